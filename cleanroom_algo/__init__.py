@@ -1,0 +1,55 @@
+"""Write, run and test algorithms for AWS Clean Rooms ML.
+
+Public names load on first use, so that `import cleanroom_algo` brings in neither torch nor polars nor flask.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cleanroom_algo.channels.schema import Column, Schema
+    from cleanroom_algo.contract.hyperparameters import Hyperparameters
+    from cleanroom_algo.data.batch import Batch
+    from cleanroom_algo.data.dataset import ChannelDataset
+    from cleanroom_algo.data.world import World
+    from cleanroom_algo.errors import CleanroomError
+    from cleanroom_algo.serving.artifacts import Artifacts
+    from cleanroom_algo.serving.predictor import Predictor
+    from cleanroom_algo.training.trainer import Trainer
+
+_HOMES = {
+    "Artifacts": "cleanroom_algo.serving.artifacts",
+    "Batch": "cleanroom_algo.data.batch",
+    "ChannelDataset": "cleanroom_algo.data.dataset",
+    "CleanroomError": "cleanroom_algo.errors",
+    "Column": "cleanroom_algo.channels.schema",
+    "Hyperparameters": "cleanroom_algo.contract.hyperparameters",
+    "Predictor": "cleanroom_algo.serving.predictor",
+    "Schema": "cleanroom_algo.channels.schema",
+    "Trainer": "cleanroom_algo.training.trainer",
+    "World": "cleanroom_algo.data.world",
+}
+
+__all__ = [
+    "Artifacts",
+    "Batch",
+    "ChannelDataset",
+    "CleanroomError",
+    "Column",
+    "Hyperparameters",
+    "Predictor",
+    "Schema",
+    "Trainer",
+    "World",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Bytes of a channel to record batches."""

@@ -1,0 +1,27 @@
+"""Exit statuses of every program of the project."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a process says with its exit status; a failure never exits 0.
+
+    The platform knows two: zero is Completed, anything else is Failed (SageMaker developer guide, "How Amazon SageMaker
+    signals algorithm success and failure"). The distinctions among the others are for people and scripts.
+    """
+
+    OK = 0
+    ALGORITHM_FAILED = 1
+    """The algorithm's own code raised, or the job that ran it failed."""
+    USAGE = 2
+    """A command was called wrongly (the convention of click and argparse)."""
+    CONTRACT = 3
+    """The input breaks the contract: a request, a schema, a configuration file, the data."""
+    NOT_EMULATED = 4
+    """The request is legal and this tool does not emulate it."""
+    INTERNAL = 5
+    """A defect of this project."""
+    INTERRUPTED = 130
+    """Ctrl-C: 128 + SIGINT."""
+    STOPPED = 143
+    """Ended in good order after SIGTERM: 128 + SIGTERM."""

@@ -1,0 +1,1 @@
+"""The local clean room: the service side, on one's own machine."""

@@ -1,0 +1,1 @@
+"""The protocol of the Clean Rooms ML API, driven by botocore's model."""

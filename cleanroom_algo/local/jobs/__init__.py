@@ -1,0 +1,1 @@
+"""Jobs: a plan first, then its run."""

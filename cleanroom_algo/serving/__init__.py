@@ -1,0 +1,1 @@
+"""Inference: the predictor, content types, the application and its server."""

@@ -1,0 +1,1 @@
+"""Training: the trainer, its ranks, the base model, checkpoints, artifacts and metrics."""
