@@ -1,0 +1,108 @@
+"""Finding an algorithm and the classes it defines."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+from cleanroom_algo.contract.suggestions import did_you_mean
+from cleanroom_algo.errors import AlgorithmClassError, AlgorithmNotFoundError
+
+ENTRY_FILE = "algorithm.py"
+
+T = TypeVar("T")
+
+
+def algorithm_file(source: str | Path) -> Path | None:
+    """Return the file of an algorithm given by path, or None where `source` is a module name.
+
+    Args:
+        source: a Python file, a folder that holds algorithm.py, or the dotted name of an importable module.
+
+    Raises:
+        AlgorithmNotFoundError: it looks like a path and nothing usable is there.
+    """
+    path = Path(source)
+    if path.is_file() and path.suffix == ".py":
+        return path.resolve()
+    if path.is_dir() and (path / ENTRY_FILE).is_file():
+        return (path / ENTRY_FILE).resolve()
+    if all(part.isidentifier() for part in str(source).split(".")) and not path.exists():
+        return None
+    found = "a folder without it" if path.is_dir() else "no Python file" if path.exists() else "nothing"
+    raise AlgorithmNotFoundError(
+        f"there is {found} at {str(source)!r}",
+        expected=f"a Python file, a folder that holds {ENTRY_FILE}, or the name of an importable module",
+        fix="correct the path of the algorithm (in a container: CLEANROOM_ALGO_ALGORITHM)",
+    )
+
+
+def load_algorithm(source: str | Path) -> ModuleType:
+    """Import an algorithm; whatever its own code raises goes through.
+
+    The folder of a file comes first on `sys.path`, so that the algorithm can import its neighbours.
+
+    Raises:
+        AlgorithmNotFoundError: nothing importable is there.
+    """
+    file = algorithm_file(source)
+    if file is None:
+        return _import_by_name(str(source))
+    name = file.stem
+    loaded = sys.modules.get(name)
+    if loaded is not None and getattr(loaded, "__file__", None) == str(file):
+        return loaded
+    if str(file.parent) not in sys.path:
+        sys.path.insert(0, str(file.parent))
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot import {file}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # classes are pickled by module name when ranks start
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def find_class(module: ModuleType, base: type[T]) -> type[T]:
+    """Return the one class that a module defines on top of `base`.
+
+    Where several build on each other, the last of the line is meant.
+
+    Raises:
+        AlgorithmClassError: there is none, or several that do not build on each other.
+    """
+    defined = [kind for _, kind in inspect.getmembers(module, inspect.isclass) if kind.__module__ == module.__name__]
+    fitting = [kind for kind in defined if issubclass(kind, base) and not inspect.isabstract(kind)]
+    leaves = [kind for kind in fitting if not any(other is not kind and issubclass(other, kind) for other in fitting)]
+    if len(leaves) == 1:
+        return leaves[0]
+    names = ", ".join(kind.__name__ for kind in leaves or defined) or "no classes"
+    what = f"{module.__name__} defines {len(leaves)} subclasses of {base.__name__}"
+    raise AlgorithmClassError(
+        f"{what}; found: {names}",
+        expected=f"exactly one subclass of {base.__name__} in the algorithm's own file",
+        fix=f"define one class as `class Mine({base.__name__})`" if not leaves else "move the others to another file",
+    )
+
+
+def _import_by_name(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # A missing import inside the algorithm is the algorithm's own error.
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+    raise AlgorithmNotFoundError(
+        f"no module {name!r} can be imported{did_you_mean(name, sys.modules)}",
+        expected="the name of an installed module, or the path of a Python file or folder",
+        fix="correct the name, or give the path of the algorithm",
+    )

@@ -1,0 +1,93 @@
+"""The failure file: the one word that always reaches the author.
+
+The platform shows its first 1024 characters (SageMaker developer guide, "How Amazon SageMaker processes training
+output"; Clean Rooms ML returns them in GetTrainedModel.statusDetails). The limit is kept in UTF-8 bytes, the stricter
+reading.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.errors import CleanroomError
+
+LIMIT_BYTES = 1024
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def failure_text(error: BaseException | str, *, redact: Callable[[str], str] = str) -> str:
+    """Return what to write: the cause first, then where in the algorithm it happened, at most 1024 bytes.
+
+    Args:
+        error: the cause, or a text that says it.
+        redact: applied to the message of an exception that is not ours, which may quote data.
+    """
+    if isinstance(error, str):
+        text = error
+    elif isinstance(error, CleanroomError):
+        text = "\n".join([str(error), *_own_frames(error)])
+    else:
+        message = redact(str(error))
+        name = type(error).__name__
+        text = "\n".join([f"{name}: {message}" if message else name, *_own_frames(error)])
+    return cut(text)
+
+
+def write_failure(paths: Paths, error: BaseException | str, *, redact: Callable[[str], str] = str) -> bool:
+    """Write the failure file, whole, unless an earlier cause stands there.
+
+    Write it last: after it the process should only exit.
+
+    Returns:
+        Whether the file was written; False where an earlier cause was kept.
+    """
+    paths.output.mkdir(parents=True, exist_ok=True)
+    draft = paths.output / f".failure-{os.getpid()}"
+    draft.write_text(failure_text(error, redact=redact), encoding="utf-8")
+    try:
+        if paths.failure.exists() and paths.failure.stat().st_size == 0:
+            draft.replace(paths.failure)
+        else:
+            os.link(draft, paths.failure)  # fails where the file exists: of two writers the first wins
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink(missing_ok=True)
+    return True
+
+
+def read_failure(paths: Paths) -> str | None:
+    """Return the failure text of a container as the platform would show it, or None where there is none."""
+    try:
+        with paths.failure.open("rb") as file:
+            text = file.read(4 * LIMIT_BYTES).decode("utf-8", errors="replace")[:LIMIT_BYTES]
+    except FileNotFoundError:
+        return None
+    return text or None
+
+
+def cut(text: str) -> str:
+    """Return a text cut to 1024 UTF-8 bytes on a character boundary."""
+    encoded = text.encode("utf-8", errors="replace")
+    return encoded[:LIMIT_BYTES].decode("utf-8", errors="ignore")
+
+
+def _own_frames(error: BaseException) -> list[str]:
+    """Describe the algorithm's own frames, the innermost first, without this package's and installed libraries'."""
+    frames = [
+        f"  at {Path(frame.filename).name}:{frame.lineno} in {frame.name}: {frame.line}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not _is_library(frame.filename)
+    ]
+    return frames[::-1]
+
+
+def _is_library(filename: str) -> bool:
+    path = Path(filename)
+    installed = {"site-packages", "dist-packages", "importlib"} & set(path.parts)
+    return bool(installed) or filename.startswith("<") or path.is_relative_to(_PACKAGE)

@@ -1,0 +1,85 @@
+"""Hyperparameters: strings on the platform, typed values in the algorithm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cleanroom_algo.contract.suggestions import did_you_mean
+from cleanroom_algo.contract.validation import problems_of
+from cleanroom_algo.errors import HyperparameterError, Problem
+
+TOOLKIT_PREFIX = "sagemaker_"
+"""Hyperparameters of the sagemaker-training toolkit, such as sagemaker_program; not the algorithm's own."""
+
+
+class Hyperparameters(BaseModel):
+    """Declares the hyperparameters of an algorithm: subclass it with one annotated field for each.
+
+    Example:
+        >>> class Mine(Hyperparameters):
+        ...     epochs: int = 3
+        ...     use_bias: bool = True
+        >>> Mine.parse({"epochs": "5", "use_bias": "False"})
+        Mine(epochs=5, use_bias=False)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, str]) -> Self:
+        """Turn the strings of hyperparameters.json into typed values.
+
+        A value may be bare (`abc`, `0.1`, `False`) or JSON-encoded (`"abc"`, `[1, 2]`, `null`), as the SageMaker SDK
+        sends it. Names that start with `sagemaker_` belong to the toolkit and are left alone.
+
+        Args:
+            raw: at most 100 pairs; keys of 1 to 256, values of 1 to 2500 characters (botocore model of cleanroomsml).
+
+        Raises:
+            HyperparameterError: names unknown or missing, values of the wrong type or range; all of them at once, by
+                name and never by value.
+        """
+        own = {name: text for name, text in raw.items() if not name.startswith(TOOLKIT_PREFIX)}
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        open_ended = cls.model_config.get("extra") == "allow"
+        unknown = [] if open_ended else [name for name in own if name not in known]
+        values = {name: _decode(text) for name, text in own.items() if name not in unknown}
+        problems = [Problem(name, "is not a hyperparameter" + did_you_mean(name, known)) for name in unknown]
+        try:
+            parsed = cls._validate(values, own)
+        except ValidationError as error:
+            problems += problems_of(error)
+        else:
+            if not problems:
+                return parsed
+        raise HyperparameterError(
+            f"{len(problems)} hyperparameter(s) do not fit {cls.__name__}",
+            expected=f"{', '.join(sorted(known)) or 'no hyperparameters'}; each of the type declared in {cls.__name__}",
+            fix="correct the hyperparameters of the request, or the declaration of the algorithm",
+            problems=problems,
+        )
+
+    @classmethod
+    def _validate(cls, values: dict[str, Any], raw: Mapping[str, str]) -> Self:
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            refused = {str(detail["loc"][0]) for detail in error.errors() if detail["loc"]} & set(raw)
+        # A field of text may hold a text that happens to be JSON: `128`, `null`, `{}`.
+        try:
+            return cls.model_validate(values | {name: raw[name] for name in refused})
+        except ValidationError:
+            # What is wrong inside a list or an object is said better of its decoded form.
+            bare = {name: raw[name] for name in refused if not isinstance(values[name], list | dict)}
+            return cls.model_validate(values | bare)
+
+
+def _decode(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,139 @@
+"""manifest.json: what a model directory holds, written by training and checked by whoever loads it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cleanroom_algo.contract.validation import problems_of
+from cleanroom_algo.errors import ArtifactChangedError, ManifestError, Problem
+
+MANIFEST_FILE = "manifest.json"
+WEIGHTS_FILE = "model.safetensors"
+FEATURES_FILE = "features.json"
+FORMAT_VERSION = 1
+
+_BLOCK_BYTES = 1 << 20  # large enough that hashing, not reading, sets the pace
+
+
+class FileEntry(BaseModel):
+    """One file of the artifacts: its size in bytes and the hexadecimal SHA-256 of its content."""
+
+    model_config = ConfigDict(frozen=True)
+
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Manifest(BaseModel):
+    """What a model directory holds.
+
+    Attributes:
+        format_version: of this file.
+        algorithm: the name of the algorithm's class.
+        created: when, in ISO 8601, UTC.
+        library_versions: of cleanroom-algo and what it computed with.
+        table_schema: `schema` in the file: the declared table, as `Schema.to_dict` gives it.
+        hyperparameters: as the job had them.
+        metrics: the final ones.
+        base_version: the `created` of the base model's manifest, where training began from one.
+        steps: optimizer steps, those of the base model included.
+        rows: rows seen in training, those of the base model included.
+        files: by path relative to the model directory; all but this file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    format_version: int = Field(FORMAT_VERSION, ge=1, le=FORMAT_VERSION)
+    algorithm: str
+    created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    library_versions: dict[str, str] = {}
+    table_schema: dict[str, Any] | None = Field(None, alias="schema")
+    hyperparameters: dict[str, str] = {}
+    metrics: dict[str, float] = {}
+    base_version: str | None = None
+    steps: int = Field(0, ge=0)
+    rows: int = Field(0, ge=0)
+    files: dict[str, FileEntry] = {}
+
+    @classmethod
+    def read(cls, directory: Path) -> Self:
+        """Read the manifest of a model directory.
+
+        Raises:
+            ManifestError: it is missing, or not of this form.
+        """
+        path = directory / MANIFEST_FILE
+        problems: tuple[Problem, ...] = ()
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            what = f"{MANIFEST_FILE} cannot be read: {error.strerror}"
+        except ValidationError as error:
+            what = f"{MANIFEST_FILE} is not of the expected form"
+            problems = problems_of(error)
+        raise ManifestError(
+            what,
+            expected=f"a manifest of format version {FORMAT_VERSION}, as this library's Trainer writes it",
+            fix="load a model directory that a Trainer of this library wrote",
+            problems=problems,
+        )
+
+    def write(self, directory: Path) -> Self:
+        """Hash every file of the directory and write the manifest, whole, as the last file.
+
+        Returns:
+            The manifest as written, with its files.
+        """
+        complete = self.model_copy(update={"files": hash_files(directory)})
+        draft = directory / f".{MANIFEST_FILE}"
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(complete.model_dump_json(indent=2, by_alias=True) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(directory / MANIFEST_FILE)
+        return complete
+
+    def verify(self, directory: Path) -> None:
+        """Check that the directory holds exactly what the manifest lists.
+
+        Raises:
+            ArtifactChangedError: files are missing, changed or not listed; all of them at once.
+        """
+        found = hash_files(directory)
+        problems = [Problem(name, "is missing") for name in sorted(set(self.files) - set(found))]
+        problems += [Problem(name, "is not in the manifest") for name in sorted(set(found) - set(self.files))]
+        common = sorted(set(found) & set(self.files))
+        problems += [Problem(name, "has another content") for name in common if found[name] != self.files[name]]
+        if problems:
+            raise ArtifactChangedError(
+                f"{len(problems)} file(s) differ from {MANIFEST_FILE}",
+                expected="the files with the sizes and SHA-256 sums that the manifest lists",
+                fix="take the artifacts again from the job that wrote them",
+                problems=problems,
+            )
+
+
+def hash_files(directory: Path) -> dict[str, FileEntry]:
+    """Return size and SHA-256 of every file below a directory but the manifest itself, by relative path."""
+    paths = sorted(path for path in directory.rglob("*") if path.is_file() and not _is_manifest(path, directory))
+    return {path.relative_to(directory).as_posix(): _entry(path) for path in paths}
+
+
+def _is_manifest(path: Path, directory: Path) -> bool:
+    return path.parent == directory and path.name in {MANIFEST_FILE, f".{MANIFEST_FILE}"}
+
+
+def _entry(path: Path) -> FileEntry:
+    digest = hashlib.sha256()
+    size = 0
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+            size += len(block)
+    return FileEntry(bytes=size, sha256=digest.hexdigest())
