@@ -67,7 +67,7 @@ class Environment:
         if hyperparameters is None or entries is None or resources is None:
             raise ConfigFileError(
                 f"the configuration below {paths.config} cannot be read",
-                expected="hyperparameters.json, inputdataconfig.json and resourceconfig.json as training jobs have them",
+                expected="hyperparameters.json, inputdataconfig.json and resourceconfig.json of a training job",
                 fix="start the algorithm with `cleanroom-algo train`, "
                 f"or set {ROOT_VARIABLE} to a tree laid out as /opt/ml",
                 problems=problems,

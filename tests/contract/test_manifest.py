@@ -1,0 +1,52 @@
+"""manifest.json lists every file and notices every change."""
+
+from pathlib import Path
+
+import pytest
+
+from cleanroom_algo.contract.manifest import MANIFEST_FILE, Manifest
+from cleanroom_algo.errors import ArtifactChangedError, ManifestError
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Path:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "sub" / "vocabulary.json").write_text("{}")
+    return tmp_path
+
+
+def test_what_is_written_is_read_and_verified(artifacts: Path) -> None:
+    written = Manifest(algorithm="Mine", table_schema={"columns": []}, metrics={"loss": 0.5}).write(artifacts)
+
+    read = Manifest.read(artifacts)
+
+    assert read == written
+    assert set(read.files) == {"model.safetensors", "sub/vocabulary.json"}
+    assert '"schema"' in (artifacts / MANIFEST_FILE).read_text()
+    read.verify(artifacts)
+
+
+def test_every_difference_is_named(artifacts: Path) -> None:
+    manifest = Manifest(algorithm="Mine").write(artifacts)
+    (artifacts / "model.safetensors").write_bytes(b"WEIGHTS")
+    (artifacts / "sub" / "vocabulary.json").unlink()
+    (artifacts / "stray").touch()
+
+    with pytest.raises(ArtifactChangedError) as caught:
+        manifest.verify(artifacts)
+
+    assert {problem.path: problem.message for problem in caught.value.problems} == {
+        "model.safetensors": "has another content",
+        "sub/vocabulary.json": "is missing",
+        "stray": "is not in the manifest",
+    }
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"algorithm": "Mine", "format_version": 2}', '{"surprise": 1}'])
+def test_an_unusable_manifest(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / MANIFEST_FILE).write_text(content)
+
+    with pytest.raises(ManifestError, match=MANIFEST_FILE):
+        Manifest.read(tmp_path)
