@@ -49,6 +49,23 @@ class Settings(BaseModel):
         600.0, gt=0, description="how long a Pipe channel may stay silent before its first byte"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="what this library logs")
+    serve_workers: int | None = Field(
+        None, ge=1, le=256, description="serving processes; chosen from cores, memory and model unless set"
+    )
+    serve_queue: int = Field(
+        32, ge=0, le=1000, description="requests that may wait in one serving process before others are answered 503"
+    )
+    serve_preload: bool | None = Field(
+        None, description="load the model once, before the processes fork; decided by whether that is safe unless set"
+    )
+    serve_timeout_seconds: float = Field(
+        3600.0, gt=0, le=90000, description="how long one prediction may take before its process is replaced"
+    )
+    serve_bad_records: Literal["fail", "placeholder"] = Field(
+        "fail", description="what a record that does not fit becomes: a 400 for its request, or a placeholder"
+    )
+    serve_placeholder: str = Field("ERROR", description="the text of a placeholder in CSV; other formats hold a null")
+    serve_prometheus: bool = Field(False, description="serve /metrics for Prometheus; nobody can reach it in a job")
     home: str | None = Field(None, description="the state folder of the local clean room; a container does not read it")
 
     @classmethod
