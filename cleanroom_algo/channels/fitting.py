@@ -1,0 +1,163 @@
+"""Fitting features: streaming over record batches, mergeable over ranks, deterministic.
+
+Mean and variance follow Chan, Golub and LeVeque (1979): parts are merged without a second pass and without the
+cancellation of sums of squares.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from cleanroom_algo.channels.features import CategoricalFeature, Features, NumericFeature, as_numbers
+from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.contract.suggestions import did_you_mean
+from cleanroom_algo.errors import FeaturesError, Problem
+
+MAX_DISTINCT: Final = 200_000
+"""The most distinct texts counted in one column: beyond it a column is an identifier, and memory would grow on."""
+
+
+@dataclass(slots=True)
+class Moments:
+    """Count, mean and sum of squared deviations of the finite values seen."""
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    def merge(self, other: Moments) -> None:
+        """Add what the other has seen."""
+        if not other.count:
+            return
+        total = self.count + other.count
+        delta = other.mean - self.mean
+        self.squares += other.squares + delta * delta * self.count * other.count / total
+        self.mean += delta * other.count / total
+        self.count = total
+
+    @property
+    def std(self) -> float:
+        """The standard deviation of the population; 1 where it is 0 or unknown, so that it can divide."""
+        deviation = math.sqrt(self.squares / self.count) if self.count else 0.0
+        # Below the rounding error of the mean, a deviation is noise: a constant column stays constant.
+        return deviation if deviation > 1e-12 * abs(self.mean) else 1.0
+
+
+class FeaturesFitter:
+    """Learns means, deviations and vocabularies from record batches; made by `Features.fitter`.
+
+    The result depends on the rows and, in its last bits, on the order of merging: ranks that merge the same states in
+    the order of their ranks get the same features. Memory: at most 200,000 texts per categorical column.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        numeric: Sequence[str] | None,
+        categorical: Sequence[str] | None,
+        max_categories: int,
+        min_count: int,
+    ) -> None:
+        self.schema = schema
+        self.max_categories = max_categories
+        self.min_count = min_count
+        problems = list(_faults(schema, numeric or (), categorical or ()))
+        if max_categories < 1 or min_count < 1:
+            problems.append(Problem("max_categories, min_count", "must be at least 1"))
+        if problems:
+            raise FeaturesError(
+                "the features asked for cannot be fitted",
+                expected="columns of the schema other than the target, each used once, strings as categories only",
+                fix="correct the lists given to Features.fitter",
+                problems=problems,
+            )
+        self._moments = {
+            c.name: Moments()
+            for c in schema.features
+            if (c.name in numeric if numeric is not None else c.dtype != "string" and c.name not in (categorical or ()))
+        }
+        self._counts: dict[str, Counter[str]] = {
+            c.name: Counter()
+            for c in schema.features
+            if (c.name in categorical if categorical is not None else c.dtype == "string")
+        }
+
+    def update(self, frame: pl.DataFrame) -> None:
+        """Learn from a record batch.
+
+        Raises:
+            FeaturesError: CR-SCH-004, a categorical column has more than 200,000 distinct texts.
+        """
+        for name, moments in self._moments.items():
+            values = as_numbers(frame.get_column(name), self.schema.column(name)).astype(np.float64, copy=False)
+            finite = values[np.isfinite(values)]
+            if len(finite):
+                mean = float(finite.mean())
+                moments.merge(Moments(len(finite), mean, float(np.square(finite - mean).sum())))
+        for name, counts in self._counts.items():
+            found = frame.get_column(name).drop_nulls().cast(pl.String).value_counts(name="count")
+            counts.update(dict(zip(found.get_column(name).to_list(), found.get_column("count").to_list(), strict=True)))
+            self._check_distinct(name)
+
+    def merge(self, other: FeaturesFitter) -> None:
+        """Learn what another fitter of the same schema and columns has learned."""
+        for name, moments in self._moments.items():
+            moments.merge(other._moments[name])
+        for name, counts in self._counts.items():
+            counts.update(other._counts[name])
+            self._check_distinct(name)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was learned as JSON values, to be gathered over the ranks."""
+        return {
+            "moments": {name: asdict(moments) for name, moments in self._moments.items()},
+            "counts": {name: dict(counts) for name, counts in self._counts.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what another fitter of the same schema and columns returned from `state_dict`."""
+        self._moments = {name: Moments(**state["moments"][name]) for name in self._moments}
+        self._counts = {name: Counter(state["counts"][name]) for name in self._counts}
+
+    def finish(self) -> Features:
+        """Return the features. A vocabulary is ordered by descending count, then by text."""
+        return Features(
+            self.schema,
+            tuple(NumericFeature(name, m.mean, m.std) for name, m in self._moments.items()),
+            tuple(CategoricalFeature(name, self._vocabulary(counts)) for name, counts in self._counts.items()),
+        )
+
+    def _vocabulary(self, counts: Counter[str]) -> tuple[str, ...]:
+        frequent = [(count, text) for text, count in counts.items() if count >= self.min_count]
+        frequent.sort(key=lambda item: (-item[0], item[1]))
+        return tuple(text for _, text in frequent[: self.max_categories])
+
+    def _check_distinct(self, name: str) -> None:
+        if len(self._counts[name]) > MAX_DISTINCT:
+            raise FeaturesError(
+                f"column {name!r} has more than {MAX_DISTINCT} distinct texts",
+                expected="a category, not an identifier",
+                fix=f"leave {name!r} out of `categorical`, or group its values in the query",
+            )
+
+
+def _faults(schema: Schema, numeric: Sequence[str], categorical: Sequence[str]) -> Iterator[Problem]:
+    known = {column.name: column for column in schema.features}
+    for kind, names in (("numeric", numeric), ("categorical", categorical)):
+        for name in names:
+            if name == schema.target:
+                yield Problem(kind, f"{name!r} is the target")
+            elif name not in known:
+                yield Problem(kind, f"{name!r} is not a column" + did_you_mean(name, known))
+            elif kind == "numeric" and known[name].dtype == "string":
+                yield Problem(kind, f"{name!r} is a string, which has no mean")
+    for name in sorted(set(numeric) & set(categorical)):
+        yield Problem("numeric", f"{name!r} is named in `categorical` too")

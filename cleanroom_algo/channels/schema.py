@@ -1,0 +1,195 @@
+"""The declared table of a channel: column names, types, nullability, and the target.
+
+Clean Rooms ML delivers CSV with or without a header (its user guide and its samples disagree), so the columns are
+declared by the algorithm and a header is recognised by exact match with the declared names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from cleanroom_algo.contract.suggestions import did_you_mean
+from cleanroom_algo.errors import InvalidSchemaError, Problem
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_POLARS_NAMES: Final = {
+    "int8": "Int8",
+    "int16": "Int16",
+    "int32": "Int32",
+    "int64": "Int64",
+    "uint8": "UInt8",
+    "uint16": "UInt16",
+    "uint32": "UInt32",
+    "uint64": "UInt64",
+    "float32": "Float32",
+    "float64": "Float64",
+    "bool": "Boolean",
+    "string": "String",
+    "date32": "Date",
+    "timestamp": "Datetime",
+}
+DTYPES: Final = tuple(_POLARS_NAMES)
+"""The types a column may have, in Arrow's words; a timestamp has microseconds and is in UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: as in the query's SELECT list; no line breaks.
+        dtype: one of `DTYPES`.
+        nullable: whether an empty field (CSV) or a null is legal.
+    """
+
+    name: str
+    dtype: str
+    nullable: bool = True
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the type is a signed or unsigned integer."""
+        return self.dtype.startswith(("int", "uint"))
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the type is float32 or float64."""
+        return self.dtype.startswith("float")
+
+    def polars_dtype(self) -> pl.DataType:
+        """Return the type as polars has it; a timestamp is Datetime("us") without a zone, its values in UTC."""
+        import polars as pl
+
+        if self.dtype == "timestamp":
+            return pl.Datetime("us")
+        dtype: pl.DataType = getattr(pl, _POLARS_NAMES[self.dtype])()
+        return dtype
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a channel in the order of the query's SELECT list.
+
+    Attributes:
+        columns: at least one; names differ.
+        target: the name of the column to predict, or None. Inference bodies may leave it out.
+
+    Raises:
+        InvalidSchemaError: CR-SCH-001, with every fault of the declaration.
+    """
+
+    columns: tuple[Column, ...]
+    target: str | None = None
+
+    def __init__(self, columns: Sequence[Column], target: str | None = None) -> None:
+        object.__setattr__(self, "columns", tuple(columns))
+        object.__setattr__(self, "target", target)
+        problems = tuple(self._faults())
+        if problems:
+            raise InvalidSchemaError(
+                "the declared schema cannot be used",
+                expected=f"distinct column names, types out of {', '.join(DTYPES)}, and a target that is a column",
+                fix="correct the declaration, for example Schema.of(target='late', distance='int32', late='bool?')",
+                problems=problems,
+            )
+
+    @classmethod
+    def of(cls, *, target: str | None = None, **columns: str) -> Schema:
+        """Return a schema from `name="dtype"` pairs; a dtype that ends in `?` is nullable, others are not.
+
+        `Schema.of(target="late", distance="int32", carrier="string?", late="bool")`
+        """
+        return cls(
+            [Column(name, dtype.removesuffix("?"), dtype.endswith("?")) for name, dtype in columns.items()], target
+        )
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The column names in order."""
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def features(self) -> tuple[Column, ...]:
+        """The columns without the target, in order."""
+        return tuple(column for column in self.columns if column.name != self.target)
+
+    def column(self, name: str) -> Column:
+        """Return a column by its name; KeyError where there is none."""
+        return self._by_name[name]
+
+    def without_target(self) -> Schema:
+        """Return the schema of the features alone."""
+        return Schema(self.features)
+
+    def select(self, names: Sequence[str]) -> Schema:
+        """Return the schema of the named columns in the given order; the target stays if it is among them."""
+        return Schema([self.column(name) for name in names], self.target if self.target in names else None)
+
+    def polars_schema(self) -> pl.Schema:
+        """Return names and types as polars has them."""
+        import polars as pl
+
+        return pl.Schema({column.name: column.polars_dtype() for column in self.columns})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the schema as JSON values."""
+        return {
+            "columns": [{"name": c.name, "dtype": c.dtype, "nullable": c.nullable} for c in self.columns],
+            "target": self.target,
+        }
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Schema:
+        """Return the schema of `to_dict`'s form.
+
+        Raises:
+            InvalidSchemaError: CR-SCH-001, the form or the schema is wrong.
+        """
+        try:
+            columns = [Column(str(c["name"]), str(c["dtype"]), bool(c.get("nullable", True))) for c in state["columns"]]
+            target = state.get("target")
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InvalidSchemaError(
+                "the stored schema does not have the form of a schema",
+                expected='{"columns": [{"name": ..., "dtype": ..., "nullable": ...}, ...], "target": name or null}',
+                fix="store what Schema.to_dict() returns",
+            ) from error
+        return cls(columns, None if target is None else str(target))
+
+    @cached_property
+    def hash(self) -> str:
+        """64 hexadecimal digits (SHA-256) that are equal for equal schemas, on any machine."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def _by_name(self) -> dict[str, Column]:
+        return {column.name: column for column in self.columns}
+
+    def _faults(self) -> Iterator[Problem]:
+        if not self.columns:
+            yield Problem("columns", "there is no column")
+        seen: set[str] = set()
+        for position, column in enumerate(self.columns):
+            path = f"columns[{position}]"
+            if not column.name or "\n" in column.name or "\r" in column.name:
+                yield Problem(f"{path}.name", "is empty or holds a line break")
+            if column.name in seen:
+                yield Problem(f"{path}.name", f"{column.name!r} is there twice")
+            seen.add(column.name)
+            if column.dtype not in _POLARS_NAMES:
+                yield Problem(f"{path}.dtype", f"{column.dtype!r} is not a type" + did_you_mean(column.dtype, DTYPES))
+        if self.target is not None and self.target not in seen:
+            yield Problem("target", f"{self.target!r} is not a column" + did_you_mean(self.target, seen))
+
+
+def with_nullable_target(schema: Schema) -> Schema:
+    """Return the schema with a target that may be null, as bodies to predict may carry the column empty."""
+    columns = [replace(c, nullable=True) if c.name == schema.target else c for c in schema.columns]
+    return Schema(columns, schema.target)
