@@ -471,6 +471,47 @@ class JobError(CleanroomError):
     """Jobs: training, inference, export."""
 
 
+class InferenceInputError(JobError):
+    """An object of the input channel cannot be cut into the requests of an inference job.
+
+    Inference jobs split every object by line into requests of up to maxPayloadInMB (Clean Rooms ML user guide,
+    "Inference model authoring guidelines"). A record must fit into one request, and the objects must have lines.
+    """
+
+    code = "CR-JOB-201"
+    title = "input not usable for inference"
+
+
+class InferenceServerError(JobError):
+    """The inference container did not become ready, or ended while the job still needed it.
+
+    It is started with the argument `serve`, and GET /ping on port 8080 must answer 200 (SageMaker developer guide,
+    "Use your own inference code with batch transform"). A container that cannot load its model should exit at once,
+    with a status other than 0: the platform would otherwise keep asking for half an hour.
+    """
+
+    code = "CR-JOB-202"
+    title = "inference container not ready"
+
+
+class InferenceRequestError(JobError):
+    """The container answered a request of the job with an error, or not at all, in every attempt.
+
+    The object that the request belongs to has no output then, as a part of it would have lost records; the outputs of
+    other objects stay.
+    """
+
+    code = "CR-JOB-203"
+    title = "inference request failed"
+
+
+class InferenceOutputTooLargeError(JobError):
+    """The output of an inference job is larger than its cap (trainedModelInferenceJobs.maxOutputSize)."""
+
+    code = "CR-JOB-204"
+    title = "inference output too large"
+
+
 # --- CR-HST: hosts ----------------------------------------------------------------------------------------------------
 
 
