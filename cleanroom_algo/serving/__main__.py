@@ -1,0 +1,8 @@
+"""`python -m cleanroom_algo.serving [serve]`."""
+
+import sys
+
+from cleanroom_algo.serving.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""The Flask application: /ping, /invocations, /execution-parameters.
+
+(SageMaker developer guide, "Use your own inference code with batch transform" and "... with hosting services".)
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from flask import Flask, Response, jsonify, request
+from werkzeug.wsgi import wrap_file
+
+from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors import CleanroomError, ServingError
+from cleanroom_algo.serving.body import declared_length, decoded, read_chunks
+from cleanroom_algo.serving.formats import request_type, response_format
+from cleanroom_algo.serving.metrics import exposition
+from cleanroom_algo.serving.scoring import SPOOL_BYTES, Tally
+from cleanroom_algo.serving.service import Service, describe
+from cleanroom_algo.serving.sizing import MAX_BODY_BYTES
+
+log = logging.getLogger("cleanroom_algo.serving")
+
+RETRY_AFTER_SECONDS = 1  # a place in the queue is free as soon as any request is answered
+
+
+def create_app(service: Service) -> Flask:
+    """Return the application that answers from a service."""
+    app = Flask("cleanroom_algo.serving", static_folder=None)
+
+    @app.get("/ping")
+    def ping() -> Response:
+        """200 with an empty body if a prediction would work, else 503."""
+        return Response(status=200 if service.is_healthy() else 503)
+
+    @app.get("/execution-parameters")
+    def parameters() -> Response:
+        """What a batch transform job should send at once, unless its request says otherwise."""
+        if service.parameters is None:
+            return Response(status=503)
+        return jsonify(service.parameters.to_dict())
+
+    @app.post("/invocations")
+    def invocations() -> Response:
+        """One prediction per record of the body, in order."""
+        start = time.perf_counter()
+        tally = Tally()
+        try:
+            response = _invoke(service, tally)
+        except Exception as error:
+            response = _refuse(service, error)
+        seconds = time.perf_counter() - start
+        service.metrics.observe(
+            status=response.status_code, rows=tally.rows, placeholders=tally.placeholders, seconds=seconds
+        )
+        return response
+
+    if service.environment.settings.serve_prometheus:
+
+        @app.get("/metrics")
+        def metrics() -> Response:
+            """Counts and times of all processes, for Prometheus."""
+            text, content_type = exposition()
+            return Response(text, content_type=content_type)
+
+    return app
+
+
+def _invoke(service: Service, tally: Tally) -> Response:
+    with service.admission.enter():
+        asked = request_type(request.headers.get("Content-Type"))
+        given = response_format(request.headers.get("Accept"), asked.format)
+        # Lines are forgotten as they are answered; other bodies are held, so their size and their sum are bounded.
+        length = declared_length(request.environ)
+        limit = None if asked.format.value.lines and length is None else MAX_BODY_BYTES
+        encoding = request.headers.get("Content-Encoding", "").strip().lower()
+        unpacked_limit = None if asked.format.value.lines else MAX_BODY_BYTES
+        connection = request.environ.get("gunicorn.socket")
+        chunks = read_chunks(request.environ, limit=limit, guard=lambda: service.reading(connection))
+        plain = decoded(chunks, encoding=encoding, charset=asked.charset, limit=unpacked_limit)
+        held = 0 if asked.format.value.lines else MAX_BODY_BYTES if length is None or encoding else length
+        with service.admission.buffer(held):
+            body = service.scorer.respond(
+                plain, asked.format, given, limit=MAX_BODY_BYTES, turn=service.admission.predicting, tally=tally
+            )
+    size = body.seek(0, 2)
+    body.seek(0)
+    if size <= SPOOL_BYTES:
+        with body:
+            return Response(body.read(), mimetype=given.value.media_type)
+    response = Response(wrap_file(request.environ, body), mimetype=given.value.media_type, direct_passthrough=True)
+    response.content_length = size
+    return response
+
+
+def _refuse(service: Service, error: Exception) -> Response:
+    if isinstance(error, ServingError):
+        status = error.http_status
+    else:
+        caused_by_request = isinstance(error, CleanroomError) and error.exit_code is ExitCode.CONTRACT
+        status = 400 if caused_by_request else 500
+    if status == 500:
+        service.suspect = True
+        log.debug("the traceback, with whatever rows it quotes", exc_info=error)
+    log.warning("answered %d\n%s", status, describe(error))
+    document = error.to_dict() if isinstance(error, CleanroomError) else {"title": type(error).__name__}
+    response = jsonify(document)
+    response.status_code = status
+    # What is left of the body is not read: the connection cannot carry another request.
+    response.headers["Connection"] = "close"
+    if status == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response

@@ -1,0 +1,127 @@
+"""What a training job left for serving: schema, features, hyperparameters, weights."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.contract.hyperparameters import Hyperparameters
+from cleanroom_algo.contract.manifest import FEATURES_FILE, WEIGHTS_FILE, Manifest
+from cleanroom_algo.errors import ModelFilesError
+
+if TYPE_CHECKING:
+    import torch
+
+    from cleanroom_algo.channels.features import Features
+
+H = TypeVar("H", bound=Hyperparameters)
+
+
+class Artifacts:
+    """A model directory, read lazily: nothing is loaded before it is asked for.
+
+    Attributes:
+        directory: the unpacked artifacts; /opt/ml/model in a container, where it is read-only (SageMaker developer
+            guide, "Use your own inference code with batch transform").
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What the directory holds.
+
+        Raises:
+            ManifestError: it is missing, or not of its form.
+        """
+        return Manifest.read(self.directory)
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The table that the model was trained on, its target included.
+
+        Raises:
+            ModelFilesError: the manifest names no schema.
+        """
+        if self.manifest.table_schema is None:
+            raise ModelFilesError(
+                "the manifest holds no schema",
+                expected="the schema of the training data, by which requests are read",
+                fix="declare `schema` in the Trainer that writes the artifacts",
+            )
+        return Schema.from_dict(self.manifest.table_schema)
+
+    @cached_property
+    def features(self) -> Features:
+        """The preprocessing as it was fitted in training, so that no request changes it.
+
+        Raises:
+            ModelFilesError: the directory holds none.
+        """
+        from cleanroom_algo.channels.features import Features
+
+        return Features.from_dict(json_object(self._file(FEATURES_FILE)))
+
+    @property
+    def has_features(self) -> bool:
+        """Whether fitted preprocessing travels in these artifacts."""
+        return (self.directory / FEATURES_FILE).is_file()
+
+    def hyperparameters(self, kind: type[H]) -> H:
+        """Return the hyperparameters of the training job, typed.
+
+        Raises:
+            HyperparameterError: they do not fit the declaration.
+        """
+        return kind.parse(self.manifest.hyperparameters)
+
+    def state_dict(self, file: str = WEIGHTS_FILE) -> dict[str, torch.Tensor]:
+        """Return the tensors of a safetensors file, on the CPU.
+
+        The file is mapped, not read: pages come in as they are used, and processes share them.
+
+        Raises:
+            ModelFilesError: there is no such file.
+        """
+        from safetensors.torch import load_file
+
+        return load_file(self._file(file))
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files of the directory."""
+        return sum(path.stat().st_size for path in self.directory.rglob("*") if path.is_file())
+
+    def _file(self, name: str) -> Path:
+        path = self.directory / name
+        if not path.is_file():
+            raise ModelFilesError(
+                f"the model directory holds no {name}",
+                expected=f"{name} beside {', '.join(sorted(self.manifest.files)) or 'an empty list of files'}",
+                fix="ask for a file that the Trainer's `save` writes, or write it there",
+            )
+        return path
+
+
+def json_object(path: Path) -> dict[str, object]:
+    """Return the JSON object in a file of the artifacts.
+
+    Raises:
+        ModelFilesError: it holds something else.
+    """
+    import json
+
+    try:
+        document = json.loads(path.read_bytes())
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise ModelFilesError(
+            f"{path.name} is not a JSON object",
+            expected="the file as the Trainer wrote it",
+            fix="take the artifacts again from the job that wrote them",
+        )
+    return document

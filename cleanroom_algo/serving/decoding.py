@@ -1,0 +1,211 @@
+"""The body of a request to rows."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from cleanroom_algo.channels.blocks import Block
+from cleanroom_algo.channels.csv_decoder import BOM, CsvDecoder
+from cleanroom_algo.channels.csv_rows import rows
+from cleanroom_algo.channels.schema import Column, Schema, with_nullable_target
+from cleanroom_algo.errors import BadRecordError, Problem, SchemaError
+from cleanroom_algo.serving.formats import Format
+
+MAX_PROBLEMS = 20  # of one answer: enough to see the pattern
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The records of a block.
+
+    Attributes:
+        frame: those that fit, by the schema without its target.
+        bad: the positions of the others, counted from 0 over all records of the block, ascending.
+    """
+
+    frame: pl.DataFrame
+    bad: tuple[int, ...] = ()
+
+    @classmethod
+    def none(cls, schema: Schema) -> Rows:
+        """Return no rows."""
+        return cls(schema.without_target().polars_schema().to_frame())
+
+    def scatter(self, predicted: pl.DataFrame) -> pl.DataFrame:
+        """Return predictions of the fitting records with a null row for each of the others, in the records' order."""
+        if not self.bad:
+            return predicted
+        good = np.ones(self.frame.height + len(self.bad), dtype=bool)
+        good[list(self.bad)] = False
+        sources = pl.Series(np.cumsum(good) - 1).set(pl.Series(~good), None).cast(pl.UInt32)
+        return predicted.select(pl.all().gather(sources)) if predicted.height else predicted.clear(n=len(good))
+
+
+class LineDecoder:
+    """Decodes the blocks of one body of lines, in order.
+
+    Args:
+        kind: of the body.
+        schema: of the artifacts; the target may be among the columns of the body or not, and is left out.
+        lenient: give up records that do not fit, instead of the body.
+    """
+
+    def __init__(self, kind: Format, schema: Schema, *, lenient: bool = False) -> None:
+        self._kind = kind
+        self._schema = schema
+        self._lenient = lenient
+        self._decoder: CsvDecoder | None = None
+
+    def decode(self, block: Block) -> Rows:
+        """Return the records of the next block.
+
+        Raises:
+            BadRecordError: records do not fit, with the positions of the first of them.
+        """
+        rejected: list[int] = []
+        try:
+            frame = self._decode_csv(block, rejected if self._lenient else None)
+        except SchemaError as error:
+            raise bad_records(error.problems) from None
+        return Rows(frame, tuple(rejected))
+
+    def _decode_csv(self, block: Block, rejected: list[int] | None) -> pl.DataFrame:
+        data, line = block.data, block.line
+        if self._decoder is None:
+            self._decoder = self._csv_decoder(data)
+            data = self._decoder.start(data)
+            line += self._decoder.header_lines
+        return self._decoder.decode(data, line=line, last=block.last, rejected=rejected)
+
+    def _csv_decoder(self, data: bytes) -> CsvDecoder:
+        """Return a decoder for bodies with or without the target, as the first line has it."""
+        names = [column.name for column in self._schema.features]
+        first = data[: data.find(b"\n") + 1 or len(data)].removeprefix(BOM)
+        row = next(rows(first.decode("utf-8", "surrogateescape")), None)
+        without = row is None or len(row.fields) == len(names)
+        schema = self._schema.without_target() if without else with_nullable_target(self._schema)
+        return CsvDecoder(schema, source="body", columns=names)
+
+
+def decode_document(body: bytes, kind: Format, schema: Schema) -> Rows:
+    """Return the records of a body that is not made of lines.
+
+    Args:
+        body: plain UTF-8 bytes, or a binary format.
+        kind: its format.
+        schema: of the artifacts; the target may be among the columns or not, and is left out.
+
+    Raises:
+        BadRecordError: records do not fit, with the positions of the first of them.
+    """
+    return Rows(_DOCUMENTS[kind](body, schema))
+
+
+def _parquet(body: bytes, schema: Schema) -> pl.DataFrame:
+    return _conform(_read_table(pl.read_parquet, body, "Parquet"), schema)
+
+
+def _arrow(body: bytes, schema: Schema) -> pl.DataFrame:
+    return _conform(_read_table(pl.read_ipc_stream, body, "an Arrow stream"), schema)
+
+
+def _read_table(read: Callable[[io.BytesIO], pl.DataFrame], body: bytes, name: str) -> pl.DataFrame:
+    try:
+        return read(io.BytesIO(body))
+    except (pl.exceptions.PolarsError, OSError, ValueError):
+        raise bad_records([Problem("body", f"is not {name}")]) from None
+
+
+def _npy(body: bytes, schema: Schema) -> pl.DataFrame:
+    try:
+        array = np.load(io.BytesIO(body), allow_pickle=False)  # a pickle would run code of the sender's
+    except (ValueError, OSError, EOFError):
+        raise bad_records([Problem("body", "is not a plain array in npy form")]) from None
+    if array.dtype.names:
+        return _conform(pl.DataFrame({name: array[name] for name in array.dtype.names}), schema)
+    names = _positional(array.shape[1] if array.ndim == 2 else 1, schema)
+    if array.ndim not in {1, 2} or names is None:
+        raise bad_records([Problem("body", f"has {array.ndim} axes of lengths {array.shape}: not rows by columns")])
+    table = array.reshape(len(array), len(names))
+    return _conform(pl.DataFrame({name: table[:, index] for index, name in enumerate(names)}), schema)
+
+
+def _positional(width: int, schema: Schema) -> Sequence[str] | None:
+    """Return the columns that values without names stand for: all of them, or all but the target."""
+    names = [column.name for column in schema.columns], [column.name for column in schema.features]
+    return next((each for each in names if len(each) == width), None)
+
+
+def _conform(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return a table with the columns and types of the schema, without its target; nothing is rounded or cut."""
+    known = {column.name for column in schema.columns}
+    problems = [Problem(name, "is not a column of the schema") for name in frame.columns if name not in known]
+    columns = {}
+    for column in schema.features:
+        if column.name not in frame.columns:
+            problems.append(Problem(column.name, "is missing"))
+            continue
+        given = frame[column.name]
+        cast = _cast(given, column.polars_dtype())
+        wrong = given.is_not_null() & cast.is_null()
+        if not column.nullable:
+            wrong |= given.is_null()
+        problems += [
+            Problem(f"record {index + 1}, column {column.name}", _wanted(column))
+            for index in wrong.arg_true()[:MAX_PROBLEMS]
+        ]
+        columns[column.name] = cast
+    if problems:
+        raise bad_records(problems)
+    return pl.DataFrame(columns)
+
+
+def _cast(given: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Return values in another type; null where that type cannot hold what they say."""
+    if given.dtype == dtype:
+        return given
+    source = given.dtype
+    if dtype == pl.Boolean and source.is_numeric():
+        return pl.select(pl.when(given == 1).then(True).when(given == 0).then(False)).to_series()
+    if dtype.is_integer() and source.is_numeric():
+        cast = given.cast(dtype, strict=False)
+        return cast.set(cast != given, None)
+    if dtype.is_float() and source.is_numeric():
+        return given.cast(dtype)
+    if dtype == pl.String and source in {pl.Categorical, pl.Enum}:
+        return given.cast(dtype)
+    if dtype == pl.Date and source == pl.String:
+        return given.str.to_date("%Y-%m-%d", strict=False)
+    if dtype == pl.Datetime and source == pl.String:
+        return given.str.to_datetime(time_unit="us", time_zone="UTC", strict=False).dt.replace_time_zone(None)
+    if dtype == pl.Datetime and isinstance(source, pl.Datetime):
+        in_utc = given.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if source.time_zone else given
+        return in_utc.cast(dtype)
+    return pl.Series(given.name, [None], dtype=dtype).new_from_index(0, len(given))
+
+
+def bad_records(problems: Sequence[Problem]) -> BadRecordError:
+    """Return the error of records that do not fit."""
+    return BadRecordError(
+        "records of the request do not fit the schema of the model",
+        expected="the columns of the training data without the target, each of its type, by name or in their order",
+        fix="correct the records, or serve with CLEANROOM_ALGO_SERVE_BAD_RECORDS=placeholder",
+        problems=problems[:MAX_PROBLEMS],
+    )
+
+
+def _wanted(column: Column) -> str:
+    return f"is not {column.dtype}" + (" or null" if column.nullable else ", or is null")
+
+
+_DOCUMENTS: Final[dict[Format, Callable[[bytes, Schema], pl.DataFrame]]] = {
+    Format.PARQUET: _parquet,
+    Format.ARROW: _arrow,
+    Format.NPY: _npy,
+}

@@ -1,0 +1,99 @@
+"""Predictions to the body of an answer."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from cleanroom_algo.errors import NotAcceptableError, PredictionShapeError
+from cleanroom_algo.serving.formats import Format
+
+QUOTED_EMPTY: Final = '""'
+"""A null alone in its line: an empty line would be skipped by most readers, and the count of records be wrong."""
+
+
+def encode_lines(frame: pl.DataFrame, kind: Format, *, null: str | None = None) -> bytes:
+    """Return predictions as lines, without a header and without a line break after the last.
+
+    A batch transform job adds the last line break itself (AssembleWith Line), so one of ours would leave empty lines.
+
+    Args:
+        frame: one row per record.
+        kind: a line format.
+        null: the text of a null in CSV; an empty field unless set.
+
+    Raises:
+        PredictionShapeError: a prediction cannot be said in one line of this format.
+    """
+    if frame.height == 0:
+        return b""
+    if kind is Format.JSON_LINES:
+        return frame.write_ndjson().removesuffix("\n").encode()
+    _require_flat(frame)
+    if null is None:
+        null = QUOTED_EMPTY if frame.width == 1 else ""
+    return frame.write_csv(include_header=False, null_value=null).removesuffix("\n").encode()
+
+
+def encode_whole(frames: Iterable[pl.DataFrame], kind: Format) -> bytes:
+    """Return predictions as one document of a format whose records are not lines.
+
+    Raises:
+        NotAcceptableError: npy was asked for, and the predictions are not numbers.
+    """
+    return _WRITERS[kind](pl.concat(list(frames), how="vertical_relaxed"))
+
+
+def _json(frame: pl.DataFrame) -> bytes:
+    return b'{"predictions":' + frame.write_json().encode() + b"}"
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    out = io.BytesIO()
+    frame.write_parquet(out)
+    return out.getvalue()
+
+
+def _arrow(frame: pl.DataFrame) -> bytes:
+    out = io.BytesIO()
+    # The oldest layout of texts: not every reader of Arrow knows the newer views.
+    frame.write_ipc_stream(out, compat_level=pl.CompatLevel.oldest())
+    return out.getvalue()
+
+
+def _npy(frame: pl.DataFrame) -> bytes:
+    if not all(dtype.is_numeric() or dtype == pl.Boolean for dtype in frame.dtypes):
+        raise NotAcceptableError(
+            "the predictions are not all numbers, which application/x-npy cannot hold without pickling",
+            expected="an Accept header that names another format",
+            fix="ask for text/csv or application/jsonlines",
+        )
+    array = frame.to_numpy()
+    out = io.BytesIO()
+    np.save(out, array.reshape(-1) if frame.width == 1 else np.ascontiguousarray(array), allow_pickle=False)
+    return out.getvalue()
+
+
+_WRITERS: Final[dict[Format, Callable[[pl.DataFrame], bytes]]] = {
+    Format.JSON: _json,
+    Format.PARQUET: _parquet,
+    Format.ARROW: _arrow,
+    Format.NPY: _npy,
+}
+
+
+def _require_flat(frame: pl.DataFrame) -> None:
+    nested = [name for name, dtype in frame.schema.items() if dtype.is_nested()]
+    broken = [
+        name for name, dtype in frame.schema.items() if dtype == pl.String and frame[name].str.contains(r"[\r\n]").any()
+    ]
+    if nested or broken:
+        raise PredictionShapeError(
+            f"a line of CSV cannot hold the predictions in {', '.join([*nested, *broken])}",
+            expected="one plain value per column and row, and no line breaks in texts",
+            fix="return one column per value, or ask for application/jsonlines",
+        )

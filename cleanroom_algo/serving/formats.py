@@ -1,0 +1,107 @@
+"""The content types of requests and answers, and how one is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header, parse_options_header
+
+from cleanroom_algo.errors import ContentTypeError, NotAcceptableError
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One format.
+
+    Attributes:
+        media_type: its name in our answers.
+        aliases: further names, as clients use them.
+        lines: whether each line is a record, so that a body can be answered block by block.
+        text: whether a charset applies.
+    """
+
+    media_type: str
+    aliases: tuple[str, ...] = ()
+    lines: bool = False
+    text: bool = False
+
+
+class Format(Enum):
+    """The formats that the server reads and writes."""
+
+    CSV = Kind("text/csv", ("application/csv", "text/x-csv"), lines=True, text=True)
+    JSON_LINES = Kind(
+        "application/jsonlines",
+        ("application/x-jsonlines", "application/jsonl", "application/x-ndjson", "application/ndjson"),
+        lines=True,
+        text=True,
+    )
+    JSON = Kind("application/json", text=True)
+    PARQUET = Kind("application/vnd.apache.parquet", ("application/x-parquet", "application/parquet"))
+    NPY = Kind("application/x-npy", ("application/npy",))
+    ARROW = Kind("application/vnd.apache.arrow.stream", ("application/x-arrow",))
+
+
+MEDIA_TYPES = tuple(kind.value.media_type for kind in Format)
+
+_BY_NAME = {name: kind for kind in Format for name in (kind.value.media_type, *kind.value.aliases)}
+
+
+@dataclass(frozen=True, slots=True)
+class ContentType:
+    """The format of a request, and the charset of its text."""
+
+    format: Format
+    charset: str = "utf-8"
+
+
+def request_type(header: str | None) -> ContentType:
+    """Return what a Content-Type header says.
+
+    A request without one is read as CSV: the user guide of Clean Rooms ML does not say which Content-Type its jobs
+    send, and the only channels that can be split by line are CSV.
+
+    Raises:
+        ContentTypeError: the type is not one of `MEDIA_TYPES`.
+    """
+    name, options = parse_options_header(header)
+    if not name or name == "application/octet-stream":
+        return ContentType(Format.CSV)
+    kind = _BY_NAME.get(name.lower())
+    if kind is None:
+        raise ContentTypeError(
+            "the Content-Type of the request is not one that is read",
+            expected=f"one of {', '.join(MEDIA_TYPES)}",
+            fix="send the records as text/csv, or in another of these formats",
+        )
+    return ContentType(kind, options.get("charset", "utf-8") if kind.value.text else "utf-8")
+
+
+def response_format(header: str | None, request: Format) -> Format:
+    """Return the format of the answer: the best that an Accept header allows (RFC 9110, section 12.5.1).
+
+    Between equals the request's own format is taken, as a job that sends lines expects lines.
+
+    Raises:
+        NotAcceptableError: the header allows none of `MEDIA_TYPES`.
+    """
+    if not header or not header.strip():
+        return request
+    accepted = MIMEAccept([(_bare(name), quality) for name, quality in parse_accept_header(header, MIMEAccept)])
+    offered = [request, *(kind for kind in Format if kind is not request)]
+    names = [name for kind in offered for name in (kind.value.media_type, *kind.value.aliases)]
+    chosen = accepted.best_match(names)
+    if chosen is None:
+        raise NotAcceptableError(
+            "the Accept header allows no content type that is written here",
+            expected=f"one of {', '.join(MEDIA_TYPES)}",
+            fix="ask for one of them (outputConfiguration.accept of the inference job), or for */*",
+        )
+    return _BY_NAME[chosen]
+
+
+def _bare(name: str) -> str:
+    # Parameters such as charset or header=false narrow nothing that we could do differently.
+    return name.partition(";")[0].strip().lower()

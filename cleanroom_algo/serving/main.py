@@ -1,0 +1,107 @@
+"""`serve`: the program that an inference container runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cleanroom_algo.contract.environment import InferenceEnvironment
+from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors import CleanroomError
+
+if TYPE_CHECKING:
+    from cleanroom_algo.serving.service import Service
+    from cleanroom_algo.serving.sizing import ServerPlan
+
+log = logging.getLogger("cleanroom_algo.serving")
+
+USAGE = "usage: python -m cleanroom_algo.serving [serve]"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve the model below /opt/ml/model until SIGTERM.
+
+    Args:
+        argv: `serve`, as the platform adds it to the image's entry point, or nothing.
+
+    Returns:
+        An exit status: 0 after SIGTERM; 1 or 3 where the model cannot be served; 2 for other arguments.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments not in ([], ["serve"]):
+        print(USAGE, file=sys.stderr)
+        return ExitCode.USAGE
+    try:
+        environment = InferenceEnvironment.read()
+    except CleanroomError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    logging.basicConfig(
+        level=environment.settings.log_level, format="%(asctime)s [%(process)d] %(levelname)s %(message)s"
+    )
+    return _serve(environment)
+
+
+def _serve(environment: InferenceEnvironment) -> int:
+    from cleanroom_algo.serving.artifacts import Artifacts
+    from cleanroom_algo.serving.resources import cores, gpus, memory_bytes
+    from cleanroom_algo.serving.sizing import Machine, plan_server
+
+    machine_cores = cores()
+    # Before numpy, torch and polars are imported: they read these once. The master itself must start no pool of
+    # threads, as none of them would exist in the forked workers.
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    artifacts = Artifacts(environment.paths.model)
+    machine = Machine(cores=machine_cores, memory_bytes=memory_bytes(), gpus=gpus())
+    plan = plan_server(machine, artifacts.size_bytes, environment, can_fork=sys.platform == "linux")
+    os.environ.setdefault("POLARS_MAX_THREADS", str(plan.compute_threads))
+
+    from cleanroom_algo.serving import metrics
+    from cleanroom_algo.serving.server import Server, configure_compute, report
+
+    configure_compute(1)
+    if environment.settings.serve_prometheus:
+        metrics.prepare_prometheus()
+    try:
+        service = _load_before_fork(environment, plan) if plan.preload else None
+    except Exception as error:
+        report(environment, error)
+        return error.exit_code if isinstance(error, CleanroomError) else ExitCode.ALGORITHM_FAILED
+    for reason in plan.reasons:
+        log.info(reason)
+    try:
+        Server(environment, plan, service).run()
+    except SystemExit as end:
+        return ExitCode.OK if end.code in {0, None} else ExitCode.ALGORITHM_FAILED
+    finally:
+        if environment.settings.serve_prometheus:
+            metrics.remove_prometheus()
+    return ExitCode.OK
+
+
+def _load_before_fork(environment: InferenceEnvironment, plan: ServerPlan) -> Service:
+    """Load the model in the master; start anew where that made it unfit to fork.
+
+    A pool of native threads (of polars, say, if `load` reads a table with it) does not survive a fork: the workers
+    would wait for it for ever. There is no way back from it but a fresh process.
+    """
+    import gc
+
+    from cleanroom_algo.serving.resources import native_threads
+    from cleanroom_algo.serving.service import Service
+
+    before = native_threads()
+    service = Service.load(environment, plan)
+    after = native_threads()
+    if before is not None and after is not None and after > before and environment.settings.serve_preload is None:
+        log.info("loading the model started %d thread(s), which a fork would lose: starting anew", after - before)
+        os.environ["CLEANROOM_ALGO_SERVE_PRELOAD"] = "false"
+        logging.shutdown()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+    gc.collect()
+    gc.freeze()  # what is loaded stays loaded: collections in the workers need not touch, and so copy, its pages
+    return service

@@ -1,0 +1,97 @@
+"""Counts and times of a process: a line in the log, and Prometheus on request."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+
+
+def prepare_prometheus() -> None:
+    """Give the processes of this server a fresh common folder; call it before any of them imports the client."""
+    os.environ[_DIRECTORY_VARIABLE] = tempfile.mkdtemp(prefix="prometheus-")
+
+
+def forget_process(pid: int) -> None:
+    """Take the gauges of a dead process out of the sums."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+def remove_prometheus() -> None:
+    """Remove the common folder."""
+    import shutil
+
+    folder = os.environ.pop(_DIRECTORY_VARIABLE, None)
+    if folder and Path(folder).name.startswith("prometheus-"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def exposition() -> tuple[bytes, str]:
+    """Return the text that Prometheus scrapes, of all processes together, and its content type."""
+    from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
+
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+@dataclass
+class Metrics:
+    """Counts the requests of one process.
+
+    Attributes:
+        enabled: whether Prometheus is fed too.
+    """
+
+    enabled: bool = False
+    requests: int = 0
+    failures: int = 0
+    rows: int = 0
+    placeholders: int = 0
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._prometheus: dict[str, Any] = {}
+
+    def start(self) -> None:
+        """Open the counters of this process; call it after the fork."""
+        if not self.enabled:
+            return
+        from prometheus_client import Counter, Histogram
+
+        self._prometheus = {
+            "requests": Counter("cleanroom_algo_requests", "Requests answered", ["status"]),
+            "rows": Counter("cleanroom_algo_rows", "Records predicted"),
+            "placeholders": Counter("cleanroom_algo_placeholders", "Records answered by a placeholder"),
+            "seconds": Histogram("cleanroom_algo_request_seconds", "Seconds per request", buckets=_SECONDS),
+        }
+
+    def observe(self, *, status: int, rows: int, placeholders: int, seconds: float) -> None:
+        """Count one request."""
+        with self._lock:
+            self.requests += 1
+            self.failures += status >= 400
+            self.rows += rows
+            self.placeholders += placeholders
+            self.seconds += seconds
+        if self._prometheus:
+            self._prometheus["requests"].labels(str(status)).inc()
+            self._prometheus["rows"].inc(rows)
+            self._prometheus["placeholders"].inc(placeholders)
+            self._prometheus["seconds"].observe(seconds)
+
+    def line(self) -> str:
+        """Return the counts as metrics in the form of training's: for metric definitions that read the log."""
+        return (
+            f"[metric] serving_requests={self.requests} serving_failures={self.failures} serving_rows={self.rows} "
+            f"serving_placeholders={self.placeholders} serving_seconds={self.seconds:.3f}"
+        )

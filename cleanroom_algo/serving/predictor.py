@@ -1,0 +1,200 @@
+"""The class that an algorithm's author extends to answer inference requests."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import polars as pl
+
+from cleanroom_algo.errors import PredictionShapeError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from cleanroom_algo.serving.artifacts import Artifacts
+
+Predictions: TypeAlias = "np.ndarray | torch.Tensor | pl.DataFrame | pl.Series | Sequence[Any] | Mapping[str, Any]"
+
+ROWS_PER_FORWARD = 256
+"""Rows of one pass through a model. A small pass wastes little on a request of one row, and a larger one is no faster:
+the weights of a tabular model stay in the cache either way."""
+
+_INVENTED = {"string": "", "bool": False, "date32": date(1970, 1, 1), "timestamp": datetime(1970, 1, 1)}
+
+
+class Predictor(ABC):
+    """Answers with one prediction per row.
+
+    Subclass it, load the model, predict:
+
+        class Delay(Predictor):
+            def load(self, artifacts):
+                self.model = Net(artifacts.features.numeric_size)
+                self.model.load_state_dict(artifacts.state_dict())
+                self.model.eval()
+
+            def predict(self, frame):
+                arrays = self.artifacts.features.transform(frame)
+                return self.forward(self.model, arrays.numeric, arrays.categorical)
+
+    One instance serves all requests of a process, from several threads at once: `predict` must not change it.
+
+    Attributes:
+        artifacts: what training left; set before `load` is called.
+    """
+
+    artifacts: Artifacts
+
+    def load(self, artifacts: Artifacts) -> None:  # noqa: B027 (a hook: an algorithm without weights needs none)
+        """Make the model ready. Called once, before the serving processes fork where that is safe."""
+
+    def preprocess(self, frame: pl.DataFrame) -> Any:
+        """Turn the rows of a request into what `predict` takes; the rows themselves unless overridden.
+
+        Args:
+            frame: the rows, with the columns and types of the artifacts' schema but without its target.
+        """
+        return frame
+
+    @abstractmethod
+    def predict(self, frame: Any) -> Predictions:
+        """Return predictions, one per row, in the order of the rows.
+
+        Args:
+            frame: what `preprocess` returned.
+
+        Returns:
+            Shape (rows,) for a single output column, named `prediction`; (rows, n) for `prediction_0` and so on; a
+            DataFrame or a mapping of names to (rows,) for columns with names of their own.
+        """
+
+    def postprocess(self, predictions: Any) -> Predictions:
+        """Turn what `predict` returned into the answer; the same unless overridden."""
+        predicted: Predictions = predictions
+        return predicted
+
+    def sample(self, rows: int) -> pl.DataFrame:
+        """Return rows for the warm-up, which decides whether /ping answers 200.
+
+        Override it where invented values (0, the empty text, 1970-01-01) are no legal input of `predict`.
+
+        Args:
+            rows: how many, at least 1.
+        """
+        columns = self.artifacts.schema.features
+        frame = pl.DataFrame(
+            {column.name: [_INVENTED.get(column.dtype, 0)] for column in columns},
+            schema={column.name: column.polars_dtype() for column in columns},
+        )
+        return frame[[0] * rows]
+
+    def forward(
+        self,
+        function: Callable[..., torch.Tensor],
+        *arrays: np.ndarray | torch.Tensor,
+        rows: int = ROWS_PER_FORWARD,
+        device: str | None = None,
+    ) -> torch.Tensor:
+        """Run a torch model over rows in passes of one fixed size, without gradients.
+
+        A matrix product of 1 row and one of 10,000 rows take different code paths and may differ in the last bit.
+        Passes of one size, the last one padded, give a row the same bits in whatever request it arrives.
+
+        Args:
+            function: the model, or any function of tensors that treats each row by itself.
+            arrays: shape (rows, ...), all with the same number of rows; the arguments of `function`.
+            rows: of one pass, at least 1.
+            device: where the model is; the CPU unless set.
+
+        Returns:
+            Shape (rows, ...), on the CPU.
+        """
+        import torch
+
+        tensors = [torch.as_tensor(array) for array in arrays]
+        count = len(tensors[0])
+        with torch.inference_mode():
+            passes = [
+                function(*(_pad(t[start : start + rows], rows).to(device) for t in tensors)).cpu()
+                for start in range(0, max(count, 1), rows)
+            ]
+        return torch.cat(passes)[:count]
+
+
+def answer(predictor: Predictor, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the predictions for a frame, one row for each of its rows.
+
+    This is the whole path of a prediction but for the formats: the server and a caller in process get the same bits.
+
+    Raises:
+        PredictionShapeError: the predictions do not match the rows.
+    """
+    if frame.height == 0:
+        # What an empty answer's columns are called, only the model knows; a row shows it.
+        return answer(predictor, predictor.sample(1)).clear()
+    predicted = predictor.postprocess(predictor.predict(predictor.preprocess(frame)))
+    result = to_frame(predicted)
+    if result.height != frame.height or result.width == 0:
+        raise PredictionShapeError(
+            f"{frame.height} rows gave predictions of shape ({result.height}, {result.width})",
+            expected="exactly one prediction per row",
+            fix="let `predict` treat each row by itself, and neither drop nor merge rows",
+        )
+    return result
+
+
+def to_frame(predicted: Predictions) -> pl.DataFrame:
+    """Return predictions of any supported kind as columns.
+
+    Raises:
+        PredictionShapeError: they are neither a column, nor a table, nor named columns.
+    """
+    if isinstance(predicted, pl.DataFrame):
+        return predicted
+    if isinstance(predicted, pl.Series):
+        return pl.DataFrame({predicted.name or "prediction": predicted})
+    if isinstance(predicted, Mapping):
+        columns = {str(name): _array(values) for name, values in predicted.items()}
+        _require({array.ndim for array in columns.values()} == {1} and len({len(a) for a in columns.values()}) == 1)
+        return pl.DataFrame(columns)
+    array = _array(predicted)
+    _require(array.ndim in {1, 2})
+    if array.ndim == 1 or array.shape[1] == 1:
+        return pl.DataFrame({"prediction": array.reshape(-1)})
+    return pl.DataFrame({f"prediction_{index}": array[:, index] for index in range(array.shape[1])})
+
+
+def _array(values: Any) -> np.ndarray:
+    import numpy as np
+
+    if hasattr(values, "detach"):
+        tensor = values.detach().cpu()
+        if str(tensor.dtype) in {"torch.bfloat16", "torch.float16"}:
+            tensor = tensor.float()  # exact, and what the output formats can say
+        return np.asarray(tensor.numpy())
+    return np.asarray(values)
+
+
+def _require(fits: bool) -> None:
+    if not fits:
+        raise PredictionShapeError(
+            "the predictions have a shape that cannot be written as rows",
+            expected="shape (rows,) or (rows, n), or named columns of shape (rows,)",
+            fix="return one value, or one vector, per row from `predict` or `postprocess`",
+        )
+
+
+def _pad(tensor: torch.Tensor, rows: int) -> torch.Tensor:
+    import torch
+
+    missing = rows - len(tensor)
+    if missing == 0:
+        return tensor
+    if len(tensor) == 0:
+        return tensor.new_zeros((rows, *tensor.shape[1:]))
+    # Copies of a real row, not zeros: a model may refuse what no data could hold.
+    return torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])])

@@ -1,0 +1,59 @@
+"""What the container may use of the machine: cores, memory, GPUs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def cores(cgroup: Path = _CGROUP) -> int:
+    """Return how many cores this process may keep busy: its affinity, capped by the container's CPU quota.
+
+    torch and most libraries look at the machine's cores alone and are throttled under a quota.
+    """
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota(cgroup)
+    return max(1, min(affinity, int(quota))) if quota else affinity
+
+
+def memory_bytes(cgroup: Path = _CGROUP) -> int:
+    """Return the memory of this container in bytes: its limit, or the machine's where there is none."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [_number(cgroup / "memory.max"), _number(cgroup / "memory" / "memory.limit_in_bytes")]
+    return min([physical, *(limit for limit in limits if limit)])
+
+
+def gpus() -> int:
+    """Return how many GPUs torch can use, without starting CUDA in this process, which could then not fork."""
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # asks the driver's library, not the runtime
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def native_threads() -> int | None:
+    """Return how many threads of the operating system this process has; None where that cannot be told."""
+    tasks = Path("/proc/self/task")
+    return sum(1 for _ in tasks.iterdir()) if tasks.is_dir() else None
+
+
+def _quota(cgroup: Path) -> float | None:
+    words = _text(cgroup / "cpu.max").split()  # cgroup v2: "QUOTA PERIOD", or "max PERIOD"
+    if len(words) == 2 and words[0].isdigit():
+        return int(words[0]) / int(words[1])
+    quota, period = _number(cgroup / "cpu" / "cpu.cfs_quota_us"), _number(cgroup / "cpu" / "cpu.cfs_period_us")
+    return quota / period if quota and period else None
+
+
+def _number(path: Path) -> int | None:
+    text = _text(path).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return ""

@@ -1,0 +1,146 @@
+"""From the bytes of a request to the bytes of its answer."""
+
+from __future__ import annotations
+
+import tempfile
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import polars as pl
+
+from cleanroom_algo.channels.blocks import cut_rows
+from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.errors import CleanroomError, PredictionFailedError, RowTooLongError
+from cleanroom_algo.serving.body import gather, too_large
+from cleanroom_algo.serving.decoding import LineDecoder, Rows, decode_document
+from cleanroom_algo.serving.encoding import encode_lines, encode_whole
+from cleanroom_algo.serving.formats import Format
+from cleanroom_algo.serving.predictor import Predictor, answer
+
+SPOOL_BYTES = 32 << 20  # of an answer that stay in memory; a longer one goes to a temporary file
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of a request, for the log and the metrics."""
+
+    rows: int = 0
+    placeholders: int = 0
+
+
+class Scorer:
+    """Answers requests with one predictor.
+
+    Args:
+        predictor: loaded.
+        schema: of the artifacts.
+        placeholder: the text in place of a record that does not fit; None to refuse the request.
+    """
+
+    def __init__(self, predictor: Predictor, schema: Schema, *, placeholder: str | None = None) -> None:
+        self.predictor = predictor
+        self.schema = schema
+        self.placeholder = placeholder
+
+    def respond(
+        self,
+        chunks: Iterable[bytes],
+        request: Format,
+        response: Format,
+        *,
+        limit: int,
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+        tally: Tally | None = None,
+    ) -> IO[bytes]:
+        """Return the answer to a body, positioned at its start: one prediction per record, in their order.
+
+        A body of lines is read, answered and forgotten block by block. The answer is complete before its first byte is
+        sent: a bad record at the end of the body must still be able to refuse the whole.
+
+        Args:
+            chunks: the body as plain UTF-8 bytes.
+            request: its format.
+            response: the format to write.
+            limit: bytes that one record, or a body that is not made of lines, may have.
+            turn: held while something is computed, not while the network is waited for.
+            tally: counts what happened.
+
+        Raises:
+            BadRecordError: records do not fit the schema.
+            BodyIncompleteError: the body does not arrive whole.
+            BodyTooLargeError: the body, or one record, is over the limit.
+            PredictionFailedError: the algorithm raised.
+            PredictionShapeError: its predictions do not match the rows.
+        """
+        tally = Tally() if tally is None else tally
+        spool: IO[bytes] = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 (the response closes it)
+        frames: list[pl.DataFrame] = []
+        try:
+            for decode in self._decoders(chunks, request):
+                with turn():
+                    rows = decode()
+                    predicted = self.predict(rows)
+                    if response.value.lines:
+                        self._append(spool, encode_lines(predicted, response, null=self.placeholder))
+                    else:
+                        frames.append(predicted)
+                tally.rows += predicted.height
+                tally.placeholders += len(rows.bad)
+            if not response.value.lines:
+                with turn():
+                    spool.write(encode_whole(frames or [self.predict(Rows.none(self.schema))], response))
+        except RowTooLongError as error:
+            spool.close()
+            raise too_large(error.what, limit) from None
+        except BaseException:
+            spool.close()
+            raise
+        spool.seek(0)
+        return spool
+
+    def predict(self, rows: Rows) -> pl.DataFrame:
+        """Return one prediction per record; null where a record does not fit.
+
+        Raises:
+            PredictionFailedError: the algorithm raised.
+            PredictionShapeError: its predictions do not match the rows.
+        """
+        try:
+            predicted = answer(self.predictor, rows.frame)
+        except CleanroomError:
+            raise
+        except Exception as error:
+            raise prediction_failed(error) from error
+        return rows.scatter(predicted)
+
+    def _decoders(self, chunks: Iterable[bytes], request: Format) -> Iterator[Callable[[], Rows]]:
+        """Yield what decodes the next records: reading waits for the network, decoding computes."""
+        if request.value.lines:
+            lines = LineDecoder(request, self.schema, lenient=self.placeholder is not None)
+            for block in cut_rows(gather(chunks), source="body", quotes=request is Format.CSV):
+                if block.data:
+                    yield partial(lines.decode, block)
+        elif whole := b"".join(chunks):
+            yield partial(decode_document, whole, request, self.schema)
+
+    def _append(self, spool: IO[bytes], lines: bytes) -> None:
+        if lines:
+            if spool.tell():
+                spool.write(b"\n")
+            spool.write(lines)
+
+
+def prediction_failed(error: BaseException) -> PredictionFailedError:
+    """Return the error for an exception of the algorithm's own code: its type and place, without its message."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno} in {frames[-1].name}" if frames else "unknown"
+    return PredictionFailedError(
+        f"the algorithm raised {type(error).__name__} at {place}",
+        expected="a prediction for every row that fits the schema",
+        fix="run the algorithm on local data, where CLEANROOM_ALGO_LOG_LEVEL=DEBUG shows the whole traceback",
+    )

@@ -1,0 +1,131 @@
+"""gunicorn, embedded: its master loads the model, its workers answer."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import mmap
+import os
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
+
+from cleanroom_algo.contract.environment import InferenceEnvironment
+from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.contract.failure import write_failure
+from cleanroom_algo.serving import metrics
+from cleanroom_algo.serving.app import create_app
+from cleanroom_algo.serving.service import Service, describe
+from cleanroom_algo.serving.sizing import ServerPlan
+from cleanroom_algo.serving.worker import BoundedWorker
+
+log = logging.getLogger("cleanroom_algo.serving")
+
+DRAIN_SECONDS = 25  # the platform kills 30 s after SIGTERM (SageMaker developer guide, hosting services)
+KEEPALIVE_SECONDS = 75  # longer than a client's pause between two requests of a job
+MAX_BOOT_DEATHS = 3  # workers that die one after another before they are ready: no further one will fare better
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """The production server.
+
+    Args:
+        environment: of the container.
+        plan: of the server.
+        service: the loaded model, or None where each worker loads its own.
+    """
+
+    def __init__(self, environment: InferenceEnvironment, plan: ServerPlan, service: Service | None) -> None:
+        self.environment = environment
+        self.plan = plan
+        self.service = service
+        self._boots = mmap.mmap(-1, 8)  # shared with the workers: how many of them became ready
+        self._boots_seen = 0
+        self._boot_deaths = 0
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set gunicorn's settings; it reads no file, argument or variable of its own."""
+        settings = {
+            "bind": f"{self.environment.settings.serve_host}:{self.environment.port}",
+            "worker_class": BoundedWorker,  # threads: parsing and torch release the GIL, and /ping stays alive
+            "workers": self.plan.workers,
+            "threads": self.plan.threads,
+            "timeout": 0,  # gunicorn's heartbeat sees no stuck thread; the worker's own deadlines do
+            "graceful_timeout": DRAIN_SECONDS,
+            "keepalive": KEEPALIVE_SECONDS,
+            "max_requests": 0,  # recycling a worker within a job only makes requests wait
+            "preload_app": False,  # the model is loaded before this class exists, where that is safe
+            "control_socket_disable": True,  # it would want a writable home folder
+            "accesslog": None,  # a line for each of 100,000 requests tells less than the counts
+            "errorlog": "-",
+            "loglevel": self.environment.settings.log_level.lower(),
+            "limit_request_fields": 64,
+            "post_worker_init": self._post_worker_init,
+            "child_exit": self._child_exit,
+            "worker_exit": self._worker_exit,
+        }
+        if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK):  # noqa: PTH112, S108
+            settings["worker_tmp_dir"] = "/dev/shm"  # noqa: S108 (heartbeats off a slow overlay disk)
+        for name, value in settings.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Callable[..., Any]:
+        """Return the application of a worker, with the model loaded and warm."""
+        try:
+            if self.service is None:
+                self.service = Service.load(self.environment, self.plan)
+            configure_compute(self.plan.compute_threads)
+            self.service.metrics.start()
+            self.service.warm_up()
+        except Exception as error:
+            report(self.environment, error)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+        if self.service.parameters is not None:
+            log.info("/execution-parameters: %s", self.service.parameters.reason)
+        gc.collect()
+        gc.freeze()  # a collection over the objects of torch and polars stops all threads for 50 ms
+        return create_app(self.service)
+
+    def _post_worker_init(self, worker: BoundedWorker) -> None:
+        assert self.service is not None
+        self.service.reading = worker.reading
+        worker.watch(self.service.admission, self.environment.settings.serve_timeout_seconds)
+        struct.pack_into("q", self._boots, 0, struct.unpack_from("q", self._boots, 0)[0] + 1)
+
+    def _child_exit(self, _server: Arbiter, worker: BoundedWorker) -> None:
+        if self.environment.settings.serve_prometheus:
+            metrics.forget_process(worker.pid)
+        boots = struct.unpack_from("q", self._boots, 0)[0]
+        self._boot_deaths = 0 if boots > self._boots_seen else self._boot_deaths + 1
+        self._boots_seen = boots
+        if self._boot_deaths >= MAX_BOOT_DEATHS:
+            text = f"{self._boot_deaths} serving processes died one after another before they could predict"
+            write_failure(self.environment.paths, text)
+            raise HaltServer(text, ExitCode.ALGORITHM_FAILED)
+
+    def _worker_exit(self, _server: Arbiter, _worker: BoundedWorker) -> None:
+        if self.service is not None and self.service.metrics.requests:
+            log.info(self.service.metrics.line())
+
+
+def configure_compute(threads: int) -> None:
+    """Set how many threads torch computes with."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def report(environment: InferenceEnvironment, error: Exception) -> None:
+    """Say why the server cannot serve: in the log, and in the failure file."""
+    log.error("the model cannot be served\n%s", describe(error))
+    log.debug("the traceback", exc_info=error)
+    try:
+        write_failure(environment.paths, error)
+    except OSError:
+        log.debug("no failure file: %s is not writable", environment.paths.output)

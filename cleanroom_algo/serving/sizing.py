@@ -1,0 +1,155 @@
+"""How many processes and threads serve, and what /execution-parameters answers, each with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cleanroom_algo.channels.blocks import BLOCK_BYTES
+from cleanroom_algo.contract.environment import InferenceEnvironment
+from cleanroom_algo.contract.sizes import MB, format_bytes
+
+MAX_BODY_BYTES = 100 << 20
+"""The most that a batch transform job may send at once (SageMaker API, CreateTransformJob: MaxPayloadInMB up to 100),
+in the larger reading of "MB": refusing what the platform sends would be the worse error."""
+
+MAX_PRODUCT_MB = 100  # MaxConcurrentTransforms x MaxPayloadInMB, by the same page
+DEFAULT_PAYLOAD_MB = 6  # the platform's own default, by the same page
+
+PROCESS_BYTES = 250 * MB  # what a forked process touches for itself, measured with torch, polars and flask loaded
+BLOCK_COPIES = 12  # bytes of memory per byte of a block while it is parsed, predicted and written; measured
+SPARE_THREADS = 4  # for /ping and for refusals while all the others wait on slow clients
+TARGET_SECONDS = 60  # of one request: a tenth of the platform's default timeout of 600 s
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the server may use."""
+
+    cores: int
+    memory_bytes: int
+    gpus: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPlan:
+    """How the server is laid out.
+
+    Attributes:
+        workers: processes.
+        compute_threads: of torch and polars in each.
+        predictions: that one process runs at once.
+        queue: requests that may wait in one process.
+        preload: whether the model is loaded before the processes fork.
+        buffer_bytes: that whole bodies may take in one process.
+        reasons: why, for the log.
+    """
+
+    workers: int
+    compute_threads: int
+    predictions: int
+    queue: int
+    preload: bool
+    buffer_bytes: int
+    reasons: tuple[str, ...]
+
+    @property
+    def threads(self) -> int:
+        """Threads of one process that handle requests."""
+        return self.predictions + self.queue + SPARE_THREADS
+
+
+def plan_server(machine: Machine, model_bytes: int, environment: InferenceEnvironment, *, can_fork: bool) -> ServerPlan:
+    """Return the layout for a machine and a model.
+
+    Args:
+        machine: cores, memory and GPUs.
+        model_bytes: of the artifacts.
+        environment: of the container; its settings win.
+        can_fork: whether a loaded model survives a fork on this system.
+    """
+    settings = environment.settings
+    preload = can_fork and machine.gpus == 0 if settings.serve_preload is None else settings.serve_preload
+    own = PROCESS_BYTES + BLOCK_COPIES * BLOCK_BYTES + (0 if preload else 2 * model_bytes)
+    shared = 2 * model_bytes if preload else 0  # once as loaded, once for what loading and predicting add
+    by_memory = max(1, int((0.8 * machine.memory_bytes - shared) // own))
+    if settings.serve_workers is not None:
+        workers, why = settings.serve_workers, "CLEANROOM_ALGO_SERVE_WORKERS says so"
+    elif machine.gpus:
+        workers, why = machine.gpus, "one for each GPU"
+    elif by_memory < machine.cores:
+        workers = by_memory
+        why = f"{format_bytes(machine.memory_bytes)} of memory hold no more with {format_bytes(model_bytes)} of model"
+    else:
+        workers, why = machine.cores, "one for each core"
+    compute_threads = max(1, machine.cores // workers)
+    buffer_bytes = max(MAX_BODY_BYTES, int(0.2 * machine.memory_bytes) // workers)
+    return ServerPlan(
+        workers=workers,
+        compute_threads=compute_threads,
+        predictions=1,
+        queue=settings.serve_queue,
+        preload=preload,
+        buffer_bytes=buffer_bytes,
+        reasons=(
+            f"{workers} process(es): {why}",
+            f"{compute_threads} compute thread(s) in each: {machine.cores} core(s) shared out, never more",
+            "the model is loaded once and shared by the processes"
+            if preload
+            else "each process loads the model: a loaded one cannot be taken through a fork here",
+            f"1 prediction at once in each, {settings.serve_queue} requests may wait, others are answered 503",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionParameters:
+    """The answer of GET /execution-parameters.
+
+    (SageMaker developer guide, "Use your own inference code with batch transform". The request's own values win.)
+    """
+
+    max_concurrent_transforms: int
+    batch_strategy: str
+    max_payload_mb: int
+    reason: str
+
+    def to_dict(self) -> dict[str, int | str]:
+        """Return the answer's JSON, in the platform's spelling."""
+        return {
+            "MaxConcurrentTransforms": self.max_concurrent_transforms,
+            "BatchStrategy": self.batch_strategy,
+            "MaxPayloadInMB": self.max_payload_mb,
+        }
+
+
+def execution_parameters(
+    plan: ServerPlan, environment: InferenceEnvironment, bytes_per_second: float
+) -> ExecutionParameters:
+    """Return what a job should send at once.
+
+    Args:
+        plan: the layout of this server.
+        environment: of the container; limits that the caller of the job set are answered as they are.
+        bytes_per_second: of CSV that one process answers, as measured in its warm-up.
+    """
+    if environment.max_payload_mb is not None:
+        payload, why_payload = environment.max_payload_mb, "the request says so"
+    else:
+        affordable = max(1, int(bytes_per_second * TARGET_SECONDS / MB))
+        payload = min(DEFAULT_PAYLOAD_MB, affordable)
+        rate = f"one process answered {bytes_per_second / MB:.2f} MB/s in its warm-up"
+        why_payload = (
+            f"{rate}, so that larger requests would take more than {TARGET_SECONDS} s"
+            if payload < DEFAULT_PAYLOAD_MB
+            else f"the platform's default is large enough that sending costs nothing beside computing ({rate})"
+        )
+    # Two for each process: while one is computed, the next one is sent.
+    wanted = 2 * plan.workers
+    concurrent = environment.max_concurrent_transforms or max(1, min(wanted, MAX_PRODUCT_MB // max(payload, 1)))
+    return ExecutionParameters(
+        max_concurrent_transforms=concurrent,
+        batch_strategy="MULTI_RECORD",
+        max_payload_mb=payload,
+        reason=f"MaxPayloadInMB={payload}: {why_payload}; MaxConcurrentTransforms={concurrent}: two for each of "
+        f"{plan.workers} process(es), {MAX_PRODUCT_MB} MB at once at most",
+    )

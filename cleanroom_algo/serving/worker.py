@@ -1,0 +1,135 @@
+"""The server's worker process: gunicorn's threads, with an end to everything a client or a model can draw out."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+if TYPE_CHECKING:
+    from cleanroom_algo.serving.admission import Admission
+
+HEADER_SECONDS = 10.0  # for the head of a request; a job's client sends it in one packet
+READ_SECONDS = 60.0  # for each 256 kB of a body, so at least 4 kB/s: nginx gives up after 60 s of silence
+SEND_SECONDS = 60  # without any progress in sending an answer
+CHECK_SECONDS = 0.25
+
+
+class Deadlines:
+    """Ends the reading from sockets whose clients are too slow, whatever a thread is waiting for there."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._armed: dict[int, tuple[float, socket.socket]] = {}
+        self._expired: set[int] = set()
+
+    def arm(self, connection: socket.socket, seconds: float) -> int:
+        """Start a deadline; return what `disarm` takes."""
+        entry = (time.monotonic() + seconds, connection)
+        with self._lock:
+            self._armed[id(entry)] = entry
+        return id(entry)
+
+    def disarm(self, token: int) -> bool:
+        """End a deadline; return whether it had passed."""
+        with self._lock:
+            self._armed.pop(token, None)
+            passed = token in self._expired
+            self._expired.discard(token)
+            return passed
+
+    def check(self) -> None:
+        """Shut the sockets whose deadlines have passed: a blocked read of theirs returns as if the client had gone."""
+        now = time.monotonic()
+        with self._lock:
+            late = [token for token, (deadline, _) in self._armed.items() if deadline < now]
+            for token in late:
+                _, connection = self._armed.pop(token)
+                self._expired.add(token)
+                try:
+                    connection.shutdown(socket.SHUT_RD)
+                except OSError:
+                    continue  # the connection has ended by itself
+
+
+class BoundedWorker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's threaded worker, in which no client holds a thread for ever."""
+
+    def init_process(self) -> None:
+        """Prepare the process, as gunicorn does."""
+        self.deadlines = Deadlines()
+        super().init_process()
+
+    def watch(self, admission: Admission, limit_seconds: float) -> None:
+        """Start the thread that keeps the deadlines, those of clients and that of predictions."""
+        watch = partial(self._watch, admission, limit_seconds)
+        threading.Thread(target=watch, name="deadlines", daemon=True).start()
+
+    def accept(self, listener: socket.socket) -> None:
+        """Accept a connection and wait for its first byte in the poller.
+
+        gunicorn gives a thread to each new connection, for up to 5 s of silence: a few idle ones would keep /ping from
+        its 2 s (SageMaker developer guide).
+        """
+        try:
+            client, address = listener.accept()
+        except OSError:
+            return  # another worker was faster, or the client has gone
+        self.nr_conns += 1
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_SECONDS, 0))
+        connection = TConn(self.cfg, client, address, listener.getsockname())
+        connection.timeout = time.monotonic() + HEADER_SECONDS
+        self.pending_conns.append(connection)
+        self.poller.register(client, selectors.EVENT_READ, partial(self.on_pending_socket_readable, connection))
+
+    def handle(self, conn: TConn) -> Any:
+        """Handle a connection, its request's head under a deadline."""
+        conn.head_deadline = self.deadlines.arm(conn.sock, HEADER_SECONDS)
+        try:
+            return super().handle(conn)
+        finally:
+            self.deadlines.disarm(conn.head_deadline)
+
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        """Handle a request whose head has arrived."""
+        self.deadlines.disarm(conn.head_deadline)
+        return super().handle_request(req, conn)
+
+    @contextmanager
+    def reading(self, connection: socket.socket) -> Iterator[None]:
+        """Bound the time of one read from a request's body.
+
+        Raises:
+            TimeoutError: the time was over.
+        """
+        token = self.deadlines.arm(connection, READ_SECONDS)
+        try:
+            yield
+        except Exception:
+            if self.deadlines.disarm(token):
+                raise TimeoutError from None
+            raise
+        if self.deadlines.disarm(token):
+            raise TimeoutError
+
+    def _watch(self, admission: Admission, limit_seconds: float) -> None:
+        while True:
+            time.sleep(CHECK_SECONDS)
+            self.deadlines.check()
+            if admission.longest_running() > limit_seconds:
+                self.log.error(
+                    "a prediction has been running for more than %g s (CLEANROOM_ALGO_SERVE_TIMEOUT_SECONDS): "
+                    "this process ends, and another takes its place",
+                    limit_seconds,
+                )
+                os._exit(1)  # a thread inside native code cannot be stopped any other way

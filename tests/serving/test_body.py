@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cleanroom_algo.errors import BodyIncompleteError, BodyTimeoutError, BodyTooLargeError, ContentTypeError
+from cleanroom_algo.serving.body import declared_length, decoded, gather, read_chunks
+
+
+def environ(body: bytes, *, length: int | None = None, chunked: bool = False) -> dict[str, object]:
+    values: dict[str, object] = {"wsgi.input": io.BytesIO(body)}
+    if chunked:
+        values |= {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+    else:
+        values["CONTENT_LENGTH"] = str(len(body) if length is None else length)
+    return values
+
+
+def test_a_body_without_length_is_empty() -> None:
+    assert declared_length({}) == 0
+    assert b"".join(read_chunks({"wsgi.input": io.BytesIO(b"left")}, limit=10)) == b""
+
+
+@pytest.mark.parametrize("text", ["-1", "1e3", "ten", "٣"])
+def test_a_length_that_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(BodyIncompleteError):
+        declared_length({"CONTENT_LENGTH": text})
+
+
+@given(st.binary(max_size=2000), st.integers(1, 500))
+def test_a_short_body_is_refused(body: bytes, missing: int) -> None:
+    with pytest.raises(BodyIncompleteError):
+        list(read_chunks(environ(body, length=len(body) + missing), limit=None))
+
+
+@given(st.binary(min_size=1, max_size=2000), st.booleans())
+def test_the_limit_is_exact(body: bytes, chunked: bool) -> None:
+    fitting = read_chunks(environ(body, chunked=chunked), limit=len(body))
+    assert b"".join(fitting) == body
+    with pytest.raises(BodyTooLargeError):
+        list(read_chunks(environ(body, chunked=chunked), limit=len(body) - 1))
+
+
+def test_a_chunked_body_may_be_unlimited() -> None:
+    body = b"x" * 3_000_000
+    assert sum(map(len, read_chunks(environ(body, chunked=True), limit=None))) == len(body)
+
+
+def test_bytes_after_the_declared_end_are_left_alone() -> None:
+    assert b"".join(read_chunks(environ(b"abcdef", length=3), limit=10)) == b"abc"
+
+
+def test_a_broken_transfer_is_told_as_such() -> None:
+    class Broken(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            raise ConnectionResetError
+
+    with pytest.raises(BodyIncompleteError, match="broke off"):
+        list(read_chunks({"wsgi.input": Broken(), "CONTENT_LENGTH": "5"}, limit=10))
+
+
+def test_a_slow_body_is_told_as_such() -> None:
+    class Late:
+        def __enter__(self) -> None:
+            raise TimeoutError
+
+        def __exit__(self, *_: object) -> None: ...
+
+    with pytest.raises(BodyTimeoutError):
+        list(read_chunks(environ(b"abc"), limit=10, guard=Late))
+
+
+def pieces(data: bytes, size: int) -> list[bytes]:
+    return [data[i : i + size] for i in range(0, len(data), size)]
+
+
+@given(st.lists(st.binary(max_size=400), max_size=4), st.integers(1, 50))
+def test_gzip_with_any_number_of_members(members: list[bytes], size: int) -> None:
+    packed = b"".join(gzip.compress(member) for member in members)
+    plain = decoded(pieces(packed, size), encoding="gzip", charset="utf-8", limit=None)
+    assert b"".join(plain) == b"".join(members)
+
+
+@given(st.binary(min_size=1, max_size=400), st.data())
+def test_gzip_that_breaks_off_is_refused(body: bytes, data: st.DataObject) -> None:
+    packed = gzip.compress(body)
+    cut = data.draw(st.integers(1, len(packed) - 1))
+    with pytest.raises(BodyIncompleteError):
+        list(decoded([packed[:cut]], encoding="gzip", charset="utf-8", limit=None))
+
+
+def test_a_gzip_bomb_is_stopped_at_the_limit() -> None:
+    packed = zlib.compress(bytes(50_000_000), wbits=31)
+    with pytest.raises(BodyTooLargeError):
+        list(decoded([packed], encoding="gzip", charset="utf-8", limit=1_000_000))
+
+
+def test_garbage_and_unknown_encodings() -> None:
+    with pytest.raises(BodyIncompleteError):
+        list(decoded([b"plain"], encoding="gzip", charset="utf-8", limit=None))
+    with pytest.raises(ContentTypeError):
+        decoded([b""], encoding="br", charset="utf-8", limit=None)
+    for charset in ("klingon", "base64"):
+        with pytest.raises(ContentTypeError):
+            decoded([b""], encoding="", charset=charset, limit=None)
+
+
+@given(st.text(max_size=200), st.integers(1, 7))
+def test_other_charsets_become_utf8(text: str, size: int) -> None:
+    body = text.encode("utf-16")
+    plain = decoded(pieces(body, size), encoding="identity", charset="UTF-16", limit=None)
+    assert b"".join(plain) == text.encode()
+
+
+def test_text_outside_its_charset_is_refused() -> None:
+    with pytest.raises(BodyIncompleteError):
+        list(decoded([b"\xff"], encoding="", charset="utf-16", limit=None))
+
+
+@given(st.lists(st.binary(max_size=50), max_size=20), st.integers(1, 100))
+def test_pieces_are_gathered(chunks: list[bytes], size: int) -> None:
+    gathered = list(gather(chunks, size))
+    assert b"".join(gathered) == b"".join(chunks)
+    assert all(len(piece) >= size for piece in gathered[:-1])

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+
+import polars as pl
+
+from cleanroom_algo.contract.environment import InferenceEnvironment
+from cleanroom_algo.serving.artifacts import Artifacts
+from cleanroom_algo.serving.encoding import encode_lines
+from cleanroom_algo.serving.formats import Format
+from cleanroom_algo.serving.predictor import answer
+from cleanroom_algo.serving.service import load_predictor
+from tests.serving.support import Container, RunningServer, table
+
+
+def expected(container: Container, frame: pl.DataFrame) -> bytes:
+    predictor = load_predictor(str(container.algorithm), Artifacts(container.root / "model"))
+    return encode_lines(answer(predictor, frame), Format.CSV)
+
+
+def test_ping_is_empty_and_200(server: RunningServer) -> None:
+    status, body, _ = server.request("GET", "/ping")
+    assert (status, body) == (200, b"")
+
+
+def test_execution_parameters(server: RunningServer) -> None:
+    status, body, _ = server.request("GET", "/execution-parameters")
+    assert status == 200
+    assert json.loads(body) == {"MaxConcurrentTransforms": 4, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 6}
+
+
+def test_as_many_lines_out_as_in_bit_for_bit(server: RunningServer, container: Container) -> None:
+    frame = table(1000)
+    wanted = expected(container, frame)
+    assert wanted.count(b"\n") == 999
+    body = frame.write_csv(include_header=False).encode()
+    assert server.invoke(body) == wanted
+    assert server.invoke(body.removesuffix(b"\n")) == wanted
+    assert server.invoke(frame.write_csv().encode()) == wanted
+    assert server.invoke(body.replace(b"\n", b"\r\n")) == wanted
+    assert InferenceEnvironment.read(container.environment()).batch is False
