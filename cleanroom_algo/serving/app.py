@@ -13,7 +13,7 @@ from werkzeug.wsgi import wrap_file
 
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import CleanroomError, ServingError
-from cleanroom_algo.serving.body import declared_length, decoded, read_chunks
+from cleanroom_algo.serving.body import declared_length, decoded, discard, read_chunks
 from cleanroom_algo.serving.formats import request_type, response_format
 from cleanroom_algo.serving.metrics import exposition
 from cleanroom_algo.serving.scoring import SPOOL_BYTES, Tally
@@ -22,6 +22,8 @@ from cleanroom_algo.serving.sizing import MAX_BODY_BYTES
 
 log = logging.getLogger("cleanroom_algo.serving")
 
+READ_SECONDS = 60.0  # for each 256 kB of a body, so at least 4 kB/s: nginx gives up after 60 s of silence
+DISCARD_SECONDS = 5.0  # for the rest of a refused body: many clients look at the answer only after they have sent all
 RETRY_AFTER_SECONDS = 1  # a place in the queue is free as soon as any request is answered
 
 
@@ -77,7 +79,7 @@ def _invoke(service: Service, tally: Tally) -> Response:
         encoding = request.headers.get("Content-Encoding", "").strip().lower()
         unpacked_limit = None if asked.format.value.lines else MAX_BODY_BYTES
         connection = request.environ.get("gunicorn.socket")
-        chunks = read_chunks(request.environ, limit=limit, guard=lambda: service.reading(connection))
+        chunks = read_chunks(request.environ, limit=limit, guard=lambda: service.reading(connection, READ_SECONDS))
         plain = decoded(chunks, encoding=encoding, charset=asked.charset, limit=unpacked_limit)
         held = 0 if asked.format.value.lines else MAX_BODY_BYTES if length is None or encoding else length
         with service.admission.buffer(held):
@@ -105,10 +107,9 @@ def _refuse(service: Service, error: Exception) -> Response:
         log.debug("the traceback, with whatever rows it quotes", exc_info=error)
     log.warning("answered %d\n%s", status, describe(error))
     document = error.to_dict() if isinstance(error, CleanroomError) else {"title": type(error).__name__}
+    discard(request.environ, guard=lambda: service.reading(request.environ.get("gunicorn.socket"), DISCARD_SECONDS))
     response = jsonify(document)
     response.status_code = status
-    # What is left of the body is not read: the connection cannot carry another request.
-    response.headers["Connection"] = "close"
     if status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response

@@ -24,6 +24,7 @@ from cleanroom_algo.errors import (
     CorruptObjectError,
 )
 
+DISCARD_BYTES = 256 << 20  # a body over the limit is rarely far over it
 READ_BYTES = 1 << 18  # of one read: the server copies what it reads, and these copies stay small
 
 
@@ -79,6 +80,17 @@ def read_chunks(
         yield piece
     if length is not None and taken < length:
         raise _incomplete(f"{format_bytes(taken)} of {format_bytes(length)} arrived")
+
+
+def discard(environ: dict[str, Any], *, guard: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+    """Read what is left of a refused body, as long as it comes quickly and is not endless."""
+    left = DISCARD_BYTES
+    try:
+        with guard():
+            while left > 0 and (piece := environ["wsgi.input"].read(READ_BYTES)):
+                left -= len(piece)
+    except (OSError, ParseException, ValueError):
+        return  # the client has its reasons, too
 
 
 def decoded(chunks: Iterable[bytes], *, encoding: str, charset: str, limit: int | None) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +14,7 @@ import polars as pl
 from cleanroom_algo.channels.blocks import Block
 from cleanroom_algo.channels.csv_decoder import BOM, CsvDecoder
 from cleanroom_algo.channels.csv_rows import rows
+from cleanroom_algo.channels.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.schema import Column, Schema, with_nullable_target
 from cleanroom_algo.errors import BadRecordError, Problem, SchemaError
 from cleanroom_algo.serving.formats import Format
@@ -60,7 +62,7 @@ class LineDecoder:
         self._kind = kind
         self._schema = schema
         self._lenient = lenient
-        self._decoder: CsvDecoder | None = None
+        self._decoder: CsvDecoder | JsonLinesDecoder | None = None
 
     def decode(self, block: Block) -> Rows:
         """Return the records of the next block.
@@ -68,24 +70,23 @@ class LineDecoder:
         Raises:
             BadRecordError: records do not fit, with the positions of the first of them.
         """
-        rejected: list[int] = []
+        rejected: list[int] | None = [] if self._lenient else None
+        data, line = block.data, block.line
         try:
-            frame = self._decode_csv(block, rejected if self._lenient else None)
+            if self._decoder is None:
+                self._decoder = self._open(data)
+                data = self._decoder.start(data)
+                line += self._decoder.header_lines
+            frame = self._decoder.decode(data, line=line, last=block.last, rejected=rejected)
         except SchemaError as error:
             raise bad_records(error.problems) from None
-        return Rows(frame, tuple(rejected))
+        return Rows(frame, tuple(rejected or ()))
 
-    def _decode_csv(self, block: Block, rejected: list[int] | None) -> pl.DataFrame:
-        data, line = block.data, block.line
-        if self._decoder is None:
-            self._decoder = self._csv_decoder(data)
-            data = self._decoder.start(data)
-            line += self._decoder.header_lines
-        return self._decoder.decode(data, line=line, last=block.last, rejected=rejected)
-
-    def _csv_decoder(self, data: bytes) -> CsvDecoder:
-        """Return a decoder for bodies with or without the target, as the first line has it."""
+    def _open(self, data: bytes) -> CsvDecoder | JsonLinesDecoder:
         names = [column.name for column in self._schema.features]
+        if self._kind is Format.JSON_LINES:
+            return JsonLinesDecoder(self._schema.without_target(), source="body", columns=names)
+        # A body has the target or not, as its first line has it.
         first = data[: data.find(b"\n") + 1 or len(data)].removeprefix(BOM)
         row = next(rows(first.decode("utf-8", "surrogateescape")), None)
         without = row is None or len(row.fields) == len(names)
@@ -134,6 +135,27 @@ def _npy(body: bytes, schema: Schema) -> pl.DataFrame:
         raise bad_records([Problem("body", f"has {array.ndim} axes of lengths {array.shape}: not rows by columns")])
     table = array.reshape(len(array), len(names))
     return _conform(pl.DataFrame({name: table[:, index] for index, name in enumerate(names)}), schema)
+
+
+def _json(body: bytes, schema: Schema) -> pl.DataFrame:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise bad_records([Problem("body", "is not JSON")]) from None
+    records = document.get("instances", [document]) if isinstance(document, dict) else document
+    if not isinstance(records, list):
+        raise bad_records([Problem("body", 'is neither a list of records nor {"instances": [...]}')])
+    lines = "\n".join(json.dumps(_named(record, schema)) for record in records)
+    decoder = JsonLinesDecoder(schema.without_target(), source="record")
+    try:
+        return decoder.decode(lines.encode())
+    except SchemaError as error:
+        raise bad_records(error.problems) from None
+
+
+def _named(record: object, schema: Schema) -> object:
+    names = _positional(len(record), schema) if isinstance(record, list) else None
+    return dict(zip(names, record, strict=True)) if names is not None and isinstance(record, list) else record
 
 
 def _positional(width: int, schema: Schema) -> Sequence[str] | None:
@@ -205,6 +227,7 @@ def _wanted(column: Column) -> str:
 
 
 _DOCUMENTS: Final[dict[Format, Callable[[bytes, Schema], pl.DataFrame]]] = {
+    Format.JSON: _json,
     Format.PARQUET: _parquet,
     Format.ARROW: _arrow,
     Format.NPY: _npy,

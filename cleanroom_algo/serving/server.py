@@ -14,6 +14,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
+from gunicorn.glogging import Logger
 
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.contract.exit_codes import ExitCode
@@ -29,6 +30,16 @@ log = logging.getLogger("cleanroom_algo.serving")
 DRAIN_SECONDS = 25  # the platform kills 30 s after SIGTERM (SageMaker developer guide, hosting services)
 KEEPALIVE_SECONDS = 75  # longer than a client's pause between two requests of a job
 MAX_BOOT_DEATHS = 3  # workers that die one after another before they are ready: no further one will fare better
+
+
+class _Logger(Logger):  # type: ignore[misc]
+    """gunicorn's own messages, in the form of all the others."""
+
+    def setup(self, cfg: Any) -> None:
+        """Set the level, as gunicorn does, and leave the writing to the root logger."""
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
 
 
 class Server(BaseApplication):  # type: ignore[misc]
@@ -63,7 +74,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "preload_app": False,  # the model is loaded before this class exists, where that is safe
             "control_socket_disable": True,  # it would want a writable home folder
             "accesslog": None,  # a line for each of 100,000 requests tells less than the counts
-            "errorlog": "-",
+            "logger_class": _Logger,
             "loglevel": self.environment.settings.log_level.lower(),
             "limit_request_fields": 64,
             "post_worker_init": self._post_worker_init,

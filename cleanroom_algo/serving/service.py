@@ -60,7 +60,7 @@ class Service:
         ready: whether a prediction has succeeded in this process.
         suspect: whether one has failed since.
         parameters: what /execution-parameters answers; known once the warm-up has measured.
-        reading: bounds the time of one read from a connection's socket; the server sets it.
+        reading: bounds the seconds of a read from a connection's socket; the server sets it.
     """
 
     scorer: Scorer
@@ -71,7 +71,7 @@ class Service:
     ready: bool = False
     suspect: bool = False
     parameters: ExecutionParameters | None = None
-    reading: Callable[[Any], AbstractContextManager[None]] = lambda _connection: nullcontext()
+    reading: Callable[[Any, float], AbstractContextManager[None]] = lambda _connection, _seconds: nullcontext()
 
     def __post_init__(self) -> None:
         self.admission = Admission(
@@ -98,17 +98,16 @@ class Service:
         Raises:
             CleanroomError: the model does not predict.
         """
-        rows, rate = 1, 0.0
-        self._predict_sample(rows)  # the first ever: imports, thread pools, caches
-        while True:
+        rows, rate, spent = 1, 0.0, 0.0
+        self._answer(self._sample_body(rows))  # the first ever: imports, thread pools, caches
+        while spent < WARM_UP_SECONDS:
             body = self._sample_body(rows)
             start = time.perf_counter()
             self._answer(body)
             seconds = time.perf_counter() - start
             rate = max(rate, len(body) / seconds)
-            if seconds > WARM_UP_SECONDS or rows >= WARM_UP_ROWS:
-                break
-            rows = min(rows * 16, WARM_UP_ROWS)
+            spent += seconds
+            rows = min(rows * 8, WARM_UP_ROWS)
         self.parameters = execution_parameters(self.plan, self.environment, rate)
         self.ready = True
 
@@ -119,14 +118,11 @@ class Service:
         """
         if self.suspect:
             try:
-                self._predict_sample(1)
+                self._answer(self._sample_body(1))
             except Exception:
                 return False
             self.suspect = False
         return self.ready
-
-    def _predict_sample(self, rows: int) -> None:
-        self._answer(self._sample_body(rows))
 
     def _answer(self, body: bytes) -> None:
         self.scorer.respond([body], Format.CSV, Format.CSV, limit=MAX_BODY_BYTES).close()

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from cleanroom_algo.serving.admission import Admission
 
 HEADER_SECONDS = 10.0  # for the head of a request; a job's client sends it in one packet
-READ_SECONDS = 60.0  # for each 256 kB of a body, so at least 4 kB/s: nginx gives up after 60 s of silence
 SEND_SECONDS = 60  # without any progress in sending an answer
 CHECK_SECONDS = 0.25
 
@@ -106,13 +105,13 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         return super().handle_request(req, conn)
 
     @contextmanager
-    def reading(self, connection: socket.socket) -> Iterator[None]:
-        """Bound the time of one read from a request's body.
+    def reading(self, connection: socket.socket, seconds: float) -> Iterator[None]:
+        """Bound the time of a read from a request's body.
 
         Raises:
             TimeoutError: the time was over.
         """
-        token = self.deadlines.arm(connection, READ_SECONDS)
+        token = self.deadlines.arm(connection, seconds)
         try:
             yield
         except Exception:
