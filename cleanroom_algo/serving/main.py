@@ -68,7 +68,7 @@ def _serve(environment: InferenceEnvironment) -> int:
         metrics.prepare_prometheus()
     try:
         service = _load_before_fork(environment, plan) if plan.preload else None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         report(environment, error)
         return error.exit_code if isinstance(error, CleanroomError) else ExitCode.ALGORITHM_FAILED
     for reason in plan.reasons:

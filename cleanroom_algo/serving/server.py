@@ -94,7 +94,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             configure_compute(self.plan.compute_threads)
             self.service.metrics.start()
             self.service.warm_up()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             report(self.environment, error)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
         if self.service.parameters is not None:
@@ -132,7 +132,7 @@ def configure_compute(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def report(environment: InferenceEnvironment, error: Exception) -> None:
+def report(environment: InferenceEnvironment, error: BaseException) -> None:
     """Say why the server cannot serve: in the log, and in the failure file."""
     log.error("the model cannot be served\n%s", describe(error))
     log.debug("the traceback", exc_info=error)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cleanroom_algo.serving.admission import Admission
 
 HEADER_SECONDS = 10.0  # for the head of a request; a job's client sends it in one packet
+HEAD_BYTES = 1 << 16  # of a head; gunicorn refuses longer ones
 SEND_SECONDS = 60  # without any progress in sending an answer
 CHECK_SECONDS = 0.25
 
@@ -74,10 +75,10 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         threading.Thread(target=watch, name="deadlines", daemon=True).start()
 
     def accept(self, listener: socket.socket) -> None:
-        """Accept a connection and wait for its first byte in the poller.
+        """Accept a connection and wait for its first request in the poller.
 
-        gunicorn gives a thread to each new connection, for up to 5 s of silence: a few idle ones would keep /ping from
-        its 2 s (SageMaker developer guide).
+        gunicorn gives a thread to each new connection, and to each request whose head has begun: a few idle or slow
+        clients would keep /ping from its 2 s (SageMaker developer guide).
         """
         try:
             client, address = listener.accept()
@@ -87,9 +88,44 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_SECONDS, 0))
         connection = TConn(self.cfg, client, address, listener.getsockname())
-        connection.timeout = time.monotonic() + HEADER_SECONDS
-        self.pending_conns.append(connection)
+        self._await_head(connection)
         self.poller.register(client, selectors.EVENT_READ, partial(self.on_pending_socket_readable, connection))
+
+    def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
+        """Take the first bytes of a further request on a connection."""
+        self.keepalived_conns.remove(conn)
+        self._await_head(conn)
+        self.poller.modify(client, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+        self.on_pending_socket_readable(conn, client)
+
+    def on_pending_socket_readable(self, conn: TConn, client: socket.socket) -> None:
+        """Collect the head of a request; only when it is whole, a thread takes over."""
+        try:
+            piece = client.recv(HEAD_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        searched = max(0, len(conn.head) - 3)
+        conn.head += piece
+        whole = conn.head.find(b"\r\n\r\n", searched) >= 0
+        if piece and not whole and len(conn.head) < HEAD_BYTES:
+            return
+        self.poller.unregister(client)
+        self.pending_conns.remove(conn)
+        if not piece:
+            self.nr_conns -= 1
+            conn.close()
+            return
+        conn.init()
+        conn.parser.unreader.unread(bytes(conn.head))
+        conn.data_ready = True
+        self.enqueue_req(conn)
+
+    def _await_head(self, conn: TConn) -> None:
+        conn.head = bytearray()
+        conn.timeout = time.monotonic() + HEADER_SECONDS
+        self.pending_conns.append(conn)
 
     def handle(self, conn: TConn) -> Any:
         """Handle a connection, its request's head under a deadline."""
