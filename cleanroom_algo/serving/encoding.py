@@ -15,6 +15,8 @@ from cleanroom_algo.serving.formats import Format
 QUOTED_EMPTY: Final = '""'
 """A null alone in its line: an empty line would be skipped by most readers, and the count of records be wrong."""
 
+FEW_ROWS: Final = 256
+
 
 def encode_lines(frame: pl.DataFrame, kind: Format, *, null: str | None = None) -> bytes:
     """Return predictions as lines, without a header and without a line break after the last.
@@ -36,6 +38,10 @@ def encode_lines(frame: pl.DataFrame, kind: Format, *, null: str | None = None) 
     _require_flat(frame)
     if null is None:
         null = QUOTED_EMPTY if frame.width == 1 else ""
+    if frame.height <= FEW_ROWS and all(dtype.is_numeric() for dtype in frame.dtypes):
+        # The writer's own texts without its fixed cost, a quarter of a millisecond.
+        columns = [[null if text is None else text for text in series.cast(pl.String).to_list()] for series in frame]
+        return "\n".join(map(",".join, zip(*columns, strict=True))).encode()
     return frame.write_csv(include_header=False, null_value=null).removesuffix("\n").encode()
 
 
