@@ -6,15 +6,17 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from cleanroom_algo.channels.blocks import Block
 from cleanroom_algo.channels.csv_decoder import BOM, CsvDecoder
 from cleanroom_algo.channels.csv_rows import rows
 from cleanroom_algo.channels.json_lines import JsonLinesDecoder
+from cleanroom_algo.channels.parquet import conform
 from cleanroom_algo.channels.schema import Column, Schema, with_nullable_target
 from cleanroom_algo.errors import BadRecordError, Problem, SchemaError
 from cleanroom_algo.serving.formats import Format
@@ -134,7 +136,8 @@ def _npy(body: bytes, schema: Schema) -> pl.DataFrame:
     if array.ndim not in {1, 2} or names is None:
         raise bad_records([Problem("body", f"has {array.ndim} axes of lengths {array.shape}: not rows by columns")])
     table = array.reshape(len(array), len(names))
-    return _conform(pl.DataFrame({name: table[:, index] for index, name in enumerate(names)}), schema)
+    columns = [_from_numbers(table[:, index], schema.column(name)) for index, name in enumerate(names)]
+    return _conform(pl.DataFrame(columns), schema)
 
 
 def _json(body: bytes, schema: Schema) -> pl.DataFrame:
@@ -165,51 +168,23 @@ def _positional(width: int, schema: Schema) -> Sequence[str] | None:
 
 
 def _conform(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    """Return a table with the columns and types of the schema, without its target; nothing is rounded or cut."""
-    known = {column.name for column in schema.columns}
-    problems = [Problem(name, "is not a column of the schema") for name in frame.columns if name not in known]
-    columns = {}
-    for column in schema.features:
-        if column.name not in frame.columns:
-            problems.append(Problem(column.name, "is missing"))
-            continue
-        given = frame[column.name]
-        cast = _cast(given, column.polars_dtype())
-        wrong = given.is_not_null() & cast.is_null()
-        if not column.nullable:
-            wrong |= given.is_null()
-        problems += [
-            Problem(f"record {index + 1}, column {column.name}", _wanted(column))
-            for index in wrong.arg_true()[:MAX_PROBLEMS]
-        ]
-        columns[column.name] = cast
-    if problems:
-        raise bad_records(problems)
-    return pl.DataFrame(columns)
+    try:
+        return conform(frame, schema.features, source="body")
+    except SchemaError as error:
+        raise bad_records(error.problems) from None
 
 
-def _cast(given: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Return values in another type; null where that type cannot hold what they say."""
-    if given.dtype == dtype:
-        return given
-    source = given.dtype
-    if dtype == pl.Boolean and source.is_numeric():
-        return pl.select(pl.when(given == 1).then(True).when(given == 0).then(False)).to_series()
-    if dtype.is_integer() and source.is_numeric():
-        cast = given.cast(dtype, strict=False)
-        return cast.set(cast != given, None)
-    if dtype.is_float() and source.is_numeric():
-        return given.cast(dtype)
-    if dtype == pl.String and source in {pl.Categorical, pl.Enum}:
-        return given.cast(dtype)
-    if dtype == pl.Date and source == pl.String:
-        return given.str.to_date("%Y-%m-%d", strict=False)
-    if dtype == pl.Datetime and source == pl.String:
-        return given.str.to_datetime(time_unit="us", time_zone="UTC", strict=False).dt.replace_time_zone(None)
-    if dtype == pl.Datetime and isinstance(source, pl.Datetime):
-        in_utc = given.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if source.time_zone else given
-        return in_utc.cast(dtype)
-    return pl.Series(given.name, [None], dtype=dtype).new_from_index(0, len(given))
+def _from_numbers(values: NDArray[Any], column: Column) -> pl.Series:
+    """Return one column of an array; an array has one type for all columns, so whole numbers may come as floats."""
+    series = pl.Series(column.name, values)
+    if not series.dtype.is_float():
+        return series
+    if column.dtype == "bool":
+        return series if (series * (1 - series) != 0).any() else series.cast(pl.Boolean)
+    if column.is_integer:
+        cast = series.cast(pl.Int64, strict=False)
+        return series if (cast != series).any() else cast
+    return series
 
 
 def bad_records(problems: Sequence[Problem]) -> BadRecordError:
@@ -220,10 +195,6 @@ def bad_records(problems: Sequence[Problem]) -> BadRecordError:
         fix="correct the records, or serve with CLEANROOM_ALGO_SERVE_BAD_RECORDS=placeholder",
         problems=problems[:MAX_PROBLEMS],
     )
-
-
-def _wanted(column: Column) -> str:
-    return f"is not {column.dtype}" + (" or null" if column.nullable else ", or is null")
 
 
 _DOCUMENTS: Final[dict[Format, Callable[[bytes, Schema], pl.DataFrame]]] = {
