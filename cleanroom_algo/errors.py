@@ -285,6 +285,42 @@ class RowTooLongError(ChannelError):
     title = "row too long"
 
 
+class PipeTimeoutError(ChannelError):
+    """A pipe did not appear, nobody began to write into it, or it stayed silent longer than the limit.
+
+    The limit is the setting CLEANROOM_ALGO_PIPE_TIMEOUT_SECONDS. The usual cause is an epoch that the platform does not
+    serve because the one before was not read to its end or closed.
+    """
+
+    code = "CR-CHN-007"
+    title = "no data in the pipe"
+
+
+class PipeInUseError(ChannelError):
+    """A second reader asked for a pipe that another one of this container is reading.
+
+    Two readers of one pipe each get about half of the bytes, cut anywhere, and no error. One process reads the channel
+    and hands whole batches to the others.
+    """
+
+    code = "CR-CHN-008"
+    title = "pipe already being read"
+
+
+class JoinedRowsError(ChannelError):
+    """Two objects of a stream ran together: one has no final line break, and where its row ends cannot be proven."""
+
+    code = "CR-CHN-009"
+    title = "rows of two objects ran together"
+
+
+class SpoolLimitError(ChannelError):
+    """An object that must be spooled (Parquet in a stream) does not fit into the bound or onto the disk."""
+
+    code = "CR-CHN-010"
+    title = "object too large to spool"
+
+
 # --- CR-DAT: data -----------------------------------------------------------------------------------------------------
 
 
@@ -299,6 +335,99 @@ class DataError(CleanroomError):
 
 class TrainingError(CleanroomError):
     """The training loop and its ranks."""
+
+
+class AlgorithmExitError(TrainingError):
+    """The algorithm's own code called sys.exit() before training ended and its artifacts were saved.
+
+    A job that exits 0 counts as completed, so leaving in the middle is always a failure. Raise an exception that says
+    what is wrong; its message reaches the failure file.
+    """
+
+    code = "CR-TRN-001"
+    title = "the algorithm left in the middle"
+
+
+class RankDiedError(TrainingError):
+    """A training process ended without a word: killed by a signal, or by the kernel for memory.
+
+    SIGKILL usually means that the host ran out of memory: use smaller batches, fewer ranks per host, or an instance
+    type with more memory.
+    """
+
+    code = "CR-TRN-002"
+    title = "a rank died"
+
+
+class RankLostError(TrainingError):
+    """Ranks of this host lost the others, and no host said why.
+
+    The cause is on another host: look at its log. A host that is stopped or runs out of memory says nothing.
+    """
+
+    code = "CR-TRN-003"
+    title = "other ranks are gone"
+
+
+class RendezvousError(TrainingError):
+    """The hosts of the job did not find each other.
+
+    They meet at the first of the sorted hosts, port 7777, or where CLEANROOM_ALGO_RENDEZVOUS says.
+    """
+
+    code = "CR-TRN-004"
+    title = "hosts did not meet"
+
+
+class TrainerDeclarationError(TrainingError):
+    """The Trainer subclass lacks something that the job needs, or an option of it has a value that cannot be used."""
+
+    exit_code = ExitCode.CONTRACT
+    code = "CR-TRN-005"
+    title = "trainer not usable"
+
+
+class SingleHostError(TrainingError):
+    """An algorithm with its own `fit` trains on the first host only, and this job spreads its data over several.
+
+    Rows on the other hosts would silently have no part in the model.
+    """
+
+    exit_code = ExitCode.CONTRACT
+    code = "CR-TRN-006"
+    title = "algorithm trains on one host"
+
+
+class LossError(TrainingError):
+    """The loss is not a finite number, or is no scalar tensor that depends on the model.
+
+    Usual causes: a learning rate that is too large, a target outside its range, features that were not standardised.
+    """
+
+    code = "CR-TRN-007"
+    title = "loss not usable"
+
+
+class ScriptFailedError(TrainingError):
+    """A training script ended with a status other than 0."""
+
+    code = "CR-TRN-008"
+    title = "training script failed"
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint cannot be written or does not fit the algorithm that resumes from it."""
+
+    code = "CR-TRN-009"
+    title = "checkpoint not usable"
+
+
+class NoDataError(TrainingError):
+    """The training channel holds no row on any host."""
+
+    exit_code = ExitCode.CONTRACT
+    code = "CR-TRN-010"
+    title = "nothing to train on"
 
 
 # --- CR-ART: artifacts ------------------------------------------------------------------------------------------------
@@ -328,6 +457,36 @@ class ArtifactChangedError(ArtifactError):
     title = "artifacts differ from their manifest"
 
 
+class ArtifactTooLargeError(ArtifactError):
+    """The artifacts would be larger than the cap of the association (trainedModels.maxArtifactSize).
+
+    The cap reaches the container as the setting CLEANROOM_ALGO_MAX_ARTIFACT_GB, counted before packing, which is the
+    stricter reading. Sizes of tensors are known before a byte is written, so nothing partial is left: the artifacts of
+    the last good state stay as they are. Leave the optimizer out (`save_optimizer = False`), or store halves
+    (`save_dtype = "bfloat16"`).
+    """
+
+    code = "CR-ART-003"
+    title = "model artifacts too large"
+
+
+class ArtifactWriteError(ArtifactError):
+    """The disk did not take the artifacts: full, read-only, over a quota, or a failed fsync.
+
+    The artifacts of the last good state stay as they are.
+    """
+
+    code = "CR-ART-004"
+    title = "artifacts not written"
+
+
+class ArtifactClashError(ArtifactError):
+    """Two files of the artifacts have one name, or a name that cannot be used."""
+
+    code = "CR-ART-005"
+    title = "artifact names clash"
+
+
 # --- CR-BAS: base model -----------------------------------------------------------------------------------------------
 
 
@@ -335,6 +494,60 @@ class BaseModelError(CleanroomError):
     """What arrives in the incremental channel."""
 
     exit_code = ExitCode.CONTRACT
+
+
+class UnsafeArchiveError(BaseModelError):
+    """The packed base model holds something that a model never needs: links, devices, paths that lead elsewhere,
+    names twice, or more files and bytes than the limits.
+
+    A base model is another party's file. Nothing of a refused archive is used.
+    """
+
+    code = "CR-BAS-001"
+    title = "base model archive refused"
+
+
+class BaseModelNotFoundError(BaseModelError):
+    """The job has a channel for the base model, and no model is in it."""
+
+    code = "CR-BAS-002"
+    title = "no base model in the channel"
+
+
+class BaseModelMismatchError(BaseModelError):
+    """The base model was written by another algorithm, or for another schema."""
+
+    code = "CR-BAS-003"
+    title = "base model does not fit"
+
+
+class TensorMismatchError(BaseModelError):
+    """The tensors of the base model are not those of the model: names missing or unknown, other shapes or types.
+
+    `base_fresh` names tensors that may start anew (a new head), `base_grow` those of which the first rows are taken
+    (a grown embedding).
+    """
+
+    code = "CR-BAS-004"
+    title = "tensors do not fit"
+
+
+class UnsafeFileError(BaseModelError):
+    """A file of the base model could run code when it is loaded, or claims more memory than it holds.
+
+    Tensors are read from safetensors, or by torch.load(weights_only=True). A pickle (also joblib) is opened only where
+    the algorithm names it in `trusted_pickles`: whoever wrote it can run code here.
+    """
+
+    code = "CR-BAS-005"
+    title = "file of the base model refused"
+
+
+class BaseModelUnreadableError(BaseModelError):
+    """The base model is cut short or damaged, or does not fit on the disk."""
+
+    code = "CR-BAS-006"
+    title = "base model unreadable"
 
 
 # --- CR-SRV: serving --------------------------------------------------------------------------------------------------
@@ -535,3 +748,54 @@ class CliError(CleanroomError):
     """Calling the commands."""
 
     exit_code = ExitCode.USAGE
+
+
+class UsageError(CliError):
+    """A command was called with words that it does not know, or without ones that it needs."""
+
+    code = "CR-CLI-001"
+    title = "command not understood"
+
+
+class UnknownTopicError(CliError):
+    """`cleanroom-algo explain` knows the codes of errors, `settings` and `exit-status`."""
+
+    code = "CR-CLI-002"
+    title = "nothing to explain"
+
+
+class InputFileError(CliError):
+    """A file or folder that the command line names cannot be used: it is missing, unreadable or no JSON object.
+
+    A request file holds the parameters of one API operation as JSON, as `aws cleanroomsml ... --cli-input-json` and
+    boto3 take them.
+    """
+
+    code = "CR-CLI-003"
+    title = "file not usable"
+
+
+class AlgorithmImportError(CliError):
+    """The algorithm's own file raised while it was imported, so nothing can be read from its classes."""
+
+    code = "CR-CLI-004"
+    title = "algorithm does not import"
+    exit_code = ExitCode.ALGORITHM_FAILED
+
+
+class ExtraMissingError(CliError):
+    """A command needs a part that is not installed: the base installation is only what an image needs.
+
+    `pip install 'cleanroom-algo[local]'` adds the local clean room.
+    """
+
+    code = "CR-CLI-005"
+    title = "extra not installed"
+
+
+class InternalError(CliError):
+    """A defect of cleanroom-algo itself. A report with the traceback was written to the named file."""
+
+    code = "CR-CLI-006"
+    title = "defect of cleanroom-algo"
+    exit_code = ExitCode.INTERNAL

@@ -1,1 +1,18 @@
-"""The commands, one module per verb."""
+"""The command `cleanroom-algo`: stdout carries results, stderr carries talk, the exit status tells what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status (an `ExitCode`).
+
+    Args:
+        argv: the words after the command's name; those of the process unless given.
+    """
+    import sys
+
+    from cleanroom_algo.cli.outcome import run
+
+    return run(list(sys.argv[1:] if argv is None else argv))

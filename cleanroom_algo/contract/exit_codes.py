@@ -23,5 +23,7 @@ class ExitCode(IntEnum):
     """A defect of this project."""
     INTERRUPTED = 130
     """Ctrl-C: 128 + SIGINT."""
+    BROKEN_PIPE = 141
+    """Whoever read the output closed it, as `head` does: 128 + SIGPIPE."""
     STOPPED = 143
     """Ended in good order after SIGTERM: 128 + SIGTERM."""

@@ -1,0 +1,94 @@
+"""`explain`: what an error code, a setting or an exit status means."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+
+import click
+
+from cleanroom_algo.cli.options import json_option
+from cleanroom_algo.cli.output import emit, emit_json, table
+from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.contract.suggestions import did_you_mean
+from cleanroom_algo.errors import CleanroomError, UnknownTopicError, all_errors
+
+EXIT_STATUSES: dict[ExitCode, str] = {
+    ExitCode.OK: "done",
+    ExitCode.ALGORITHM_FAILED: "the algorithm's own code failed, or the job that ran it",
+    ExitCode.USAGE: "the command was called wrongly",
+    ExitCode.CONTRACT: "the input breaks the contract: a request, a schema, a hyperparameter, the data",
+    ExitCode.NOT_EMULATED: "the request is legal, and the local clean room does not emulate it",
+    ExitCode.INTERNAL: "a defect of cleanroom-algo; a report is written",
+    ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
+    ExitCode.BROKEN_PIPE: "whoever read the output closed it",
+    ExitCode.STOPPED: "ended in good order after SIGTERM",
+}
+TOPICS = ("settings", "exit-status", "codes")
+
+
+@click.command()
+@click.argument("topic", default="codes")
+@json_option
+def command(topic: str, as_json: bool) -> None:
+    r"""Explain an error code (CR-CHN-005), the `settings`, the `exit-status` table, or list all `codes`.
+
+    \b
+    Examples:
+      cleanroom-algo explain CR-CON-002
+      cleanroom-algo explain settings
+    """
+    if topic == "codes":
+        _table(as_json, ("code", "title", "exit status"), [(k.code, k.title, int(k.exit_code)) for k in _errors()])
+    elif topic == "settings":
+        _table(as_json, ("variable", "default", "meaning"), setting_rows())
+    elif topic == "exit-status":
+        _table(as_json, ("status", "meaning"), [(int(code), text) for code, text in EXIT_STATUSES.items()])
+    else:
+        _explain(topic, as_json)
+
+
+def setting_rows() -> list[tuple[str, str, str]]:
+    """Return variable, default and meaning of every setting."""
+    from cleanroom_algo.contract.settings import Settings, variable
+
+    return [
+        (variable(name), "" if field.default is None else str(field.default), field.description or "")
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def explanation(kind: type[CleanroomError]) -> str:
+    """Return what there is to know about an error: the docstring of its class."""
+    return inspect.cleandoc(kind.__doc__ or "")
+
+
+def _explain(topic: str, as_json: bool) -> None:
+    known = all_errors()
+    kind = known.get(topic.upper())
+    if kind is None:
+        raise UnknownTopicError(
+            f"there is no error code or topic {topic!r}{did_you_mean(topic, [*known, *TOPICS])}",
+            expected=f"an error code (CR-AREA-NNN) or one of {', '.join(TOPICS)}",
+            fix="cleanroom-algo explain codes",
+        )
+    if as_json:
+        exit_status = int(kind.exit_code)
+        emit_json(
+            {"code": kind.code, "title": kind.title, "exit_status": exit_status, "explanation": explanation(kind)}
+        )
+        return
+    emit(f"{kind.code}  {kind.title}\n")
+    emit(explanation(kind))
+    emit(f"\nExit status {int(kind.exit_code)}: {EXIT_STATUSES[kind.exit_code]}.")
+
+
+def _errors() -> list[type[CleanroomError]]:
+    return list(all_errors().values())
+
+
+def _table(as_json: bool, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    if as_json:
+        emit_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        table(columns, rows)

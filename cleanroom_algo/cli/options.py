@@ -1,0 +1,101 @@
+"""Options that several verbs share, and what their values mean."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from cleanroom_algo.errors import InputFileError, UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document to stdout, errors included."
+)
+home_option = click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    envvar="CLEANROOM_ALGO_HOME",
+    show_envvar=True,
+    help="The state folder of the local clean room; by default in your data folder.",
+)
+
+
+def state_folder(home: Path | None) -> Path:
+    """Return the state folder: the one named, else `cleanroom-algo` in the user's data folder."""
+    if home is not None:
+        return home.absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("cleanroom-algo"))
+
+
+def pairs(words: Iterable[str], option: str) -> dict[str, str]:
+    """Return NAME=VALUE words as a mapping.
+
+    Raises:
+        UsageError: a word has no `=`, or a name stands there twice.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name or name in found:
+            reason = "is given twice" if name in found else "is not NAME=VALUE"
+            shown = name if option == "--hyperparameter" else word
+            raise UsageError(
+                f"{option} {shown} {reason}",
+                expected=f"{option} NAME=VALUE, once for each name",
+                fix=f"write for example {option} {name or 'train'}=...",
+            )
+        found[name] = value
+    return found
+
+
+def channel_folders(words: Iterable[str]) -> dict[str, Path]:
+    """Return the folders (or single files) of NAME=PATH words, absolute.
+
+    Raises:
+        UsageError: a word is not NAME=PATH.
+        InputFileError: there is nothing at a path.
+    """
+    folders = {name: Path(text).absolute() for name, text in pairs(words, "--channel").items()}
+    for name, path in folders.items():
+        if not path.exists():
+            raise InputFileError(
+                f"--channel {name}: there is nothing at {path}",
+                expected="a folder whose files are the objects of the channel, or one file",
+                fix="correct the path",
+            )
+        if not os.access(path, os.R_OK):
+            raise InputFileError(
+                f"--channel {name}: {path} cannot be read",
+                expected="a folder or file that you may read",
+                fix=f"chmod u+r {path}",
+            )
+    return folders
+
+
+def request_file(path: Path) -> dict[str, Any]:
+    """Return the parameters in a request file.
+
+    Raises:
+        InputFileError: it cannot be read or holds no JSON object.
+    """
+    expected = "a file with one JSON object: the parameters of the operation"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputFileError(
+            f"{path} cannot be read: {error.strerror}", expected=expected, fix="correct the path"
+        ) from error
+    except ValueError as error:
+        place = f" in line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise InputFileError(f"{path} is not JSON{place}", expected=expected, fix="correct the file") from error
+    if not isinstance(document, dict):
+        raise InputFileError(f"{path} holds no JSON object", expected=expected, fix="put the parameters in { }")
+    return document

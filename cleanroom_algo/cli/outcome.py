@@ -1,0 +1,142 @@
+"""How a command ends: the one place where errors become text, JSON and an exit status."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from cleanroom_algo.cli.output import emit_json, say
+from cleanroom_algo.contract.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from cleanroom_algo.errors import CleanroomError
+
+_EXTRAS = {"boto3": "local", "botocore": "local", "duckdb": "local", "platformdirs": "local", "rich": "local"}
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived: unwind as for Ctrl-C, so that jobs are stopped and nothing outlives the command."""
+
+
+def run(argv: list[str]) -> int:
+    """Run the command line and return its exit status; nothing that fails returns 0."""
+    from cleanroom_algo.cli.verbs import root
+
+    as_json = "--json" in argv
+    try:
+        with _terminable():
+            # Not `root.main`: it turns a closed stdout and Ctrl-C into exit statuses of its own.
+            with root.make_context("cleanroom-algo", list(argv)) as context:
+                root.invoke(context)
+            sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else ExitCode.OK if end.code is None else ExitCode.USAGE
+    except (KeyboardInterrupt, click.Abort):
+        say("interrupted")
+        return ExitCode.INTERRUPTED
+    except Terminated:
+        say("stopped")
+        return ExitCode.STOPPED
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.BROKEN_PIPE
+    except Exception as error:  # the last resort: everything becomes a coded error
+        return _report(_coded(error, argv), as_json)
+    return ExitCode.OK
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    def terminate(_signal: int, _frame: FrameType | None) -> None:
+        raise Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, terminate)
+    except ValueError:  # not the main thread: whoever called main() there keeps its own handlers
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _report(error: CleanroomError, as_json: bool) -> int:
+    if as_json:
+        emit_json({"error": error.to_dict()})
+    else:
+        say(str(error))
+        say(f"\n  more      cleanroom-algo explain {error.code}")
+    return error.exit_code
+
+
+def _coded(error: Exception, argv: Sequence[str]) -> CleanroomError:
+    from cleanroom_algo import errors
+
+    if isinstance(error, errors.CleanroomError):
+        return error
+    if isinstance(error, click.ClickException):
+        return _usage(error)
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in _EXTRAS:
+        extra = _EXTRAS[(error.name or "").partition(".")[0]]
+        return errors.ExtraMissingError(
+            f"this command needs {error.name}, which is not installed",
+            expected=f"the extra {extra!r} of cleanroom-algo",
+            fix=f"pip install 'cleanroom-algo[{extra}]'",
+        )
+    path = _write_report(error, argv)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return errors.InternalError(
+        f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}",
+        expected="every input to end in a result or in an error that explains itself",
+        fix=f"please report it with {path} (read it first: it holds the traceback)",
+    )
+
+
+def _usage(error: click.ClickException) -> CleanroomError:
+    from cleanroom_algo.contract.suggestions import did_you_mean
+    from cleanroom_algo.errors import UsageError
+
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    command = context.command_path if context else "cleanroom-algo"
+    what = error.format_message().rstrip(".")
+    if context and isinstance(context.command, click.Group) and "No such command" in what and "did you" not in what:
+        what += did_you_mean(what.split("'")[1], context.command.list_commands(context))
+    usage = context.get_usage().removeprefix("Usage: ") if context else f"{command} VERB [OPTIONS]"
+    return UsageError(what, expected=usage, fix=f"{command} --help")
+
+
+def _write_report(error: Exception, argv: Sequence[str]) -> Path:
+    names = [word.partition("=")[0] for word in argv if word.startswith("-")]  # values may be secrets
+    lines = [
+        f"cleanroom-algo {_version()}, Python {platform.python_version()}, {platform.platform()}",
+        f"verb {argv[0] if argv and not argv[0].startswith('-') else '(none)'}, options {' '.join(names) or '(none)'}",
+        "",
+        *traceback.format_exception(error),
+    ]
+    handle, name = tempfile.mkstemp(prefix="cleanroom-algo-report-", suffix=".txt")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write("\n".join(lines))
+    return Path(name)
+
+
+def _version() -> str:
+    try:
+        return version("cleanroom-algo")
+    except PackageNotFoundError:
+        return "(not installed)"

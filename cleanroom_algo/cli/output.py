@@ -1,0 +1,70 @@
+"""Writing results and talk: tables and colour on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def say(text: str) -> None:
+    """Write talk: to stderr, so that results on stdout can be piped."""
+    click.echo(text, err=True)
+
+
+def emit(text: str) -> None:
+    """Write a result in plain text to stdout."""
+    click.echo(text)
+
+
+def emit_json(document: object) -> None:
+    """Write the one JSON document of a `--json` call to stdout."""
+    click.echo(json.dumps(document, indent=2, default=_plain, ensure_ascii=False))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Write rows as a table to stdout: aligned columns, no frames, so that `awk` can read it as well as people."""
+    cells = [[str(column) for column in columns]] + [
+        ["-" if cell is None else str(cell) for cell in row] for row in rows
+    ]
+    widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
+    for number, row in enumerate(cells):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        click.echo(click.style(line, bold=True) if number == 0 else line)
+
+
+def fields(values: Mapping[str, object]) -> None:
+    """Write names and values to stdout, one pair a line."""
+    width = max((len(name) for name in values), default=0)
+    for name, value in values.items():
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {'-' if value is None else value}")
+
+
+def next_commands(*commands: str) -> None:
+    """Say what could be done next."""
+    say("\nNext:")
+    for command in commands:
+        say(f"  {command}")
+
+
+def is_terminal() -> bool:
+    """Whether a person watches: stderr is a terminal."""
+    return sys.stderr.isatty()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, set | frozenset | tuple):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

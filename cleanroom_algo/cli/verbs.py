@@ -1,0 +1,65 @@
+"""The verbs: listed without being imported, loaded when called, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Final
+
+import click
+
+VERBS: Final[Mapping[str, str]] = {
+    "train": "Train a model: the literal create_trained_model request, or a few options.",
+    "infer": "Predict with a trained model: batch transform over a channel.",
+    "show": "Show models, versions, channels and jobs of the local clean room.",
+    "logs": "Print what the containers of a job wrote.",
+    "plan": "Show what a training job would do, without running it.",
+    "up": "Serve the Clean Rooms ML API on 127.0.0.1 for boto3 and the aws CLI.",
+    "metric-definitions": "Print the metricDefinitions to register for an algorithm.",
+    "check": "Find what would fail in the clean room before an image is pushed.",
+    "build": "Build the image of an algorithm.",
+    "explain": "Explain an error code, the settings or the exit statuses.",
+    "differences": "List where the local clean room differs from AWS, and how it is known.",
+    "clean": "Remove jobs and their files from the state folder.",
+}
+"""Every verb with its line in `--help`. Verb `a-b` is the click command `command` of `cleanroom_algo.cli.a_b`."""
+
+EXAMPLES: Final = """\b
+Examples:
+  cleanroom-algo train my_algorithm.py --channel train=data/ --hosts 2
+  cleanroom-algo train --request request.json --algorithm my_algorithm.py --channel train=data/
+  cleanroom-algo show
+"""
+
+
+class Verbs(click.Group):
+    """A group whose commands are modules of this package."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        """Return the verbs in the order of a first day: train first."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 (click's signature)
+        """Return a verb's command, imported now."""
+        if cmd_name not in VERBS:
+            return None
+        found: click.Command = import_module(f"cleanroom_algo.cli.{cmd_name.replace('-', '_')}").command
+        found.short_help = VERBS[cmd_name]
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (click's signature)
+        """List the verbs without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, epilog=EXAMPLES, no_args_is_help=False, invoke_without_command=True)
+@click.version_option(package_name="cleanroom-algo", message="%(version)s")
+@click.pass_context
+def root(ctx: click.Context) -> None:
+    """Write, run and test algorithms for AWS Clean Rooms ML on your own machine.
+
+    Results go to stdout, talk to stderr. Every verb takes --json. Exit statuses: `cleanroom-algo explain exit-status`.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

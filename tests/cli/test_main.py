@@ -1,0 +1,145 @@
+"""The frame of the command: verbs, errors, exit statuses, streams."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import pytest
+
+from cleanroom_algo.cli.explain import EXIT_STATUSES
+from cleanroom_algo.cli.verbs import VERBS, Verbs, root
+from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors import InternalError, UsageError
+from tests.cli.support import run
+
+COMMAND = [sys.executable, "-m", "cleanroom_algo.cli"]
+
+
+@pytest.fixture
+def verb(monkeypatch: pytest.MonkeyPatch) -> dict[str, click.Command]:
+    """Let a test add a verb of its own."""
+    extra: dict[str, click.Command] = {}
+    known = Verbs.get_command
+    monkeypatch.setattr(Verbs, "get_command", lambda self, ctx, name: extra.get(name) or known(self, ctx, name))
+    return extra
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_every_verb_takes_json(name: str) -> None:
+    with click.Context(root) as context:
+        command = root.get_command(context, name)
+    assert command is not None
+    assert any("--json" in option.opts for option in command.params) or name == "up"
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_each_verb_has_help_with_an_example(name: str) -> None:
+    done = run(name, "--help")
+    assert done.status == 0
+    assert f"cleanroom-algo {name}" in done.stdout.split("Examples:")[-1]
+
+
+def test_without_words_it_shows_examples() -> None:
+    done = run()
+    assert done.status == 0
+    assert done.stdout.count("  cleanroom-algo ") >= 3
+
+
+def test_an_unknown_verb_is_named_with_a_suggestion() -> None:
+    done = run("trian")
+    assert done.status == ExitCode.USAGE
+    assert "did you mean 'train'" in done.stderr
+    assert done.stdout == ""
+
+
+def test_an_unknown_option_is_a_usage_error_in_json() -> None:
+    done = run("explain", "--jsn", "--json")
+    assert done.status == ExitCode.USAGE
+    assert done.json["error"]["code"] == UsageError.code
+    assert done.stderr == ""
+
+
+def test_a_defect_is_reported_without_the_values_of_options(
+    verb: dict[str, click.Command], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    @click.command()
+    @click.option("--token")
+    def broken(token: str) -> None:
+        raise RuntimeError("boom")
+
+    verb["broken"] = broken
+    done = run("broken", "--token=secret-word")
+    assert done.status == ExitCode.INTERNAL
+    assert InternalError.code in done.stderr
+    (report,) = tmp_path.iterdir()
+    assert str(report) in done.stderr
+    assert "RuntimeError: boom" in report.read_text()
+    assert "secret-word" not in report.read_text()
+
+
+@pytest.mark.parametrize(
+    ("raised", "status"),
+    [(KeyboardInterrupt(), ExitCode.INTERRUPTED), (click.Abort(), ExitCode.INTERRUPTED), (SystemExit(3), 3)],
+)
+def test_an_end_has_its_status(verb: dict[str, click.Command], raised: BaseException, status: int) -> None:
+    @click.command()
+    def ending() -> None:
+        raise raised
+
+    verb["ending"] = ending
+    assert run("ending").status == status
+
+
+def test_sigterm_unwinds(verb: dict[str, click.Command]) -> None:
+    unwound = []
+
+    @click.command()
+    def waiting() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+        finally:
+            unwound.append(True)
+
+    verb["waiting"] = waiting
+    before = signal.getsignal(signal.SIGTERM)
+    assert run("waiting").status == ExitCode.STOPPED
+    assert unwound == [True]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([*COMMAND, "explain"], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert done.returncode == ExitCode.BROKEN_PIPE
+    assert done.stderr == ""
+
+
+def test_results_and_talk_are_apart() -> None:
+    done = subprocess.run([*COMMAND, "explain", "exit-status", "--json"], capture_output=True, text=True, check=True)
+    assert {row["status"] for row in json.loads(done.stdout)} == {int(code) for code in ExitCode}
+    assert done.stderr == ""
+
+
+def test_every_exit_status_is_explained() -> None:
+    assert set(EXIT_STATUSES) == set(ExitCode)
+
+
+def test_explain_settings_lists_them_all() -> None:
+    done = run("explain", "settings")
+    assert "CLEANROOM_ALGO_MAX_ARTIFACT_GB" in done.stdout
+
+
+def test_explain_suggests() -> None:
+    done = run("explain", "CR-CHN-0005")
+    assert done.status == ExitCode.USAGE
+    assert "did you mean" in done.stderr

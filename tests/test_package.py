@@ -1,0 +1,38 @@
+"""`import cleanroom_algo` and the command's help stay light; public names exist."""
+
+import subprocess
+import sys
+
+import pytest
+
+import cleanroom_algo
+
+HEAVY = {"torch", "polars", "flask", "numpy", "pydantic", "boto3", "botocore", "duckdb", "rich", "sagemaker_training"}
+
+
+def modules_after(code: str) -> set[str]:
+    script = f"{code}\nimport sys\nprint('\\n'.join(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+def test_import_is_light() -> None:
+    assert not modules_after("import cleanroom_algo") & HEAVY
+
+
+def test_help_is_light() -> None:
+    assert not modules_after("from cleanroom_algo.cli import main; main(['--help'])") & HEAVY
+
+
+@pytest.mark.parametrize("name", cleanroom_algo.__all__)
+def test_public_names_exist(name: str) -> None:
+    assert isinstance(getattr(cleanroom_algo, name), type)
+
+
+def test_unknown_names_are_attribute_errors() -> None:
+    with pytest.raises(AttributeError, match="Trainr"):
+        cleanroom_algo.Trainr  # noqa: B018
+
+
+def test_dir_lists_the_public_names() -> None:
+    assert dir(cleanroom_algo) == sorted(cleanroom_algo.__all__)
