@@ -1,0 +1,1 @@
+"""Whole algorithms, small enough to read; each is a test."""

@@ -1,0 +1,107 @@
+"""Will a flight arrive 15 minutes late or more?
+
+What is known at the desk: airline, airports, the hour by the timetable, the distance, and the weather at the origin.
+`train` runs the Trainer below, `serve` the Predictor.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from cleanroom_algo import Artifacts, Batch, Hyperparameters, Predictor, Schema, Trainer
+from cleanroom_algo.channels.features import Features
+
+SCHEMA = Schema.of(
+    target="late",
+    # The airline's columns, in the order of the query's SELECT list.
+    carrier="string",
+    origin="string",
+    dest="string",
+    month="int16",
+    weekday="int16",
+    hour="int16",
+    distance="float32",
+    # The weather bureau's; an hour without an observation leaves them empty.
+    temp="float32?",
+    humid="float32?",
+    wind_speed="float32?",
+    precip="float32?",
+    visib="float32?",
+    late="bool",
+)
+
+
+class Settings(Hyperparameters):
+    """What the request's `hyperparameters` may hold."""
+
+    epochs: int = Field(2, ge=1, le=100)
+    batch_size: int = Field(1024, ge=1)  # large enough that a step's fixed cost does not count on a CPU
+    learning_rate: float = Field(3e-3, gt=0)
+    hidden: int = Field(64, ge=1)
+    embedding: int = Field(8, ge=1)  # 100 airports need no more
+    seed: int = 7
+
+
+class DelayNet(nn.Module):
+    """Embeddings of the categories beside the standardised numbers, then two layers."""
+
+    def __init__(self, numeric: int, cardinalities: tuple[int, ...], hidden: int, embedding: int) -> None:
+        super().__init__()
+        self.embeddings = nn.ModuleList(nn.Embedding(size, embedding) for size in cardinalities)
+        self.layers = nn.Sequential(
+            nn.Linear(numeric + embedding * len(cardinalities), hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, 1),
+        )
+
+    def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
+        """Return the log odds of a late arrival, shape (rows,)."""
+        embedded = [table(categorical[:, column]) for column, table in enumerate(self.embeddings)]
+        logits: Tensor = self.layers(torch.cat([numeric, *embedded], dim=1))
+        return logits.squeeze(1)
+
+
+class FlightDelay(Trainer):
+    """Fits the network on the channel `train`."""
+
+    schema = SCHEMA
+    hyperparameters = Settings
+
+    def model(self) -> nn.Module:
+        """Return a network of the size that the features and hyperparameters ask for."""
+        return build(self.features, self.params)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the mean binary cross entropy of the batch."""
+        return nn.functional.binary_cross_entropy_with_logits(model(batch.numeric, batch.categorical), batch.target)
+
+    def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Return how many rows of the batch are told right, as a share."""
+        told_late = model(batch.numeric, batch.categorical) > 0
+        return {"accuracy": (told_late == (batch.target > 0.5)).float().mean()}
+
+
+class DelayPredictor(Predictor):
+    """Answers with the probability of a late arrival."""
+
+    def load(self, artifacts: Artifacts) -> None:
+        """Rebuild the network that training left."""
+        self.features = artifacts.features
+        self.model = build(self.features, artifacts.hyperparameters(Settings))
+        self.model.load_state_dict(artifacts.state_dict())
+        self.model.eval()
+
+    def predict(self, frame: pl.DataFrame) -> Tensor:
+        """Return probabilities, shape (rows,)."""
+        arrays = self.features.transform(frame)
+        return torch.sigmoid(self.forward(self.model, arrays.numeric, arrays.categorical))
+
+
+def build(features: Features, settings: Settings) -> DelayNet:
+    """Return an untrained network that fits the features."""
+    return DelayNet(features.numeric_size, features.cardinalities, settings.hidden, settings.embedding)
