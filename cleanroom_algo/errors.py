@@ -497,10 +497,9 @@ class BaseModelError(CleanroomError):
 
 
 class UnsafeArchiveError(BaseModelError):
-    """The packed base model holds something that a model never needs: links, devices, paths that lead elsewhere,
-    names twice, or more files and bytes than the limits.
+    """The packed base model holds something that a model never needs.
 
-    A base model is another party's file. Nothing of a refused archive is used.
+    Links, devices, paths that lead elsewhere, names twice, or more files and bytes than the limits. A base model is another party's file. Nothing of a refused archive is used.
     """
 
     code = "CR-BAS-001"

@@ -79,7 +79,7 @@ class LineDecoder:
                 self._decoder = self._open(data)
                 data = self._decoder.start(data)
                 line += self._decoder.header_lines
-            frame = self._decoder.decode(data, line=line, last=block.last, rejected=rejected)
+            frame = self._decoder.decode(data, line=line, rejected=rejected)
         except SchemaError as error:
             raise bad_records(error.problems) from None
         return Rows(frame, tuple(rejected or ()))

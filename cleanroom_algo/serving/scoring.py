@@ -13,7 +13,7 @@ from typing import IO
 
 import polars as pl
 
-from cleanroom_algo.channels.blocks import cut_rows
+from cleanroom_algo.channels.blocks import RowRules, cut_rows
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import CleanroomError, PredictionFailedError, RowTooLongError
 from cleanroom_algo.serving.body import gather, too_large
@@ -122,7 +122,9 @@ class Scorer:
         """Yield what decodes the next records: reading waits for the network, decoding computes."""
         if request.value.lines:
             lines = LineDecoder(request, self.schema, lenient=self.placeholder is not None)
-            for block in cut_rows(gather(chunks), source="body", quotes=request is Format.CSV):
+            csv = request is Format.CSV
+            rules = RowRules(quotes=csv, blank_rows=csv and len(self.schema.features) == 1)
+            for block in cut_rows(gather(chunks), source="body", rules=rules):
                 if block.data:
                     yield partial(lines.decode, block)
         elif whole := b"".join(chunks):

@@ -1,0 +1,87 @@
+"""Reading ahead: blocks are read by one thread and decoded by a few, results come in order.
+
+polars releases the interpreter while it parses, so two threads on two cores overlap reading, parsing and training.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
+from typing import Final, Generic, TypeVar
+
+import polars as pl
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+MAX_DECODERS: Final = 4
+"""polars parallelises within a block too; more than a few blocks at once only costs memory."""
+
+
+def decoders() -> int:
+    """Return how many blocks are decoded at the same time."""
+    return max(2, min(MAX_DECODERS, pl.thread_pool_size()))
+
+
+def decode_ahead(
+    blocks: Iterator[T], decode: Callable[[T], U], cancel: Callable[[], None] | None = None
+) -> Generator[U]:
+    """Yield `decode(block)` for each block, in order, while later blocks are read and decoded.
+
+    Held at most, with d = `decoders()`: 2 d + 1 blocks, read or decoded. A single block is decoded without any thread.
+    Closing the iterator early stops the reading.
+
+    Args:
+        blocks: read by one thread of its own.
+        decode: called by several threads at once.
+        cancel: makes a `blocks` that waits for its source raise or end; called when the iterator is closed early.
+    """
+    first = list(islice(blocks, 2))
+    if len(first) < 2:
+        yield from map(decode, first)
+        return
+    yield from _Ahead(chain(first, blocks), decode, cancel).results()
+
+
+class _Ahead(Generic[T, U]):
+    def __init__(self, blocks: Iterator[T], decode: Callable[[T], U], cancel: Callable[[], None] | None) -> None:
+        self._blocks = blocks
+        self._decode = decode
+        self._cancel = cancel
+        self._stopped = threading.Event()
+        self._slots = threading.Semaphore(2 * decoders())
+        self._futures: queue.SimpleQueue[Future[U] | BaseException | None] = queue.SimpleQueue()
+        self._pool = ThreadPoolExecutor(decoders(), thread_name_prefix="decode")
+        self._reader = threading.Thread(target=self._read, name="read-ahead", daemon=True)
+
+    def results(self) -> Generator[U]:
+        self._reader.start()
+        try:
+            while (item := self._futures.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                result = item.result()
+                self._slots.release()
+                yield result
+        finally:
+            self._stopped.set()
+            self._slots.release()
+            if self._cancel is not None and self._reader.is_alive():
+                self._cancel()
+            self._reader.join()
+            self._pool.shutdown(cancel_futures=True)
+
+    def _read(self) -> None:
+        end: BaseException | None = None
+        try:
+            for block in self._blocks:
+                self._slots.acquire()
+                if self._stopped.is_set():
+                    break
+                self._futures.put(self._pool.submit(self._decode, block))
+        except BaseException as error:  # handed to the consumer
+            end = error
+        self._futures.put(end)

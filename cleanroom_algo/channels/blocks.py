@@ -1,0 +1,156 @@
+"""Streams of bytes to blocks of whole rows."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from cleanroom_algo.errors import CorruptObjectError, RowTooLongError
+
+BLOCK_BYTES: Final = 4 << 20
+"""Bytes parsed at a time: large enough that a call costs nothing, small enough to stay near the cache (measured)."""
+MAX_ROW_BYTES: Final = 64 << 20
+"""The longest row: it bounds what is held while looking for the row's end."""
+GZIP_MAGIC: Final = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Whole rows.
+
+    Attributes:
+        data: the bytes.
+        line: the number of the first line in the object or stream, from 1.
+    """
+
+    data: bytes
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowRules:
+    """Where rows end.
+
+    Attributes:
+        quotes: whether a line break inside double quotes belongs to a field (CSV), or ends a row anyway (JSON Lines).
+        blank_rows: whether a blank line is a row (a null, in a CSV table of one column). Otherwise blank lines at the
+            end do not count, and others are left for the decoder to refuse.
+    """
+
+    quotes: bool
+    blank_rows: bool
+
+
+def cut_rows(chunks: Iterator[bytes], *, source: str, rules: RowRules, line: int = 1) -> Iterator[Block]:
+    """Cut a stream into blocks of whole rows; none is empty.
+
+    Args:
+        chunks: the bytes in order.
+        source: what to call the stream in messages.
+        rules: where rows end.
+        line: the number of the first line.
+
+    Raises:
+        RowTooLongError: CR-CHN-006, no row ended within 64 MiB.
+    """
+    held: list[bytes] = []
+    held_bytes = 0
+    held_quotes = 0  # a row may span many chunks; its quotes are counted once
+    for chunk in chunks:
+        end, chunk_quotes = _last_row_end(chunk, held_quotes, rules.quotes)
+        if not end:
+            held.append(chunk)
+            held_bytes += len(chunk)
+            held_quotes += chunk_quotes
+            if held_bytes > MAX_ROW_BYTES:
+                raise row_too_long(source, line)
+            continue
+        data = b"".join([*held, chunk[:end]])
+        kept = len(data) if rules.blank_rows else without_blank_end(data)
+        if kept:
+            yield Block(data[:kept], line)
+            line += data.count(b"\n", 0, kept)
+        held = [data[kept:], chunk[end:]]
+        held_bytes = len(held[0]) + len(held[1])
+        held_quotes = held[1].count(b'"') if rules.quotes else 0
+    rest = b"".join(held)
+    if rest if rules.blank_rows else rest.strip(b"\r\n"):
+        yield Block(rest, line)
+
+
+def without_blank_end(data: bytes) -> int:
+    """Return the length of the data without the blank lines at its end; the last row keeps its own line break."""
+    if not data.endswith((b"\n\n", b"\n\r\n")) and data not in (b"\n", b"\r\n"):
+        return len(data)
+    length = len(data.rstrip(b"\r\n"))
+    return data.index(b"\n", length) + 1 if length else 0
+
+
+def row_too_long(source: str, line: int) -> RowTooLongError:
+    """Return the error for a row without an end."""
+    return RowTooLongError(
+        f"{source}:{line}: no row ends within {MAX_ROW_BYTES >> 20} MiB from here on",
+        expected="rows that end in a line break outside of quotes",
+        fix="look for a double quote that is never closed, or one inside an unquoted field",
+    )
+
+
+def _last_row_end(chunk: bytes, quotes_before: int, quotes: bool) -> tuple[int, int]:
+    """Return the offset after the last line break outside of quotes (0: none), and the chunk's number of quotes."""
+    end = chunk.rfind(b"\n") + 1
+    inside = chunk.count(b'"') if quotes else 0
+    if not quotes_before + inside:
+        return end, 0
+    open_at_end = quotes_before + inside
+    after = 0
+    seen_from = len(chunk)
+    while end:
+        after += chunk.count(b'"', end, seen_from)
+        if (open_at_end - after) % 2 == 0:
+            return end, inside
+        seen_from = end
+        end = chunk.rfind(b"\n", 0, end - 1) + 1
+    return 0, inside
+
+
+def gunzip(chunks: Iterator[bytes], *, source: str) -> Iterator[bytes]:
+    """Decompress a stream of gzip members (RFC 1952), in pieces of at most 4 MiB whatever the ratio.
+
+    Raises:
+        CorruptObjectError: CR-CHN-005, the stream ends inside a member or is damaged.
+    """
+    member = zlib.decompressobj(wbits=31)
+    started = False
+    position = 0
+    for chunk in chunks:
+        data = chunk
+        while data:
+            if member.eof:
+                # Padding with zeros after the last member is allowed by gzip itself.
+                data = data.lstrip(b"\0")
+                if not data:
+                    break
+                member, started = zlib.decompressobj(wbits=31), False
+            try:
+                out = member.decompress(data, BLOCK_BYTES)
+            except zlib.error as error:
+                raise _bad_gzip(source, f"damaged within the bytes {position} to {position + len(chunk)}") from error
+            started = True
+            data = member.unconsumed_tail or member.unused_data
+            if out:
+                yield out
+        position += len(chunk)
+    while out := member.decompress(b"", BLOCK_BYTES):  # what the limit above held back
+        yield out
+    if started and not member.eof:
+        raise _bad_gzip(source, f"it ends inside a member, after {position} bytes")
+
+
+def _bad_gzip(source: str, what: str) -> CorruptObjectError:
+    return CorruptObjectError(
+        f"{source}: the gzip data is cut short or damaged: {what}",
+        expected="whole gzip members",
+        fix="write the object again; a partial upload is the usual cause",
+    )

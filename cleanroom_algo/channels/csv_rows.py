@@ -1,0 +1,152 @@
+"""CSV row by row: slow, exact, and able to say where a row does not fit. Used where the fast reader gives up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.channels.values import Parser, Value, parser_of
+from cleanroom_algo.errors import Problem, RowMismatchError
+
+MAX_PROBLEMS: Final = 20
+"""Faults listed in one error: enough to see a pattern, few enough to read."""
+
+_QUOTED: Final = re.compile(r'"((?:[^"]|"")*)"(?=,|\r?\n|\r?\Z)')
+_PLAIN: Final = re.compile(r"[^,\n]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row as it stands in the text.
+
+    Attributes:
+        line: of its first character, from 1 within the text.
+        fields: the texts, unquoted; None where a field is empty without quotes.
+        fault: what is wrong with its form, or "".
+    """
+
+    line: int
+    fields: list[str | None]
+    fault: str = ""
+
+
+def rows(text: str) -> Iterator[Row]:
+    """Yield the rows of a CSV text (RFC 4180; lines end in LF or CRLF; the last one may lack its end)."""
+    position, line = 0, 1
+    while position < len(text):
+        start, first = position, line
+        fields: list[str | None] = []
+        fault = ""
+        while True:
+            if match := _QUOTED.match(text, position):
+                fields.append(match[1].replace('""', '"'))
+            else:
+                match = _PLAIN.match(text, position)
+                assert match is not None
+                at_end = match.end() == len(text) or text[match.end()] == "\n"
+                plain = match[0].removesuffix("\r") if at_end else match[0]
+                if plain.startswith('"'):
+                    fault = f"field {len(fields) + 1}: its quotes do not enclose it"
+                fields.append(plain or None)
+            position = match.end()
+            if text[position : position + 1] != ",":
+                break
+            position += 1
+        position = text.find("\n", position) + 1 or len(text)
+        line += text.count("\n", start, position)
+        yield Row(first, fields, fault)
+
+
+def header_names(line: bytes) -> list[str] | None:
+    """Return the fields of a first line as names, or None where it cannot be a header."""
+    found = next(rows(line.decode("utf-8", "surrogateescape")), None)
+    if found is None or found.fault or any(name is None for name in found.fields):
+        return None
+    return [name for name in found.fields if name is not None]
+
+
+def parse_slowly(
+    block: bytes, schema: Schema, *, source: str, line: int, rejected: list[int] | None = None
+) -> pl.DataFrame:
+    """Return the rows of a block as a table, or say which do not fit.
+
+    Args:
+        block: whole rows.
+        schema: the columns in the order of the fields.
+        source: what to call the object in messages.
+        line: the number of the block's first line in the object.
+        rejected: takes the positions of the rows that do not fit, from 0 within the block, in place of an error.
+
+    Raises:
+        RowMismatchError: CR-SCH-002, with up to 20 faults as `object:line:column`.
+    """
+    columns: list[list[Value | None]] = [[] for _ in schema.columns]
+    parsers = [parser_of(column) for column in schema.columns]
+    problems: list[Problem] = []
+    count = 0
+    for row in rows(block.decode("utf-8", "surrogateescape")):
+        values, faults = _parse_row(row, schema, parsers, f"{source}:{line + row.line - 1}")
+        if not faults:
+            for column, value in zip(columns, values, strict=True):
+                column.append(value)
+        elif rejected is not None:
+            rejected.append(count)
+        else:
+            problems += faults
+        count += 1
+        if len(problems) >= MAX_PROBLEMS:
+            break
+    if problems:
+        raise row_mismatch(source, problems, count)
+    return pl.DataFrame(
+        [pl.Series(c.name, v, dtype=c.polars_dtype()) for c, v in zip(schema.columns, columns, strict=True)]
+    )
+
+
+def _parse_row(row: Row, schema: Schema, parsers: list[Parser], place: str) -> tuple[list[Value | None], list[Problem]]:
+    """Return the values of a row and its faults; values are complete only without faults."""
+    if row.fault or len(row.fields) != len(parsers):
+        return [], [Problem(place, row.fault or _width_fault(row, len(parsers)))]
+    values: list[Value | None] = []
+    faults: list[Problem] = []
+    for column, parse, field in zip(schema.columns, parsers, row.fields, strict=True):
+        try:
+            values.append(_value(field, column.nullable, column.dtype, parse))
+        except ValueError as error:
+            faults.append(Problem(f"{place}:{column.name}", str(error)))
+    return values, faults
+
+
+def row_mismatch(source: str, problems: list[Problem], rows_read: int) -> RowMismatchError:
+    """Return the error for faults of rows; never with a value."""
+    more = " (and perhaps more)" if len(problems) >= MAX_PROBLEMS else ""
+    return RowMismatchError(
+        f"{source}: {len(problems)} fault(s){more} among {rows_read} rows",
+        expected="rows with the declared number of fields, each of its column's type",
+        fix="correct the query that makes the channel, or the declared schema (a type that ends in '?' admits nulls)",
+        problems=problems,
+    )
+
+
+def _width_fault(row: Row, expected: int) -> str:
+    if row.fields == [None]:
+        return "the line is blank"
+    return f"{len(row.fields)} field(s) instead of {expected}"
+
+
+def _value(field: str | None, nullable: bool, dtype: str, parse: object) -> Value | None:
+    assert callable(parse)
+    if field is None or (field == "" and dtype != "string"):
+        if not nullable:
+            raise ValueError(f"empty, but {dtype} that is not nullable")
+        return None
+    try:
+        value: Value = parse(field)
+    except ValueError:
+        raise ValueError("not valid UTF-8" if dtype == "string" else f"not of type {dtype}") from None
+    return value

@@ -1,0 +1,153 @@
+"""JSON Lines blocks to tables: one object per line, its members named as the columns, in any order.
+
+A member that is absent or null is a null; members that the schema does not declare are ignored. In a string column,
+other JSON values are taken as their text; dates and timestamps are ISO texts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+import polars as pl
+
+from cleanroom_algo.channels.csv_rows import MAX_PROBLEMS, row_mismatch
+from cleanroom_algo.channels.schema import Column, Schema
+from cleanroom_algo.channels.values import Value, convert, parser_of
+from cleanroom_algo.errors import Problem
+
+_PROBE: Final = json.JSONDecoder()
+
+
+class JsonLinesDecoder:
+    """Decodes the blocks of one object or stream; thread-safe."""
+
+    header_lines = 0
+
+    def __init__(self, schema: Schema, *, source: str, columns: Sequence[str] | None = None) -> None:
+        """Make a decoder; the arguments are those of `CsvDecoder`."""
+        self.schema = schema
+        self.source = source
+        self._wanted = list(columns) if columns is not None else list(schema.names)
+        self._columns = [schema.column(name) for name in self._wanted]
+        self._dtypes = {column.name: _wire_dtype(column) for column in self._columns}
+
+    def start(self, block: bytes) -> bytes:
+        """Return the first block without a byte order mark."""
+        return block.removeprefix(b"\xef\xbb\xbf")
+
+    def decode(self, block: bytes, *, line: int = 1, rejected: list[int] | None = None) -> pl.DataFrame:
+        """Return the rows of a block.
+
+        Args:
+            block: whole rows.
+            line: the number of its first line in the object, from 1.
+            rejected: takes the positions of the rows that do not fit, from 0 within the block, in place of an error.
+
+        Raises:
+            RowMismatchError: CR-SCH-002, lines do not fit; with object, line and member.
+        """
+        if not block:
+            return pl.DataFrame(schema=self.schema.select(self._wanted).polars_schema())
+        frame = self._fast(block)
+        return self._slow(block, line, rejected) if frame is None else frame
+
+    def _fast(self, block: bytes) -> pl.DataFrame | None:
+        try:
+            frame = pl.read_ndjson(block, schema=self._dtypes)
+            frame = pl.DataFrame([self._cast(frame.get_column(column.name), column) for column in self._columns])
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError):
+            return None
+        # polars skips blank lines and ignores what follows a second object on a line: both would lose count of rows.
+        if frame.height != block.count(b"\n") + (not block.endswith(b"\n")):
+            return None
+        if any(frame.get_column(c.name).null_count() for c in self._columns if not c.nullable):
+            return None
+        return frame
+
+    def _cast(self, values: pl.Series, column: Column) -> pl.Series:
+        if column.dtype in {"date32", "timestamp"}:
+            return convert(values, column)
+        return values.cast(column.polars_dtype(), strict=True)
+
+    def _slow(self, block: bytes, line: int, rejected: list[int] | None) -> pl.DataFrame:
+        columns: list[list[Value | None]] = [[] for _ in self._columns]
+        problems: list[Problem] = []
+        texts = block.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")
+        for offset, text in enumerate(texts):
+            values, faults = self._parse(text, f"{self.source}:{line + offset}")
+            if not faults:
+                for column, value in zip(columns, values, strict=True):
+                    column.append(value)
+            elif rejected is not None:
+                rejected.append(offset)
+            else:
+                problems += faults
+            if len(problems) >= MAX_PROBLEMS:
+                break
+        if problems:
+            raise row_mismatch(self.source, problems[:MAX_PROBLEMS], offset + 1)
+        return pl.DataFrame(
+            [pl.Series(c.name, v, dtype=c.polars_dtype()) for c, v in zip(self._columns, columns, strict=True)]
+        )
+
+    def _parse(self, text: str, place: str) -> tuple[list[Value | None], list[Problem]]:
+        """Return the values of a line and its faults; values are complete only without faults."""
+        try:
+            members = json.loads(text)
+        except ValueError:
+            return [], [Problem(place, _form_fault(text))]
+        if not isinstance(members, dict):
+            return [], [Problem(place, "not a JSON object")]
+        values: list[Value | None] = []
+        faults: list[Problem] = []
+        for column in self._columns:
+            try:
+                values.append(_member(members.get(column.name), column))
+            except ValueError as error:
+                faults.append(Problem(f"{place}:{column.name}", str(error)))
+        return values, faults
+
+
+def _wire_dtype(column: Column) -> pl.DataType:
+    """Return the type as which polars reads a member; its reader knows no small integers, dates or timestamps."""
+    if column.is_integer:
+        return pl.UInt64() if column.dtype == "uint64" else pl.Int64()
+    if column.is_float or column.dtype == "bool":
+        return column.polars_dtype()
+    return pl.String()
+
+
+def _form_fault(text: str) -> str:
+    if not text.strip():
+        return "the line is blank"
+    try:
+        _, end = _PROBE.raw_decode(text)
+    except ValueError:
+        return "not valid JSON"
+    if text[end : end + 1] == "{":
+        return "two objects on one line: a part without a final line break may have been joined with the next one"
+    return "something follows the object"
+
+
+def _member(value: object, column: Column) -> Value | None:
+    if value is None:
+        if not column.nullable:
+            raise ValueError(f"absent or null, but {column.dtype} that is not nullable")
+        return None
+    fault = ValueError(f"not of type {column.dtype}")
+    if column.dtype in {"string", "date32", "timestamp"}:
+        text = value if isinstance(value, str) else json.dumps(value)
+    elif column.dtype == "bool":
+        if not isinstance(value, bool):
+            raise fault
+        return value
+    elif isinstance(value, (bool, str, dict, list)) or (column.is_integer and isinstance(value, float)):
+        raise fault
+    else:
+        text = str(value)
+    try:
+        return parser_of(column)(text)
+    except ValueError:
+        raise fault from None

@@ -1,0 +1,126 @@
+"""Parquet over a stream: objects joined with nothing between them, told apart by their footers.
+
+A Parquet file begins and ends with the magic PAR1, so two of them meet at `PAR1PAR1`. Pages may hold these bytes too:
+a boundary is one only if what precedes it ends in a footer that parses, whose rows add up and whose row groups lie
+before it. One object at a time is spooled to an unnamed temporary file, because the footer comes last.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from cleanroom_algo.channels.parquet import damaged
+from cleanroom_algo.channels.parquet_footer import MAGIC, NotParquetError, read_footer
+from cleanroom_algo.contract.sizes import format_bytes
+from cleanroom_algo.errors import SpoolLimitError
+
+MAX_SPOOL_BYTES: Final = 32 << 30
+"""The largest object: objects of a channel are far smaller, and most hosts have more disk than this."""
+_JOINT: Final = MAGIC + MAGIC
+_DESCRIPTORS: Final = Path("/proc/self/fd")
+
+
+def spool_objects(
+    chunks: Iterator[bytes], *, source: str, max_bytes: int = MAX_SPOOL_BYTES, directory: str | None = None
+) -> Iterator[tuple[str, Path]]:
+    """Yield each Parquet object of a stream as its name and a file that lives until the next one is asked for.
+
+    Args:
+        chunks: the bytes of one object or of several joined ones.
+        source: what to call the stream in messages.
+        max_bytes: the largest object.
+        directory: where to spool; the system's temporary directory by default.
+
+    Disk: the largest object and one chunk. Memory: one chunk and the footer.
+
+    Raises:
+        CorruptObjectError: CR-CHN-005, the stream ends in an object without a footer.
+        SpoolLimitError: CR-CHN-010, an object is larger than `max_bytes`, or the disk is full.
+    """
+    carried = b""
+    number = 0
+    ended = False
+    while not ended or carried:
+        name = f"{source}[object {number}]"
+        with _spool_file(directory) as (file, path):
+            carried, ended = _spool_one(file, carried, chunks, name, max_bytes)
+            if file.tell():
+                yield name, path
+        number += 1
+
+
+def _spool_one(
+    file: BinaryIO, carried: bytes, chunks: Iterator[bytes], name: str, max_bytes: int
+) -> tuple[bytes, bool]:
+    """Write one object; return what follows it, and whether the stream has ended."""
+    written = 0
+    tail = b""
+    chunk: bytes | None = carried or next(chunks, None)
+    while chunk is not None:
+        window = tail + chunk
+        offset = window.find(_JOINT)
+        while offset >= 0:
+            end = written - len(tail) + offset + len(MAGIC)
+            _write(file, chunk[: max(0, end - written)], name)
+            if _is_object(file, end):
+                file.truncate(end)
+                file.seek(end)
+                return window[offset + len(MAGIC) :], False
+            # Not a boundary: take back what was written of this chunk.
+            file.truncate(written)
+            file.seek(written)
+            offset = window.find(_JOINT, offset + 1)
+        _write(file, chunk, name)
+        written += len(chunk)
+        if written > max_bytes:
+            raise _over_limit(name, f"is larger than {format_bytes(max_bytes)}")
+        tail = window[-(len(_JOINT) - 1) :]
+        chunk = next(chunks, None)
+    if written and not _is_object(file, written):
+        raise damaged(name, f"the stream ends after {written} bytes of it without a footer")
+    file.seek(0, os.SEEK_END)
+    return b"", True
+
+
+def _is_object(file: BinaryIO, size: int) -> bool:
+    file.flush()
+    try:
+        read_footer(file, size)
+    except NotParquetError:
+        return False
+    return True
+
+
+def _write(file: BinaryIO, data: bytes, name: str) -> None:
+    try:
+        file.write(data)
+        file.flush()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise _over_limit(name, "does not fit on the disk of the temporary directory") from error
+        raise
+
+
+def _over_limit(name: str, what: str) -> SpoolLimitError:
+    return SpoolLimitError(
+        f"{name}: {what}",
+        expected="Parquet objects that fit on the temporary disk one at a time: their footer, read first, comes last",
+        fix="use more and smaller objects, File or FastFile mode, or resultFormat CSV; or set TMPDIR to a larger disk",
+    )
+
+
+@contextmanager
+def _spool_file(directory: str | None) -> Iterator[tuple[BinaryIO, Path]]:
+    """Open a temporary file that has a path while it is open, and where possible no name that could be left behind."""
+    if _DESCRIPTORS.is_dir():
+        with tempfile.TemporaryFile(dir=directory) as unnamed:
+            yield unnamed, _DESCRIPTORS / str(unnamed.fileno())
+    else:
+        with tempfile.NamedTemporaryFile(dir=directory, suffix=".parquet") as named:
+            yield named, Path(named.name)  # type: ignore[misc]

@@ -1,0 +1,192 @@
+"""Objects of a channel to record batches: one interface whatever the format.
+
+An object is opened once and read front to back in blocks of 4 MiB while earlier blocks are parsed, so nothing is asked
+of the file system that a stream of an object store could not give. Parquet is the exception: its footer is at its end.
+
+Memory, whatever the size of the object, with d = max(2, min(4, polars threads)):
+
+    CSV, JSON Lines: (2 d + 2) x (4 MiB + the longest row), and as much again as tables
+    Parquet: what polars buffers, about the row groups in flight (one per thread) and 2 batches
+    RecordIO: the longest record (an object of the channel) and its table
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain
+from typing import Protocol
+
+import polars as pl
+
+from cleanroom_algo.channels.ahead import decode_ahead
+from cleanroom_algo.channels.blocks import Block, RowRules, cut_rows, gunzip
+from cleanroom_algo.channels.csv_decoder import CsvDecoder
+from cleanroom_algo.channels.files import file_chunks, lines_before, probe, readable
+from cleanroom_algo.channels.formats import Format, sniff
+from cleanroom_algo.channels.json_lines import JsonLinesDecoder
+from cleanroom_algo.channels.objects import Object
+from cleanroom_algo.channels.parquet import footer_of, read_parquet
+from cleanroom_algo.channels.parquet_stream import spool_objects
+from cleanroom_algo.channels.pieces import Piece
+from cleanroom_algo.channels.recordio import RecordReader
+from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.errors import Problem, RowMismatchError
+
+
+class Decoder(Protocol):
+    """What turns blocks of whole rows into tables."""
+
+    @property
+    def header_lines(self) -> int:
+        """Lines that `start` took."""
+
+    def start(self, block: bytes) -> bytes:
+        """Take what precedes the rows from the first block."""
+
+    def decode(self, block: bytes, *, line: int = 1) -> pl.DataFrame:
+        """Return the rows of a block."""
+
+
+def read_object(
+    obj: Object,
+    schema: Schema,
+    *,
+    batch_rows: int,
+    columns: Sequence[str] | None = None,
+    piece: Piece | None = None,
+) -> Iterator[pl.DataFrame]:
+    """Yield the rows of an object in order, as tables of at most `batch_rows` rows.
+
+    The format is seen from the first bytes: CSV, Parquet, JSON Lines, RecordIO (each record holds one object), or gzip.
+
+    Args:
+        obj: an object of `list_objects`.
+        schema: the declared columns.
+        batch_rows: the most rows of a table, at least 1. Tables may be smaller: they end where a block ends.
+        columns: the columns to return, in this order; all by default.
+        piece: the part to read, as `split_object` returns; the whole object by default.
+
+    Raises:
+        RowMismatchError: CR-SCH-002, a row does not fit; with object, line and column.
+        ColumnsMismatchError: CR-SCH-003, the columns are not the declared ones.
+        ObjectUnreadableError: CR-CHN-003, it vanished, shrank or cannot be read.
+        UnknownFormatError: CR-CHN-004; CorruptObjectError: CR-CHN-005; RowTooLongError: CR-CHN-006.
+    """
+    with readable(obj):
+        if piece is not None and piece.unit == "row_groups":
+            yield from _row_groups(obj, schema, batch_rows, columns, piece)
+        elif piece is not None:
+            yield from _byte_range(obj, schema, batch_rows, columns, piece)
+        else:
+            yield from _whole(obj, schema, batch_rows, columns)
+
+
+def _whole(obj: Object, schema: Schema, batch_rows: int, columns: Sequence[str] | None) -> Iterator[pl.DataFrame]:
+    with contextlib.closing(file_chunks(obj)) as chunks:
+        head = next(chunks, b"")
+        if sniff(head, source=obj.key) is not Format.PARQUET:
+            yield from decode_stream(
+                chain([head], chunks), schema, source=obj.key, batch_rows=batch_rows, columns=columns
+            )
+            return
+    yield from read_parquet(obj.path, schema, source=obj.key, batch_rows=batch_rows, columns=columns)
+
+
+def decode_stream(
+    chunks: Iterator[bytes], schema: Schema, *, source: str, batch_rows: int, columns: Sequence[str] | None = None
+) -> Iterator[pl.DataFrame]:
+    """Yield the rows of one object that is given as chunks of bytes; what they raise is listed at `read_object`."""
+    head = next(chunks, b"")
+    found = sniff(head, source=source)
+    chunks = chain([head], chunks)
+    if found is Format.GZIP:
+        yield from decode_stream(
+            gunzip(chunks, source=source), schema, source=source, batch_rows=batch_rows, columns=columns
+        )
+    elif found is Format.RECORD_IO:
+        for number, record in enumerate(RecordReader(chunks, source=source)):
+            name = f"{source}[record {number}]"
+            yield from decode_stream(iter([record]), schema, source=name, batch_rows=batch_rows, columns=columns)
+    elif found is Format.PARQUET:
+        for name, path in spool_objects(chunks, source=source):
+            yield from read_parquet(path, schema, source=name, batch_rows=batch_rows, columns=columns)
+    else:
+        decoder = decoder_for(found, schema, source=source, columns=columns)
+        blocks = cut_rows(chunks, source=source, rules=row_rules(found, schema))
+        yield from decode_blocks(blocks, decoder, batch_rows=batch_rows)
+
+
+def decoder_for(found: Format, schema: Schema, *, source: str, columns: Sequence[str] | None) -> Decoder:
+    """Return the decoder of a text format."""
+    kind = CsvDecoder if found is Format.CSV else JsonLinesDecoder
+    return kind(schema, source=source, columns=columns)
+
+
+def row_rules(found: Format, schema: Schema) -> RowRules:
+    """Return where rows of a text format end."""
+    return RowRules(quotes=found is Format.CSV, blank_rows=found is Format.CSV and len(schema.columns) == 1)
+
+
+def decode_blocks(blocks: Iterator[Block], decoder: Decoder, *, batch_rows: int) -> Iterator[pl.DataFrame]:
+    """Yield the rows of blocks as tables of at most `batch_rows` rows; the first block has the header, if any."""
+    first = next(blocks, None)
+    if first is None:
+        return
+    rest = Block(decoder.start(first.data), first.line + decoder.header_lines)
+    yield from _batches(chain([rest], blocks), decoder, batch_rows)
+
+
+def _batches(blocks: Iterator[Block], decoder: Decoder, batch_rows: int) -> Iterator[pl.DataFrame]:
+    with contextlib.closing(decode_ahead(blocks, partial(_decode, decoder))) as frames:
+        for frame in frames:
+            if frame.height <= batch_rows:
+                yield from (frame,) if frame.height else ()
+            else:
+                yield from frame.iter_slices(batch_rows)
+
+
+def _decode(decoder: Decoder, block: Block) -> pl.DataFrame:
+    return decoder.decode(block.data, line=block.line)
+
+
+def _row_groups(
+    obj: Object, schema: Schema, batch_rows: int, columns: Sequence[str] | None, piece: Piece
+) -> Iterator[pl.DataFrame]:
+    groups = footer_of(obj.path, source=obj.key).groups
+    yield from read_parquet(
+        obj.path,
+        schema,
+        source=obj.key,
+        batch_rows=batch_rows,
+        columns=columns,
+        first_row=sum(group.rows for group in groups[: piece.start]),
+        rows=sum(group.rows for group in groups[piece.start : piece.end]),
+    )
+
+
+def _byte_range(
+    obj: Object, schema: Schema, batch_rows: int, columns: Sequence[str] | None, piece: Piece
+) -> Iterator[pl.DataFrame]:
+    found, head = probe(obj)
+    decoder = decoder_for(found, schema, source=obj.key, columns=columns)
+    with contextlib.closing(file_chunks(obj, piece.start, piece.end)) as chunks:
+        blocks = cut_rows(chunks, source=obj.key, rules=row_rules(found, schema))
+        if not piece.start:
+            yield from decode_blocks(blocks, decoder, batch_rows=batch_rows)
+            return
+        decoder.start(head[: head.find(b"\n") + 1])  # a header, if there is one, says the order of the fields
+        try:
+            yield from _batches(blocks, decoder, batch_rows)
+        except RowMismatchError as error:
+            raise _shifted(error, obj.key, lines_before(obj, piece.start)) from None
+
+
+def _shifted(error: RowMismatchError, source: str, lines: int) -> RowMismatchError:
+    """Return an error about a piece as one about its object: `lines` come before the piece."""
+    problems = []
+    for problem in error.problems:
+        line, *column = problem.path.removeprefix(f"{source}:").split(":", 1)
+        problems.append(Problem(":".join([source, str(int(line) + lines), *column]), problem.message))
+    return RowMismatchError(error.what, expected=error.expected, fix=error.fix, problems=problems)

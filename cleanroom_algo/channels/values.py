@@ -1,0 +1,127 @@
+"""Texts to typed values: the rules of a field, shared by the fast reader (polars) and the one that finds faults."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Final
+
+import polars as pl
+
+from cleanroom_algo.channels.schema import Column
+
+Value = int | float | bool | str | date | datetime
+Parser = Callable[[str], Value]
+
+_INTEGER: Final = re.compile(r"[+-]?[0-9]+")
+_FLOAT: Final = re.compile(
+    r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:nan|inf|infinity)", re.IGNORECASE
+)
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIMESTAMP: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
+_TIMESTAMP_FORMATS: Final = (
+    # Spark's default pattern first: yyyy-MM-dd'T'HH:mm:ss[.SSS][XXX] (Spark SQL guide, "CSV Files", timestampFormat).
+    "%Y-%m-%dT%H:%M:%S%.fZ",
+    "%Y-%m-%dT%H:%M:%S%.f%z",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%d %H:%M:%S%.f%z",
+    "%Y-%m-%d %H:%M:%S%.fZ",
+    "%Y-%m-%d",
+)
+
+
+def parser_of(column: Column) -> Parser:
+    """Return the function from a field's text to its value; it raises ValueError where the text is of another type."""
+    if column.is_integer:
+        bits = int(column.dtype.lstrip("uint"))
+        low, high = (0, 2**bits) if column.dtype.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+        return lambda text: _integer(text, low, high)
+    return _PARSERS["float" if column.is_float else column.dtype]
+
+
+def text_dtype(column: Column) -> pl.DataType:
+    """Return the type under which polars reads the column from text.
+
+    Dates and timestamps are read as text and converted by `convert`: polars' own date reader guesses among formats.
+    """
+    return pl.String() if column.dtype in {"date32", "timestamp"} else column.polars_dtype()
+
+
+def convert(values: pl.Series, column: Column) -> pl.Series:
+    """Return a column that polars read as `text_dtype` in the column's type.
+
+    Raises:
+        ValueError: a text is no date or timestamp in an ISO form.
+    """
+    if column.dtype == "date32":
+        return _strict(values, [values.str.to_date("%Y-%m-%d", strict=False)], r"^\d{4}-\d{2}-\d{2}$")
+    if column.dtype != "timestamp":
+        return values
+    found: list[pl.Series] = []
+    for form in _TIMESTAMP_FORMATS:
+        parsed = values.str.to_datetime(form, time_unit="us", strict=False)
+        found.append(parsed.dt.replace_time_zone(None))
+        if found[-1].null_count() == values.null_count():
+            return found[-1]
+    return _strict(values, found, None)
+
+
+def _strict(values: pl.Series, readings: list[pl.Series], pattern: str | None) -> pl.Series:
+    result = readings[0]
+    for reading in readings[1:]:
+        result = result.zip_with(result.is_not_null(), reading)
+    unread = result.null_count() != values.null_count()
+    if unread or (pattern is not None and not values.str.contains(pattern).drop_nulls().all()):
+        raise ValueError("not in an ISO form")
+    return result
+
+
+def _integer(text: str, low: int, high: int) -> int:
+    if not _INTEGER.fullmatch(text) or not low <= int(text) < high:
+        raise ValueError("not an integer of the range")
+    return int(text)
+
+
+def _float(text: str) -> float:
+    if not _FLOAT.fullmatch(text):
+        raise ValueError("not a number")
+    return float(text)
+
+
+def _bool(text: str) -> bool:
+    folded = text.lower()
+    if folded not in {"true", "false"}:
+        raise ValueError("neither true nor false")
+    return folded == "true"
+
+
+def _string(text: str) -> str:
+    if not text.isascii():
+        text.encode()  # undecodable bytes arrive as lone surrogates, which cannot be encoded
+    return text
+
+
+def _date(text: str) -> date:
+    if not _DATE.fullmatch(text):
+        raise ValueError("not a date")
+    return date.fromisoformat(text)
+
+
+def _timestamp(text: str) -> datetime:
+    if not _TIMESTAMP.fullmatch(text):
+        raise ValueError("not a timestamp")
+    moment = datetime.fromisoformat(text)
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+_PARSERS: Final[dict[str, Parser]] = {
+    "float": _float,
+    "bool": _bool,
+    "string": _string,
+    "date32": _date,
+    "timestamp": _timestamp,
+}
