@@ -499,7 +499,8 @@ class BaseModelError(CleanroomError):
 class UnsafeArchiveError(BaseModelError):
     """The packed base model holds something that a model never needs.
 
-    Links, devices, paths that lead elsewhere, names twice, or more files and bytes than the limits. A base model is another party's file. Nothing of a refused archive is used.
+    Links, devices, paths that lead elsewhere, names twice, or more files and bytes than the limits. A base model is
+    another party's file: nothing of a refused archive is used.
     """
 
     code = "CR-BAS-001"

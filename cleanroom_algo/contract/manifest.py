@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -84,13 +85,17 @@ class Manifest(BaseModel):
             problems=problems,
         )
 
-    def write(self, directory: Path) -> Self:
+    def write(self, directory: Path, *, known: Mapping[str, FileEntry] | None = None) -> Self:
         """Hash every file of the directory and write the manifest, whole, as the last file.
+
+        Args:
+            directory: what the manifest describes.
+            known: entries of files that were hashed while they were written, by relative path.
 
         Returns:
             The manifest as written, with its files.
         """
-        complete = self.model_copy(update={"files": hash_files(directory)})
+        complete = self.model_copy(update={"files": hash_files(directory, known=known)})
         draft = directory / f".{MANIFEST_FILE}"
         with draft.open("w", encoding="utf-8") as file:
             file.write(complete.model_dump_json(indent=2, by_alias=True) + "\n")
@@ -119,10 +124,15 @@ class Manifest(BaseModel):
             )
 
 
-def hash_files(directory: Path) -> dict[str, FileEntry]:
-    """Return size and SHA-256 of every file below a directory but the manifest itself, by relative path."""
+def hash_files(directory: Path, *, known: Mapping[str, FileEntry] | None = None) -> dict[str, FileEntry]:
+    """Return size and SHA-256 of every file below a directory but the manifest itself, by relative path.
+
+    Files in `known` are not read again.
+    """
+    known = known or {}
     paths = sorted(path for path in directory.rglob("*") if path.is_file() and not _is_manifest(path, directory))
-    return {path.relative_to(directory).as_posix(): _entry(path) for path in paths}
+    names = {path.relative_to(directory).as_posix(): path for path in paths}
+    return {name: known[name] if name in known else _entry(path) for name, path in names.items()}
 
 
 def _is_manifest(path: Path, directory: Path) -> bool:
