@@ -16,11 +16,10 @@ from cleanroom_algo.channels.features import Features
 
 SCHEMA = Schema.of(
     target="late",
-    # The airline's columns, in the order of the query's SELECT list.
+    # The airline's columns, in the order of the query's SELECT list. Not the month: data to come is of other months.
     carrier="string",
     origin="string",
     dest="string",
-    month="int16",
     weekday="int16",
     hour="int16",
     distance="float32",
@@ -34,7 +33,7 @@ SCHEMA = Schema.of(
 )
 
 
-class Settings(Hyperparameters):
+class DelayHyperparameters(Hyperparameters):
     """What the request's `hyperparameters` may hold."""
 
     epochs: int = Field(2, ge=1, le=100)
@@ -70,7 +69,7 @@ class FlightDelay(Trainer):
     """Fits the network on the channel `train`."""
 
     schema = SCHEMA
-    hyperparameters = Settings
+    hyperparameters = DelayHyperparameters
 
     def model(self) -> nn.Module:
         """Return a network of the size that the features and hyperparameters ask for."""
@@ -92,7 +91,7 @@ class DelayPredictor(Predictor):
     def load(self, artifacts: Artifacts) -> None:
         """Rebuild the network that training left."""
         self.features = artifacts.features
-        self.model = build(self.features, artifacts.hyperparameters(Settings))
+        self.model = build(self.features, artifacts.hyperparameters(DelayHyperparameters))
         self.model.load_state_dict(artifacts.state_dict())
         self.model.eval()
 
@@ -102,6 +101,6 @@ class DelayPredictor(Predictor):
         return torch.sigmoid(self.forward(self.model, arrays.numeric, arrays.categorical))
 
 
-def build(features: Features, settings: Settings) -> DelayNet:
+def build(features: Features, params: DelayHyperparameters) -> DelayNet:
     """Return an untrained network that fits the features."""
-    return DelayNet(features.numeric_size, features.cardinalities, settings.hidden, settings.embedding)
+    return DelayNet(features.numeric_size, features.cardinalities, params.hidden, params.embedding)
