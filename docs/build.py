@@ -1,0 +1,103 @@
+"""Writes docs/reference/ from the code, so that it cannot drift: `python -m docs.build`; `--check` only compares."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from cleanroom_algo.cli.explain import EXIT_STATUSES, explanation, setting_rows
+from cleanroom_algo.cli.verbs import VERBS, root
+from cleanroom_algo.errors import CleanroomError, all_errors
+
+REFERENCE = Path(__file__).parent / "reference"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the pages, or name those that are out of date and return 1."""
+    stale = []
+    for name, page in PAGES.items():
+        path, text = REFERENCE / name, "".join(f"{line}\n" for line in page())
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(path)
+        if "--check" not in arguments:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    for path in stale:
+        print(f"{'out of date' if '--check' in arguments else 'written'}: {path.relative_to(REFERENCE.parents[1])}")
+    return 1 if stale and "--check" in arguments else 0
+
+
+def errors_page() -> Iterator[str]:
+    """Every error code, by area."""
+    yield "# Error codes\n"
+    yield "`cleanroom-algo explain CODE` prints the same. Exit statuses: [exit-statuses.md](exit-statuses.md)."
+    area = ""
+    for kind in all_errors().values():
+        base = next(each for each in kind.__mro__ if CleanroomError in each.__bases__)
+        if area != base.__name__:
+            area = base.__name__
+            yield f"\n## {kind.code.rpartition('-')[0]}: {explanation(base)}"
+        yield f"\n### {kind.code} {kind.title}\n"
+        yield f"`{kind.__name__}`, exit status {int(kind.exit_code)}\n"
+        yield explanation(kind)
+
+
+def settings_page() -> Iterator[str]:
+    """Every environment variable of the library."""
+    yield "# Settings\n"
+    yield "Environment variables. In the clean room they travel in the request's `environment`, or as `ENV` lines.\n"
+    yield from _table(("variable", "default", "meaning"), setting_rows())
+
+
+def exit_statuses_page() -> Iterator[str]:
+    """Every exit status."""
+    yield "# Exit statuses\n"
+    yield "Of every program here; nothing that fails exits 0.\n"
+    yield from _table(("status", "meaning"), [(int(code), text) for code, text in EXIT_STATUSES.items()])
+
+
+def cli_page() -> Iterator[str]:
+    """The help of every verb."""
+    yield "# Commands\n"
+    yield "Results go to stdout, talk to stderr; `--json` prints one JSON document, errors included."
+    for name in VERBS:
+        with click.Context(root, info_name="cleanroom-algo", terminal_width=100, max_content_width=100) as parent:
+            command = root.get_command(parent, name)
+            assert command is not None
+            with click.Context(command, info_name=name, parent=parent) as context:
+                yield f"\n## {name}\n\n```"
+                yield command.get_help(context)
+                yield "```"
+
+
+def differences_page() -> Iterator[str]:
+    """Every known difference from AWS."""
+    from cleanroom_algo.local.differences import ROWS
+
+    yield "# Differences from AWS\n"
+    yield "`cleanroom-algo differences [OPERATION]` prints the same rows.\n"
+    yield from _table(("about", "here", "provenance"), [(row.operation, row.here, row.provenance) for row in ROWS])
+
+
+PAGES: dict[str, Callable[[], Iterator[str]]] = {
+    "errors.md": errors_page,
+    "settings.md": settings_page,
+    "exit-statuses.md": exit_statuses_page,
+    "commands.md": cli_page,
+    "differences.md": differences_page,
+}
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
+    yield f"| {' | '.join(columns)} |"
+    yield f"|{'---|' * len(columns)}"
+    for row in rows:
+        yield f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,62 @@
+"""The documentation: generated pages are current, links lead somewhere, code blocks are sound."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from cleanroom_algo.cli.explain import EXIT_STATUSES
+from cleanroom_algo.cli.verbs import VERBS
+from cleanroom_algo.errors import all_errors
+from docs import build
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+README = (ROOT / "README.md").read_text()
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("name", build.PAGES)
+def test_the_reference_is_what_the_code_says(name: str) -> None:
+    written = (build.REFERENCE / name).read_text()
+    assert written == "".join(f"{line}\n" for line in build.PAGES[name]()), "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_error_codes_and_verbs_exist(page: Path) -> None:
+    text = page.read_text()
+    assert set(re.findall(r"\bCR-[A-Z]{3}-\d{3}\b", text)) <= set(all_errors())
+    assert set(re.findall(r"(?:^|`|\$ )cleanroom-algo ([a-z][a-z-]+)", text, re.MULTILINE)) <= set(VERBS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_python_blocks_parse(page: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        ast.parse(block)
+
+
+def test_the_readme_lists_every_exit_status() -> None:
+    listed = {int(status) for status in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    assert listed == {int(code) for code in EXIT_STATUSES}
+
+
+def test_the_file_tree_of_the_readme_exists() -> None:
+    tree = re.search(r"```\ncleanroom-algo/\n(.*?)```", README, re.DOTALL)
+    assert tree is not None
+    folder: list[str] = []
+    for line in tree[1].splitlines():
+        entry = re.match(r"( +)(\S+)  ", line)
+        assert entry is not None, line
+        folder[len(entry[1]) // 2 - 1 :] = [entry[2]]
+        assert (ROOT / "/".join(folder)).exists(), line
