@@ -4,11 +4,12 @@ Rules. A header is a first line whose names are exactly those of the schema, in 
 the header's order and returned in the schema's; any other first line is data. Fields may be quoted (RFC 4180), lines
 end in LF or CRLF, the last line may lack its end, blank lines at the end do not count. An empty field is null; a quoted
 empty field is the empty string in a string column and null in any other (Spark's `nullValue` and `emptyValue`). Quotes
-escaped by a backslash, Spark's default, are understood where the doubled form does not fit.
+escaped by a backslash, Spark's default, are understood in fields that RFC 4180 cannot explain.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -21,6 +22,7 @@ from cleanroom_algo.channels.values import convert, text_dtype
 from cleanroom_algo.errors import ColumnsMismatchError, Problem
 
 BOM: Final = b"\xef\xbb\xbf"
+_MAYBE_ESCAPED: Final = re.compile(rb'\\"(?=["\r\n,]|\Z)')
 _FEW_BYTES: Final = 1024
 """Where the two readers take the same time (measured)."""
 
@@ -85,8 +87,6 @@ class CsvDecoder:
         if not block:
             return pl.DataFrame(schema=self.schema.select(self._wanted).polars_schema())
         frame = None if self._is_quicker_slowly(block) else self._fast(block)
-        if frame is None and b'\\"' in block:
-            frame = self._fast(block.replace(b'\\"', b'""'))
         if frame is None:
             frame = parse_slowly(block, self._layout, source=self.source, line=line, rejected=rejected)
         return frame if frame.columns == self._wanted else frame.select(self._wanted)
@@ -98,6 +98,7 @@ class CsvDecoder:
         read = [*self._wanted, layout.names[-1]]
         self._projection = None if set(read) >= set(layout.names) else [n for n in layout.names if n in read]
         self._read = [c for c in layout.columns if c.name in read]
+        self._has_strings = any(column.dtype == "string" for column in layout.columns)
         self._texts = [c for c in self._read if c.dtype in {"date32", "timestamp"}]
 
     def _is_quicker_slowly(self, block: bytes) -> bool:
@@ -109,6 +110,12 @@ class CsvDecoder:
 
     def _fast(self, block: bytes) -> pl.DataFrame | None:
         """Return what polars reads, or None where a row does not fit or its reading cannot be trusted."""
+        if self._has_strings and b'\\"' in block:
+            # polars would drop quotes that a backslash escapes without a word. Where another quote or the end of a
+            # field follows, only the whole field tells whether the backslash escapes or is text.
+            if _MAYBE_ESCAPED.search(block):
+                return None
+            block = block.replace(b'\\"', b'""')
         try:
             frame = pl.read_csv(block, has_header=False, schema=self._dtypes, columns=self._projection, glob=False)
             if self._texts:

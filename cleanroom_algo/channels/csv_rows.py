@@ -17,6 +17,7 @@ MAX_PROBLEMS: Final = 20
 """Faults listed in one error: enough to see a pattern, few enough to read."""
 
 _QUOTED: Final = re.compile(r'"((?:[^"]|"")*)"(?=,|\r?\n|\r?\Z)')
+_ESCAPED: Final = re.compile(r'"((?:[^"\\]|""|\\.)*)"(?=,|\r?\n|\r?\Z)', re.DOTALL)
 _PLAIN: Final = re.compile(r"[^,\n]*")
 
 
@@ -45,6 +46,8 @@ def rows(text: str) -> Iterator[Row]:
         while True:
             if match := _QUOTED.match(text, position):
                 fields.append(match[1].replace('""', '"'))
+            elif match := _ESCAPED.match(text, position):
+                fields.append(match[1].replace('""', '"').replace('\\"', '"'))
             else:
                 match = _PLAIN.match(text, position)
                 assert match is not None

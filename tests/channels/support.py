@@ -1,0 +1,29 @@
+"""Objects on disk, and reading them whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from cleanroom_algo.channels.objects import Object
+from cleanroom_algo.channels.pieces import Piece
+from cleanroom_algo.channels.reader import read_object
+from cleanroom_algo.channels.schema import Schema
+
+MIXED = Schema.of(target="late", flight="int32", carrier="string?", distance="float64?", day="date32?", late="bool?")
+
+
+def write(directory: Path, key: str, data: bytes) -> Object:
+    """Write an object and return it as it would be listed."""
+    path = directory / key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return Object(key, path, len(data))
+
+
+def read(obj: Object, schema: Schema, *, batch_rows: int = 1 << 20, piece: Piece | None = None) -> pl.DataFrame:
+    """Return all rows of an object as one table."""
+    frames = list(read_object(obj, schema, batch_rows=batch_rows, piece=piece))
+    assert all(0 < frame.height <= batch_rows for frame in frames)
+    return pl.concat([pl.DataFrame(schema=schema.polars_schema()), *frames])

@@ -1,0 +1,208 @@
+"""CSV against Python's csv module, the rules for headers and nulls, and what a wrong row is told."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import gzip
+import io
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cleanroom_algo.channels import blocks
+from cleanroom_algo.channels.blocks import RowRules, cut_rows
+from cleanroom_algo.channels.csv_decoder import CsvDecoder
+from cleanroom_algo.channels.schema import Column, Schema
+from cleanroom_algo.errors import (
+    ColumnsMismatchError,
+    CorruptObjectError,
+    RowMismatchError,
+    RowTooLongError,
+    UnknownFormatError,
+)
+from tests.channels.support import MIXED, read, write
+
+ROWS = [(1, "UA", 2.5, dt.date(2013, 1, 2), True), (2, None, None, None, None), (3, "", 1e3, None, False)]
+TEXT = b'1,UA,2.5,2013-01-02,true\n2,,,,\n3,"",1e3,,false\n'
+HEADER = b"flight,carrier,distance,day,late\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        TEXT,
+        TEXT.removesuffix(b"\n"),
+        TEXT.replace(b"\n", b"\r\n"),
+        HEADER + TEXT,
+        HEADER.replace(b"\n", b"\r\n") + TEXT.replace(b"\n", b"\r\n"),
+        b"\xef\xbb\xbf" + HEADER + TEXT,
+        b"\xef\xbb\xbf" + TEXT,
+        TEXT + b"\n\r\n\n",
+        b'"flight","carrier","distance","day","late"\n' + TEXT,
+        gzip.compress(TEXT),
+        gzip.compress(HEADER) + gzip.compress(TEXT),
+        gzip.compress(TEXT[:20]) + gzip.compress(TEXT[20:]) + b"\0" * 100,
+        TEXT.replace(b"true", b"TRUE").replace(b"UA", b'"UA"').replace(b"1,", b'"1",', 1),
+    ],
+)
+def test_the_same_rows_in_any_dress(tmp_path: Path, data: bytes) -> None:
+    assert read(write(tmp_path, "part-00000", data), MIXED).rows() == ROWS
+
+
+def test_a_header_in_another_order_orders_the_fields(tmp_path: Path) -> None:
+    obj = write(tmp_path, "x", b"late,day,flight,distance,carrier\ntrue,2013-01-02,1,2.5,UA\n")
+    assert read(obj, MIXED).rows() == ROWS[:1]
+
+
+@pytest.mark.parametrize("data", [b"", HEADER, b"\xef\xbb\xbf", b"\n\n", gzip.compress(b"")])
+def test_objects_without_rows(tmp_path: Path, data: bytes) -> None:
+    assert read(write(tmp_path, "x", data), MIXED).height == 0
+
+
+def test_a_header_that_lacks_a_column_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ColumnsMismatchError) as caught:
+        read(write(tmp_path, "x", b"flight,carrier,distance,tag\n"), MIXED)
+    assert [p.path for p in caught.value.problems] == ["x:1:day", "x:1:late", "x:1"]
+
+
+@pytest.mark.parametrize(
+    ("row", "path", "message"),
+    [
+        (b"1,UA,2.5,2013-01-02,true,9", "x:2", "6 field(s) instead of 5"),
+        (b"1,UA", "x:2", "2 field(s) instead of 5"),
+        (b"1,UA,2.5,2013-01-02", "x:2", "4 field(s) instead of 5"),
+        (b"one,UA,2.5,2013-01-02,true", "x:2:flight", "not of type int32"),
+        (b"1.0,UA,2.5,2013-01-02,true", "x:2:flight", "not of type int32"),
+        (b"3000000000,UA,2.5,2013-01-02,true", "x:2:flight", "not of type int32"),
+        (b",UA,2.5,2013-01-02,true", "x:2:flight", "empty, but int32 that is not nullable"),
+        (b"1,UA,secret,2013-01-02,true", "x:2:distance", "not of type float64"),
+        (b"1,UA,2.5,02/01/2013,true", "x:2:day", "not of type date32"),
+        (b"1,UA,2.5,2013-1-2,true", "x:2:day", "not of type date32"),
+        (b"1,UA,2.5,2013-02-30,true", "x:2:day", "not of type date32"),
+        (b"1,UA,2.5,2013-01-02,yes", "x:2:late", "not of type bool"),
+        (b"1,\xff\xfe,2.5,2013-01-02,true", "x:2:carrier", "not valid UTF-8"),
+        (b'1,"UA"b,2.5,2013-01-02,true', "x:2", "field 2: its quotes do not enclose it"),
+        (b"", "x:2", "the line is blank"),
+    ],
+)
+def test_a_row_that_does_not_fit_says_where_and_not_what(tmp_path: Path, row: bytes, path: str, message: str) -> None:
+    obj = write(tmp_path, "x", b"7,AA,,,\n" + row + b"\n8,AA,,,\n")
+    with pytest.raises(RowMismatchError) as caught:
+        read(obj, MIXED)
+    assert [(p.path, p.message) for p in caught.value.problems] == [(path, message)]
+    for field in row.split(b","):
+        if len(field) > 3:
+            assert field.decode("latin-1") not in str(caught.value)
+
+
+def test_all_faults_of_a_block_are_listed_up_to_twenty(tmp_path: Path) -> None:
+    with pytest.raises(RowMismatchError) as caught:
+        read(write(tmp_path, "x", b"x,,,,y\n" * 100), MIXED)
+    assert len(caught.value.problems) == 20
+    assert caught.value.problems[3].path == "x:2:late"
+
+
+def test_the_line_is_right_far_into_an_object(tmp_path: Path) -> None:
+    lines = [b"%d,UA,2.5,2013-01-02,true" % number for number in range(400_000)]
+    lines[390_000] = b"1,UA"
+    obj = write(tmp_path, "x", HEADER + b"\n".join(lines))
+    assert obj.size > 2 * blocks.BLOCK_BYTES
+    with pytest.raises(RowMismatchError) as caught:
+        read(obj, MIXED)
+    assert caught.value.problems[0].path == "x:390002"
+
+
+def test_a_column_that_is_not_asked_for_costs_no_parsing_but_its_place_counts(tmp_path: Path) -> None:
+    decoder = CsvDecoder(MIXED, source="x", columns=["late", "flight"])
+    assert decoder.decode(b"1,UA,far,2013,true\n" * 900).rows()[0] == (True, 1)
+    with pytest.raises(RowMismatchError):
+        decoder.decode(b"1,UA,2.5,2013-01-02,true\n" * 200 + b"1,UA,2.5\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2013-01-02T03:04:05.000Z", dt.datetime(2013, 1, 2, 3, 4, 5)),
+        ("2013-01-02T03:04:05.250+01:00", dt.datetime(2013, 1, 2, 2, 4, 5, 250_000)),
+        ("2013-01-02T03:04:05", dt.datetime(2013, 1, 2, 3, 4, 5)),
+        ("2013-01-02 03:04:05.123456", dt.datetime(2013, 1, 2, 3, 4, 5, 123_456)),
+        ("2013-01-02", dt.datetime(2013, 1, 2)),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 500])
+def test_timestamps_in_iso_forms_mixed_with_nulls(tmp_path: Path, text: str, value: object, count: int) -> None:
+    schema = Schema.of(at="timestamp?", n="int8")
+    obj = write(tmp_path, "x", f"{text},1\n,2\n2013-01-02T00:00:00.000Z,3\n".encode() * count)
+    assert read(obj, schema).rows()[-3:] == [(value, 1), (None, 2), (dt.datetime(2013, 1, 2), 3)]
+
+
+def test_quotes_escaped_by_a_backslash_as_spark_writes_them(tmp_path: Path) -> None:
+    schema = Schema.of(a="int8", b="string", c="string")
+    obj = write(tmp_path, "x", b'1,"say \\"hi\\", twice",x\n2,"a ""b""",y\n' * 100)
+    assert read(obj, schema).rows()[:2] == [(1, 'say "hi", twice', "x"), (2, 'a "b"', "y")]
+
+
+def test_one_column_has_a_row_per_line_blank_ones_too(tmp_path: Path) -> None:
+    assert read(write(tmp_path, "x", b"1\n\n2\n\n"), Schema.of(a="int8?")).rows() == [(1,), (None,), (2,), (None,)]
+
+
+@pytest.mark.parametrize(
+    "data", [b"ARROW1\0\0", b"Obj\x01\x04\x16avro", b"PK\x03\x04\0", b"\x28\xb5\x2f\xfd\0", b"a\0b", b"\xff\xfea\0"]
+)
+def test_other_formats_are_refused_by_name(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(UnknownFormatError):
+        read(write(tmp_path, "x.csv", data), MIXED)
+
+
+@pytest.mark.parametrize("cut", [11, 20, -1, -8])
+def test_a_gzip_cut_short_is_an_error(tmp_path: Path, cut: int) -> None:
+    with pytest.raises(CorruptObjectError, match="gzip"):
+        read(write(tmp_path, "x", gzip.compress(TEXT * 1000)[:cut]), MIXED)
+
+
+def test_a_quote_that_is_never_closed_is_an_error_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "MAX_ROW_BYTES", 1000)
+    with pytest.raises(RowTooLongError):
+        list(cut_rows(iter([b'1,"x\n'] + [b"2,y\n"] * 500), source="x", rules=RowRules(True, False)))
+
+
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=6)
+CELLS = st.one_of(TEXTS, st.sampled_from(["", '"', ",", "\n", '",\n"', "\\", "a\nb", 'a\\"b', '\\""']))
+
+
+@given(
+    table=st.lists(st.tuples(CELLS, st.integers(-(2**63), 2**63 - 1), CELLS), min_size=1, max_size=8),
+    sparing=st.booleans(),
+    end=st.sampled_from(["\n", "\r\n"]),
+    header=st.booleans(),
+    sizes=st.lists(st.integers(1, 20), min_size=1, max_size=5),
+)
+@settings(max_examples=300, deadline=None)
+def test_what_the_csv_module_writes_is_read_back_however_the_bytes_are_cut(
+    table: list[tuple[str, int, str]], sparing: bool, end: str, header: bool, sizes: list[int]
+) -> None:
+    schema = Schema([Column("a", "string"), Column("b", "int64"), Column("c", "string")])
+    text = io.StringIO(newline="")
+    # Empty strings need quotes: an empty field without them would be a null.
+    minimal = sparing and all(a and c for a, _, c in table)
+    writer = csv.writer(text, quoting=csv.QUOTE_MINIMAL if minimal else csv.QUOTE_ALL, lineterminator=end)
+    if header:
+        writer.writerow(schema.names)
+    writer.writerows(table)
+    data = text.getvalue().encode()
+    chunks: list[bytes] = []
+    position = 0
+    while position < len(data):
+        size = sizes[len(chunks) % len(sizes)]
+        chunks.append(data[position : position + size])
+        position += size
+    decoder = CsvDecoder(schema, source="x")
+    frames = []
+    for number, block in enumerate(cut_rows(iter(chunks), source="x", rules=RowRules(quotes=True, blank_rows=False))):
+        rows = block.data if number else decoder.start(block.data)
+        frames.append(decoder.decode(rows, line=block.line))
+    assert pl.concat(frames).rows() == table
