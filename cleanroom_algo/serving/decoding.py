@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cleanroom_algo.channels.blocks import Block
+from cleanroom_algo.channels.blocks import Block, RowRules
 from cleanroom_algo.channels.csv_decoder import BOM, CsvDecoder
 from cleanroom_algo.channels.csv_rows import rows
 from cleanroom_algo.channels.json_lines import JsonLinesDecoder
@@ -58,6 +58,9 @@ class LineDecoder:
         kind: of the body.
         schema: of the artifacts; the target may be among the columns of the body or not, and is left out.
         lenient: give up records that do not fit, instead of the body.
+
+    Attributes:
+        rules: where its records end.
     """
 
     def __init__(self, kind: Format, schema: Schema, *, lenient: bool = False) -> None:
@@ -65,6 +68,9 @@ class LineDecoder:
         self._schema = schema
         self._lenient = lenient
         self._decoder: CsvDecoder | JsonLinesDecoder | None = None
+        # In a table of one column an empty line is a null.
+        csv = kind is Format.CSV
+        self.rules = RowRules(quotes=csv, blank_rows=csv and len(schema.features) == 1)
 
     def decode(self, block: Block) -> Rows:
         """Return the records of the next block.
