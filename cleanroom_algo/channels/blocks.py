@@ -88,6 +88,14 @@ def without_blank_end(data: bytes) -> int:
     return data.index(b"\n", length) + 1 if length else 0
 
 
+def head_of(chunks: Iterator[bytes], size: int) -> bytes:
+    """Return the first bytes of a stream: whole chunks, at least `size` bytes unless the stream is shorter."""
+    parts: list[bytes] = []
+    while sum(map(len, parts)) < size and (chunk := next(chunks, None)) is not None:
+        parts.append(chunk)
+    return b"".join(parts)
+
+
 def row_too_long(source: str, line: int) -> RowTooLongError:
     """Return the error for a row without an end."""
     return RowTooLongError(

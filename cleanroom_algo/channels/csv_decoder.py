@@ -96,7 +96,8 @@ class CsvDecoder:
         self._dtypes = {column.name: text_dtype(column) for column in layout.columns}
         # The last column is always read: in it, a row that is too short shows.
         read = [*self._wanted, layout.names[-1]]
-        self._projection = None if set(read) >= set(layout.names) else [n for n in layout.names if n in read]
+        positions = [position for position, name in enumerate(layout.names) if name in read]
+        self._projection = None if len(positions) == len(layout.names) else positions
         self._read = [c for c in layout.columns if c.name in read]
         self._has_strings = any(column.dtype == "string" for column in layout.columns)
         self._texts = [c for c in self._read if c.dtype in {"date32", "timestamp"}]

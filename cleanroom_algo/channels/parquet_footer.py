@@ -23,18 +23,28 @@ class NotParquetError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """A row group: its rows, and the end of its bytes in the file."""
+    """A row group: its rows, the end of its pages in the file, and the end of its indexes and filters (0: none)."""
 
     rows: int
     end: int
+    indexes_end: int
 
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What a footer says: rows of the file, and its row groups in order."""
+    """What a footer says: rows of the file, its row groups in order, and the byte of the file where it lies itself."""
 
     rows: int
     groups: tuple[RowGroup, ...]
+    start: int
+
+    @property
+    def follows_its_data(self) -> bool:
+        """Whether what it describes reaches up to it, as in every whole file.
+
+        It does not where the footer is that of a file inside the data of another one: the offsets are then too small.
+        """
+        return self.start == max((max(g.end, g.indexes_end) for g in self.groups), default=len(MAGIC))
 
 
 def read_footer(file: BinaryIO, size: int) -> Footer:
@@ -71,7 +81,7 @@ def parse_footer(data: bytes, start: int) -> Footer:
     try:
         meta = reader.struct()
         groups = tuple(_row_group(group) for group in meta[4])
-        footer = Footer(int(meta[3]), groups)
+        footer = Footer(int(meta[3]), groups, start)
     except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
         raise NotParquetError("its footer cannot be parsed") from error
     if reader.position != len(data) or footer.rows != sum(group.rows for group in groups):
@@ -83,12 +93,16 @@ def parse_footer(data: bytes, start: int) -> Footer:
 
 def _row_group(fields: dict[int, Any]) -> RowGroup:
     end = len(MAGIC)
+    indexes_end = 0
     for chunk in fields[1]:
         meta = chunk[3]
         # The dictionary page, where there is one, comes before the data pages (ColumnMetaData 9, 11, 7).
         first = min(meta[9], meta.get(11) or meta[9])
         end = max(end, first + meta[7])
-    return RowGroup(int(fields[3]), end)
+        # Offset index, column index and Bloom filter (ColumnChunk 4 to 7, ColumnMetaData 14 and 15) follow the pages.
+        ranges = ((chunk.get(4), chunk.get(5)), (chunk.get(6), chunk.get(7)), (meta.get(14), meta.get(15)))
+        indexes_end = max(indexes_end, *(offset + length for offset, length in ranges if offset and length), 0)
+    return RowGroup(int(fields[3]), end, indexes_end)
 
 
 class _Compact:

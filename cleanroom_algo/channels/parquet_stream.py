@@ -1,8 +1,8 @@
 """Parquet over a stream: objects joined with nothing between them, told apart by their footers.
 
 A Parquet file begins and ends with the magic PAR1, so two of them meet at `PAR1PAR1`. Pages may hold these bytes too:
-a boundary is one only if what precedes it ends in a footer that parses, whose rows add up and whose row groups lie
-before it. One object at a time is spooled to an unnamed temporary file, because the footer comes last.
+a boundary is one only if what precedes it ends in a footer that parses, whose rows add up and whose data reach exactly
+up to it. One object at a time is spooled to an unnamed temporary file, because the footer comes last.
 """
 
 from __future__ import annotations
@@ -91,10 +91,9 @@ def _spool_one(
 def _is_object(file: BinaryIO, size: int) -> bool:
     file.flush()
     try:
-        read_footer(file, size)
+        return read_footer(file, size).follows_its_data
     except NotParquetError:
         return False
-    return True
 
 
 def _write(file: BinaryIO, data: bytes, name: str) -> None:

@@ -21,10 +21,10 @@ from typing import Protocol
 import polars as pl
 
 from cleanroom_algo.channels.ahead import decode_ahead
-from cleanroom_algo.channels.blocks import Block, RowRules, cut_rows, gunzip
+from cleanroom_algo.channels.blocks import Block, RowRules, cut_rows, gunzip, head_of
 from cleanroom_algo.channels.csv_decoder import CsvDecoder
 from cleanroom_algo.channels.files import file_chunks, lines_before, probe, readable
-from cleanroom_algo.channels.formats import Format, sniff
+from cleanroom_algo.channels.formats import PROBE_BYTES, Format, sniff
 from cleanroom_algo.channels.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.channels.parquet import footer_of, read_parquet
@@ -77,7 +77,7 @@ def read_object(
     with readable(obj):
         if piece is not None and piece.unit == "row_groups":
             yield from _row_groups(obj, schema, batch_rows, columns, piece)
-        elif piece is not None:
+        elif piece is not None and (piece.start, piece.end) != (0, obj.size):
             yield from _byte_range(obj, schema, batch_rows, columns, piece)
         else:
             yield from _whole(obj, schema, batch_rows, columns)
@@ -98,7 +98,7 @@ def decode_stream(
     chunks: Iterator[bytes], schema: Schema, *, source: str, batch_rows: int, columns: Sequence[str] | None = None
 ) -> Iterator[pl.DataFrame]:
     """Yield the rows of one object that is given as chunks of bytes; what they raise is listed at `read_object`."""
-    head = next(chunks, b"")
+    head = head_of(chunks, PROBE_BYTES)
     found = sniff(head, source=source)
     chunks = chain([head], chunks)
     if found is Format.GZIP:

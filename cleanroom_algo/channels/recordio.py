@@ -68,13 +68,7 @@ class RecordReader:
                 parts out of order.
         """
         while (part := self._part()) is not None:
-            flag, payload = part
-            if flag == _WHOLE:
-                yield payload
-            elif flag == _FIRST:
-                yield self._rest_of(payload)
-            else:
-                raise self._damaged(f"part flag {flag} without a first part")
+            yield self._record(*part)
 
     def fixed(self) -> Iterator[NDArray[np.uint8]]:
         """Yield runs of whole records of one length as arrays with the axes (record, byte).
@@ -90,8 +84,7 @@ class RecordReader:
             if flag != _WHOLE or not count:
                 part = self._part()
                 assert part is not None
-                payload = part[1] if part[0] == _WHOLE else self._rest_of(part[1])
-                yield np.frombuffer(payload, dtype=np.uint8).reshape(1, -1)
+                yield np.frombuffer(self._record(*part), dtype=np.uint8).reshape(1, -1)
                 continue
             records = np.frombuffer(self._held, np.uint8, count * padded, self._at).reshape(count, padded)
             self._at += count * padded
@@ -107,7 +100,12 @@ class RecordReader:
         differs = headers != headers[0]
         return int(differs.argmax()) if differs.any() else count
 
-    def _rest_of(self, payload: bytes) -> bytes:
+    def _record(self, flag: int, payload: bytes) -> bytes:
+        """Return the record that starts with the given part."""
+        if flag == _WHOLE:
+            return payload
+        if flag != _FIRST:
+            raise self._damaged(f"part flag {flag} without a first part")
         parts = [payload]
         while True:
             part = self._part()

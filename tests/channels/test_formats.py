@@ -1,0 +1,236 @@
+"""Parquet, JSON Lines and RecordIO: whole, damaged, and cut anywhere."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cleanroom_algo.channels import recordio
+from cleanroom_algo.channels.parquet_stream import spool_objects
+from cleanroom_algo.channels.reader import decode_stream
+from cleanroom_algo.channels.recordio import MAGIC_BYTES, RecordReader
+from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.errors import ColumnsMismatchError, CorruptObjectError, RowMismatchError, SpoolLimitError
+from tests.channels.support import MIXED, read, write
+
+ROWS = [(1, "UA", 2.5, dt.date(2013, 1, 2), True), (2, None, None, None, None)]
+
+
+def parquet(rows: int, start: int = 0, *, engine: str = "polars", group: int = 50) -> bytes:
+    frame = pl.DataFrame({"a": range(start, start + rows), "b": [f"t{n % 7}" for n in range(rows)]})
+    buffer = io.BytesIO()
+    if engine == "polars":
+        frame.write_parquet(buffer, row_group_size=group)
+    else:
+        pq.write_table(frame.to_arrow(), buffer, row_group_size=group, write_page_index=True)
+    return buffer.getvalue()
+
+
+def cut(data: bytes, sizes: list[int]) -> list[bytes]:
+    chunks: list[bytes] = []
+    position = 0
+    while position < len(data):
+        chunks.append(data[position : position + sizes[len(chunks) % len(sizes)]])
+        position += len(chunks[-1])
+    return chunks
+
+
+def test_parquet_is_read_by_name_and_cast_where_nothing_is_lost(tmp_path: Path) -> None:
+    moment = dt.datetime(2013, 1, 2, 3, tzinfo=dt.UTC)
+    table = pa.table(
+        {
+            "more": [1, 2],
+            "ratio": pa.array([1, None], pa.decimal128(5, 2)),
+            "n": pa.array([1, 2], pa.int64()),
+            "at": pa.array([moment, None], pa.timestamp("ms", "Europe/Paris")),
+            "word": pa.array(["x", "y"]).dictionary_encode(),
+        }
+    )
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    schema = Schema.of(n="int16", word="string", ratio="float32?", at="timestamp?")
+    rows = read(write(tmp_path, "x.csv", buffer.getvalue()), schema).rows()
+    assert rows == [(1, "x", 1.0, moment.replace(tzinfo=None)), (2, "y", None, None)]
+
+
+def test_parquet_columns_that_cannot_be_read_are_all_told(tmp_path: Path) -> None:
+    obj = write(tmp_path, "x", parquet(3))
+    with pytest.raises(ColumnsMismatchError) as caught:
+        read(obj, Schema.of(a="string", b="int8", c="bool"))
+    assert [problem.path for problem in caught.value.problems] == ["x:a", "x:b", "x:c"]
+
+
+def test_parquet_values_out_of_range_and_nulls_are_told(tmp_path: Path) -> None:
+    with pytest.raises(RowMismatchError):
+        read(write(tmp_path, "x", parquet(300)), Schema.of(a="int8", b="string"))
+    buffer = io.BytesIO()
+    pl.DataFrame({"a": [1, None]}).write_parquet(buffer)
+    with pytest.raises(RowMismatchError) as caught:
+        read(write(tmp_path, "x", buffer.getvalue()), Schema.of(a="int64"))
+    assert caught.value.problems[0].path == "x:row 1:a"
+
+
+@pytest.mark.parametrize("engine", ["polars", "pyarrow"])
+@pytest.mark.parametrize("change", [lambda d: d[:-1], lambda d: d[:-8], lambda d: d[:20], lambda d: d[:-20] + d[-8:]])
+def test_parquet_without_its_footer_is_damaged(tmp_path: Path, engine: str, change: Any) -> None:
+    with pytest.raises(CorruptObjectError):
+        read(write(tmp_path, "x", change(parquet(100, engine=engine))), Schema.of(a="int64", b="string"))
+
+
+@given(
+    counts=st.lists(st.integers(0, 120), min_size=1, max_size=4),
+    sizes=st.lists(st.integers(1, 700), min_size=1, max_size=4),
+    engine=st.sampled_from(["polars", "pyarrow"]),
+)
+@settings(max_examples=40, deadline=None)
+def test_joined_parquet_objects_are_told_apart(counts: list[int], sizes: list[int], engine: str) -> None:
+    schema = Schema.of(a="int64", b="string")
+    parts = [parquet(count, start=1000 * n, engine=engine) for n, count in enumerate(counts)]
+    frames = decode_stream(iter(cut(b"".join(parts), sizes)), schema, source="train", batch_rows=64)
+    values = [value for frame in frames for value in frame.get_column("a").to_list()]
+    assert values == [1000 * n + row for n, count in enumerate(counts) for row in range(count)]
+
+
+def test_a_joint_inside_the_data_is_no_end() -> None:
+    inner = parquet(5)
+    buffer = io.BytesIO()
+    table = pa.table({"a": [1, 2], "b": pa.array([b"PAR1PAR1", inner + b"PAR1"], pa.binary())})
+    pq.write_table(table, buffer, compression="none", use_dictionary=False)
+    outer = buffer.getvalue()
+    assert b"PAR1PAR1" in outer
+    sizes = []
+    for _, path in spool_objects(iter(cut(outer + outer, [100])), source="x"):
+        sizes.append(path.stat().st_size)
+    assert sizes == [len(outer)] * 2
+
+
+def test_a_parquet_stream_that_ends_early_or_is_too_large_is_told() -> None:
+    data = parquet(100)
+    with pytest.raises(CorruptObjectError, match=r"object 1"):
+        list(spool_objects(iter([data, data[:-9]]), source="train"))
+    with pytest.raises(SpoolLimitError):
+        list(spool_objects(iter(cut(data, [64])), source="train", max_bytes=256))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"flight":1,"carrier":"UA","distance":2.5,"day":"2013-01-02","late":true}\n{"flight":2,"late":null}\n',
+        b'\xef\xbb\xbf{"late":true,"flight":1,"carrier":"UA","distance":2.5,"day":"2013-01-02","x":[1]}\r\n{"flight":2}',
+    ],
+)
+def test_json_lines(tmp_path: Path, data: bytes) -> None:
+    assert read(write(tmp_path, "x", data), MIXED).rows() == ROWS
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "message"),
+    [
+        (b'{"flight":"secret"}', "x:2:flight", "not of type int32"),
+        (b'{"flight":1.5}', "x:2:flight", "not of type int32"),
+        (b'{"flight":3000000000}', "x:2:flight", "not of type int32"),
+        (b'{"carrier":"secret"}', "x:2:flight", "absent or null, but int32 that is not nullable"),
+        (b'{"flight":1,"late":1}', "x:2:late", "not of type bool"),
+        (b'{"flight":1,', "x:2", "not valid JSON"),
+        (b"[1]", "x:2", "not a JSON object"),
+        (b"", "x:2", "the line is blank"),
+        (b'{"flight":1} x', "x:2", "something follows the object"),
+        (
+            b'{"flight":1}{"flight":2}',
+            "x:2",
+            "two objects on one line: a part without a final line break may have been joined with the next one",
+        ),
+    ],
+)
+def test_a_json_line_that_does_not_fit_says_where(
+    tmp_path: Path, line: bytes, path: str, message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    obj = write(tmp_path, "x", b'{"flight":1}\n' + line + b'\n{"flight":2}\n')
+    with pytest.raises(RowMismatchError) as caught:
+        read(obj, MIXED)
+    assert [(p.path, p.message) for p in caught.value.problems] == [(path, message)]
+    assert "secret" not in str(caught.value) + "".join(capfd.readouterr())
+
+
+PAYLOADS = st.lists(
+    st.one_of(
+        st.binary(max_size=40),
+        st.builds(lambda a, b: a + MAGIC_BYTES + b, st.binary(max_size=9), st.binary(max_size=9)),
+    ),
+    max_size=8,
+)
+
+
+@given(payloads=PAYLOADS, sizes=st.lists(st.integers(1, 50), min_size=1, max_size=4))
+@settings(max_examples=300, deadline=None)
+def test_records_survive_framing_however_the_bytes_are_cut(payloads: list[bytes], sizes: list[int]) -> None:
+    data = b"".join(map(recordio.pack, payloads))
+    assert list(RecordReader(iter(cut(data, sizes)), source="x")) == payloads
+    runs = RecordReader(iter(cut(data, sizes)), source="x").fixed()
+    assert [bytes(record) for run in runs for record in run] == payloads
+
+
+def test_a_record_in_parts_is_split_at_the_magic() -> None:
+    packed = recordio.pack(b"abcd" + MAGIC_BYTES + b"ef" + MAGIC_BYTES)  # the second one is not aligned
+    flags = [word >> 29 for word in np.frombuffer(packed, "<u4")[[1, 4]]]
+    assert flags == [1, 3]
+
+
+def test_records_of_one_size_come_many_at_a_time() -> None:
+    data = recordio.pack(b"x" * 84) * 1000
+    runs = list(RecordReader(iter(cut(data, [1 << 14])), source="x").fixed())
+    assert sum(len(run) for run in runs) == 1000
+    assert len(runs) < 20
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (recordio.pack(b"abcdef")[:-4], "ends after"),
+        (recordio.pack(b"abcdef") + b"\n#", "inside a record's header"),
+        (recordio.pack(b"abcdef") + b"garbage!", "the magic is missing"),
+        (recordio.pack(b"abcd" + MAGIC_BYTES + b"e")[:12], "between the parts"),
+        (recordio.pack(b"abcd" + MAGIC_BYTES + b"e")[12:], "without a first part"),
+        (recordio.pack(b"abcd" + MAGIC_BYTES + b"e")[:12] + recordio.pack(b""), "inside a record"),
+    ],
+)
+@pytest.mark.parametrize("fixed", [False, True])
+def test_damaged_records_are_errors(data: bytes, message: str, fixed: bool) -> None:
+    reader = RecordReader(iter(cut(data, [3])), source="x")
+    with pytest.raises(CorruptObjectError, match=message):
+        list(reader.fixed() if fixed else reader)
+
+
+def test_records_that_hold_objects_are_read_each_by_its_format(tmp_path: Path) -> None:
+    schema = Schema.of(a="int64", b="string")
+    data = recordio.pack(b"a,b\n1,x") + recordio.pack(b'{"a":2,"b":"y"}') + recordio.pack(parquet(2, 3))
+    rows = read(write(tmp_path, "x", data), schema).get_column("a").to_list()
+    assert rows == [1, 2, 3, 4]
+
+
+def test_many_random_rows_agree_over_all_formats(tmp_path: Path) -> None:
+    chance = random.Random(0)
+    frame = pl.DataFrame(
+        {
+            "a": [chance.randrange(10**9) for _ in range(5000)],
+            "b": [chance.choice(["x", "y,z", 'q"q', ""]) for _ in range(5000)],
+        }
+    )
+    schema = Schema.of(a="int64", b="string")
+    buffers: dict[str, io.BytesIO] = {name: io.BytesIO() for name in ("csv", "jsonl", "parquet")}
+    frame.write_csv(buffers["csv"], quote_style="non_numeric")
+    frame.write_ndjson(buffers["jsonl"])
+    frame.write_parquet(buffers["parquet"])
+    for name, buffer in buffers.items():
+        assert read(write(tmp_path, name, buffer.getvalue()), schema, batch_rows=777).equals(frame), name
