@@ -70,6 +70,7 @@ class FlightDelay(Trainer):
 
     schema = SCHEMA
     hyperparameters = DelayHyperparameters
+    metric_names = ("accuracy",)
 
     def model(self) -> nn.Module:
         """Return a network of the size that the features and hyperparameters ask for."""

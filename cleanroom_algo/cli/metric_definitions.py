@@ -1,0 +1,29 @@
+"""`metric-definitions`: what to register so that an algorithm's metrics reach the members' CloudWatch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cleanroom_algo.cli.algorithms import load_trainer
+from cleanroom_algo.cli.options import json_option
+from cleanroom_algo.cli.output import emit_json
+
+
+@click.command()
+@click.argument("algorithm", type=click.Path(path_type=Path))
+@json_option
+def command(algorithm: Path, as_json: bool) -> None:  # noqa: ARG001 (JSON is what a request takes, asked for or not)
+    r"""Print the metricDefinitions to register for ALGORITHM, a Python file or a folder with algorithm.py.
+
+    They belong into trainingContainerConfig of create_configured_model_algorithm, and match the lines that its Trainer
+    prints.
+
+    \b
+    Examples:
+      cleanroom-algo metric-definitions my_algorithm.py
+    """
+    from cleanroom_algo.training.metrics import metric_definitions
+
+    emit_json(metric_definitions(load_trainer(algorithm).metric_names))

@@ -1,0 +1,122 @@
+"""The options of the quick path, shared by `train` and `plan`: they build a create_trained_model request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cleanroom_algo.cli.options import channel_folders, pairs, request_file
+from cleanroom_algo.errors import UsageError
+
+_QUICK_ONLY = ("name", "hosts", "distribution", "input_mode", "instance_type", "base_model", "max_runtime")
+
+
+@dataclass(frozen=True)
+class TrainingWords:
+    """What the command line said about a training job.
+
+    Attributes:
+        algorithm: a Python file, a folder or an image.
+        request: the literal parameters of create_trained_model, or None on the quick path.
+        channels: what each channel's data are bound to.
+    """
+
+    algorithm: str | None
+    request: dict[str, Any] | None
+    channels: dict[str, Path]
+    name: str | None
+    hosts: int
+    distribution: str
+    input_mode: str
+    instance_type: str
+    base_model: str | None
+    max_runtime: int | None
+    hyperparameters: dict[str, str]
+    environment: dict[str, str]
+
+
+def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what to train."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def training_words(context: click.Context) -> TrainingWords:
+    """Return what the options say.
+
+    Raises:
+        UsageError: options contradict each other, or nothing says what to train.
+        InputFileError: a file or folder is not there.
+    """
+    values = context.params
+    algorithm = values["algorithm"] or values["algorithm_option"]
+    command = context.command_path
+    if values["algorithm"] and values["algorithm_option"]:
+        raise _wrong("the algorithm is given twice", command)
+    if values["request"] is not None:
+        given = [name for name in _QUICK_ONLY if _was_given(context, name)]
+        given += [name for name in ("hyperparameter", "environment") if values[name]]
+        if given:
+            named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise _wrong(f"{named} would change what --request says", command)
+    elif algorithm is None or not values["channel"]:
+        missing = "an algorithm" if algorithm is None else "a channel"
+        raise _wrong(f"nothing says what to train: {missing} is missing", command)
+    return TrainingWords(
+        algorithm=algorithm,
+        request=None if values["request"] is None else request_file(values["request"]),
+        channels=channel_folders(values["channel"]),
+        hyperparameters=pairs(values["hyperparameter"], "--hyperparameter"),
+        environment=pairs(values["environment"], "--environment"),
+        **{name: values[name] for name in _QUICK_ONLY},
+    )
+
+
+def _was_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def _wrong(what: str, command: str) -> UsageError:
+    return UsageError(
+        what,
+        expected=f"{command} ALGORITHM --channel NAME=PATH [OPTIONS], or {command} --request FILE [--algorithm PATH]"
+        " [--channel NAME=PATH]",
+        fix=f"{command} --help",
+    )
+
+
+_OPTIONS = (
+    click.argument("algorithm", required=False),
+    click.option("--request", type=click.Path(path_type=Path), help="A file with the literal request, as JSON."),
+    click.option(
+        "--algorithm",
+        "algorithm_option",
+        metavar="PATH",
+        help="With --request: what its association stands for; a Python file, a folder or an image.",
+    ),
+    click.option(
+        "--channel", multiple=True, metavar="NAME=PATH", help="Bind a channel to a folder or file; once per channel."
+    ),
+    click.option("--name", help="The trained model's name; after the algorithm unless given."),
+    click.option("--hosts", type=click.IntRange(1, 5), default=1, show_default=True, help="How many hosts train."),
+    click.option(
+        "--distribution",
+        type=click.Choice(["FullyReplicated", "ShardedByS3Key"]),
+        default="FullyReplicated",
+        show_default=True,
+        help="What each host gets: all objects, or a share.",
+    ),
+    click.option(
+        "--input-mode", type=click.Choice(["File", "FastFile", "Pipe"]), default="File", show_default=True, help="How."
+    ),
+    click.option("--instance-type", default="ml.m5.2xlarge", show_default=True, help="As in the request."),
+    click.option("--hyperparameter", multiple=True, metavar="NAME=VALUE", help="Once per hyperparameter."),
+    click.option("--environment", multiple=True, metavar="NAME=VALUE", help="A variable of the containers."),
+    click.option("--base-model", metavar="NAME[:VERSION]", help="Train a new version from this one."),
+    click.option("--max-runtime", type=click.IntRange(1, 2_419_200), help="Seconds after which the job is stopped."),
+)

@@ -1,0 +1,76 @@
+"""What a newcomer does on the first day, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from tests.scenario.conftest import Desk
+
+
+def test_train_show_logs_infer(desk: Desk) -> None:
+    trained = desk.train("--hyperparameter", "power=2", "--json")
+    assert trained.status == 0, trained.stderr
+    assert trained.json["status"] == "ACTIVE"
+    name = trained.json["name"]
+
+    assert desk.model()["status"] == "ACTIVE"
+    assert desk.model()["hyperparameters"] == {"power": "2"}
+    assert name in desk.run("show").stdout
+    assert desk.run("show", name).stdout.count("ACTIVE") >= 1
+
+    logs = desk.run("logs", name)
+    assert logs.status == 0
+    assert "read 40 rows" in logs.stdout
+
+    predicted = desk.run("infer", name, "--channel", desk.data, "--json")
+    assert predicted.status == 0, predicted.stderr
+    assert predicted.json["status"] == "ACTIVE"
+    assert predicted.json["rows"] == 40
+
+
+def test_two_hosts_share_the_objects(desk: Desk) -> None:
+    trained = desk.train("--hosts", 2, "--distribution", "ShardedByS3Key", "--json")
+    assert "algo-1" in trained.stderr
+    assert "algo-2" in trained.stderr
+
+
+def test_a_second_version_from_the_first(desk: Desk) -> None:
+    first = desk.train("--json")
+    second = desk.train("--base-model", first.json["name"], "--json")
+    assert second.status == 0, second.stderr
+    assert second.json["trainedModelArn"] == first.json["trainedModelArn"]
+    assert second.json["versionIdentifier"]
+    assert len(desk.models()) == 2
+
+
+def test_the_plan_runs_nothing(desk: Desk) -> None:
+    words = (desk.algorithm, "--channel", f"train={desk.data}", "--hosts", 2)
+    planned = desk.run("plan", *words, "--json")
+    assert planned.status == 0, planned.stderr
+    assert len(planned.json["hosts"]) == 2
+    assert desk.models() == []
+
+
+def test_the_request_file_goes_the_same_way(desk: Desk) -> None:
+    written = desk.folder / "request.json"
+    planned = desk.run("plan", desk.algorithm, "--channel", f"train={desk.data}", "--print-request")
+    assert planned.status == 0, planned.stderr
+    written.write_text(planned.stdout)
+    assert json.loads(planned.stdout)["dataChannels"][0]["channelName"] == "train"
+    bound = ("--algorithm", desk.algorithm, "--channel", f"train={desk.data}")
+    trained = desk.run("train", "--request", written, *bound, "--json")
+    assert trained.status == 0, trained.stderr
+
+
+def test_clean_leaves_nothing(desk: Desk) -> None:
+    desk.train()
+    assert desk.run("clean").status == 2  # a state folder may hold days of work: it must be asked for by name
+    assert desk.run("clean", "--yes").status == 0
+    assert not desk.home.exists() or not any(desk.home.iterdir())
+
+
+def test_the_output_of_a_job_is_shown_once_and_by_host(desk_with: Callable[..., Desk]) -> None:
+    desk = desk_with(fit="print('the only line')")
+    trained = desk.train()
+    assert trained.stderr.count("algo-1 | the only line") == 1
