@@ -103,11 +103,8 @@ class CsvDecoder:
         self._texts = [c for c in self._read if c.dtype in {"date32", "timestamp"}]
 
     def _is_quicker_slowly(self, block: bytes) -> bool:
-        """Whether polars' fixed cost, half a millisecond, outweighs its speed: a request of one row, say.
-
-        Not with float32: polars reads it from the text at once, and rounding twice may differ in the last bit.
-        """
-        return len(block) <= _FEW_BYTES and b"\\" not in block and all(c.dtype != "float32" for c in self._read)
+        """Whether polars' fixed cost, half a millisecond, outweighs its speed: a request of one row, say."""
+        return len(block) <= _FEW_BYTES and b"\\" not in block
 
     def _fast(self, block: bytes) -> pl.DataFrame | None:
         """Return what polars reads, or None where a row does not fit or its reading cannot be trusted."""

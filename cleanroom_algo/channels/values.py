@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
+import struct
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from fractions import Fraction
 from typing import Final
 
 import polars as pl
@@ -18,6 +21,8 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _FLOAT: Final = re.compile(
     r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:nan|inf|infinity)", re.IGNORECASE
 )
+_BELOW_FLOAT32: Final = (1 << 29) - 1  # the bits of a float64's fraction that a float32 has not
+_MIDDLE: Final = 1 << 28
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIMESTAMP: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
@@ -40,7 +45,7 @@ def parser_of(column: Column) -> Parser:
         bits = int(column.dtype.lstrip("uint"))
         low, high = (0, 2**bits) if column.dtype.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1))
         return lambda text: _integer(text, low, high)
-    return _PARSERS["float" if column.is_float else column.dtype]
+    return _PARSERS[column.dtype]
 
 
 def text_dtype(column: Column) -> pl.DataType:
@@ -92,6 +97,20 @@ def _float(text: str) -> float:
     return float(text)
 
 
+def _float32(text: str) -> float:
+    """Return a number that rounds to the float32 nearest to the text, as polars reads it.
+
+    A text close to the middle of two float32 may become that very middle as a float64, and then round to the wrong one.
+    """
+    value = _float(text)
+    if struct.unpack("<Q", struct.pack("<d", value))[0] & _BELOW_FLOAT32 != _MIDDLE:
+        return value
+    difference = Fraction(text) - Fraction(value)
+    if difference:
+        value = math.nextafter(value, math.inf if difference > 0 else -math.inf)
+    return value
+
+
 def _bool(text: str) -> bool:
     folded = text.lower()
     if folded not in {"true", "false"}:
@@ -119,7 +138,8 @@ def _timestamp(text: str) -> datetime:
 
 
 _PARSERS: Final[dict[str, Parser]] = {
-    "float": _float,
+    "float32": _float32,
+    "float64": _float,
     "bool": _bool,
     "string": _string,
     "date32": _date,
