@@ -120,14 +120,16 @@ def decoded(chunks: Iterable[bytes], *, encoding: str, charset: str, limit: int 
 
 def gather(chunks: Iterable[bytes], size: int = BLOCK_BYTES) -> Iterator[bytes]:
     """Yield the same bytes in pieces of at least `size`, but for the last."""
-    pending = bytearray()
+    pending: list[bytes] = []
+    held = 0
     for chunk in chunks:
-        pending += chunk
-        if len(pending) >= size:
-            yield bytes(pending)
-            pending.clear()
-    if pending:
-        yield bytes(pending)
+        pending.append(chunk)
+        held += len(chunk)
+        if held >= size:
+            yield b"".join(pending)
+            pending, held = [], 0
+    if held:
+        yield b"".join(pending)
 
 
 def too_large(what: str, limit: int) -> BodyTooLargeError:
