@@ -31,16 +31,16 @@ def decode_ahead(
 ) -> Generator[U]:
     """Yield `decode(block)` for each block, in order, while later blocks are read and decoded.
 
-    Held at most, with d = `decoders()`: 2 d + 1 blocks, read or decoded. A single block is decoded without any thread.
-    Closing the iterator early stops the reading.
+    Held at most, with d = `decoders()`: 2 d + 1 blocks, read or decoded. Closing the iterator early stops the reading.
+    Where reading never waits (no `cancel`), a single block is decoded without any thread.
 
     Args:
         blocks: read by one thread of its own.
         decode: called by several threads at once.
         cancel: makes a `blocks` that waits for its source raise or end; called when the iterator is closed early.
     """
-    first = list(islice(blocks, 2))
-    if len(first) < 2:
+    first = list(islice(blocks, 2)) if cancel is None else []
+    if len(first) < 2 and cancel is None:
         yield from map(decode, first)
         return
     yield from _Ahead(chain(first, blocks), decode, cancel).results()

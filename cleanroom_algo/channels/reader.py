@@ -13,7 +13,7 @@ Memory, whatever the size of the object, with d = max(2, min(4, polars threads))
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Protocol
@@ -25,6 +25,7 @@ from cleanroom_algo.channels.blocks import Block, RowRules, cut_rows, gunzip, he
 from cleanroom_algo.channels.csv_decoder import CsvDecoder
 from cleanroom_algo.channels.files import file_chunks, lines_before, probe, readable
 from cleanroom_algo.channels.formats import PROBE_BYTES, Format, sniff
+from cleanroom_algo.channels.joined import JoinedCsvDecoder, JoinedJsonLinesDecoder
 from cleanroom_algo.channels.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.channels.parquet import footer_of, read_parquet
@@ -95,33 +96,50 @@ def _whole(obj: Object, schema: Schema, batch_rows: int, columns: Sequence[str] 
 
 
 def decode_stream(
-    chunks: Iterator[bytes], schema: Schema, *, source: str, batch_rows: int, columns: Sequence[str] | None = None
+    chunks: Iterator[bytes],
+    schema: Schema,
+    *,
+    source: str,
+    batch_rows: int,
+    columns: Sequence[str] | None = None,
+    joined: bool = False,
+    cancel: Callable[[], None] | None = None,
 ) -> Iterator[pl.DataFrame]:
-    """Yield the rows of one object that is given as chunks of bytes; what they raise is listed at `read_object`."""
+    """Yield the rows of an object that is given as chunks of bytes; what they raise is listed at `read_object`.
+
+    Args:
+        chunks: the bytes in order.
+        schema: the declared columns.
+        source: what to call the stream in messages.
+        batch_rows: the most rows of a table.
+        columns: the columns to return; all by default.
+        joined: whether several objects may follow each other with nothing between them.
+        cancel: makes `chunks` that wait for their source end; see `decode_ahead`.
+    """
     head = head_of(chunks, PROBE_BYTES)
     found = sniff(head, source=source)
     chunks = chain([head], chunks)
+    decode = partial(decode_stream, schema=schema, batch_rows=batch_rows, columns=columns)
     if found is Format.GZIP:
-        yield from decode_stream(
-            gunzip(chunks, source=source), schema, source=source, batch_rows=batch_rows, columns=columns
-        )
+        yield from decode(gunzip(chunks, source=source), source=source, joined=joined, cancel=cancel)
     elif found is Format.RECORD_IO:
         for number, record in enumerate(RecordReader(chunks, source=source)):
-            name = f"{source}[record {number}]"
-            yield from decode_stream(iter([record]), schema, source=name, batch_rows=batch_rows, columns=columns)
+            yield from decode(iter([record]), source=f"{source}[record {number}]")
     elif found is Format.PARQUET:
         for name, path in spool_objects(chunks, source=source):
             yield from read_parquet(path, schema, source=name, batch_rows=batch_rows, columns=columns)
     else:
-        decoder = decoder_for(found, schema, source=source, columns=columns)
+        decoder = decoder_for(found, schema, source=source, columns=columns, joined=joined)
         blocks = cut_rows(chunks, source=source, rules=row_rules(found, schema))
-        yield from decode_blocks(blocks, decoder, batch_rows=batch_rows)
+        yield from decode_blocks(blocks, decoder, batch_rows=batch_rows, cancel=cancel)
 
 
-def decoder_for(found: Format, schema: Schema, *, source: str, columns: Sequence[str] | None) -> Decoder:
+def decoder_for(
+    found: Format, schema: Schema, *, source: str, columns: Sequence[str] | None, joined: bool = False
+) -> Decoder:
     """Return the decoder of a text format."""
-    kind = CsvDecoder if found is Format.CSV else JsonLinesDecoder
-    return kind(schema, source=source, columns=columns)
+    csv, json_lines = (JoinedCsvDecoder, JoinedJsonLinesDecoder) if joined else (CsvDecoder, JsonLinesDecoder)
+    return (csv if found is Format.CSV else json_lines)(schema, source=source, columns=columns)
 
 
 def row_rules(found: Format, schema: Schema) -> RowRules:
@@ -129,17 +147,21 @@ def row_rules(found: Format, schema: Schema) -> RowRules:
     return RowRules(quotes=found is Format.CSV, blank_rows=found is Format.CSV and len(schema.columns) == 1)
 
 
-def decode_blocks(blocks: Iterator[Block], decoder: Decoder, *, batch_rows: int) -> Iterator[pl.DataFrame]:
+def decode_blocks(
+    blocks: Iterator[Block], decoder: Decoder, *, batch_rows: int, cancel: Callable[[], None] | None = None
+) -> Iterator[pl.DataFrame]:
     """Yield the rows of blocks as tables of at most `batch_rows` rows; the first block has the header, if any."""
     first = next(blocks, None)
     if first is None:
         return
     rest = Block(decoder.start(first.data), first.line + decoder.header_lines)
-    yield from _batches(chain([rest], blocks), decoder, batch_rows)
+    yield from _batches(chain([rest], blocks), decoder, batch_rows, cancel)
 
 
-def _batches(blocks: Iterator[Block], decoder: Decoder, batch_rows: int) -> Iterator[pl.DataFrame]:
-    with contextlib.closing(decode_ahead(blocks, partial(_decode, decoder))) as frames:
+def _batches(
+    blocks: Iterator[Block], decoder: Decoder, batch_rows: int, cancel: Callable[[], None] | None = None
+) -> Iterator[pl.DataFrame]:
+    with contextlib.closing(decode_ahead(blocks, partial(_decode, decoder), cancel)) as frames:
         for frame in frames:
             if frame.height <= batch_rows:
                 yield from (frame,) if frame.height else ()

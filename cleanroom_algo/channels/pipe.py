@@ -1,0 +1,251 @@
+"""Pipe mode: the named pipe of a channel and an epoch, read by one process without ever blocking a signal.
+
+The platform makes one pipe per channel and epoch, `<channel>_0`, `<channel>_1`, ...; it may not exist yet when the
+container looks for it, and closing it early ends the epoch (SageMaker developer guide, "How Amazon SageMaker provides
+training information", Pipe mode). A pipe has no end of data of its own: a writer that dies looks like one that has
+finished. Formats tell the difference where they can: gzip, RecordIO, Parquet and a row cut short are errors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import stat
+import time
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import polars as pl
+
+from cleanroom_algo.channels.blocks import BLOCK_BYTES
+from cleanroom_algo.channels.reader import decode_stream
+from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.contract.channel import Channel
+from cleanroom_algo.errors import NotFilesError, PipeInUseError, PipeTimeoutError
+
+PIPE_BYTES: Final = 1 << 20
+"""What Linux lets any process ask for (pipe-max-size); with 64 KiB, the default, half the rate is lost (measured)."""
+_LOOK_SECONDS: Final = 0.02
+"""Between two looks for a pipe that does not exist yet: there is nothing to wait on."""
+_GATHER_SECONDS: Final = 0.02
+"""How long a block that is not full waits for more: a slow writer's rows are handed on rather than kept."""
+
+
+def read_pipe(
+    channel: Channel,
+    schema: Schema,
+    *,
+    epoch: int,
+    batch_rows: int,
+    columns: Sequence[str] | None = None,
+    timeout: float = 600.0,
+) -> Iterator[pl.DataFrame]:
+    """Yield the rows that a channel delivers in one epoch, as tables of at most `batch_rows` rows.
+
+    The objects of the channel follow each other with nothing between them; CSV, JSON Lines, RecordIO (of objects),
+    gzip and Parquet are understood. Closing the iterator early closes the pipe, which ends the epoch for the writer.
+
+    Memory: as `reader` states it for a file. Disk: the largest object of a channel in Parquet.
+
+    Args:
+        channel: in Pipe mode.
+        schema: the declared columns.
+        epoch: 0, 1, ...; in this order, each at most once.
+        batch_rows: the most rows of a table, at least 1.
+        columns: the columns to return; all by default.
+        timeout: seconds that the pipe may stay silent.
+
+    Raises:
+        PipeTimeoutError: CR-CHN-007; PipeInUseError: CR-CHN-008; JoinedRowsError: CR-CHN-009; SpoolLimitError:
+            CR-CHN-010; and what `read_object` raises.
+    """
+    with Pipe(channel, epoch, timeout=timeout) as pipe, contextlib.closing(pipe.chunks()) as chunks:
+        yield from decode_stream(
+            chunks,
+            schema,
+            source=pipe.name,
+            batch_rows=batch_rows,
+            columns=columns,
+            joined=True,
+            cancel=pipe.cancel,
+        )
+
+
+class Pipe:
+    """The pipe of one channel and epoch, open for reading; a context manager.
+
+    Attributes:
+        name: `<channel>_<epoch>`, as the pipe is called.
+    """
+
+    def __init__(self, channel: Channel, epoch: int, *, timeout: float = 600.0) -> None:
+        """Wait until the pipe exists and open it; a writer may be there or not.
+
+        Args:
+            channel: in Pipe mode.
+            epoch: 0, 1, ...
+            timeout: seconds that the pipe may take to appear, and may stay silent.
+
+        Raises:
+            PipeTimeoutError: CR-CHN-007, no such pipe appeared.
+            PipeInUseError: CR-CHN-008, another reader has it.
+            NotFilesError: CR-CHN-002, there is a file or directory of that name.
+        """
+        self.name = channel.fifo(epoch).name
+        self._timeout = timeout
+        self._seen_data = False
+        self._process = os.getpid()
+        self._wake_reader, self._wake_writer = os.pipe()
+        try:
+            self._descriptor = self._open(channel.fifo(epoch))
+        except BaseException:
+            self._close_wake()
+            raise
+        self._events = select.poll()
+        self._events.register(self._descriptor, select.POLLIN)
+        self._events.register(self._wake_reader, select.POLLIN)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the pipe; a writer that is not done gets EPIPE, which ends the epoch."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            self._close_wake()
+
+    def cancel(self) -> None:
+        """Make the reading end now, as at the end of data; may be called from a signal handler or another thread."""
+        with contextlib.suppress(OSError):
+            os.write(self._wake_writer, b"x")
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the buffer with what is there, waiting for at least one byte; 0 at the end of data.
+
+        Raises:
+            PipeTimeoutError: CR-CHN-007, the pipe stayed silent too long.
+            PipeInUseError: CR-CHN-008, called in a process forked from the one that opened the pipe.
+        """
+        if os.getpid() != self._process:
+            raise _in_use(self.name, "it was opened by the process that this one was forked from")
+        while True:
+            count = self._read_now(buffer)
+            if count is not None:
+                return count
+            if not self._wait(self._timeout):
+                raise self._silent()
+
+    def chunks(self) -> Generator[bytes]:
+        """Yield the bytes up to the end of data, in blocks of up to 4 MiB; raises what `readinto` raises."""
+        buffer = memoryview(bytearray(BLOCK_BYTES))
+        ended = False
+        while not ended:
+            filled = self.readinto(buffer)
+            ended = filled == 0
+            while not ended and filled < BLOCK_BYTES:
+                count = self._read_now(buffer[filled:])
+                if count is None and not self._wait(_GATHER_SECONDS):
+                    break
+                ended = count == 0
+                filled += count or 0
+            if filled:
+                yield bytes(buffer[:filled])
+
+    def _read_now(self, buffer: memoryview) -> int | None:
+        """Return the number of bytes read, 0 at the end of data, None where there is nothing yet."""
+        try:
+            count = os.readv(self._descriptor, [buffer])
+        except BlockingIOError:
+            self._seen_data = True  # there is a writer
+            return None
+        if count:
+            self._seen_data = True
+        elif not self._seen_data and not self._writer_left():
+            return None  # nobody has opened the other end yet
+        return count
+
+    def _writer_left(self) -> bool:
+        """Whether a writer came and went without a byte; Linux reports a hang-up only after there was a writer."""
+        return any(event & select.POLLHUP for fd, event in self._events.poll(0) if fd == self._descriptor)
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait until there is something to read, a writer has left, or `cancel` was called; False when time is up."""
+        events = dict(self._events.poll(seconds * 1000))
+        if self._wake_reader in events:
+            os.close(self._descriptor)
+            self._descriptor = os.open(os.devnull, os.O_RDONLY)  # from now on, the end of data
+            self._seen_data = True
+        return bool(events)
+
+    def _open(self, path: Path) -> int:
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                # Not blocking: a blocking open waits for a writer and would be taken up again after every signal.
+                descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                break
+            except FileNotFoundError:
+                if time.monotonic() > deadline:
+                    raise PipeTimeoutError(
+                        f"the pipe {self.name} did not appear within {self._timeout:g} s",
+                        expected="one pipe per channel and epoch, made by the platform when the one before has ended",
+                        fix="read each epoch to its end or close it, in order; check the channel's name",
+                    ) from None
+                if select.select([self._wake_reader], [], [], _LOOK_SECONDS)[0]:
+                    return os.open(os.devnull, os.O_RDONLY)
+        try:
+            self._claim(descriptor, path)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _claim(self, descriptor: int, path: Path) -> None:
+        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            raise NotFilesError(
+                f"{path} is not a pipe",
+                expected="a named pipe per epoch in Pipe mode",
+                fix="read the channel's files, or start the job in Pipe mode",
+            )
+        try:
+            # The kernel gives the lock back when the process ends, however it ends.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise _in_use(self.name, "another reader of this container has it open") from None
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # systems that lock no pipes: do without
+                raise
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            with contextlib.suppress(OSError):  # a lower limit for this user: slower, not wrong
+                fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+    def _silent(self) -> PipeTimeoutError:
+        what = "went silent" if self._seen_data else "has no writer"
+        return PipeTimeoutError(
+            f"the pipe {self.name} {what} for {self._timeout:g} s",
+            expected="a writer that sends the channel's objects and closes the pipe",
+            fix="check that this epoch was not read before, and that what feeds the pipe is alive",
+        )
+
+    def _close_wake(self) -> None:
+        os.close(self._wake_reader)
+        os.close(self._wake_writer)
+
+
+def _in_use(name: str, why: str) -> PipeInUseError:
+    return PipeInUseError(
+        f"the pipe {name} cannot be read here: {why}",
+        expected="one reader per pipe: two would each get some of the bytes, cut anywhere",
+        fix="read a channel in one process and hand whole batches to the others; no DataLoader workers on a pipe",
+    )
