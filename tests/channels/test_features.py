@@ -1,0 +1,165 @@
+"""Fitted features: streaming, merged over ranks, stored, and applied."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cleanroom_algo.channels.features import Features
+from cleanroom_algo.channels.fitting import FeaturesFitter
+from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.errors import FeaturesError
+
+SCHEMA = Schema.of(
+    target="y", n="int32?", x="float32?", word="string?", flag="bool", day="date32", at="timestamp?", y="bool"
+)
+FRAME = pl.DataFrame(
+    {
+        "n": [1, 2, None, 6],
+        "x": [0.5, float("nan"), 2.5, None],
+        "word": ["b", "a", None, "b"],
+        "flag": [True, False, True, True],
+        "day": [dt.date(1970, 1, 1 + n) for n in range(4)],
+        "at": [dt.datetime(1970, 1, 1, 0, 0, n) for n in range(3)] + [None],
+        "y": [True, False, False, True],
+    },
+    schema=SCHEMA.polars_schema(),
+)
+
+
+def fitted(*frames: pl.DataFrame, min_count: int = 1) -> Features:
+    fitter = Features.fitter(SCHEMA, min_count=min_count)
+    for frame in frames:
+        fitter.update(frame)
+    return fitter.finish()
+
+
+def test_numbers_are_standardised_and_missing_ones_are_the_mean() -> None:
+    features = fitted(FRAME)
+    assert [feature.name for feature in features.numeric] == ["n", "x", "flag", "day", "at"]
+    arrays = features.transform(FRAME)
+    assert arrays.numeric.dtype == np.float32
+    assert arrays.numeric.flags.c_contiguous
+    assert arrays.numeric[2, 0] == arrays.numeric[1, 1] == arrays.numeric[3, 1] == arrays.numeric[3, 4] == 0
+    assert arrays.numeric[[0, 1, 3], 0] == pytest.approx((np.array([1, 2, 6]) - 3) / np.std([1, 2, 6]))
+    assert arrays.numeric.mean(axis=0) == pytest.approx(np.zeros(5), abs=1e-6)
+    assert arrays.target is not None
+    assert arrays.target.tolist() == [1, 0, 0, 1]
+
+
+def test_categories_are_numbered_by_count_and_zero_is_unknown() -> None:
+    features = fitted(FRAME)
+    assert features.categorical[0].vocabulary == ("b", "a")
+    assert features.cardinalities == (3,)
+    assert features.transform(FRAME).categorical[:, 0].tolist() == [1, 2, 0, 1]
+    assert features.transform(FRAME.with_columns(word=pl.lit("new"))).categorical[:, 0].tolist() == [0] * 4
+
+
+def test_rare_categories_stay_out_of_the_artifacts_and_the_vocabulary_has_a_bound() -> None:
+    assert fitted(FRAME, min_count=2).categorical[0].vocabulary == ("b",)
+    fitter = Features.fitter(SCHEMA, min_count=1, max_categories=1)
+    fitter.update(FRAME)
+    assert fitter.finish().categorical[0].vocabulary == ("b",)
+
+
+def test_an_identifier_is_no_category(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cleanroom_algo.channels.fitting.MAX_DISTINCT", 100)
+    schema = Schema.of(id="string")
+    with pytest.raises(FeaturesError, match="'id' has more than 100 distinct texts"):
+        Features.fitter(schema).update(pl.DataFrame({"id": [str(n) for n in range(101)]}))
+
+
+def test_columns_can_be_chosen() -> None:
+    fitter = Features.fitter(SCHEMA, numeric=["x"], categorical=["n", "flag"], min_count=1)
+    fitter.update(FRAME)
+    features = fitter.finish()
+    assert features.columns == ("n", "x", "flag", "y")
+    assert features.cardinalities == (4, 3)
+    with pytest.raises(FeaturesError) as caught:
+        Features.fitter(SCHEMA, numeric=["word", "y", "m"], categorical=["x", "n"])
+    assert len(caught.value.problems) == 3
+
+
+def test_features_survive_json_and_refuse_other_forms() -> None:
+    features = fitted(FRAME)
+    again = Features.from_dict(json.loads(json.dumps(features.to_dict())))
+    assert again == features
+    assert again.transform(FRAME).numeric.tolist() == features.transform(FRAME).numeric.tolist()
+    for state in (
+        {},
+        {**features.to_dict(), "format_version": 99},
+        {**features.to_dict(), "numeric": [{"name": "zz"}]},
+    ):
+        with pytest.raises(FeaturesError):
+            Features.from_dict(state)
+
+
+def test_a_table_without_the_columns_or_with_a_null_target_is_refused() -> None:
+    features = fitted(FRAME)
+    assert features.transform(FRAME.drop("y")).target is None
+    with pytest.raises(FeaturesError) as caught:
+        features.transform(FRAME.drop("n", "word"))
+    assert [problem.path for problem in caught.value.problems] == ["n", "word"]
+    with pytest.raises(FeaturesError, match="null in 4 of 4 rows"):
+        features.transform(FRAME.with_columns(y=pl.lit(None, pl.Boolean)))
+
+
+def test_plain_features_pass_numbers_through() -> None:
+    arrays = Features.plain(SCHEMA).transform(FRAME)
+    assert arrays.numeric[:, 0].tolist() == [1, 2, 0, 6]
+    assert arrays.categorical.shape == (4, 0)
+    assert arrays.rows == 4
+
+
+def test_a_constant_column_stays_finite() -> None:
+    schema = Schema.of(x="float64")
+    fitter = Features.fitter(schema)
+    fitter.update(pl.DataFrame({"x": [0.1] * 1000}))
+    assert fitter.finish().transform(pl.DataFrame({"x": [0.1, 0.2]})).numeric.tolist() == [
+        [pytest.approx(0, abs=1e-9)],
+        [pytest.approx(0.1)],
+    ]
+
+
+def merge(states: list[FeaturesFitter], schema: Schema) -> Features:
+    whole = Features.fitter(schema, min_count=1)
+    for state in states:
+        rank = Features.fitter(schema, min_count=1)
+        rank.load_state_dict(json.loads(json.dumps(state.state_dict())))  # as it is gathered over ranks
+        whole.merge(rank)
+    return whole.finish()
+
+
+@given(
+    values=st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), min_size=1, max_size=60),
+    words=st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=60),
+    ranks=st.integers(1, 5),
+    offset=st.sampled_from([0.0, 1e9]),
+)
+@settings(max_examples=150, deadline=None)
+def test_parts_fitted_by_ranks_merge_to_the_whole(
+    values: list[float | None], words: list[str | None], ranks: int, offset: float
+) -> None:
+    schema = Schema.of(x="float64?", word="string?")
+    rows = min(len(values), len(words))
+    numbers = [None if value is None else value + offset for value in values[:rows]]
+    frame = pl.DataFrame({"x": numbers, "word": words[:rows]}, schema=schema.polars_schema())
+    parts = []
+    for rank in range(ranks):
+        parts.append(Features.fitter(schema, min_count=1))
+        parts[-1].update(frame.gather_every(ranks, rank))
+    features = merge(parts, schema)
+    finite = np.array([number for number in numbers if number is not None])
+    if len(finite):
+        assert features.numeric[0].mean == pytest.approx(finite.mean(), rel=1e-12)
+        if finite.std() > 1e-3:
+            assert features.numeric[0].std == pytest.approx(finite.std(), rel=1e-6)
+    counts = frame.get_column("word").drop_nulls().value_counts().sort(["count", "word"], descending=[True, False])
+    assert list(features.categorical[0].vocabulary) == counts.get_column("word").to_list()
+    assert merge(parts, schema) == features
