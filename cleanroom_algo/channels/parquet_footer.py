@@ -97,7 +97,8 @@ def _row_group(fields: dict[int, Any]) -> RowGroup:
     for chunk in fields[1]:
         meta = chunk[3]
         # The dictionary page, where there is one, comes before the data pages (ColumnMetaData 9, 11, 7).
-        first = min(meta[9], meta.get(11) or meta[9])
+        # A chunk without rows may have an offset of 0 for the page that it lacks.
+        first = min((offset for offset in (meta[9], meta.get(11)) if offset), default=end)
         end = max(end, first + meta[7])
         # Offset index, column index and Bloom filter (ColumnChunk 4 to 7, ColumnMetaData 14 and 15) follow the pages.
         ranges = ((chunk.get(4), chunk.get(5)), (chunk.get(6), chunk.get(7)), (meta.get(14), meta.get(15)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from cleanroom_algo.channels.pieces import Piece
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.channels.splitting import count_rows, split_object
 from cleanroom_algo.errors import RowMismatchError
-from tests.channels.support import read, write
+from tests.channels.support import read, squeeze, write
 
 TEXT = Schema.of(a="int64", b="string?")
 NUMBERS = Schema.of(a="int64", b="float64?")
@@ -77,8 +76,8 @@ def test_parquet_is_divided_at_row_groups(tmp_path: Path, parts: int) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        gzip.compress(b"a,b\n1,2\n3,4\n"),
-        gzip.compress(b'{"a":1}\n{"a":2}\n\n'),
+        squeeze(b"a,b\n1,2\n3,4\n"),
+        squeeze(b'{"a":1}\n{"a":2}\n\n'),
         b'{"a":1}\n{"a":2}',
         recordio.pack(b"1,2") + recordio.pack(b"a,b\n3,4\n"),
     ],

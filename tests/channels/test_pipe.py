@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
 import signal
@@ -32,6 +31,7 @@ from cleanroom_algo.errors import (
     PipeTimeoutError,
     RowMismatchError,
 )
+from tests.channels.support import squeeze
 
 SCHEMA = Schema.of(a="int64", b="string?", c="float64?")
 Feed = Callable[[Channel, int, list[bytes]], None]
@@ -89,7 +89,7 @@ def parquet(start: int, count: int) -> bytes:
         [b"a,b,c\n1,x,2", b"a,b,c\n2,y,3"],
         [b"\xef\xbb\xbfa,b,c\n1,x,2\n", b"\xef\xbb\xbfa,b,c\n2,y,3\n"],
         [b"\xef\xbb\xbfa,b,c\n1,x,2", b"\xef\xbb\xbfa,b,c\n2,y,3"],
-        [gzip.compress(b"a,b,c\n1,x,2\n"), gzip.compress(b"a,b,c\n2,y,3\n")],
+        [squeeze(b"a,b,c\n1,x,2\n"), squeeze(b"a,b,c\n2,y,3\n")],
         [b'{"a":1,"b":"x","c":2}\n', b'{"a":2,"b":"y","c":3}\n'],
         [b'{"a":1,"b":"x","c":2}', b'{"a":2,"b":"y","c":3}'],
         [recordio.pack(b"a,b,c\n1,x,2"), recordio.pack(b"a,b,c\n2,y,3")],
@@ -233,7 +233,7 @@ def test_a_signal_ends_the_waiting(channel: Channel, made: bool) -> None:
 @pytest.mark.parametrize(
     ("data", "error"),
     [
-        (gzip.compress(b"1,x,2\n" * 10_000)[:-9], CorruptObjectError),
+        (squeeze(b"1,x,2\n" * 10_000)[:-9], CorruptObjectError),
         (recordio.pack(b"1,x,2\n" * 1000)[:-5], CorruptObjectError),
         (parquet(0, 100)[:-4], CorruptObjectError),
         (b"1,x,2\n" * 1000 + b"1,x", RowMismatchError),
@@ -292,11 +292,11 @@ CELLS = st.one_of(st.none(), st.text(st.characters(codec="ascii", categories=["L
     sizes=st.lists(st.integers(1, 30), min_size=1, max_size=5),
     final=st.booleans(),
     end=st.sampled_from(["\n", "\r\n"]),
-    squeeze=st.booleans(),
+    zipped=st.booleans(),
 )
 @settings(max_examples=150, deadline=None)
 def test_headered_objects_are_told_apart_however_the_stream_is_cut(
-    objects: list[list[tuple[int, str | None]]], sizes: list[int], final: bool, end: str, squeeze: bool
+    objects: list[list[tuple[int, str | None]]], sizes: list[int], final: bool, end: str, zipped: bool
 ) -> None:
     parts = []
     for table in objects:
@@ -305,7 +305,7 @@ def test_headered_objects_are_told_apart_however_the_stream_is_cut(
             *(f"{n},{'' if t is None else chr(34) + t.replace(chr(34), chr(34) * 2) + chr(34)}" for n, t in table),
         ]
         data = (end.join(lines) + (end if final else "")).encode()
-        parts.append(gzip.compress(data) if squeeze else data)
+        parts.append(squeeze(data) if zipped else data)
     stream = b"".join(parts)
     chunks: list[bytes] = []
     position = 0
