@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 HEADER_SECONDS = 10.0  # for the head of a request; a job's client sends it in one packet
 HEAD_BYTES = 1 << 16  # of a head; gunicorn refuses longer ones
 SEND_SECONDS = 60  # without any progress in sending an answer
+YIELD_SECONDS = 0.0003  # longer than an idle worker needs to wake up
 CHECK_SECONDS = 0.25
 
 
@@ -80,6 +81,9 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         gunicorn gives a thread to each new connection, and to each request whose head has begun: a few idle or slow
         clients would keep /ping from its 2 s (SageMaker developer guide).
         """
+        # All workers wake up for a connection; those that have some already let one with fewer take it. Without this,
+        # the connections of a job often end up on one worker, and stay there (measured: half the rate).
+        time.sleep(YIELD_SECONDS * min(self.nr_conns, 5))
         try:
             client, address = listener.accept()
         except OSError:
