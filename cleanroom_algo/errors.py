@@ -330,6 +330,27 @@ class DataError(CleanroomError):
     exit_code = ExitCode.CONTRACT
 
 
+class PipeRanksError(DataError):
+    """Several ranks of one host would read the same named pipe.
+
+    The platform writes each byte of a channel once per host; readers of one pipe would split its bytes at random.
+    """
+
+    code = "CR-DAT-001"
+    title = "one pipe, several ranks"
+
+
+class DataStateError(DataError):
+    """A position in the data cannot be taken up.
+
+    Which rows have been read follows from the seed, the epoch, the batch size and the layout; with another of them the
+    rest of the epoch would repeat some rows and miss others.
+    """
+
+    code = "CR-DAT-002"
+    title = "position of another run"
+
+
 # --- CR-TRN: training -------------------------------------------------------------------------------------------------
 
 
@@ -976,6 +997,13 @@ class ExtraMissingError(CliError):
 
     code = "CR-CLI-005"
     title = "extra not installed"
+
+
+class NoSuchRecordError(CliError):
+    """No model, version, channel or job of the room has the name or ARN that the command line gives."""
+
+    code = "CR-CLI-007"
+    title = "not in the room"
 
 
 class InternalError(CliError):

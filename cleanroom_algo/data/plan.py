@@ -1,0 +1,82 @@
+"""Who reads what: pure functions from sizes and layout to shares.
+
+The readers of a channel share its objects in the order of their keys. Imagine the objects laid end to end and the whole
+cut into equal spans, one per reader: an object goes to the reader in whose span its middle lies. Objects that are long
+beside a span are divided first, so that no reader's share differs from the mean by more than about an eighth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cleanroom_algo.contract.channel import Distribution
+from cleanroom_algo.data.world import World
+
+PARTS_PER_SPAN = 8  # pieces of an eighth of a share: enough for balance, few enough that cutting costs nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """Those who divide the objects that one of them can see.
+
+    Attributes:
+        count: how many readers there are.
+        index: which of them this is, from 0.
+    """
+
+    count: int
+    index: int
+
+
+def readers_of(world: World, distribution: Distribution) -> Readers:
+    """Return with whom a loader shares the objects that its host holds.
+
+    ShardedByS3Key: the platform has divided the objects among the hosts already, so only the ranks and workers of this
+    host share. FullyReplicated: every host holds all objects, so all ranks and workers of all hosts share.
+    """
+    if distribution is Distribution.SHARDED_BY_S3_KEY:
+        ranks, rank = world.ranks_per_host, world.local_rank
+    else:
+        ranks, rank = world.size, world.rank
+    return Readers(ranks * world.workers, rank * world.workers + world.worker)
+
+
+def plan_parts(sizes: Sequence[int] | NDArray[np.int64], readers: int) -> NDArray[np.int64]:
+    """Return into how many parts each object should be divided.
+
+    Args:
+        sizes: bytes of the objects, axis (object,).
+        readers: at least 1.
+
+    Returns:
+        Axis (object,), each at least 1; 1 for an object that is short beside a reader's share.
+    """
+    bytes_of = np.asarray(sizes, dtype=np.int64)
+    if readers == 1 or not bytes_of.sum():
+        return np.ones(len(bytes_of), dtype=np.int64)
+    part = max(bytes_of.sum() / readers / PARTS_PER_SPAN, 1.0)
+    parts: NDArray[np.int64] = np.maximum(np.ceil(bytes_of / part).astype(np.int64), 1)
+    return parts
+
+
+def assign(weights: Sequence[int] | NDArray[np.int64], readers: int) -> NDArray[np.int64]:
+    """Return the reader of each piece: contiguous, in order, by the middle of the piece.
+
+    Args:
+        weights: of the pieces in their order, axis (piece,); bytes or rows.
+        readers: at least 1.
+
+    Returns:
+        Axis (piece,), ascending, each in 0..readers-1.
+    """
+    weight_of = np.asarray(weights, dtype=np.float64)
+    # Pieces without weight are spread too: an object may have rows although its size says nothing.
+    weight_of = np.where(weight_of > 0, weight_of, 1e-9)
+    middles = np.cumsum(weight_of) - weight_of / 2
+    span = max(weight_of.sum() / readers, 1e-12)
+    owners: NDArray[np.int64] = np.minimum((middles / span).astype(np.int64), readers - 1)
+    return owners
