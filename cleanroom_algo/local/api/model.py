@@ -1,0 +1,45 @@
+"""botocore's service models, loaded once: operations, shapes, errors. There are no hand-written shapes."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Final
+
+import botocore.loaders
+from botocore.model import OperationModel, ServiceModel, Shape
+
+ML: Final = "cleanroomsml"
+CLEANROOMS: Final = "cleanrooms"
+
+TIED_TO: Final = "2023-09-06"
+"""The API version of `cleanroomsml` that this code is written for."""
+
+
+@cache
+def service_model(service: str) -> ServiceModel:
+    """Return the model of a service: `cleanroomsml` or `cleanrooms`."""
+    loader = botocore.loaders.create_loader()
+    return ServiceModel(loader.load_service_model(service, "service-2"), service)
+
+
+@cache
+def operation_model(service: str, name: str) -> OperationModel:
+    """Return the model of an operation."""
+    return service_model(service).operation_model(name)
+
+
+def operation_names(service: str = ML) -> tuple[str, ...]:
+    """Return the names of a service's operations, sorted."""
+    return tuple(sorted(service_model(service).operation_names))
+
+
+def members(shape: Any) -> dict[str, Shape]:
+    """Return the members of a structure by name; none for no structure."""
+    found: dict[str, Shape] = {} if shape is None else shape.members
+    return found
+
+
+def is_read_only(operation: OperationModel) -> bool:
+    """Whether an operation changes nothing: those with GET."""
+    method: Any = operation.http["method"]
+    return bool(method == "GET")

@@ -1,0 +1,165 @@
+"""The bytes of members: objects under s3:// URIs, kept in a local folder, or in S3 where the room is told so.
+
+By default `s3://bucket/key` is the file `<home>/s3/bucket/key`: nothing leaves the machine, and a result can be opened
+with any program. Objects appear whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from cleanroom_algo.errors import ObjectStoreError
+
+
+class Objects(Protocol):
+    """Where the objects of s3:// URIs are."""
+
+    def put(self, source: Path, uri: str) -> str:
+        """Store a file under a URI and return where it can be seen: a path, or the URI itself."""
+
+    def list(self, uri: str) -> list[str]:
+        """Return the URIs that start with this one, sorted."""
+
+    def fetch(self, uri: str, target: Path) -> None:
+        """Copy an object to a file."""
+
+    def delete(self, uri: str) -> None:
+        """Remove the objects whose URIs start with this one."""
+
+
+class FolderObjects:
+    """Objects as files below a folder.
+
+    Args:
+        root: the folder; one folder below it for each bucket.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, uri: str) -> Path:
+        """Return the file of a URI.
+
+        Raises:
+            ObjectStoreError: CR-ROM-004, it is no s3:// URI, or would lie outside its bucket's folder.
+        """
+        bucket, key = split_uri(uri)
+        parts = PurePosixPath(key).parts
+        if ".." in parts or bucket in {".", ".."} or key.startswith("/"):
+            raise _unusable(f"{uri} would lie outside the folder of its bucket", "use a key without `..`")
+        return self.root.joinpath(bucket, *parts)
+
+    def put(self, source: Path, uri: str) -> str:
+        """Copy a file to its place: first under a temporary name, then renamed."""
+        target = self.path(uri)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".incomplete-")
+        try:
+            with os.fdopen(handle, "wb") as file, source.open("rb") as reader:
+                shutil.copyfileobj(reader, file, 1 << 20)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, target)  # noqa: PTH105 (a name, not a Path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        return str(target)
+
+    def list(self, uri: str) -> list[str]:
+        """Return the URIs that start with this one, sorted."""
+        bucket, key = split_uri(uri)
+        folder = self.root / bucket
+        names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        return sorted(f"s3://{bucket}/{name}" for name in names if name.startswith(key) and not _incomplete(name))
+
+    def fetch(self, uri: str, target: Path) -> None:
+        """Copy an object to a file."""
+        try:
+            shutil.copyfile(self.path(uri), target)
+        except OSError as error:
+            raise _unusable(f"{uri} cannot be read: {error.strerror}", "check the URI") from error
+
+    def delete(self, uri: str) -> None:
+        """Remove the objects whose URIs start with this one."""
+        for each in self.list(uri):
+            self.path(each).unlink(missing_ok=True)
+
+
+class S3Objects:
+    """Objects in S3, or in anything that speaks its protocol.
+
+    Args:
+        endpoint: its URL; AWS itself if None. Credentials come from the environment, as boto3 finds them.
+    """
+
+    def __init__(self, endpoint: str | None = None, region: str = "us-east-1") -> None:
+        import boto3
+
+        self.client: Any = boto3.client("s3", endpoint_url=endpoint, region_name=region)
+
+    def put(self, source: Path, uri: str) -> str:
+        """Upload a file; S3 shows it whole or not at all."""
+        bucket, key = split_uri(uri)
+        with _refusals(uri):
+            self.client.upload_file(str(source), bucket, key)
+        return uri
+
+    def list(self, uri: str) -> list[str]:
+        """Return the URIs that start with this one, sorted."""
+        bucket, key = split_uri(uri)
+        with _refusals(uri):
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
+            return sorted(f"s3://{bucket}/{each['Key']}" for page in pages for each in page.get("Contents", ()))
+
+    def fetch(self, uri: str, target: Path) -> None:
+        """Download an object to a file."""
+        bucket, key = split_uri(uri)
+        with _refusals(uri):
+            self.client.download_file(bucket, key, str(target))
+
+    def delete(self, uri: str) -> None:
+        """Remove the objects whose URIs start with this one."""
+        for each in self.list(uri):
+            bucket, key = split_uri(each)
+            with _refusals(each):
+                self.client.delete_object(Bucket=bucket, Key=key)
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Return bucket and key of an s3:// URI.
+
+    Raises:
+        ObjectStoreError: CR-ROM-004, it is none.
+    """
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme != "s3" or not bucket:
+        raise _unusable(f"{uri} is no s3:// URI", "write s3://BUCKET/PREFIX")
+    return bucket, key
+
+
+class _refusals:  # noqa: N801 (used as a statement)
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if isinstance(error, (Boto3Error, BotoCoreError, ClientError)):
+            raise _unusable(f"{self.uri}: {error}", "check the bucket, the endpoint and the credentials") from error
+
+
+def _incomplete(name: str) -> bool:
+    return name.rpartition("/")[2].startswith(".incomplete-")
+
+
+def _unusable(what: str, fix: str) -> ObjectStoreError:
+    return ObjectStoreError(what, expected="an s3:// URI whose bucket can be used", fix=fix)

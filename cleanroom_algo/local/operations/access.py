@@ -1,0 +1,178 @@
+"""Who may do what: memberships, abilities, and finding what a request names.
+
+A member acts through its own membership; nobody learns whether another's exists, so that both are "access denied", the
+one error of these that every operation declares. (Clean Rooms user guide, "IAM behaviors for AWS Clean Rooms ML"; the
+abilities are those of botocore's `cleanrooms` model.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from cleanroom_algo.errors import AccessDeniedError, ConflictError, Problem, ResourceNotFoundError
+from cleanroom_algo.local.api.registry import Call
+from cleanroom_algo.local.api.routing import invalid
+from cleanroom_algo.local.operations.arns import COLLABORATION, MEMBERSHIP, ML_CONFIGURATION
+from cleanroom_algo.local.store import Record
+
+CAN_QUERY: Final = "CAN_QUERY"
+CAN_RECEIVE_MODEL_OUTPUT: Final = "CAN_RECEIVE_MODEL_OUTPUT"
+CAN_RECEIVE_INFERENCE_OUTPUT: Final = "CAN_RECEIVE_INFERENCE_OUTPUT"
+
+
+def own_membership(call: Call) -> Record:
+    """Return the caller's membership that the request names, if it is active.
+
+    Raises:
+        AccessDeniedError: CR-REQ-004.
+    """
+    found = call.room.store.get(MEMBERSHIP, call.params["membershipIdentifier"])
+    if found is None or found.account != call.account or found.status != "ACTIVE":
+        raise AccessDeniedError(
+            f"account {call.account} has no active membership of this identifier",
+            expected="membershipIdentifier of the caller's own membership",
+            fix="use your own membership, or call as its account (an access key id of twelve digits is the account)",
+        )
+    return found
+
+
+def own_collaboration(call: Call) -> str:
+    """Return the identifier of the named collaboration, of which the caller must be an active member.
+
+    Raises:
+        AccessDeniedError: CR-REQ-004.
+    """
+    identifier: str = call.params["collaborationIdentifier"]
+    memberships = call.room.store.find(MEMBERSHIP, collaboration=identifier, account=call.account, statuses=("ACTIVE",))
+    if not memberships:
+        raise AccessDeniedError(
+            f"account {call.account} is no active member of this collaboration",
+            expected="collaborationIdentifier of a collaboration that the caller has joined",
+            fix="create a membership first, or call as a member",
+        )
+    return identifier
+
+
+def abilities(membership: Record) -> frozenset[str]:
+    """Return the abilities of a member, those for custom models included."""
+    ml: Mapping[str, Any] = membership.document.get("mlMemberAbilities", {})
+    return frozenset((*membership.document.get("memberAbilities", ()), *ml.get("customMLMemberAbilities", ())))
+
+
+def require_ability(membership: Record, ability: str) -> None:
+    """Check that a member may do something.
+
+    Raises:
+        AccessDeniedError: CR-REQ-004.
+    """
+    if ability not in abilities(membership):
+        raise AccessDeniedError(
+            f"account {membership.account} lacks the ability {ability} in this collaboration",
+            expected=f"a member with {ability}",
+            fix="call as the member that has it, or give it when the collaboration is created",
+        )
+
+
+def member_of(call: Call, collaboration: str, account: str) -> Record | None:
+    """Return the active membership of an account in a collaboration, or None."""
+    found = call.room.store.find(
+        MEMBERSHIP, collaboration=collaboration, account=account, statuses=("ACTIVE",), limit=1
+    )
+    return found[0] if found else None
+
+
+def receiver_location(call: Call, collaboration: str, ability: str) -> str:
+    """Return the s3:// URI where the one receiver of an output wants it.
+
+    Raises:
+        InvalidRequestError: CR-REQ-001, the account is no member, lacks the ability, or has no ML configuration.
+    """
+    path = "outputConfiguration.members[0].accountId"
+    member = member_of(call, collaboration, call.params["outputConfiguration"]["members"][0]["accountId"])
+    if member is None:
+        raise invalid(call.operation, [Problem(path, "is no active member of the collaboration")])
+    if ability not in abilities(member):
+        raise invalid(call.operation, [Problem(path, f"is a member without {ability}")])
+    configuration = call.room.store.get(ML_CONFIGURATION, member.key)
+    destination = {} if configuration is None else configuration.document["defaultOutputLocation"].get("destination")
+    if not destination:
+        raise invalid(call.operation, [Problem(path, "has no ML configuration with a destination: PutMLConfiguration")])
+    uri: str = destination["s3Destination"]["s3Uri"]
+    return uri
+
+
+def payer(call: Call, collaboration: str, member: str, what: str) -> dict[str, str]:
+    """Return the payer as members of a document: the one named, else the member responsible for it.
+
+    Args:
+        call: of the operation.
+        collaboration: identifier.
+        member: the name of the parameter, such as `mlModelTrainingPayerAccountId`.
+        what: of `paymentConfiguration.machineLearning`, such as `modelTraining`.
+
+    Raises:
+        InvalidRequestError: CR-REQ-001, the named account is not responsible for it.
+    """
+    members = call.room.store.find(MEMBERSHIP, collaboration=collaboration, statuses=("ACTIVE",))
+    responsible = [each.account for each in members if _pays(each, what)]
+    named = call.params.get(member)
+    if named is None:
+        return {member: responsible[0]} if len(responsible) == 1 else {}
+    if named not in responsible:
+        raise invalid(call.operation, [Problem(member, f"is no member that pays for {what}")])
+    return {member: named}
+
+
+def in_membership(call: Call, kind: str, key: str, version: str | None = None) -> Record:
+    """Return a resource of the caller's own membership.
+
+    Raises:
+        AccessDeniedError: CR-REQ-004. ResourceNotFoundError: CR-REQ-003.
+    """
+    membership = own_membership(call)
+    found = call.room.store.get(kind, key, version)
+    if found is None or found.membership != membership.key:
+        raise not_found(kind, "membership", version)
+    return found
+
+
+def in_collaboration(call: Call, kind: str, key: str, collaboration: str, version: str | None = None) -> Record:
+    """Return a resource of any member of a collaboration.
+
+    Raises:
+        ResourceNotFoundError: CR-REQ-003.
+    """
+    found = call.room.store.get(kind, key, version)
+    if found is None or found.collaboration != collaboration:
+        raise not_found(kind, COLLABORATION, version)
+    return found
+
+
+def not_found(kind: str, where: str, version: str | None = None) -> ResourceNotFoundError:
+    """Return the error for what is not there."""
+    what = f"version of the {kind.replace('-', ' ')}" if version else kind.replace("-", " ")
+    return ResourceNotFoundError(
+        f"there is no such {what} in this {where}",
+        expected="an ARN that the room has given out, and the version where it has one",
+        fix="list what there is first",
+    )
+
+
+def unique_name(call: Call, kind: str, name: str, statuses: tuple[str, ...] = (), **where: str) -> None:
+    """Check that a name is free; that names must differ is a guess from the ConflictException that creation declares.
+
+    Raises:
+        ConflictError: CR-REQ-002.
+    """
+    if call.room.store.count(kind, name=name, statuses=statuses, **where):
+        raise ConflictError(
+            f"there is a {kind.replace('-', ' ')} of this name already",
+            expected="a name of its own",
+            fix="choose another name; resources cannot be edited, and only some can be deleted",
+        )
+
+
+def _pays(membership: Record, what: str) -> bool:
+    ml: Mapping[str, Any] = membership.document.get("paymentConfiguration", {}).get("machineLearning", {})
+    return bool(ml.get(what, {}).get("isResponsible"))

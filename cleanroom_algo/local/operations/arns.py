@@ -1,0 +1,56 @@
+"""The ARNs of the room's resources."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+ALGORITHM: Final = "configured-model-algorithm"
+ASSOCIATION: Final = "configured-model-algorithm-association"
+INPUT_CHANNEL: Final = "ml-input-channel"
+TRAINED_MODEL: Final = "trained-model"
+INFERENCE_JOB: Final = "trained-model-inference-job"
+EXPORT_JOB: Final = "trained-model-export-job"
+ML_CONFIGURATION: Final = "ml-configuration"
+COLLABORATION: Final = "collaboration"
+MEMBERSHIP: Final = "membership"
+
+
+@dataclass(frozen=True, slots=True)
+class Arn:
+    """The parts of an ARN of Clean Rooms ML.
+
+    Attributes:
+        region: of AWS.
+        account: that owns the resource.
+        membership: identifier, or "" for a configured model algorithm.
+        kind: of resource.
+        identifier: of the resource.
+    """
+
+    region: str
+    account: str
+    membership: str
+    kind: str
+    identifier: str
+
+    @classmethod
+    def parse(cls, text: str) -> Arn:
+        """Return the parts of an ARN that the API's model has accepted."""
+        _, _, _, region, account, path = text.split(":", 5)
+        parts = path.split("/")
+        if parts[0] == MEMBERSHIP:
+            return cls(region, account, parts[1], parts[2], "/".join(parts[3:]))
+        return cls(region, account, "", parts[0], "/".join(parts[1:]))
+
+
+def new_identifier() -> str:
+    """Return an identifier as the API makes them: a random UUID in lower case."""
+    return str(uuid.uuid4())
+
+
+def new_arn(kind: str, region: str, account: str, membership: str = "") -> str:
+    """Return the ARN of a new resource."""
+    within = f"{MEMBERSHIP}/{membership}/" if membership else ""
+    return f"arn:aws:cleanrooms-ml:{region}:{account}:{within}{kind}/{new_identifier()}"

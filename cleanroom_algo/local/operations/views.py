@@ -1,0 +1,68 @@
+"""What an operation shows of a record: the members that its output shape has, and no others.
+
+So the collaboration's side hides environment, hyperparameters, keys and tags without a list of them here: its shapes lack
+them (botocore model; Clean Rooms user guide, "IAM behaviors for AWS Clean Rooms ML").
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from cleanroom_algo.local.api.model import ML, members, operation_model
+from cleanroom_algo.local.api.paging import DEFAULT_PAGE, page
+from cleanroom_algo.local.api.registry import Call
+from cleanroom_algo.local.operations.arns import (
+    ALGORITHM,
+    ASSOCIATION,
+    INFERENCE_JOB,
+    INPUT_CHANNEL,
+    TRAINED_MODEL,
+)
+from cleanroom_algo.local.store import Record
+
+_KEY_MEMBERS: Mapping[str, str] = {
+    ALGORITHM: "configuredModelAlgorithmArn",
+    ASSOCIATION: "configuredModelAlgorithmAssociationArn",
+    INPUT_CHANNEL: "mlInputChannelArn",
+    TRAINED_MODEL: "trainedModelArn",
+    INFERENCE_JOB: "trainedModelInferenceJobArn",
+}
+
+
+def show(call: Call, record: Record) -> dict[str, Any]:
+    """Return what a Get operation shows of a record."""
+    return _project(operation_model(ML, call.operation).output_shape, record)
+
+
+def show_page(
+    call: Call, find: Callable[[int | None, int], Sequence[Record]], *, default: int = DEFAULT_PAGE
+) -> dict[str, Any]:
+    """Return what a List operation shows: the summaries of a page, and a token if there are more."""
+    ((name, shape),) = [
+        (name, child)
+        for name, child in members(operation_model(ML, call.operation).output_shape).items()
+        if child.type_name == "list"
+    ]
+    summary: Any = shape
+    records, token = page(call, find, default=default)
+    return {name: [_project(summary.member, record) for record in records], **token}
+
+
+def _project(shape: Any, record: Record) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        **record.document,
+        "createTime": dt.datetime.fromtimestamp(record.created, dt.UTC),
+        "updateTime": dt.datetime.fromtimestamp(record.updated, dt.UTC),
+        "name": record.name,
+        "status": record.status,
+        "creatorAccountId": record.account,
+        "membershipIdentifier": record.membership,
+        "collaborationIdentifier": record.collaboration,
+    }
+    if record.kind in _KEY_MEMBERS:
+        columns[_KEY_MEMBERS[record.kind]] = record.key
+    if record.kind == TRAINED_MODEL and record.version is not None:
+        columns["versionIdentifier"] = record.version
+    return {name: columns[name] for name in members(shape) if columns.get(name) is not None}

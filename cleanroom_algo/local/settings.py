@@ -1,0 +1,123 @@
+"""What can be set about a local clean room: quotas, rates, and the questions that the documentation leaves open.
+
+Read from `settings.toml` in the state folder, tables `[quotas]`, `[switches]`, `[machine]`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cleanroom_algo.errors import Problem, RoomSettingsError
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Quotas(_Table):
+    """The service's default quotas (Clean Rooms user guide, "Quotas for AWS Clean Rooms ML")."""
+
+    training_jobs_per_membership: Count = 5
+    training_jobs_per_account: Count = 10
+    inference_jobs_per_membership: Count = 5
+    inference_jobs_per_account: Count = 10
+    training_instances_per_account: Count = 10
+    versions_per_trained_model: Count = 100
+    associations_per_membership: Count = 1000
+    algorithms_per_account: Count = 1000
+    input_channels_per_membership: Count = 100
+    tags_per_resource: Count = 50  # the documentation of TagMap; the model itself allows 200
+    instances_of_type: dict[str, int] = Field(
+        default_factory=lambda: {"ml.m5.2xlarge": 3, "ml.m5.4xlarge": 3, "ml.m5.12xlarge": 3}
+    )
+    instances_of_other_types: Count = 10
+    """Documented as 0 for every other type that was looked up; that would forbid even the examples of the guide."""
+    enabled: bool = True
+    requests_per_second: bool = False
+    """Throttle as the service documents it. Off, as nobody waits here for anyone else."""
+
+
+class Switches(_Table):
+    """Where the documentation is silent or contradicts itself: which reading the room follows."""
+
+    incremental_default: Literal["latest", "base"] = "latest"
+    """Incremental training without versionIdentifier: the API reference says latest, the user guide base."""
+    get_default: Literal["latest", "base"] = "latest"
+    """Getting a trained model without versionIdentifier: the API reference says latest."""
+    inference_default: Literal["base", "latest"] = "base"
+    """Inference without a version: not documented."""
+    export_default: Literal["base", "latest"] = "base"
+    """Export without a version: not documented."""
+    list_models: Literal["each-version", "each-model"] = "each-model"
+    """Whether ListTrainedModels shows a trained model once, by its latest version, or each version: not documented."""
+    incremental_arn: Literal["base", "new"] = "base"
+    """Whether incremental training returns the ARN of the model it starts from: not documented, but versions are of one
+    ARN."""
+    export_without_policy: Literal["refuse", "allow"] = "refuse"
+    """Exporting where the association has no trainedModelExports policy: not documented."""
+    default_input_mode: Literal["File", "FastFile", "Pipe"] = "File"
+    """trainingInputMode left out: not documented; SageMaker needs one, and its SDK says File."""
+    default_distribution: Literal["FullyReplicated", "ShardedByS3Key"] = "FullyReplicated"
+    """s3DataDistributionType left out: SageMaker's default."""
+    base_model_form: Literal["packed", "unpacked"] = "packed"
+    """How the base model lies in the incremental channel: not documented; SageMaker's model channel holds a tar."""
+    channel_header: Literal["header", "none"] = "header"
+    """Whether the CSV objects of an ML input channel begin with a header: the user guide of inference says so, AWS's
+    samples say none."""
+    inference_header: Literal["first-chunk", "every", "none"] = "first-chunk"
+    """Which requests of an inference job carry the header."""
+
+
+class Machine(_Table):
+    """What this machine is used for."""
+
+    hosts: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: max(2, os.cpu_count() or 1))
+    """Hosts that run at once; a job that needs more runs alone."""
+    host_kind: str = "process"
+    region: str = "us-east-1"
+    account: Annotated[str, Field(pattern=r"^[0-9]{12}$")] = "111122223333"
+    """Whoever calls without saying who."""
+    s3_endpoint: str | None = None
+    """URL of an S3 service; "aws" for AWS itself; objects are local files if None."""
+
+
+class RoomSettings(_Table):
+    """All settings of a room."""
+
+    quotas: Quotas = Quotas()
+    switches: Switches = Switches()
+    machine: Machine = Machine()
+
+    @classmethod
+    def read(cls, home: Path) -> RoomSettings:
+        """Return the settings of a state folder; the defaults where it has no settings.toml.
+
+        Raises:
+            RoomSettingsError: CR-ROM-005, the file cannot be read or holds something unknown.
+        """
+        path = home / "settings.toml"
+        try:
+            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return cls()
+        except ValidationError as error:
+            faults = [Problem(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors()]
+            raise _unusable(path, "does not fit", faults) from error
+        except (OSError, ValueError) as error:
+            raise _unusable(path, f"cannot be read ({type(error).__name__})", []) from error
+
+
+def _unusable(path: Path, what: str, problems: list[Problem]) -> RoomSettingsError:
+    return RoomSettingsError(
+        f"{path} {what}",
+        expected="tables [quotas], [switches], [machine] with the documented names",
+        fix="correct the file, or remove it for the defaults",
+        problems=problems,
+    )

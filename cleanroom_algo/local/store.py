@@ -1,0 +1,399 @@
+"""The records of a local clean room, in SQLite.
+
+One table of resources: a JSON document each, beside the columns by which they are found. One table of jobs: what is to
+run, in the order it was asked for, and which process runs it. WAL mode, so that readers and one writer do not wait for
+each other; every change is a transaction, so that kill -9 at any instant leaves the state before or after it.
+
+Kinds of resources and their keys:
+
+- `collaboration` and `membership`: the identifier, as the API names them by it.
+- `configured-model-algorithm`, `configured-model-algorithm-association`, `ml-input-channel`, `trained-model`,
+  `trained-model-inference-job`: the ARN; a trained model's versions share it, the base version has version None.
+- `ml-configuration`: the membership's identifier. `trained-model-export-job`: an ARN that no operation shows.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+from cleanroom_algo.errors import RoomStateError
+
+FORMAT = 1
+BUSY_SECONDS = 30.0  # a writer waits for another; transactions take milliseconds, checkpoints of the WAL a little more
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS records (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind TEXT NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL,
+  account TEXT NOT NULL, membership TEXT NOT NULL, collaboration TEXT NOT NULL, parent TEXT NOT NULL,
+  name TEXT NOT NULL, status TEXT NOT NULL, created REAL NOT NULL, updated REAL NOT NULL,
+  document TEXT NOT NULL, private TEXT NOT NULL,
+  UNIQUE (kind, key, version)
+) STRICT;
+CREATE INDEX IF NOT EXISTS records_membership ON records (kind, membership, seq);
+CREATE INDEX IF NOT EXISTS records_collaboration ON records (kind, collaboration, seq);
+CREATE INDEX IF NOT EXISTS records_account ON records (kind, account, seq);
+CREATE INDEX IF NOT EXISTS records_parent ON records (kind, parent, seq);
+CREATE INDEX IF NOT EXISTS records_name ON records (kind, name);
+CREATE INDEX IF NOT EXISTS records_status ON records (kind, status);
+CREATE TABLE IF NOT EXISTS jobs (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind TEXT NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL,
+  owner TEXT NOT NULL, state TEXT NOT NULL, hosts INTEGER NOT NULL, stop INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (kind, key, version)
+) STRICT;
+CREATE INDEX IF NOT EXISTS jobs_state ON jobs (state, id);
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+"""
+_COLUMNS = (
+    "seq, kind, key, version, account, membership, collaboration, parent, name, status, created, updated,"
+    " document, private"
+)
+_FILTERS = frozenset({"kind", "key", "version", "account", "membership", "collaboration", "parent", "name", "status"})
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One resource, or one version of a trained model.
+
+    Attributes:
+        kind: of resource.
+        key: its ARN, or the identifier where the API names it by one.
+        version: of a trained model; None for the base version and for all other kinds.
+        account: of its creator.
+        membership: identifier it belongs to, or "".
+        collaboration: identifier it belongs to, or "".
+        parent: the key of what it was made from (an export job's trained model), or "".
+        name: given by its creator.
+        status: in its state machine, or "".
+        created: seconds since the epoch.
+        updated: seconds since the epoch.
+        document: members of the API's shapes; what an operation shows is the part that its output shape has.
+        private: what no operation shows: paths, bindings.
+        seq: its place in the order of creation; 0 until inserted.
+    """
+
+    kind: str
+    key: str
+    version: str | None = None
+    account: str = ""
+    membership: str = ""
+    collaboration: str = ""
+    parent: str = ""
+    name: str = ""
+    status: str = ""
+    created: float = 0.0
+    updated: float = 0.0
+    document: Mapping[str, Any] = field(default_factory=dict)
+    private: Mapping[str, Any] = field(default_factory=dict)
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """A job that waits or runs.
+
+    Attributes:
+        id: its place in the order asked for.
+        kind: of its record.
+        key: of its record.
+        version: of its record.
+        owner: the process that runs it or has reserved it; "" if any may take it.
+        running: whether it has been started.
+        hosts: how many hosts it needs, 1 to 10.
+        stop: whether it is to end early.
+    """
+
+    id: int
+    kind: str
+    key: str
+    version: str | None
+    owner: str
+    running: bool
+    hosts: int
+    stop: bool
+
+
+class Store:
+    """The records. Safe for several threads and processes at once.
+
+    Args:
+        path: of the database; created if missing.
+
+    Raises:
+        RoomStateError: CR-ROM-002, the file is damaged or of a later format.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._guard = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            connection = self._connection()
+            connection.executescript(_SCHEMA)
+            written = int(self.fact("format", str(FORMAT)))
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise self._unusable(f"{path} cannot be used: {error}") from error
+        if written > FORMAT:
+            self.close()
+            raise self._unusable(f"{path} was written by a later version (format {written}, known {FORMAT})")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        with self._guard:
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
+        self._local = threading.local()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make what happens inside one change: all of it or, after an exception, nothing. May be nested."""
+        connection = self._connection()
+        if connection.in_transaction:
+            yield
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            connection.rollback()
+            raise
+        connection.commit()
+
+    def insert(self, record: Record) -> Record:
+        """Add a record with the present time and return it with its place.
+
+        Raises:
+            sqlite3.IntegrityError: there is one of this kind, key and version.
+        """
+        now = time.time()
+        record = replace(record, created=record.created or now, updated=record.updated or now)
+        with self.transaction():
+            cursor = self._connection().execute(
+                f"INSERT INTO records ({_COLUMNS.removeprefix('seq, ')})"  # noqa: S608 (constant columns)
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(record.kind, record.key, record.version or "", record.account, record.membership),
+                    *(record.collaboration, record.parent, record.name, record.status),
+                    *(record.created, record.updated, json.dumps(record.document), json.dumps(record.private)),
+                ),
+            )
+        return replace(record, seq=int(cursor.lastrowid or 0))
+
+    def get(self, kind: str, key: str, version: str | None = None) -> Record | None:
+        """Return a record, or None."""
+        row = self._connection().execute(
+            f"SELECT {_COLUMNS} FROM records WHERE kind = ? AND key = ? AND version = ?",  # noqa: S608
+            (kind, key, version or ""),
+        )
+        found = row.fetchone()
+        return None if found is None else _record(found)
+
+    def update(
+        self,
+        record: Record,
+        *,
+        status: str | None = None,
+        document: Mapping[str, Any] | None = None,
+        private: Mapping[str, Any] | None = None,
+        touch: bool = True,
+    ) -> Record:
+        """Change a record as it stands in the store now, and return it.
+
+        Args:
+            record: any earlier reading of it.
+            status: the new one; unchanged if None.
+            document: members to set; a value of None removes one.
+            private: the same for what is not shown.
+            touch: whether this changes the time of the last update.
+        """
+        with self.transaction():
+            now = self.get(record.kind, record.key, record.version)
+            if now is None:
+                raise KeyError((record.kind, record.key, record.version))
+            new = replace(
+                now,
+                status=now.status if status is None else status,
+                document=_merged(now.document, document),
+                private=_merged(now.private, private),
+                updated=max(time.time(), now.updated) if touch else now.updated,
+            )
+            self._connection().execute(
+                "UPDATE records SET status = ?, document = ?, private = ?, updated = ? WHERE seq = ?",
+                (new.status, json.dumps(new.document), json.dumps(new.private), new.updated, new.seq),
+            )
+        return new
+
+    def delete(self, record: Record) -> None:
+        """Remove a record."""
+        with self.transaction():
+            self._connection().execute("DELETE FROM records WHERE seq = ?", (record.seq,))
+
+    def find(
+        self,
+        kind: str,
+        *,
+        statuses: Sequence[str] = (),
+        before: int | None = None,
+        limit: int = -1,
+        distinct_keys: bool = False,
+        **where: str,
+    ) -> list[Record]:
+        """Return records, the latest first.
+
+        Args:
+            kind: of resource.
+            statuses: only these; all if empty.
+            before: only those created before the record of this place (`Record.seq`).
+            limit: at most so many; -1 for all.
+            distinct_keys: of the versions of a trained model only the latest.
+            where: columns that must be equal, such as `membership`.
+        """
+        condition, values = _condition(kind, statuses, where)
+        if before is not None:
+            condition += " AND seq < ?"
+            values.append(before)
+        if distinct_keys:
+            condition += (
+                " AND seq = (SELECT max(r.seq) FROM records r WHERE r.kind = records.kind AND r.key = records.key)"
+            )
+        rows = self._connection().execute(
+            f"SELECT {_COLUMNS} FROM records WHERE {condition} ORDER BY seq DESC LIMIT ?",  # noqa: S608
+            (*values, limit),
+        )
+        return [_record(row) for row in rows]
+
+    def count(self, kind: str, *, statuses: Sequence[str] = (), **where: str) -> int:
+        """Return how many records there are of a kind, a status and equal columns."""
+        condition, values = _condition(kind, statuses, where)
+        row = self._connection().execute(f"SELECT count(*) FROM records WHERE {condition}", values)  # noqa: S608
+        return int(row.fetchone()[0])
+
+    def fact(self, name: str, default: str | None = None) -> str:
+        """Return a fact of this room that never changes; the first asked stores the default (random if None)."""
+        with self.transaction():
+            connection = self._connection()
+            value = secrets.token_hex(16) if default is None else default
+            connection.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
+            return str(connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()[0])
+
+    def add_job(self, record: Record, *, hosts: int, owner: str = "") -> None:
+        """Queue a job for a record, behind all others; `owner` reserves it for a process."""
+        with self.transaction():
+            self._connection().execute(
+                "INSERT INTO jobs (kind, key, version, owner, state, hosts) VALUES (?, ?, ?, ?, 'queued', ?)",
+                (record.kind, record.key, record.version or "", owner, hosts),
+            )
+
+    def jobs(self) -> list[QueuedJob]:
+        """Return the jobs that wait or run, in the order asked for."""
+        rows = self._connection().execute(
+            "SELECT id, kind, key, version, owner, state = 'running', hosts, stop FROM jobs ORDER BY id"
+        )
+        return [
+            QueuedJob(number, kind, key, version or None, owner, bool(running), hosts, bool(stop))
+            for number, kind, key, version, owner, running, hosts, stop in rows
+        ]
+
+    def claim_job(self, job: QueuedJob, owner: str) -> bool:
+        """Take a waiting job for a process; False if another was faster."""
+        with self.transaction():
+            cursor = self._connection().execute(
+                "UPDATE jobs SET owner = ?, state = 'running' WHERE id = ? AND state = 'queued' AND owner IN ('', ?)",
+                (owner, job.id, owner),
+            )
+        return cursor.rowcount == 1
+
+    def stop_job(self, record: Record) -> bool:
+        """Ask a job to end early; False if the record has none that waits or runs."""
+        with self.transaction():
+            cursor = self._connection().execute(
+                "UPDATE jobs SET stop = 1 WHERE kind = ? AND key = ? AND version = ?",
+                (record.kind, record.key, record.version or ""),
+            )
+        return cursor.rowcount == 1
+
+    def job_of(self, record: Record) -> QueuedJob | None:
+        """Return the waiting or running job of a record, or None."""
+        wanted = (record.kind, record.key, record.version)
+        return next((job for job in self.jobs() if (job.kind, job.key, job.version) == wanted), None)
+
+    def end_job(self, job: QueuedJob) -> None:
+        """Take a job off the queue; its record tells how it ended."""
+        with self.transaction():
+            self._connection().execute("DELETE FROM jobs WHERE id = ?", (job.id,))
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode safe against kill -9
+            self._local.connection = connection
+            with self._guard:
+                self._connections.append(connection)
+        return connection
+
+    def _unusable(self, what: str) -> RoomStateError:
+        return RoomStateError(
+            what,
+            expected=f"a database of cleanroom-algo, format {FORMAT}",
+            fix="choose another state folder with --home, or remove this one with `cleanroom-algo clean`",
+        )
+
+
+def _condition(kind: str, statuses: Sequence[str], where: Mapping[str, str]) -> tuple[str, list[Any]]:
+    unknown = where.keys() - _FILTERS
+    if unknown:
+        raise TypeError(f"no such column: {', '.join(sorted(unknown))}")
+    parts, values = ["kind = ?"], [kind]
+    for column, value in where.items():
+        parts.append(f"{column} = ?")
+        values.append(value)
+    if statuses:
+        parts.append(f"status IN ({', '.join('?' * len(statuses))})")
+        values.extend(statuses)
+    return " AND ".join(parts), values
+
+
+def _merged(before: Mapping[str, Any], changes: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in {**before, **(changes or {})}.items() if value is not None}
+
+
+def _record(row: tuple[Any, ...]) -> Record:
+    seq, kind, key, version, account, membership, collaboration, parent, name, status, created, updated = row[:12]
+    return Record(
+        kind=kind,
+        key=key,
+        version=version or None,
+        account=account,
+        membership=membership,
+        collaboration=collaboration,
+        parent=parent,
+        name=name,
+        status=status,
+        created=created,
+        updated=updated,
+        document=json.loads(row[12]),
+        private=json.loads(row[13]),
+        seq=seq,
+    )
