@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -23,6 +23,7 @@ class Row:
         kind: "peer" or "limit".
         goal: the ratio of ours to the other that is wanted.
         lower_is_better: for times and sizes; the ratio is turned round, so that more is always better.
+        paired_ratio: the median of the ratios of the single turns, where they were measured in turns.
     """
 
     benchmark: str
@@ -34,10 +35,13 @@ class Row:
     kind: str
     goal: float
     lower_is_better: bool = False
+    paired_ratio: float | None = None
 
     @property
     def ratio(self) -> float:
         """Ours to the other; above 1 ours is better."""
+        if self.paired_ratio is not None:
+            return self.paired_ratio
         return self.other / self.ours if self.lower_is_better else self.ours / self.other
 
     @property
@@ -48,6 +52,60 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         """Return the row as JSON values."""
         return {**asdict(self), "ratio": round(self.ratio, 3), "met": self.met}
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """What ours is measured beside: the same work done by a peer, or the least work there is ("limit").
+
+    Attributes:
+        name: whose it is.
+        work: does it once.
+        goal: the ratio of ours to it, in rate, that is wanted.
+        kind: "peer" or "limit".
+    """
+
+    name: str
+    work: Callable[[], object]
+    goal: float
+    kind: str = "peer"
+
+
+def compare(
+    benchmark: str, what: str, amount: float, ours: Callable[[], object], others: Sequence[Other], *, repeats: int = 5
+) -> Iterator[Row]:
+    """Measure ours beside several others in one run, in turns; yield one row for each of them, in MB/s.
+
+    Args:
+        benchmark: the module's name.
+        what: what is measured.
+        amount: megabytes that one call works through.
+        ours: this library's work.
+        others: the same work, done otherwise.
+        repeats: turns that count; one more runs first to warm caches.
+    """
+    works = [ours, *(other.work for other in others)]
+    seconds: list[list[float]] = [[] for _ in works]
+    for turn in range(repeats + 1):
+        for position in range(len(works)):
+            # Each turn begins with another one, so that none always runs after the same neighbour.
+            chosen = (position + turn) % len(works)
+            taken = seconds_of(works[chosen])
+            if turn:
+                seconds[chosen].append(taken)
+    our_rate = amount / median(seconds[0])
+    for other, taken_by_other in zip(others, seconds[1:], strict=True):
+        yield Row(
+            benchmark,
+            what,
+            "MB/s",
+            our_rate,
+            amount / median(taken_by_other),
+            other.name,
+            other.kind,
+            other.goal,
+            paired_ratio=median(theirs / mine for theirs, mine in zip(taken_by_other, seconds[0], strict=True)),
+        )
 
 
 def seconds_of(work: Callable[[], object]) -> float:
