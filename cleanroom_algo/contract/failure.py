@@ -18,6 +18,7 @@ from cleanroom_algo.errors import CleanroomError
 LIMIT_BYTES = 1024
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+_PYTHON = Path(os.__file__).resolve().parent
 
 
 def failure_text(error: BaseException | str, *, redact: Callable[[str], str] = str) -> str:
@@ -82,12 +83,18 @@ def _own_frames(error: BaseException) -> list[str]:
     frames = [
         f"  at {Path(frame.filename).name}:{frame.lineno} in {frame.name}: {frame.line}"
         for frame in traceback.extract_tb(error.__traceback__)
-        if not _is_library(frame.filename)
+        if not is_library(frame.filename)
     ]
     return frames[::-1]
 
 
-def _is_library(filename: str) -> bool:
+def is_library(filename: str) -> bool:
+    """Whether a source file belongs to this package, to an installed library or to Python."""
     path = Path(filename)
     installed = {"site-packages", "dist-packages", "importlib"} & set(path.parts)
-    return bool(installed) or filename.startswith("<") or path.is_relative_to(_PACKAGE)
+    return (
+        bool(installed)
+        or filename.startswith("<")
+        or path.is_relative_to(_PACKAGE)
+        or path.resolve().is_relative_to(_PYTHON)
+    )

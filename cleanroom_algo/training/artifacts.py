@@ -1,0 +1,222 @@
+"""What a training job leaves behind: written beside the model directory, under the cap, published whole.
+
+Nothing here needs torch: an algorithm of any kind writes its files through a `Draft`.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from cleanroom_algo.contract.manifest import MANIFEST_FILE, FileEntry, Manifest
+from cleanroom_algo.contract.sizes import GB, format_bytes
+from cleanroom_algo.errors import ArtifactClashError, ArtifactTooLargeError, ArtifactWriteError
+from cleanroom_algo.training.atomic import draft_directory, recover, replace_directory, sync_tree
+
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+_MANIFEST_RESERVE = 16_384  # the manifest is written last and must fit, too
+_SAMPLE_BYTES = 1 << 20
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What was published.
+
+    Attributes:
+        manifest: as written.
+        raw_bytes: of all files.
+        packed_bytes: about what a model.tar.gz of them takes, estimated from the first MiB of each file.
+    """
+
+    manifest: Manifest
+    raw_bytes: int
+    packed_bytes: int
+
+
+class Draft:
+    """Artifacts in the making: a directory that nobody sees until it is published.
+
+    Attributes:
+        path: where an algorithm's `save` writes its files.
+    """
+
+    def __init__(self, path: Path, cap_bytes: int | None) -> None:
+        self.path = path
+        self.cap_bytes = cap_bytes
+        self.entries: dict[str, FileEntry] = {}
+
+    def reserve(self, name: str, count: int) -> Path:
+        """Return the path for a file of a known size, after checking that it fits.
+
+        Args:
+            name: relative, `/` between its parts.
+            count: bytes.
+
+        Raises:
+            ArtifactTooLargeError: CR-ART-003, before a byte is written.
+            ArtifactClashError: CR-ART-005, the name is taken or leads elsewhere.
+        """
+        path = self.path / name
+        if path.exists() or not path.resolve().is_relative_to(self.path.resolve()) or name == MANIFEST_FILE:
+            raise ArtifactClashError(
+                f"the artifacts cannot have another file {name!r}",
+                expected="each name once, below the model directory, and not manifest.json",
+                fix="choose another name in `save`",
+            )
+        self.check_cap({name: count})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def write_json(self, name: str, document: Any) -> None:
+        """Write a JSON document; what it raises is listed at `reserve`."""
+        data = (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode()
+        self.reserve(name, len(data)).write_bytes(data)
+
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of each file by relative path."""
+        files = (path for path in self.path.rglob("*") if path.is_file())
+        return {path.relative_to(self.path).as_posix(): path.stat().st_size for path in files}
+
+    def check_cap(self, coming: dict[str, int] | None = None) -> None:
+        """Check the files, with those to come, against the cap.
+
+        Raises:
+            ArtifactTooLargeError: CR-ART-003, naming what is largest.
+        """
+        if self.cap_bytes is None:
+            return
+        sizes = self.sizes() | (coming or {})
+        total = sum(sizes.values()) + _MANIFEST_RESERVE * (MANIFEST_FILE not in sizes)
+        if total > self.cap_bytes:
+            largest = sorted(sizes.items(), key=lambda item: -item[1])[:3]
+            names = ", ".join(f"{name} {format_bytes(size)}" for name, size in largest)
+            raise ArtifactTooLargeError(
+                f"the model directory would hold {format_bytes(total)} (largest: {names})",
+                expected=f"at most {format_bytes(self.cap_bytes)}, the cap of this association "
+                "(trainedModels.maxArtifactSize)",
+                fix=_advice([name for name, _ in largest]),
+            )
+
+
+class ArtifactWriter:
+    """Writes the model directory, under the cap.
+
+    Attributes:
+        directory: the model directory.
+        cap_bytes: of all files before packing, or None for no cap.
+    """
+
+    def __init__(self, directory: Path, cap_bytes: int | None = None) -> None:
+        self.directory = directory
+        self.cap_bytes = cap_bytes
+
+    @classmethod
+    def for_job(cls, directory: Path, max_artifact_gb: float | None) -> Self:
+        """Return the writer of a job whose cap is given in GB."""
+        return cls(directory, None if max_artifact_gb is None else int(max_artifact_gb * GB))
+
+    def recover(self) -> None:
+        """Clear what an earlier, killed run left; its last whole artifacts stay."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        recover(self.directory)
+
+    @contextmanager
+    def draft(self) -> Iterator[Draft]:
+        """Give a draft to write into; it is removed unless it was published.
+
+        Raises:
+            ArtifactWriteError: CR-ART-004, the disk did not take it.
+        """
+        with disk_errors():
+            path = draft_directory(self.directory)
+            try:
+                yield Draft(path, self.cap_bytes)
+            finally:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def publish(self, draft: Draft, manifest: Manifest) -> Published:
+        """Put a draft in the place of the model directory.
+
+        Files that were put into the model directory past the draft are kept, and counted.
+
+        Raises:
+            ArtifactTooLargeError: CR-ART-003; ArtifactWriteError: CR-ART-004. The old state stays.
+        """
+        with disk_errors():
+            self._keep_strays(draft)
+            draft.check_cap()
+            written = manifest.write(draft.path, known=draft.entries)
+            sizes = draft.sizes()
+            packed = sum(_packed(draft.path / name, size) for name, size in sizes.items())
+            sync_tree(draft.path)
+            replace_directory(draft.path, self.directory)
+        return Published(written, sum(sizes.values()), packed)
+
+    def report(self, published: Published) -> str:
+        """Return one line about sizes for the log."""
+        cap = "no cap" if self.cap_bytes is None else f"cap {format_bytes(self.cap_bytes)}"
+        raw, packed = format_bytes(published.raw_bytes), format_bytes(published.packed_bytes)
+        return f"artifacts: {len(published.manifest.files)} files, {raw}, about {packed} packed, {cap}"
+
+    def check_final(self) -> None:
+        """Check the model directory as the platform will pack it.
+
+        Raises:
+            ArtifactTooLargeError: CR-ART-003, files written past the writer break the cap.
+        """
+        final = Draft(self.directory, self.cap_bytes)
+        final.check_cap()
+
+    def _keep_strays(self, draft: Draft) -> None:
+        listed = set(Manifest.read(self.directory).files) if (self.directory / MANIFEST_FILE).is_file() else set()
+        for path in sorted(self.directory.rglob("*")):
+            name = path.relative_to(self.directory).as_posix()
+            if not path.is_file() or path.is_relative_to(draft.path) or name in listed or name == MANIFEST_FILE:
+                continue
+            log.warning("%s was written into the model directory directly; it is kept and counted", name)
+            copy = draft.reserve(name, path.stat().st_size)
+            os.link(path, copy)
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Turn what a full or failing disk says into our words.
+
+    Raises:
+        ArtifactWriteError: CR-ART-004.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        raise ArtifactWriteError(
+            f"the disk did not take the artifacts ({os.strerror(error.errno or 0)})",
+            expected="room for the new artifacts beside the old ones, which stay until the new ones are whole",
+            fix="raise resourceConfig.volumeSizeInGB of the request, or leave the optimizer out (save_optimizer=False)",
+        ) from error
+
+
+def _packed(path: Path, size: int) -> int:
+    with path.open("rb") as file:
+        sample = file.read(_SAMPLE_BYTES)
+    return round(size * len(zlib.compress(sample, 1)) / len(sample)) if sample else 0
+
+
+def _advice(largest: list[str]) -> str:
+    if any(name.startswith("optimizer") for name in largest):
+        return 'leave the optimizer out (save_optimizer = False), or store halves (save_dtype = "bfloat16")'
+    if any(name.endswith(".safetensors") for name in largest):
+        return 'store halves (save_dtype = "bfloat16"), or make the model smaller'
+    return "write fewer or smaller files in `save`, or ask for a larger maxArtifactSize in a new association"

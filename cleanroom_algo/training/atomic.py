@@ -1,0 +1,123 @@
+"""Directories that change whole or not at all."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from cleanroom_algo.contract.manifest import MANIFEST_FILE
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_RENAME_SWAP = 2  # macOS, renamex_np
+_UNSUPPORTED = {errno.EXDEV, errno.EBUSY, errno.EINVAL, errno.ENOSYS, errno.EPERM}
+_PREVIOUS = ".previous"
+
+
+def draft_directory(target: Path) -> Path:
+    """Create an empty directory beside the target, or inside it where the target is a disk of its own."""
+    target.mkdir(parents=True, exist_ok=True)
+    name = f".{target.name}-draft-{os.getpid()}"
+    draft = target.with_name(name)
+    if _own_disk(target) or not os.access(target.parent, os.W_OK):
+        draft = target / name
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    return draft
+
+
+def sync_tree(directory: Path) -> None:
+    """Wait until the directory, with everything below it, is on the disk."""
+    for path in [*directory.rglob("*"), directory]:
+        if path.is_file() or path.is_dir():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def replace_directory(draft: Path, target: Path) -> None:
+    """Put a complete draft in the target's place; a kill at any instant leaves the old content or the new one.
+
+    Where the target is a mount point, which cannot be exchanged, the files are moved one by one, the manifest last; a
+    kill in between leaves the old content in `.previous`, from which `recover` brings it back.
+    """
+    try:
+        _exchange(draft, target)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        _replace_files(draft, target)
+    shutil.rmtree(draft, ignore_errors=True)
+    _sync_directory(target.parent)
+
+
+def recover(target: Path) -> None:
+    """Bring a directory back into its last whole state, and remove what killed writers left."""
+    for parent in (target.parent, target):
+        for left in parent.glob(f".{target.name}-draft-*"):
+            shutil.rmtree(left, ignore_errors=True)
+    previous = target / _PREVIOUS
+    if previous.is_dir():
+        if not (target / MANIFEST_FILE).exists():
+            for path in _content(target):
+                _remove(path)
+            for path in previous.iterdir():
+                path.rename(target / path.name)
+        shutil.rmtree(previous)
+
+
+def _exchange(first: Path, second: Path) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    paths = os.fsencode(first), os.fsencode(second)
+    if sys.platform == "linux" and hasattr(library, "renameat2"):
+        failed = library.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE)
+    elif sys.platform == "darwin":
+        failed = library.renamex_np(*paths, _RENAME_SWAP)
+    else:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if failed:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(second))
+
+
+def _replace_files(draft: Path, target: Path) -> None:
+    previous = target / _PREVIOUS
+    shutil.rmtree(previous, ignore_errors=True)
+    previous.mkdir()
+    old = sorted(_content(target), key=lambda path: path.name != MANIFEST_FILE)
+    for path in old:
+        if path != draft:
+            path.rename(previous / path.name)
+    for path in sorted(draft.iterdir(), key=lambda path: path.name == MANIFEST_FILE):
+        path.rename(target / path.name)
+    _sync_directory(target)
+    shutil.rmtree(previous)
+
+
+def _content(target: Path) -> list[Path]:
+    return [path for path in target.iterdir() if path.name != _PREVIOUS]
+
+
+def _own_disk(directory: Path) -> bool:
+    return directory.is_mount() or directory.stat().st_dev != directory.parent.stat().st_dev
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,259 @@
+"""The base model: found in the incremental channel without being named, unpacked safely, opened without unpickling.
+
+Clean Rooms ML does not document whether the artifacts arrive packed or unpacked; SageMaker downloads a training channel
+as it is, so model.tar.gz (SageMaker developer guide, "Use Incremental Training in Amazon SageMaker"). Both are taken.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, cast
+
+from cleanroom_algo.channels.objects import list_objects
+from cleanroom_algo.channels.pipe import Pipe
+from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.contract.channel import Channel
+from cleanroom_algo.contract.environment import Environment
+from cleanroom_algo.contract.manifest import FEATURES_FILE, MANIFEST_FILE, Manifest
+from cleanroom_algo.errors import (
+    BaseModelMismatchError,
+    BaseModelNotFoundError,
+    BaseModelUnreadableError,
+    CleanroomError,
+    Problem,
+    UnsafeFileError,
+)
+from cleanroom_algo.training.archive import MAGIC_BYTES, extract, looks_like_tar
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from cleanroom_algo.channels.features import Features
+
+DATA_CHANNELS = ("train", "training", "validation", "test")
+"""Names that are never a base model's, so that nothing of a data stream is read to find out."""
+_WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+_PIPE_BLOCK_BYTES = 1 << 20
+_HEAD_BYTES = 64 * MAGIC_BYTES  # a gzip header may carry a file name before the first block
+
+
+def base_model_channel(environment: Environment) -> Channel | None:
+    """Return the incremental channel, or None where the job has none.
+
+    It is the setting CLEANROOM_ALGO_BASE_MODEL_CHANNEL, or the channel that holds a tar, a manifest or weights. In Pipe
+    mode, where looking would consume the stream, it is the one channel whose name is not that of a data channel.
+
+    Raises:
+        ChannelNotInJobError: CR-CON-006, the named channel is not there.
+        BaseModelNotFoundError: CR-BAS-002, several channels could be meant.
+    """
+    named = environment.settings.base_model_channel
+    if named is not None:
+        return environment.channel(named)
+    others = [channel for name, channel in environment.channels.items() if name not in DATA_CHANNELS]
+    found = [channel for channel in others if _may_hold_model(channel, alone=len(environment.channels) == 1)]
+    if len(found) > 1:
+        raise BaseModelNotFoundError(
+            f"{len(found)} channels could hold the base model: {', '.join(channel.name for channel in found)}",
+            expected="one incremental channel",
+            fix="name it in the environment variable CLEANROOM_ALGO_BASE_MODEL_CHANNEL",
+        )
+    return found[0] if found else None
+
+
+def unpack_base_model(channel: Channel, target: Path, *, timeout: float = 600.0) -> Path:
+    """Return a directory with the files of the base model: the channel's own, or the target with what was packed.
+
+    Args:
+        channel: the incremental channel.
+        target: where to unpack; must not exist.
+        timeout: seconds that a pipe may stay silent.
+
+    Raises:
+        BaseModelNotFoundError: CR-BAS-002, the channel holds no model.
+        UnsafeArchiveError: CR-BAS-001; BaseModelUnreadableError: CR-BAS-006.
+    """
+    if not channel.input_mode.has_files:
+        return _unpack_pipe(channel, target, timeout)
+    objects = list_objects(channel)
+    packed = [each for each in objects if _is_tar(each.path)]
+    if len(packed) == 1 and len(objects) == 1:
+        with packed[0].path.open("rb") as file:
+            extract(file, target, source=packed[0].key)
+        return _root_of(target)
+    if packed or not objects:
+        raise BaseModelNotFoundError(
+            f"channel {channel.name!r} holds {len(objects)} objects, {len(packed)} of them packed",
+            expected="one model.tar.gz, or the files that were in it",
+            fix="give the incremental channel the artifacts of one version",
+        )
+    return _root_of(channel.path)
+
+
+@dataclass(frozen=True)
+class BaseModelFiles:
+    """The files of a base model, which another party wrote.
+
+    Attributes:
+        directory: where they lie; do not write there.
+        manifest: checked, or None for artifacts of another tool.
+        trusted_pickles: names of files that may be unpickled.
+    """
+
+    directory: Path
+    manifest: Manifest | None
+    trusted_pickles: frozenset[str]
+
+    @classmethod
+    def open(
+        cls, directory: Path, *, algorithms: Collection[str], schema: Schema | None, trusted_pickles: Collection[str]
+    ) -> Self:
+        """Check the manifest, where there is one, and return the files.
+
+        Raises:
+            ManifestError: CR-ART-001; ArtifactChangedError: CR-ART-002.
+            BaseModelMismatchError: CR-BAS-003, another algorithm or schema.
+        """
+        manifest = None
+        if (directory / MANIFEST_FILE).is_file():
+            manifest = Manifest.read(directory)
+            manifest.verify(directory)
+            _check_fit(manifest, algorithms, schema)
+        return cls(directory, manifest, frozenset(trusted_pickles))
+
+    def file(self, name: str) -> Path:
+        """Return a file that is safe to open, or that the algorithm trusts by name.
+
+        Raises:
+            BaseModelNotFoundError: CR-BAS-002, there is no such file.
+            UnsafeFileError: CR-BAS-005, it is a pickle that is not named in `trusted_pickles`.
+        """
+        path = self.directory / name
+        if not path.is_file() or not path.resolve().is_relative_to(self.directory.resolve()):
+            raise BaseModelNotFoundError(
+                f"the base model holds no {name}",
+                expected=f"{name} among the artifacts that the algorithm's `save` writes",
+                fix="train the base model with this version of the algorithm",
+            )
+        if name not in self.trusted_pickles and is_pickle(path):
+            raise UnsafeFileError(
+                f"{name} is a pickle, which can run code when it is loaded",
+                expected="a data-only format: safetensors, JSON, or arrays without objects",
+                fix=f"store data instead of objects, or, if you trust who trained it: trusted_pickles = ({name!r},)",
+            )
+        return path
+
+    def features(self) -> Features | None:
+        """Return the fitted features, or None where there are none."""
+        if not (self.directory / FEATURES_FILE).is_file():
+            return None
+        from cleanroom_algo.channels.features import Features
+
+        try:
+            document = json.loads((self.directory / FEATURES_FILE).read_bytes())
+        except ValueError as error:
+            raise unreadable(FEATURES_FILE) from error
+        return Features.from_dict(cast("dict[str, object]", document))
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file is a pickle, a zip or gzip around one, or a numpy file with objects, by its content."""
+    with path.open("rb") as file:
+        head = file.read(256)
+    if head[:1] == b"\x80" or head[:2] in {b"(l", b"(d", b"c_", b"cc"}:
+        return True
+    if head[:4] == b"PK\x03\x04" and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith((".pkl", ".npy")) for name in archive.namelist())
+    if head[:6] == b"\x93NUMPY":
+        return b"'O'" in head or b"|O" in head
+    # joblib compresses its pickles: zlib, gzip, bzip2, xz, lzma, lz4.
+    compressed = (b"\x1f\x8b", b"x\x01", b"x\x9c", b"x\xda", b"BZh", b"\xfd7zXZ", b"\x5d\x00\x00", b"\x04\x22\x4d\x18")
+    return head.startswith(compressed)
+
+
+def unreadable(name: str) -> BaseModelUnreadableError:
+    """Return the error for a file that is damaged."""
+    return BaseModelUnreadableError(
+        f"{name} of the base model is damaged or of another format",
+        expected="the file as the training job wrote it",
+        fix="take the artifacts again from the job that wrote them",
+    )
+
+
+def _check_fit(manifest: Manifest, algorithms: Collection[str], schema: Schema | None) -> None:
+    problems = []
+    if manifest.algorithm not in algorithms:
+        problems.append(Problem("algorithm", f"it is {manifest.algorithm!r}"))
+    if schema is not None and manifest.table_schema is not None:
+        problems += _schema_problems(Schema.from_dict(manifest.table_schema), schema)
+    if problems:
+        raise BaseModelMismatchError(
+            f"{MANIFEST_FILE} of the base model differs from this algorithm in {len(problems)} point(s)",
+            expected=f"artifacts of {' or '.join(sorted(algorithms))} for the declared schema",
+            fix="choose a version of the same algorithm; `base_algorithms` accepts other class names",
+            problems=problems,
+        )
+
+
+def _schema_problems(base: Schema, own: Schema) -> list[Problem]:
+    if base.hash == own.hash:
+        return []
+    before, now = dict.fromkeys(base.columns), dict.fromkeys(own.columns)
+    problems = [
+        Problem(f"schema.{c.name}", "is not in this algorithm's schema as it was") for c in before if c not in now
+    ]
+    problems += [Problem(f"schema.{c.name}", "was not in the base model's schema") for c in now if c not in before]
+    if base.target != own.target:
+        problems.append(Problem("schema.target", f"it is {base.target!r}, here {own.target!r}"))
+    return problems or [Problem("schema", "the columns stand in another order")]
+
+
+def _may_hold_model(channel: Channel, *, alone: bool) -> bool:
+    if not channel.input_mode.has_files:
+        return not alone
+    try:
+        objects = list_objects(channel)
+    except CleanroomError:
+        return False  # whoever reads the channel as data says it better
+    names = {each.path.name for each in objects}
+    if MANIFEST_FILE in names or any(name.endswith(_WEIGHT_SUFFIXES) for name in names):
+        return True
+    return len(objects) == 1 and _is_tar(objects[0].path)
+
+
+def _is_tar(path: Path) -> bool:
+    with path.open("rb") as file:
+        return looks_like_tar(file.read(_HEAD_BYTES))
+
+
+def _unpack_pipe(channel: Channel, target: Path, timeout: float) -> Path:
+    with Pipe(channel, 0, timeout=timeout) as pipe:
+        # In Pipe mode the channel's stream is the object itself, so the packed tar.
+        extract(io.BufferedReader(_PipeFile(pipe), _PIPE_BLOCK_BYTES), target, source=pipe.name)
+    return _root_of(target)
+
+
+class _PipeFile(io.RawIOBase):
+    def __init__(self, pipe: Pipe) -> None:
+        super().__init__()
+        self._pipe = pipe
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        return self._pipe.readinto(memoryview(buffer).cast("B"))
+
+
+def _root_of(directory: Path) -> Path:
+    """Return the directory that holds the files, where everything lies below one folder."""
+    inside = list(directory.iterdir())
+    if len(inside) == 1 and inside[0].is_dir() and not inside[0].is_symlink():
+        return _root_of(inside[0])
+    return directory

@@ -1,0 +1,78 @@
+"""Batches on the device: fetched one ahead, copied asynchronously, padded where a rank has run out of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cleanroom_algo.data.batch import Batch
+from cleanroom_algo.data.dataset import ChannelDataset
+
+if TYPE_CHECKING:
+    import torch
+
+_PADDING_ROWS = 2  # batch normalisation refuses a single row
+
+
+class Batches:
+    """The batches of a dataset, on the device of this rank.
+
+    Args:
+        dataset: of this rank.
+        device: where batches go.
+        first_epoch: how many epochs of a stream have been read before the first one here.
+    """
+
+    def __init__(self, dataset: ChannelDataset, device: torch.device, first_epoch: int = 0) -> None:
+        self._dataset = dataset
+        self._device = device
+        self._first_epoch = first_epoch
+        self._latest: Batch | None = None
+
+    @property
+    def steps(self) -> int | None:
+        """The batches of an epoch, equal on all ranks; None where that is not known before its end."""
+        return self._dataset.steps
+
+    def epoch(self, number: int, *, skip: int = 0) -> Iterator[tuple[Batch, bool]]:
+        """Yield the batches of an epoch, each with whether it is the last.
+
+        Args:
+            number: of the epoch, from 0.
+            skip: batches that an earlier run has done.
+        """
+        self._dataset.set_epoch(number + self._first_epoch)
+        if skip:
+            self._dataset.load_state_dict({**self._dataset.state_dict(), "step": skip})
+        source = iter(self._dataset)
+        current = self._fetch(source)
+        while current is not None:
+            following = self._fetch(source)  # its copy runs while the current batch is computed
+            yield current, following is None
+            current = following
+
+    def padded(self, batch: Batch) -> Batch:
+        """Return a batch that has rows, for its shapes alone where the rank has none left: its weight is zero."""
+        if batch.rows:
+            self._latest = batch
+            return batch
+        if self._latest is not None:
+            return self._latest
+        target = batch.target
+        return replace(
+            batch,
+            numeric=_zeros(batch.numeric),
+            categorical=_zeros(batch.categorical),
+            target=None if target is None else _zeros(target),
+        )
+
+    def _fetch(self, source: Iterator[Batch]) -> Batch | None:
+        batch = next(source, None)
+        if batch is None or self._device.type == "cpu":
+            return batch
+        return batch.pin_memory().to(self._device, non_blocking=True)
+
+
+def _zeros(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.new_zeros((_PADDING_ROWS, *tensor.shape[1:]))

@@ -1,0 +1,203 @@
+"""Starting the ranks of this host, and saying how all of them together ended.
+
+One rank in all runs in this process. Several run under torchrun's elastic launcher, which starts and watches them;
+there are no restarts, as a job that lost a rank must end with the rank's own reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from cleanroom_algo.contract.environment import Environment
+from cleanroom_algo.contract.failure import cut
+from cleanroom_algo.errors import CleanroomError, RankDiedError, RankLostError, RendezvousError
+from cleanroom_algo.training.job import RUN_DIRECTORY_VARIABLE, Job
+from cleanroom_algo.training.meeting import MEETING_SECONDS, Meeting, endpoint, free_port, interface
+from cleanroom_algo.training.reports import RankReport, first_cause, read_reports
+from cleanroom_algo.training.signals import StopRequest
+
+STOP_FILE = "stop"
+_RANK_MODULE = "cleanroom_algo.training.rank"
+_CAUSE_SECONDS = 15.0  # another host's launcher needs a moment to see how its rank ended
+_END_SECONDS = 10  # for ranks whose peers are gone
+
+
+def ranks_per_host(job: Job) -> int:
+    """Return the setting, or one rank per GPU, or one; an algorithm with its own `fit` has one."""
+    if job.has_own_fit:
+        return 1
+    if job.environment.settings.ranks_per_host is not None:
+        return job.environment.settings.ranks_per_host
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def run_ranks(job: Job, stop: StopRequest) -> RankReport:
+    """Run the ranks of this host to their end.
+
+    Returns:
+        "done", "stopped", or "failed" with the first cause on any host.
+    """
+    ranks = ranks_per_host(job)
+    resources = job.environment.resources
+    if job.has_own_fit or ranks * resources.host_count == 1:
+        from cleanroom_algo.training.rank import run_rank
+
+        return run_rank(job, 0, ranks, stop)
+    with _run_directory() as directory:
+        stop.listen(lambda number: _forward(directory, number))
+        return _launch(job.environment, ranks, directory, stop)
+
+
+def _launch(environment: Environment, ranks: int, directory: Path, stop: StopRequest) -> RankReport:
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    resources = environment.resources
+    host, port = endpoint(environment)
+    if resources.host_count == 1 and environment.settings.rendezvous is None:
+        port = free_port()
+    _prepare_environ(environment, ranks)
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it repeats what the reports say better
+    config = LaunchConfig(
+        min_nodes=resources.host_count,
+        max_nodes=resources.host_count,
+        nproc_per_node=ranks,
+        run_id=environment.job_name or "training",
+        rdzv_backend="static",
+        rdzv_endpoint=f"{host}:{port}",
+        rdzv_configs={"rank": resources.host_rank, "timeout": MEETING_SECONDS},
+        max_restarts=0,
+        monitor_interval=0.1,
+        start_method="spawn",
+        signals_to_handle="SIGHUP",  # SIGTERM and SIGINT are ours: a step must be allowed to end
+        shutdown_timeout=_END_SECONDS,
+    )
+    others = tuple(name for name in resources.hosts if name != resources.current_host)
+    first = resources.host_rank * ranks
+    place = f"{host}:{port}"
+    try:
+        meeting = Meeting(host, port, host_name=resources.current_host, others=others, serve=resources.host_rank == 0)
+    except (RuntimeError, OSError) as error:
+        return _not_met(first, f"{place} cannot be opened", error)
+    meeting.watch(lambda: _forward(directory, signal.SIGTERM))
+    exit_codes: dict[int, int] = {}
+    try:
+        elastic_launch(config, sys.executable)("-m", _RANK_MODULE)
+    except ChildFailedError as error:
+        exit_codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
+    except (RuntimeError, OSError) as error:
+        return _not_met(first, f"{resources.host_count} hosts did not meet at {place}", error)
+    report = _conclude(environment, range(first, first + ranks), read_reports(directory), exit_codes, stop)
+    report = _with_first_cause(report, meeting, resources.current_host)
+    meeting.leave(failed=report.outcome == "failed")
+    return report
+
+
+def _conclude(
+    environment: Environment,
+    ranks: range,
+    reports: Mapping[int, RankReport],
+    exit_codes: Mapping[int, int],
+    stop: StopRequest,
+) -> RankReport:
+    silent = [rank for rank in ranks if rank not in reports]
+    died = sorted(set(exit_codes) & set(silent)) or silent
+    cause = first_cause(list(reports.values()))
+    if cause is not None and not cause.lost_others:
+        return cause
+    if stop and not died:
+        return RankReport(ranks[0], "stopped", stop.exit_code)
+    if died and not (stop and all(exit_codes.get(rank) == -stop.number for rank in died if stop.number)):
+        host = environment.resources.current_host
+        error = RankDiedError(
+            f"rank {died[0]} on {host} {_how(exit_codes.get(died[0]))}",
+            expected="ranks that end after their last step",
+            fix="if it was SIGKILL, give it more memory: smaller batches, fewer ranks per host, a larger instance type",
+        )
+        return RankReport.failed(died[0], str(error), error.exit_code)
+    if died:
+        return RankReport(ranks[0], "stopped", stop.exit_code)
+    return cause or RankReport(ranks[0], "stopped" if _any_stopped(reports) else "done", _exit_code(reports))
+
+
+def _any_stopped(reports: Mapping[int, RankReport]) -> bool:
+    return any(report.outcome == "stopped" for report in reports.values())
+
+
+def _exit_code(reports: Mapping[int, RankReport]) -> int:
+    return max(report.exit_code for report in reports.values())
+
+
+def _with_first_cause(report: RankReport, meeting: Meeting, host: str) -> RankReport:
+    """Agree with the other hosts on the first cause; where this host has none of its own, take theirs."""
+    if report.outcome != "failed":
+        return report
+    if not report.lost_others:
+        text = meeting.publish_cause(cut(f"{report.text}\n  on host {host}, rank {report.rank}"))
+        return RankReport.failed(report.rank, text, report.exit_code)
+    text = meeting.cause(_CAUSE_SECONDS) or str(_lost(report, host))
+    return RankReport.failed(report.rank, text, report.exit_code)
+
+
+def _lost(report: RankReport, host: str) -> CleanroomError:
+    return RankLostError(
+        f"rank {report.rank} on {host} lost the connection to the other ranks, and no host said why",
+        expected="ranks on other hosts that stay until the end",
+        fix="read the log of the other hosts; one of them ended, was stopped, or ran out of memory",
+    )
+
+
+def _not_met(rank: int, what: str, error: Exception) -> RankReport:
+    told = RendezvousError(
+        f"{what} ({type(error).__name__})",
+        expected=f"every host of resourceconfig.json within {MEETING_SECONDS} s, on a free port",
+        fix="look for a host that failed earlier; another address can be set by CLEANROOM_ALGO_RENDEZVOUS",
+    )
+    return RankReport.failed(rank, str(told), told.exit_code)
+
+
+def _how(exit_code: int | None) -> str:
+    if exit_code is None or exit_code == 0:
+        return "left without a word"
+    if exit_code < 0:
+        return f"was ended by {signal.Signals(-exit_code).name}"
+    return f"exited with status {exit_code} without a word"
+
+
+def _prepare_environ(environment: Environment, ranks: int) -> None:
+    name = interface(environment)
+    if name is not None:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
+    # Ranks that each take every core slow each other down.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))
+
+
+@contextlib.contextmanager
+def _run_directory() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="cleanroom-run-"))
+    os.environ[RUN_DIRECTORY_VARIABLE] = str(path)
+    try:
+        yield path
+    finally:
+        del os.environ[RUN_DIRECTORY_VARIABLE]
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _forward(directory: Path, number: int) -> None:
+    """Pass a signal to the ranks; one that is still starting finds the file."""
+    with contextlib.suppress(OSError):
+        (directory / STOP_FILE).write_text(str(number))
+    for path in directory.glob("pid-*"):
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(int(path.read_text()), number)

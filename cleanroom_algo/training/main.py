@@ -1,0 +1,109 @@
+"""`python -m cleanroom_algo.training [train]`: what a training container runs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cleanroom_algo.contract.environment import Environment
+from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.contract.failure import write_failure
+from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.training.redaction import Redactor
+from cleanroom_algo.training.reports import RankReport
+from cleanroom_algo.training.signals import StopRequest
+
+ARGUMENT = "train"
+"""The platform appends it to an image's ENTRYPOINT (SageMaker developer guide, "How Amazon SageMaker runs your training
+image")."""
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, and say truly how it ended.
+
+    Args:
+        argv: the arguments; `train` is accepted, others are an error.
+
+    Returns:
+        0 done, 143 stopped after SIGTERM, 130 after SIGINT, else why it failed, as `ExitCode` has it. The failure file
+        says the same in words.
+    """
+    stop = StopRequest()
+    stop.install()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments not in ([], [ARGUMENT]):
+        print(f"usage: {Path(sys.argv[0]).name} [{ARGUMENT}]", file=sys.stderr)
+        return ExitCode.USAGE
+    paths = Paths.from_environ(os.environ)
+    report = _run(stop)
+    stop.finish()
+    sys.stdout.flush()
+    if report.outcome == "failed":
+        print(report.text, file=sys.stderr, flush=True)
+        try:
+            write_failure(paths, report.text)
+        except OSError as error:
+            print(f"the failure file cannot be written: {error.strerror}", file=sys.stderr, flush=True)
+        return report.exit_code or ExitCode.ALGORITHM_FAILED
+    return report.exit_code
+
+
+def configure_logging(level: str) -> None:
+    """Log plain lines to standard error."""
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+
+
+def _run(stop: StopRequest) -> RankReport:
+    redact = Redactor()
+    rank = 0
+    try:
+        environment = Environment.read()
+        rank = environment.resources.host_rank
+        redact = Redactor(secrets=environment.hyperparameters.values())
+        configure_logging(environment.settings.log_level)
+        from cleanroom_algo.training.script import find_script, run_script
+
+        script = find_script(environment)
+        if script is not None:
+            return run_script(script, environment, stop)
+        from cleanroom_algo.training.job import Job
+
+        job = Job.load(environment)
+        redact = job.redact
+        with _base_model(environment):
+            from cleanroom_algo.training.launch import run_ranks
+
+            return run_ranks(job, stop)
+    except BaseException as error:
+        from cleanroom_algo.training.rank import report_of
+
+        return report_of(error, rank, stop, redact)
+
+
+@contextlib.contextmanager
+def _base_model(environment: Environment) -> Iterator[None]:
+    """Unpack the base model once per host, before any rank starts."""
+    from cleanroom_algo.training.base_model import base_model_channel, unpack_base_model
+    from cleanroom_algo.training.job import BASE_MODEL_VARIABLE
+
+    channel = base_model_channel(environment)
+    if channel is None:
+        yield
+        return
+    scratch = Path(tempfile.mkdtemp(prefix="cleanroom-base-"))
+    try:
+        timeout = environment.settings.pipe_timeout_seconds
+        os.environ[BASE_MODEL_VARIABLE] = str(unpack_base_model(channel, scratch / "model", timeout=timeout))
+        log.info("base model: channel %s", channel.name)
+        yield
+    finally:
+        os.environ.pop(BASE_MODEL_VARIABLE, None)
+        shutil.rmtree(scratch, ignore_errors=True)

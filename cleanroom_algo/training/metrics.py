@@ -1,0 +1,67 @@
+"""Metric lines on standard output, and the metricDefinitions that match exactly these lines.
+
+The platform applies regular expressions to the container's output; group 1 is the value (SageMaker developer guide,
+"Monitor and Analyze Training Jobs Using Amazon CloudWatch Metrics"). A request has at most 40 definitions, a name of at
+most 255 and a regex of at most 500 characters (botocore model of cleanroomsml, MetricDefinition).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from typing import IO
+
+MARK = "[metric]"
+STEP_METRICS = ("train_loss", "learning_rate", "rows_per_second")
+EPOCH_METRICS = ("epoch_train_loss", "validation_loss")
+MAX_DEFINITIONS = 40
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
+_NUMBER = r"([-+]?(?:[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?|inf|nan))"
+
+
+def metric_line(values: Mapping[str, float]) -> str:
+    """Return one line, such as `[metric] step=100 train_loss=0.25`.
+
+    Raises:
+        ValueError: a name is not a letter or `_` followed by letters, digits and `_`.
+    """
+    for name in values:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"not a metric name: {name!r}")
+    return " ".join([MARK, *(f"{name}={_number(value)}" for name, value in values.items())])
+
+
+def log_metrics(values: Mapping[str, float], stream: IO[str] | None = None) -> None:
+    """Write a metric line to standard output at once."""
+    print(metric_line(values), file=stream or sys.stdout, flush=True)
+
+
+def metric_definitions(names: Iterable[str] = (), *, validation: bool = True) -> list[dict[str, str]]:
+    """Return metricDefinitions of a create_configured_model_algorithm request.
+
+    Args:
+        names: of the metrics that the algorithm's `metrics` returns.
+        validation: whether there is a validation channel.
+
+    Raises:
+        ValueError: more than 40 definitions, or a name that cannot stand in a line.
+    """
+    known = [*STEP_METRICS, EPOCH_METRICS[0], *([EPOCH_METRICS[1]] if validation else [])]
+    known += [f"validation_{name}" for name in names] if validation else []
+    found = list(dict.fromkeys(known))
+    if len(found) > MAX_DEFINITIONS:
+        raise ValueError(f"{len(found)} metrics; a request has at most {MAX_DEFINITIONS} definitions")
+    for name in found:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"not a metric name: {name!r}")
+    return [{"name": name, "regex": rf"^\[metric\](?: .*)? {name}={_NUMBER}(?: |$)"} for name in found]
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return "nan"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return format(value, ".8g")

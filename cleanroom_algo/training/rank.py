@@ -1,0 +1,150 @@
+"""One rank: a training process."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from cleanroom_algo.contract.environment import Environment
+from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.contract.failure import failure_text, is_library
+from cleanroom_algo.errors import AlgorithmExitError, CleanroomError
+from cleanroom_algo.training.job import BASE_MODEL_VARIABLE, RUN_DIRECTORY_VARIABLE, Job
+from cleanroom_algo.training.redaction import Redactor
+from cleanroom_algo.training.reports import RankReport
+from cleanroom_algo.training.signals import StopRequest, TrainingStopped
+
+_PR_SET_PDEATHSIG = 1
+_LOST = re.compile(r"gloo|NCCL|Connection (closed|reset|refused)|Broken pipe|[Tt]imed out waiting|TCPStore|recvBytes")
+
+log = logging.getLogger(__name__)
+
+
+def run_rank(job: Job, local_rank: int, ranks: int, stop: StopRequest) -> RankReport:
+    """Train in this process.
+
+    Args:
+        job: what to train.
+        local_rank: of this process within its host, from 0.
+        ranks: per host.
+        stop: tells when the job is to end.
+    """
+    from cleanroom_algo.training.context import Context
+
+    resources = job.environment.resources
+    rank = resources.host_rank * ranks + local_rank
+    base = os.environ.get(BASE_MODEL_VARIABLE)
+    context = Context(job, local_rank, ranks, stop, Path(base) if base else None)
+    try:
+        context.train()
+    except BaseException as error:
+        return report_of(error, rank, stop, job.redact, alone=ranks * resources.host_count == 1)
+    if stop:
+        return RankReport(rank, "stopped", stop.exit_code)
+    return RankReport(rank, "done")
+
+
+def report_of(
+    error: BaseException, rank: int, stop: StopRequest, redact: Redactor, *, alone: bool = True
+) -> RankReport:
+    """Return what to say about an exception that ended a rank."""
+    if isinstance(error, TrainingStopped | KeyboardInterrupt):
+        code = stop.exit_code if stop else ExitCode.INTERRUPTED
+        return RankReport(rank, "stopped", code)
+    if isinstance(error, SystemExit):
+        status = error.code if isinstance(error.code, int) and error.code else ExitCode.ALGORITHM_FAILED
+        return RankReport.failed(rank, failure_text(_left(error)), status)
+    code = _exit_code(error)
+    lost = not alone and isinstance(error, RuntimeError) and bool(_LOST.search(str(error)))
+    if not lost:
+        log.debug("the exception as it was raised", exc_info=error)
+    return RankReport.failed(rank, failure_text(error, redact=redact.for_error(error)), code, lost_others=lost)
+
+
+def main() -> int:
+    """Run as a process that the launcher started."""
+    stop = StopRequest()
+    stop.install()
+    directory = Path(os.environ[RUN_DIRECTORY_VARIABLE])
+    local_rank, ranks = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    rank = int(os.environ["RANK"])
+    _die_with_launcher()
+    with _known_to_launcher(directory, local_rank, stop):
+        try:
+            job = Job.load(Environment.read())
+        except BaseException as error:
+            report = report_of(error, rank, stop, Redactor())
+        else:
+            report = run_rank(job, local_rank, ranks, stop)
+        stop.finish()
+        report.write(directory)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return report.exit_code if report.outcome == "failed" else 0
+
+
+@contextlib.contextmanager
+def _known_to_launcher(directory: Path, local_rank: int, stop: StopRequest) -> Iterator[None]:
+    draft = directory / f".pid-{local_rank}"
+    draft.write_text(str(os.getpid()))
+    path = draft.rename(directory / f"pid-{local_rank}")
+    stop_file = directory / "stop"
+    if stop_file.exists():
+        stop.request(int(stop_file.read_text() or signal.SIGTERM))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _exit_code(error: BaseException) -> ExitCode:
+    if isinstance(error, CleanroomError):
+        return error.exit_code
+    ours = Path(__file__).resolve().parents[1]
+    frames = traceback.extract_tb(error.__traceback__)
+    # What no line of the algorithm took part in is a defect of this package.
+    outside = [frame for frame in frames if not is_library(frame.filename)]
+    if not outside and frames and Path(frames[-1].filename).is_relative_to(ours):
+        log.error("%s", "".join(traceback.format_tb(error.__traceback__)))
+        return ExitCode.INTERNAL
+    return ExitCode.ALGORITHM_FAILED
+
+
+def _left(error: SystemExit) -> CleanroomError:
+    status = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+    told = AlgorithmExitError(
+        f"the algorithm's code called sys.exit with status {status} before its artifacts were saved",
+        expected="code that returns when it is done, and raises an exception when it fails",
+        fix="raise an exception that says what is wrong",
+    )
+    return told.with_traceback(error.__traceback__)
+
+
+def _die_with_launcher() -> None:
+    """End when the launcher is gone, even by SIGKILL: no process outlives its job."""
+    launcher = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_watch_parent, args=(launcher,), name="launcher", daemon=True).start()
+
+
+def _watch_parent(launcher: int) -> None:
+    while os.getppid() == launcher:
+        time.sleep(1)
+    os._exit(ExitCode.INTERNAL)
+
+
+if __name__ == "__main__":
+    status = main()
+    # Threads of a broken process group can keep the interpreter from ending.
+    os._exit(status)

@@ -1,0 +1,73 @@
+"""What an exception of the algorithm may say outside: its words, but no values of rows or hyperparameters.
+
+Messages of the algorithm's own `raise` and of libraries may quote data: `could not convert string to float: 'x'`. What
+stands in the algorithm's source, the names of columns, and the shapes of tensors are not data and stay; every other
+number and quoted text becomes `<value>`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+HIDDEN = "<value>"
+_TOKEN = re.compile(
+    r"""
+    (?P<quoted>'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")
+    |(?P<shape>\b\d+(?:[ ]?x[ ]?\d+)+\b|(?<=\[)\d+(?:,[ ]?\d+)*(?=\])|(?<=Size\(\[)[\d, ]+(?=\]\)))
+    |(?P<errno>\[Errno[ ]-?\d+\])
+    |(?P<bytes>\b\d+(?:\.\d+)?[ ](?:bytes|[KMGT]i?B)\b)
+    |(?P<named>(?:dimension|dim|size|rank|line|argument|argument[ ]\#|position|axis|at[ ]index)[ ]:?\#?\d+)
+    |(?P<number>[-+]?(?<![A-Za-z_])\d[\d_]*(?:[.:/-]\d+)*(?:e[-+]?\d+)?\b)
+    """,
+    re.VERBOSE,
+)
+_ABOUT_NAMES = (AttributeError, NameError, ImportError, SyntaxError)
+_PUBLIC_NUMBERS = {"0", "1", "2"}  # they reveal nothing: every program has them
+
+
+class Redactor:
+    """Hides values in messages.
+
+    Args:
+        sources: files of the algorithm; what stands there is its author's word.
+        names: of columns, hyperparameters and tensors.
+        secrets: values that are hidden wherever they stand: the hyperparameters'.
+    """
+
+    def __init__(self, sources: Iterable[Path] = (), names: Iterable[str] = (), secrets: Iterable[str] = ()) -> None:
+        text = "\n".join(_read(path) for path in sources)
+        self._known = set(re.findall(r"[\w.+-]+", text)) | set(names)
+        self._literals = {literal[1:-1] for literal in re.findall(r"'[^'\n]*'|\"[^\"\n]*\"", text)} | set(names)
+        self._secrets = sorted({s for s in secrets if len(s) >= 4 and s not in self._known}, key=len, reverse=True)
+
+    def __call__(self, message: str) -> str:
+        """Return the message without values."""
+        return _TOKEN.sub(self._replace, self._without_secrets(message))
+
+    def _without_secrets(self, message: str) -> str:
+        for secret in self._secrets:
+            message = message.replace(secret, HIDDEN)
+        return message
+
+    def for_error(self, error: BaseException) -> Callable[[str], str]:
+        """Return what hides values in the message of an error; those about names and types quote nothing else."""
+        return self._without_secrets if isinstance(error, _ABOUT_NAMES) else self
+
+    def _replace(self, match: re.Match[str]) -> str:
+        text = match.group()
+        if match.lastgroup == "quoted":
+            inside = text[1:-1]
+            public = inside in self._literals or inside in self._known or inside.startswith("/opt/ml/")
+            return text if public else HIDDEN
+        if match.lastgroup == "number":
+            return text if text in _PUBLIC_NUMBERS or text in self._known else HIDDEN
+        return text
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,149 @@
+"""Script mode: an existing SageMaker training script runs unchanged.
+
+It gets the `SM_*` names and its hyperparameters as arguments, both as the sagemaker-training toolkit makes them. Unlike
+under the toolkit's own launcher, its exit status and signals go through, and the failure file says why it failed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+from typing import IO
+
+from cleanroom_algo.contract.environment import Environment
+from cleanroom_algo.contract.failure import cut, read_failure
+from cleanroom_algo.contract.script_names import script_names
+from cleanroom_algo.errors import AlgorithmNotFoundError, ScriptFailedError
+from cleanroom_algo.training.redaction import Redactor
+from cleanroom_algo.training.reports import RankReport
+from cleanroom_algo.training.signals import StopRequest
+
+PROGRAM_VARIABLE = "SAGEMAKER_PROGRAM"
+PROGRAM_HYPERPARAMETER = "sagemaker_program"
+_TAIL_LINES = 400  # enough for a deep traceback
+_FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>.+)')
+_LIBRARY = re.compile(r"site-packages|dist-packages|/lib/python3|<frozen")
+
+
+def find_script(environment: Environment) -> Path | None:
+    """Return the script that the job names, or None for a job that names none.
+
+    It is named by the variable SAGEMAKER_PROGRAM or the hyperparameter sagemaker_program, and lies in /opt/ml/code or
+    in the algorithm's folder.
+
+    Raises:
+        AlgorithmNotFoundError: CR-CON-004, it lies in neither.
+    """
+    named = environment.variables.get(PROGRAM_VARIABLE) or environment.hyperparameters.get(PROGRAM_HYPERPARAMETER)
+    if not named:
+        return None
+    name = named.strip('"')
+    folders = [environment.paths.code, Path(environment.settings.algorithm)]
+    for folder in folders:
+        path = (folder / name).resolve()
+        if path.is_file():
+            return path
+    raise AlgorithmNotFoundError(
+        f"the script that {PROGRAM_VARIABLE} names is not there",
+        expected=f"the script below {folders[0]} or {folders[1]}",
+        fix=f"put the script into the image, or correct {PROGRAM_VARIABLE}",
+    )
+
+
+def run_script(script: Path, environment: Environment, stop: StopRequest) -> RankReport:
+    """Run a script to its end.
+
+    Signals go to the script and to what it has started; a second one ends it at once.
+
+    Raises:
+        ScriptNamesError: CR-CON-007, the toolkit cannot supply the names.
+    """
+    names = script_names(environment.paths, environment.variables)
+    program = [sys.executable, "-u", str(script)] if script.suffix == ".py" else [str(script)]
+    process = subprocess.Popen(
+        [*program, *names.arguments],
+        cwd=script.parent,
+        env={**os.environ, **names.variables, "PYTHONPATH": _python_path(script)},
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    tail: deque[bytes] = deque(maxlen=_TAIL_LINES)
+    reader = threading.Thread(target=_pass_on, args=(process.stderr, tail), name="stderr", daemon=True)
+    reader.start()
+    stop.listen(lambda number: _signal(process, number))
+    try:
+        status = process.wait()
+    finally:
+        _signal(process, signal.SIGKILL)  # what the script left behind ends with it
+    reader.join(timeout=5)
+    return _report(status, tail, script, environment, stop)
+
+
+def _report(status: int, tail: deque[bytes], script: Path, environment: Environment, stop: StopRequest) -> RankReport:
+    rank = environment.resources.host_rank
+    if stop:
+        return RankReport(rank, "stopped", stop.exit_code if status <= 0 else status)
+    if status == 0:
+        return RankReport(rank, "done")
+    exit_code = status if status > 0 else 128 - status
+    own = read_failure(environment.paths)
+    if own is not None:
+        return RankReport.failed(rank, own, exit_code)
+    redact = Redactor(script.parent.glob("*.py"), environment.hyperparameters, environment.hyperparameters.values())
+    text = _last_exception([line.decode(errors="replace").rstrip("\n") for line in tail], redact)
+    if text is None:
+        how = f"exited with status {status}" if status > 0 else f"was ended by {signal.Signals(-status).name}"
+        text = str(
+            ScriptFailedError(
+                f"{script.name} {how} and raised no exception",
+                expected="status 0 at the end, or an exception that says what is wrong",
+                fix="read the last lines of the log; raise an exception instead of calling sys.exit",
+            )
+        )
+    return RankReport.failed(rank, cut(text), exit_code)
+
+
+def _last_exception(lines: list[str], redact: Redactor) -> str | None:
+    """Return the last traceback's exception with the script's own frames, the innermost first; None without one."""
+    starts = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    if not starts:
+        return None
+    frames: list[str] = []
+    number = starts[-1] + 1
+    while number < len(lines) and (lines[number].startswith(" ") or not lines[number]):
+        match = _FRAME.match(lines[number])
+        if match and not _LIBRARY.search(match["file"]):
+            code = lines[number + 1].strip() if number + 1 < len(lines) else ""
+            frames.append(f"  at {Path(match['file']).name}:{match['line']} in {match['function']}: {code}")
+        number += 1
+    message = "\n".join(lines[number:]).strip()
+    if not message:
+        return None
+    kind, colon, text = message.partition(": ")
+    return "\n".join([kind.rpartition(".")[2] + colon + redact(text), *reversed(frames)])
+
+
+def _pass_on(stream: IO[bytes], tail: deque[bytes]) -> None:
+    for line in stream:
+        tail.append(line)
+        sys.stderr.buffer.write(line)
+        sys.stderr.buffer.flush()
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return  # all of its group have ended
+
+
+def _python_path(script: Path) -> str:
+    given = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([str(script.parent), *([given] if given else [])])

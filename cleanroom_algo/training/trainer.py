@@ -1,0 +1,222 @@
+"""`Trainer`: subclass it, give a model and a loss, and train.
+
+Importing this module does not import torch: an algorithm that overrides `fit` and `save` never needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.contract.environment import Environment
+from cleanroom_algo.contract.hyperparameters import Hyperparameters
+from cleanroom_algo.training.metrics import log_metrics
+from cleanroom_algo.training.options import check_options
+
+if TYPE_CHECKING:
+    import polars as pl
+    import torch
+    from torch import Tensor, nn
+    from torch.optim.lr_scheduler import LRScheduler
+
+    from cleanroom_algo.channels.features import Features
+    from cleanroom_algo.data.batch import Batch
+    from cleanroom_algo.data.world import World
+    from cleanroom_algo.training.base_model import BaseModelFiles
+    from cleanroom_algo.training.context import Context
+
+
+class Trainer:
+    """An algorithm. A torch algorithm gives `schema`, `model` and `loss`; any other overrides `fit` and `save`.
+
+    The options below are class attributes; a hyperparameter of the same name wins over the attribute.
+
+    Example:
+        >>> class Delay(Trainer):
+        ...     schema = Schema.of(target="late", distance="float32", late="bool")
+        ...
+        ...     def model(self):
+        ...         return torch.nn.Linear(self.features.numeric_size, 1)
+        ...
+        ...     def loss(self, model, batch):
+        ...         logits = model(batch.numeric).squeeze(1)
+        ...         return torch.nn.functional.binary_cross_entropy_with_logits(logits, batch.target)
+
+    Attributes:
+        params: the typed hyperparameters.
+        features: the fitted preprocessing; it travels in the artifacts.
+        environment: what the platform gave the container.
+        world: this rank's place among all; absent (None) in an algorithm with its own `fit`.
+        device: a torch.device; "cuda" with the local rank's index where there is a GPU.
+        base: the files of the base model, or None where training starts fresh.
+    """
+
+    schema: ClassVar[Schema]
+    """The table of the channels."""
+    hyperparameters: ClassVar[type[Hyperparameters]] = Hyperparameters
+    """Their declaration; by default none are accepted."""
+
+    epochs: int = 1
+    """Passes over the training channel; at least 1."""
+    batch_size: int = 1024
+    """Rows per rank and step; large enough that a step's fixed cost does not count."""
+    learning_rate: float = 1e-3
+    """Of the default optimizer, AdamW."""
+    seed: int = 0
+    """Of the model's initial weights, of shuffling, and of whatever torch, numpy and random draw."""
+    shuffle: bool = True
+    """Whether rows are shuffled anew in each epoch, as far as memory that does not grow with the data allows."""
+    workers: int | None = None
+    """Loader processes per rank; by default the setting CLEANROOM_ALGO_LOADER_WORKERS, else none."""
+    accumulate: int = 1
+    """Batches per optimizer step: the gradient is that of all their rows together."""
+    clip_norm: float | None = None
+    """The largest norm of the gradient; longer ones are scaled down. None: no clipping."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the forward pass, by torch.autocast; weights stay float32. float16 comes with loss scaling."""
+    compile: bool = False
+    """Whether the model is compiled by torch.compile; it pays on long trainings only."""
+    fsdp: bool = False
+    """Whether parameters are sharded over the ranks (fully_shard), for models larger than one device."""
+    unused_parameters: bool = False
+    """Whether a step may leave parameters without a gradient; looking for them costs time."""
+    patience: int | None = None
+    """Epochs without a better validation loss after which training ends. None: all epochs."""
+    keep: Literal["best", "last"] = "last"
+    """Which weights are published: those of the best validation loss, or the last."""
+    log_steps: int = 50
+    """Optimizer steps between two metric lines."""
+    publish_seconds: float = 60.0
+    """The least time between two publications while training goes on; the end always publishes."""
+    checkpoint_steps: int | None = None
+    """Optimizer steps between checkpoints on the local disk; one is written after each epoch in any case."""
+    keep_checkpoints: int = 2
+    """How many stay; two, as hosts that are killed may differ by one."""
+    save_optimizer: bool = True
+    """Whether the artifacts hold the optimizer's state, for a version that trains on from this one."""
+    save_dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    """Stores floating-point weights in this type; None stores them as they are."""
+    shard_gb: float | None = None
+    """The largest weights file in GB; more weights are written as shards with an index. None: one file."""
+    base_fresh: Sequence[str] = ()
+    """Patterns (fnmatch) of tensors that may start anew although there is a base model: a new head."""
+    base_grow: Sequence[str] = ()
+    """Patterns of tensors whose first rows are taken from a smaller base: a grown embedding."""
+    base_algorithms: Sequence[str] = ()
+    """Class names of other algorithms whose artifacts are accepted as a base model."""
+    trusted_pickles: Sequence[str] = ()
+    """Names of pickle files of a base model that may be opened: whoever wrote them can run code here."""
+    metric_names: Sequence[str] = ()
+    """What `metrics` returns, so that metricDefinitions can be generated."""
+
+    params: Any
+    features: Features
+    environment: Environment
+    world: World | None
+    device: torch.device
+    base: BaseModelFiles | None
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._final_metrics: dict[str, float] = {}
+        self.environment = context.job.environment
+        self.params = context.job.params
+        self.base = None
+        self.world = None
+
+    # --- what a torch algorithm gives -------------------------------------------------------------------------------
+
+    def model(self) -> nn.Module:
+        """Return the model with its initial weights; `features`, `params` and `device` are known by now."""
+        raise NotImplementedError
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the mean loss over the batch's rows, a scalar tensor."""
+        raise NotImplementedError
+
+    def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:  # noqa: ARG002
+        """Return further means over a validation batch's rows, by name; they are averaged over all rows."""
+        return {}
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Return the optimizer; by default AdamW with the option `learning_rate`."""
+        import torch
+
+        return torch.optim.AdamW(model.parameters(), lr=self._context.options.learning_rate)
+
+    def scheduler(self, optimizer: torch.optim.Optimizer) -> LRScheduler | None:  # noqa: ARG002
+        """Return a schedule of the learning rate, stepped after each optimizer step; by default none.
+
+        A ReduceLROnPlateau is stepped with the validation loss after each epoch. `self.total_steps` is the number of
+        optimizer steps that are planned, where it is known.
+        """
+        return None
+
+    def fit_features(self) -> Features:
+        """Return the preprocessing: the base model's, or one fitted on the training channel by all ranks together."""
+        return self._context.fit_features(self)
+
+    def adapt_base(self, tensors: dict[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the base model's tensors under the names and in the shapes of this model; by default as they are."""
+        return tensors
+
+    # --- what any other algorithm gives -----------------------------------------------------------------------------
+
+    def fit(self) -> None:
+        """Train. Override it, and `save`, for an algorithm that is not torch; it runs once, on the first host."""
+        from cleanroom_algo.training.loop import TrainingLoop
+
+        TrainingLoop(self, self._context).run()
+
+    def save(self, directory: Path) -> None:
+        """Write the artifacts, or for a torch model what shall lie beside its weights.
+
+        Args:
+            directory: empty but for what this library writes. It becomes the model directory when it is whole.
+        """
+
+    # --- what hooks may use -----------------------------------------------------------------------------------------
+
+    @property
+    def total_steps(self) -> int | None:
+        """The optimizer steps that are planned, or None where the channel's length is not known before its end."""
+        return self._context.total_steps
+
+    def table(self, channel: str = "train") -> pl.DataFrame:
+        """Return this host's rows of a channel as one table; for algorithms that need all rows at once.
+
+        Raises:
+            ChannelNotInJobError: CR-CON-006. What reading raises is listed at `channels.reader.read_object`.
+        """
+        return self._context.table(self, channel)
+
+    def log(self, **values: float) -> None:
+        """Write a metric line; the last value of each name goes into the manifest.
+
+        Raises:
+            ValueError: a name is not a letter or `_` followed by letters, digits and `_`.
+        """
+        self._final_metrics.update({name: float(value) for name, value in values.items()})
+        log_metrics({name: float(value) for name, value in values.items()})
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the job has been asked to end; a long hook may look at it."""
+        return bool(self._context.stop)
+
+    @classmethod
+    def check_declaration(cls, params: Hyperparameters) -> None:
+        """Check what the subclass declares, before anything is started.
+
+        Raises:
+            TrainerDeclarationError: CR-TRN-005, all faults at once.
+        """
+        own_fit = cls.fit is not Trainer.fit
+        needed = {"schema": hasattr(cls, "schema")}
+        if not own_fit:
+            needed |= {"model": cls.model is not Trainer.model, "loss": cls.loss is not Trainer.loss}
+        else:
+            needed = {"save": cls.save is not Trainer.save}
+        check_options(cls, params, missing=[name for name, given in needed.items() if not given])

@@ -1,0 +1,203 @@
+"""Algorithms, data and hosts for the tests: real files, real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ALGORITHM = '''
+"""A linear model over two numbers and a category."""
+
+import os
+import torch
+from torch import nn
+from cleanroom_algo import Hyperparameters, Schema, Trainer
+
+
+class Params(Hyperparameters):
+    epochs: int = 2
+    batch_size: int = 64
+    learning_rate: float = 0.05
+    seed: int = 3
+
+
+class Net(nn.Module):
+    def __init__(self, numeric, cardinality):
+        super().__init__()
+        self.table = nn.Embedding(cardinality, 3)
+        self.layer = nn.Linear(numeric + 3, 1)
+
+    def forward(self, numeric, categorical):
+        return self.layer(torch.cat([numeric, self.table(categorical[:, 0])], dim=1)).squeeze(1)
+
+
+class Late(Trainer):
+    schema = Schema.of(target="late", carrier="string", distance="float64?", hour="int32", late="bool")
+    hyperparameters = Params
+    log_steps = 2
+    metric_names = ("accuracy",)
+
+    def model(self):
+        return Net(self.features.numeric_size, self.features.cardinalities[0])
+
+    def loss(self, model, batch):
+        return nn.functional.binary_cross_entropy_with_logits(model(batch.numeric, batch.categorical), batch.target)
+
+    def metrics(self, model, batch):
+        right = (model(batch.numeric, batch.categorical) > 0) == (batch.target > 0.5)
+        return {"accuracy": right.float().mean()}
+'''
+
+
+def algorithm(folder: Path, body: str = "", text: str = ALGORITHM) -> Path:
+    """Write an algorithm, `body` appended to its class, and return its file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "late_algorithm.py"
+    indented = "".join(f"    {line}\n" if line else "\n" for line in body.splitlines())
+    path.write_text(text + "\n" + indented)
+    return path
+
+
+def csv_rows(rows: int, seed: int = 0) -> str:
+    """Return rows of the algorithm's schema, late when far or in the evening."""
+    draw = random.Random(seed)
+    lines = []
+    for _ in range(rows):
+        carrier = draw.choice(["AA", "B6", "DL"])
+        distance, hour = draw.gauss(1000, 300), draw.randrange(24)
+        late = (distance - 1000) / 300 + (hour - 12) / 8 + (carrier == "B6") > 0.4
+        lines.append(f"{carrier},{distance:.3f},{hour},{str(late).lower()}\n")
+    return "".join(lines)
+
+
+@dataclass
+class Container:
+    """One host's tree, as the platform lays it out."""
+
+    root: Path
+    algorithm: Path
+    hosts: Sequence[str] = ("algo-1",)
+    current: str = "algo-1"
+    hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    channels: dict[str, dict[str, str]] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def channel(self, name: str, files: Mapping[str, str | bytes], **config: str) -> Container:
+        folder = self.root / "input" / "data" / name
+        folder.mkdir(parents=True)
+        for key, content in files.items():
+            path = folder / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        self.channels[name] = {"TrainingInputMode": "File", **config}
+        return self
+
+    @property
+    def model(self) -> Path:
+        return self.root / "model"
+
+    @property
+    def failure(self) -> str:
+        path = self.root / "output" / "failure"
+        return path.read_text() if path.exists() else ""
+
+    def start(self, **variables: str) -> subprocess.Popen[str]:
+        config = self.root / "input" / "config"
+        config.mkdir(parents=True, exist_ok=True)
+        (config / "hyperparameters.json").write_text(json.dumps(dict(self.hyperparameters)))
+        (config / "inputdataconfig.json").write_text(json.dumps(self.channels))
+        resources = {"current_host": self.current, "hosts": list(self.hosts), "network_interface_name": "eth0"}
+        (config / "resourceconfig.json").write_text(json.dumps(resources))
+        return subprocess.Popen(
+            [sys.executable, "-m", "cleanroom_algo.training", "train"],
+            env={
+                **os.environ,
+                "SAGEMAKER_BASE_DIR": str(self.root),
+                "CLEANROOM_ALGO_ALGORITHM": str(self.algorithm),
+                "OMP_NUM_THREADS": "1",
+                **self.variables,
+                **variables,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *, seconds: float = 120, **variables: str) -> Ended:
+        return finish(self.start(**variables), seconds)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended."""
+
+    status: int
+    out: str
+    err: str
+
+    def metrics(self, name: str) -> list[float]:
+        return [
+            float(word.partition("=")[2])
+            for line in self.out.splitlines()
+            if line.startswith("[metric]")
+            for word in line.split()
+            if word.startswith(f"{name}=")
+        ]
+
+
+def finish(process: subprocess.Popen[str], seconds: float = 120) -> Ended:
+    """Wait for a process; kill it, with all it started, when it takes too long."""
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+        raise AssertionError(f"still running after {seconds} s\n{out}\n{err}") from None
+    return Ended(process.returncode, out, err)
+
+
+def two_hosts(
+    folder: Path, algorithm: Path, parts: Sequence[Mapping[str, str]], **hyperparameters: str
+) -> list[Container]:
+    """Return two hosts that meet on loopback, each with its own part of a sharded channel."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    names = ("algo-1", "algo-2")
+    return [
+        Container(
+            folder / name,
+            algorithm,
+            names,
+            name,
+            hyperparameters,
+            variables={"CLEANROOM_ALGO_RENDEZVOUS": f"127.0.0.1:{port}"},
+        ).channel("train", part, S3DistributionType="ShardedByS3Key")
+        for name, part in zip(names, parts, strict=True)
+    ]
+
+
+def wait_for_line(process: subprocess.Popen[str], text: str, seconds: float = 60) -> list[str]:
+    """Read the output until a line holds a text; the lines read are returned."""
+    assert process.stdout is not None
+    lines = []
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        line = process.stdout.readline()
+        if not line:
+            break
+        lines.append(line)
+        if text in line:
+            return lines
+    assert process.stderr is not None
+    raise AssertionError("".join(lines) + process.stderr.read())
