@@ -45,5 +45,6 @@ def baseline(training: pl.DataFrame, held_out: pl.DataFrame, by: Sequence[str] =
 
 
 def _read_part(path: Path) -> pl.DataFrame:
-    header = path.open(encoding="utf-8").readline().strip() == ",".join(SCHEMA.names)
-    return pl.read_csv(path, has_header=header, schema=SCHEMA.polars_schema())
+    with path.open(encoding="utf-8") as file:
+        first = file.readline().strip()
+    return pl.read_csv(path, has_header=first == ",".join(SCHEMA.names), schema=SCHEMA.polars_schema())
