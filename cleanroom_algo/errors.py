@@ -865,6 +865,27 @@ class JobError(CleanroomError):
     """Jobs: training, inference, export."""
 
 
+class ArtifactsClashError(JobError):
+    """Two hosts left different files under the same path.
+
+    The platform merges what the hosts leave in /opt/ml/model and in /opt/ml/output/data; names must not clash.
+    """
+
+    code = "CR-JOB-101"
+    title = "hosts' files clash"
+
+
+class ArtifactsTooLargeError(JobError):
+    """What the job left is larger than the cap of the association.
+
+    The cap is privacyConfiguration.policies.trainedModels.maxArtifactSize and counts all artifacts of the job together.
+    What the service does when it is crossed is not documented; here the job fails and leaves nothing.
+    """
+
+    code = "CR-JOB-102"
+    title = "job output over its cap"
+
+
 class JobLostError(JobError):
     """The process that ran this job ended without a word: killed, or the machine went down.
 
@@ -936,6 +957,16 @@ class InferenceOutputTooLargeError(JobError):
 
 class HostError(CleanroomError):
     """Where a container runs."""
+
+
+class HostStartError(HostError):
+    """A host cannot be started.
+
+    Process and sandbox hosts run an algorithm that lies in a file or folder of this machine; images need a docker host.
+    """
+
+    code = "CR-HST-001"
+    title = "host cannot be started"
 
 
 # --- CR-IMG: images ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,129 @@
+"""Bringing the objects of the channels to a host, in each of the three input modes.
+
+File: a private copy of each object, all there before the start. FastFile: the same tree at once, as links to the
+objects, without the right to write. Pipe: a named pipe per channel and epoch into which all objects are written with
+nothing between them; the next pipe appears when the one before is done with, and closing a pipe early ends its epoch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+import sys
+import tarfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cleanroom_algo.contract.channel import InputMode
+from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.local.jobs.plan import BaseModel, HostPlan, ObjectRef, TrainingPlan
+
+ARCHIVE_NAME = "model.tar.gz"
+_PIPE_BYTES = 1 << 20  # the most that any process may ask for on Linux; twice the rate of the default
+_LOOK_SECONDS = 0.02  # opening a pipe for writing before its reader is there fails, and there is nothing to wait on
+
+
+class Delivery:
+    """The channels of one host; use it as a context manager around the container's life.
+
+    Args:
+        plan: of the job.
+        host: the host and its objects.
+        paths: its tree, laid out.
+    """
+
+    def __init__(self, plan: TrainingPlan, host: HostPlan, paths: Paths) -> None:
+        self._stop = threading.Event()
+        self._feeders: list[threading.Thread] = []
+        channels = {name: list(objects) for name, objects in host.objects.items()}
+        base = plan.base_model
+        if base is not None and (base.packed or plan.input_mode is InputMode.PIPE):
+            channels[base.channel] = [ObjectRef(ARCHIVE_NAME, base.archive, base.archive.stat().st_size)]
+        elif base is not None:
+            _unpack(base, paths)
+        for name, objects in channels.items():
+            if plan.input_mode is InputMode.PIPE:
+                os.mkfifo(paths.fifo(name, 0))
+                feeder = threading.Thread(target=self._feed, args=(paths, name, objects), name=f"{host.name}-{name}")
+                self._feeders.append(feeder)
+            else:
+                _place(paths, name, objects, copy=plan.input_mode is InputMode.FILE)
+
+    def __enter__(self) -> Self:
+        for feeder in self._feeders:
+            feeder.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the feeders; the container has ended by now, so none of them waits for a reader that reads."""
+        self._stop.set()
+        for feeder in self._feeders:
+            feeder.join()
+
+    def _feed(self, paths: Paths, name: str, objects: Sequence[ObjectRef]) -> None:
+        epoch = 0
+        while True:
+            fifo = paths.fifo(name, epoch)
+            if not fifo.exists():
+                os.mkfifo(fifo)
+            descriptor = self._open(fifo)
+            if descriptor is None:
+                return
+            # The next pipe is there before this one ends, as a reader may look for it at once.
+            with contextlib.suppress(FileExistsError):
+                os.mkfifo(paths.fifo(name, epoch + 1))
+            with os.fdopen(descriptor, "wb", buffering=0) as pipe, contextlib.suppress(BrokenPipeError):
+                for each in objects:
+                    with each.path.open("rb") as source:
+                        shutil.copyfileobj(source, pipe, _PIPE_BYTES)
+            fifo.unlink(missing_ok=True)
+            epoch += 1
+
+    def _open(self, fifo: Path) -> int | None:
+        """Open a pipe once it has a reader; None when the job has ended before."""
+        while not self._stop.is_set():
+            try:
+                descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                self._stop.wait(_LOOK_SECONDS)
+                continue
+            os.set_blocking(descriptor, True)
+            if sys.platform == "linux":
+                with contextlib.suppress(OSError):
+                    fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            return descriptor
+        return None
+
+
+def _place(paths: Paths, name: str, objects: Sequence[ObjectRef], *, copy: bool) -> None:
+    root = paths.channel(name)
+    root.mkdir()
+    for each in objects:
+        target = root / each.key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if copy:
+            shutil.copyfile(each.path, target)
+        else:
+            target.symlink_to(each.path.absolute())
+    if copy:
+        # Real jobs have this file; what it holds is not documented.
+        manifest = [{"prefix": f"s3://channel/{name}/"}, *(each.key for each in objects)]
+        paths.manifest(name).write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def _unpack(base: BaseModel, paths: Paths) -> None:
+    target = paths.channel(base.channel)
+    target.mkdir()
+    with tarfile.open(base.archive) as archive:
+        archive.extractall(target, filter="data")

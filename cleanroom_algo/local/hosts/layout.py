@@ -1,0 +1,56 @@
+"""The tree below /opt/ml as the platform lays it out, byte for byte where real jobs have been seen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from cleanroom_algo.contract.channel import Distribution, InputMode
+from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.local.jobs.plan import HostPlan, TrainingPlan
+
+GROUP_NAME = "homogeneousCluster"  # of every ordinary job seen
+NETWORK_INTERFACE = "eth0"  # of every real job seen; the developer guide's sample says eth1
+
+
+def lay_out(plan: TrainingPlan, host: HostPlan) -> Paths:
+    """Create a host's tree with its configuration files; the channels are delivered besides."""
+    paths = Paths(plan.run_directory / "hosts" / host.name / "ml")
+    for folder in (paths.config, paths.data, paths.model, paths.output_data, paths.checkpoints):
+        folder.mkdir(parents=True)
+    _write(paths.hyperparameters, dict(plan.hyperparameters))
+    _write(paths.input_data_config, input_data_config(plan))
+    _write(paths.resource_config, resource_config(plan, host))
+    return paths
+
+
+def input_data_config(plan: TrainingPlan) -> dict[str, dict[str, str]]:
+    """Return the content of inputdataconfig.json; an incremental channel is always fully replicated."""
+    distributions = {channel.name: channel.distribution for channel in plan.channels}
+    if plan.base_model is not None:
+        distributions[plan.base_model.channel] = Distribution.FULLY_REPLICATED
+    # The developer guide: FastFile is "similar to File mode" and written as File here.
+    mode = InputMode.PIPE if plan.input_mode is InputMode.PIPE else InputMode.FILE
+    return {
+        name: {"TrainingInputMode": mode, "S3DistributionType": distribution, "RecordWrapperType": "None"}
+        for name, distribution in distributions.items()
+    }
+
+
+def resource_config(plan: TrainingPlan, host: HostPlan) -> dict[str, object]:
+    """Return the content of resourceconfig.json; `topology` is there since 2025, a list only on some instances."""
+    names = sorted(plan.host_names)
+    group = {"instance_group_name": GROUP_NAME, "instance_type": plan.instance_type, "hosts": names}
+    return {
+        "current_host": host.name,
+        "current_instance_type": plan.instance_type,
+        "current_group_name": GROUP_NAME,
+        "hosts": names,
+        "instance_groups": [group],
+        "network_interface_name": NETWORK_INTERFACE,
+        "topology": None,
+    }
+
+
+def _write(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")

@@ -1,0 +1,157 @@
+"""What a training job will do, computed before it runs: plain values that can be printed, compared and tested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cleanroom_algo.contract.channel import Distribution, InputMode
+
+MAX_INSTANCES = 5  # botocore model of cleanroomsml: ResourceConfig.instanceCount
+DEFAULT_MAX_RUNTIME_SECONDS = 86_400  # SageMaker API, StoppingCondition: one day; Clean Rooms ML states no default
+
+
+@dataclass(frozen=True, slots=True)
+class AlgorithmSource:
+    """What runs.
+
+    Attributes:
+        image_uri: of the algorithm's configuration: an image, or the path of an algorithm's file or folder.
+        entrypoint: replaces the image's; None keeps it.
+        arguments: replace the default argument; None keeps it.
+    """
+
+    image_uri: str
+    entrypoint: tuple[str, ...] | None = None
+    arguments: tuple[str, ...] | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """The algorithm's file or folder, where `image_uri` is a path (absolute, relative, or a `file:` URI)."""
+        text = self.image_uri.removeprefix("file://").removeprefix("file:")
+        path = Path(text)
+        return path.absolute() if path.exists() else None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """One object of a channel: its key below the channel's prefix, where its bytes lie, and how many there are."""
+
+    key: str
+    path: Path
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPlan:
+    """One data channel of a job.
+
+    Attributes:
+        name: unique in the job.
+        distribution: how its objects are spread over the hosts.
+        objects: all of them, by key.
+    """
+
+    name: str
+    distribution: Distribution
+    objects: tuple[ObjectRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """One host and what it receives.
+
+    Attributes:
+        name: `algo-1`, ...
+        objects: of each channel, in the order of their keys.
+    """
+
+    name: str
+    objects: Mapping[str, tuple[ObjectRef, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """The base model of incremental training.
+
+    Attributes:
+        channel: the incremental channel's name.
+        archive: the model.tar.gz of the version to start from.
+        packed: whether it is delivered as that archive; SageMaker delivers what lies in S3, so packed is the default.
+    """
+
+    channel: str
+    archive: Path
+    packed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """A training job, as a plain value.
+
+    Attributes:
+        job_name: 1 to 63 characters.
+        job_arn: of the training job, as TRAINING_JOB_ARN shows it.
+        run_directory: for the hosts' files, the log and the archives; a new folder.
+        source: what runs.
+        hosts: 1 to 5.
+        channels: the data channels.
+        input_mode: of the whole job.
+        hyperparameters: as the request has them.
+        environment: of the request.
+        instance_type: of the hosts.
+        base_model: for incremental training.
+        max_artifact_bytes: the cap on everything the job leaves; None: none.
+        max_runtime_seconds: after which the job is stopped.
+        volume_gb: of each host's disk.
+    """
+
+    job_name: str
+    job_arn: str
+    run_directory: Path
+    source: AlgorithmSource
+    hosts: tuple[HostPlan, ...]
+    channels: tuple[ChannelPlan, ...]
+    input_mode: InputMode = InputMode.FILE
+    hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    instance_type: str = "ml.m5.2xlarge"
+    base_model: BaseModel | None = None
+    max_artifact_bytes: int | None = None
+    max_runtime_seconds: int = DEFAULT_MAX_RUNTIME_SECONDS
+    volume_gb: int = 30
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """The names of all hosts."""
+        return tuple(host.name for host in self.hosts)
+
+
+def deal(objects: Sequence[ObjectRef], shares: int) -> tuple[tuple[ObjectRef, ...], ...]:
+    """Divide objects into shares: by key, in turn. Objects are never split, and with fewer objects some get none.
+
+    SageMaker documents that each host gets about 1/n of the objects, not which ones (SageMaker API, S3DataSource).
+    """
+    ordered = sorted(objects, key=lambda each: each.key)
+    return tuple(tuple(ordered[number::shares]) for number in range(shares))
+
+
+def plan_hosts(channels: Sequence[ChannelPlan], count: int) -> tuple[HostPlan, ...]:
+    """Return the hosts of a job with the objects that each receives.
+
+    Args:
+        channels: the data channels.
+        count: 1 to 5.
+    """
+    shares = {channel.name: _shares(channel, count) for channel in channels}
+    return tuple(
+        HostPlan(f"algo-{number + 1}", {name: share[number] for name, share in shares.items()})
+        for number in range(count)
+    )
+
+
+def _shares(channel: ChannelPlan, count: int) -> tuple[tuple[ObjectRef, ...], ...]:
+    if channel.distribution is Distribution.SHARDED_BY_S3_KEY:
+        return deal(channel.objects, count)
+    return deal(channel.objects, 1) * count

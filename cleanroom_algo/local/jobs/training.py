@@ -1,0 +1,227 @@
+"""Running a training job: hosts laid out, started and watched; the first cause kept; artifacts packed whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Protocol
+
+from cleanroom_algo.contract.environment import JOB_ARN_VARIABLE, JOB_NAME_VARIABLE
+from cleanroom_algo.contract.failure import read_failure
+from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.contract.settings import variable
+from cleanroom_algo.contract.sizes import GB
+from cleanroom_algo.errors import CleanroomError
+from cleanroom_algo.local.hosts.delivery import Delivery
+from cleanroom_algo.local.hosts.layout import lay_out
+from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, RunningHost
+from cleanroom_algo.local.jobs.packing import check_cap, merge, pack
+from cleanroom_algo.local.jobs.plan import HostPlan, TrainingPlan
+
+GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL (SageMaker API, StopTrainingJob)
+LOG_FILE = "log.jsonl"
+MODEL_ARCHIVE = "model.tar.gz"
+OUTPUT_ARCHIVE = "output.tar.gz"
+_REASON_CHARACTERS = 1024  # SageMaker API, FailureReason
+
+
+class TrainingListener(Protocol):
+    """Told what happens while a training job runs, from several threads."""
+
+    def line(self, host: str, stream: str, text: str) -> None:
+        """Take a line that a container wrote."""
+
+
+class TrainingStatus(StrEnum):
+    """How a training job ended."""
+
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    STOPPED = "STOPPED"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOutcome:
+    """What a training job left.
+
+    Attributes:
+        status: COMPLETED only if every host exited with 0 and the artifacts are whole.
+        failure_reason: the first cause, at most 1024 characters; None unless FAILED or stopped by its time limit.
+        model_archive: the model.tar.gz; None where the job failed.
+        output_archive: the output.tar.gz; None where the job failed.
+        raw_bytes: of all files together, unpacked.
+        packed_bytes: of both archives.
+        exit_codes: by host; 128 + number for a signal.
+        log: a JSON object a line, with `time`, `host`, `stream` and `text`.
+    """
+
+    status: TrainingStatus
+    failure_reason: str | None
+    exit_codes: dict[str, int]
+    log: Path
+    model_archive: Path | None = None
+    output_archive: Path | None = None
+    raw_bytes: int = 0
+    packed_bytes: int = 0
+
+
+def run_training(
+    plan: TrainingPlan,
+    host_kind: HostKind,
+    listener: TrainingListener,
+    stopped: threading.Event | None = None,
+    *,
+    grace_seconds: float = GRACE_SECONDS,
+) -> TrainingOutcome:
+    """Run a training job to its end; nothing of it is left running, whatever happens.
+
+    Args:
+        plan: of the job.
+        host_kind: where its containers run.
+        listener: told what happens.
+        stopped: set from outside to stop the job: SIGTERM, and SIGKILL after the grace.
+        grace_seconds: 120 on the platform.
+
+    Raises:
+        HostError: a host could not be started.
+    """
+    plan.run_directory.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context((plan.run_directory / LOG_FILE).open("w", encoding="utf-8"))
+        return _Job(plan, host_kind, listener, stopped or threading.Event(), grace_seconds, log).run()
+
+
+@dataclass
+class _Job:
+    plan: TrainingPlan
+    host_kind: HostKind
+    listener: TrainingListener
+    stopped: threading.Event
+    grace_seconds: float
+    log: IO[str]
+    exit_codes: dict[str, int] = field(default_factory=dict)
+    first_failed: str | None = None
+    timed_out: bool = False
+    _log_lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self) -> TrainingOutcome:
+        trees = {host.name: lay_out(self.plan, host) for host in self.plan.hosts}
+        # Pipes are closed after the containers: a feeder that still writes ends when its reader is gone.
+        with contextlib.ExitStack() as deliveries:
+            for host in self.plan.hosts:
+                deliveries.enter_context(Delivery(self.plan, host, trees[host.name]))
+            self._run_hosts(trees)
+        return self._outcome(trees)
+
+    def _run_hosts(self, trees: dict[str, Paths]) -> None:
+        job_environment = self.host_kind.prepare(self.plan.host_names)
+        running: dict[str, RunningHost] = {}
+        readers: list[threading.Thread] = []
+        ended: queue.Queue[tuple[str, int]] = queue.Queue()
+        try:
+            for host in self.plan.hosts:
+                spec = self._spec(host, trees[host.name], job_environment)
+                running[host.name] = self.host_kind.launch(spec)
+                readers.append(_thread(f"{host.name}-log", self._read, host.name, running[host.name]))
+                _thread(f"{host.name}-end", _wait, host.name, running[host.name], ended)
+            self._watch(running, ended)
+        finally:
+            for each in running.values():
+                each.kill()
+            for each in running.values():
+                each.wait()
+            for reader in readers:
+                reader.join()
+
+    def _spec(self, host: HostPlan, paths: Paths, job_environment: Mapping[str, str]) -> HostSpec:
+        environment = {JOB_NAME_VARIABLE: self.plan.job_name, JOB_ARN_VARIABLE: self.plan.job_arn}
+        if self.plan.max_artifact_bytes is not None:
+            # The platform does not tell the container its cap; an author would set the variable in the request.
+            environment[variable("max_artifact_gb")] = f"{self.plan.max_artifact_bytes / GB:.9g}"
+        return HostSpec(
+            name=host.name,
+            root=paths.root,
+            source=self.plan.source,
+            verb="train",
+            environment=environment | dict(self.plan.environment),
+            job_environment=job_environment,
+        )
+
+    def _watch(self, running: dict[str, RunningHost], ended: queue.Queue[tuple[str, int]]) -> None:
+        """Wait for all hosts; when one fails, time is over or the job is to stop, end the others in good order."""
+        limit = time.monotonic() + self.plan.max_runtime_seconds
+        kill_at: float | None = None
+        while len(self.exit_codes) < len(running):
+            with contextlib.suppress(queue.Empty):
+                name, code = ended.get(timeout=0.05)
+                self.exit_codes[name] = code
+                if code and self.first_failed is None and kill_at is None:
+                    self.first_failed = name
+            now = time.monotonic()
+            if kill_at is None and (self.first_failed or self.stopped.is_set() or now > limit):
+                self.timed_out = now > limit and not self.first_failed and not self.stopped.is_set()
+                kill_at = now + self.grace_seconds
+                for each in running.values():
+                    each.terminate()
+            elif kill_at is not None and now > kill_at:
+                for each in running.values():
+                    each.kill()
+
+    def _read(self, name: str, host: RunningHost) -> None:
+        for stream, text in host.lines:
+            entry = {"time": datetime.now(UTC).isoformat(), "host": name, "stream": stream, "text": text}
+            with self._log_lock:
+                self.log.write(json.dumps(entry) + "\n")
+                self.log.flush()
+            self.listener.line(name, stream, text)
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def _outcome(self, trees: dict[str, Paths]) -> TrainingOutcome:
+        log = self.plan.run_directory / LOG_FILE
+        if self.first_failed is not None:
+            return TrainingOutcome(TrainingStatus.FAILED, self._reason(trees), self.exit_codes, log)
+        try:
+            model = merge({name: paths.model for name, paths in trees.items()})
+            output = merge({name: paths.output_data for name, paths in trees.items()})
+            raw_bytes = check_cap([*model.values(), *output.values()], self.plan.max_artifact_bytes)
+            archives = self.plan.run_directory / MODEL_ARCHIVE, self.plan.run_directory / OUTPUT_ARCHIVE
+            packed_bytes = pack(model, archives[0]) + pack(output, archives[1])
+        except CleanroomError as error:
+            return TrainingOutcome(TrainingStatus.FAILED, str(error)[:_REASON_CHARACTERS], self.exit_codes, log)
+        stopped = self.timed_out or self.stopped.is_set()
+        return TrainingOutcome(
+            status=TrainingStatus.STOPPED if stopped else TrainingStatus.COMPLETED,
+            failure_reason=f"MaxRuntimeExceeded: {self.plan.max_runtime_seconds} s" if self.timed_out else None,
+            exit_codes=self.exit_codes,
+            log=log,
+            model_archive=archives[0],
+            output_archive=archives[1],
+            raw_bytes=raw_bytes,
+            packed_bytes=packed_bytes,
+        )
+
+    def _reason(self, trees: dict[str, Paths]) -> str:
+        """Return the first failed host's own words, in the form that SageMaker's jobs have shown."""
+        name = self.first_failed or next(iter(trees))
+        code = self.exit_codes[name]
+        text = read_failure(trees[name]) or f"Exit Code: {code}" + (f" on {name}" if len(trees) > 1 else "")
+        return f"AlgorithmError: {text}"[:_REASON_CHARACTERS]
+
+
+def _thread(name: str, target: Callable[..., None], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def _wait(name: str, host: RunningHost, ended: queue.Queue[tuple[str, int]]) -> None:
+    ended.put((name, host.wait() or 0))
