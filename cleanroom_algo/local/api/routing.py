@@ -94,12 +94,16 @@ def _query_params(shape: Any, query: str, problems: list[Problem]) -> dict[str, 
             continue
         name, child = by_wire[wire]
         if child.type_name == "list":
-            params.setdefault(name, []).append(_scalar(child.member, text))
+            params.setdefault(name, []).append(_scalar(_item(child), text))
         elif name in params:
             problems.append(Problem(name, "stands twice in the query"))
         else:
             params[name] = _scalar(child, text)
     return params
+
+
+def _item(shape: Any) -> Any:
+    return shape.member
 
 
 def _scalar(shape: Any, text: str) -> Any:

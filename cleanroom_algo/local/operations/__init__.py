@@ -1,1 +1,21 @@
-"""The operations, one module per resource."""
+"""The operations, one module per resource. Importing this package registers them all."""
+
+from cleanroom_algo.local.operations import (
+    algorithms,
+    export_jobs,
+    inference_jobs,
+    input_channels,
+    ml_configuration,
+    tags,
+    trained_models,
+)
+
+__all__ = [
+    "algorithms",
+    "export_jobs",
+    "inference_jobs",
+    "input_channels",
+    "ml_configuration",
+    "tags",
+    "trained_models",
+]

@@ -1,7 +1,7 @@
 """What an operation shows of a record: the members that its output shape has, and no others.
 
-So the collaboration's side hides environment, hyperparameters, keys and tags without a list of them here: its shapes lack
-them (botocore model; Clean Rooms user guide, "IAM behaviors for AWS Clean Rooms ML").
+So the side of the collaboration hides environment, hyperparameters, keys and tags without a list of them here: its
+shapes lack them (botocore model; Clean Rooms user guide, "IAM behaviors for AWS Clean Rooms ML").
 """
 
 from __future__ import annotations

@@ -1,0 +1,344 @@
+"""From a record to the run of its job: records become a plan, and what the run leaves becomes members of the record."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from cleanroom_algo.contract.channel import Distribution, InputMode
+from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.contract.sizes import GB
+from cleanroom_algo.errors import JobError, JobStoppedError, NotEmulatedError
+from cleanroom_algo.local.hosts.protocol import HostKind
+from cleanroom_algo.local.jobs.context import JobContext, JobResult, Runner
+from cleanroom_algo.local.jobs.inference_plan import InferencePlan, spread_objects
+from cleanroom_algo.local.jobs.plan import (
+    DEFAULT_MAX_RUNTIME_SECONDS,
+    AlgorithmSource,
+    BaseModel,
+    ChannelPlan,
+    ObjectRef,
+    TrainingPlan,
+    plan_hosts,
+)
+from cleanroom_algo.local.operations.arns import (
+    ALGORITHM,
+    ASSOCIATION,
+    EXPORT_JOB,
+    INFERENCE_JOB,
+    INPUT_CHANNEL,
+    TRAINED_MODEL,
+)
+from cleanroom_algo.local.store import Record
+
+if TYPE_CHECKING:
+    from cleanroom_algo.local.room import Room
+
+LOG_FILE: Final = "log.jsonl"
+MODEL_ARCHIVE: Final = "model.tar.gz"
+OUTPUT_ARCHIVE: Final = "output.tar.gz"
+_HEAD_BYTES = 64 * 1024  # of an object's beginning, in which a header is looked for
+
+_RUNNERS: Final = {
+    TRAINED_MODEL: "cleanroom_algo.local.jobs.runners:train",
+    INFERENCE_JOB: "cleanroom_algo.local.jobs.runners:infer",
+    INPUT_CHANNEL: "cleanroom_algo.local.operations.ml_input_channel:run_query",
+    EXPORT_JOB: "cleanroom_algo.local.jobs.export:run_export",
+}
+_HOST_KINDS: Final = {
+    "process": "cleanroom_algo.local.hosts.process:ProcessHosts",
+    "sandbox": "cleanroom_algo.local.hosts.sandbox:SandboxHosts",
+    "docker": "cleanroom_algo.local.hosts.docker:DockerHosts",
+}
+
+
+def runner_of(kind: str) -> Runner:
+    """Return what runs the jobs of a kind; imported now, as DuckDB and others take their time."""
+    runner: Runner = _imported(_RUNNERS[kind])
+    return runner
+
+
+def training_plan(room: Room, record: Record, directory: Path) -> TrainingPlan:
+    """Return what the training job of a record will do.
+
+    Args:
+        room: the clean room.
+        record: of a trained model; it need not be in the store.
+        directory: for the run's files.
+    """
+    document, switches = record.document, room.settings.switches
+    resources, association = document["resourceConfig"], _association(room, document)
+    channels = tuple(_channel_plan(room, each) for each in document["dataChannels"])
+    runtime = document.get("stoppingCondition", {}).get("maxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_SECONDS)
+    cap = _policies(association).get("trainedModels", {}).get("maxArtifactSize")
+    return TrainingPlan(
+        job_name=record.name,
+        job_arn=record.key if record.version is None else f"{record.key}/{record.version}",
+        run_directory=directory,
+        source=_source(room, association, "trainingContainerConfig"),
+        hosts=plan_hosts(channels, resources.get("instanceCount", 1)),
+        channels=channels,
+        input_mode=InputMode(document.get("trainingInputMode", switches.default_input_mode)),
+        hyperparameters=document.get("hyperparameters", {}),
+        environment=document.get("environment", {}),
+        instance_type=resources["instanceType"],
+        base_model=_base_model(room, record),
+        max_artifact_bytes=None if cap is None else int(cap["value"] * GB),
+        max_runtime_seconds=runtime,
+        volume_gb=resources["volumeSizeInGB"],
+    )
+
+
+def inference_plan(room: Room, record: Record, directory: Path) -> InferencePlan:
+    """Return what the inference job of a record will do.
+
+    Args:
+        room: the clean room.
+        record: of an inference job.
+        directory: for the run's files.
+    """
+    document = record.document
+    association = _association(room, document)
+    channel = _record(room, INPUT_CHANNEL, document["dataSource"]["mlInputChannelArn"])
+    objects = room.channel_objects(channel)
+    resources = document["resourceConfig"]
+    cap = _policies(association).get("trainedModelInferenceJobs", {}).get("maxOutputSize")
+    has_header = channel.private.get("has_header")
+    return InferencePlan(
+        job_name=record.name,
+        job_arn=record.key,
+        run_directory=directory,
+        source=_source(room, association, "inferenceContainerConfig"),
+        model=room.artifacts(record.parent, document.get("trainedModelVersionIdentifier")) / MODEL_ARCHIVE,
+        hosts=spread_objects(objects, resources.get("instanceCount", 1)),
+        environment=document.get("environment", {}),
+        accept=document["outputConfiguration"].get("accept"),
+        max_payload_mb=document.get("containerExecutionParameters", {}).get("maxPayloadInMB"),
+        max_output_bytes=None if cap is None else int(cap["value"] * GB),
+        instance_type=resources["instanceType"],
+        has_header=_looks_like_header(objects) if has_header is None else has_header,
+        header=room.settings.switches.inference_header,
+    )
+
+
+def train(context: JobContext) -> JobResult:
+    """Run a training job and keep its artifacts, whole or not at all."""
+    from cleanroom_algo.local.jobs.training import TrainingStatus, run_training
+
+    plan = training_plan(context.room, context.record, context.directory)
+    kind = host_kind(context.room, plan.source)
+    outcome = run_training(plan, kind, context.listener, context.stopped)
+    private: dict[str, Any] = {"log": str(outcome.log), "exit_codes": outcome.exit_codes}
+    if outcome.status is not TrainingStatus.COMPLETED or outcome.model_archive is None:
+        _tidy(context.directory)
+        reason = outcome.failure_reason or "the job was stopped"
+        code = "JobStopped" if outcome.status is TrainingStatus.STOPPED else _status_code(reason)
+        if reason.startswith("MaxRuntimeExceeded"):
+            code = "MaxRuntimeExceeded"
+        private["exit_code"] = int(_exit_status(outcome.exit_codes, code))
+        return JobResult(code, reason, private=private)
+    kept = context.room.artifacts(context.record.key, context.record.version)
+    kept.mkdir(parents=True, exist_ok=True)
+    for archive, name in ((outcome.model_archive, MODEL_ARCHIVE), (outcome.output_archive, OUTPUT_ARCHIVE)):
+        if archive is not None:
+            archive.replace(kept / name)
+    _tidy(context.directory)
+    sizes = {"raw_bytes": outcome.raw_bytes, "packed_bytes": outcome.packed_bytes}
+    return JobResult(
+        private={**private, **sizes, "artifacts": str(kept), "max_artifact_bytes": plan.max_artifact_bytes}
+    )
+
+
+def infer(context: JobContext) -> JobResult:
+    """Run an inference job and write its outputs to where the receiver wants them."""
+    from cleanroom_algo.local.jobs.inference import InferenceStatus, run_inference
+
+    plan = inference_plan(context.room, context.record, context.directory)
+    log = context.directory / LOG_FILE
+    with log.open("w", encoding="utf-8") as file:
+        context.listener.add(_LogWriter(file))
+        outcome = run_inference(plan, host_kind(context.room, plan.source), context.listener, context.stopped)
+    private: dict[str, Any] = {"log": str(log), "failed_objects": list(outcome.failed_objects)}
+    if outcome.status is not InferenceStatus.COMPLETED:
+        _tidy(context.directory)
+        reason = outcome.failure_reason or "the job was stopped"
+        stopped = outcome.status is InferenceStatus.STOPPED
+        exit_code = ExitCode.STOPPED if stopped else getattr(outcome.error, "exit_code", ExitCode.ALGORITHM_FAILED)
+        code = "JobStopped" if stopped else _status_code(reason)
+        return JobResult(code, reason, private={**private, "exit_code": int(exit_code)})
+    uri = context.record.private["output"]
+    places = [
+        context.room.objects.put(path, f"{uri}/{path.relative_to(outcome.outputs).as_posix()}")
+        for path in sorted(outcome.outputs.rglob("*"))
+        if path.is_file()
+    ]
+    _tidy(context.directory)
+    return JobResult(private={**private, "outputs": places, "rows": outcome.rows, "bytes": outcome.bytes})
+
+
+def discard(room: Room, record: Record) -> None:
+    """Remove what a resource holds besides its record and its log.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    if record.kind == TRAINED_MODEL:
+        _remove(room.artifacts(record.key, record.version))
+    elif record.kind == INPUT_CHANNEL:
+        _remove(room.channel_directory(record))
+    directory = room.run_directory(record)
+    if directory.exists():
+        _tidy(directory)
+
+
+def host_kind(room: Room, source: AlgorithmSource) -> HostKind:
+    """Return where the containers of a job run: a file or folder as the room is set, an image in Docker.
+
+    Raises:
+        NotEmulatedError: CR-REQ-007, this machine's part for it is not there.
+    """
+    name = room.settings.machine.host_kind if source.path is not None else "docker"
+    try:
+        kind: HostKind = _imported(_HOST_KINDS[name])()
+    except (KeyError, ModuleNotFoundError) as error:
+        raise NotEmulatedError(
+            f"{source.image_uri!r} would need {name} hosts, which are not there",
+            expected="the path of an algorithm's file or folder, which runs as processes",
+            fix="give the path with --algorithm, or as imageUri",
+        ) from error
+    return kind
+
+
+class _LogWriter:
+    """Writes what a job says to its log, in the form of a training job's."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+
+    def line(self, host: str, stream: str, text: str) -> None:
+        entry = {"time": datetime.now(UTC).isoformat(), "host": host, "stream": stream, "text": text}
+        with self._lock:
+            if not self._file.closed:
+                self._file.write(json.dumps(entry) + "\n")
+                self._file.flush()
+
+    def progress(self, _progress: Any) -> None:
+        return
+
+
+def _channel_plan(room: Room, channel: Mapping[str, Any]) -> ChannelPlan:
+    distribution = channel.get("s3DataDistributionType", room.settings.switches.default_distribution)
+    objects = room.channel_objects(_record(room, INPUT_CHANNEL, channel["mlInputChannelArn"]))
+    return ChannelPlan(channel["channelName"], Distribution(distribution), objects)
+
+
+def _base_model(room: Room, record: Record) -> BaseModel | None:
+    base = record.private.get("base")
+    if base is None:
+        return None
+    archive = room.artifacts(base["key"], base.get("version")) / MODEL_ARCHIVE
+    if not archive.exists():
+        raise JobStoppedError(
+            "the artifacts of the base model are not there any more",
+            expected=f"{archive}",
+            fix="train the base again, or start from another version",
+        )
+    return BaseModel(base["channelName"], archive, packed=room.settings.switches.base_model_form == "packed")
+
+
+def _association(room: Room, document: Mapping[str, Any]) -> Record:
+    return _record(room, ASSOCIATION, document["configuredModelAlgorithmAssociationArn"])
+
+
+def _source(room: Room, association: Record, config: str) -> AlgorithmSource:
+    algorithm = _record(room, ALGORITHM, association.parent)
+    container: Mapping[str, Any] = algorithm.document[config]
+    return AlgorithmSource(
+        image_uri=algorithm.private.get("algorithm", container["imageUri"]),
+        entrypoint=_words(container, "entrypoint"),
+        arguments=_words(container, "arguments"),
+    )
+
+
+def _words(container: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
+    return tuple(container[name]) if name in container else None
+
+
+def _policies(association: Record) -> Mapping[str, Any]:
+    policies: Mapping[str, Any] = association.document.get("privacyConfiguration", {}).get("policies", {})
+    return policies
+
+
+def _record(room: Room, kind: str, key: str) -> Record:
+    found = room.store.get(kind, key)
+    if found is None:
+        raise JobError(
+            f"the {kind.replace('-', ' ')} of the job is not there any more",
+            expected="that it stays until the job has ended",
+            fix="create it again, and start the job again",
+        )
+    return found
+
+
+def _looks_like_header(objects: tuple[ObjectRef, ...]) -> bool:
+    """Whether the first object begins with names: no field of its first line is empty, a number, or there twice.
+
+    The platform never says so and does not need to know; here it decides which line a second request may repeat.
+    """
+    first = next((each for each in objects if each.size), None)
+    if first is None:
+        return False
+    with first.path.open("rb") as file:
+        line = file.read(_HEAD_BYTES).partition(b"\n")[0].decode("utf-8", "replace").strip("\r\ufeff")
+    fields = [field.strip('" ') for field in line.split(",")]
+    names = all(field and not _is_number(field) for field in fields)
+    return names and len(set(fields)) == len(fields) and not line.startswith(("{", "["))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _status_code(reason: str) -> str:
+    head = reason.split("\n")[0].split(":")[0].split(" ")[0]
+    return head if head.startswith("CR-") or head.isidentifier() else "AlgorithmError"
+
+
+def _exit_status(exit_codes: Mapping[str, int], code: str) -> ExitCode:
+    if code == "JobStopped":
+        return ExitCode.STOPPED
+    contract = ExitCode.CONTRACT in exit_codes.values() or code.startswith("CR-CON")
+    return ExitCode.CONTRACT if contract else ExitCode.ALGORITHM_FAILED
+
+
+def _tidy(directory: Path) -> None:
+    """Remove everything of a run but its log."""
+    for path in directory.iterdir():
+        if path.name != LOG_FILE:
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        # Delivered objects and unpacked archives may be read-only; their folders decide whether they can go.
+        for folder in (path, *(each for each in path.rglob("*") if each.is_dir() and not each.is_symlink())):
+            folder.chmod(folder.stat().st_mode | 0o700)
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _imported(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,220 @@
+"""Runs queued jobs, in the order asked for, within what this machine can bear; and tells the truth about lost ones.
+
+A job belongs to one process. `cleanroom-algo up` takes all that nobody has reserved; a command takes its own. Each job
+runs in a thread of its own, as its hosts are processes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Final
+
+from cleanroom_algo.errors import CleanroomError, ConflictError
+from cleanroom_algo.local.jobs.context import JobContext, JobResult, Listeners
+from cleanroom_algo.local.jobs.runners import discard, runner_of
+from cleanroom_algo.local.operations.states import ACTIVE, FAILED, IN_PROGRESS, INACTIVE, STOPPING, move
+from cleanroom_algo.local.store import QueuedJob, Record
+
+if TYPE_CHECKING:
+    from cleanroom_algo.local.room import Room
+
+log = logging.getLogger("cleanroom_algo.local")
+
+POLL_SECONDS = 0.5  # how soon another process's request to stop is seen; what happens in this one wakes us at once
+LOST: Final = "JobLost"
+INTERNAL: Final = "InternalError"
+
+
+class Supervisor:
+    """Runs the jobs of a room.
+
+    Args:
+        room: the clean room.
+        everyone: whether jobs that no process has reserved are taken, too.
+    """
+
+    def __init__(self, room: Room, *, everyone: bool) -> None:
+        self.room = room
+        self.everyone = everyone
+        self._changed = threading.Condition()
+        self._ending = False
+        self._thread: threading.Thread | None = None
+        self._running: dict[int, tuple[QueuedJob, threading.Event, threading.Thread]] = {}
+        self._listeners: dict[tuple[str, str | None], Listeners] = {}
+
+    def wake(self) -> None:
+        """Look at the queue now, starting the thread that does so if need be."""
+        with self._changed:
+            if self._thread is None and not self._ending:
+                self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End all jobs of this process early, and return when nothing of them runs."""
+        with self._changed:
+            self._ending = True
+            for _job, stopped, _thread in self._running.values():
+                stopped.set()
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def listeners(self, key: str, version: str | None) -> Listeners:
+        """Return who listens to a job."""
+        with self._changed:
+            return self._listeners.setdefault((key, version), Listeners())
+
+    def wait_for_change(self, seconds: float) -> None:
+        """Return when a job of this process has ended, or after some time."""
+        with self._changed:
+            self._changed.wait(seconds)
+
+    def recover(self) -> None:
+        """Settle the jobs of processes that ended without a word."""
+        store = self.room.store
+        for job in store.jobs():
+            if not job.owner or self.room.owners.is_alive(job.owner):
+                continue
+            with store.transaction():
+                record = store.get(job.kind, job.key, job.version)
+                store.end_job(job)
+                if record is None:
+                    continue
+                log.warning("job %s was lost with its process", job.key)
+                if record.status.startswith("DELETE_"):
+                    self.room.queue(record, hosts=0)  # deleting twice is deleting
+                elif record.status in STOPPING:
+                    self._settle_cancelled(record)
+                else:
+                    why = "the process that ran this job ended without a word (killed, or the machine went down)"
+                    # From CREATE_PENDING, too: whoever had reserved it will not come back.
+                    move(store, record, FAILED, LOST, f"{why}; start it again")
+            if not record.status.startswith("DELETE_"):
+                discard(self.room, record)
+
+    def _supervise(self) -> None:
+        while True:
+            with self._changed:
+                if self._ending and not self._running:
+                    break
+            if not self._ending:
+                self._look()
+            with self._changed:
+                if self._running or not self._ending:
+                    self._changed.wait(POLL_SECONDS)
+        for job in self.room.store.jobs():
+            if job.owner == self.room.owner:
+                self._give_up(job)
+
+    def _look(self) -> None:
+        busy = sum(job.hosts for job, _, _ in self._running.values())
+        limit = self.room.settings.machine.hosts
+        blocked = False
+        for job in self.room.store.jobs():
+            if job.id in self._running:
+                if job.stop:
+                    self._running[job.id][1].set()
+                continue
+            if job.running or not (job.owner == self.room.owner or (self.everyone and not job.owner)):
+                continue
+            fits = job.hosts == 0 or busy == 0 or (not blocked and busy + job.hosts <= limit)
+            if (fits and not (blocked and job.hosts)) or job.stop:
+                busy += self._start(job)
+            else:
+                blocked = True  # those behind it wait as well: the order is that of asking
+
+    def _start(self, job: QueuedJob) -> int:
+        if not self.room.store.claim_job(job, self.room.owner):
+            return 0
+        stopped = threading.Event()
+        thread = threading.Thread(target=self._run, args=(job, stopped), name=f"job-{job.id}", daemon=True)
+        with self._changed:
+            self._running[job.id] = (job, stopped, thread)
+        thread.start()
+        return job.hosts
+
+    def _run(self, job: QueuedJob, stopped: threading.Event) -> None:
+        try:
+            self._run_record(job, stopped)
+        except Exception:
+            log.exception("job %s cannot be settled", job.key)
+        finally:
+            with self._changed:
+                self._running.pop(job.id, None)
+                self._listeners.pop((job.key, job.version), None)
+                self._changed.notify_all()
+
+    def _run_record(self, job: QueuedJob, stopped: threading.Event) -> None:
+        store = self.room.store
+        record = store.get(job.kind, job.key, job.version)
+        if record is None:
+            store.end_job(job)
+            return
+        if record.status.startswith("DELETE_"):
+            self._delete(job, record)
+            return
+        try:
+            record = move(store, record, IN_PROGRESS)
+        except ConflictError:  # cancelled before it began
+            self._settle(job, record, JobResult())
+            return
+        self._settle(job, record, self._result(record, stopped))
+
+    def _result(self, record: Record, stopped: threading.Event) -> JobResult:
+        directory = self.room.run_directory(record)
+        context = JobContext(self.room, record, directory, stopped, self.listeners(record.key, record.version))
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            return runner_of(record.kind)(context)
+        except CleanroomError as error:
+            return JobResult(code=error.code, message=str(error), private={"exit_code": int(error.exit_code)})
+        except Exception as error:
+            log.exception("job %s failed inside cleanroom-algo", record.key)
+            return JobResult(code=INTERNAL, message=f"{type(error).__name__} inside cleanroom-algo; the log has more")
+
+    def _settle(self, job: QueuedJob, record: Record, result: JobResult) -> None:
+        store = self.room.store
+        with store.transaction():
+            now = store.update(record, document=result.document, private=result.private)
+            if now.status in STOPPING:
+                self._settle_cancelled(now)
+            elif result.code:
+                move(store, now, FAILED, result.code, result.message)
+            else:
+                move(store, now, ACTIVE)
+            store.end_job(job)
+        if now.status in STOPPING or result.code:
+            discard(self.room, record)
+
+    def _settle_cancelled(self, record: Record) -> None:
+        if record.status == "CANCEL_PENDING":
+            record = move(self.room.store, record, "CANCEL_IN_PROGRESS")
+        move(self.room.store, record, INACTIVE)
+
+    def _delete(self, job: QueuedJob, record: Record) -> None:
+        store = self.room.store
+        if record.status == "DELETE_PENDING":
+            record = move(store, record, "DELETE_IN_PROGRESS")
+        try:
+            discard(self.room, record)
+        except OSError as error:
+            with store.transaction():
+                move(store, record, "DELETE_FAILED", "DeleteFailed", f"files cannot be removed: {error.strerror}")
+                store.end_job(job)
+            return
+        with store.transaction():
+            move(store, record, INACTIVE)
+            store.end_job(job)
+
+    def _give_up(self, job: QueuedJob) -> None:
+        """Settle a job that this process had reserved and never began."""
+        store = self.room.store
+        record = store.get(job.kind, job.key, job.version)
+        with store.transaction():
+            store.end_job(job)
+            if record is not None and record.status in STOPPING:
+                self._settle_cancelled(record)
+            elif record is not None and not record.status.startswith("DELETE_"):
+                move(store, record, FAILED, "JobStopped", "the command that was to run this job ended before it began")

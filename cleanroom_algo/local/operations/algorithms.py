@@ -1,0 +1,177 @@
+"""Configured model algorithms and associations: what runs, and what it may leave behind. Neither can be edited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cleanroom_algo.errors import ConflictError, Problem
+from cleanroom_algo.local.api.registry import Call, ml_operation
+from cleanroom_algo.local.api.routing import invalid
+from cleanroom_algo.local.operations.access import (
+    in_collaboration,
+    in_membership,
+    not_found,
+    own_collaboration,
+    own_membership,
+    unique_name,
+)
+from cleanroom_algo.local.operations.arns import ALGORITHM, ASSOCIATION, INFERENCE_JOB, TRAINED_MODEL, new_arn
+from cleanroom_algo.local.operations.quotas import check_tags, within
+from cleanroom_algo.local.operations.states import COUNTED
+from cleanroom_algo.local.operations.views import show, show_page
+from cleanroom_algo.local.store import Record
+
+
+def given(call: Call, *left_out: str) -> dict[str, Any]:
+    """Return the parameters of a creation as members of a document; what columns hold is left out."""
+    absent = {"membershipIdentifier", "name", *left_out}
+    return {name: value for name, value in call.params.items() if name not in absent}
+
+
+@ml_operation("CreateConfiguredModelAlgorithm")
+def create_algorithm(call: Call) -> Mapping[str, Any]:
+    """Register the images of an algorithm; `imageUri` may be the path of an algorithm file or folder."""
+    if not {"trainingContainerConfig", "inferenceContainerConfig"} & call.params.keys():
+        # The model requires neither, but one without both could never be used; that it is refused is a guess.
+        problem = Problem("", "needs trainingContainerConfig, inferenceContainerConfig or both")
+        raise invalid(call.operation, [problem])
+    check_tags(call, call.params.get("tags", {}))
+    unique_name(call, ALGORITHM, call.params["name"], account=call.account)
+    used = call.room.store.count(ALGORITHM, account=call.account)
+    within(call, "Active configured model algorithms", used + 1, call.room.settings.quotas.algorithms_per_account)
+    record = Record(
+        kind=ALGORITHM,
+        key=new_arn(ALGORITHM, call.room.region, call.account),
+        account=call.account,
+        name=call.params["name"],
+        document=given(call),
+    )
+    call.room.store.insert(record)
+    return {"configuredModelAlgorithmArn": record.key}
+
+
+@ml_operation("GetConfiguredModelAlgorithm")
+def get_algorithm(call: Call) -> Mapping[str, Any]:
+    """Return an algorithm of the caller's account."""
+    return show(call, _own_algorithm(call))
+
+
+@ml_operation("ListConfiguredModelAlgorithms")
+def list_algorithms(call: Call) -> Mapping[str, Any]:
+    """Return the algorithms of the caller's account, the latest first."""
+    store, account = call.room.store, call.account
+    return show_page(call, lambda before, limit: store.find(ALGORITHM, before=before, limit=limit, account=account))
+
+
+@ml_operation("DeleteConfiguredModelAlgorithm")
+def delete_algorithm(call: Call) -> Mapping[str, Any]:
+    """Remove an algorithm that no association uses."""
+    algorithm = _own_algorithm(call)
+    if call.room.store.count(ASSOCIATION, parent=algorithm.key):
+        raise _in_use("the algorithm has associations", "delete its associations first")
+    call.room.store.delete(algorithm)
+    return {}
+
+
+@ml_operation("CreateConfiguredModelAlgorithmAssociation")
+def create_association(call: Call) -> Mapping[str, Any]:
+    """Bring an algorithm of the caller into a collaboration, with the policies that hold there for ever."""
+    membership = own_membership(call)
+    algorithm = _own_algorithm(call)
+    check_tags(call, call.params.get("tags", {}))
+    unique_name(call, ASSOCIATION, call.params["name"], membership=membership.key)
+    used = call.room.store.count(ASSOCIATION, membership=membership.key)
+    within(
+        call,
+        "Active configured model algorithm associations per membership",
+        used + 1,
+        call.room.settings.quotas.associations_per_membership,
+    )
+    _check_policies(call, membership.collaboration)
+    record = Record(
+        kind=ASSOCIATION,
+        key=new_arn(ASSOCIATION, call.room.region, call.account, membership.key),
+        account=call.account,
+        membership=membership.key,
+        collaboration=membership.collaboration,
+        parent=algorithm.key,
+        name=call.params["name"],
+        document=given(call),
+    )
+    call.room.store.insert(record)
+    return {"configuredModelAlgorithmAssociationArn": record.key}
+
+
+@ml_operation("GetConfiguredModelAlgorithmAssociation")
+def get_association(call: Call) -> Mapping[str, Any]:
+    """Return an association of the caller's membership."""
+    return show(call, in_membership(call, ASSOCIATION, call.params["configuredModelAlgorithmAssociationArn"]))
+
+
+@ml_operation("GetCollaborationConfiguredModelAlgorithmAssociation")
+def get_collaboration_association(call: Call) -> Mapping[str, Any]:
+    """Return any member's association, as the collaboration sees it."""
+    collaboration = own_collaboration(call)
+    arn = call.params["configuredModelAlgorithmAssociationArn"]
+    return show(call, in_collaboration(call, ASSOCIATION, arn, collaboration))
+
+
+@ml_operation("ListConfiguredModelAlgorithmAssociations")
+def list_associations(call: Call) -> Mapping[str, Any]:
+    """Return the associations of the caller's membership, the latest first."""
+    key, store = own_membership(call).key, call.room.store
+    return show_page(call, lambda before, limit: store.find(ASSOCIATION, before=before, limit=limit, membership=key))
+
+
+@ml_operation("ListCollaborationConfiguredModelAlgorithmAssociations")
+def list_collaboration_associations(call: Call) -> Mapping[str, Any]:
+    """Return the associations of all members, the latest first."""
+    key, store = own_collaboration(call), call.room.store
+    return show_page(call, lambda before, limit: store.find(ASSOCIATION, before=before, limit=limit, collaboration=key))
+
+
+@ml_operation("DeleteConfiguredModelAlgorithmAssociation")
+def delete_association(call: Call) -> Mapping[str, Any]:
+    """Remove an association that no job is using now."""
+    association = in_membership(call, ASSOCIATION, call.params["configuredModelAlgorithmAssociationArn"])
+    for kind in (TRAINED_MODEL, INFERENCE_JOB):
+        jobs = call.room.store.find(kind, collaboration=association.collaboration, statuses=COUNTED)
+        if any(each.document.get("configuredModelAlgorithmAssociationArn") == association.key for each in jobs):
+            raise _in_use("jobs of the association are pending or running", "wait for them, or cancel them")
+    call.room.store.delete(association)
+    return {}
+
+
+def _own_algorithm(call: Call) -> Record:
+    found = call.room.store.get(ALGORITHM, call.params["configuredModelAlgorithmArn"])
+    if found is None or found.account != call.account:
+        raise not_found(ALGORITHM, "account")
+    return found
+
+
+def _check_policies(call: Call, collaboration: str) -> None:
+    """Check what the model does not: accounts of log policies are of members, custom redaction has its patterns.
+
+    (botocore model, documentation of LogsConfigurationPolicy and LogRedactionConfiguration.)
+    """
+    policies: Mapping[str, Any] = call.params.get("privacyConfiguration", {}).get("policies", {})
+    accounts = {each["accountId"] for each in call.room.members(collaboration)}
+    problems: list[Problem] = []
+    for part in ("trainedModels", "trainedModelInferenceJobs"):
+        for index, each in enumerate(policies.get(part, {}).get("containerLogs", ())):
+            path = f"privacyConfiguration.policies.{part}.containerLogs[{index}]"
+            if not set(each["allowedAccountIds"]) <= accounts:
+                problems.append(Problem(f"{path}.allowedAccountIds", "names an account that is no member"))
+            redaction = each.get("logRedactionConfiguration", {})
+            custom = "CUSTOM" in redaction.get("entitiesToRedact", ())
+            if custom != ("customEntityConfig" in redaction):
+                problems.append(
+                    Problem(f"{path}.logRedactionConfiguration", "CUSTOM and customEntityConfig need each other")
+                )
+    if problems:
+        raise invalid(call.operation, problems)
+
+
+def _in_use(what: str, fix: str) -> ConflictError:
+    return ConflictError(what, expected="a resource that nothing uses", fix=fix)

@@ -1,0 +1,73 @@
+"""Export jobs: a trained model's artifacts to a member. The API shows them only to the collaboration, in a list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cleanroom_algo.errors import AccessDeniedError
+from cleanroom_algo.local.api.registry import Call, ml_operation
+from cleanroom_algo.local.operations.access import (
+    CAN_RECEIVE_MODEL_OUTPUT,
+    in_collaboration,
+    own_collaboration,
+    own_membership,
+    receiver_location,
+)
+from cleanroom_algo.local.operations.algorithms import given
+from cleanroom_algo.local.operations.arns import ASSOCIATION, EXPORT_JOB, new_arn
+from cleanroom_algo.local.operations.inference_jobs import of_version, output_uri
+from cleanroom_algo.local.operations.states import PENDING
+from cleanroom_algo.local.operations.trained_models import usable_version
+from cleanroom_algo.local.operations.views import show_page
+from cleanroom_algo.local.store import Record
+
+
+@ml_operation("StartTrainedModelExportJob")
+def start_export_job(call: Call) -> Mapping[str, Any]:
+    """Queue the export of a version; whoever trained it may ask, where its association allows exports."""
+    membership = own_membership(call)
+    version = call.params.get("trainedModelVersionIdentifier")
+    model = usable_version(call, call.params["trainedModelArn"], version, "export_default")
+    association = in_collaboration(call, ASSOCIATION, model.parent, membership.collaboration)
+    policies: Mapping[str, Any] = association.document.get("privacyConfiguration", {}).get("policies", {})
+    if "trainedModelExports" not in policies and call.room.settings.switches.export_without_policy == "refuse":
+        raise AccessDeniedError(
+            "the association of this trained model allows no exports",
+            expected="an association whose privacyConfiguration has trainedModelExports",
+            fix="create an association with that policy, and train with it: associations cannot be edited",
+        )
+    location = receiver_location(call, membership.collaboration, CAN_RECEIVE_MODEL_OUTPUT)
+    document = given(call)
+    if model.version is not None:
+        document["trainedModelVersionIdentifier"] = model.version
+    record = call.room.store.insert(
+        Record(
+            kind=EXPORT_JOB,
+            key=new_arn(EXPORT_JOB, call.room.region, call.account, membership.key),
+            account=call.account,
+            membership=membership.key,
+            collaboration=membership.collaboration,
+            parent=model.key,
+            name=call.params["name"],
+            status=PENDING,
+            document=document,
+            private={"output": output_uri(location, model, call.account, call.params["name"])},
+        )
+    )
+    call.room.queue(record, hosts=0)
+    return {}
+
+
+@ml_operation("ListCollaborationTrainedModelExportJobs")
+def list_export_jobs(call: Call) -> Mapping[str, Any]:
+    """Return the export jobs of one trained model, the latest first; those of one version if asked."""
+    key, store, version = own_collaboration(call), call.room.store, call.params.get("trainedModelVersionIdentifier")
+    arn = call.params["trainedModelArn"]
+
+    def find(before: int | None, limit: int) -> Sequence[Record]:
+        every = limit if version is None else -1
+        found = store.find(EXPORT_JOB, before=before, limit=every, collaboration=key, parent=arn)
+        return of_version(found, version)[:limit]
+
+    return show_page(call, find)

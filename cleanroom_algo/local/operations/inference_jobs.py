@@ -1,0 +1,119 @@
+"""Inference jobs: batch transform over an ML input channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cleanroom_algo.errors import Problem
+from cleanroom_algo.local.api.registry import Call, ml_operation
+from cleanroom_algo.local.api.routing import invalid
+from cleanroom_algo.local.operations.access import (
+    CAN_QUERY,
+    CAN_RECEIVE_INFERENCE_OUTPUT,
+    in_collaboration,
+    in_membership,
+    own_collaboration,
+    own_membership,
+    payer,
+    receiver_location,
+    require_ability,
+)
+from cleanroom_algo.local.operations.algorithms import given
+from cleanroom_algo.local.operations.arns import ALGORITHM, ASSOCIATION, INFERENCE_JOB, new_arn
+from cleanroom_algo.local.operations.input_channels import active_channel
+from cleanroom_algo.local.operations.quotas import check_inference, check_tags
+from cleanroom_algo.local.operations.states import PENDING
+from cleanroom_algo.local.operations.trained_models import cancel, usable_version
+from cleanroom_algo.local.operations.views import show, show_page
+from cleanroom_algo.local.store import Record
+
+
+@ml_operation("StartTrainedModelInferenceJob")
+def start_inference_job(call: Call) -> Mapping[str, Any]:
+    """Queue an inference job; its output goes to the one receiver's configured location."""
+    membership = own_membership(call)
+    require_ability(membership, CAN_QUERY)
+    check_tags(call, call.params.get("tags", {}))
+    version = call.params.get("trainedModelVersionIdentifier")
+    model = usable_version(call, call.params["trainedModelArn"], version, "inference_default")
+    association_arn = call.params.get("configuredModelAlgorithmAssociationArn", model.parent)
+    association = in_collaboration(call, ASSOCIATION, association_arn, membership.collaboration)
+    algorithm = call.room.store.get(ALGORITHM, association.parent)
+    if algorithm is None or "inferenceContainerConfig" not in algorithm.document:
+        problem = Problem("configuredModelAlgorithmAssociationArn", "is of an algorithm without an inference container")
+        raise invalid(call.operation, [problem])
+    active_channel(call, call.params["dataSource"]["mlInputChannelArn"], membership.collaboration)
+    location = receiver_location(call, membership.collaboration, CAN_RECEIVE_INFERENCE_OUTPUT)
+    check_inference(call, membership)
+    document = {**given(call), "configuredModelAlgorithmAssociationArn": association_arn}
+    if model.version is not None:
+        document["trainedModelVersionIdentifier"] = model.version
+    document |= payer(call, membership.collaboration, "mlModelInferencePayerAccountId", "modelInference")
+    record = call.room.store.insert(
+        Record(
+            kind=INFERENCE_JOB,
+            key=new_arn(INFERENCE_JOB, call.room.region, call.account, membership.key),
+            account=call.account,
+            membership=membership.key,
+            collaboration=membership.collaboration,
+            parent=model.key,
+            name=call.params["name"],
+            status=PENDING,
+            document=document,
+            private={"output": output_uri(location, model, call.account, call.params["name"])},
+        )
+    )
+    call.room.queue(record, hosts=call.params["resourceConfig"].get("instanceCount", 1))
+    return {"trainedModelInferenceJobArn": record.key}
+
+
+@ml_operation("GetTrainedModelInferenceJob")
+def get_inference_job(call: Call) -> Mapping[str, Any]:
+    """Return an inference job of the caller's membership."""
+    return show(call, in_membership(call, INFERENCE_JOB, call.params["trainedModelInferenceJobArn"]))
+
+
+@ml_operation("ListTrainedModelInferenceJobs")
+def list_inference_jobs(call: Call) -> Mapping[str, Any]:
+    """Return the inference jobs of the caller's membership, the latest first."""
+    return _list(call, membership=own_membership(call).key)
+
+
+@ml_operation("ListCollaborationTrainedModelInferenceJobs")
+def list_collaboration_inference_jobs(call: Call) -> Mapping[str, Any]:
+    """Return the inference jobs of all members, the latest first."""
+    return _list(call, collaboration=own_collaboration(call))
+
+
+@ml_operation("CancelTrainedModelInferenceJob")
+def cancel_inference_job(call: Call) -> Mapping[str, Any]:
+    """Stop an inference job."""
+    cancel(call, in_membership(call, INFERENCE_JOB, call.params["trainedModelInferenceJobArn"]))
+    return {}
+
+
+def output_uri(location: str, model: Record, account: str, job_name: str) -> str:
+    """Return the prefix under which a job's output is written.
+
+    (Clean Rooms user guide, "Run inference jobs" and "Export model artifacts": the configured URI, collaboration,
+    trained model's name, the caller's account, the job's name.)
+    """
+    return "/".join((location.rstrip("/"), model.collaboration, model.name, account, job_name))
+
+
+def of_version(records: Sequence[Record], version: str | None) -> list[Record]:
+    """Return the jobs of one version of a trained model; all if it is None."""
+    return [each for each in records if version in (None, each.document.get("trainedModelVersionIdentifier"))]
+
+
+def _list(call: Call, **own: str) -> Mapping[str, Any]:
+    store, version = call.room.store, call.params.get("trainedModelVersionIdentifier")
+    of_model = {"parent": call.params["trainedModelArn"]} if "trainedModelArn" in call.params else {}
+    where: dict[str, Any] = {**own, **of_model}
+
+    def find(before: int | None, limit: int) -> Sequence[Record]:
+        every = limit if version is None else -1
+        return of_version(store.find(INFERENCE_JOB, before=before, limit=every, **where), version)[:limit]
+
+    return show_page(call, find)

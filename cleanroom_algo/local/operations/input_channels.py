@@ -1,0 +1,143 @@
+"""ML input channels: the result of a query over the members' tables, kept for jobs to read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cleanroom_algo.errors import ConflictError, Problem
+from cleanroom_algo.local.api.registry import Call, ml_operation
+from cleanroom_algo.local.api.routing import invalid
+from cleanroom_algo.local.operations.access import (
+    CAN_QUERY,
+    in_collaboration,
+    in_membership,
+    own_collaboration,
+    own_membership,
+    payer,
+    require_ability,
+    unique_name,
+)
+from cleanroom_algo.local.operations.algorithms import given
+from cleanroom_algo.local.operations.arns import (
+    ASSOCIATION,
+    INFERENCE_JOB,
+    INPUT_CHANNEL,
+    TRAINED_MODEL,
+    new_arn,
+)
+from cleanroom_algo.local.operations.quotas import check_tags, within
+from cleanroom_algo.local.operations.states import ACTIVE, COUNTED, PENDING, move
+from cleanroom_algo.local.operations.views import show, show_page
+from cleanroom_algo.local.store import Record
+
+
+@ml_operation("CreateMLInputChannel")
+def create_channel(call: Call) -> Mapping[str, Any]:
+    """Queue the query whose result becomes a channel."""
+    membership = own_membership(call)
+    require_ability(membership, CAN_QUERY)
+    check_tags(call, call.params.get("tags", {}))
+    (association,) = call.params["configuredModelAlgorithmAssociations"]
+    in_collaboration(call, ASSOCIATION, association, membership.collaboration)
+    query: Mapping[str, Any] = call.params["inputChannel"]["dataSource"]["protectedQueryInputParameters"]
+    sql = query["sqlParameters"]
+    if ("queryString" in sql) == ("analysisTemplateArn" in sql):
+        path = "inputChannel.dataSource.protectedQueryInputParameters.sqlParameters"
+        raise invalid(call.operation, [Problem(path, "needs queryString or analysisTemplateArn, and only one")])
+    unique_name(call, INPUT_CHANNEL, call.params["name"], (*COUNTED, ACTIVE), membership=membership.key)
+    store = call.room.store
+    within(
+        call,
+        "Active ML input channels per membership",
+        store.count(INPUT_CHANNEL, membership=membership.key, statuses=(*COUNTED, ACTIVE)) + 1,
+        call.room.settings.quotas.input_channels_per_membership,
+    )
+    paying = payer(call, membership.collaboration, "computePayerAccountId", "queryCompute")
+    record = store.insert(
+        Record(
+            kind=INPUT_CHANNEL,
+            key=new_arn(INPUT_CHANNEL, call.room.region, call.account, membership.key),
+            account=call.account,
+            membership=membership.key,
+            collaboration=membership.collaboration,
+            parent=association,
+            name=call.params["name"],
+            status=PENDING,
+            document={**given(call), **({"payerConfiguration": paying} if paying else {})},
+        )
+    )
+    call.room.queue(record, hosts=1)
+    return {"mlInputChannelArn": record.key}
+
+
+@ml_operation("GetMLInputChannel")
+def get_channel(call: Call) -> Mapping[str, Any]:
+    """Return a channel of the caller's membership."""
+    return show(call, in_membership(call, INPUT_CHANNEL, call.params["mlInputChannelArn"]))
+
+
+@ml_operation("GetCollaborationMLInputChannel")
+def get_collaboration_channel(call: Call) -> Mapping[str, Any]:
+    """Return any member's channel, as the collaboration sees it: without its query."""
+    collaboration = own_collaboration(call)
+    return show(call, in_collaboration(call, INPUT_CHANNEL, call.params["mlInputChannelArn"], collaboration))
+
+
+@ml_operation("ListMLInputChannels")
+def list_channels(call: Call) -> Mapping[str, Any]:
+    """Return the channels of the caller's membership, the latest first."""
+    key, store = own_membership(call).key, call.room.store
+    return show_page(call, lambda before, limit: store.find(INPUT_CHANNEL, before=before, limit=limit, membership=key))
+
+
+@ml_operation("ListCollaborationMLInputChannels")
+def list_collaboration_channels(call: Call) -> Mapping[str, Any]:
+    """Return the channels of all members, the latest first."""
+    key, store = own_collaboration(call), call.room.store
+    return show_page(
+        call, lambda before, limit: store.find(INPUT_CHANNEL, before=before, limit=limit, collaboration=key)
+    )
+
+
+@ml_operation("DeleteMLInputChannelData")
+def delete_channel(call: Call) -> Mapping[str, Any]:
+    """Queue the deletion of a channel's data; any active member may ask for it.
+
+    (Clean Rooms user guide, "IAM behaviors for AWS Clean Rooms ML".)
+    """
+    membership = own_membership(call)
+    arn = call.params["mlInputChannelArn"]
+    channel = in_collaboration(call, INPUT_CHANNEL, arn, membership.collaboration)
+    for kind in (TRAINED_MODEL, INFERENCE_JOB):
+        jobs = call.room.store.find(kind, collaboration=channel.collaboration, statuses=COUNTED)
+        if any(arn in _channels_of(each) for each in jobs):
+            raise ConflictError(
+                "jobs that read the channel are pending or running",
+                expected="a channel that no job is reading",
+                fix="wait for them, or cancel them",
+            )
+    call.room.queue(move(call.room.store, channel, "DELETE_PENDING"), hosts=0)
+    return {}
+
+
+def active_channel(call: Call, arn: str, collaboration: str) -> Record:
+    """Return a channel that a job can read.
+
+    Raises:
+        ResourceNotFoundError: CR-REQ-003. ConflictError: CR-REQ-002, it is not ACTIVE.
+    """
+    channel = in_collaboration(call, INPUT_CHANNEL, arn, collaboration)
+    if channel.status != ACTIVE:
+        raise ConflictError(
+            f"the ML input channel {channel.name!r} is {channel.status}",
+            expected="an ACTIVE channel",
+            fix="wait until GetMLInputChannel says ACTIVE, or create another one",
+        )
+    return channel
+
+
+def _channels_of(job: Record) -> set[str]:
+    document = job.document
+    own = {document["dataSource"]["mlInputChannelArn"]} if "dataSource" in document else set()
+    return own | {each["mlInputChannelArn"] for each in document.get("dataChannels", ())}

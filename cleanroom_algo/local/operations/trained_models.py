@@ -1,0 +1,252 @@
+"""Trained models and their versions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cleanroom_algo.errors import ConflictError, Problem
+from cleanroom_algo.local.api.registry import Call, ml_operation
+from cleanroom_algo.local.api.routing import invalid
+from cleanroom_algo.local.operations.access import (
+    CAN_QUERY,
+    in_collaboration,
+    in_membership,
+    not_found,
+    own_collaboration,
+    own_membership,
+    payer,
+    require_ability,
+)
+from cleanroom_algo.local.operations.algorithms import given
+from cleanroom_algo.local.operations.arns import (
+    ALGORITHM,
+    ASSOCIATION,
+    EXPORT_JOB,
+    INFERENCE_JOB,
+    TRAINED_MODEL,
+    new_arn,
+    new_identifier,
+)
+from cleanroom_algo.local.operations.input_channels import active_channel
+from cleanroom_algo.local.operations.quotas import check_tags, check_training, within
+from cleanroom_algo.local.operations.states import ACTIVE, COUNTED, PENDING, UNDER_WAY, move
+from cleanroom_algo.local.operations.views import show, show_page
+from cleanroom_algo.local.store import Record
+
+MAX_CHANNELS = 20  # incremental and data channels together (Clean Rooms user guide, "Incremental training")
+VERSIONS_PAGE = 10  # botocore model, documentation of ListTrainedModelVersions.maxResults
+
+
+@ml_operation("CreateTrainedModel")
+def create_trained_model(call: Call) -> Mapping[str, Any]:
+    """Queue a training job: for a base model, or with an incremental channel for a version of a trained model."""
+    membership = own_membership(call)
+    require_ability(membership, CAN_QUERY)
+    check_tags(call, call.params.get("tags", {}))
+    association = in_collaboration(
+        call, ASSOCIATION, call.params["configuredModelAlgorithmAssociationArn"], membership.collaboration
+    )
+    _check_association(call, association)
+    _check_channels(call, membership, association)
+    base = _base_model(call)
+    check_training(call, membership)
+    arn, version = new_arn(TRAINED_MODEL, call.room.region, call.account, membership.key), None
+    document = given(call, "incrementalTrainingDataChannels")
+    private: dict[str, Any] = {}
+    if base is not None:
+        if call.room.settings.switches.incremental_arn == "base":
+            arn = base.key
+        version = new_identifier()
+        _check_versions(call, arn)
+        channel = call.params["incrementalTrainingDataChannels"][0]["channelName"]
+        lineage = {"channelName": channel, "versionIdentifier": base.version, "modelName": base.name}
+        document["incrementalTrainingDataChannels"] = [{k: v for k, v in lineage.items() if v is not None}]
+        private["base"] = {"key": base.key, "version": base.version, "channelName": channel}
+    document |= payer(call, membership.collaboration, "mlModelTrainingPayerAccountId", "modelTraining")
+    record = call.room.store.insert(
+        Record(
+            kind=TRAINED_MODEL,
+            key=arn,
+            version=version,
+            account=call.account,
+            membership=membership.key,
+            collaboration=membership.collaboration,
+            parent=association.key,
+            name=call.params["name"],
+            status=PENDING,
+            document=document,
+            private=private,
+        )
+    )
+    call.room.queue(record, hosts=call.params["resourceConfig"].get("instanceCount", 1))
+    return {"trainedModelArn": arn, **({"versionIdentifier": version} if version else {})}
+
+
+@ml_operation("GetTrainedModel")
+def get_trained_model(call: Call) -> Mapping[str, Any]:
+    """Return a version of a trained model; without versionIdentifier, the latest."""
+    own_membership(call)
+    version = _version(call, call.params["trainedModelArn"], call.params.get("versionIdentifier"), "get_default")
+    return show(call, in_membership(call, TRAINED_MODEL, call.params["trainedModelArn"], version))
+
+
+@ml_operation("GetCollaborationTrainedModel")
+def get_collaboration_trained_model(call: Call) -> Mapping[str, Any]:
+    """Return any trained model as the collaboration sees it; without versionIdentifier, the latest version."""
+    collaboration = own_collaboration(call)
+    version = _version(call, call.params["trainedModelArn"], call.params.get("versionIdentifier"), "get_default")
+    return show(call, in_collaboration(call, TRAINED_MODEL, call.params["trainedModelArn"], collaboration, version))
+
+
+@ml_operation("ListTrainedModels")
+def list_trained_models(call: Call) -> Mapping[str, Any]:
+    """Return the trained models of the caller's membership, the latest first."""
+    return _list(call, membership=own_membership(call).key)
+
+
+@ml_operation("ListCollaborationTrainedModels")
+def list_collaboration_trained_models(call: Call) -> Mapping[str, Any]:
+    """Return the trained models of all members, the latest first."""
+    return _list(call, collaboration=own_collaboration(call))
+
+
+@ml_operation("ListTrainedModelVersions")
+def list_versions(call: Call) -> Mapping[str, Any]:
+    """Return the base and the versions of one trained model, the latest first; those of one status if asked."""
+    membership, store, arn = own_membership(call), call.room.store, call.params["trainedModelArn"]
+    if not store.count(TRAINED_MODEL, key=arn, membership=membership.key):
+        raise not_found(TRAINED_MODEL, "membership")
+    statuses = (call.params["status"],) if "status" in call.params else ()
+
+    def find(before: int | None, limit: int) -> Sequence[Record]:
+        return store.find(TRAINED_MODEL, statuses=statuses, before=before, limit=limit, key=arn)
+
+    return show_page(call, find, default=VERSIONS_PAGE)
+
+
+@ml_operation("CancelTrainedModel")
+def cancel_trained_model(call: Call) -> Mapping[str, Any]:
+    """Stop a training job; without versionIdentifier, that of the base model."""
+    model = in_membership(call, TRAINED_MODEL, call.params["trainedModelArn"], call.params.get("versionIdentifier"))
+    cancel(call, model)
+    return {}
+
+
+@ml_operation("DeleteTrainedModelOutput")
+def delete_trained_model_output(call: Call) -> Mapping[str, Any]:
+    """Queue the deletion of a version's artifacts; without versionIdentifier, those of the base model alone.
+
+    Any active member may ask for it (Clean Rooms user guide, "IAM behaviors for AWS Clean Rooms ML").
+    """
+    membership = own_membership(call)
+    arn, version = call.params["trainedModelArn"], call.params.get("versionIdentifier")
+    model = in_collaboration(call, TRAINED_MODEL, arn, membership.collaboration, version)
+    if _is_in_use(call, model):
+        raise ConflictError(
+            "jobs that start from this version are pending or running",
+            expected="a version that no job is using",
+            fix="wait for them, or cancel them",
+        )
+    call.room.queue(move(call.room.store, model, "DELETE_PENDING"), hosts=0)
+    return {}
+
+
+def cancel(call: Call, record: Record) -> None:
+    """Ask the job of a record to stop; the supervisor takes it from there."""
+    call.room.store.stop_job(move(call.room.store, record, "CANCEL_PENDING"))
+
+
+def usable_version(call: Call, arn: str, version: str | None, switch: str) -> Record:
+    """Return the version of a trained model that a job starts from.
+
+    Args:
+        call: of the operation.
+        arn: of the trained model.
+        version: asked for; None for the default.
+        switch: of the room's settings that says which one the default is.
+
+    Raises:
+        ResourceNotFoundError: CR-REQ-003. ConflictError: CR-REQ-002, it is not ACTIVE.
+    """
+    model = in_membership(call, TRAINED_MODEL, arn, _version(call, arn, version, switch, only_active=True))
+    if model.status != ACTIVE:
+        raise ConflictError(
+            f"the trained model {model.name!r} is {model.status}",
+            expected="an ACTIVE version",
+            fix="wait until GetTrainedModel says ACTIVE, or name another version",
+        )
+    return model
+
+
+def _version(call: Call, arn: str, asked: str | None, switch: str, *, only_active: bool = False) -> str | None:
+    if asked is not None or getattr(call.room.settings.switches, switch) == "base":
+        return asked
+    statuses = (ACTIVE,) if only_active else ()
+    latest = call.room.store.find(TRAINED_MODEL, key=arn, limit=1, statuses=statuses)
+    return latest[0].version if latest else None
+
+
+def _list(call: Call, **where: str) -> Mapping[str, Any]:
+    distinct = call.room.settings.switches.list_models == "each-model"
+    store = call.room.store
+    return show_page(
+        call,
+        lambda before, limit: store.find(TRAINED_MODEL, before=before, limit=limit, distinct_keys=distinct, **where),
+    )
+
+
+def _check_association(call: Call, association: Record) -> None:
+    algorithm = call.room.store.get(ALGORITHM, association.parent)
+    if algorithm is None or "trainingContainerConfig" not in algorithm.document:
+        problem = Problem("configuredModelAlgorithmAssociationArn", "is of an algorithm without a training container")
+        raise invalid(call.operation, [problem])
+
+
+def _check_channels(call: Call, membership: Record, association: Record) -> None:
+    data: list[Mapping[str, Any]] = call.params["dataChannels"]
+    incremental: list[Mapping[str, Any]] = call.params.get("incrementalTrainingDataChannels", [])
+    names = Counter(each["channelName"] for each in (*data, *incremental))
+    problems = [
+        Problem("dataChannels", f"has the channel name {name!r} {count} times, incremental channels included")
+        for name, count in names.items()
+        if count > 1
+    ]
+    if len(data) + len(incremental) > MAX_CHANNELS:
+        problems.append(Problem("dataChannels", f"with the incremental channel must be at most {MAX_CHANNELS}"))
+    for index, each in enumerate(data):
+        channel = active_channel(call, each["mlInputChannelArn"], membership.collaboration)
+        if association.key not in channel.document["configuredModelAlgorithmAssociations"]:
+            path = f"dataChannels[{index}].mlInputChannelArn"
+            problems.append(Problem(path, "is a channel for another configured model algorithm association"))
+    if problems:
+        raise invalid(call.operation, problems)
+
+
+def _base_model(call: Call) -> Record | None:
+    for channel in call.params.get("incrementalTrainingDataChannels", ()):
+        return usable_version(call, channel["trainedModelArn"], channel.get("versionIdentifier"), "incremental_default")
+    return None
+
+
+def _check_versions(call: Call, arn: str) -> None:
+    used = call.room.store.count(TRAINED_MODEL, key=arn, statuses=(*COUNTED, ACTIVE))
+    limit = call.room.settings.quotas.versions_per_trained_model
+    within(call, "Versions per trained model", used + 1, limit)
+
+
+def _is_in_use(call: Call, model: Record) -> bool:
+    store = call.room.store
+    incremental = store.find(TRAINED_MODEL, collaboration=model.collaboration, statuses=UNDER_WAY)
+    if any(
+        (each.private.get("base", {}).get("key"), each.private.get("base", {}).get("version"))
+        == (model.key, model.version)
+        for each in incremental
+    ):
+        return True
+    return any(
+        each.document.get("trainedModelVersionIdentifier") == model.version
+        for kind in (INFERENCE_JOB, EXPORT_JOB)
+        for each in store.find(kind, parent=model.key, statuses=COUNTED)
+    )
