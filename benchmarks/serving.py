@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from benchmarks.harness import Comparison, Goal, benchmark
+from benchmarks.harness import Other, Row, compare
 from benchmarks.serving_peers import Net
 from benchmarks.tables import numbers
 from cleanroom_algo.channels.features import Features
@@ -67,36 +68,25 @@ for line in sys.stdin:
 """
 
 
-@benchmark("serving-5mb", "5 MB CSV requests, 4 at once")
-@contextmanager
-def serving_5mb(scratch: Path, size: float) -> Iterator[Comparison]:
-    """A job's requests at the default size; the limit computes the same answers on all cores without HTTP."""
-    with _servers(scratch, rows=ROWS) as (ports, body, limit):
-        count = max(4, int(REQUESTS * size))
-        yield Comparison(
-            amount=count * len(body) / 1e6,
-            unit="MB",
-            ours=partial(send, ports["ours"], body, count, 4),
-            goals=(Goal("limit", 0.85), Goal("peers", 1.0)),
-            peers={name: partial(send, port, body, count, 4) for name, port in ports.items() if name != "ours"},
-            limit=partial(limit, count),
-        )
+def run(small: bool) -> Iterator[Row]:
+    """Measure a job's requests of 5 MB, four at once, and requests of one row: the fixed cost of a request."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield from _requests(Path(folder), "5 MB CSV requests, 4 at once", ROWS, 4 if small else REQUESTS, 4)
+    with tempfile.TemporaryDirectory() as folder:
+        yield from _requests(Path(folder), "requests of one row, one at once", 1, 20 if small else 1000, 1)
 
 
-@benchmark("serving-one-row", "requests of one row, one at once")
-@contextmanager
-def serving_one_row(scratch: Path, size: float) -> Iterator[Comparison]:
-    """The fixed cost of a request."""
-    with _servers(scratch, rows=1) as (ports, body, limit):
-        count = max(20, int(1000 * size))
-        yield Comparison(
-            amount=count / 1e6,
-            unit="million requests",
-            ours=partial(send, ports["ours"], body, count, 1),
-            goals=(Goal("peers", 1.0),),
-            peers={name: partial(send, port, body, count, 1) for name, port in ports.items() if name != "ours"},
-            limit=partial(limit, count),
-        )
+def _requests(scratch: Path, what: str, rows: int, count: int, concurrency: int) -> Iterator[Row]:
+    """Measure ours beside the peers and beside the same answers computed on all cores without HTTP, the limit."""
+    with _servers(scratch, rows=rows) as (ports, body, limit):
+        others = [
+            Other(name, partial(send, port, body, count, concurrency), 1.0)
+            for name, port in ports.items()
+            if name != "ours"
+        ]
+        others.append(Other("no HTTP", partial(limit, count), 0.85 if rows > 1 else 0.0, "limit"))
+        work = partial(send, ports["ours"], body, count, concurrency)
+        yield from compare("serving", what, count * len(body) / 1e6, work, others)
 
 
 def send(port: int, body: bytes, count: int, concurrency: int) -> None:

@@ -108,7 +108,8 @@ class CsvDecoder:
 
     def _fast(self, block: bytes) -> pl.DataFrame | None:
         """Return what polars reads, or None where a row does not fit or its reading cannot be trusted."""
-        if self._has_strings and b'\\"' in block:
+        # One byte is found many times as fast as two.
+        if self._has_strings and b"\\" in block and b'\\"' in block:
             # polars would drop quotes that a backslash escapes without a word. Where another quote or the end of a
             # field follows, only the whole field tells whether the backslash escapes or is text.
             if _MAYBE_ESCAPED.search(block):

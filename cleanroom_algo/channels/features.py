@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cleanroom_algo.channels.fitting import FeaturesFitter
 
 FORMAT_VERSION: Final = 1
-_ROWS_IN_CACHE: Final = 2048
+_ROWS_IN_CACHE: Final = 8192
 """Rows transposed at a time: a block of this size stays in the processor's cache, which doubles the rate."""
 
 _FEW_ROWS: Final = 64
@@ -189,15 +189,16 @@ class Features:
     def _numeric(self, frame: pl.DataFrame) -> NDArray[np.float32]:
         matrix = np.empty((frame.height, self.numeric_size), dtype=np.float32)
         columns = [as_numbers(frame.get_column(f.name), self.schema.column(f.name)) for f in self.numeric]
-        for start in range(0, frame.height, _ROWS_IN_CACHE):
-            rows = slice(start, start + _ROWS_IN_CACHE)
-            for position, (values, feature) in enumerate(zip(columns, self.numeric, strict=True)):
-                matrix[rows, position] = (values[rows] - values.dtype.type(feature.mean)) / values.dtype.type(
-                    feature.std
-                )
-            block = matrix[rows]
-            if not np.isfinite(block).all():
-                block[~np.isfinite(block)] = 0.0
+        scaled = [feature.mean != 0.0 or feature.std != 1.0 for feature in self.numeric]
+        with np.errstate(invalid="ignore", over="ignore"):
+            for start in range(0, frame.height, _ROWS_IN_CACHE):
+                rows = slice(start, start + _ROWS_IN_CACHE)
+                for position, (values, feature) in enumerate(zip(columns, self.numeric, strict=True)):
+                    block = values[rows]
+                    if scaled[position]:
+                        block = (block - block.dtype.type(feature.mean)) / block.dtype.type(feature.std)
+                    matrix[rows, position] = block
+                _replace_missing(matrix[rows])
         return matrix
 
     def _categorical(self, frame: pl.DataFrame) -> NDArray[np.int64]:
@@ -237,6 +238,12 @@ class Features:
         if self.schema.column(self.schema.target).is_integer:
             return target.cast(pl.Int64).to_numpy()
         return target.cast(pl.Float32).to_numpy()
+
+
+def _replace_missing(block: NDArray[np.float32]) -> None:
+    """Set what is not finite to 0; the sum tells in one pass whether there may be any."""
+    if not np.isfinite(block.sum()):
+        block[~np.isfinite(block)] = 0.0
 
 
 def as_numbers(values: pl.Series, column: Column) -> NDArray[np.float32] | NDArray[np.float64]:
