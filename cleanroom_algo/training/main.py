@@ -15,6 +15,7 @@ from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.failure import write_failure
 from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.training.logs import configure_logging
 from cleanroom_algo.training.redaction import Redactor
 from cleanroom_algo.training.reports import RankReport
 from cleanroom_algo.training.signals import StopRequest
@@ -54,11 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"the failure file cannot be written: {error.strerror}", file=sys.stderr, flush=True)
         return report.exit_code or ExitCode.ALGORITHM_FAILED
     return report.exit_code
-
-
-def configure_logging(level: str) -> None:
-    """Log plain lines to standard error."""
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
 
 
 def _run(stop: StopRequest) -> RankReport:

@@ -20,6 +20,7 @@ from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.failure import failure_text, is_library
 from cleanroom_algo.errors import AlgorithmExitError, CleanroomError
 from cleanroom_algo.training.job import BASE_MODEL_VARIABLE, RUN_DIRECTORY_VARIABLE, Job
+from cleanroom_algo.training.logs import configure_logging
 from cleanroom_algo.training.redaction import Redactor
 from cleanroom_algo.training.reports import RankReport
 from cleanroom_algo.training.signals import StopRequest, TrainingStopped
@@ -81,7 +82,9 @@ def main() -> int:
     _die_with_launcher()
     with _known_to_launcher(directory, local_rank, stop):
         try:
-            job = Job.load(Environment.read())
+            environment = Environment.read()
+            configure_logging(environment.settings.log_level)
+            job = Job.load(environment)
         except BaseException as error:
             report = report_of(error, rank, stop, Redactor())
         else:

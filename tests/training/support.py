@@ -166,6 +166,16 @@ def finish(process: subprocess.Popen[str], seconds: float = 120) -> Ended:
     return Ended(process.returncode, out, err)
 
 
+def run_all(hosts: Sequence[Container], **variables: str) -> list[Ended]:
+    """Run hosts side by side to their end."""
+    return [finish(process) for process in [host.start(**variables) for host in hosts]]
+
+
+def listing(folder: Path) -> list[str]:
+    """Return the names in a folder, sorted; none where it does not exist."""
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
 def two_hosts(
     folder: Path, algorithm: Path, parts: Sequence[Mapping[str, str]], **hyperparameters: str
 ) -> list[Container]:

@@ -1,0 +1,162 @@
+"""Whole trainings on one and two hosts."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from cleanroom_algo.contract.manifest import Manifest
+from cleanroom_algo.training.metrics import metric_definitions
+from tests.training.support import Container, algorithm, csv_rows, listing, run_all, two_hosts
+
+
+def test_a_model_and_a_loss_train(tmp_path: Path) -> None:
+    container = Container(tmp_path / "ml", algorithm(tmp_path)).channel("train", {"part": csv_rows(1000)})
+    ended = container.channel("validation", {"part": csv_rows(300, seed=1)}).run()
+    assert ended.status == 0, ended.err
+    assert container.failure == ""
+    # Golden: the same seed, rows and layout give the same losses.
+    assert ended.metrics("epoch_train_loss") == pytest.approx([0.664, 0.367], abs=0.02)
+    assert ended.metrics("validation_accuracy")[-1] > 0.9
+    manifest = Manifest.read(container.model)
+    manifest.verify(container.model)
+    assert sorted(manifest.files) == ["features.json", "model.safetensors", "optimizer.safetensors"]
+    assert (manifest.algorithm, manifest.steps, manifest.rows) == ("Late", 32, 2000)
+    assert manifest.metrics["validation_loss"] == pytest.approx(ended.metrics("validation_loss")[-1], rel=1e-6)
+    assert "artifacts: 3 files" in ended.err
+    assert listing(container.root) == ["checkpoints", "input", "model"]
+
+
+def test_definitions_match_exactly_the_metric_lines(tmp_path: Path) -> None:
+    container = Container(tmp_path / "ml", algorithm(tmp_path), hyperparameters={"epochs": "1"})
+    ended = container.channel("train", {"a": csv_rows(300)}).channel("validation", {"b": csv_rows(90, 2)}).run()
+    found: dict[str, list[float]] = {}
+    for definition in metric_definitions(["accuracy"]):
+        assert len(definition["regex"]) <= 500
+        for line in ended.out.splitlines():
+            if match := re.search(definition["regex"], line):
+                found.setdefault(definition["name"], []).append(float(match[1]))
+    assert {name: len(values) for name, values in found.items()} == {
+        "train_loss": 2,
+        "learning_rate": 2,
+        "rows_per_second": 2,
+        "epoch_train_loss": 1,
+        "validation_loss": 1,
+        "validation_accuracy": 1,
+    }
+    assert found["train_loss"] == ended.metrics("train_loss")
+
+
+SGD = """
+shuffle = False
+def optimizer(self, model):
+    return torch.optim.SGD(model.parameters(), lr=0.1)
+"""
+
+
+def test_two_hosts_with_uneven_shards_train_as_one_over_all_rows(tmp_path: Path) -> None:
+    code = algorithm(tmp_path, SGD)
+    # One step per epoch: the gradient must be that over all rows, whoever holds them.
+    together = Container(tmp_path / "one", code, hyperparameters={"batch_size": "1000", "epochs": "5"}).channel(
+        "train", {"a": csv_rows(200), "b": csv_rows(50, 7)}
+    )
+    assert together.run().status == 0
+    hosts = two_hosts(tmp_path, code, [{"a": csv_rows(200)}, {"b": csv_rows(50, 7)}], batch_size="1000", epochs="5")
+    assert [ended.status for ended in run_all(hosts)] == [0, 0]
+    one, two = load_file(together.model / "model.safetensors"), load_file(hosts[0].model / "model.safetensors")
+    for name, tensor in one.items():
+        assert tensor.flatten().tolist() == pytest.approx(two[name].flatten().tolist(), abs=1e-5), name
+    assert listing(hosts[1].model) == []
+    assert Manifest.read(hosts[0].model).rows == 1250
+
+
+def test_a_host_without_rows_takes_part(tmp_path: Path) -> None:
+    hosts = two_hosts(tmp_path, algorithm(tmp_path), [{"a": csv_rows(300)}, {}], epochs="1")
+    ended = run_all(hosts)
+    assert [each.status for each in ended] == [0, 0], ended
+    assert Manifest.read(hosts[0].model).rows == 300
+
+
+def test_no_rows_at_all_is_an_error(tmp_path: Path) -> None:
+    container = Container(tmp_path / "ml", algorithm(tmp_path)).channel("train", {})
+    assert container.run().status == 3
+    assert container.failure.startswith("CR-TRN-010")
+    assert listing(container.model) == []
+
+
+FEATURES = """
+accumulate = 2
+clip_norm = 0.5
+precision = "bfloat16"
+patience = 1
+keep = "best"
+save_dtype = "bfloat16"
+shard_gb = 2e-8
+def scheduler(self, optimizer):
+    assert self.total_steps == 8 * self.params.epochs, self.total_steps
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 ** (step // 8))
+"""
+
+
+def test_precision_accumulation_clipping_schedule_and_early_stop_are_a_line_each(tmp_path: Path) -> None:
+    text = {"epochs": "30", "learning_rate": "0.4"}
+    container = Container(tmp_path / "ml", algorithm(tmp_path, FEATURES), hyperparameters=text)
+    container.channel("train", {"a": csv_rows(1000)}).channel("validation", {"b": csv_rows(200, 1)})
+    ended = container.run()
+    assert ended.status == 0, ended.err
+    losses = ended.metrics("validation_loss")
+    assert len(losses) < 30
+    assert Manifest.read(container.model).metrics["validation_loss"] == pytest.approx(min(losses), rel=1e-6)
+    assert ended.metrics("learning_rate")[:5:4] == [0.4, 0.2]
+    index = json.loads((container.model / "model.safetensors.index.json").read_text())
+    assert sorted(index["weight_map"]) == ["layer.bias", "layer.weight", "table.weight"]
+    assert all(
+        str(t.dtype) == "torch.bfloat16"
+        for t in load_file(container.model / index["weight_map"]["layer.bias"]).values()
+    )
+
+
+@pytest.mark.parametrize("option", ["fsdp = True", "accumulate = 3"])
+def test_options_work_over_hosts(tmp_path: Path, option: str) -> None:
+    hosts = two_hosts(tmp_path, algorithm(tmp_path, option), [{"a": csv_rows(300)}, {"b": csv_rows(100, 7)}])
+    ended = run_all(hosts)
+    assert [each.status for each in ended] == [0, 0], ended
+    assert sorted(load_file(hosts[0].model / "model.safetensors")) == ["layer.bias", "layer.weight", "table.weight"]
+    first, last = ended[0].metrics("epoch_train_loss")
+    assert last < first
+
+
+OWN_FIT = """
+import json, sys
+from cleanroom_algo import Schema, Trainer
+
+class Mean(Trainer):
+    schema = Schema.of(target="late", carrier="string", distance="float64?", hour="int32", late="bool")
+
+    def fit(self):
+        self.mean = self.table("train")["distance"].mean()
+        self.log(mean=self.mean)
+
+    def save(self, directory):
+        assert "torch" not in sys.modules, "an algorithm that is not torch needs none"
+        (directory / "mean.json").write_text(json.dumps(self.mean))
+"""
+
+
+def test_an_algorithm_that_is_not_torch_overrides_fit_and_save(tmp_path: Path) -> None:
+    code = algorithm(tmp_path, text=OWN_FIT)
+    container = Container(tmp_path / "ml", code).channel("training", {"a": csv_rows(100), "b": csv_rows(10)})
+    ended = container.run()
+    assert ended.status == 0, ended.err
+    assert 900 < json.loads((container.model / "mean.json").read_text()) < 1100
+    assert Manifest.read(container.model).metrics.keys() == {"mean"}
+
+
+def test_an_algorithm_with_its_own_fit_refuses_shards_on_other_hosts(tmp_path: Path) -> None:
+    hosts = two_hosts(tmp_path, algorithm(tmp_path, text=OWN_FIT), [{"a": csv_rows(10)}, {"b": csv_rows(10)}])
+    assert [ended.status for ended in run_all(hosts)] == [3, 3]
+    assert hosts[0].failure.startswith("CR-TRN-006")
