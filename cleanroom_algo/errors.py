@@ -952,6 +952,28 @@ class InferenceOutputTooLargeError(JobError):
     title = "inference output too large"
 
 
+class QueryError(JobError):
+    """The query of an ML input channel cannot be run.
+
+    A query sees the tables of its collaboration and their allowed columns, nothing else: no files, no network. Join
+    columns of a table with a LIST rule may be compared, not selected.
+    """
+
+    code = "CR-JOB-401"
+    title = "query refused"
+    exit_code = ExitCode.CONTRACT
+
+
+class ExportTooLargeError(JobError):
+    """The files to export are larger than the policy of the association allows.
+
+    The cap is privacyConfiguration.policies.trainedModelExports.maxSize; larger data "will not be exported".
+    """
+
+    code = "CR-JOB-501"
+    title = "export over its cap"
+
+
 # --- CR-HST: hosts ----------------------------------------------------------------------------------------------------
 
 

@@ -67,13 +67,20 @@ class JobDisplay:
             say(f"{self._title}: {text}")
         self.refresh()
 
-    def line(self, host: str, text: str) -> None:
+    def line(self, host: str, stream: str, text: str) -> None:  # noqa: ARG002 (both streams are shown alike)
         """Show a line of a container's output."""
         metrics = _METRICS.match(text)
         if metrics:
             self._metrics = metrics[1]
         if self._verbose:
             self._print(f"{host} | {text}")
+        self.refresh()
+
+    def progress(self, progress: object) -> None:
+        """Show how far a job says it is."""
+        text = str(progress)
+        if self._status is not None:
+            self._metrics = text
         self.refresh()
 
     def refresh(self) -> None:

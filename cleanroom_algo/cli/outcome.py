@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -56,7 +56,7 @@ def run(argv: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.BROKEN_PIPE
     except Exception as error:  # the last resort: everything becomes a coded error
-        return _report(_coded(error, argv), as_json)
+        return report(_coded(error, argv), as_json)
     return ExitCode.OK
 
 
@@ -76,9 +76,16 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _report(error: CleanroomError, as_json: bool) -> int:
+def report(error: CleanroomError, as_json: bool, beside: Mapping[str, object] | None = None) -> int:
+    """Show an error, as text on stderr or as JSON on stdout, and return its exit status.
+
+    Args:
+        error: what happened.
+        as_json: whether --json was given.
+        beside: what the JSON document holds beside the error.
+    """
     if as_json:
-        emit_json({"error": error.to_dict()})
+        emit_json({"error": error.to_dict(), **(beside or {})})
     else:
         say(str(error))
         say(f"\n  more      cleanroom-algo explain {error.code}")

@@ -1,0 +1,103 @@
+"""`infer`: an inference job, from a literal request or from a few options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cleanroom_algo.cli import records
+from cleanroom_algo.cli.options import channel_folders, home_option, json_option, pairs, request_file
+from cleanroom_algo.cli.outcome import report
+from cleanroom_algo.cli.output import emit_json, fields, next_commands
+from cleanroom_algo.cli.rooms import follow, inference_result, open_room, outcome
+from cleanroom_algo.contract.sizes import format_bytes
+from cleanroom_algo.errors import UsageError
+
+if TYPE_CHECKING:
+    from cleanroom_algo.local.room import Room
+
+OPERATION = "StartTrainedModelInferenceJob"
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--request", type=click.Path(path_type=Path), help="A file with the literal request, as JSON.")
+@click.option("--channel", metavar="PATH", help="The folder or file to predict from; NAME=PATH works, too.")
+@click.option(
+    "--algorithm", metavar="PATH", help="Predict with this file, folder or image; the training one's if left."
+)
+@click.option("--name", help="The job's name; after the model unless given.")
+@click.option("--instances", type=click.IntRange(1, 10), default=1, show_default=True, help="How many hosts predict.")
+@click.option("--instance-type", default="ml.m5.2xlarge", show_default=True, help="As in the request.")
+@click.option("--accept", help="Content type of the predictions; the algorithm's choice unless given.")
+@click.option("--max-payload-mb", type=click.IntRange(1, 100), help="The largest request to a container.")
+@click.option("--environment", multiple=True, metavar="NAME=VALUE", help="A variable of the containers.")
+@click.option("--quiet", is_flag=True, help="Do not show what the containers write; it is in `logs` in any case.")
+@json_option
+@home_option
+@click.pass_context
+def command(context: click.Context, /, as_json: bool, home: Path | None, quiet: bool, **words: Any) -> None:
+    r"""Predict with MODEL (a name or ARN, `:VERSION` behind it for one version), or as a request file asks.
+
+    \b
+    Examples:
+      cleanroom-algo infer my-algorithm --channel data/
+      cleanroom-algo infer my-algorithm:1f0c --channel data/ --instances 2
+      cleanroom-algo infer --request inference.json
+    """
+    with open_room(home) as room:
+        request, account = _prepare(room, words)
+        arn = room.call(OPERATION, request, account)["trainedModelInferenceJobArn"]
+        record = follow(room, arn, None, title=request["name"], verbose=not quiet)
+        if failure := outcome(record, f"cleanroom-algo logs {record.name}"):
+            error, status = failure
+            report(error, as_json, {"trainedModelInferenceJob": records.document(record)})
+            context.exit(status)
+    result = inference_result(record)
+    if as_json:
+        emit_json(result)
+        return
+    outputs = result["outputs"] or []
+    fields(
+        {
+            "job": result["name"],
+            "status": result["status"],
+            "rows": result["rows"],
+            "size": format_bytes(result["bytes"] or 0),
+            "outputs": "\n         ".join(outputs) or None,
+        }
+    )
+    next_commands(f"head {outputs[0]}" if outputs else f"cleanroom-algo logs {record.name}")
+
+
+def _prepare(room: Room, words: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    channels = _channel(words["channel"])
+    if words["request"] is not None:
+        request = request_file(words["request"])
+        return request, room.adopt(request, algorithm=words["algorithm"], channels=channels, operation=OPERATION)
+    if words["model"] is None or not channels:
+        raise UsageError(
+            f"nothing says what to predict: {'a channel' if words['model'] else 'a model'} is missing",
+            expected="cleanroom-algo infer MODEL --channel PATH, or cleanroom-algo infer --request FILE",
+            fix="cleanroom-algo infer --help",
+        )
+    request = room.inference_request_for(
+        records.find(room.store, words["model"], (records.MODEL,)),
+        next(iter(channels.values())),
+        name=words["name"],
+        instances=words["instances"],
+        instance_type=words["instance_type"],
+        accept=words["accept"],
+        max_payload_mb=words["max_payload_mb"],
+        environment=pairs(words["environment"], "--environment"),
+        algorithm=words["algorithm"],
+    )
+    return request, room.adopt(request, algorithm=words["algorithm"], channels=channels, operation=OPERATION)
+
+
+def _channel(text: str | None) -> dict[str, Path]:
+    if text is None:
+        return {}
+    return channel_folders([text if "=" in text and not Path(text).exists() else f"inference={text}"])

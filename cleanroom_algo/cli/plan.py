@@ -1,0 +1,115 @@
+"""`plan`: what a training job would do, after every check that it would meet, and without running it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cleanroom_algo.cli import records
+from cleanroom_algo.cli.options import home_option, json_option
+from cleanroom_algo.cli.output import emit, emit_json, fields, table
+from cleanroom_algo.cli.quick import TrainingWords, training_options, training_words
+from cleanroom_algo.cli.rooms import open_room
+from cleanroom_algo.cli.train import prepare
+from cleanroom_algo.contract.sizes import format_bytes
+
+if TYPE_CHECKING:
+    from cleanroom_algo.local.jobs.plan import TrainingPlan
+    from cleanroom_algo.local.room import Room
+
+
+class _NothingHappens(Exception):  # noqa: N818 (not an error: it takes back what planning wrote)
+    pass
+
+
+@click.command()
+@training_options
+@click.option("--print-request", is_flag=True, help="Print the create_trained_model request, for --request.")
+@json_option
+@home_option
+@click.pass_context
+def command(context: click.Context, /, as_json: bool, home: Path | None, print_request: bool, **_: Any) -> None:
+    r"""Show hosts, objects and limits of a training job, and change nothing. The options are those of `train`.
+
+    \b
+    Examples:
+      cleanroom-algo plan my_algorithm.py --channel train=data/ --hosts 2
+      cleanroom-algo plan my_algorithm.py --channel train=data/ --print-request > request.json
+    """
+    words = training_words(context)
+    with open_room(home) as room:
+        request, plan = planned(room, words)
+    if print_request:
+        emit_json(request)
+    elif as_json:
+        emit_json(_document(plan))
+    else:
+        _show(plan)
+
+
+def planned(room: Room, words: TrainingWords) -> tuple[dict[str, Any], TrainingPlan]:
+    """Return the request and the plan of the job that it would start; the room stays as it was."""
+    from cleanroom_algo.local.jobs.runners import training_plan
+
+    try:
+        with room.store.transaction():
+            request, account = prepare(room, words)
+            created = room.call("CreateTrainedModel", request, account)
+            record = room.store.get(records.MODEL, created["trainedModelArn"], created.get("versionIdentifier"))
+            assert record is not None
+            plan = training_plan(room, record, room.run_directory(record))
+            raise _NothingHappens
+    except _NothingHappens:
+        return request, plan
+
+
+def _document(plan: TrainingPlan) -> dict[str, Any]:
+    return {
+        "jobName": plan.job_name,
+        "algorithm": plan.source.image_uri,
+        "inputMode": plan.input_mode,
+        "hosts": [
+            {
+                "name": host.name,
+                "channels": {
+                    name: {"objects": [each.key for each in objects], "bytes": sum(each.size for each in objects)}
+                    for name, objects in host.objects.items()
+                },
+            }
+            for host in plan.hosts
+        ],
+        "distribution": {channel.name: channel.distribution for channel in plan.channels},
+        "hyperparameters": dict(plan.hyperparameters),
+        "environment": dict(plan.environment),
+        "instanceType": plan.instance_type,
+        "volumeInGB": plan.volume_gb,
+        "maxRuntimeInSeconds": plan.max_runtime_seconds,
+        "maxArtifactBytes": plan.max_artifact_bytes,
+        "baseModel": str(plan.base_model.archive) if plan.base_model else None,
+    }
+
+
+def _show(plan: TrainingPlan) -> None:
+    cap = plan.max_artifact_bytes
+    fields(
+        {
+            "job": plan.job_name,
+            "algorithm": plan.source.image_uri,
+            "input mode": plan.input_mode,
+            "hyperparameters": ", ".join(plan.hyperparameters) or None,  # names alone: values may be secrets
+            "base model": plan.base_model.archive if plan.base_model else None,
+            "instances": f"{len(plan.hosts)} x {plan.instance_type}, {plan.volume_gb} GB each",
+            "ends after": f"{plan.max_runtime_seconds} s at most",
+            "cap": format_bytes(cap) if cap else "none",
+        }
+    )
+    emit("")
+    distribution = {channel.name: channel.distribution for channel in plan.channels}
+    rows = [
+        (host.name, name, distribution[name], len(objects), format_bytes(sum(each.size for each in objects)))
+        for host in plan.hosts
+        for name, objects in host.objects.items()
+    ]
+    table(("HOST", "CHANNEL", "DISTRIBUTION", "OBJECTS", "SIZE"), rows)

@@ -1,0 +1,90 @@
+"""Finding what the user means among the records of a room, and showing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cleanroom_algo.contract.suggestions import did_you_mean
+from cleanroom_algo.errors import NoSuchRecordError
+
+if TYPE_CHECKING:
+    from cleanroom_algo.local.store import Record, Store
+
+MODEL = "trained-model"
+CHANNEL = "ml-input-channel"
+INFERENCE = "trained-model-inference-job"
+EXPORT = "trained-model-export-job"
+ASSOCIATION = "configured-model-algorithm-association"
+KINDS = {
+    MODEL: "trainedModels",
+    INFERENCE: "trainedModelInferenceJobs",
+    EXPORT: "trainedModelExportJobs",
+    CHANNEL: "mlInputChannels",
+    ASSOCIATION: "configuredModelAlgorithmAssociations",
+}
+"""The kinds of records that `show` lists, with their names in its JSON."""
+
+
+def find(store: Store, words: str, kinds: tuple[str, ...] = tuple(KINDS)) -> Record:
+    """Return the latest record that has a name or an ARN.
+
+    Args:
+        store: of the room.
+        words: a name, an ARN, or either with `:VERSION` behind it; a version may be cut short.
+        kinds: what may be meant.
+
+    Raises:
+        NoSuchRecordError: nothing fits.
+    """
+    for record in _candidates(store, kinds):
+        if words in {record.name, record.key}:
+            return record
+        for name in (record.name, record.key):
+            prefix = words.removeprefix(f"{name}:")
+            if prefix != words and prefix and (record.version or "base").startswith(prefix):
+                return record
+    names = sorted({record.name for record in _candidates(store, kinds)})
+    raise NoSuchRecordError(
+        f"the room has no {' or '.join(kind.replace('-', ' ') for kind in kinds)} {words!r}"
+        + did_you_mean(words, names),
+        expected="a name or an ARN, with `:VERSION` behind it for one version" + _some(names),
+        fix="see what there is with `cleanroom-algo show`",
+    )
+
+
+def document(record: Record) -> dict[str, Any]:
+    """Return what a record shows: its document, with what the room keeps beside it."""
+    shown: dict[str, Any] = {"name": record.name, **_identity(record), **record.document, "status": record.status}
+    shown["createTime"], shown["updateTime"] = moment(record.created), moment(record.updated)
+    return {name: value for name, value in shown.items() if value not in (None, "")}
+
+
+def moment(seconds: float) -> str:
+    """Return a time of a record in ISO 8601, UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def reason(record: Record) -> str | None:
+    """Return why a job failed, or None."""
+    details = record.document.get("statusDetails") or {}
+    message: str | None = details.get("message")
+    return message
+
+
+def _candidates(store: Store, kinds: tuple[str, ...]) -> Iterator[Record]:
+    for kind in kinds:
+        yield from store.find(kind)
+
+
+def _identity(record: Record) -> dict[str, Any]:
+    member = record.kind.title().replace("-", "").replace("Ml", "ml", 1) + "Arn"
+    found: dict[str, Any] = {member[0].lower() + member[1:]: record.key}
+    if record.version is not None:
+        found["versionIdentifier"] = record.version
+    return found
+
+
+def _some(names: list[str]) -> str:
+    return f"; there are {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else ""

@@ -1,0 +1,107 @@
+"""`show`: what there is in the local clean room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cleanroom_algo.cli import records
+from cleanroom_algo.cli.options import home_option, json_option
+from cleanroom_algo.cli.output import emit, emit_json, fields, next_commands, say, table
+from cleanroom_algo.cli.rooms import open_room
+
+if TYPE_CHECKING:
+    from cleanroom_algo.local.store import Record, Store
+
+
+@click.command()
+@click.argument("name", required=False)
+@json_option
+@home_option
+def command(name: str | None, as_json: bool, home: Path | None) -> None:
+    r"""Show everything in the local clean room, or one resource by its NAME or ARN.
+
+    \b
+    Examples:
+      cleanroom-algo show
+      cleanroom-algo show my-algorithm
+      cleanroom-algo show my-algorithm:VERSION --json
+    """
+    with open_room(home) as room:
+        store = room.store
+        if name is not None:
+            _one(records.find(store, name), as_json)
+        elif as_json:
+            emit_json(
+                {
+                    member: [records.document(record) for record in reversed(store.find(kind))]
+                    for kind, member in records.KINDS.items()
+                }
+            )
+        else:
+            _all(store)
+
+
+def _one(record: Record, as_json: bool) -> None:
+    shown = records.document(record)
+    if as_json:
+        emit_json(shown)
+        return
+    fields({name: _short(value) for name, value in shown.items() if name != "statusDetails"})
+    if why := records.reason(record):
+        emit(f"\n{why}")
+    if record.kind in {records.MODEL, records.INFERENCE}:
+        next_commands(f"cleanroom-algo logs {record.name}")
+
+
+def _all(store: Store) -> None:
+    empty = True
+    for kind, (title, columns) in _TABLES.items():
+        found = list(reversed(store.find(kind)))
+        if not found:
+            continue
+        if not empty:
+            emit("")
+        empty = False
+        emit(title)
+        table(("NAME", *(column.upper() for column in columns)), [_row(record, columns) for record in found])
+    if empty:
+        say("nothing is here yet")
+        next_commands("cleanroom-algo train my_algorithm.py --channel train=data/")
+
+
+def _row(record: Record, columns: tuple[str, ...]) -> list[object]:
+    shown = records.document(record)
+    values: dict[str, object] = {
+        "version": (record.version or "base")[:8],
+        "hosts": shown.get("resourceConfig", {}).get("instanceCount", 1),
+        "created": records.moment(record.created).replace("T", " ").removesuffix("+00:00"),
+        "reason": (records.reason(record) or "-").splitlines()[0][:60],
+        "records": shown.get("numberOfRecords"),
+        "files": shown.get("numberOfFiles"),
+        "to": ", ".join(member["accountId"] for member in shown.get("outputConfiguration", {}).get("members", [])),
+    }
+    return [record.name, *(values.get(column, shown.get(column)) for column in columns)]
+
+
+def _short(value: Any) -> Any:
+    return value if not isinstance(value, dict | list) else ", ".join(_flat("", value)) or "-"
+
+
+def _flat(name: str, value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [text for key, each in value.items() for text in _flat(f"{name}.{key}" if name else key, each)]
+    if isinstance(value, list):
+        return [text for index, each in enumerate(value) for text in _flat(f"{name}[{index}]", each)]
+    return [f"{name}={value}"]
+
+
+_TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
+    records.MODEL: ("Trained models", ("version", "status", "hosts", "created", "reason")),
+    records.INFERENCE: ("Inference jobs", ("status", "hosts", "created", "reason")),
+    records.EXPORT: ("Export jobs", ("status", "to", "created", "reason")),
+    records.CHANNEL: ("ML input channels", ("status", "records", "files", "created")),
+    records.ASSOCIATION: ("Algorithms", ("created",)),
+}

@@ -1,0 +1,47 @@
+"""`up`: the API on 127.0.0.1, for boto3 and the aws CLI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cleanroom_algo.cli.options import home_option, json_option, state_folder
+from cleanroom_algo.cli.output import emit, emit_json, say
+
+DEFAULT_PORT = 8780  # unassigned at IANA, and none of the usual development servers
+
+
+@click.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0 takes any free one."
+)
+@json_option
+@home_option
+def command(port: int, as_json: bool, home: Path | None) -> None:
+    r"""Serve the Clean Rooms ML API on 127.0.0.1, until Ctrl-C.
+
+    Accounts are told by the access key id: twelve digits are the account itself; any other key is the default account.
+
+    \b
+    Examples:
+      cleanroom-algo up
+      AWS_ENDPOINT_URL_CLEANROOMSML=http://127.0.0.1:8780 aws cleanroomsml list-configured-model-algorithms
+    """
+    from cleanroom_algo.local.api.server import serve
+
+    folder = state_folder(home)
+
+    def ready(url: str) -> None:
+        if as_json:
+            emit_json({"endpoint": url, "home": str(folder)})
+            return
+        emit(url)
+        say(
+            f"the room of {folder}; for boto3 and the aws CLI:\n"
+            f"  export AWS_ENDPOINT_URL_CLEANROOMSML={url} AWS_ENDPOINT_URL_CLEANROOMS={url}\n"
+            "  export AWS_ACCESS_KEY_ID=111122223333 AWS_SECRET_ACCESS_KEY=any AWS_REGION=us-east-1\n"
+            "Ctrl-C ends it, and its jobs"
+        )
+
+    serve(folder, port, ready)
