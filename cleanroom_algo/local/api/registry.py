@@ -63,7 +63,7 @@ class Operations:
         if name not in self._handlers:
             raise NotEmulatedError(
                 f"{name} of {self.service} is not emulated",
-                expected=f"one of {', '.join(self.emulated)}",
+                expected=f"one of the {len(self._handlers)} operations that are, those of custom models among them",
                 fix="call AWS for it, or leave it out; `cleanroom-algo differences` lists what is missing",
             )
         return self._handlers[name]

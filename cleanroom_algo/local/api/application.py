@@ -1,0 +1,130 @@
+"""The API over HTTP, as a WSGI application: route, parse, call, serialize. There is no resource logic here.
+
+Who calls is told by the access key id in the SigV4 credential scope: twelve digits are the account itself, any other id
+is the room's default account. So the members of a collaboration are boto3 clients with
+`aws_access_key_id="111122223333"` and any secret; signatures are not checked, as there is nobody to protect from whom.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from cleanroom_algo.errors import InvalidRequestError, QuotaExceededError, RequestError, ServiceFailureError
+from cleanroom_algo.local.api.model import CLEANROOMS, ML
+from cleanroom_algo.local.api.registry import REGISTRIES
+from cleanroom_algo.local.api.routing import find_operation, parse_params, serialize
+
+if TYPE_CHECKING:
+    from cleanroom_algo.local.room import Room
+
+log = logging.getLogger("cleanroom_algo.local")
+
+MAX_BODY_BYTES: Final = 8_000_000  # the largest member of any request, a query, has 500,000 characters
+_CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]*/[^/]*/([^/]+)/aws4_request")
+_SERVICES: Final = {"cleanrooms-ml": (ML,), "cleanrooms": (CLEANROOMS,)}
+_STATUS_LINES: Final = {
+    200: "200 OK",
+    400: "400 Bad Request",
+    402: "402 Payment Required",
+    403: "403 Forbidden",
+    404: "404 Not Found",
+    409: "409 Conflict",
+    429: "429 Too Many Requests",
+    500: "500 Internal Server Error",
+    501: "501 Not Implemented",
+}
+
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+
+
+class Application:
+    """Answers requests for a room.
+
+    Args:
+        room: the clean room.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+
+    def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request, as WSGI has it."""
+        headers = [("Content-Type", "application/json"), ("x-amzn-RequestId", str(uuid.uuid4()))]
+        try:
+            status, body = 200, self._answer(environ)
+        except RequestError as error:
+            status, body = error.http_status, error_body(error)
+            headers.append(("x-amzn-ErrorType", error.modelled))
+        except Exception as error:
+            log.exception("%s %s", environ.get("REQUEST_METHOD"), environ.get("PATH_INFO"))
+            status, body = 500, error_body(_defect(error))
+            headers.append(("x-amzn-ErrorType", ServiceFailureError.modelled))
+        headers.append(("Content-Length", str(len(body))))
+        start_response(_STATUS_LINES[status], headers)
+        return [body]
+
+    def _answer(self, environ: Mapping[str, Any]) -> bytes:
+        raw_path, _, query = raw_uri(environ).partition("?")
+        account, services = caller(environ.get("HTTP_AUTHORIZATION", ""))
+        service, operation, path = find_operation(services, environ["REQUEST_METHOD"], raw_path)
+        REGISTRIES[service].handler(operation.name)  # "not emulated" comes before the faults of a request
+        params = parse_params(operation, path, query, _body(environ))
+        return serialize(operation, self.room.call(operation.name, params, account, service=service))
+
+
+def raw_uri(environ: Mapping[str, Any]) -> str:
+    """Return path and query as they arrived, percent-encoded; gunicorn keeps them in RAW_URI."""
+    raw: str = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
+    if not raw:
+        raw = quote(environ.get("PATH_INFO", "/")) + (f"?{query}" if (query := environ.get("QUERY_STRING")) else "")
+    return re.sub(r"^https?://[^/]*", "", raw)
+
+
+def caller(authorization: str) -> tuple[str | None, Sequence[str]]:
+    """Return the account of a request (None: the default one), and the services it may be for."""
+    match = _CREDENTIAL.search(authorization)
+    if match is None:
+        return None, (ML, CLEANROOMS)
+    key, service = match.groups()
+    account = key if re.fullmatch("[0-9]{12}", key) else None
+    return account, _SERVICES.get(service, (ML, CLEANROOMS))
+
+
+def error_body(error: RequestError) -> bytes:
+    """Return the body of an error: its `message` has all that the error says, on one line for boto3's ClientError."""
+    faults = "; ".join(str(problem) for problem in error.problems)
+    message = (
+        f"{error.code} {error.what}{f' ({faults})' if faults else ''}. Expected: {error.expected}. Fix: {error.fix}"
+    )
+    document: dict[str, Any] = {"__type": error.modelled, "message": message}
+    if isinstance(error, QuotaExceededError):
+        document |= {"quotaName": error.quota_name, "quotaValue": error.quota_value}
+    return json.dumps(document).encode()
+
+
+def _body(environ: Mapping[str, Any]) -> bytes:
+    length = environ.get("CONTENT_LENGTH") or ""
+    if not length and not environ.get("wsgi.input_terminated"):
+        return b""
+    wanted = int(length) if length.isdigit() else MAX_BODY_BYTES + 1
+    if wanted <= MAX_BODY_BYTES or not length:
+        body: bytes = environ["wsgi.input"].read(wanted)
+        if len(body) <= MAX_BODY_BYTES:
+            return body
+    raise InvalidRequestError(
+        f"the body has more than {MAX_BODY_BYTES} bytes", expected="a smaller request", fix="shorten the query"
+    )
+
+
+def _defect(error: Exception) -> ServiceFailureError:
+    return ServiceFailureError(
+        f"{type(error).__name__} inside the local clean room",
+        expected="an answer to every request",
+        fix="see the traceback in the server's log, and please report it",
+    )

@@ -1,0 +1,111 @@
+"""The server of `cleanroom-algo up`: gunicorn with one process of threads, so that one supervisor runs the jobs.
+
+Threads suffice, as an answer takes a millisecond of Python and SQLite, and the jobs' work is done by processes. The
+master restarts the process should it die, and the room settles what was running then.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+
+from cleanroom_algo.local.api.application import Application
+from cleanroom_algo.local.api.model import CLEANROOMS, ML, service_model
+from cleanroom_algo.local.owners import take_server_lock
+from cleanroom_algo.local.room import Room
+from cleanroom_algo.local.settings import RoomSettings
+from cleanroom_algo.local.store import Store
+
+THREADS: Final = 16  # more than a laptop's clients open; each waits for SQLite's one writer now and then
+KEEPALIVE_SECONDS: Final = 75
+STOP_SECONDS: Final = 150  # jobs get 120 s after SIGTERM, and their hosts a moment more
+
+
+class _Logger(Logger):  # type: ignore[misc]
+    """gunicorn's own messages, in the form of all the others."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """Serves the API of a room on 127.0.0.1.
+
+    Args:
+        home: the state folder.
+        port: 0 for any free one.
+        ready: called with the URL when connections are accepted.
+    """
+
+    def __init__(self, home: Path, port: int, ready: Callable[[str], None]) -> None:
+        self.home = home
+        self.port = port
+        self.ready = ready
+        self.room: Room | None = None
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set gunicorn's settings; it reads no file, argument or variable of its own."""
+        settings = {
+            "bind": f"127.0.0.1:{self.port}",
+            "worker_class": "gthread",
+            "workers": 1,
+            "threads": THREADS,
+            "timeout": 0,
+            "graceful_timeout": STOP_SECONDS,
+            "keepalive": KEEPALIVE_SECONDS,
+            "preload_app": False,  # SQLite's connections and threads do not survive a fork
+            "control_socket_disable": True,
+            "accesslog": None,
+            "logger_class": _Logger,
+            "loglevel": logging.getLevelName(logging.getLogger("cleanroom_algo").getEffectiveLevel()).lower(),
+            "limit_request_line": 0,  # an ARN of 2048 characters may take three times that, percent-encoded
+            "when_ready": self._when_ready,
+            "worker_exit": self._worker_exit,
+        }
+        for name, value in settings.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Callable[..., Any]:
+        """Open the room in the process that serves it."""
+        self.room = Room.open(self.home, serving=True)
+        return Application(self.room)
+
+    def _when_ready(self, arbiter: Any) -> None:
+        host, port = arbiter.LISTENERS[0].sock.getsockname()[:2]
+        self.ready(f"http://{host}:{port}")
+
+    def _worker_exit(self, _arbiter: Any, _worker: Any) -> None:
+        if self.room is not None:
+            self.room.close()
+
+
+def serve(home: Path, port: int, ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or Ctrl-C, which end the running jobs first.
+
+    Args:
+        home: the state folder.
+        port: 0 for any free one.
+        ready: called with the URL.
+
+    Raises:
+        RoomInUseError: CR-ROM-001. RoomStateError: CR-ROM-002. RoomSettingsError: CR-ROM-005.
+        SystemExit: when it ends.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    lock = take_server_lock(home)
+    try:
+        RoomSettings.read(home)
+        Store(home / "room.sqlite").close()
+        for service in (ML, CLEANROOMS):
+            service_model(service)  # read before the fork, while nobody waits
+        Server(home, port, ready).run()
+    finally:
+        lock.release()
