@@ -146,14 +146,14 @@ class Pipe:
             if not self._wait(self._timeout):
                 raise self._silent()
 
-    def chunks(self) -> Generator[bytes]:
-        """Yield the bytes up to the end of data, in blocks of up to 4 MiB; raises what `readinto` raises."""
-        buffer = memoryview(bytearray(BLOCK_BYTES))
+    def chunks(self, size: int = BLOCK_BYTES) -> Generator[bytes]:
+        """Yield the bytes up to the end of data, in blocks of up to `size` bytes; raises what `readinto` raises."""
+        buffer = memoryview(bytearray(size))
         ended = False
         while not ended:
             filled = self.readinto(buffer)
             ended = filled == 0
-            while not ended and filled < BLOCK_BYTES:
+            while not ended and filled < size:
                 count = self._read_now(buffer[filled:])
                 if count is None and not self._wait(_GATHER_SECONDS):
                     break

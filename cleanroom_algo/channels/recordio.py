@@ -58,6 +58,8 @@ class RecordReader:
         self._held = b""
         self._at = 0  # into _held
         self._before = 0  # bytes of the stream before _held
+        self._next = b""  # a chunk that the record at the end of _held reached into
+        self._next_at = 0
         self._ended = False
 
     def __iter__(self) -> Iterator[bytes]:
@@ -140,22 +142,35 @@ class RecordReader:
         Raises:
             CorruptObjectError: the stream ends inside a header.
         """
+        if len(self._held) == self._at:
+            self._turn()
         if len(self._held) - self._at >= size:
             return True
         parts = [self._held[self._at :]]
         held = len(parts[0])
         self._before += self._at
         while held < size and not self._ended:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                self._ended = True
-            else:
-                parts.append(chunk)
-                held += len(chunk)
+            if not self._next:
+                self._next, self._next_at = next(self._chunks, b""), 0
+                self._ended = not self._next
+            # Only what completes the record is copied; the chunk itself is used where it lies.
+            part = self._next[self._next_at : self._next_at + size - held]
+            parts.append(part)
+            held += len(part)
+            self._next_at += len(part)
+            if self._next_at == len(self._next):
+                self._next = b""
         self._held, self._at = b"".join(parts), 0
         if self._ended and 0 < held < _HEADER.size:
             raise self._damaged("the stream ends inside a record's header")
         return held >= size
+
+    def _turn(self) -> None:
+        """Go over to the chunk that the last record reached into, or to a new one."""
+        chunk, start = (self._next, self._next_at) if self._next else (next(self._chunks, b""), 0)
+        self._before += self._at - start
+        self._held, self._at, self._next = chunk, start, b""
+        self._ended = self._ended or not chunk
 
     def _damaged(self, what: str) -> CorruptObjectError:
         return CorruptObjectError(
