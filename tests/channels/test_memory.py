@@ -1,0 +1,83 @@
+"""Memory does not grow with the data: peak of a fresh process, ten times the data, within a tenth."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+ROWS = 150_000  # about 30 MB of CSV, several blocks
+
+READ = """
+import json, resource, sys
+from pathlib import Path
+from cleanroom_algo.channels.objects import Object
+from cleanroom_algo.channels.pipe import read_pipe
+from cleanroom_algo.channels.reader import read_object
+from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.contract.channel import Channel, InputMode
+from cleanroom_algo.contract.paths import Paths
+mode, root = sys.argv[1], Path(sys.argv[2])
+schema = Schema.of(**{f"f{n}": "float32" for n in range(20)})
+if mode == "file":
+    path = root / "part"
+    frames = read_object(Object("part", path, path.stat().st_size), schema, batch_rows=8192)
+else:
+    frames = read_pipe(Channel("train", Paths(root), InputMode.PIPE), schema, epoch=0, batch_rows=8192)
+rows = sum(frame.height for frame in frames)
+print(json.dumps([rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
+"""
+
+
+def peak(mode: str, root: Path) -> tuple[int, int]:
+    # Two threads whatever the machine: the bound has the number of threads in it.
+    environment = os.environ | {"POLARS_MAX_THREADS": "2"}
+    command = [sys.executable, "-c", READ, mode, str(root)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=environment)
+    rows, kilobytes = json.loads(run.stdout)
+    return rows, kilobytes
+
+
+def feed(fifo: Path, data: bytes, times: int) -> threading.Thread:
+    fifo.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(fifo)
+
+    def run() -> None:
+        with fifo.open("wb", buffering=0) as pipe:
+            for _ in range(times):
+                pipe.write(data)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss has another unit elsewhere")
+@pytest.mark.parametrize("mode", ["file", "pipe"])
+def test_peak_memory_is_flat(tmp_path: Path, mode: str) -> None:
+    numbers = np.random.default_rng(0).standard_normal((ROWS, 20), dtype=np.float32)
+    data = pl.DataFrame(numbers).write_csv(include_header=False).encode()
+    peaks = []
+    for times in (1, 10):
+        root = tmp_path / str(times)
+        root.mkdir()
+        if mode == "file":
+            with (root / "part").open("wb") as file:
+                for _ in range(times):
+                    file.write(data)
+            found, kilobytes = peak(mode, root)
+            (root / "part").unlink()
+        else:
+            thread = feed(root / "input" / "data" / "train_0", data, times)
+            found, kilobytes = peak(mode, root)
+            thread.join(20)
+        assert found == ROWS * times
+        peaks.append(kilobytes)
+    assert peaks[1] <= 1.1 * peaks[0], peaks
