@@ -13,6 +13,7 @@ from cleanroom_algo.cli.outcome import report
 from cleanroom_algo.cli.output import emit_json, fields, next_commands
 from cleanroom_algo.cli.quick import TrainingWords, training_options, training_words
 from cleanroom_algo.cli.rooms import follow, model_result, open_room, outcome
+from cleanroom_algo.contract.algorithm import algorithm_file
 from cleanroom_algo.contract.sizes import format_bytes
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def prepare(room: Room, words: TrainingWords) -> tuple[dict[str, Any], str]:
         InvalidRequestError: CR-REQ-001. BindingError: CR-ROM-003.
     """
     algorithm = words.algorithm
+    if algorithm is not None and _is_path(algorithm) and not Path(algorithm).exists():
+        algorithm_file(algorithm)
     request = words.request
     if request is None:
         assert algorithm is not None
@@ -86,6 +89,11 @@ def prepare(room: Room, words: TrainingWords) -> tuple[dict[str, Any], str]:
             max_runtime=words.max_runtime,
         )
     return request, room.adopt(request, algorithm=algorithm, channels=words.channels)
+
+
+def _is_path(algorithm: str) -> bool:
+    """Whether a file or folder is meant: an image has no such name."""
+    return algorithm.endswith((".py", "/")) or algorithm.startswith(("/", "./", "../"))
 
 
 def _show(result: dict[str, Any]) -> None:
