@@ -12,6 +12,7 @@ from typing import Final
 
 import polars as pl
 
+from cleanroom_algo.channels.blocks import count_byte
 from cleanroom_algo.channels.csv_rows import MAX_PROBLEMS, row_mismatch
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.channels.values import Value, convert, parser_of
@@ -60,7 +61,7 @@ class JsonLinesDecoder:
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError):
             return None
         # polars skips blank lines and ignores what follows a second object on a line: both would lose count of rows.
-        if frame.height != block.count(b"\n") + (not block.endswith(b"\n")):
+        if frame.height != count_byte(block, b"\n") + (not block.endswith(b"\n")):
             return None
         if any(frame.get_column(c.name).null_count() for c in self._columns if not c.nullable):
             return None

@@ -145,6 +145,20 @@ def test_quotes_escaped_by_a_backslash_as_spark_writes_them(tmp_path: Path) -> N
     assert read(obj, schema).rows()[:2] == [(1, 'say "hi", twice', "x"), (2, 'a "b"', "y")]
 
 
+@pytest.mark.parametrize("row", [b'1,"ab"c"d",3', b'1,"ab" "cd",3', b'1,"ab" ,3', b'1,"ab"c,3', b'1, "ab,c",3'])
+@pytest.mark.parametrize("count", [1, 400])
+def test_text_around_quotes_is_a_fault_in_short_and_long_blocks(row: bytes, count: int) -> None:
+    decoder = CsvDecoder(Schema.of(a="int64", b="string?", c="float64?"), source="x")
+    with pytest.raises(RowMismatchError):
+        decoder.decode((row + b"\n") * count)
+
+
+@pytest.mark.parametrize("count", [1, 400])
+def test_quotes_inside_a_field_without_quotes_are_text(count: int) -> None:
+    decoder = CsvDecoder(Schema.of(a="int64", b="string?", c="float64?"), source="x")
+    assert decoder.decode(b'1,5" pipe "x",3\n' * count).rows()[-1] == (1, '5" pipe "x"', 3.0)
+
+
 def test_one_column_has_a_row_per_line_blank_ones_too(tmp_path: Path) -> None:
     assert read(write(tmp_path, "x", b"1\n\n2\n\n"), Schema.of(a="int8?")).rows() == [(1,), (None,), (2,), (None,)]
 
