@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cleanroom_algo.errors import BindingError, Problem, ResourceNotFoundError
+from cleanroom_algo.contract.algorithm import algorithm_file
+from cleanroom_algo.errors import BindingError, Problem
 from cleanroom_algo.local.api.model import ML, operation_model
 from cleanroom_algo.local.api.routing import invalid
 from cleanroom_algo.local.api.validation import faults
@@ -61,10 +62,13 @@ def adopt(
 
     Raises:
         InvalidRequestError: CR-REQ-001, the request breaks the model; nothing is made then.
+        AlgorithmNotFoundError: CR-CON-004, there is nothing at the algorithm's path.
         BindingError: CR-ROM-003, something to be bound is not given, not there, or not of this request.
     """
     if problems := faults(operation_model(ML, operation).input_shape, request):
         raise invalid(operation, problems)
+    if algorithm is not None and AlgorithmSource(str(algorithm)).path is None and _is_spelt_as_path(algorithm):
+        algorithm_file(algorithm)
     wanted = _channels(request, channels)
     if unbound := _unbound(room, request, algorithm, wanted, channels):
         raise BindingError(
@@ -299,12 +303,7 @@ def _membership(room: Room, identifier: str, account: str, collaboration: str | 
 
 
 def _bind_algorithm(room: Room, association: str, algorithm: str | Path, collaboration: str) -> None:
-    path = AlgorithmSource(str(algorithm)).path
-    if path is None and isinstance(algorithm, Path):
-        raise ResourceNotFoundError(
-            f"there is no algorithm at {algorithm}", expected="a file or a folder", fix="correct the path"
-        )
-    source = str(path or algorithm)
+    source = _spelt(algorithm)
     arn = Arn.parse(association)
     existing = room.store.get(ASSOCIATION, association)
     container = {"imageUri": source if len(source) <= _MAX_URI else source[-_MAX_URI:]}
@@ -388,6 +387,11 @@ def _identifier(kind: str, text: str) -> str:
 
 def _spelt(place: str | Path) -> str:
     return str(AlgorithmSource(str(place)).path or place)
+
+
+def _is_spelt_as_path(algorithm: str | Path) -> bool:
+    """Whether a text that names no file was meant to: image names have neither this end nor these beginnings."""
+    return isinstance(algorithm, Path) or algorithm.endswith(".py") or algorithm.startswith(("/", ".", "~", "file:"))
 
 
 def _role(account: str) -> str:
