@@ -63,13 +63,13 @@ def recover(target: Path) -> None:
         for left in parent.glob(f".{target.name}-draft-*"):
             shutil.rmtree(left, ignore_errors=True)
     previous = target / _PREVIOUS
-    if previous.is_dir():
-        if not (target / MANIFEST_FILE).exists():
-            for path in _content(target):
-                _remove(path)
-            for path in previous.iterdir():
-                path.rename(target / path.name)
-        shutil.rmtree(previous)
+    if not previous.is_dir():
+        return
+    if (previous / MANIFEST_FILE).exists() and not (target / MANIFEST_FILE).exists():
+        for path in _content(target):
+            _remove(path)
+        _link_all(list(previous.iterdir()), target)  # not moved: a kill here, too, must leave them
+    shutil.rmtree(previous)
 
 
 def _exchange(first: Path, second: Path) -> None:
@@ -90,14 +90,28 @@ def _replace_files(draft: Path, target: Path) -> None:
     previous = target / _PREVIOUS
     shutil.rmtree(previous, ignore_errors=True)
     previous.mkdir()
-    old = sorted(_content(target), key=lambda path: path.name != MANIFEST_FILE)
-    for path in old:
-        if path != draft:
-            path.rename(previous / path.name)
-    for path in sorted(draft.iterdir(), key=lambda path: path.name == MANIFEST_FILE):
+    old = [path for path in _content(target) if path != draft]
+    _link_all(old, previous)
+    _sync_directory(previous)
+    for path in sorted(old, key=_manifest_last, reverse=True):
+        _remove(path)
+    for path in sorted(draft.iterdir(), key=_manifest_last):
         path.rename(target / path.name)
     _sync_directory(target)
     shutil.rmtree(previous)
+
+
+def _link_all(paths: list[Path], folder: Path) -> None:
+    """Link files and trees into a folder, the manifest last: with it, the folder is complete."""
+    for path in sorted(paths, key=_manifest_last):
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name, copy_function=os.link)
+        else:
+            os.link(path, folder / path.name)
+
+
+def _manifest_last(path: Path) -> bool:
+    return path.name == MANIFEST_FILE
 
 
 def _content(target: Path) -> list[Path]:

@@ -70,7 +70,7 @@ def layout(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | No
         end = offset + tensor.numel() * tensor.element_size()
         header[name] = {"dtype": _dtype(tensor), "shape": list(tensor.shape), "data_offsets": [offset, end]}
         offset = end
-    text = json.dumps(header, separators=(",", ":")).encode()
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return Layout(len(text).to_bytes(8, "little") + text, tuple(names), 8 + len(text) + offset)
 

@@ -1,0 +1,257 @@
+"""Artifacts under their cap, published whole or not at all: full disks, kills, files written past the writer."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from cleanroom_algo.contract.manifest import Manifest, hash_files
+from cleanroom_algo.errors import ArtifactClashError, ArtifactTooLargeError, ArtifactWriteError
+from cleanroom_algo.training import atomic
+from cleanroom_algo.training.artifacts import ArtifactWriter
+from cleanroom_algo.training.tensor_file import add_tensors, layout, write_tensors
+from tests.training.support import Container, algorithm, csv_rows, listing
+
+
+def publish(writer: ArtifactWriter, name: str, text: str) -> None:
+    with writer.draft() as draft:
+        draft.reserve(name, len(text)).write_text(text)
+        writer.publish(draft, Manifest(algorithm="A"))
+
+
+def test_publishing_replaces_everything_at_once(tmp_path: Path) -> None:
+    writer = ArtifactWriter(tmp_path / "model")
+    publish(writer, "one", "1")
+    publish(writer, "two", "22")
+    assert listing(tmp_path / "model") == ["manifest.json", "two"]
+    assert listing(tmp_path) == ["model"]
+    Manifest.read(writer.directory).verify(writer.directory)
+
+
+def test_the_cap_holds_before_a_byte_is_written_and_names_the_largest(tmp_path: Path) -> None:
+    writer = ArtifactWriter(tmp_path / "model", cap_bytes=50_000)
+    publish(writer, "good", "1")
+    with writer.draft() as draft:
+        add_tensors(draft, "model.safetensors", {"w": torch.zeros(5_000)})
+        with pytest.raises(ArtifactTooLargeError) as caught:
+            add_tensors(draft, "optimizer.safetensors", {"w": torch.zeros(9_000)})
+        assert listing(draft.path) == ["model.safetensors"]
+    assert "optimizer.safetensors 36.1 kB, model.safetensors 20.1 kB" in caught.value.what
+    assert "save_optimizer" in caught.value.fix
+    assert listing(tmp_path / "model") == ["good", "manifest.json"]
+
+
+def test_files_written_past_the_writer_are_kept_counted_and_listed(tmp_path: Path) -> None:
+    writer = ArtifactWriter(tmp_path / "model", cap_bytes=50_000)
+    publish(writer, "old", "1")
+    (writer.directory / "sub").mkdir()
+    (writer.directory / "sub" / "stray").write_bytes(bytes(100))
+    publish(writer, "new", "2")
+    assert sorted(Manifest.read(writer.directory).files) == ["new", "sub/stray"]
+    (writer.directory / "huge").write_bytes(bytes(60_000))
+    with pytest.raises(ArtifactTooLargeError, match="huge"):
+        publish(writer, "third", "3")
+    assert sorted(Manifest.read(writer.directory).files) == ["new", "sub/stray"]
+
+
+def test_names_clash(tmp_path: Path) -> None:
+    writer = ArtifactWriter(tmp_path / "model")
+    with writer.draft() as draft:
+        draft.reserve("a", 1).write_text("1")
+        for name in ("a", "../b", "manifest.json"):
+            with pytest.raises(ArtifactClashError):
+                draft.reserve(name, 1)
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from cleanroom_algo.contract.manifest import Manifest
+from cleanroom_algo.training import atomic
+from cleanroom_algo.training.artifacts import ArtifactWriter
+
+calls = int(sys.argv[2])
+def dying(function):
+    def call(*arguments, **options):
+        global calls
+        calls -= 1
+        if calls < 0:
+            os.kill(os.getpid(), 9)
+        return function(*arguments, **options)
+    return call
+
+if sys.argv[3] == "mount":
+    def refuse(first, second):
+        raise OSError(16, "busy")
+    atomic._exchange = refuse
+for name in ("rename", "fsync", "unlink", "rmdir", "mkdir", "open", "replace"):
+    setattr(os, name, dying(getattr(os, name)))
+writer = ArtifactWriter(Path(sys.argv[1]) / "model")
+writer.recover()
+with writer.draft() as draft:
+    draft.reserve("new", 3).write_text("new")
+    writer.publish(draft, Manifest(algorithm="B"))
+"""
+
+
+@pytest.mark.parametrize("kind", ["exchange", "mount"])
+def test_a_kill_at_any_call_leaves_the_old_state_or_the_new_one(tmp_path: Path, kind: str) -> None:
+    calls, states = 0, set()
+    while True:
+        folder = tmp_path / str(calls)
+        writer = ArtifactWriter(folder / "model")
+        publish(writer, "old", "old")
+        command = [sys.executable, "-c", KILLED, str(folder), str(calls), kind]
+        status = subprocess.run(command, check=False, timeout=60).returncode
+        assert status in (0, -signal.SIGKILL)
+        writer.recover()
+        Manifest.read(writer.directory).verify(writer.directory)
+        states.add(tuple(listing(writer.directory)))
+        assert listing(folder) == ["model"]
+        if status == 0:
+            break
+        calls += 1 if calls < 4 else 5
+    assert states == {("manifest.json", "old"), ("manifest.json", "new")}
+
+
+def test_a_directory_that_cannot_be_exchanged_is_replaced_file_by_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(first: Path, second: Path) -> None:
+        raise OSError(16, "busy", str(second))
+
+    monkeypatch.setattr(atomic, "_exchange", refuse)  # as the kernel answers for a mount point
+    writer = ArtifactWriter(tmp_path / "model")
+    publish(writer, "one", "1")
+    publish(writer, "two", "2")
+    assert listing(tmp_path / "model") == ["manifest.json", "two"]
+
+
+LIMITED = """
+import resource, sys, torch
+from pathlib import Path
+from cleanroom_algo.contract.manifest import Manifest
+from cleanroom_algo.errors import ArtifactWriteError
+from cleanroom_algo.training.artifacts import ArtifactWriter
+from cleanroom_algo.training.tensor_file import add_tensors
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+writer = ArtifactWriter(Path(sys.argv[1]))
+try:
+    with writer.draft() as draft:
+        add_tensors(draft, "model.safetensors", {"w": torch.zeros(1_000_000)})
+except ArtifactWriteError as error:
+    print(error.code)
+"""
+
+
+def test_a_write_that_fails_leaves_the_old_state(tmp_path: Path) -> None:
+    writer = ArtifactWriter(tmp_path / "model")
+    publish(writer, "old", "1")
+    ended = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(writer.directory)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ended.stdout == "CR-ART-004\n"
+    assert listing(writer.directory) == ["manifest.json", "old"]
+    assert listing(tmp_path) == ["model"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has /dev/full")
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    writer = ArtifactWriter(tmp_path / "model")
+
+    def fill() -> None:
+        with writer.draft() as draft:
+            (draft.path / "full").symlink_to("/dev/full")
+            (draft.path / "full").write_bytes(b"x")
+
+    with pytest.raises(ArtifactWriteError, match="No space left"):
+        fill()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounting a small tmpfs needs root on Linux")
+def test_a_training_on_a_full_disk_fails_with_its_last_artifacts_whole(tmp_path: Path) -> None:
+    body = (
+        "publish_seconds = 0\ndef save(self, directory):\n    if self._context.writer.directory.joinpath("
+        "'manifest.json').exists():\n        (directory / 'more').write_bytes(bytes(3_000_000))\n"
+    )
+    container = Container(tmp_path / "ml", algorithm(tmp_path, body)).channel("train", {"a": csv_rows(200)})
+    container.model.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(container.model)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("this machine does not let root mount")
+    try:
+        ended = container.run()
+        assert ended.status == 1, ended.err
+        assert container.failure.startswith("CR-ART-004")
+        Manifest.read(container.model).verify(container.model)
+    finally:
+        subprocess.run(["umount", str(container.model)], check=True)
+
+
+def test_a_training_over_its_cap_fails_with_its_last_artifacts_whole(tmp_path: Path) -> None:
+    body = (
+        "publish_seconds = 0\ngrown = 0\ndef save(self, directory):\n"
+        "    (directory / 'log').write_bytes(bytes(20_000 * self.grown))\n    self.grown += 1\n"
+    )
+    container = Container(tmp_path / "ml", algorithm(tmp_path, body), hyperparameters={"epochs": "5"})
+    container.channel("train", {"a": csv_rows(200)})
+    ended = container.run(CLEANROOM_ALGO_MAX_ARTIFACT_GB="0.00005")
+    assert ended.status == 1, ended.err
+    assert container.failure.startswith("CR-ART-003")
+    assert "log 40.0 kB" in container.failure
+    manifest = Manifest.read(container.model)
+    manifest.verify(container.model)
+    assert manifest.files["log"].bytes == 20_000
+
+
+_DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int8, torch.bool]
+_FORMS = st.tuples(st.sampled_from(_DTYPES), st.lists(st.integers(0, 4), max_size=3))
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=8), _FORMS, min_size=1))
+def test_tensor_files_are_safetensors_of_the_planned_size(forms: dict[str, tuple[torch.dtype, list[int]]]) -> None:
+    import tempfile
+
+    forms.pop("__metadata__", None)
+    tensors = {name: torch.randint(0, 2, shape).to(dtype) for name, (dtype, shape) in forms.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file.safetensors"
+        entry = write_tensors(path, tensors, {"a": "b"})
+        assert entry.bytes == path.stat().st_size == layout(tensors, {"a": "b"}).size
+        assert hash_files(Path(folder))["file.safetensors"] == entry
+        loaded = load_file(path)
+    assert loaded.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert loaded[name].dtype == tensor.dtype
+        assert torch.equal(loaded[name], tensor)
+
+
+def test_views_and_large_tensors_are_written_as_they_are(tmp_path: Path) -> None:
+    large = torch.arange(6_000_000, dtype=torch.float32)
+    tensors = {"large": large, "view": large[::2].reshape(1000, -1).t(), "scalar": torch.tensor(3.0)}
+    write_tensors(tmp_path / "file", tensors)
+    loaded = load_file(tmp_path / "file")
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
+
+
+def test_shards_hold_each_tensor_once(tmp_path: Path) -> None:
+    tensors = {f"t{number}": torch.full((100,), float(number)) for number in range(5)}
+    with ArtifactWriter(tmp_path / "model").draft() as draft:
+        add_tensors(draft, "model.safetensors", tensors, shard_bytes=900)
+        index = json.loads((draft.path / "model.safetensors.index.json").read_text())
+        assert sorted(set(index["weight_map"].values())) == [f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)]
+        for name, file in index["weight_map"].items():
+            assert torch.equal(load_file(draft.path / file)[name], tensors[name])
