@@ -78,10 +78,12 @@ class FlightDelay(Trainer):
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the mean binary cross entropy of the batch."""
+        assert batch.target is not None  # the schema names one
         return nn.functional.binary_cross_entropy_with_logits(model(batch.numeric, batch.categorical), batch.target)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Return how many rows of the batch are told right, as a share."""
+        assert batch.target is not None
         told_late = model(batch.numeric, batch.categorical) > 0
         return {"accuracy": (told_late == (batch.target > 0.5)).float().mean()}
 

@@ -18,10 +18,9 @@ def read_parts(folder: Path) -> pl.DataFrame:
     return pl.concat(_read_part(part) for part in parts)
 
 
-def read_predictions(folder: Path) -> NDArray[np.float64]:
+def read_predictions(outputs: Sequence[Path]) -> NDArray[np.float64]:
     """Return what the `.out` files of an inference job hold, one probability a line, in the order of their names."""
-    outputs = [path for path in sorted(folder.rglob("*.out")) if path.is_file()]
-    return np.concatenate([np.loadtxt(path, ndmin=1, delimiter=",") for path in outputs])
+    return np.concatenate([np.loadtxt(path, ndmin=1, delimiter=",") for path in sorted(outputs)])
 
 
 def area_under_curve(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:

@@ -1,0 +1,151 @@
+"""The main job, end to end: `make demo`.
+
+An airline and a weather bureau will not show each other their rows. A query joins their tables into channels; a model
+is trained on two hosts, a second version from the first on later data, and an inference job predicts what came after.
+Each job is a command that you can type yourself; the requests are files that boto3 would take as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shlex
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from cleanroom_algo.cli import main as cleanroom_algo
+from cleanroom_algo.cli.output import next_commands, say, table
+from cleanroom_algo.contract.sizes import format_bytes
+from cleanroom_algo.local.collaboration import declare
+from cleanroom_algo.local.room import Room
+from examples.flight_delay.data import export_tables
+from examples.flight_delay.evaluation import area_under_curve, baseline, read_parts, read_predictions
+
+HERE = Path(__file__).parent
+FOLDER = HERE.parents[1] / ".demo"  # where cleanroom.toml looks for the tables
+HOME = FOLDER / "room"
+TRAIN, HELD_OUT = "january-to-august", "november-december"
+
+
+def main() -> int:
+    """Run the demo and print what came of it."""
+    started = time.monotonic()
+    shutil.rmtree(HOME, ignore_errors=True)
+    say("1. Two parties and a query: examples/flight_delay/cleanroom.toml")
+    channels = make_channels()
+
+    say("\n2. A model of the first months, on 2 hosts")
+    first = run("train", "--request", request("request"), "--quiet")
+    say("\n3. A second version from the first, on the months after")
+    base = {"trainedModelArn": first["trainedModelArn"], "channelName": "base"}
+    second = run("train", "--request", request("incremental", incrementalTrainingDataChannels=[base]), "--quiet")
+    say("\n4. Predictions for the months that nobody has trained on")
+    chosen = {name: second[name] for name in ("trainedModelArn",)}
+    chosen["trainedModelVersionIdentifier"] = second["versionIdentifier"]
+    job = run("infer", "--request", request("inference", **chosen), "--quiet")
+
+    say("")
+    show_versions(first, second)
+    show_predictions(job, channels)
+    say(f"\nAll of it took {time.monotonic() - started:.0f} s and lies in {near(FOLDER)}/.")
+    words = f"--home {near(HOME)}"
+    next_commands(
+        f".venv/bin/cleanroom-algo show {words}",
+        f".venv/bin/cleanroom-algo logs {first['name']} {words}",
+        f"head {near(Path(job['outputs'][0]))}",
+        ".venv/bin/cleanroom-algo train examples/flight_delay --channel "
+        f"train={near(channels[TRAIN])} --hyperparameter hidden=128 {words}",
+    )
+    return 0
+
+
+def make_channels() -> dict[str, Path]:
+    """Write the parties' tables, declare the room, and return the folders of its channels once the queries are done."""
+    export_tables(FOLDER / "tables")
+    folders = {}
+    with Room.open(HOME) as room:
+        for name, arn in declare(room, HERE / "cleanroom.toml").items():
+            record = room.wait(arn)
+            if record.status != "ACTIVE":
+                say(str(record.document.get("statusDetails", {}).get("message")))
+                sys.exit(1)
+            folders[name] = room.channel_directory(record)
+            rows, files = record.document["numberOfRecords"], record.document["numberOfFiles"]
+            say(f"   channel {name}: {rows} rows in {files:.0f} files")
+    return folders
+
+
+def request(name: str, **members: Any) -> Path:
+    """Return a request file of the example, with members that only this run can know, such as a model's ARN."""
+    parameters = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8")) | members
+    path = FOLDER / f"{name}.json"
+    path.write_text(json.dumps(parameters, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def run(*words: object) -> dict[str, Any]:
+    """Run a command and return its JSON; end the demo where it fails, as it has said why."""
+    line = [*(str(near(word) if isinstance(word, Path) else word) for word in words), "--home", str(near(HOME))]
+    say(f"   $ cleanroom-algo {shlex.join(line)}")
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        status = cleanroom_algo([*line, "--json"])
+    result: dict[str, Any] = json.loads(output.getvalue())
+    if status != 0:
+        say(json.dumps(result, indent=2))
+        sys.exit(status)
+    return result
+
+
+def show_versions(*versions: dict[str, Any]) -> None:
+    """Print one line per trained version."""
+    table(
+        ("MODEL", "VERSION", "STATUS", "ROWS SEEN", "STEPS", "LOSS", "SIZE", "CAP"),
+        [
+            (
+                each["name"],
+                each.get("versionIdentifier", "base")[:8],
+                each["status"],
+                each["rows"],
+                each["steps"],
+                f"{each['metrics']['epoch_train_loss']:.4f}",
+                format_bytes(each["rawBytes"]),
+                format_bytes(each["maxArtifactBytes"]) if each["maxArtifactBytes"] else "none",
+            )
+            for each in versions
+        ],
+    )
+
+
+def show_predictions(job: dict[str, Any], channels: dict[str, Path]) -> None:
+    """Print what an inference job predicted, and how good it is beside the share of late flights at each hour."""
+    held_out = read_parts(channels[HELD_OUT])
+    truth = held_out["late"].to_numpy()
+    scores = read_predictions([Path(path) for path in job["outputs"]])
+    trivial = baseline(read_parts(channels[TRAIN]), held_out)
+    print()
+    table(
+        ("INFERENCE JOB", "STATUS", "ROWS", "AUC", "AUC OF THE HOUR ALONE", "OUTPUTS"),
+        [
+            (
+                job["name"],
+                job["status"],
+                job["rows"],
+                f"{area_under_curve(scores, truth):.3f}",
+                f"{area_under_curve(trivial, truth):.3f}",
+                near(Path(job["outputs"][0]).parent),
+            )
+        ],
+    )
+
+
+def near(path: Path) -> Path:
+    """Return a path as one would type it here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+if __name__ == "__main__":
+    sys.exit(main())
