@@ -858,6 +858,17 @@ class RoomSettingsError(RoomError):
     title = "room settings not usable"
 
 
+class DeclarationError(RoomError):
+    """A cleanroom.toml does not declare a room.
+
+    The file declares a collaboration, its members, their tables, algorithms and ML input channels; paths in it are
+    relative to its folder. Names that refer to each other must be declared.
+    """
+
+    code = "CR-ROM-006"
+    title = "room not declared"
+
+
 # --- CR-JOB: jobs -----------------------------------------------------------------------------------------------------
 
 

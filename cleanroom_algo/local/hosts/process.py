@@ -41,7 +41,9 @@ class ProcessHosts:
         """Give a job of several hosts a place to meet; names such as `algo-1` resolve only where hosts have walls."""
         if len(host_names) == 1:
             return {}
-        return {variable("rendezvous"): f"127.0.0.1:{_free_port()}"}
+        # Hosts of the platform have their cores for themselves; here they share them: more threads than cores stall.
+        threads = max(1, (os.cpu_count() or 1) // len(host_names))
+        return {variable("rendezvous"): f"127.0.0.1:{_free_port()}", "OMP_NUM_THREADS": str(threads)}
 
     def launch(self, spec: HostSpec) -> ProcessHost:
         """Start a host.
@@ -56,6 +58,7 @@ class ProcessHosts:
         if spec.verb == "serve":
             port = _free_port()
             environment[PORT_VARIABLE] = str(port)
+            environment[variable("serve_host")] = "127.0.0.1"
         command = _command(spec, environment)
         return ProcessHost(spec.name, command, environment, cwd=spec.root.parent, port=port)
 

@@ -48,7 +48,7 @@ _HEAD_BYTES = 64 * 1024  # of an object's beginning, in which a header is looked
 _RUNNERS: Final = {
     TRAINED_MODEL: "cleanroom_algo.local.jobs.runners:train",
     INFERENCE_JOB: "cleanroom_algo.local.jobs.runners:infer",
-    INPUT_CHANNEL: "cleanroom_algo.local.operations.ml_input_channel:run_query",
+    INPUT_CHANNEL: "cleanroom_algo.local.jobs.query:run_query",
     EXPORT_JOB: "cleanroom_algo.local.jobs.export:run_export",
 }
 _HOST_KINDS: Final = {

@@ -15,6 +15,7 @@ EXPORT_JOB: Final = "trained-model-export-job"
 ML_CONFIGURATION: Final = "ml-configuration"
 COLLABORATION: Final = "collaboration"
 MEMBERSHIP: Final = "membership"
+CONFIGURED_TABLE: Final = "configured-table-association"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,41 @@
+"""Export jobs: archives of a version, copied to where the receiver wants them.
+
+(Clean Rooms user guide, "Exporting model artifacts": MODEL and OUTPUT files, at most the size of the policy. That they
+are the two archives of a SageMaker training job follows SageMaker; Clean Rooms does not spell it out.)
+"""
+
+from __future__ import annotations
+
+from cleanroom_algo.contract.sizes import GB, format_bytes
+from cleanroom_algo.errors import ExportTooLargeError
+from cleanroom_algo.local.jobs.context import JobContext, JobResult
+from cleanroom_algo.local.operations.arns import ASSOCIATION, TRAINED_MODEL
+
+_ARCHIVES = {"MODEL": "model.tar.gz", "OUTPUT": "output.tar.gz"}
+_EVERYTHING = {"filesToExport": ["MODEL", "OUTPUT"]}  # where the switch allows exports without a policy
+
+
+def run_export(context: JobContext) -> JobResult:
+    """Copy the archives that the policy allows; all of them, or none.
+
+    Raises:
+        ExportTooLargeError: CR-JOB-501, they are larger than the policy's maxSize.
+    """
+    room, record = context.room, context.record
+    version = record.document.get("trainedModelVersionIdentifier")
+    model = room.store.get(TRAINED_MODEL, record.parent, version)
+    association = room.store.get(ASSOCIATION, model.parent) if model else None
+    policies = association.document.get("privacyConfiguration", {}).get("policies", {}) if association else {}
+    policy = policies.get("trainedModelExports", _EVERYTHING)
+    folder = room.artifacts(record.parent, version)
+    chosen = [folder / _ARCHIVES[name] for name in policy["filesToExport"] if (folder / _ARCHIVES[name]).exists()]
+    total = sum(path.stat().st_size for path in chosen)
+    cap = int(policy["maxSize"]["value"] * GB) if "maxSize" in policy else None
+    if cap is not None and total > cap:
+        raise ExportTooLargeError(
+            f"the files to export have {format_bytes(total)} together",
+            expected=f"at most {format_bytes(cap)}, the policy's trainedModelExports.maxSize",
+            fix="leave OUTPUT out of filesToExport, train a smaller model, or associate again with a larger cap",
+        )
+    places = [room.objects.put(path, f"{record.private['output']}/{path.name}") for path in chosen]
+    return JobResult(private={"outputs": places, "bytes": total})

@@ -1,0 +1,177 @@
+"""Inference jobs, as SageMaker's batch transform runs them for Clean Rooms ML.
+
+(Clean Rooms ML user guide, "Inference model authoring guidelines"; SageMaker developer guide, "Batch transform" and
+"Use your own inference code with batch transform"; SageMaker API, CreateTransformJob.)
+"""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from cleanroom_algo.contract.sizes import MB
+from cleanroom_algo.errors import CleanroomError, InferenceOutputTooLargeError, InferenceServerError
+from cleanroom_algo.local.jobs.inference_container import Container, unpack_model
+from cleanroom_algo.local.jobs.inference_plan import InferenceHostPlan, InferencePlan, decide_transfer
+from cleanroom_algo.local.jobs.inference_split import refuse_parquet
+from cleanroom_algo.local.jobs.inference_transform import Ledger, Progress, Transform
+
+if TYPE_CHECKING:
+    from cleanroom_algo.local.hosts.protocol import HostKind
+
+CHECK_SECONDS = 0.1  # how soon a stop from outside is seen
+
+
+class InferenceListener(Protocol):
+    """Told what happens while an inference job runs, from several threads."""
+
+    def line(self, host: str, stream: str, text: str) -> None:
+        """Take a line: of a container (`stdout`, `stderr`), or about its share of the job (`job`)."""
+
+    def progress(self, progress: Progress) -> None:
+        """Take how far the job is."""
+
+
+class InferenceStatus(StrEnum):
+    """How an inference job ended."""
+
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    STOPPED = "STOPPED"
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceOutcome:
+    """What an inference job left.
+
+    Attributes:
+        status: COMPLETED only if every object has its output.
+        failure_reason: the first cause, where it failed.
+        outputs: the folder with one `.out` for each object that was answered whole.
+        bytes: of all outputs.
+        rows: answered, in all outputs.
+        failed_objects: keys without an output.
+        error: the first cause.
+    """
+
+    status: InferenceStatus
+    failure_reason: str | None
+    outputs: Path
+    bytes: int = 0
+    rows: int = 0
+    failed_objects: tuple[str, ...] = ()
+    error: CleanroomError | None = None
+
+
+def run_inference(
+    plan: InferencePlan, host_kind: HostKind, listener: InferenceListener, stopped: threading.Event | None = None
+) -> InferenceOutcome:
+    """Run an inference job to its end; nothing of it is left running, whatever happens.
+
+    Args:
+        plan: of the job.
+        host_kind: where its containers run.
+        listener: told what happens.
+        stopped: set from outside to end the job early.
+    """
+    return _Job(plan, host_kind, listener, stopped or threading.Event()).run()
+
+
+@dataclass
+class _Job:
+    plan: InferencePlan
+    host_kind: HostKind
+    listener: InferenceListener
+    stopped: threading.Event
+    aborted: threading.Event = field(default_factory=threading.Event)
+    containers: list[Container] = field(default_factory=list)
+    causes: list[CleanroomError] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def run(self) -> InferenceOutcome:
+        outputs = self.plan.run_directory / "outputs"
+        outputs.mkdir(parents=True)
+        objects = [each for host in self.plan.hosts for each in host.objects]
+        ledger = Ledger(sum(each.size for each in objects), self.plan.max_output_bytes, self.listener.progress)
+        try:
+            for each in objects:
+                refuse_parquet(each.path)
+            model = unpack_model(self.plan.model, self.plan.run_directory / "model")
+            self._run_hosts(model, ledger, outputs)
+        except (CleanroomError, OSError, tarfile.TarError) as error:
+            self._blame(error)
+        if any(isinstance(cause, InferenceOutputTooLargeError) for cause in self.causes):
+            shutil.rmtree(outputs)  # a part of the output would look like all of it
+            outputs.mkdir()
+        return self._outcome(outputs, ledger)
+
+    def _run_hosts(self, model: Path, ledger: Ledger, outputs: Path) -> None:
+        with ThreadPoolExecutor(len(self.plan.hosts), thread_name_prefix="instance") as pool:
+            running = {pool.submit(self._run_host, host, model, ledger, outputs) for host in self.plan.hosts}
+            try:
+                while running and not self.stopped.is_set():
+                    done, running = wait(running, CHECK_SECONDS)
+                    for each in done:
+                        each.result()
+            except BaseException as error:  # Ctrl-C too: the pool would wait for the containers for ever
+                if isinstance(error, Exception):
+                    self._blame(error)
+                else:
+                    self.stopped.set()
+                    raise
+            finally:
+                self.aborted.set()
+                for container in self.containers:
+                    container.abandon()
+
+    def _run_host(self, host: InferenceHostPlan, model: Path, ledger: Ledger, outputs: Path) -> None:
+        say = partial(self.listener.line, host.name, "job")
+        with Container(self.plan, host, self.host_kind, self.listener.line, model) as container:
+            self.containers.append(container)
+            if self.aborted.is_set():
+                return
+            container.wait_until_ready()
+            transfer = decide_transfer(self.plan.max_payload_mb, container.client.parameters())
+            say(
+                f"MaxConcurrentTransforms={transfer.concurrency}, MaxPayloadInMB={transfer.payload_bytes // MB}, "
+                "BatchStrategy=MULTI_RECORD"
+            )
+            transform = Transform(self.plan, transfer, container.client, ledger, outputs, say, container.over)
+            failed = transform.run(host.objects)
+            self.failed += [reference.key for reference, _ in failed]
+            for error in [container.failure(), *(error for _, error in failed)]:
+                if error is not None:
+                    self._blame(error)
+
+    def _blame(self, error: Exception) -> None:
+        if not isinstance(error, CleanroomError):
+            error = InferenceServerError(
+                f"the job ended with {type(error).__name__}: {error}",
+                expected="readable artifacts and objects, and containers that start",
+                fix="see the job's log",
+            )
+        self.causes.append(error)
+
+    def _outcome(self, outputs: Path, ledger: Ledger) -> InferenceOutcome:
+        if self.stopped.is_set():
+            status = InferenceStatus.STOPPED
+        else:
+            status = InferenceStatus.FAILED if self.causes else InferenceStatus.COMPLETED
+        cause = self.causes[0] if status is InferenceStatus.FAILED else None
+        written = [path for path in outputs.rglob("*") if path.is_file()]
+        return InferenceOutcome(
+            status=status,
+            failure_reason=None if cause is None else str(cause),
+            outputs=outputs,
+            bytes=sum(path.stat().st_size for path in written),
+            rows=ledger.records,
+            failed_objects=tuple(sorted(self.failed)),
+            error=cause,
+        )

@@ -1,0 +1,214 @@
+"""The requests of a batch transform job to one container."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from cleanroom_algo.errors import InferenceRequestError
+
+PING_SECONDS = 2.0  # the platform waits so long for an answer to /ping (SageMaker developer guide)
+SEND_BYTES = 1 << 18  # at once, where a body is sent from a file
+RETRY_SECONDS = 0.2  # before the first repetition, doubling: long enough for a worker to be replaced
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How requests are repeated (SageMaker API, ModelClientConfig).
+
+    Attributes:
+        count: repetitions after the first attempt, 0 to 3.
+        timeout_seconds: of one attempt, 1 to 3600.
+    """
+
+    count: int = 3
+    timeout_seconds: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerParameters:
+    """What GET /execution-parameters answered; None for what it did not say."""
+
+    max_concurrent_transforms: int | None = None
+    max_payload_mb: int | None = None
+
+
+class Client:
+    """One container's HTTP interface, for several threads at once.
+
+    Args:
+        host: name or address.
+        port: of the container.
+        content_type: of the requests.
+        accept: as the request of the job has it; no Accept header where None.
+        retries: of invocations.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        content_type: str,
+        accept: str | None,
+        retries: Retries,
+    ) -> None:
+        self.address = (host, port)
+        self.headers = {"Content-Type": content_type, **({"Accept": accept} if accept else {})}
+        self.retries = retries
+        self._cancelled = threading.Event()
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._connections: list[http.client.HTTPConnection] = []
+
+    def ping(self) -> bool:
+        """Return whether /ping answers 200 in time."""
+        connection = http.client.HTTPConnection(*self.address, timeout=PING_SECONDS)
+        try:
+            connection.request("GET", "/ping")
+            return connection.getresponse().status == HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def parameters(self) -> ContainerParameters:
+        """Return what the container says about itself; a container need not say anything.
+
+        Raises:
+            InferenceRequestError: it says something that the platform could not read.
+        """
+        connection = http.client.HTTPConnection(*self.address, timeout=self.retries.timeout_seconds)
+        try:
+            connection.request("GET", "/execution-parameters")
+            response = connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException):
+            return ContainerParameters()
+        finally:
+            connection.close()
+        if response.status != HTTPStatus.OK:
+            return ContainerParameters()
+        return _parse_parameters(body)
+
+    def invoke(self, payload: bytes | Iterable[bytes]) -> bytes:
+        """Return the answer to a payload.
+
+        Lost connections, timeouts and answers of 500 and above are repeated; which ones the platform repeats is not
+        documented. A payload given in pieces is sent chunked, and cannot be repeated.
+
+        Raises:
+            InferenceRequestError: the last attempt failed too, or the container refused the payload.
+        """
+        attempts = 1 + (self.retries.count if isinstance(payload, bytes) else 0)
+        for attempt in range(attempts):
+            reason, answer, pause = self._attempt(payload, RETRY_SECONDS * 2**attempt)
+            if answer is not None:
+                return answer
+            if pause is None or self._cancelled.wait(pause if attempt + 1 < attempts else 0):
+                attempts = attempt + 1
+                break
+        raise InferenceRequestError(
+            f"a request failed after {attempts} attempt(s): {reason}",
+            expected="status 200 and one line of predictions for each record",
+            fix="see the container's log; answer a record that cannot be predicted with a placeholder",
+        )
+
+    def cancel(self) -> None:
+        """Give up the requests in flight; no further ones are sent."""
+        self._cancelled.set()
+        with self._lock:
+            for connection in self._connections:
+                if connection.sock is not None:
+                    # Closing alone would leave a thread that waits for the answer waiting.
+                    with contextlib.suppress(OSError):
+                        connection.sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close all connections; no thread may be using one."""
+        with self._lock:
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
+
+    def _attempt(self, payload: bytes | Iterable[bytes], pause: float) -> tuple[str, bytes | None, float | None]:
+        """Return why it failed, the answer if it did not, and how long to wait before another attempt (None: never)."""
+        connection = self._connection()
+        try:
+            chunked = not isinstance(payload, bytes)
+            connection.request("POST", "/invocations", body=payload, headers=self.headers, encode_chunked=chunked)
+            response = connection.getresponse()
+            body = response.read()
+        except TimeoutError:
+            connection.close()
+            return f"no answer within {self.retries.timeout_seconds:g} s", None, pause
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            return f"the connection was lost ({type(error).__name__})", None, pause
+        if response.status == HTTPStatus.OK:
+            return "", body, None
+        reason = f"status {response.status}{_told(body)}"
+        if response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return reason, None, None
+        return reason, None, max(pause, _retry_after(response))
+
+    def _connection(self) -> http.client.HTTPConnection:
+        # One for each thread, kept alive between requests; http.client opens it anew after it was closed.
+        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = http.client.HTTPConnection(
+                *self.address, timeout=self.retries.timeout_seconds, blocksize=SEND_BYTES
+            )
+            self._local.connection = connection
+            with self._lock:
+                self._connections.append(connection)
+        return connection
+
+
+def wait_until_ready(client: Client, *, seconds: float, interval: float, ended: threading.Event) -> bool:
+    """Ask /ping until it answers 200; return False where the container has ended or the time is over."""
+    deadline = time.monotonic() + seconds
+    while not ended.is_set() and time.monotonic() < deadline:
+        if client.ping():
+            return True
+        ended.wait(interval)
+    return False
+
+
+def _parse_parameters(body: bytes) -> ContainerParameters:
+    try:
+        document = json.loads(body)
+        concurrent, payload = document.get("MaxConcurrentTransforms"), document.get("MaxPayloadInMB")
+        # The strategy is not read: Clean Rooms ML fixes it in its request, and the request's values win.
+        return ContainerParameters(
+            None if concurrent is None else int(concurrent), None if payload is None else int(payload)
+        )
+    except (ValueError, TypeError, AttributeError):
+        raise InferenceRequestError(
+            "the answer to GET /execution-parameters cannot be used",
+            expected="a JSON object with the numbers MaxConcurrentTransforms and MaxPayloadInMB",
+            fix="answer so, or answer 404: then the platform's defaults apply",
+        ) from None
+
+
+def _told(body: bytes) -> str:
+    """Return what an error's body says, where it is one of ours: those quote no rows."""
+    try:
+        document = json.loads(body)
+        problems = "; ".join(f"{p['path']}: {p['message']}" for p in document.get("problems", [])[:3])
+        text = f" {document['code']} {document['what']}" if "code" in document else ""
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return ""
+    return f"{text} ({problems})" if problems else text
+
+
+def _retry_after(response: http.client.HTTPResponse) -> float:
+    text = response.headers.get("Retry-After", "")
+    return min(float(text), 60.0) if text.isdigit() else 0.0

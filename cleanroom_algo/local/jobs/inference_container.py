@@ -1,0 +1,154 @@
+"""One inference container of a job: laid out, started, watched, stopped."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cleanroom_algo.contract.failure import read_failure
+from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.errors import InferenceServerError
+from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec
+from cleanroom_algo.local.jobs.inference_client import Client, wait_until_ready
+from cleanroom_algo.local.jobs.inference_plan import InferenceHostPlan, InferencePlan
+
+PING_INTERVAL_SECONDS = 0.1  # the platform asks every second; a container cannot tell, and nobody should have to wait
+STOP_SECONDS = 30.0  # between SIGTERM and SIGKILL (SageMaker developer guide, hosting services)
+
+
+def unpack_model(model: Path, target: Path) -> Path:
+    """Lay the artifacts out as /opt/ml/model, once for all hosts, and take the right to write away.
+
+    Args:
+        model: a directory, or a model.tar.gz.
+        target: a new directory.
+
+    Raises:
+        OSError: the artifacts cannot be read.
+        tarfile.TarError: the archive is damaged, or reaches out of its folder.
+    """
+    if model.is_dir():
+        shutil.copytree(model, target)
+    else:
+        target.mkdir(parents=True)
+        with tarfile.open(model) as archive:
+            archive.extractall(target, filter="data")
+    for path in [target, *target.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    return target
+
+
+class Container:
+    """A started container; use it as a context manager, which ends it.
+
+    Args:
+        plan: of the job.
+        host: the instance.
+        host_kind: where it runs.
+        line: takes (host, stream, text) of each line that it writes.
+        model: the unpacked artifacts.
+
+    Attributes:
+        over: set when the container has ended, or shall not be asked any more.
+        client: its HTTP interface.
+    """
+
+    def __init__(
+        self,
+        plan: InferencePlan,
+        host: InferenceHostPlan,
+        host_kind: HostKind,
+        line: Callable[[str, str, str], None],
+        model: Path,
+    ) -> None:
+        self.plan = plan
+        self.host = host
+        self.over = threading.Event()
+        self._ended = threading.Event()
+        self._told = False
+        self.exit_code: int | None = None
+        root = plan.run_directory / "hosts" / host.name / "ml"
+        root.mkdir(parents=True)
+        (root / "model").symlink_to(model)
+        self.paths = Paths(root)
+        self._line = line
+        self._running = host_kind.launch(self._spec(root))
+        address, port = self._running.address
+        self.client = Client(address, port, content_type=plan.content_type, accept=plan.accept, retries=plan.retries)
+        self._threads = [
+            threading.Thread(target=self._read_lines, name=f"{host.name}-lines", daemon=True),
+            threading.Thread(target=self._watch, name=f"{host.name}-end", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the container: SIGTERM, after 30 s SIGKILL; nothing of it is left."""
+        self.abandon()
+        self._running.terminate()
+        if not self._ended.wait(STOP_SECONDS):
+            self._running.kill()
+        for thread in self._threads:
+            thread.join()
+        self.client.close()
+
+    def wait_until_ready(self) -> None:
+        """Wait for /ping to answer 200.
+
+        Raises:
+            InferenceServerError: the container ended, or the time is over.
+        """
+        seconds = self.plan.start_seconds
+        if not wait_until_ready(self.client, seconds=seconds, interval=PING_INTERVAL_SECONDS, ended=self.over):
+            raise self.failure() or InferenceServerError(
+                f"{self.host.name}: /ping has not answered 200 for {seconds:g} s",
+                expected="GET /ping on port 8080 answering 200 once the model is loaded",
+                fix="see the container's log; let `serve` exit with a status other than 0 if the model cannot load",
+            )
+
+    def failure(self) -> InferenceServerError | None:
+        """Return why the container ended by itself; None while it runs, or where it was told to end."""
+        if self.exit_code is None or self._told:
+            return None
+        reason = read_failure(self.paths)
+        return InferenceServerError(
+            f"{self.host.name}: the container ended with exit status {self.exit_code}"
+            + (f": {reason}" if reason else ""),
+            expected="a container that serves until it gets SIGTERM",
+            fix="see the container's log",
+        )
+
+    def abandon(self) -> None:
+        """Give up the requests in flight; no further ones are sent."""
+        self._told = True
+        self.over.set()
+        self.client.cancel()
+
+    def _spec(self, root: Path) -> HostSpec:
+        return HostSpec(
+            name=self.host.name,
+            root=root,
+            source=self.plan.source,
+            verb="serve",
+            environment=self.plan.container_environment,
+        )
+
+    def _read_lines(self) -> None:
+        for stream, text in self._running.lines:
+            self._line(self.host.name, stream, text)
+
+    def _watch(self) -> None:
+        self.exit_code = self._running.wait()
+        self._ended.set()
+        self.over.set()
+        self.client.cancel()

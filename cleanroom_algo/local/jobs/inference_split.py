@@ -1,0 +1,101 @@
+"""Cutting objects into the requests of a batch transform job, and putting the answers together again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from cleanroom_algo.contract.sizes import format_bytes
+from cleanroom_algo.errors import InferenceInputError
+
+HeaderMode = Literal["first-chunk", "none", "every"]
+"""Which requests of an object carry the header line of its CSV. The user guide of Clean Rooms ML says the first alone
+("Inference model authoring guidelines"); AWS's published samples have channels without any header."""
+
+NewlineMode = Literal["always", "if-missing"]
+"""Whether a line break is added to an answer that ends with one already; the documentation is silent."""
+
+_PARQUET_MAGIC = b"PAR1"
+
+
+def split_lines(
+    path: Path, *, max_bytes: int, has_header: bool = False, header: HeaderMode = "first-chunk"
+) -> Iterator[bytes]:
+    """Yield the requests of one object: as many whole lines in each as fit (SplitType Line, strategy MultiRecord).
+
+    A line break inside a quoted field ends a line too: the platform does not support it (SageMaker developer guide,
+    "Batch transform").
+
+    Args:
+        path: of the object.
+        max_bytes: of one request, at least 1.
+        has_header: whether the object's first line is a header.
+        header: which requests carry it, where there is one.
+
+    Raises:
+        InferenceInputError: a record is larger than a request may be.
+    """
+    with path.open("rb") as file:
+        head = file.readline() if has_header else b""
+        repeated = _ended(head) if header == "every" else b""
+        pending = head if header == "first-chunk" else b""
+        room = max_bytes - len(repeated)
+        number = 0
+        ended = False
+        while not ended:
+            if len(pending) > room:
+                raise _record_too_large(path.name, number, max_bytes)
+            pending += file.read(room + 1 - len(pending))  # one byte more than fits shows whether there is more
+            ended = len(pending) <= room
+            end = len(pending) if ended else pending.rfind(b"\n", 0, room) + 1
+            if end:
+                number += 1
+                yield repeated + pending[:end]
+                pending = pending[end:]
+            elif not ended:
+                raise _record_too_large(path.name, number, max_bytes)
+        if number == 0 and repeated:
+            yield repeated
+
+
+def refuse_parquet(path: Path) -> None:
+    """Check that an object has lines.
+
+    Raises:
+        InferenceInputError: it is Parquet.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != _PARQUET_MAGIC:
+            return
+    raise InferenceInputError(
+        f"{path.name} is a Parquet file",
+        expected="an input channel in CSV: inference jobs cut their objects by line, and Parquet has no lines",
+        fix="create the channel for inference with resultFormat CSV; what AWS does with Parquet is not documented",
+    )
+
+
+def count_records(payload: bytes) -> int:
+    """Return how many lines of a payload, or of an answer, are not empty."""
+    if b"\n\n" in payload or b"\n\r\n" in payload or payload[:1] in {b"\n", b"\r"}:
+        return sum(1 for line in payload.split(b"\n") if line.strip(b"\r"))
+    return payload.count(b"\n") + (not payload.endswith((b"\n", b"\n\r")) and bool(payload))
+
+
+def assemble(answer: bytes, newline: NewlineMode) -> bytes:
+    """Return an answer as it goes into the output of its object (AssembleWith Line)."""
+    if not answer or (newline == "if-missing" and answer.endswith(b"\n")):
+        return answer
+    return answer + b"\n"
+
+
+def _ended(line: bytes) -> bytes:
+    return line if not line or line.endswith(b"\n") else line + b"\n"
+
+
+def _record_too_large(name: str, number: int, max_bytes: int) -> InferenceInputError:
+    return InferenceInputError(
+        f"a record of {name}, after request {number}, is larger than one request may be",
+        expected=f"records of at most {format_bytes(max_bytes)} (maxPayloadInMB)",
+        fix="set containerExecutionParameters.maxPayloadInMB higher (at most 100), or leave columns out of the query",
+    )

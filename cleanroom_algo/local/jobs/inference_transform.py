@@ -1,0 +1,267 @@
+"""One container's share of an inference job: its objects to requests, the answers to outputs, in order."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from cleanroom_algo.contract.sizes import format_bytes
+from cleanroom_algo.errors import (
+    CleanroomError,
+    InferenceInputError,
+    InferenceOutputTooLargeError,
+    InferenceRequestError,
+)
+from cleanroom_algo.local.jobs.inference_client import Client
+from cleanroom_algo.local.jobs.inference_plan import InferencePlan, Transfer
+from cleanroom_algo.local.jobs.inference_split import assemble, count_records, split_lines
+
+if TYPE_CHECKING:
+    from cleanroom_algo.local.jobs.plan import ObjectRef
+
+OUTPUT_SUFFIX = ".out"  # SageMaker developer guide, "Batch transform": input1.csv becomes input1.csv.out
+STREAM_BYTES = 1 << 18  # of one piece of an object that is sent chunked
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an inference job is.
+
+    Attributes:
+        bytes_done: of the input, answered.
+        bytes_total: of the input.
+        records: answered.
+        seconds: since the first request.
+    """
+
+    bytes_done: int
+    bytes_total: int
+    records: int
+    seconds: float
+
+    @property
+    def records_per_second(self) -> float:
+        """The mean rate since the first request."""
+        return self.records / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest will take at the mean rate; None before anything is known."""
+        if not self.bytes_done:
+            return None
+        return self.seconds * (self.bytes_total - self.bytes_done) / self.bytes_done
+
+
+@dataclass
+class Ledger:
+    """What all instances of a job have done together.
+
+    Attributes:
+        bytes_total: of the input.
+        max_output_bytes: the cap on the outputs.
+        report: told of every answer.
+    """
+
+    bytes_total: int
+    max_output_bytes: int | None
+    report: Callable[[Progress], None]
+    records: int = 0
+    output_bytes: int = 0
+    bytes_done: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def add(self, *, input_bytes: int, output_bytes: int, records: int) -> None:
+        """Count an answer.
+
+        Raises:
+            InferenceOutputTooLargeError: all outputs together are over the cap.
+        """
+        with self._lock:
+            self.bytes_done += input_bytes
+            self.output_bytes += output_bytes
+            self.records += records
+            progress = Progress(
+                min(self.bytes_done, self.bytes_total), self.bytes_total, self.records, time.monotonic() - self.started
+            )
+        if self.max_output_bytes is not None and self.output_bytes > self.max_output_bytes:
+            raise InferenceOutputTooLargeError(
+                f"the outputs have reached {format_bytes(self.output_bytes)}",
+                expected=f"at most {format_bytes(self.max_output_bytes)} (trainedModelInferenceJobs.maxOutputSize)",
+                fix="answer with fewer digits or columns, or agree on a larger cap",
+            )
+        self.report(progress)
+
+
+@dataclass
+class _Open:
+    """An object whose requests are under way."""
+
+    reference: ObjectRef
+    draft: Path
+    file: IO[bytes]
+    failure: CleanroomError | None = None
+
+
+@dataclass(frozen=True)
+class _Sent:
+    owner: _Open
+    input_bytes: int
+    records: int | None  # None: nobody has counted them
+    answer: Future[bytes] | None  # None: the object ends here
+
+
+class Transform:
+    """Sends one instance's objects to its container.
+
+    A window of requests is under way at once, over object boundaries; answers are taken in order, so that no more of
+    them are held than the window has places.
+
+    Args:
+        plan: of the job.
+        transfer: how much is sent at once.
+        client: of the container.
+        ledger: of the job.
+        outputs: the folder for the outputs.
+        warn: told what the platform would not notice.
+        stopped: set when the job ends early.
+    """
+
+    def __init__(
+        self,
+        plan: InferencePlan,
+        transfer: Transfer,
+        client: Client,
+        ledger: Ledger,
+        outputs: Path,
+        warn: Callable[[str], None],
+        stopped: threading.Event,
+    ) -> None:
+        self.plan = plan
+        self.transfer = transfer
+        self.client = client
+        self.ledger = ledger
+        self.outputs = outputs
+        self.warn = warn
+        self.stopped = stopped
+        self._unfinished: list[_Open] = []
+
+    def run(self, objects: Iterable[ObjectRef]) -> list[tuple[ObjectRef, CleanroomError]]:
+        """Answer objects; return those that failed, which have no output.
+
+        Raises:
+            InferenceOutputTooLargeError: all outputs together are over the cap.
+        """
+        failed: list[tuple[ObjectRef, CleanroomError]] = []
+        window: deque[_Sent] = deque()
+        try:
+            with ThreadPoolExecutor(self.transfer.concurrency, thread_name_prefix="transform") as pool:
+                try:
+                    for sent in self._send(objects, pool):
+                        window.append(sent)
+                        # One more than are under way: a thread that ends finds its next request waiting.
+                        while len(window) > self.transfer.concurrency + 1:
+                            self._take(window.popleft(), failed)
+                    while window:
+                        self._take(window.popleft(), failed)
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    self.client.cancel()
+                    raise
+        finally:
+            self.client.close()
+            for opened in self._unfinished:
+                opened.file.close()
+                opened.draft.unlink(missing_ok=True)
+        return failed
+
+    def _send(self, objects: Iterable[ObjectRef], pool: ThreadPoolExecutor) -> Iterator[_Sent]:
+        for reference in objects:
+            target = self.outputs / (reference.key + OUTPUT_SUFFIX)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft = target.with_name(f".{target.name}.part")
+            opened = _Open(reference, draft, draft.open("wb"))
+            self._unfinished.append(opened)
+            try:
+                for payload, size, records in self._payloads(reference):
+                    if opened.failure is not None or self.stopped.is_set():
+                        break  # nothing of this object will be kept
+                    yield _Sent(opened, size, records, pool.submit(self.client.invoke, payload))
+            except (InferenceInputError, OSError) as error:
+                opened.failure = opened.failure or _as_input_error(error, reference)
+            yield _Sent(opened, 0, None, None)
+
+    def _payloads(self, reference: ObjectRef) -> Iterator[tuple[bytes | Iterable[bytes], int, int | None]]:
+        if self.transfer.payload_bytes == 0:
+            if reference.size:
+                yield _pieces(reference.path), reference.size, None
+            return
+        for payload in split_lines(
+            reference.path,
+            max_bytes=self.transfer.payload_bytes,
+            has_header=self.plan.has_header,
+            header=self.plan.header,
+        ):
+            yield payload, len(payload), count_records(payload)
+
+    def _take(self, sent: _Sent, failed: list[tuple[ObjectRef, CleanroomError]]) -> None:
+        owner = sent.owner
+        if sent.answer is None:
+            self._finish(owner, failed)
+            return
+        try:
+            answer = sent.answer.result()
+        except InferenceRequestError as error:
+            owner.failure = owner.failure or error
+            return
+        if owner.failure is not None:
+            return
+        owner.file.write(assemble(answer, self.plan.newline))
+        records = count_records(answer)
+        self.ledger.add(input_bytes=sent.input_bytes, output_bytes=len(answer), records=records)
+        self._compare(owner.reference, sent.records, records)
+
+    def _compare(self, reference: ObjectRef, sent: int | None, answered: int) -> None:
+        # Each of two counts is right, depending on whether the first line was a header.
+        if sent is not None and answered not in {sent, sent - 1}:
+            self.warn(
+                f"{reference.key}: a request of {sent} lines was answered by {answered} lines; the platform does not "
+                "check this, and the output cannot be matched with the input"
+            )
+
+    def _finish(self, owner: _Open, failed: list[tuple[ObjectRef, CleanroomError]]) -> None:
+        owner.file.close()
+        self._unfinished.remove(owner)
+        if self.stopped.is_set() and owner.failure is None:
+            owner.failure = InferenceRequestError(
+                "the job was stopped", expected="a job that runs to its end", fix="start the job again"
+            )
+        if owner.failure is None:
+            owner.draft.replace(self.outputs / (owner.reference.key + OUTPUT_SUFFIX))
+        else:
+            owner.draft.unlink()
+            failed.append((owner.reference, owner.failure))
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(STREAM_BYTES):
+            yield piece
+
+
+def _as_input_error(error: Exception, reference: ObjectRef) -> CleanroomError:
+    if isinstance(error, CleanroomError):
+        return error
+    return InferenceInputError(
+        f"{reference.key} cannot be read ({type(error).__name__})",
+        expected="the object as it was when the job was planned",
+        fix="keep the input channel's files until the job has ended",
+    )

@@ -1,0 +1,271 @@
+"""Batch transform over a real server: the truth of its outputs, and its failures."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cleanroom_algo.local.jobs.plan import AlgorithmSource, ObjectRef
+
+from cleanroom_algo.contract.sizes import MB
+from cleanroom_algo.errors import CleanroomError, InferenceOutputTooLargeError, InferenceRequestError
+from cleanroom_algo.local.jobs.inference_client import Client, ContainerParameters, Retries
+from cleanroom_algo.local.jobs.inference_plan import (
+    InferenceHostPlan,
+    InferencePlan,
+    Transfer,
+    decide_transfer,
+    spread_objects,
+)
+from cleanroom_algo.local.jobs.inference_transform import Ledger, Progress, Transform
+
+Answer = Callable[[bytes], tuple[int, bytes]]
+
+
+@contextmanager
+def container(answer: Answer, parameters: bytes | None = None) -> Iterator[int]:
+    """Serve any behaviour over HTTP; yield the port."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._reply(404 if parameters is None else 200, parameters or b"")
+
+        def do_POST(self) -> None:
+            self._reply(*answer(self.rfile.read(int(self.headers["Content-Length"]))))
+
+        def _reply(self, status: int, body: bytes) -> None:
+            if status == 0:
+                self.close_connection = True
+                return
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    class Quiet(http.server.ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_: object) -> None: ...
+
+    with Quiet(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def lines(payload: bytes) -> tuple[int, bytes]:
+    return 200, b"\n".join(b"p" + line for line in payload.splitlines())
+
+
+def client(port: int, **changes: object) -> Client:
+    settings: dict[str, object] = {
+        "content_type": "text/csv",
+        "accept": None,
+        "retries": Retries(3, 10),
+    }
+    return Client("127.0.0.1", port, **(settings | changes))  # type: ignore[arg-type]
+
+
+def objects(folder: Path, *contents: bytes) -> tuple[ObjectRef, ...]:
+    found = []
+    for number, content in enumerate(contents):
+        path = folder / f"object-{number}"
+        path.write_bytes(content)
+        found.append(ObjectRef(f"part/{number}", path, len(content)))
+    return tuple(found)
+
+
+def plan(folder: Path, references: tuple[ObjectRef, ...]) -> InferencePlan:
+    return InferencePlan(
+        job_name="job",
+        job_arn="arn:aws:cleanrooms-ml:us-east-1:111111111111:job",
+        run_directory=folder,
+        source=AlgorithmSource("algorithm.py", None, None),
+        model=folder,
+        hosts=(InferenceHostPlan("algo-1", references),),
+    )
+
+
+def transform(
+    folder: Path,
+    references: tuple[ObjectRef, ...],
+    port: int,
+    *,
+    concurrency: int = 2,
+    cap: int | None = None,
+    warnings: list[str] | None = None,
+    progress: list[Progress] | None = None,
+) -> list[tuple[ObjectRef, CleanroomError]]:
+    total = sum(reference.size for reference in references)
+    ledger = Ledger(total, cap, (lambda _: None) if progress is None else progress.append)
+    own = client(port)
+    return Transform(
+        plan(folder, references),
+        Transfer(MB, concurrency),
+        own,
+        ledger,
+        folder / "outputs",
+        ([] if warnings is None else warnings).append,
+        threading.Event(),
+    ).run(references)
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder / "outputs").as_posix() for path in (folder / "outputs").rglob("*.*"))
+
+
+def big(rows: int, width: int) -> bytes:
+    return b"".join(b"%0*d\n" % (width - 1, number) for number in range(rows))
+
+
+def test_outputs_keep_the_order_of_the_records(tmp_path: Path) -> None:
+    contents = big(30_000, 100), b"a\nb", b"", big(3, 10)
+    progress: list[Progress] = []
+    with container(lines) as port:
+        failed = transform(tmp_path, objects(tmp_path, *contents), port, concurrency=4, progress=progress)
+    assert failed == []
+    assert left(tmp_path) == [f"part/{number}.out" for number in range(4)]
+    for number, content in enumerate(contents):
+        wanted = b"".join(b"p" + line + b"\n" for line in content.splitlines())
+        assert (tmp_path / f"outputs/part/{number}.out").read_bytes() == wanted
+    assert progress[-1].records == 30_005
+    assert progress[-1].bytes_done == progress[-1].bytes_total
+    assert progress[-1].seconds_left == 0
+
+
+def test_an_object_that_fails_has_no_output_and_others_keep_theirs(tmp_path: Path) -> None:
+    def answer(payload: bytes) -> tuple[int, bytes]:
+        return (400, b'{"code":"CR-SRV-005","what":"bad","problems":[]}') if b"poison" in payload else lines(payload)
+
+    contents = b"1\n2\n", big(20_000, 100) + b"poison\n" + big(20_000, 100), b"3\n"
+    with container(answer) as port:
+        failed = transform(tmp_path, objects(tmp_path, *contents), port, concurrency=3)
+    assert [reference.key for reference, _ in failed] == ["part/1"]
+    assert "status 400 CR-SRV-005 bad" in failed[0][1].what
+    assert left(tmp_path) == ["part/0.out", "part/2.out"]
+
+
+def test_a_record_that_fits_no_request_fails_its_object_alone(tmp_path: Path) -> None:
+    contents = b"1\n", b"2\n" + b"x" * (MB + 1) + b"\n", b"3\n"
+    with container(lines) as port:
+        failed = transform(tmp_path, objects(tmp_path, *contents), port)
+    assert [(reference.key, error.code) for reference, error in failed] == [("part/1", "CR-JOB-201")]
+    assert left(tmp_path) == ["part/0.out", "part/2.out"]
+
+
+def test_the_cap_on_outputs_leaves_no_part(tmp_path: Path) -> None:
+    contents = big(30_000, 100), b"1\n"
+    with container(lines) as port, pytest.raises(InferenceOutputTooLargeError):
+        transform(tmp_path, objects(tmp_path, *contents), port, cap=2 * MB)
+    assert left(tmp_path) == []
+
+
+def test_a_wrong_number_of_answers_is_told(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    with container(lambda payload: (200, b"[1,2,3]")) as port:
+        assert transform(tmp_path, objects(tmp_path, b"1\n2\n3\n"), port, warnings=warnings) == []
+    assert "a request of 3 lines was answered by 1 lines" in warnings[0]
+
+
+@pytest.mark.parametrize(("failures", "status"), [(3, 500), (3, 503), (3, 0), (0, 200)])
+def test_requests_are_repeated_three_times(failures: int, status: int) -> None:
+    seen: list[bytes] = []
+
+    def answer(payload: bytes) -> tuple[int, bytes]:
+        seen.append(payload)
+        return (status, b"") if len(seen) <= failures else lines(payload)
+
+    with container(answer) as port:
+        own = client(port)
+        assert own.invoke(b"1") == b"p1"
+        own.close()
+    assert len(seen) == failures + 1
+
+
+@pytest.mark.parametrize(("status", "attempts"), [(500, 4), (0, 4), (400, 1), (413, 1)])
+def test_a_request_that_keeps_failing_is_given_up(status: int, attempts: int) -> None:
+    seen: list[bytes] = []
+
+    def answer(payload: bytes) -> tuple[int, bytes]:
+        seen.append(payload)
+        return status, b"a row: 1,2,3"
+
+    with container(answer) as port:
+        own = client(port)
+        with pytest.raises(InferenceRequestError) as caught:
+            own.invoke(b"1")
+        own.close()
+    assert len(seen) == attempts
+    assert f"after {attempts} attempt(s)" in caught.value.what
+    assert "1,2,3" not in str(caught.value)
+
+
+def test_a_request_without_an_answer_times_out() -> None:
+    done = threading.Event()
+
+    def answer(payload: bytes) -> tuple[int, bytes]:
+        done.wait(30)
+        return lines(payload)
+
+    with container(answer) as port:
+        own = client(port, retries=Retries(0, 0.2))
+        with pytest.raises(InferenceRequestError, match=r"no answer within 0\.2 s"):
+            own.invoke(b"1")
+        done.set()
+        own.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        (None, ContainerParameters()),
+        (b'{"MaxConcurrentTransforms": 8, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 6}', (8, 6)),
+        (b'{"MaxPayloadInMB": "3"}', (None, 3)),
+    ],
+)
+def test_execution_parameters(body: bytes | None, wanted: object) -> None:
+    with container(lines, body) as port:
+        found = client(port).parameters()
+    assert wanted in (found, (found.max_concurrent_transforms, found.max_payload_mb))
+
+
+def test_execution_parameters_that_make_no_sense() -> None:
+    with container(lines, b"[1]") as port, pytest.raises(InferenceRequestError):
+        client(port).parameters()
+
+
+@pytest.mark.parametrize(
+    ("requested", "container_says", "wanted"),
+    [
+        (None, ContainerParameters(), Transfer(6 * MB, 1)),
+        (None, ContainerParameters(4, 2), Transfer(2 * MB, 4)),
+        (10, ContainerParameters(4, 2), Transfer(10 * MB, 4)),
+        (100, ContainerParameters(4, 2), Transfer(100 * MB, 1)),
+        (30, ContainerParameters(8, None), Transfer(30 * MB, 3)),
+        (None, ContainerParameters(2, 0), Transfer(0, 2)),
+    ],
+)
+def test_the_request_wins_over_the_container_over_the_default(
+    requested: int | None, container_says: ContainerParameters, wanted: Transfer
+) -> None:
+    assert decide_transfer(requested, container_says) == wanted
+
+
+def test_objects_go_to_instances_by_key(tmp_path: Path) -> None:
+    references = [ObjectRef(key, tmp_path / key, 1) for key in ("c", "a", "b", "d")]
+    spread = spread_objects(references, 3)
+    assert [(host.name, [o.key for o in host.objects]) for host in spread] == [
+        ("algo-1", ["a", "d"]),
+        ("algo-2", ["b"]),
+        ("algo-3", ["c"]),
+    ]

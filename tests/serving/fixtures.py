@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.serving.support import Container, RunningServer, Start, free_port, write_algorithm, write_artifacts
+
+
+@pytest.fixture(scope="session")
+def container(tmp_path_factory: pytest.TempPathFactory) -> Container:
+    folder = tmp_path_factory.mktemp("serving")
+    algorithm = write_algorithm(folder)
+    write_artifacts(folder / "ml" / "model", algorithm)
+    return Container(folder / "ml", algorithm)
+
+
+@pytest.fixture(scope="session")
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Start servers; they are killed, with all their processes, when the session ends."""
+    started: list[RunningServer] = []
+
+    def start(container: Container, *, wait: bool = True, **environment: str) -> RunningServer:
+        port = free_port()
+        log = tmp_path_factory.mktemp("log") / "log"
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "cleanroom_algo.serving", "serve"],
+                env=os.environ | container.environment(SAGEMAKER_BIND_TO_PORT=str(port), **environment),
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        server = RunningServer(process, port, log)
+        started.append(server)
+        if wait:
+            server.wait_until_ready()
+        return server
+
+    yield start
+    for server in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.process.pid, signal.SIGKILL)
+        server.process.wait()
+
+
+@pytest.fixture(scope="session")
+def server(container: Container, start_server: Start) -> RunningServer:
+    return start_server(container, CLEANROOM_ALGO_SERVE_WORKERS="2")
