@@ -71,13 +71,8 @@ def read_to_tables(path: Path, schema: Schema) -> int:
 
 
 def matrix(frame: pl.DataFrame) -> NDArray[np.float32]:
-    """Return a table as one row-major float32 matrix, in cache-sized blocks: the best way measured for peers."""
-    out = np.empty(frame.shape, dtype=np.float32)
-    columns = [column.to_numpy() for column in frame.get_columns()]
-    for start in range(0, frame.height, 8192):
-        for position, column in enumerate(columns):
-            out[start : start + 8192, position] = column[start : start + 8192]
-    return out
+    """Return a table as one row-major float32 matrix: the fastest way that was measured, for the peers."""
+    return frame.to_numpy(order="c")
 
 
 def read_raw(path: Path) -> int:

@@ -23,8 +23,8 @@ def lines_before(obj: Object, offset: int) -> int:
     return sum(chunk.count(b"\n") for chunk in file_chunks(obj, 0, offset))
 
 
-def file_chunks(obj: Object, start: int = 0, end: int | None = None) -> Generator[bytes]:
-    """Yield the bytes of an object from `start` to `end`, front to back in blocks of 4 MiB.
+def file_chunks(obj: Object, start: int = 0, end: int | None = None, *, first: int = BLOCK_BYTES) -> Generator[bytes]:
+    """Yield the bytes of an object from `start` to `end`, front to back in blocks of 4 MiB, the first one of `first` bytes.
 
     Raises:
         ObjectUnreadableError: CR-CHN-003, it has fewer bytes than when it was listed.
@@ -34,7 +34,8 @@ def file_chunks(obj: Object, start: int = 0, end: int | None = None) -> Generato
         if start:
             file.seek(start)
         while left > 0:
-            chunk = file.read(min(left, BLOCK_BYTES))
+            chunk = file.read(min(left, first))
+            first = BLOCK_BYTES
             if not chunk:
                 raise ObjectUnreadableError(
                     f"{obj.key}: ends {left} bytes before the {obj.size} it had when it was listed",

@@ -85,9 +85,10 @@ def read_object(
 
 
 def _whole(obj: Object, schema: Schema, batch_rows: int, columns: Sequence[str] | None) -> Iterator[pl.DataFrame]:
-    with contextlib.closing(file_chunks(obj)) as chunks:
+    with contextlib.closing(file_chunks(obj, first=PROBE_BYTES)) as chunks:
         head = next(chunks, b"")
         if sniff(head, source=obj.key) is not Format.PARQUET:
+            head += next(chunks, b"")
             yield from decode_stream(
                 chain([head], chunks), schema, source=obj.key, batch_rows=batch_rows, columns=columns
             )
