@@ -11,7 +11,6 @@ import contextlib
 import io
 import json
 import shlex
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -20,8 +19,9 @@ from typing import Any
 from cleanroom_algo.cli import main as cleanroom_algo
 from cleanroom_algo.cli.output import next_commands, say, table
 from cleanroom_algo.contract.sizes import format_bytes
+from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.local.collaboration import declare
-from cleanroom_algo.local.room import Room
+from cleanroom_algo.local.room import Room, clean
 from examples.flight_delay.data import export_tables
 from examples.flight_delay.evaluation import area_under_curve, baseline, read_parts, read_predictions
 
@@ -34,7 +34,7 @@ TRAIN, HELD_OUT = "january-to-august", "november-december"
 def main() -> int:
     """Run the demo and print what came of it."""
     started = time.monotonic()
-    shutil.rmtree(HOME, ignore_errors=True)
+    clean(HOME)  # of an earlier run; refused while one is going on
     say("1. Two parties and a query: examples/flight_delay/cleanroom.toml")
     channels = make_channels()
 
@@ -148,4 +148,10 @@ def near(path: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except CleanroomError as error:
+        say(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
