@@ -80,7 +80,10 @@ def differences_page() -> Iterator[str]:
 
     yield "# Differences from AWS\n"
     yield "`cleanroom-algo differences [OPERATION]` prints the same rows.\n"
-    yield from _table(("about", "here", "provenance"), [(row.operation, row.here, row.provenance) for row in ROWS])
+    yield "*model*: botocore's. *documented*: on the page named. *recorded*: captured from AWS. *guessed*: neither.\n"
+    columns = ("about", "here", "AWS", "known", "source", "switch")
+    rows = [(row.area, row.here, row.aws, row.provenance, row.source, row.switch) for row in ROWS]
+    yield from _table(columns, rows)
 
 
 PAGES: dict[str, Callable[[], Iterator[str]]] = {

@@ -1,0 +1,113 @@
+"""Queries of ML input channels: Spark's dialect in, Spark's files out, and no door left open."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from cleanroom_algo.errors import QueryError
+from cleanroom_algo.local.jobs.query import QueryPlan, run
+from cleanroom_algo.local.jobs.sql import Table
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> tuple[Table, ...]:
+    """Two tables of two members: people with a secret column, and their orders."""
+    people = pl.DataFrame({"id": [1, 2, 3], "name": ["Ann", "", None], "secret": ["x", "y", "canary-4711"]})
+    people.write_parquet(tmp_path / "people.parquet")
+    orders = tmp_path / "orders"
+    orders.mkdir()
+    (orders / "a.csv").write_text("id,amount,at\n1,2.5,2024-05-01 10:00:00\n")
+    (orders / "b.csv").write_text("id,amount,at\n3,,2024-05-02 11:30:00\n")
+    return (
+        Table("people", tmp_path / "people.parquet", "parquet", ("id", "name"), join_columns=("id",)),
+        Table("orders", orders, "csv", ("id", "amount", "at"), join_columns=("id",)),
+    )
+
+
+def plan(tmp_path: Path, tables: tuple[Table, ...], query: str, **more: object) -> QueryPlan:
+    return QueryPlan(query=query, tables=tables, directory=tmp_path / "out", **more)  # type: ignore[arg-type]
+
+
+JOIN = (
+    "SELECT p.name, o.amount, o.at FROM people p LEFT JOIN orders o ON p.id = o.id ORDER BY o.amount NULLS LAST, p.name"
+)
+
+
+def lines(folder: Path) -> list[str]:
+    return [line for path in sorted(folder.iterdir()) for line in path.read_text().splitlines()]
+
+
+def test_csv_as_spark_writes_it(tmp_path: Path, tables: tuple[Table, ...]) -> None:
+    outcome = run(plan(tmp_path, tables, JOIN, header=False))
+
+    assert outcome.records == 3
+    assert sorted(lines(tmp_path / "out")) == sorted(
+        ["Ann,2.5,2024-05-01T10:00:00.000Z", '"",,', ",,2024-05-02T11:30:00.000Z"]
+    )
+    assert all(path.name.startswith("part-0000") for path in (tmp_path / "out").iterdir())
+
+
+def test_every_file_has_the_header(tmp_path: Path, tables: tuple[Table, ...]) -> None:
+    outcome = run(plan(tmp_path, tables, JOIN, max_records=1))
+
+    assert outcome.files == 3
+    assert lines(tmp_path / "out").count("name,amount,at") == 3
+
+
+def test_an_empty_result_is_one_file(tmp_path: Path, tables: tuple[Table, ...]) -> None:
+    outcome = run(plan(tmp_path, tables, "SELECT name FROM people WHERE false"))
+
+    assert (outcome.records, outcome.files) == (0, 1)
+    assert lines(tmp_path / "out") == ["name"]
+
+
+def test_parquet(tmp_path: Path, tables: tuple[Table, ...]) -> None:
+    run(plan(tmp_path, tables, "SELECT name FROM people", result_format="PARQUET"))
+
+    assert pl.read_parquet(tmp_path / "out" / "*.snappy.parquet")["name"].to_list() == ["Ann", "", None]
+
+
+def test_spark_functions_are_understood(tmp_path: Path, tables: tuple[Table, ...]) -> None:
+    run(
+        plan(
+            tmp_path, tables, "SELECT nvl(name, 'none') n, date_format(at, 'yyyy') y FROM people JOIN orders USING (id)"
+        )
+    )
+
+    assert "none,2024" in lines(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("query", "fault"),
+    [
+        ("SELECT secret FROM people", 'Referenced column "secret" not found'),
+        ("SELECT name FROM peeple", "did you mean 'people'"),
+        ("SELECT id FROM people", "is a join column"),
+        ("SELECT upper(CAST(p.id AS STRING)) FROM people p", "is a join column"),
+        ("SELECT * FROM people", "would select join columns"),
+        ("SELECT * FROM (SELECT id FROM people) t", "is a join column"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "not a table"),
+        ("SELECT * FROM parquet.`/etc/passwd`", "not a table"),
+        ("SELECT name FROM people; SELECT name FROM people", "not one SELECT"),
+        ("DROP TABLE people", "not one SELECT"),
+        ("SELECT FROM WHERE", "queryString:1"),
+    ],
+)
+def test_what_a_query_may_not_do(tmp_path: Path, tables: tuple[Table, ...], query: str, fault: str) -> None:
+    with pytest.raises(QueryError) as caught:
+        run(plan(tmp_path, tables, query))
+
+    assert fault in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_values_do_not_leave_through_errors(tmp_path: Path, tables: tuple[Table, ...]) -> None:
+    secret = Table("people", tables[0].location, "parquet", ("secret",))
+
+    with pytest.raises(QueryError) as caught:
+        run(plan(tmp_path, (secret,), "SELECT to_timestamp(secret, 'yyyy-MM-dd') FROM people"))
+
+    assert "canary" not in str(caught.value)
+    assert "4711" not in str(caught.value)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

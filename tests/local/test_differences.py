@@ -1,0 +1,39 @@
+"""The rows of differences: real operations, real switches, each open question named."""
+
+import pytest
+
+from cleanroom_algo.local.api.model import ML, operation_names
+from cleanroom_algo.local.differences import ROWS, rows_for
+from cleanroom_algo.local.settings import Switches
+from tests.cli.support import run
+
+
+def test_every_operation_and_switch_exists() -> None:
+    names = set(operation_names(ML))
+
+    assert {each for row in ROWS for each in row.operations} <= names
+    assert {row.switch for row in ROWS} - {""} <= set(Switches.model_fields)
+
+
+def test_every_switch_has_a_row_that_says_why() -> None:
+    assert set(Switches.model_fields) <= {row.switch for row in ROWS}
+
+
+def test_nothing_is_called_recorded_without_a_recording() -> None:
+    assert not [row for row in ROWS if row.provenance == "recorded"]
+
+
+@pytest.mark.parametrize("operation", ["CreateTrainedModel", "StartTrainedModelExportJob"])
+def test_the_command_prints_the_rows_of_an_operation(operation: str) -> None:
+    done = run("differences", operation, "--json")
+
+    assert done.status == 0
+    assert [row["here"] for row in done.json] == [row.here for row in rows_for(operation)]
+    assert 0 < len(done.json) < len(ROWS)
+
+
+def test_an_unknown_operation_suggests_the_nearest() -> None:
+    done = run("differences", "CreateTrainedModels")
+
+    assert done.status == 2
+    assert "did you mean 'CreateTrainedModel'" in done.stderr
