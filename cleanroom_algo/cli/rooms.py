@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,13 +46,15 @@ def outcome(record: Record, log_command: str) -> tuple[CleanroomError, int] | No
     if record.status == "ACTIVE":
         return None
     why = (records.reason(record) or "no reason was given").replace("\n", "\n            ")
+    cause = re.search(r"CR-[A-Z]{3}-[0-9]{3}", why)
+    explain = f"`cleanroom-algo explain {cause[0]}`" if cause else "the reason"
     if record.status == "INACTIVE":
         stopped = JobStoppedError(f"{record.name}: {why}", expected="a job that runs to its end", fix="start it again")
         return stopped, ExitCode.STOPPED
     failed = JobFailedError(
-        f"{record.name} is {record.status}: {why}",
+        f"{record.name} is {record.status}\n            {why}",
         expected="a job that ends ACTIVE",
-        fix=f"correct the reason; what the containers wrote: {log_command}",
+        fix=f"see {explain}, and what the containers wrote: `{log_command}`",
     )
     return failed, int(record.private.get("exit_code", failed.exit_code))
 

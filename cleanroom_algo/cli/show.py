@@ -10,9 +10,10 @@ import click
 from cleanroom_algo.cli import records
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit, emit_json, fields, next_commands, say, table
-from cleanroom_algo.cli.rooms import open_room
+from cleanroom_algo.cli.rooms import inference_result, model_result, open_room
 
 if TYPE_CHECKING:
+    from cleanroom_algo.local.room import Room
     from cleanroom_algo.local.store import Record, Store
 
 
@@ -32,7 +33,7 @@ def command(name: str | None, as_json: bool, home: Path | None) -> None:
     with open_room(home) as room:
         store = room.store
         if name is not None:
-            _one(records.find(store, name), as_json)
+            _one(room, records.find(store, name), as_json)
         elif as_json:
             emit_json(
                 {
@@ -44,12 +45,13 @@ def command(name: str | None, as_json: bool, home: Path | None) -> None:
             _all(store)
 
 
-def _one(record: Record, as_json: bool) -> None:
-    shown = records.document(record)
+def _one(room: Room, record: Record, as_json: bool) -> None:
+    results = {records.MODEL: lambda: model_result(room, record), records.INFERENCE: lambda: inference_result(record)}
+    shown = results.get(record.kind, lambda: records.document(record))()
     if as_json:
         emit_json(shown)
         return
-    fields({name: _short(value) for name, value in shown.items() if name != "statusDetails"})
+    fields({name: _short(value) for name, value in shown.items() if name != "statusDetails" and value is not None})
     if why := records.reason(record):
         emit(f"\n{why}")
     if record.kind in {records.MODEL, records.INFERENCE}:
@@ -80,7 +82,7 @@ def _row(record: Record, columns: tuple[str, ...]) -> list[object]:
         "created": records.moment(record.created).replace("T", " ").removesuffix("+00:00"),
         "reason": (records.reason(record) or "-").splitlines()[0][:60],
         "records": shown.get("numberOfRecords"),
-        "files": shown.get("numberOfFiles"),
+        "files": None if shown.get("numberOfFiles") is None else int(shown["numberOfFiles"]),
         "to": ", ".join(member["accountId"] for member in shown.get("outputConfiguration", {}).get("members", [])),
     }
     return [record.name, *(values.get(column, shown.get(column)) for column in columns)]
