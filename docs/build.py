@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -79,11 +80,14 @@ def differences_page() -> Iterator[str]:
     from cleanroom_algo.local.differences import ROWS
 
     yield "# Differences from AWS\n"
-    yield "`cleanroom-algo differences [OPERATION]` prints the same rows.\n"
-    yield "*model*: botocore's. *documented*: on the page named. *recorded*: captured from AWS. *guessed*: neither.\n"
-    columns = ("about", "here", "AWS", "known", "source", "switch")
-    rows = [(row.area, row.here, row.aws, row.provenance, row.source, row.switch) for row in ROWS]
-    yield from _table(columns, rows)
+    yield "`cleanroom-algo differences [OPERATION]` prints the same rows. None has been compared with AWS itself.\n"
+    counts = Counter(row.provenance for row in ROWS)
+    yield f"{len(ROWS)} rows: {', '.join(f'{count} {name}' for name, count in sorted(counts.items()))}."
+    for area in dict.fromkeys(row.area for row in ROWS):
+        yield f"\n## {area}\n"
+        columns = ("here", "AWS", "provenance", "source", "switch")
+        rows = [(row.here, row.aws, row.provenance, row.source, row.switch) for row in ROWS if row.area == area]
+        yield from _table(columns, rows)
 
 
 PAGES: dict[str, Callable[[], Iterator[str]]] = {

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Final
 
 import click
 
-VERBS: Final[Mapping[str, str]] = {
+_LINES: Final[Mapping[str, str]] = {
     "train": "Train a model: the literal create_trained_model request, or a few options.",
     "infer": "Predict with a trained model: batch transform over a channel.",
+    "declare": "Make the room of a cleanroom.toml: members, tables, algorithms, channels by SQL queries.",
     "show": "Show models, versions, channels and jobs of the local clean room.",
     "logs": "Print what the containers of a job wrote.",
     "plan": "Show what a training job would do, without running it.",
     "up": "Serve the Clean Rooms ML API on 127.0.0.1 for boto3 and the aws CLI.",
     "metric-definitions": "Print the metricDefinitions to register for an algorithm.",
-    "check": "Find what would fail in the clean room before an image is pushed.",
-    "build": "Build the image of an algorithm.",
     "explain": "Explain an error code, the settings or the exit statuses.",
     "differences": "List where the local clean room differs from AWS, and how it is known.",
     "clean": "Remove jobs and their files from the state folder.",
 }
-"""Every verb with its line in `--help`. Verb `a-b` is the click command `command` of `cleanroom_algo.cli.a_b`."""
+_FOLDER: Final = Path(__file__).parent
+
+VERBS: Final[Mapping[str, str]] = {
+    name: line for name, line in _LINES.items() if (_FOLDER / f"{name.replace('-', '_')}.py").exists()
+}
+"""Every verb that is there, with its line in `--help`. Verb `a-b` is the command of `cleanroom_algo.cli.a_b`."""
 
 EXAMPLES: Final = """\b
 Examples:

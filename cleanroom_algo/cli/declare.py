@@ -1,0 +1,48 @@
+"""`declare`: a room from a cleanroom.toml, its queries run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cleanroom_algo.cli import records
+from cleanroom_algo.cli.options import home_option, json_option
+from cleanroom_algo.cli.outcome import report
+from cleanroom_algo.cli.output import emit_json, next_commands, table
+from cleanroom_algo.cli.rooms import follow, open_room, outcome
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), default=Path("cleanroom.toml"))
+@json_option
+@home_option
+@click.pass_context
+def command(context: click.Context, file: Path, as_json: bool, home: Path | None) -> None:
+    r"""Make the room that FILE (cleanroom.toml) declares: members, tables, algorithms, and channels by SQL queries.
+
+    What is there already stays as it is, so the same file can be declared again.
+
+    \b
+    Examples:
+      cleanroom-algo declare examples/flight_delay/cleanroom.toml
+    """
+    from cleanroom_algo.local.collaboration import declare
+
+    with open_room(home) as room:
+        channels = []
+        for name, arn in declare(room, file).items():
+            record = follow(room, arn, None, title=name, verbose=False)
+            if failure := outcome(record, f"cleanroom-algo show {name}"):
+                error, status = failure
+                report(error, as_json, {"mlInputChannel": records.document(record)})
+                context.exit(status)
+            channels.append(records.document(record))
+    if as_json:
+        emit_json({"mlInputChannels": channels})
+        return
+    rows = [
+        (each["name"], each["status"], each["numberOfRecords"], f"{each['numberOfFiles']:.0f}") for each in channels
+    ]
+    table(("CHANNEL", "STATUS", "ROWS", "FILES"), rows)
+    next_commands("cleanroom-algo train --request REQUEST.json", "cleanroom-algo show")
