@@ -1,0 +1,41 @@
+# The image of an algorithm: `docker build --build-arg ALGORITHM=my_algorithm/ -t my-algorithm .`
+# The same image trains (`docker run IMAGE train`) and serves (`docker run IMAGE serve`).
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+
+FROM ${BASE_IMAGE} AS builder
+# sagemaker-training compiles a small helper; neither the compiler nor the headers reach the final stage.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends gcc libc6-dev python3-dev python3-venv \
+ && rm -rf /var/lib/apt/lists/*
+RUN python3 -m venv /opt/venv
+# Dependencies first: they change seldom and are the bulk of the image. A CUDA build comes with --build-arg TORCH_INDEX=URL.
+ARG TORCH_INDEX=""
+COPY pyproject.toml constraints.txt README.md LICENSE /build/
+COPY cleanroom_algo /build/cleanroom_algo
+RUN /opt/venv/bin/pip install --no-cache-dir --no-compile --constraint /build/constraints.txt \
+      ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} /build
+ARG ALGORITHM=examples/flight_delay
+COPY ${ALGORITHM} /opt/algorithm
+RUN if [ -f /opt/algorithm/requirements.txt ]; then \
+      /opt/venv/bin/pip install --no-cache-dir --no-compile --constraint /build/constraints.txt \
+        --requirement /opt/algorithm/requirements.txt; \
+    fi
+# sagemaker-training brings a `train` of its own, and the clean room has no use for installers, tests and C headers.
+RUN rm -f /opt/venv/bin/train \
+ && /opt/venv/bin/python -m pip uninstall --yes --quiet setuptools pip \
+ && rm -rf /opt/venv/lib/python3*/site-packages/torch/include /opt/venv/lib/python3*/site-packages/torch/bin \
+ && find /opt/venv -type d -name tests -prune -exec rm -rf {} +
+
+FROM ${BASE_IMAGE}
+LABEL org.opencontainers.image.title="cleanroom-algo algorithm" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=builder /opt/venv /opt/venv
+COPY --from=builder /opt/algorithm /opt/algorithm
+COPY --chmod=755 container/train container/serve /usr/local/bin/
+# /usr/local/bin comes first: its `train` and `serve` are the ones that the platform shall find.
+ENV PATH=/usr/local/bin:/opt/venv/bin:/usr/bin:/bin \
+    CLEANROOM_ALGO_ALGORITHM=/opt/algorithm \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+# No ENTRYPOINT: the platform's word, `train` or `serve`, is the program, so it is process 1 and gets the signals.
+CMD ["serve"]
