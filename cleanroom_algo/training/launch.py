@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cleanroom_algo.contract.environment import Environment
+from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.failure import cut
 from cleanroom_algo.errors import CleanroomError, RankDiedError, RankLostError, RendezvousError
 from cleanroom_algo.training.job import RUN_DIRECTORY_VARIABLE, Job
@@ -98,6 +99,8 @@ def _launch(environment: Environment, ranks: int, directory: Path, stop: StopReq
     except (RuntimeError, OSError) as error:
         return _not_met(first, f"{resources.host_count} hosts did not meet at {place}", error)
     report = _conclude(environment, range(first, first + ranks), read_reports(directory), exit_codes, stop)
+    if report.outcome == "stopped" and not stop and meeting.cause(0) is not None:
+        report = RankReport.failed(first, "", ExitCode.ALGORITHM_FAILED, lost_others=True)
     report = _with_first_cause(report, meeting, resources.current_host)
     meeting.leave(failed=report.outcome == "failed")
     return report

@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import random
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +16,7 @@ from cleanroom_algo.data.batch import Batch
 from cleanroom_algo.errors import LossError, NoDataError
 from cleanroom_algo.training.batches import Batches
 from cleanroom_algo.training.checkpoints import Checkpoints, fingerprint, random_states, restore_random_states
+from cleanroom_algo.training.devices import autocast, is_plateau, pick_device, seed_everything
 from cleanroom_algo.training.metrics import log_metrics
 from cleanroom_algo.training.model_state import full_model_state, full_optimizer_state, restore_full_state
 from cleanroom_algo.training.optimizer_state import restore_optimizer
@@ -31,6 +29,7 @@ from cleanroom_algo.training.parallel import (
     reduce_sums,
     shard,
 )
+from cleanroom_algo.training.progress import Progress, Sums
 from cleanroom_algo.training.publication import Publication
 from cleanroom_algo.training.weights import (
     OPTIMIZER_FILE,
@@ -48,27 +47,6 @@ if TYPE_CHECKING:
 _VOTE_BATCHES = 32  # a vote costs a collective; once in so many batches it cannot be measured
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where training stands; part of a checkpoint.
-
-    Attributes:
-        epoch: that is under way, from 0.
-        batches: of it that are done.
-        step: optimizer steps of this job.
-        rows: of all ranks, in epochs that are done.
-        best: the best validation loss (or training loss) so far.
-        waited: epochs without a better one.
-    """
-
-    epoch: int = 0
-    batches: int = 0
-    step: int = 0
-    rows: int = 0
-    best: float = math.inf
-    waited: int = 0
 
 
 class TrainingLoop:
@@ -91,7 +69,7 @@ class TrainingLoop:
         """Train to the end, or until the job is stopped, and publish."""
         world = self._context.inputs.world(self._context.local_rank, self._context.ranks)
         self._trainer.world = world
-        self._trainer.device = self._device = _device(self._context.local_rank)
+        self._trainer.device = self._device = pick_device(self._context.local_rank)
         self._leads = world.rank == 0
         with process_group(world.size, self._device):
             self._prepare()
@@ -108,7 +86,7 @@ class TrainingLoop:
         if self._leads:
             context.writer.recover()
         trainer.features = trainer.fit_features()
-        _seed(options.seed)  # the same first weights on all ranks
+        seed_everything(options.seed)  # the same first weights on all ranks
         model = trainer.model().to(self._device)
         if trainer.base is not None:
             tensors = trainer.adapt_base(read_base_tensors(trainer.base))
@@ -132,11 +110,11 @@ class TrainingLoop:
         self._step_module = Step(model, trainer.loss, self._device)
         self._ddp = self._wrap(world.size)
         self._weighted = world.size > 1 or options.accumulate > 1
-        self._autocast = _autocast(self._device, options.precision)
+        self._autocast = autocast(self._device, options.precision)
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._publication = Publication(trainer, context, model, self._optimizer, sharded=self._sharded)
         self._checkpoints = self._open_checkpoints()
-        _seed(options.seed + world.rank)  # from here on ranks draw differently
+        seed_everything(options.seed + world.rank)  # from here on ranks draw differently
         self._resume()
 
     def _batches(self, channel: Channel, *, training: bool) -> Batches:
@@ -205,18 +183,21 @@ class TrainingLoop:
         while self._progress.epoch < self._options.epochs:
             stopped = self._train_epoch()
             if stopped:
+                self._stop.request()  # also where another host got the signal
                 self._publication.publish_stopped(self._progress)
                 return
             if self._end_epoch():
                 break
         self._publication.publish_final(self._progress)
+        if self._leads:
+            log_metrics({f"final_{name}": value for name, value in self._publication.metrics.items()})
         self._checkpoints.clear()
 
     def _train_epoch(self) -> bool:
         """Train one epoch; return whether the job is to stop."""
         progress, options = self._progress, self._options
-        self._sums = _Sums(self._device)
-        self._epoch_sums = _Sums(self._device)
+        self._sums = Sums(self._device)
+        self._epoch_sums = Sums(self._device)
         self._model.train()
         self._last_line = time.monotonic()
         self._optimizer.zero_grad(set_to_none=True)
@@ -308,7 +289,7 @@ class TrainingLoop:
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._optimizer.zero_grad(set_to_none=True)
-        if self._scheduler is not None and not _is_plateau(self._scheduler):
+        if self._scheduler is not None and not is_plateau(self._scheduler):
             self._scheduler.step()
 
     def _end_epoch(self) -> bool:
@@ -327,7 +308,7 @@ class TrainingLoop:
             log_metrics({"epoch": epoch + 1, "step": self._progress.step, **metrics})
         self._trainer._final_metrics.update(metrics)
         loss = metrics.get("validation_loss", metrics["epoch_train_loss"])
-        if self._scheduler is not None and _is_plateau(self._scheduler):
+        if self._scheduler is not None and is_plateau(self._scheduler):
             self._scheduler.step(loss)  # type: ignore[arg-type]
         better = loss < self._progress.best
         self._progress = replace(
@@ -423,60 +404,3 @@ class TrainingLoop:
         }
         holds = self._leads if self._sharded else self._context.local_rank == 0
         self._checkpoints.save(self._progress.step, shared if holds else None, random_states())
-
-
-class _Sums:
-    """The sum of losses over rows, kept on the device so that no step waits for it."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._sums = torch.zeros(2, dtype=torch.float64, device=device)
-        self._losses: list[Tensor] = []
-        self._rows: list[int] = []
-
-    def add(self, loss: Tensor, rows: int) -> None:
-        if rows:
-            self._losses.append(loss.detach())
-            self._rows.append(rows)
-
-    def take(self, other: _Sums) -> None:
-        """Add what another has, and empty it."""
-        self._sums += other._local()
-        other._sums.zero_()
-
-    def reduced(self) -> tuple[float, float]:
-        """Return the sum of losses times rows, and the rows, over all ranks."""
-        total, rows = reduce_sums(self._local().clone()).tolist()
-        return total, rows
-
-    def _local(self) -> Tensor:
-        if self._losses:
-            rows = torch.tensor(self._rows, dtype=torch.float64, device=self._sums.device)
-            self._sums[0] += (torch.stack(self._losses).double() * rows).sum()
-            self._sums[1] += rows.sum()
-            self._losses, self._rows = [], []
-        return self._sums
-
-
-def _device(local_rank: int) -> torch.device:
-    if torch.cuda.is_available():
-        device = torch.device("cuda", local_rank % torch.cuda.device_count())
-        torch.cuda.set_device(device)
-        return device
-    return torch.device("cpu")
-
-
-def _seed(seed: int) -> None:
-    torch.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-
-
-def _autocast(device: torch.device, precision: str) -> Callable[[], contextlib.AbstractContextManager[Any]]:
-    if precision == "float32":
-        return contextlib.nullcontext
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float16
-    return lambda: torch.autocast(device.type, dtype=dtype)
-
-
-def _is_plateau(scheduler: object) -> bool:
-    return isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)

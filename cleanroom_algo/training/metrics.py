@@ -48,9 +48,8 @@ def metric_definitions(names: Iterable[str] = (), *, validation: bool = True) ->
     Raises:
         ValueError: more than 40 definitions, or a name that cannot stand in a line.
     """
-    known = [*STEP_METRICS, EPOCH_METRICS[0], *([EPOCH_METRICS[1]] if validation else [])]
-    known += [f"validation_{name}" for name in names] if validation else []
-    found = list(dict.fromkeys(known))
+    epoch = [EPOCH_METRICS[0], *([EPOCH_METRICS[1], *(f"validation_{name}" for name in names)] if validation else [])]
+    found = list(dict.fromkeys([*STEP_METRICS, *epoch, *(f"final_{name}" for name in epoch)]))
     if len(found) > MAX_DEFINITIONS:
         raise ValueError(f"{len(found)} metrics; a request has at most {MAX_DEFINITIONS} definitions")
     for name in found:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from cleanroom_algo.training.context import Context
-    from cleanroom_algo.training.loop import Progress
+    from cleanroom_algo.training.progress import Progress
     from cleanroom_algo.training.trainer import Trainer
 
 _MARGIN_SECONDS = 10.0  # between the end of a save and the platform's SIGKILL
@@ -39,6 +39,9 @@ class Publication:
         model: the bare model.
         optimizer: whose state may travel along.
         sharded: whether the ranks hold shards.
+
+    Attributes:
+        metrics: of the weights that were published last.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Publication:
         self._took = 0.0
         self._published = False
         self._pending_better = False
+        self.metrics: dict[str, float] = {}
 
     def publish_epoch(self, progress: Progress, *, better: bool) -> None:
         """Publish after an epoch, where it is due: the best always, the last not more often than asked for.
@@ -95,6 +99,7 @@ class Publication:
     def _publish(self, progress: Progress) -> None:
         started = time.monotonic()
         self._published = True
+        self.metrics = dict(self._trainer._final_metrics)
         state = full_model_state(self._model, sharded=self._sharded)
         if not self._leads:
             return

@@ -59,12 +59,13 @@ def test_sigterm_publishes_after_the_step_and_says_stopped(tmp_path: Path) -> No
     assert manifest.steps > 0
 
 
-def test_sigterm_on_two_hosts_ends_all_ranks_after_one_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize("told", [(0, 1), (1,)])
+def test_sigterm_ends_the_ranks_of_all_hosts_after_the_same_step(tmp_path: Path, told: tuple[int, ...]) -> None:
     hosts = two_hosts(tmp_path, algorithm(tmp_path), [{"a": csv_rows(300)}, {"b": csv_rows(80)}], **LONG)
     processes = [host.start() for host in hosts]
     wait_for_line(processes[0], "epoch_train_loss")
-    for process in processes:
-        process.send_signal(signal.SIGTERM)
+    for number in told:
+        processes[number].send_signal(signal.SIGTERM)
     ended = [finish(process, 30) for process in processes]
     assert [each.status for each in ended] == [143, 143], ended
     assert [host.failure for host in hosts] == ["", ""]

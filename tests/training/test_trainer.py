@@ -47,6 +47,9 @@ def test_definitions_match_exactly_the_metric_lines(tmp_path: Path) -> None:
         "epoch_train_loss": 1,
         "validation_loss": 1,
         "validation_accuracy": 1,
+        "final_epoch_train_loss": 1,
+        "final_validation_loss": 1,
+        "final_validation_accuracy": 1,
     }
     assert found["train_loss"] == ended.metrics("train_loss")
 
