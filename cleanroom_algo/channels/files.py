@@ -24,7 +24,7 @@ def lines_before(obj: Object, offset: int) -> int:
 
 
 def file_chunks(obj: Object, start: int = 0, end: int | None = None, *, first: int = BLOCK_BYTES) -> Generator[bytes]:
-    """Yield the bytes of an object from `start` to `end`, front to back in blocks of 4 MiB, the first one of `first` bytes.
+    """Yield the bytes of an object from `start` to `end`, front to back in blocks of 4 MiB, the first one of `first`.
 
     Raises:
         ObjectUnreadableError: CR-CHN-003, it has fewer bytes than when it was listed.

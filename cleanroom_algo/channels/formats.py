@@ -15,6 +15,8 @@ from cleanroom_algo.channels.recordio import MAGIC_BYTES as RECORD_IO_MAGIC
 from cleanroom_algo.errors import UnknownFormatError
 
 PROBE_BYTES: Final = 4096
+LEAST_BYTES: Final = 16
+"""Enough for every magic; a stream does not wait for more, as its writer may be slow."""
 _FOREIGN: Final = {
     b"PARE": "encrypted Parquet",
     b"ARROW1": "Arrow IPC",
@@ -44,7 +46,7 @@ def sniff(head: bytes, *, source: str) -> Format:
     """Return the format of an object by its first bytes; an empty object is CSV without rows.
 
     Args:
-        head: the first `PROBE_BYTES` of the object, or all of a shorter one.
+        head: the first bytes of the object, at least `LEAST_BYTES` unless it is shorter; up to `PROBE_BYTES` help.
         source: what to call the object in messages.
 
     Raises:

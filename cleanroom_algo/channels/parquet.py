@@ -57,7 +57,6 @@ def read_parquet(
         ColumnsMismatchError: CR-SCH-003, a column is missing or of another type.
         RowMismatchError: CR-SCH-002, a value out of the type's range, or a null where none may be.
     """
-    footer_of(path, source=source)
     wanted = [schema.column(name) for name in (columns if columns is not None else schema.names)]
     # A list of one path is taken as it is; a single path may be expanded as a pattern or a directory.
     scan = pl.scan_parquet(path, glob=False, hive_partitioning=False)

@@ -24,7 +24,7 @@ from cleanroom_algo.channels.ahead import decode_ahead
 from cleanroom_algo.channels.blocks import Block, RowRules, cut_rows, gunzip, head_of
 from cleanroom_algo.channels.csv_decoder import CsvDecoder
 from cleanroom_algo.channels.files import file_chunks, lines_before, probe, readable
-from cleanroom_algo.channels.formats import PROBE_BYTES, Format, sniff
+from cleanroom_algo.channels.formats import LEAST_BYTES, PROBE_BYTES, Format, sniff
 from cleanroom_algo.channels.joined import JoinedCsvDecoder, JoinedJsonLinesDecoder
 from cleanroom_algo.channels.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.objects import Object
@@ -117,7 +117,7 @@ def decode_stream(
         joined: whether several objects may follow each other with nothing between them.
         cancel: makes `chunks` that wait for their source end; see `decode_ahead`.
     """
-    head = head_of(chunks, PROBE_BYTES)
+    head = head_of(chunks, LEAST_BYTES)
     found = sniff(head, source=source)
     chunks = chain([head], chunks)
     decode = partial(decode_stream, schema=schema, batch_rows=batch_rows, columns=columns)

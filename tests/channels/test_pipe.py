@@ -144,6 +144,28 @@ def test_rows_are_handed_on_while_the_writer_is_slow(channel: Channel) -> None:
     writer.join(20)
 
 
+def test_closing_does_not_wait_for_a_silent_writer(channel: Channel) -> None:
+    os.mkfifo(channel.fifo(0))
+    writer = os.open(channel.fifo(0), os.O_RDWR)
+    try:
+        os.write(writer, b"1,x,2\n" * 100)
+        frames = read_pipe(channel, SCHEMA, epoch=0, batch_rows=100, timeout=600)
+        assert next(frames).height == 100
+        frames.close()  # type: ignore[attr-defined]
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith(("read-ahead", "decode"))]
+    finally:
+        os.close(writer)
+
+
+def test_cancel_ends_the_data_from_another_thread(channel: Channel) -> None:
+    os.mkfifo(channel.fifo(0))
+    with Pipe(channel, 0, timeout=600) as pipe:
+        timer = threading.Timer(0.05, pipe.cancel)
+        timer.start()
+        assert list(pipe.chunks()) == []
+        timer.join()
+
+
 def test_two_channels_at_once(tmp_path: Path, feed: Feed) -> None:
     paths = Paths(tmp_path)
     paths.data.mkdir(parents=True)
