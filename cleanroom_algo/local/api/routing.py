@@ -152,7 +152,7 @@ def serialize(operation: OperationModel, result: Mapping[str, Any]) -> bytes:
     """Return the body of a response; timestamps as the model says, ISO 8601 for those of this service."""
     if operation.output_shape is None:
         return b""
-    return json.dumps(_plain(operation.output_shape, result), ensure_ascii=False).encode()
+    return json.dumps(_plain(operation.output_shape, result)).encode()
 
 
 def _plain(shape: Any, value: Any) -> Any:

@@ -1,0 +1,414 @@
+"""What the model does not say: versions, states, abilities, quotas, pages, tags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cleanroom_algo.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InvalidRequestError,
+    NotEmulatedError,
+    QuotaExceededError,
+    RequestError,
+    ResourceNotFoundError,
+    ThrottledError,
+)
+from cleanroom_algo.local.api.model import ML, operation_model, operation_names
+from cleanroom_algo.local.operations.states import TRANSITIONS, move
+from cleanroom_algo.local.room import Room
+from cleanroom_algo.local.settings import Quotas, RoomSettings, Switches
+from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, BUREAU_ID, COLLABORATION_ID, ROLE, SETTINGS, STRANGER, Desk
+
+VERSION = "0a1b2c3d-0000-4000-8000-0123456789ab"
+OTHER = "0a1b2c3d-0000-4000-8000-0123456789ff"
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with Room.open(tmp_path / "home", SETTINGS) as room:
+        yield Desk(room, tmp_path)
+
+
+def desk_with(tmp_path: Path, **changed: Any) -> Desk:
+    return Desk(Room.open(tmp_path / "home", SETTINGS.model_copy(update=changed)), tmp_path)
+
+
+def model_arn(desk: Desk, status: str = "ACTIVE") -> str:
+    """Return a base model and two versions of it, the last one of a status."""
+    base = desk.add_model(1)
+    desk.add_model(1, version=VERSION)
+    desk.add_model(1, version=OTHER, status=status)
+    return base.key
+
+
+# --- versions ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_base_and_a_version_of_it(desk: Desk) -> None:
+    base = desk.train()
+    assert (base.status, base.version) == ("ACTIVE", None)
+    channel = {"trainedModelArn": base.key, "channelName": "base"}
+    version = desk.train(name="second", incrementalTrainingDataChannels=[channel])
+    assert (version.key, version.status) == (base.key, "ACTIVE")
+    shown = desk.own("GetTrainedModel", trainedModelArn=base.key, versionIdentifier=version.version)
+    assert shown["incrementalTrainingDataChannels"] == [{"channelName": "base", "modelName": "model"}]
+    third = desk.train(
+        name="third", incrementalTrainingDataChannels=[{**channel, "versionIdentifier": version.version}]
+    )
+    (lineage,) = third.document["incrementalTrainingDataChannels"]
+    assert lineage["versionIdentifier"] == version.version
+
+
+@pytest.mark.parametrize(("switch", "expected"), [("latest", OTHER), ("base", None)])
+def test_which_version_is_meant_when_none_is_named(tmp_path: Path, switch: Any, expected: str | None) -> None:
+    switches = Switches(get_default=switch, incremental_default=switch, inference_default=switch, export_default=switch)
+    desk = desk_with(tmp_path, switches=switches)
+    arn = model_arn(desk)
+    assert desk.own("GetTrainedModel", trainedModelArn=arn).get("versionIdentifier") == expected
+    call = desk.call("GetCollaborationTrainedModel", collaborationIdentifier=COLLABORATION_ID, trainedModelArn=arn)
+    assert call.get("versionIdentifier") == expected
+    channel = {"trainedModelArn": arn, "channelName": "base"}
+    created = desk.call("CreateTrainedModel", **desk.training(incrementalTrainingDataChannels=[channel]))
+    record = desk.room.store.get("trained-model", created["trainedModelArn"], created["versionIdentifier"])
+    assert record is not None
+    assert record.private["base"].get("version") == expected
+    desk.room.close()
+
+
+@pytest.mark.parametrize(("switch", "count"), [("each-model", 1), ("each-version", 3)])
+def test_what_a_list_of_models_shows(tmp_path: Path, switch: Any, count: int) -> None:
+    desk = desk_with(tmp_path, switches=Switches(list_models=switch))
+    model_arn(desk)
+    assert len(desk.own("ListTrainedModels")["trainedModels"]) == count
+    desk.room.close()
+
+
+def test_incremental_training_from_a_version_that_is_not_active(desk: Desk) -> None:
+    arn = model_arn(desk, "CREATE_FAILED")
+    channel = {"trainedModelArn": arn, "channelName": "base", "versionIdentifier": OTHER}
+    with pytest.raises(ConflictError, match="CREATE_FAILED"):
+        desk.call("CreateTrainedModel", **desk.training(incrementalTrainingDataChannels=[channel]))
+
+
+def test_versions_are_listed_ten_at_a_time_and_by_status(desk: Desk) -> None:
+    arn = model_arn(desk, "CREATE_FAILED")
+    for number in range(20):
+        desk.add_model(1, version=f"0a1b2c3d-0000-4000-8000-{number:012d}")
+    listed = desk.own("ListTrainedModelVersions", trainedModelArn=arn)
+    assert len(listed["trainedModels"]) == 10
+    failed = desk.own("ListTrainedModelVersions", trainedModelArn=arn, status="CREATE_FAILED")
+    assert [each["versionIdentifier"] for each in failed["trainedModels"]] == [OTHER]
+
+
+# --- states -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_states_are_those_of_the_model() -> None:
+    for kind, operation in (("trained-model", "GetTrainedModel"), ("ml-input-channel", "GetMLInputChannel")):
+        shape: Any = operation_model(ML, operation).output_shape
+        assert set(TRANSITIONS[kind]) == set(shape.members["status"].enum)
+
+
+@pytest.mark.parametrize("kind", list(TRANSITIONS))
+def test_every_step_that_the_table_lacks_is_refused(desk: Desk, kind: str) -> None:
+    table = TRANSITIONS[kind]
+    for number, was in enumerate(table):
+        record = desk.add_model(number, status=was, kind=kind)
+        for status in table:
+            if status not in table[was]:
+                with pytest.raises(ConflictError):
+                    move(desk.room.store, record, status)
+
+
+def test_cancelling_before_it_began_and_after_it_ended(tmp_path: Path) -> None:
+    with Room.open(tmp_path / "home", SETTINGS) as room:
+        desk = Desk(room, tmp_path, body="time.sleep(60)")
+        running = desk.call("CreateTrainedModel", **desk.training())["trainedModelArn"]
+        waiting = desk.call(
+            "CreateTrainedModel",
+            **desk.training(resourceConfig={"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 1, "instanceCount": 2}),
+        )["trainedModelArn"]
+        desk.own("CancelTrainedModel", trainedModelArn=waiting)
+        assert room.wait(waiting, timeout=30).status == "INACTIVE"
+        desk.own("CancelTrainedModel", trainedModelArn=running)
+        assert room.wait(running, timeout=30).status == "INACTIVE"
+        assert not room.artifacts(running, None).exists()
+        with pytest.raises(ConflictError, match="INACTIVE"):
+            desk.own("CancelTrainedModel", trainedModelArn=running)
+
+
+def test_deleting_output_takes_one_version_and_leaves_the_rest(desk: Desk) -> None:
+    base = desk.train()
+    channel = {"trainedModelArn": base.key, "channelName": "base"}
+    version = desk.train(incrementalTrainingDataChannels=[channel])
+    desk.own("DeleteTrainedModelOutput", trainedModelArn=base.key)
+    assert desk.room.wait(base.key, timeout=30).status == "INACTIVE"
+    assert not desk.room.artifacts(base.key, None).exists()
+    assert desk.room.artifacts(version.key, version.version).exists()
+    with pytest.raises(ConflictError):
+        desk.own("DeleteTrainedModelOutput", trainedModelArn=base.key)
+
+
+def test_what_a_job_uses_cannot_go(tmp_path: Path) -> None:
+    with Room.open(tmp_path / "home", SETTINGS) as room:
+        desk = Desk(room, tmp_path, body="time.sleep(60)")
+        desk.call("CreateTrainedModel", **desk.training())
+        with pytest.raises(ConflictError):
+            desk.own("DeleteMLInputChannelData", mlInputChannelArn=desk.channel)
+        arn = desk.association
+        with pytest.raises(ConflictError):
+            desk.own("DeleteConfiguredModelAlgorithmAssociation", configuredModelAlgorithmAssociationArn=arn)
+        with pytest.raises(ConflictError):
+            desk.call("DeleteConfiguredModelAlgorithm", configuredModelAlgorithmArn=desk.algorithm)
+
+
+def test_any_member_may_delete_the_data_of_a_channel_but_not_the_files_it_is_bound_to(desk: Desk) -> None:
+    params = {"membershipIdentifier": BUREAU_ID, "mlInputChannelArn": desk.channel}
+    desk.call("DeleteMLInputChannelData", BUREAU, **params)
+    assert desk.room.wait(desk.channel, timeout=30).status == "INACTIVE"
+    assert list((desk.folder / "data-train").iterdir())
+    with pytest.raises(ConflictError):
+        desk.call("CreateTrainedModel", **desk.training())
+
+
+# --- channels ---------------------------------------------------------------------------------------------------------
+
+
+def test_channel_names_are_unique_and_at_most_twenty(desk: Desk) -> None:
+    base = desk.add_model(1)
+    incremental = [{"trainedModelArn": base.key, "channelName": "c0"}]
+    channels = [{"mlInputChannelArn": desk.channel, "channelName": f"c{number}"} for number in range(20)]
+    with pytest.raises(InvalidRequestError) as caught:
+        desk.call(
+            "CreateTrainedModel", **desk.training(dataChannels=channels, incrementalTrainingDataChannels=incremental)
+        )
+    assert len(caught.value.problems) == 2
+
+
+def test_a_channel_for_another_association(desk: Desk) -> None:
+    channel = desk.room.store.get("ml-input-channel", desk.channel)
+    assert channel is not None
+    desk.room.store.update(channel, document={"configuredModelAlgorithmAssociations": [f"{desk.association}x"]})
+    with pytest.raises(InvalidRequestError) as caught:
+        desk.call("CreateTrainedModel", **desk.training())
+    assert caught.value.problems[0].path == "dataChannels[0].mlInputChannelArn"
+
+
+# --- who may do what --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("account", "membership"), [(BUREAU, AIRLINE_ID), (STRANGER, AIRLINE_ID), (AIRLINE, VERSION)])
+def test_only_through_ones_own_membership(desk: Desk, account: str, membership: str) -> None:
+    with pytest.raises(AccessDeniedError):
+        desk.call("ListTrainedModels", account, membershipIdentifier=membership)
+
+
+def test_a_stranger_sees_nothing_of_a_collaboration(desk: Desk) -> None:
+    with pytest.raises(AccessDeniedError):
+        desk.call("ListCollaborationTrainedModels", STRANGER, collaborationIdentifier=COLLABORATION_ID)
+
+
+def test_only_who_can_query_trains(desk: Desk) -> None:
+    with pytest.raises(AccessDeniedError, match="CAN_QUERY"):
+        desk.call("CreateTrainedModel", BUREAU, **desk.training(membershipIdentifier=BUREAU_ID))
+
+
+def test_the_collaboration_does_not_see_hyperparameters_environment_keys_and_tags(desk: Desk) -> None:
+    secrets = {"hyperparameters": {"k": "v"}, "environment": {"k": "v"}, "tags": {"k": "v"}}
+    model = desk.train(**secrets, kmsKeyArn="arn:aws:kms:us-east-1:111122223333:key/x")
+    own = desk.own("GetTrainedModel", trainedModelArn=model.key)
+    params = {"collaborationIdentifier": COLLABORATION_ID, "trainedModelArn": model.key}
+    seen = desk.call("GetCollaborationTrainedModel", BUREAU, **params)
+    assert {"hyperparameters", "environment", "tags", "kmsKeyArn", "dataChannels"} <= own.keys()
+    assert not {"hyperparameters", "environment", "tags", "kmsKeyArn", "dataChannels"} & seen.keys()
+    assert seen["creatorAccountId"] == AIRLINE
+
+
+def test_who_pays(desk: Desk) -> None:
+    assert desk.train().document["mlModelTrainingPayerAccountId"] == AIRLINE
+    with pytest.raises(InvalidRequestError, match="CreateTrainedModel"):
+        desk.call("CreateTrainedModel", **desk.training(mlModelTrainingPayerAccountId=BUREAU))
+
+
+# --- exports and inference: what must be there first ------------------------------------------------------------------
+
+EXPORTS = {"trainedModelExports": {"maxSize": {"unit": "GB", "value": 1.0}, "filesToExport": ["MODEL"]}}
+
+
+def configure(desk: Desk, account: str = BUREAU, membership: str = BUREAU_ID) -> None:
+    location = {"destination": {"s3Destination": {"s3Uri": "s3://bureau/out"}}, "roleArn": ROLE}
+    desk.call("PutMLConfiguration", account, membershipIdentifier=membership, defaultOutputLocation=location)
+
+
+def export(desk: Desk, receiver: str = BUREAU) -> dict[str, Any]:
+    arn = desk.add_model(1).key if desk.room.store.count("trained-model") == 0 else model_of(desk)
+    output = {"members": [{"accountId": receiver}]}
+    return desk.own("StartTrainedModelExportJob", name="export", trainedModelArn=arn, outputConfiguration=output)
+
+
+def model_of(desk: Desk) -> str:
+    return desk.room.store.find("trained-model")[0].key
+
+
+def test_an_export_needs_its_policy(tmp_path: Path, desk: Desk) -> None:
+    configure(desk)
+    with pytest.raises(AccessDeniedError, match="no exports"):
+        export(desk)
+    other = desk_with(tmp_path / "other", switches=Switches(export_without_policy="allow"))
+    configure(other)
+    export(other)
+    other.room.close()
+
+
+def test_a_receiver_needs_a_configuration(tmp_path: Path) -> None:
+    with Room.open(tmp_path / "home", SETTINGS) as room:
+        desk = Desk(room, tmp_path, privacy=EXPORTS)
+        with pytest.raises(InvalidRequestError) as caught:
+            export(desk)
+        assert "PutMLConfiguration" in str(caught.value.problems)
+        with pytest.raises(InvalidRequestError):
+            export(desk, STRANGER)
+        configure(desk)
+        export(desk)
+        params = {"collaborationIdentifier": COLLABORATION_ID, "trainedModelArn": model_of(desk)}
+        jobs = desk.call("ListCollaborationTrainedModelExportJobs", BUREAU, **params)
+        assert [job["name"] for job in jobs["collaborationTrainedModelExportJobs"]] == ["export"]
+
+
+def test_the_configuration_is_put_got_replaced_and_deleted(desk: Desk) -> None:
+    configure(desk)
+    configure(desk)
+    got = desk.call("GetMLConfiguration", BUREAU, membershipIdentifier=BUREAU_ID)
+    assert got["defaultOutputLocation"]["destination"]["s3Destination"]["s3Uri"] == "s3://bureau/out"
+    desk.call("DeleteMLConfiguration", BUREAU, membershipIdentifier=BUREAU_ID)
+    with pytest.raises(ResourceNotFoundError):
+        desk.call("GetMLConfiguration", BUREAU, membershipIdentifier=BUREAU_ID)
+
+
+# --- quotas, rates, names ---------------------------------------------------------------------------------------------
+
+
+def test_the_sixth_training_job_of_a_membership(desk: Desk) -> None:
+    for number in range(5):
+        desk.add_model(number, status="CREATE_PENDING")
+    with pytest.raises(QuotaExceededError) as caught:
+        desk.call("CreateTrainedModel", **desk.training())
+    assert caught.value.quota_value == 5
+
+
+def test_the_fourth_instance_of_a_type(desk: Desk) -> None:
+    resources = {"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 1, "instanceCount": 4}
+    with pytest.raises(QuotaExceededError, match=r"ml\.m5\.2xlarge"):
+        desk.call("CreateTrainedModel", **desk.training(resourceConfig=resources))
+
+
+def test_quotas_can_be_changed_and_left(tmp_path: Path) -> None:
+    for name, quotas in (("few", Quotas(training_jobs_per_membership=0)), ("off", Quotas(enabled=False))):
+        desk = desk_with(tmp_path / name, quotas=quotas)
+        for number in range(6):
+            desk.add_model(number, status="CREATE_PENDING")
+        try:
+            desk.call("CreateTrainedModel", **desk.training())
+        except QuotaExceededError:
+            assert name == "few"
+        else:
+            assert name == "off"
+        desk.room.close()
+
+
+def test_rates_are_kept_where_wanted(tmp_path: Path) -> None:
+    desk = desk_with(tmp_path, quotas=Quotas(requests_per_second=True))
+    with pytest.raises(ThrottledError):
+        _ = [desk.own("ListTrainedModels") for _ in range(200)]
+    desk.room.close()
+
+
+def test_names_of_algorithms_associations_and_channels_are_unique(desk: Desk) -> None:
+    container = {"imageUri": "x"}
+    with pytest.raises(ConflictError):
+        desk.call("CreateConfiguredModelAlgorithm", name="algorithm", roleArn=ROLE, trainingContainerConfig=container)
+    arn = desk.algorithm
+    with pytest.raises(ConflictError):
+        desk.own("CreateConfiguredModelAlgorithmAssociation", name="association", configuredModelAlgorithmArn=arn)
+
+
+# --- pages and tags ---------------------------------------------------------------------------------------------------
+
+
+def test_pages_lose_nothing_and_survive_a_restart(tmp_path: Path) -> None:
+    with Room.open(tmp_path / "home", SETTINGS) as room:
+        desk = Desk(room, tmp_path)
+        for number in range(25):
+            desk.add_model(number)
+    seen: list[str] = []
+    token: dict[str, str] = {}
+    for _ in range(4):
+        with Room.open(tmp_path / "home", SETTINGS) as room:
+            page = room.call(
+                "ListTrainedModels", {"membershipIdentifier": AIRLINE_ID, "maxResults": 7, **token}, AIRLINE
+            )
+        seen += [each["name"] for each in page["trainedModels"]]
+        token = {"nextToken": page["nextToken"]} if "nextToken" in page else {}
+    assert seen == [f"model-{number}" for number in reversed(range(25))]
+    assert not token
+
+
+def test_a_token_belongs_to_one_list(desk: Desk) -> None:
+    for number in range(3):
+        desk.add_model(number)
+    token = desk.own("ListTrainedModels", maxResults=1)["nextToken"]
+    assert "model" not in token
+    for operation, params in (
+        ("ListMLInputChannels", {"nextToken": token}),
+        ("ListTrainedModels", {"nextToken": "x" + token}),
+        ("ListTrainedModels", {"nextToken": "AAAA"}),
+    ):
+        with pytest.raises(InvalidRequestError) as caught:
+            desk.own(operation, **params)
+        assert [problem.path for problem in caught.value.problems] == ["nextToken"]
+
+
+def test_tags(desk: Desk) -> None:
+    arn = desk.association
+    desk.call("TagResource", resourceArn=arn, tags={"a": "1", "b": "2"})
+    desk.call("UntagResource", resourceArn=arn, tagKeys=["a", "z"])
+    assert desk.call("ListTagsForResource", resourceArn=arn)["tags"] == {"b": "2"}
+    with pytest.raises(InvalidRequestError):  # 50 are documented, although the model has 200
+        desk.call("TagResource", resourceArn=arn, tags={f"k{number}": "" for number in range(50)})
+    with pytest.raises(InvalidRequestError):
+        desk.call("TagResource", resourceArn=arn, tags={"aws:x": ""})
+    with pytest.raises(ResourceNotFoundError):
+        desk.call("ListTagsForResource", BUREAU, resourceArn=arn)
+
+
+@pytest.mark.parametrize(
+    "name", [each for each in operation_names() if "Audience" in each or "TrainingDataset" in each]
+)
+def test_what_is_not_emulated_says_so(desk: Desk, name: str) -> None:
+    with pytest.raises(NotEmulatedError, match=name):
+        desk.room.call(name, {})
+
+
+def test_a_request_that_fails_changes_nothing(desk: Desk) -> None:
+    before = desk.room.store.count("trained-model")
+    faulty: list[dict[str, Any]] = [
+        {"dataChannels": []},
+        {"mlModelTrainingPayerAccountId": BUREAU},
+        {"tags": {"aws:": ""}},
+    ]
+    for changed in faulty:
+        with pytest.raises(RequestError):
+            desk.call("CreateTrainedModel", **desk.training(**changed))
+    assert desk.room.store.count("trained-model") == before
+    assert desk.room.store.jobs() == []
+
+
+def test_settings_of_a_state_folder(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text("[quotas]\nenabled = false\n[switches]\nget_default = 'base'\n")
+    settings = RoomSettings.read(tmp_path)
+    assert (settings.quotas.enabled, settings.switches.get_default) == (False, "base")

@@ -1,0 +1,172 @@
+"""A room with two members: an airline that queries, and a bureau that receives; without the `cleanrooms` operations."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cleanroom_algo.local.operations.arns import COLLABORATION, MEMBERSHIP
+from cleanroom_algo.local.room import Room
+from cleanroom_algo.local.settings import Machine, RoomSettings
+from cleanroom_algo.local.store import Record, Store
+
+AIRLINE, BUREAU, STRANGER = "111122223333", "444455556666", "777788889999"
+COLLABORATION_ID = "c0c0c0c0-0000-4000-8000-000000000001"
+AIRLINE_ID = "a0a0a0a0-0000-4000-8000-000000000002"
+BUREAU_ID = "b0b0b0b0-0000-4000-8000-000000000003"
+ROLE = "arn:aws:iam::111122223333:role/clean-room"
+SETTINGS = RoomSettings(machine=Machine(hosts=2))
+
+ALGORITHM = """
+import sys, time
+from pathlib import Path
+
+root = Path(__import__("os").environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
+print("started", flush=True)
+{body}
+(root / "model" / "weights.txt").write_text("1")
+"""
+
+
+def algorithm_folder(folder: Path, body: str = "") -> Path:
+    """Return an algorithm of its own kind: a folder with an executable `train`, which starts at once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    train = folder / "train"
+    train.write_text("#!/usr/bin/env python3\n" + ALGORITHM.replace("{body}", body))
+    train.chmod(0o755)
+    return folder
+
+
+def populate(store: Store) -> None:
+    """Put a collaboration and its two members into a store, as the `cleanrooms` operations would."""
+    store.insert(Record(kind=COLLABORATION, key=COLLABORATION_ID, account=AIRLINE, collaboration=COLLABORATION_ID))
+    for account, identifier, abilities, pays in (
+        (AIRLINE, AIRLINE_ID, ["CAN_QUERY"], True),
+        (BUREAU, BUREAU_ID, [], False),
+    ):
+        paying = {"isResponsible": pays}
+        store.insert(
+            Record(
+                kind=MEMBERSHIP,
+                key=identifier,
+                account=account,
+                membership=identifier,
+                collaboration=COLLABORATION_ID,
+                status="ACTIVE",
+                document={
+                    "memberAbilities": abilities,
+                    "mlMemberAbilities": {
+                        "customMLMemberAbilities": ["CAN_RECEIVE_MODEL_OUTPUT", "CAN_RECEIVE_INFERENCE_OUTPUT"]
+                    },
+                    "paymentConfiguration": {
+                        "queryCompute": paying,
+                        "machineLearning": {"modelTraining": paying, "modelInference": paying},
+                    },
+                },
+            )
+        )
+
+
+class Desk:
+    """A room with resources to work on.
+
+    Attributes:
+        room: with the two members.
+        association: ARN of the airline's association; the algorithm may also infer.
+        channel: ARN of an ACTIVE channel of the airline.
+    """
+
+    def __init__(self, room: Room, folder: Path, *, body: str = "", privacy: dict[str, Any] | None = None) -> None:
+        self.room = room
+        self.folder = folder
+        if room.store.get(COLLABORATION, COLLABORATION_ID) is None:
+            populate(room.store)
+        container = {"imageUri": str(algorithm_folder(folder / "algorithm", body))}
+        self.algorithm = self.call(
+            "CreateConfiguredModelAlgorithm",
+            name="algorithm",
+            roleArn=ROLE,
+            trainingContainerConfig=container,
+            inferenceContainerConfig=container,
+        )["configuredModelAlgorithmArn"]
+        policies = {} if privacy is None else {"privacyConfiguration": {"policies": privacy}}
+        self.association = self.own(
+            "CreateConfiguredModelAlgorithmAssociation",
+            name="association",
+            configuredModelAlgorithmArn=self.algorithm,
+            **policies,
+        )["configuredModelAlgorithmAssociationArn"]
+        self.channel = self.add_channel("train")
+
+    def call(self, operation: str, account: str = AIRLINE, **params: Any) -> dict[str, Any]:
+        return self.room.call(operation, params, account)
+
+    def own(self, operation: str, **params: Any) -> dict[str, Any]:
+        return self.call(operation, membershipIdentifier=AIRLINE_ID, **params)
+
+    def add_channel(self, name: str, rows: int = 4) -> str:
+        """Put an ACTIVE channel over a folder of two part files into the room, and return its ARN."""
+        folder = self.folder / f"data-{name}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in range(2):
+            (folder / f"part-{part}.csv").write_text("".join(f"{row},{part}\n" for row in range(rows)))
+        identifier = f"00000000-0000-4000-8000-{int.from_bytes(name.encode()) % 10**12:012d}"
+        arn = f"arn:aws:cleanrooms-ml:us-east-1:{AIRLINE}:membership/{AIRLINE_ID}/ml-input-channel/{identifier}"
+        record = Record(
+            kind="ml-input-channel",
+            key=arn,
+            account=AIRLINE,
+            membership=AIRLINE_ID,
+            collaboration=COLLABORATION_ID,
+            parent=self.association,
+            name=name,
+            status="ACTIVE",
+            document={
+                "configuredModelAlgorithmAssociations": [self.association],
+                "inputChannel": {
+                    "dataSource": {"protectedQueryInputParameters": {"sqlParameters": {"queryString": "SELECT 1"}}},
+                    "roleArn": ROLE,
+                },
+                "retentionInDays": 30,
+            },
+            private={"location": str(folder)},
+        )
+        self.room.store.insert(record)
+        return arn
+
+    def training(self, **changed: Any) -> dict[str, Any]:
+        """Return the parameters of a small training job."""
+        return {
+            "membershipIdentifier": AIRLINE_ID,
+            "name": "model",
+            "configuredModelAlgorithmAssociationArn": self.association,
+            "resourceConfig": {"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 1},
+            "dataChannels": [{"mlInputChannelArn": self.channel, "channelName": "train"}],
+            **changed,
+        }
+
+    def train(self, **changed: Any) -> Record:
+        """Train to the end and return the record."""
+        created = self.room.call("CreateTrainedModel", self.training(**changed), AIRLINE)
+        return self.room.wait(created["trainedModelArn"], created.get("versionIdentifier"), timeout=60)
+
+    def add_model(self, number: int, status: str = "ACTIVE", version: str | None = None, **changed: Any) -> Record:
+        """Put a trained model's record into the store, as if its job had ended."""
+        identifier = f"00000000-0000-4000-8000-{number:012d}"
+        arn = f"arn:aws:cleanrooms-ml:us-east-1:{AIRLINE}:membership/{AIRLINE_ID}/trained-model/{identifier}"
+        document = {k: v for k, v in self.training().items() if k not in ("membershipIdentifier", "name")}
+        record = Record(
+            kind="trained-model",
+            key=arn,
+            version=version,
+            account=AIRLINE,
+            membership=AIRLINE_ID,
+            collaboration=COLLABORATION_ID,
+            parent=self.association,
+            name=f"model-{number}",
+            status=status,
+            document=json.loads(json.dumps(document)),
+        )
+        return self.room.store.insert(replace(record, **changed))
