@@ -182,11 +182,11 @@ def _worker(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
     while process.poll() is None:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
-                connection.request("GET", "/ping")
-                if connection.getresponse().status == 200:
-                    return
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
+            connection.request("GET", "/ping")
+            if connection.getresponse().status == 200:
+                return
         time.sleep(0.02)
     raise RuntimeError("a server ended before it was ready")
 

@@ -39,7 +39,8 @@ def with_pandas(body: bytes) -> Table:
     """Parse as most recipes do."""
     import pandas as pd
 
-    return pd.read_csv(io.BytesIO(body), header=None, dtype=np.float32).to_numpy()
+    table: Table = pd.read_csv(io.BytesIO(body), header=None, dtype=np.float32).to_numpy()
+    return table
 
 
 def with_pyarrow(body: bytes) -> Table:

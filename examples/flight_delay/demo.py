@@ -20,7 +20,6 @@ from cleanroom_algo.cli import main as cleanroom_algo
 from cleanroom_algo.cli.output import next_commands, say, table
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import CleanroomError
-from cleanroom_algo.local.collaboration import declare
 from cleanroom_algo.local.room import Room, clean
 from examples.flight_delay.data import export_tables
 from examples.flight_delay.evaluation import area_under_curve, baseline, read_parts, read_predictions
@@ -35,8 +34,11 @@ def main() -> int:
     """Run the demo and print what came of it."""
     started = time.monotonic()
     clean(HOME)  # of an earlier run; refused while one is going on
-    say("1. Two parties and a query: examples/flight_delay/cleanroom.toml")
-    channels = make_channels()
+    export_tables(FOLDER / "tables")
+    say("1. Two parties, and queries over their tables")
+    declared = run("declare", HERE / "cleanroom.toml")["mlInputChannels"]
+    with Room.open(HOME) as room:
+        channels = {each["name"]: channel_folder(room, each["mlInputChannelArn"]) for each in declared}
 
     say("\n2. A model of the first months, on 2 hosts")
     first = run("train", "--request", request("request"), "--quiet")
@@ -63,20 +65,11 @@ def main() -> int:
     return 0
 
 
-def make_channels() -> dict[str, Path]:
-    """Write the parties' tables, declare the room, and return the folders of its channels once the queries are done."""
-    export_tables(FOLDER / "tables")
-    folders = {}
-    with Room.open(HOME) as room:
-        for name, arn in declare(room, HERE / "cleanroom.toml").items():
-            record = room.wait(arn)
-            if record.status != "ACTIVE":
-                say(str(record.document.get("statusDetails", {}).get("message")))
-                sys.exit(1)
-            folders[name] = room.channel_directory(record)
-            rows, files = record.document["numberOfRecords"], record.document["numberOfFiles"]
-            say(f"   channel {name}: {rows} rows in {files:.0f} files")
-    return folders
+def channel_folder(room: Room, arn: str) -> Path:
+    """Return where the part files of a channel lie."""
+    record = room.store.get("ml-input-channel", arn)
+    assert record is not None
+    return room.channel_directory(record)
 
 
 def request(name: str, **members: Any) -> Path:

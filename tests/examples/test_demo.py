@@ -34,5 +34,5 @@ def test_the_demo_tells_a_whole_story(tmp_path: Path) -> None:
     assert len(re.findall(r"^flight-delay .* ACTIVE ", done.stdout, re.MULTILINE)) == 2
     (aucs,) = re.findall(r"^november-december +ACTIVE +\d+ +(0\.\d+) +(0\.\d+)", done.stdout, re.MULTILINE)
     assert all(0.5 < float(auc) < 1 for auc in aucs)
-    assert done.stderr.count("$ cleanroom-algo") == 3
+    assert done.stderr.count("$ cleanroom-algo") == 4
     assert ".venv/bin/cleanroom-algo show --home .demo/room" in done.stderr

@@ -1,0 +1,193 @@
+"""kill -9, two servers, cleaning up: a truthful state, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cleanroom_algo.errors import RoomInUseError, RoomSettingsError, RoomStateError
+from cleanroom_algo.local.room import Room, clean
+from cleanroom_algo.local.settings import RoomSettings
+from cleanroom_algo.local.store import Record, Store
+from tests.local.api.server import up
+from tests.local.support import AIRLINE, AIRLINE_ID, SETTINGS, Desk
+
+
+def sleeping_in(home: Path) -> list[psutil.Process]:
+    """Return the processes whose command line names a state folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        words = " ".join(process.info["cmdline"] or ()) + str(process.info["environ"] or "")
+        if str(home) in words and process.pid != os.getpid():
+            found.append(process)
+    return found
+
+
+def gone(home: Path) -> bool:
+    limit = time.monotonic() + 30
+    while sleeping_in(home) and time.monotonic() < limit:
+        time.sleep(0.05)
+    return not sleeping_in(home)
+
+
+def test_a_server_killed_in_the_middle_of_a_job(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with Room.open(home, SETTINGS) as room:
+        desk = Desk(room, tmp_path, body="time.sleep(120)")
+    with up(home) as first:
+        client = first.client(AIRLINE)
+        arns = [client.create_trained_model(**desk.training())["trainedModelArn"] for _ in range(3)]
+        own = {"membershipIdentifier": AIRLINE_ID}
+        limit = time.monotonic() + 30
+        while client.get_trained_model(**own, trainedModelArn=arns[0])["status"] != "CREATE_IN_PROGRESS":
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+        client.cancel_trained_model(**own, trainedModelArn=arns[0])
+        for process in [*psutil.Process(first.process.pid).children(), psutil.Process(first.process.pid)]:
+            process.send_signal(signal.SIGKILL)
+        first.process.wait()
+    assert gone(home), sleeping_in(home)
+    with Room.open(home, SETTINGS) as room:
+        states = [room.store.get("trained-model", arn) for arn in arns]
+        assert all(states)
+        assert states[0] is not None
+        assert states[0].status == "INACTIVE"  # it was being cancelled
+        for record in states[1:]:
+            assert record is not None
+            if record.status == "CREATE_FAILED":  # it ran, too
+                assert record.document["statusDetails"]["statusCode"] == "JobLost"
+            else:  # it waits for the next server
+                assert record.status == "CREATE_PENDING"
+        assert not list((home / "models").glob("*"))
+
+
+def test_a_waiting_job_is_run_by_the_next_server(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with Room.open(home, SETTINGS) as room:
+        desk = Desk(room, tmp_path)
+        record = desk.add_model(1, status="CREATE_PENDING")
+        room.store.add_job(record, hosts=1)
+    with up(home) as server:
+        limit = time.monotonic() + 30
+        client = server.client(AIRLINE)
+        while (
+            client.get_trained_model(membershipIdentifier=AIRLINE_ID, trainedModelArn=record.key)["status"] != "ACTIVE"
+        ):
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+
+
+def test_two_servers_on_one_folder_are_refused(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with up(home):
+        second = subprocess.run(
+            [sys.executable, "-m", "cleanroom_algo.cli", "up", "--port", "0", "--home", str(home)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert second.returncode == RoomInUseError.exit_code
+        assert "CR-ROM-001" in second.stderr
+        with pytest.raises(RoomInUseError):
+            clean(home)
+    with up(home):
+        pass
+
+
+def test_leaving_a_room_stops_its_jobs(tmp_path: Path) -> None:
+    with Room.open(tmp_path / "home", SETTINGS) as room:
+        desk = Desk(room, tmp_path, body="time.sleep(120)")
+        arns = [room.call("CreateTrainedModel", desk.training(), AIRLINE)["trainedModelArn"] for _ in range(3)]
+        heard = threading.Event()
+
+        class Ear:
+            def line(self, host: str, stream: str, text: str) -> None:
+                heard.set()
+
+            def progress(self, progress: object) -> None:
+                return
+
+        room.supervisor.listeners(arns[0], None).add(Ear())
+        assert heard.wait(30)
+    assert gone(tmp_path / "home")
+    with Room.open(tmp_path / "home", SETTINGS) as room:
+        records = [room.store.get("trained-model", arn) for arn in arns]
+        assert [record.status for record in records if record] == ["CREATE_FAILED"] * 3
+        assert room.store.jobs() == []
+
+
+def test_nothing_is_left_after_cleaning(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with Room.open(home, SETTINGS) as room:
+        desk = Desk(room, tmp_path)
+        assert desk.train().status == "ACTIVE"
+    assert clean(home)
+    assert not home.exists()
+    assert clean(home) == []
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "room.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(RoomStateError):
+        Room.open(tmp_path)
+
+
+def test_records_of_a_later_version(tmp_path: Path) -> None:
+    Store(tmp_path / "room.sqlite").close()
+    connection = sqlite3.connect(tmp_path / "room.sqlite")
+    connection.execute("UPDATE facts SET value = '99' WHERE name = 'format'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(RoomStateError, match="later version"):
+        Room.open(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[", "[quotas]\nx = 1", "[switches]\nget_default = 'newest'", "[machine]\nhosts = 0"])
+def test_settings_that_are_wrong(tmp_path: Path, text: str) -> None:
+    (tmp_path / "settings.toml").write_text(text)
+    with pytest.raises(RoomSettingsError):
+        RoomSettings.read(tmp_path)
+
+
+def test_a_transaction_is_whole_or_nothing(tmp_path: Path) -> None:
+    with Store(tmp_path / "room.sqlite") as store:
+
+        def half() -> None:
+            with store.transaction():
+                store.insert(Record(kind="k", key="1"))
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            half()
+        assert store.get("k", "1") is None
+
+
+def test_threads_share_a_store(tmp_path: Path) -> None:
+    with Store(tmp_path / "room.sqlite") as store:
+        store.insert(Record(kind="k", key="1", document={"n": 0}))
+
+        def count() -> None:
+            for _ in range(50):
+                with store.transaction():
+                    record = store.get("k", "1")
+                    assert record is not None
+                    store.update(record, document={"n": record.document["n"] + 1})
+
+        threads = [threading.Thread(target=count) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        record = store.get("k", "1")
+        assert record is not None
+        assert record.document["n"] == 300
