@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cleanroom_algo.local.jobs.plan import AlgorithmSource, ObjectRef
 
 from cleanroom_algo.contract.sizes import MB
 from cleanroom_algo.errors import CleanroomError, InferenceOutputTooLargeError, InferenceRequestError
@@ -22,6 +21,7 @@ from cleanroom_algo.local.jobs.inference_plan import (
     spread_objects,
 )
 from cleanroom_algo.local.jobs.inference_transform import Ledger, Progress, Transform
+from cleanroom_algo.local.jobs.plan import AlgorithmSource, ObjectRef
 
 Answer = Callable[[bytes], tuple[int, bytes]]
 

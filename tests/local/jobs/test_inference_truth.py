@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 import pytest
-from cleanroom_algo.local.jobs.plan import AlgorithmSource, ObjectRef
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from cleanroom_algo.local.jobs.inference_client import Client, Retries
 from cleanroom_algo.local.jobs.inference_plan import InferencePlan, Transfer, spread_objects
 from cleanroom_algo.local.jobs.inference_split import HeaderMode
 from cleanroom_algo.local.jobs.inference_transform import Ledger, Transform
+from cleanroom_algo.local.jobs.plan import AlgorithmSource, ObjectRef
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.predictor import answer
 from cleanroom_algo.serving.service import load_predictor
