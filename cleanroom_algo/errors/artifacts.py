@@ -1,0 +1,59 @@
+"""CR-ART: artifacts."""
+
+from __future__ import annotations
+
+from cleanroom_algo.errors.base import CleanroomError
+
+
+class ArtifactError(CleanroomError):
+    """What a job leaves behind, and its cap."""
+
+
+class ManifestError(ArtifactError):
+    """The model directory has no readable manifest.json.
+
+    A Trainer writes it last, so a directory without one was not written whole, or by something else.
+    """
+
+    code = "CR-ART-001"
+    title = "no usable manifest"
+
+
+class ArtifactChangedError(ArtifactError):
+    """Files of the artifacts differ from what the manifest lists.
+
+    Each file is listed with its size and SHA-256. A difference means that the artifacts were cut short or changed.
+    """
+
+    code = "CR-ART-002"
+    title = "artifacts differ from their manifest"
+
+
+class ArtifactTooLargeError(ArtifactError):
+    """The artifacts would be larger than the cap of the association (trainedModels.maxArtifactSize).
+
+    The cap reaches the container as the setting CLEANROOM_ALGO_MAX_ARTIFACT_GB, counted before packing, which is the
+    stricter reading. Sizes of tensors are known before a byte is written, so nothing partial is left: the artifacts of
+    the last good state stay as they are. Leave the optimizer out (`save_optimizer = False`), or store halves
+    (`save_dtype = "bfloat16"`).
+    """
+
+    code = "CR-ART-003"
+    title = "model artifacts too large"
+
+
+class ArtifactWriteError(ArtifactError):
+    """The disk did not take the artifacts: full, read-only, over a quota, or a failed fsync.
+
+    The artifacts of the last good state stay as they are.
+    """
+
+    code = "CR-ART-004"
+    title = "artifacts not written"
+
+
+class ArtifactClashError(ArtifactError):
+    """Two files of the artifacts have one name, or a name that cannot be used."""
+
+    code = "CR-ART-005"
+    title = "artifact names clash"

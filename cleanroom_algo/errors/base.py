@@ -1,0 +1,87 @@
+"""What all errors share: a code, what happened, what was expected, how to fix it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cleanroom_algo.contract.exit_codes import ExitCode
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault of an input.
+
+    Attributes:
+        path: where: a JSON path (`dataChannels[1].channelName`) or `object:line:column`.
+        message: what is wrong there; never a row value, a hyperparameter value or a secret.
+    """
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class CleanroomError(Exception):
+    """The root: every error of the project can be caught by this class."""
+
+    code: ClassVar[str] = "CR-000"
+    title: ClassVar[str] = "error"
+    exit_code: ClassVar[ExitCode] = ExitCode.ALGORITHM_FAILED
+
+    def __init__(self, what: str, *, expected: str, fix: str, problems: Sequence[Problem] = ()) -> None:
+        """Say what happened.
+
+        Args:
+            what: what happened, in which place.
+            expected: what would have been right.
+            fix: what the reader can do now.
+            problems: all faults of one input, in its order.
+        """
+        super().__init__(what)
+        self.what = what
+        self.expected = expected
+        self.fix = fix
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        lines = [f"{self.code}  {self.title}", f"  what      {self.what}"]
+        lines += [f"            - {problem}" for problem in self.problems]
+        lines += [f"  expected  {self.expected}", f"  fix       {self.fix}"]
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions pickle by their positional arguments alone; ranks send errors to their launcher.
+        return _rebuild, (type(self), self.what, self.expected, self.fix, self.problems)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the error as JSON values: code, title, what, expected, fix, problems."""
+        return {
+            "code": self.code,
+            "title": self.title,
+            "what": self.what,
+            "expected": self.expected,
+            "fix": self.fix,
+            "problems": [{"path": p.path, "message": p.message} for p in self.problems],
+        }
+
+
+def _rebuild(
+    kind: type[CleanroomError], what: str, expected: str, fix: str, problems: tuple[Problem, ...]
+) -> CleanroomError:
+    return kind(what, expected=expected, fix=fix, problems=problems)
+
+
+def all_errors() -> dict[str, type[CleanroomError]]:
+    """Return every concrete error by its code, in the order of the codes."""
+
+    def walk(kind: type[CleanroomError]) -> Iterator[type[CleanroomError]]:
+        for child in kind.__subclasses__():
+            yield child
+            yield from walk(child)
+
+    concrete = {kind.code: kind for kind in walk(CleanroomError) if "code" in vars(kind)}
+    return dict(sorted(concrete.items()))

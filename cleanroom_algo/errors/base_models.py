@@ -1,0 +1,66 @@
+"""CR-BAS: base model."""
+
+from __future__ import annotations
+
+from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors.base import CleanroomError
+
+
+class BaseModelError(CleanroomError):
+    """What arrives in the incremental channel."""
+
+    exit_code = ExitCode.CONTRACT
+
+
+class UnsafeArchiveError(BaseModelError):
+    """The packed base model holds something that a model never needs.
+
+    Links, devices, paths that lead elsewhere, names twice, or more files and bytes than the limits. A base model is
+    another party's file: nothing of a refused archive is used.
+    """
+
+    code = "CR-BAS-001"
+    title = "base model archive refused"
+
+
+class BaseModelNotFoundError(BaseModelError):
+    """The job has a channel for the base model, and no model is in it."""
+
+    code = "CR-BAS-002"
+    title = "no base model in the channel"
+
+
+class BaseModelMismatchError(BaseModelError):
+    """The base model was written by another algorithm, or for another schema."""
+
+    code = "CR-BAS-003"
+    title = "base model does not fit"
+
+
+class TensorMismatchError(BaseModelError):
+    """The tensors of the base model are not those of the model: names missing or unknown, other shapes or types.
+
+    `base_fresh` names tensors that may start anew (a new head), `base_grow` those of which the first rows are taken
+    (a grown embedding).
+    """
+
+    code = "CR-BAS-004"
+    title = "tensors do not fit"
+
+
+class UnsafeFileError(BaseModelError):
+    """A file of the base model could run code when it is loaded, or claims more memory than it holds.
+
+    Tensors are read from safetensors, or by torch.load(weights_only=True). A pickle (also joblib) is opened only where
+    the algorithm names it in `trusted_pickles`: whoever wrote it can run code here.
+    """
+
+    code = "CR-BAS-005"
+    title = "file of the base model refused"
+
+
+class BaseModelUnreadableError(BaseModelError):
+    """The base model is cut short or damaged, or does not fit on the disk."""
+
+    code = "CR-BAS-006"
+    title = "base model unreadable"

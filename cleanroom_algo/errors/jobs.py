@@ -1,0 +1,119 @@
+"""CR-JOB: jobs."""
+
+from __future__ import annotations
+
+from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors.base import CleanroomError
+
+
+class JobError(CleanroomError):
+    """Jobs: training, inference, export."""
+
+
+class ArtifactsClashError(JobError):
+    """Two hosts left different files under the same path.
+
+    The platform merges what the hosts leave in /opt/ml/model and in /opt/ml/output/data; names must not clash.
+    """
+
+    code = "CR-JOB-101"
+    title = "hosts' files clash"
+
+
+class ArtifactsTooLargeError(JobError):
+    """What the job left is larger than the cap of the association.
+
+    The cap is privacyConfiguration.policies.trainedModels.maxArtifactSize and counts all artifacts of the job together.
+    What the service does when it is crossed is not documented; here the job fails and leaves nothing.
+    """
+
+    code = "CR-JOB-102"
+    title = "job output over its cap"
+
+
+class JobLostError(JobError):
+    """The process that ran this job ended without a word: killed, or the machine went down.
+
+    Its containers ended with it, and nothing of what they wrote is kept. Start the job again.
+    """
+
+    code = "CR-JOB-301"
+    title = "job lost with its process"
+
+
+class JobStoppedError(JobError):
+    """A job was stopped before its end: cancelled, or its command was interrupted."""
+
+    code = "CR-JOB-302"
+    title = "job stopped"
+    exit_code = ExitCode.STOPPED
+
+
+class JobFailedError(JobError):
+    """A job ended in failure; its reason is in statusDetails of its record, its output in `cleanroom-algo logs`."""
+
+    code = "CR-JOB-303"
+    title = "job failed"
+
+
+class InferenceInputError(JobError):
+    """An object of the input channel cannot be cut into the requests of an inference job.
+
+    Inference jobs split every object by line into requests of up to maxPayloadInMB (Clean Rooms ML user guide,
+    "Inference model authoring guidelines"). A record must fit into one request, and the objects must have lines.
+    """
+
+    code = "CR-JOB-201"
+    title = "input not usable for inference"
+
+
+class InferenceServerError(JobError):
+    """The inference container did not become ready, or ended while the job still needed it.
+
+    It is started with the argument `serve`, and GET /ping on port 8080 must answer 200 (SageMaker developer guide,
+    "Use your own inference code with batch transform"). A container that cannot load its model should exit at once,
+    with a status other than 0: the platform would otherwise keep asking for half an hour.
+    """
+
+    code = "CR-JOB-202"
+    title = "inference container not ready"
+
+
+class InferenceRequestError(JobError):
+    """The container answered a request of the job with an error, or not at all, in every attempt.
+
+    The object that the request belongs to has no output then, as a part of it would have lost records; the outputs of
+    other objects stay.
+    """
+
+    code = "CR-JOB-203"
+    title = "inference request failed"
+
+
+class InferenceOutputTooLargeError(JobError):
+    """The output of an inference job is larger than its cap (trainedModelInferenceJobs.maxOutputSize)."""
+
+    code = "CR-JOB-204"
+    title = "inference output too large"
+
+
+class QueryError(JobError):
+    """The query of an ML input channel cannot be run.
+
+    A query sees the tables of its collaboration and their allowed columns, nothing else: no files, no network. Join
+    columns of a table with a LIST rule may be compared, not selected.
+    """
+
+    code = "CR-JOB-401"
+    title = "query refused"
+    exit_code = ExitCode.CONTRACT
+
+
+class ExportTooLargeError(JobError):
+    """The files to export are larger than the policy of the association allows.
+
+    The cap is privacyConfiguration.policies.trainedModelExports.maxSize; larger data "will not be exported".
+    """
+
+    code = "CR-JOB-501"
+    title = "export over its cap"

@@ -1,0 +1,64 @@
+"""CR-ROM: the local clean room."""
+
+from __future__ import annotations
+
+from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors.base import CleanroomError
+
+
+class RoomError(CleanroomError):
+    """The local clean room and its state."""
+
+    exit_code = ExitCode.CONTRACT
+
+
+class RoomInUseError(RoomError):
+    """Another `cleanroom-algo up` serves this state folder: two of them would run each job twice."""
+
+    code = "CR-ROM-001"
+    title = "state folder in use"
+    exit_code = ExitCode.USAGE
+
+
+class RoomStateError(RoomError):
+    """The records in the state folder cannot be used: unreadable, damaged, or written by a later version."""
+
+    code = "CR-ROM-002"
+    title = "state folder not usable"
+
+
+class BindingError(RoomError):
+    """The resources that a request file names cannot be bound to local files.
+
+    `train --request FILE --algorithm PATH --channel NAME=PATH` stands an algorithm and folders in for the association
+    and the ML input channels whose ARNs the request holds. Each channel of the request needs one, unless the room has
+    a channel of that ARN already.
+    """
+
+    code = "CR-ROM-003"
+    title = "request cannot be bound"
+
+
+class ObjectStoreError(RoomError):
+    """Objects cannot be read or written: the location is no s3:// URI, escapes its folder, or the store refuses."""
+
+    code = "CR-ROM-004"
+    title = "objects not usable"
+
+
+class RoomSettingsError(RoomError):
+    """The file settings.toml of the state folder cannot be read, or names a quota or switch that does not exist."""
+
+    code = "CR-ROM-005"
+    title = "room settings not usable"
+
+
+class DeclarationError(RoomError):
+    """A cleanroom.toml does not declare a room.
+
+    The file declares a collaboration, its members, their tables, algorithms and ML input channels; paths in it are
+    relative to its folder. Names that refer to each other must be declared.
+    """
+
+    code = "CR-ROM-006"
+    title = "room not declared"

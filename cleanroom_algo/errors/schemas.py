@@ -1,0 +1,47 @@
+"""CR-SCH: schemas."""
+
+from __future__ import annotations
+
+from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors.base import CleanroomError
+
+
+class SchemaError(CleanroomError):
+    """The declared table and what was found."""
+
+    exit_code = ExitCode.CONTRACT
+
+
+class InvalidSchemaError(SchemaError):
+    """The schema that an algorithm declares cannot be used: no such type, a name twice, a target that is no column."""
+
+    code = "CR-SCH-001"
+    title = "invalid schema"
+
+
+class RowMismatchError(SchemaError):
+    """A row does not fit the declared schema.
+
+    It has too many or too few fields, a field that is not of the column's type, or nothing where a value is required.
+    The message names object, line and column and never shows the value. Lines are counted from 1, the header included.
+    """
+
+    code = "CR-SCH-002"
+    title = "a row does not fit the schema"
+
+
+class ColumnsMismatchError(SchemaError):
+    """The columns of an object are not those of the declared schema: names missing, names unknown, or other types.
+
+    CSV headers may name the declared columns in any order; Parquet and JSON Lines are read by name.
+    """
+
+    code = "CR-SCH-003"
+    title = "columns do not fit the schema"
+
+
+class FeaturesError(SchemaError):
+    """Fitted features cannot be used: their stored form is wrong, or the table they meet lacks their columns."""
+
+    code = "CR-SCH-004"
+    title = "features do not fit"

@@ -1,0 +1,113 @@
+"""CR-SRV: serving."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from cleanroom_algo.errors.base import CleanroomError
+
+
+class ServingError(CleanroomError):
+    """Answering inference requests."""
+
+    http_status: ClassVar[int] = 500
+
+
+class BodyTooLargeError(ServingError):
+    """A request is larger than the server takes.
+
+    A batch transform job sends at most 100 MB in one request (SageMaker API, CreateTransformJob, MaxPayloadInMB).
+    Line formats sent with chunked transfer encoding have no limit, as they are answered block by block; one record, and
+    a body of another format, must fit into the limit.
+    """
+
+    code = "CR-SRV-001"
+    title = "request too large"
+    http_status = 413
+
+
+class BodyIncompleteError(ServingError):
+    """A request ended before its declared end, or its transfer or content encoding is broken.
+
+    Answering the part that arrived would lose records without a word, so nothing of it is answered.
+    """
+
+    code = "CR-SRV-002"
+    title = "request body incomplete"
+    http_status = 400
+
+
+class ContentTypeError(ServingError):
+    """The Content-Type, its charset or the Content-Encoding of a request is not one that the server reads."""
+
+    code = "CR-SRV-003"
+    title = "content type not readable"
+    http_status = 415
+
+
+class NotAcceptableError(ServingError):
+    """The Accept header of a request names no content type that the server writes."""
+
+    code = "CR-SRV-004"
+    title = "no acceptable content type"
+    http_status = 406
+
+
+class BadRecordError(ServingError):
+    """Records of a request do not fit the schema that travels in the artifacts.
+
+    The positions are named, the values never. With CLEANROOM_ALGO_SERVE_BAD_RECORDS=placeholder such records are
+    answered by a placeholder instead, so that one of them does not cost the whole object of a batch transform job.
+    """
+
+    code = "CR-SRV-005"
+    title = "records do not fit"
+    http_status = 400
+
+
+class OverloadedError(ServingError):
+    """More requests arrived than the server holds in its queue; the answer says when to come again."""
+
+    code = "CR-SRV-006"
+    title = "server busy"
+    http_status = 503
+
+
+class PredictionShapeError(ServingError):
+    """The algorithm's `predict` did not give exactly one prediction per row."""
+
+    code = "CR-SRV-007"
+    title = "predictions do not match the rows"
+
+
+class PredictionFailedError(ServingError):
+    """The algorithm's own code raised while it predicted.
+
+    The exception's type and place are told; its message is left out, because it may quote a row. Set
+    CLEANROOM_ALGO_LOG_LEVEL=DEBUG, on data that may be seen, to have the whole traceback in the log.
+    """
+
+    code = "CR-SRV-008"
+    title = "prediction failed"
+
+
+class BodyTimeoutError(ServingError):
+    """A client sent its request too slowly; the connection was given up so that others are served."""
+
+    code = "CR-SRV-009"
+    title = "request too slow"
+    http_status = 408
+
+
+class ServerStartError(ServingError):
+    """The server could not start: the model does not predict, its processes keep dying, or the port is taken."""
+
+    code = "CR-SRV-010"
+    title = "server cannot start"
+
+
+class ModelFilesError(ServingError):
+    """The model directory lacks what the predictor asks of it: weights, features or a schema."""
+
+    code = "CR-SRV-011"
+    title = "model files missing"

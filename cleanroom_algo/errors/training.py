@@ -1,0 +1,103 @@
+"""CR-TRN: training."""
+
+from __future__ import annotations
+
+from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors.base import CleanroomError
+
+
+class TrainingError(CleanroomError):
+    """The training loop and its ranks."""
+
+
+class AlgorithmExitError(TrainingError):
+    """The algorithm's own code called sys.exit() before training ended and its artifacts were saved.
+
+    A job that exits 0 counts as completed, so leaving in the middle is always a failure. Raise an exception that says
+    what is wrong; its message reaches the failure file.
+    """
+
+    code = "CR-TRN-001"
+    title = "the algorithm left in the middle"
+
+
+class RankDiedError(TrainingError):
+    """A training process ended without a word: killed by a signal, or by the kernel for memory.
+
+    SIGKILL usually means that the host ran out of memory: use smaller batches, fewer ranks per host, or an instance
+    type with more memory.
+    """
+
+    code = "CR-TRN-002"
+    title = "a rank died"
+
+
+class RankLostError(TrainingError):
+    """Ranks of this host lost the others, and no host said why.
+
+    The cause is on another host: look at its log. A host that is stopped or runs out of memory says nothing.
+    """
+
+    code = "CR-TRN-003"
+    title = "other ranks are gone"
+
+
+class RendezvousError(TrainingError):
+    """The hosts of the job did not find each other.
+
+    They meet at the first of the sorted hosts, port 7777, or where CLEANROOM_ALGO_RENDEZVOUS says.
+    """
+
+    code = "CR-TRN-004"
+    title = "hosts did not meet"
+
+
+class TrainerDeclarationError(TrainingError):
+    """The Trainer subclass lacks something that the job needs, or an option of it has a value that cannot be used."""
+
+    exit_code = ExitCode.CONTRACT
+    code = "CR-TRN-005"
+    title = "trainer not usable"
+
+
+class SingleHostError(TrainingError):
+    """An algorithm with its own `fit` trains on the first host only, and this job spreads its data over several.
+
+    Rows on the other hosts would silently have no part in the model.
+    """
+
+    exit_code = ExitCode.CONTRACT
+    code = "CR-TRN-006"
+    title = "algorithm trains on one host"
+
+
+class LossError(TrainingError):
+    """The loss is not a finite number, or is no scalar tensor that depends on the model.
+
+    Usual causes: a learning rate that is too large, a target outside its range, features that were not standardised.
+    """
+
+    code = "CR-TRN-007"
+    title = "loss not usable"
+
+
+class ScriptFailedError(TrainingError):
+    """A training script ended with a status other than 0."""
+
+    code = "CR-TRN-008"
+    title = "training script failed"
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint cannot be written or does not fit the algorithm that resumes from it."""
+
+    code = "CR-TRN-009"
+    title = "checkpoint not usable"
+
+
+class NoDataError(TrainingError):
+    """The training channel holds no row on any host."""
+
+    exit_code = ExitCode.CONTRACT
+    code = "CR-TRN-010"
+    title = "nothing to train on"
