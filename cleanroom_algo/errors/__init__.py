@@ -18,8 +18,8 @@ CleanroomError
 └── CliError        CR-CLI  calling the commands
 ```
 
-An area is a module of this package; every error is imported from the package itself. A class is one error: its `code` is
-stable for ever, its docstring is what `cleanroom-algo explain CODE` prints.
+An area is a module of this package; every error is imported from the package itself. A class is one error: its `code`
+is stable for ever, its docstring is what `cleanroom-algo explain CODE` prints.
 """
 
 # ruff: noqa: F403  (a new error needs no second line here)
