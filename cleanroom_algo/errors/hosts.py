@@ -17,3 +17,26 @@ class HostStartError(HostError):
 
     code = "CR-HST-001"
     title = "host cannot be started"
+
+
+class SandboxError(HostError):
+    """This machine cannot make sandboxes.
+
+    They need Linux, bubblewrap, iproute2 and util-linux, and the right to make namespaces: root's, or a kernel that
+    lets users make them. Process hosts need nothing: set `host_kind = "process"` in the table `[machine]` of the file
+    settings.toml.
+    """
+
+    code = "CR-HST-002"
+    title = "sandbox not possible"
+
+
+class EngineError(HostError):
+    """No container engine of this machine can run the image.
+
+    An image runs in Docker, or in podman where Docker does not answer. An algorithm's file or folder needs neither:
+    give its path as `imageUri`, or with `--algorithm`.
+    """
+
+    code = "CR-HST-003"
+    title = "no container engine"

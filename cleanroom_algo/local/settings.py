@@ -80,7 +80,8 @@ class Machine(_Table):
 
     hosts: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: max(2, os.cpu_count() or 1))
     """Hosts that run at once; a job that needs more runs alone."""
-    host_kind: str = "process"
+    host_kind: Literal["auto", "process", "sandbox", "docker"] = "auto"
+    """Where containers run: auto takes sandboxes where this machine can make them, else processes."""
     region: str = "us-east-1"
     account: Annotated[str, Field(pattern=r"^[0-9]{12}$")] = "111122223333"
     """Whoever calls without saying who."""

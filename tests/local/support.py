@@ -20,10 +20,11 @@ ROLE = "arn:aws:iam::111122223333:role/clean-room"
 SETTINGS = RoomSettings(machine=Machine(hosts=2))
 
 ALGORITHM = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 
 root = Path(__import__("os").environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # process 1 of a container ends for no other signal
 print("started", flush=True)
 {body}
 (root / "model" / "weights.txt").write_text("1")

@@ -66,6 +66,11 @@ class Desk:
         """Call the command on this desk's state folder."""
         return run(verb, *words, "--home", self.home)
 
+    def run_on(self, kind: str) -> None:
+        """Let jobs run on a kind of hosts."""
+        self.home.mkdir()
+        (self.home / "settings.toml").write_text(f'[machine]\nhost_kind = "{kind}"\n')
+
     def train(self, *words: object) -> Done:
         """Train on the quick path."""
         return self.run("train", self.algorithm, "--channel", f"train={self.data}", *words)

@@ -141,6 +141,7 @@ def test_an_algorithm_that_exits_3(desk_with: Callable[..., Desk]) -> None:
 
 def test_an_algorithm_that_is_killed(desk_with: Callable[..., Desk]) -> None:
     desk = desk_with(fit="import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    desk.run_on("process")  # in a sandbox it is process 1, which its own signals do not reach
     done = desk.train()
     assert done.status == ExitCode.ALGORITHM_FAILED, done.stderr
     assert "SIGKILL" in failed(desk, done) or "137" in failed(desk, done)

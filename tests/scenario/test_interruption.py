@@ -13,55 +13,56 @@ import psutil
 import pytest
 
 from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.local.hosts import sandbox
 from tests.scenario.conftest import Desk
 
 WAIT = """
-import os, time
-print("waiting as", os.getpid(), flush=True)
+import time
+print("waiting", flush=True)
 while True:
     time.sleep(0.05)
 """
 
 
+@pytest.fixture(params=["process", "sandbox"])
+def waiting(request: pytest.FixtureRequest, desk_with: Callable[..., Desk]) -> Desk:
+    """Return a desk whose algorithm waits for ever, on each kind of host."""
+    if request.param == "sandbox" and (reason := sandbox.missing()):
+        pytest.skip(reason)
+    desk = desk_with(fit=WAIT)
+    desk.run_on(request.param)
+    return desk
+
+
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.STOPPED)]
 )
-def test_a_command_that_is_ended_ends_its_job(
-    desk_with: Callable[..., Desk], number: signal.Signals, status: ExitCode
-) -> None:
-    desk = desk_with(fit=WAIT)
-    command = start(desk)
-    assert command.stderr is not None
-    container = next(int(line.split()[-1]) for line in command.stderr if "waiting as" in line)
+def test_a_command_that_is_ended_ends_its_job(waiting: Desk, number: signal.Signals, status: ExitCode) -> None:
+    command, processes = start(waiting)
     command.send_signal(number)
     command.communicate(timeout=60)
     assert command.returncode == status
-    assert not psutil.pid_exists(container)
-    record = desk.model()
+    assert not psutil.wait_procs(processes, timeout=30)[1]
+    record = waiting.model()
     assert record["status"] in {"CREATE_FAILED", "INACTIVE"}
-    assert desk.artifacts() == []
+    assert waiting.artifacts() == []
 
 
-def test_a_command_that_is_killed_leaves_a_truthful_record(desk_with: Callable[..., Desk]) -> None:
-    desk = desk_with(fit=WAIT)
-    command = start(desk)
-    assert command.stderr is not None
-    container = next(int(line.split()[-1]) for line in command.stderr if "waiting as" in line)
-    processes = psutil.Process(command.pid).children(recursive=True)
+def test_a_command_that_is_killed_leaves_a_truthful_record(waiting: Desk) -> None:
+    command, processes = start(waiting)
     command.kill()
     command.communicate(timeout=60)
-    gone, alive = psutil.wait_procs(processes, timeout=30)
-    assert not alive
-    assert container in {process.pid for process in gone}
-    record = desk.model()
+    assert not psutil.wait_procs(processes, timeout=30)[1]
+    record = waiting.model()
     assert record["status"] == "CREATE_FAILED"
     assert "ended without a word" in record["statusDetails"]["message"]
-    assert desk.run("clean", "--yes").status == ExitCode.OK
+    assert waiting.run("clean", "--yes").status == ExitCode.OK
 
 
-def start(desk: Desk) -> subprocess.Popen[str]:
+def start(desk: Desk) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """Start the command; return it and its processes once the algorithm waits."""
     words = ["train", desk.algorithm, "--channel", f"train={desk.data}", "--home", desk.home]
-    return subprocess.Popen(
+    command = subprocess.Popen(
         [sys.executable, "-m", "cleanroom_algo.cli", *map(str, words)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -70,3 +71,8 @@ def start(desk: Desk) -> subprocess.Popen[str]:
         cwd=Path(__file__).parents[2],
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
+    assert command.stderr is not None
+    assert any("waiting" in line for line in command.stderr)
+    processes = psutil.Process(command.pid).children(recursive=True)
+    assert len(processes) > 1
+    return command, processes

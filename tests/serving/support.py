@@ -150,6 +150,11 @@ class RunningServer:
         return self.process.wait(seconds)
 
 
+def to_port(port: int) -> Callable[[float | None], socket.socket]:
+    """Return a function that connects to a port of loopback."""
+    return lambda timeout: socket.create_connection(("127.0.0.1", port), timeout)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

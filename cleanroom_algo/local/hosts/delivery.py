@@ -37,11 +37,15 @@ class Delivery:
         plan: of the job.
         host: the host and its objects.
         paths: its tree, laid out.
+
+    Attributes:
+        linked: the folders that links in the tree point into.
     """
 
     def __init__(self, plan: TrainingPlan, host: HostPlan, paths: Paths) -> None:
         self._stop = threading.Event()
         self._feeders: list[threading.Thread] = []
+        self.linked: set[Path] = set()
         channels = {name: list(objects) for name, objects in host.objects.items()}
         base = plan.base_model
         if base is not None and (base.packed or plan.input_mode is InputMode.PIPE):
@@ -54,7 +58,9 @@ class Delivery:
                 feeder = threading.Thread(target=self._feed, args=(paths, name, objects), name=f"{host.name}-{name}")
                 self._feeders.append(feeder)
             else:
-                _place(paths, name, objects, copy=plan.input_mode is InputMode.FILE)
+                copy = plan.input_mode is InputMode.FILE
+                _place(paths, name, objects, copy=copy)
+                self.linked |= set() if copy else {each.path.absolute().parent for each in objects}
 
     def __enter__(self) -> Self:
         for feeder in self._feeders:

@@ -1,13 +1,21 @@
 """Stands between the clean room and a container's main process, so that nothing of it is ever left behind.
 
-Run as a script with nothing but the standard library: `guard.py LIFELINE COMMAND...`. LIFELINE is the descriptor of a
-pipe that only the clean room holds open: when the clean room ends in any way, SIGKILL included, the pipe closes and the
-guard ends everything. SIGTERM goes to the main process alone, as `docker stop` does; when that has ended, whatever it
-started is killed. The exit status is the main process's, 128 + number for a signal.
+Run as a script with nothing but the standard library: `guard.py ORDERS COMMAND...`. ORDERS is a JSON object:
+
+- `lifeline`: the descriptor of a pipe that only the clean room holds open: when the clean room ends in any way, SIGKILL
+  included, the pipe closes and the guard ends everything;
+- `inner`: whether COMMAND is bubblewrap, and the main process is what it starts; the word `INFO-FD` in the command then
+  becomes the descriptor on which it says which process that is;
+- `memory`, `disk`: bytes that the tree and what lies below `folder` may take, or null;
+- `at_end`: a command that removes what COMMAND may leave.
+
+SIGTERM goes to the main process alone, as `docker stop` does; when that has ended, whatever it started is killed. The
+exit status is the main process's, 128 + number for a signal.
 """
 
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -15,31 +23,96 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _LINUX = sys.platform == "linux"
 _PASSED_ON = {signal.SIGTERM, signal.SIGUSR1}
+_LOOK_SECONDS = 0.5  # between two looks at memory and disk: each reads a file of every process
+_KILLED = 128 + signal.SIGKILL
 
 
 def main() -> int:
     """Run the command to its end."""
-    lifeline = int(sys.argv[1])
+    orders, command = json.loads(sys.argv[1]), sys.argv[2:]
     if _LINUX:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphans of the container come to us
     signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)  # until there is a child to pass them on to
-    child = subprocess.Popen(sys.argv[2:], start_new_session=True, preexec_fn=_prepare_child)
-    signal.signal(signal.SIGTERM, lambda *_: _pass_on(child))
-    signal.signal(signal.SIGUSR1, lambda *_: _kill_all(child))
+    container = _Container(command, orders)
+    signal.signal(signal.SIGTERM, lambda *_: container.terminate())
+    signal.signal(signal.SIGUSR1, lambda *_: container.kill())
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the terminal's signals are the clean room's affair
-    threading.Thread(target=_watch, args=(lifeline, child), daemon=True).start()
+    threading.Thread(target=_watch, args=(orders["lifeline"], container), daemon=True).start()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
-    status = child.wait()
+    status = container.process.wait()
     for number in _PASSED_ON:
         signal.signal(number, signal.SIG_IGN)  # a late signal shall not take the place of the exit status
-    _kill_all(child)
+    container.kill()
+    if container.over_limit:
+        return _KILLED  # what the kernel would have done to the largest of its processes
     return 128 - status if status < 0 else status
+
+
+class _Container:
+    def __init__(self, command: list[str], orders: dict[str, Any]) -> None:
+        self.over_limit = False
+        self._orders = orders
+        self._main: int | None = None
+        self._asked_to_end = False
+        told, tells = os.pipe() if orders["inner"] else (-1, -1)
+        command = [str(tells) if word == "INFO-FD" else word for word in command]
+        passed = [tells] if orders["inner"] else []
+        self.process = subprocess.Popen(command, start_new_session=True, preexec_fn=_prepare_child, pass_fds=passed)
+        if orders["inner"]:
+            os.close(tells)
+            threading.Thread(target=self._learn, args=(told,), daemon=True).start()
+        else:
+            self._main = self.process.pid
+        if _LINUX and (orders["memory"] or orders["disk"]):
+            threading.Thread(target=self._look, daemon=True).start()
+
+    def terminate(self) -> None:
+        self._asked_to_end = True
+        if self._main is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._main, signal.SIGTERM)
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        while _LINUX and (orphans := _children() - {self.process.pid}):
+            for pid in orphans:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+            time.sleep(0.001)  # children of the killed ones arrive
+        if self._orders["at_end"]:
+            subprocess.run(self._orders["at_end"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+
+    def _learn(self, told: int) -> None:
+        with os.fdopen(told, "rb") as file:
+            text = file.read()
+        with contextlib.suppress(ValueError, KeyError):  # bubblewrap failed, and has said why
+            self._main = json.loads(text)["child-pid"]
+            if self._asked_to_end:
+                self.terminate()
+
+    def _look(self) -> None:
+        memory, disk = self._orders["memory"], self._orders["disk"]
+        while self.process.poll() is None:
+            if memory and _memory() > memory:
+                self._end(f"its memory of {memory / 2**30:.1f} GiB is used up")
+            elif disk and _disk(Path(self._orders["folder"])) > disk:
+                self._end(f"its disk of {disk / 2**30:.1f} GiB is full")
+            time.sleep(_LOOK_SECONDS)
+
+    def _end(self, why: str) -> None:
+        self.over_limit = True
+        os.write(2, f"the host was ended: {why}\n".encode())
+        os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def _prepare_child() -> None:
@@ -48,40 +121,50 @@ def _prepare_child() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _pass_on(child: "subprocess.Popen[bytes]") -> None:
-    with contextlib.suppress(ProcessLookupError):
-        child.send_signal(signal.SIGTERM)
-
-
-def _watch(lifeline: int, child: "subprocess.Popen[bytes]") -> None:
+def _watch(lifeline: int, container: _Container) -> None:
     while os.read(lifeline, 1):
         pass
-    _kill_all(child)
-    os._exit(128 + signal.SIGKILL)
+    container.kill()
+    os._exit(_KILLED)
 
 
-def _kill_all(child: "subprocess.Popen[bytes]") -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-    while _LINUX and (orphans := _children() - {child.pid}):
-        for pid in orphans:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
-        time.sleep(0.001)  # children of the killed ones arrive
+def _parents() -> dict[int, int]:
+    """Return the parent of each process."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, IndexError):
+                stat = (entry / "stat").read_text(encoding="ascii", errors="replace")
+                found[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+    return found
 
 
 def _children() -> set[int]:
-    own = str(os.getpid())
-    found = set()
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, IndexError):
-            if entry.name.isdigit():
-                stat = (entry / "stat").read_text(encoding="ascii", errors="replace")
-                if stat.rpartition(")")[2].split()[1] == own:
-                    found.add(int(entry.name))
-    return found
+    own = os.getpid()
+    return {pid for pid, parent in _parents().items() if parent == own}
+
+
+def _memory() -> int:
+    """Return the bytes that the tree takes, shared pages counted once."""
+    parents, total, own = _parents(), 0, os.getpid()
+    for pid in parents:
+        above = pid
+        while above in parents and above != own:
+            above = parents[above]
+        if above == own and pid != own:
+            with contextlib.suppress(OSError):
+                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+                total += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    return total * 1024
+
+
+def _disk(folder: Path) -> int:
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(where, name)).st_blocks * 512  # noqa: PTH118 (called for every file)
+    return total
 
 
 if __name__ == "__main__":

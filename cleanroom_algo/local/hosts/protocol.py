@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -10,6 +12,19 @@ from typing import Literal, Protocol
 from cleanroom_algo.local.jobs.plan import AlgorithmSource
 
 Verb = Literal["train", "serve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an instance has.
+
+    Attributes:
+        memory_bytes: of the instance type; None where it is not known.
+        disk_bytes: for everything that the container writes; None: as much as this machine has.
+    """
+
+    memory_bytes: int | None = None
+    disk_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +37,9 @@ class HostSpec:
         source: what runs.
         verb: the default argument of the platform.
         environment: what the platform sets, the request's map included.
-        job_environment: what `HostKind.prepare` returned for the job.
+        shared: folders that several hosts read and none may write, by their path below /opt/ml.
+        linked: folders of this machine into which links below the root point; to be readable by the same path.
+        limits: what the instance has.
     """
 
     name: str
@@ -30,7 +47,9 @@ class HostSpec:
     source: AlgorithmSource
     verb: Verb
     environment: Mapping[str, str] = field(default_factory=dict)
-    job_environment: Mapping[str, str] = field(default_factory=dict)
+    shared: Mapping[str, Path] = field(default_factory=dict)
+    linked: tuple[Path, ...] = ()
+    limits: Limits = Limits()
 
 
 class RunningHost(Protocol):
@@ -40,9 +59,12 @@ class RunningHost(Protocol):
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield ("stdout" or "stderr", line) until the container and all it started have ended; nothing is lost."""
 
-    @property
-    def address(self) -> tuple[str, int]:
-        """Return host and port on which a serving container answers."""
+    def connect(self, timeout: float | None) -> socket.socket:
+        """Return a connection to the port on which a serving container answers.
+
+        Raises:
+            OSError: nobody answers there (yet).
+        """
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Return the exit status once the container has ended (128 + number for a signal), None after the timeout."""
@@ -54,17 +76,25 @@ class RunningHost(Protocol):
         """End everything in the container at once; without effect once it has ended."""
 
 
-class HostKind(Protocol):
-    """A way to run containers."""
-
-    name: str
-
-    def prepare(self, host_names: Sequence[str]) -> Mapping[str, str]:
-        """Return environment variables by which the hosts of one job find each other here."""
+class JobHosts(Protocol):
+    """The hosts of one job, and what they share."""
 
     def launch(self, spec: HostSpec) -> RunningHost:
         """Start a container.
 
         Raises:
             HostError: the container cannot be started here.
+        """
+
+
+class HostKind(Protocol):
+    """A way to run containers."""
+
+    name: str
+
+    def open(self, host_names: Sequence[str]) -> AbstractContextManager[JobHosts]:
+        """Make what the hosts of one job share, a network above all; leaving the context removes it.
+
+        Raises:
+            HostError: it cannot be made here.
         """

@@ -24,7 +24,7 @@ from cleanroom_algo.local.jobs.inference_split import refuse_parquet
 from cleanroom_algo.local.jobs.inference_transform import Ledger, Progress, Transform
 
 if TYPE_CHECKING:
-    from cleanroom_algo.local.hosts.protocol import HostKind
+    from cleanroom_algo.local.hosts.protocol import HostKind, JobHosts
 
 CHECK_SECONDS = 0.1  # how soon a stop from outside is seen
 
@@ -113,8 +113,9 @@ class _Job:
         return self._outcome(outputs, ledger)
 
     def _run_hosts(self, model: Path, ledger: Ledger, outputs: Path) -> None:
-        with ThreadPoolExecutor(len(self.plan.hosts), thread_name_prefix="instance") as pool:
-            running = {pool.submit(self._run_host, host, model, ledger, outputs) for host in self.plan.hosts}
+        names = [host.name for host in self.plan.hosts]
+        with self.host_kind.open(names) as hosts, ThreadPoolExecutor(len(names), "instance") as pool:
+            running = {pool.submit(self._run_host, hosts, host, model, ledger, outputs) for host in self.plan.hosts}
             try:
                 while running and not self.stopped.is_set():
                     done, running = wait(running, CHECK_SECONDS)
@@ -131,9 +132,9 @@ class _Job:
                 for container in self.containers:
                     container.abandon()
 
-    def _run_host(self, host: InferenceHostPlan, model: Path, ledger: Ledger, outputs: Path) -> None:
+    def _run_host(self, hosts: JobHosts, host: InferenceHostPlan, model: Path, ledger: Ledger, outputs: Path) -> None:
         say = partial(self.listener.line, host.name, "job")
-        with Container(self.plan, host, self.host_kind, self.listener.line, model) as container:
+        with Container(self.plan, host, hosts, self.listener.line, model) as container:
             self.containers.append(container)
             if self.aborted.is_set():
                 return

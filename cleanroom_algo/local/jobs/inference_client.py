@@ -8,7 +8,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -40,12 +40,27 @@ class ContainerParameters:
     max_payload_mb: int | None = None
 
 
+Connect = Callable[[float | None], socket.socket]
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over whatever connection the host gives; a container may be where this process cannot connect to."""
+
+    def __init__(self, connect: Connect, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout, blocksize=SEND_BYTES)
+        self._open = connect
+
+    def connect(self) -> None:
+        """Open the connection."""
+        self.sock = self._open(self.timeout)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 class Client:
     """One container's HTTP interface, for several threads at once.
 
     Args:
-        host: name or address.
-        port: of the container.
+        connect: returns a new connection to the container; gets the timeout in seconds.
         content_type: of the requests.
         accept: as the request of the job has it; no Accept header where None.
         retries: of invocations.
@@ -53,14 +68,13 @@ class Client:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        connect: Connect,
         *,
         content_type: str,
         accept: str | None,
         retries: Retries,
     ) -> None:
-        self.address = (host, port)
+        self._connect = connect
         self.headers = {"Content-Type": content_type, **({"Accept": accept} if accept else {})}
         self.retries = retries
         self._cancelled = threading.Event()
@@ -70,7 +84,7 @@ class Client:
 
     def ping(self) -> bool:
         """Return whether /ping answers 200 in time."""
-        connection = http.client.HTTPConnection(*self.address, timeout=PING_SECONDS)
+        connection = _Connection(self._connect, timeout=PING_SECONDS)
         try:
             connection.request("GET", "/ping")
             return connection.getresponse().status == HTTPStatus.OK
@@ -85,7 +99,7 @@ class Client:
         Raises:
             InferenceRequestError: it says something that the platform could not read.
         """
-        connection = http.client.HTTPConnection(*self.address, timeout=self.retries.timeout_seconds)
+        connection = _Connection(self._connect, timeout=self.retries.timeout_seconds)
         try:
             connection.request("GET", "/execution-parameters")
             response = connection.getresponse()
@@ -163,9 +177,7 @@ class Client:
         # One for each thread, kept alive between requests; http.client opens it anew after it was closed.
         connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = http.client.HTTPConnection(
-                *self.address, timeout=self.retries.timeout_seconds, blocksize=SEND_BYTES
-            )
+            connection = _Connection(self._connect, timeout=self.retries.timeout_seconds)
             self._local.connection = connection
             with self._lock:
                 self._connections.append(connection)

@@ -13,9 +13,10 @@ from typing import Self
 from cleanroom_algo.contract.failure import read_failure
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.errors import InferenceServerError
-from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec
+from cleanroom_algo.local.hosts.protocol import HostSpec, JobHosts, Limits
 from cleanroom_algo.local.jobs.inference_client import Client, wait_until_ready
 from cleanroom_algo.local.jobs.inference_plan import InferenceHostPlan, InferencePlan
+from cleanroom_algo.local.jobs.instances import memory_bytes
 
 PING_INTERVAL_SECONDS = 0.1  # the platform asks every second; a container cannot tell, and nobody should have to wait
 STOP_SECONDS = 30.0  # between SIGTERM and SIGKILL (SageMaker developer guide, hosting services)
@@ -49,7 +50,7 @@ class Container:
     Args:
         plan: of the job.
         host: the instance.
-        host_kind: where it runs.
+        hosts: of the job.
         line: takes (host, stream, text) of each line that it writes.
         model: the unpacked artifacts.
 
@@ -62,7 +63,7 @@ class Container:
         self,
         plan: InferencePlan,
         host: InferenceHostPlan,
-        host_kind: HostKind,
+        hosts: JobHosts,
         line: Callable[[str, str, str], None],
         model: Path,
     ) -> None:
@@ -74,12 +75,12 @@ class Container:
         self.exit_code: int | None = None
         root = plan.run_directory / "hosts" / host.name / "ml"
         root.mkdir(parents=True)
-        (root / "model").symlink_to(model)
         self.paths = Paths(root)
         self._line = line
-        self._running = host_kind.launch(self._spec(root))
-        address, port = self._running.address
-        self.client = Client(address, port, content_type=plan.content_type, accept=plan.accept, retries=plan.retries)
+        self._running = hosts.launch(self._spec(root, model))
+        self.client = Client(
+            self._running.connect, content_type=plan.content_type, accept=plan.accept, retries=plan.retries
+        )
         self._threads = [
             threading.Thread(target=self._read_lines, name=f"{host.name}-lines", daemon=True),
             threading.Thread(target=self._watch, name=f"{host.name}-end", daemon=True),
@@ -134,13 +135,15 @@ class Container:
         self.over.set()
         self.client.cancel()
 
-    def _spec(self, root: Path) -> HostSpec:
+    def _spec(self, root: Path, model: Path) -> HostSpec:
         return HostSpec(
             name=self.host.name,
             root=root,
             source=self.plan.source,
             verb="serve",
             environment=self.plan.container_environment,
+            shared={"model": model},
+            limits=Limits(memory_bytes(self.plan.instance_type)),
         )
 
     def _read_lines(self) -> None:

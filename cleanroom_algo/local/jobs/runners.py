@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +14,10 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.sizes import GB
-from cleanroom_algo.errors import JobError, JobStoppedError, NotEmulatedError
+from cleanroom_algo.errors import JobError, JobStoppedError
+from cleanroom_algo.local.hosts import sandbox
+from cleanroom_algo.local.hosts.docker import DockerHosts
+from cleanroom_algo.local.hosts.process import ProcessHosts
 from cleanroom_algo.local.hosts.protocol import HostKind
 from cleanroom_algo.local.jobs.context import JobContext, JobResult, Runner
 from cleanroom_algo.local.jobs.inference_plan import InferencePlan, spread_objects
@@ -51,16 +54,17 @@ _RUNNERS: Final = {
     INPUT_CHANNEL: "cleanroom_algo.local.jobs.query:run_query",
     EXPORT_JOB: "cleanroom_algo.local.jobs.export:run_export",
 }
-_HOST_KINDS: Final = {
-    "process": "cleanroom_algo.local.hosts.process:ProcessHosts",
-    "sandbox": "cleanroom_algo.local.hosts.sandbox:SandboxHosts",
-    "docker": "cleanroom_algo.local.hosts.docker:DockerHosts",
+_HOST_KINDS: Final[dict[str, Callable[[], HostKind]]] = {
+    "process": ProcessHosts,
+    "sandbox": sandbox.SandboxHosts,
+    "docker": DockerHosts,
 }
 
 
 def runner_of(kind: str) -> Runner:
     """Return what runs the jobs of a kind; imported now, as DuckDB and others take their time."""
-    runner: Runner = _imported(_RUNNERS[kind])
+    module, _, attribute = _RUNNERS[kind].partition(":")
+    runner: Runner = getattr(import_module(module), attribute)
     return runner
 
 
@@ -201,18 +205,12 @@ def host_kind(room: Room, source: AlgorithmSource) -> HostKind:
     """Return where the containers of a job run: a file or folder as the room is set, an image in Docker.
 
     Raises:
-        NotEmulatedError: CR-REQ-007, this machine's part for it is not there.
+        HostError: CR-HST, this machine has none.
     """
     name = room.settings.machine.host_kind if source.path is not None else "docker"
-    try:
-        kind: HostKind = _imported(_HOST_KINDS[name])()
-    except (KeyError, ModuleNotFoundError) as error:
-        raise NotEmulatedError(
-            f"{source.image_uri!r} would need {name} hosts, which are not there",
-            expected="the path of an algorithm's file or folder, which runs as processes",
-            fix="give the path with --algorithm, or as imageUri",
-        ) from error
-    return kind
+    if name == "auto":
+        name = "process" if sandbox.missing() else "sandbox"
+    return _HOST_KINDS[name]()
 
 
 class _LogWriter:
@@ -337,8 +335,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _imported(name: str) -> Any:
-    module, _, attribute = name.partition(":")
-    return getattr(import_module(module), attribute)

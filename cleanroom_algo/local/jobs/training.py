@@ -7,7 +7,7 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -22,7 +22,8 @@ from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.local.hosts.delivery import Delivery
 from cleanroom_algo.local.hosts.layout import lay_out
-from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, RunningHost
+from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, JobHosts, Limits, RunningHost
+from cleanroom_algo.local.jobs.instances import GIB, memory_bytes
 from cleanroom_algo.local.jobs.packing import check_cap, merge, pack
 from cleanroom_algo.local.jobs.plan import HostPlan, TrainingPlan
 
@@ -116,20 +117,20 @@ class _Job:
         trees = {host.name: lay_out(self.plan, host) for host in self.plan.hosts}
         # Pipes are closed after the containers: a feeder that still writes ends when its reader is gone.
         with contextlib.ExitStack() as deliveries:
+            linked: set[Path] = set()
             for host in self.plan.hosts:
-                deliveries.enter_context(Delivery(self.plan, host, trees[host.name]))
-            self._run_hosts(trees)
+                linked |= deliveries.enter_context(Delivery(self.plan, host, trees[host.name])).linked
+            hosts = deliveries.enter_context(self.host_kind.open(self.plan.host_names))
+            self._run_hosts(hosts, trees, tuple(linked))
         return self._outcome(trees)
 
-    def _run_hosts(self, trees: dict[str, Paths]) -> None:
-        job_environment = self.host_kind.prepare(self.plan.host_names)
+    def _run_hosts(self, hosts: JobHosts, trees: dict[str, Paths], linked: tuple[Path, ...]) -> None:
         running: dict[str, RunningHost] = {}
         readers: list[threading.Thread] = []
         ended: queue.Queue[tuple[str, int]] = queue.Queue()
         try:
             for host in self.plan.hosts:
-                spec = self._spec(host, trees[host.name], job_environment)
-                running[host.name] = self.host_kind.launch(spec)
+                running[host.name] = hosts.launch(self._spec(host, trees[host.name], linked))
                 readers.append(_thread(f"{host.name}-log", self._read, host.name, running[host.name]))
                 _thread(f"{host.name}-end", _wait, host.name, running[host.name], ended)
             self._watch(running, ended)
@@ -141,7 +142,7 @@ class _Job:
             for reader in readers:
                 reader.join()
 
-    def _spec(self, host: HostPlan, paths: Paths, job_environment: Mapping[str, str]) -> HostSpec:
+    def _spec(self, host: HostPlan, paths: Paths, linked: tuple[Path, ...]) -> HostSpec:
         environment = {JOB_NAME_VARIABLE: self.plan.job_name, JOB_ARN_VARIABLE: self.plan.job_arn}
         if self.plan.max_artifact_bytes is not None:
             # The platform does not tell the container its cap; an author would set the variable in the request.
@@ -152,7 +153,8 @@ class _Job:
             source=self.plan.source,
             verb="train",
             environment=environment | dict(self.plan.environment),
-            job_environment=job_environment,
+            linked=linked,
+            limits=Limits(memory_bytes(self.plan.instance_type), self.plan.volume_gb * GIB),
         )
 
     def _watch(self, running: dict[str, RunningHost], ended: queue.Queue[tuple[str, int]]) -> None:

@@ -22,6 +22,7 @@ from cleanroom_algo.local.jobs.inference_plan import (
 )
 from cleanroom_algo.local.jobs.inference_transform import Ledger, Progress, Transform
 from cleanroom_algo.local.jobs.plan import AlgorithmSource, ObjectRef
+from tests.serving.support import to_port
 
 Answer = Callable[[bytes], tuple[int, bytes]]
 
@@ -73,7 +74,7 @@ def client(port: int, **changes: object) -> Client:
         "accept": None,
         "retries": Retries(3, 10),
     }
-    return Client("127.0.0.1", port, **(settings | changes))  # type: ignore[arg-type]
+    return Client(to_port(port), **(settings | changes))  # type: ignore[arg-type]
 
 
 def objects(folder: Path, *contents: bytes) -> tuple[ObjectRef, ...]:

@@ -20,7 +20,7 @@ from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.predictor import answer
 from cleanroom_algo.serving.service import load_predictor
 from tests.serving.fixtures import container, server, start_server
-from tests.serving.support import Container, RunningServer, table
+from tests.serving.support import Container, RunningServer, table, to_port
 
 __all__ = ["container", "server", "start_server"]
 
@@ -86,7 +86,7 @@ def test_a_job_predicts_what_the_model_predicts(
     warnings: list[str] = []
 
     def run(number: int) -> list[object]:
-        client = Client("127.0.0.1", server.port, content_type="text/csv", accept=None, retries=Retries(3, 60))
+        client = Client(to_port(server.port), content_type="text/csv", accept=None, retries=Retries(3, 60))
         transfer = Transfer(payload_bytes, concurrency)
         transform = Transform(plan, transfer, client, ledger, folder / "outputs", warnings.append, threading.Event())
         return list(transform.run(plan.hosts[number].objects))

@@ -1,4 +1,4 @@
-"""Training jobs on process hosts: real processes, signals, pipes and full disks."""
+"""Training jobs on every kind of host that this machine offers: real processes, signals and pipes."""
 
 import contextlib
 import gzip
@@ -14,19 +14,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.errors import HostStartError
+from cleanroom_algo.local.hosts import sandbox
 from cleanroom_algo.local.hosts.layout import input_data_config, resource_config
 from cleanroom_algo.local.hosts.process import ProcessHosts
+from cleanroom_algo.local.hosts.protocol import HostKind
 from cleanroom_algo.local.jobs.plan import AlgorithmSource, BaseModel, ChannelPlan, ObjectRef, TrainingPlan, plan_hosts
 from cleanroom_algo.local.jobs.training import TrainingOutcome, TrainingStatus, run_training
 
 PRELUDE = f"""#!{sys.executable}
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
-root = Path(os.environ["SAGEMAKER_BASE_DIR"])
+root = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
 host = json.loads((root / "input/config/resourceconfig.json").read_text())["current_host"]
 """
 
@@ -49,6 +52,7 @@ class Lines:
 
 
 Job = Callable[..., TrainingPlan]
+Run = Callable[..., TrainingOutcome]
 
 
 @pytest.fixture
@@ -82,8 +86,24 @@ def job(tmp_path: Path) -> Job:
     return job
 
 
-def run(plan: TrainingPlan, lines: Lines | None = None, **more: object) -> TrainingOutcome:
-    return run_training(plan, ProcessHosts(), lines or Lines(), **more)  # type: ignore[arg-type]
+@pytest.fixture(params=["process", "sandbox"])
+def kind(request: pytest.FixtureRequest) -> HostKind:
+    """Return each kind of host in turn."""
+    if request.param == "process":
+        return ProcessHosts()
+    if reason := sandbox.missing():
+        pytest.skip(reason)
+    return sandbox.SandboxHosts()
+
+
+@pytest.fixture
+def run(kind: HostKind) -> Run:
+    """Return a function that runs a plan on such hosts."""
+
+    def run(plan: TrainingPlan, lines: Lines | None = None, **more: object) -> TrainingOutcome:
+        return run_training(plan, kind, lines or Lines(), **more)  # type: ignore[arg-type]
+
+    return run
 
 
 def members(archive: Path | None) -> dict[str, bytes]:
@@ -104,7 +124,7 @@ def test_the_container_sees_what_a_real_job_shows(job: Job) -> None:
     assert len(json.dumps(config, separators=(",", ":"))) == 107
 
 
-def test_arguments_environment_files_and_archives(job: Job) -> None:
+def test_arguments_environment_files_and_archives(job: Job, run: Run) -> None:
     body = """
 print(sys.argv[1:], os.environ["TRAINING_JOB_NAME"], os.environ["COLOUR"], "AWS_CANARY" in os.environ)
 files = sorted(str(p.relative_to(root)) for p in (root / "input/data").rglob("*") if p.is_file())
@@ -133,7 +153,7 @@ files = sorted(str(p.relative_to(root)) for p in (root / "input/data").rglob("*"
     assert {(entry["host"], entry["stream"]) for entry in logged} == {("algo-1", "stdout"), ("algo-2", "stdout")}
 
 
-def test_entrypoint_and_arguments_take_the_place_of_train(job: Job) -> None:
+def test_entrypoint_and_arguments_take_the_place_of_train(job: Job, run: Run) -> None:
     plan = job("")
     for entrypoint, arguments, expected in [
         (None, ("a", "b"), "['a', 'b']"),
@@ -148,7 +168,7 @@ def test_entrypoint_and_arguments_take_the_place_of_train(job: Job) -> None:
         assert [text for _, _, text in lines.seen] == [expected]
 
 
-def test_an_algorithm_that_is_not_there(job: Job, tmp_path: Path) -> None:
+def test_an_algorithm_that_is_not_there(job: Job, run: Run, tmp_path: Path) -> None:
     plan = replace(job(""), source=AlgorithmSource("registry/image:latest"))
 
     with pytest.raises(HostStartError, match="no algorithm at"):
@@ -159,7 +179,6 @@ def test_an_algorithm_that_is_not_there(job: Job, tmp_path: Path) -> None:
     ("body", "code", "reason"),
     [
         ("sys.exit(3)", 3, "AlgorithmError: Exit Code: 3"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", 137, "AlgorithmError: Exit Code: 137"),
         (
             "(root / 'output/failure').write_text('my own words' + 'x' * 5000); sys.exit(1)",
             1,
@@ -167,7 +186,9 @@ def test_an_algorithm_that_is_not_there(job: Job, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_failure_has_its_true_reason_and_leaves_no_artifact(job: Job, body: str, code: int, reason: str) -> None:
+def test_a_failure_has_its_true_reason_and_leaves_no_artifact(
+    job: Job, run: Run, body: str, code: int, reason: str
+) -> None:
     outcome = run(job("(root / 'model' / 'half').write_text('x')\n" + body))
 
     assert outcome.status is TrainingStatus.FAILED
@@ -179,20 +200,32 @@ def test_a_failure_has_its_true_reason_and_leaves_no_artifact(job: Job, body: st
     assert not list(outcome.log.parent.glob("*.tar.gz"))
 
 
-def test_one_dead_host_ends_the_others_with_its_reason(job: Job) -> None:
+def test_a_container_that_is_killed(job: Job) -> None:
+    # On process hosts alone: with walls it is process 1, which its own signals do not reach.
+    outcome = run_training(job("os.kill(os.getpid(), signal.SIGKILL)"), ProcessHosts(), Lines())
+
+    assert outcome.failure_reason == "AlgorithmError: Exit Code: 137"
+    assert outcome.exit_codes == {"algo-1": 137}
+
+
+def test_one_dead_host_ends_the_others_with_its_reason(job: Job, run: Run) -> None:
     body = """
-ready = root.parents[2]
 if host == "algo-2":
-    while len(list(ready.glob("ready-*"))) < 2: time.sleep(0.01)
+    while not (root / "model/others-are-ready").exists(): time.sleep(0.01)
     (root / "output/failure").write_text("host two is at fault")
     sys.exit(1)
 signal.signal(signal.SIGTERM, lambda *_: (print("asked to end", flush=True), sys.exit(143)))
-(ready / f"ready-{host}").touch()
+print("ready", flush=True)
 while True: time.sleep(0.05)
 """
-    lines = Lines()
+    lines, plan = Lines(), job(body, hosts=3)
 
-    outcome = run(job(body, hosts=3), lines)
+    def tell() -> None:
+        lines.wait_for("ready", 2)
+        (plan.run_directory / "hosts/algo-2/ml/model/others-are-ready").touch()
+
+    threading.Thread(target=tell).start()
+    outcome = run(plan, lines)
 
     assert outcome.failure_reason == "AlgorithmError: host two is at fault"
     assert outcome.exit_codes == {"algo-1": 143, "algo-2": 1, "algo-3": 143}
@@ -204,7 +237,7 @@ def _stop_when_ready(lines: Lines, stopped: threading.Event) -> None:
     stopped.set()
 
 
-def test_stopping_lets_the_container_save(job: Job) -> None:
+def test_stopping_lets_the_container_save(job: Job, run: Run) -> None:
     body = """
 def stop(*_):
     (root / "model" / "saved").write_text("in time")
@@ -222,7 +255,7 @@ while True: time.sleep(0.05)
     assert members(outcome.model_archive) == {"saved": b"in time"}
 
 
-def test_a_container_that_will_not_stop_is_killed(job: Job) -> None:
+def test_a_container_that_will_not_stop_is_killed(job: Job, run: Run) -> None:
     body = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\nwhile True: time.sleep(0.05)"
     lines, stopped = Lines(), threading.Event()
     threading.Thread(target=_stop_when_ready, args=(lines, stopped)).start()
@@ -233,14 +266,14 @@ def test_a_container_that_will_not_stop_is_killed(job: Job) -> None:
     assert outcome.exit_codes == {"algo-1": 137}
 
 
-def test_the_time_limit_stops_the_job(job: Job) -> None:
-    outcome = run(job("while True: time.sleep(0.05)", max_runtime_seconds=1))
+def test_the_time_limit_stops_the_job(job: Job, run: Run) -> None:
+    outcome = run(job("while True: time.sleep(0.05)", max_runtime_seconds=1), grace_seconds=1)
 
     assert outcome.status is TrainingStatus.STOPPED
     assert outcome.failure_reason == "MaxRuntimeExceeded: 1 s"
 
 
-def test_no_line_is_lost_and_none_is_mixed(job: Job) -> None:
+def test_no_line_is_lost_and_none_is_mixed(job: Job, run: Run) -> None:
     body = """
 import threading
 sys.stdout.write("".join(f"{n}\\n" for n in range(20000)))
@@ -261,15 +294,17 @@ sys.stdout.write("no newline at the end")
         assert "".join(err[1:]) == "y" * 3_000_000
 
 
-def test_what_the_container_started_ends_with_it(job: Job, tmp_path: Path) -> None:
+def test_what_the_container_started_ends_with_it(job: Job, run: Run, tmp_path: Path) -> None:
+    mark = f"mark of {tmp_path}"
     body = f"""
-child = subprocess.Popen([sys.executable, "-c", "import os,time; os.setsid(); time.sleep(600)"], start_new_session=True)
-Path({str(tmp_path / "pid")!r}).write_text(str(child.pid))
+sleep = "import os, time; print('up', flush=True); time.sleep(600)"
+child = subprocess.Popen([sys.executable, "-c", sleep, {mark!r}], start_new_session=True, stdout=subprocess.PIPE)
+child.stdout.readline()
 """
     outcome = run(job(body))
 
     assert outcome.status is TrainingStatus.COMPLETED
-    assert not _alive(int((tmp_path / "pid").read_text()))
+    assert not [each.pid for each in psutil.process_iter(["cmdline"]) if mark in (each.info["cmdline"] or [])]
 
 
 def _alive(pid: int) -> bool:
@@ -313,7 +348,9 @@ def _until(condition: Callable[[], bool]) -> None:
 @pytest.mark.parametrize(
     ("contents", "clash"), [(("same", "same"), False), (("one", "two"), True)], ids=["equal", "different"]
 )
-def test_files_of_hosts_are_merged_and_clashes_reported(job: Job, contents: tuple[str, str], clash: bool) -> None:
+def test_files_of_hosts_are_merged_and_clashes_reported(
+    job: Job, run: Run, contents: tuple[str, str], clash: bool
+) -> None:
     body = f"(root / 'model' / 'shared').write_text({contents!r}[int(host[-1]) - 1])"
 
     outcome = run(job(body, hosts=2))
@@ -327,7 +364,7 @@ def test_files_of_hosts_are_merged_and_clashes_reported(job: Job, contents: tupl
         assert members(outcome.model_archive) == {"shared": b"same"}
 
 
-def test_crossing_the_cap_fails_the_job_and_leaves_nothing(job: Job) -> None:
+def test_crossing_the_cap_fails_the_job_and_leaves_nothing(job: Job, run: Run) -> None:
     outcome = run(job("(root / 'model' / 'big').write_bytes(bytes(2000))", max_artifact_bytes=1999))
 
     assert outcome.failure_reason is not None
@@ -336,7 +373,7 @@ def test_crossing_the_cap_fails_the_job_and_leaves_nothing(job: Job) -> None:
     assert outcome.model_archive is None
 
 
-def test_the_same_files_give_the_same_archive(job: Job) -> None:
+def test_the_same_files_give_the_same_archive(job: Job, run: Run) -> None:
     plan = job("(root / 'model' / 'weights').write_text('w')")
     archives = []
     for name in ("one", "two"):
@@ -348,7 +385,7 @@ def test_the_same_files_give_the_same_archive(job: Job) -> None:
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_the_base_model_arrives_in_its_channel(job: Job, tmp_path: Path, packed: bool) -> None:
+def test_the_base_model_arrives_in_its_channel(job: Job, run: Run, tmp_path: Path, packed: bool) -> None:
     first = run(job("(root / 'model' / 'weights').write_text('w')"))
     assert first.model_archive is not None
     body = "print(sorted(p.name for p in (root / 'input/data/base').iterdir()))"
@@ -360,7 +397,7 @@ def test_the_base_model_arrives_in_its_channel(job: Job, tmp_path: Path, packed:
     assert [text for _, _, text in lines.seen] == [str(["model.tar.gz"] if packed else ["weights"])]
 
 
-def test_pipes_carry_every_epoch_and_survive_an_early_close(job: Job) -> None:
+def test_pipes_carry_every_epoch_and_survive_an_early_close(job: Job, run: Run) -> None:
     body = """
 def read(epoch, limit=-1):
     path = root / f"input/data/train_{epoch}"
@@ -376,7 +413,7 @@ print(read(0), read(1, 2), read(2), (root / "input/data/train").exists())
     assert [text for _, _, text in lines.seen] == ["b'0\\n1\\n2\\n' b'0\\n' b'0\\n1\\n2\\n' False"]
 
 
-def test_fast_file_shows_the_same_tree(job: Job) -> None:
+def test_fast_file_shows_the_same_tree(job: Job, run: Run) -> None:
     body = "print((root / 'input/data/train/nested/part-00001').read_text().strip())"
     lines = Lines()
 
@@ -385,7 +422,7 @@ def test_fast_file_shows_the_same_tree(job: Job) -> None:
     assert [text for _, _, text in lines.seen] == ["1"]
 
 
-def test_archives_are_plain_gzip(job: Job) -> None:
+def test_archives_are_plain_gzip(job: Job, run: Run) -> None:
     outcome = run(job("(root / 'model' / 'weights').write_text('w')"))
 
     assert outcome.model_archive is not None

@@ -1,0 +1,167 @@
+"""Hosts as containers of an image, run by Docker, or by podman in its place.
+
+The hosts of a job are on a network of their own, without a way out, and know each other as `algo-1`, `algo-2`, ... The
+engine must run on this machine: /opt/ml is a folder of it, and a serving container is reached on its own address.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import shutil
+import socket
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cleanroom_algo.errors import EngineError, HostStartError
+from cleanroom_algo.local.hosts.entry import share_of_cores
+from cleanroom_algo.local.hosts.guarded import GuardedHost
+from cleanroom_algo.local.hosts.network import SERVE_PORT
+from cleanroom_algo.local.hosts.protocol import HostSpec
+
+ENGINES = ("docker", "podman")  # the first that answers is taken
+_NETWORK_ATTEMPTS = 20  # each with another range of addresses; others' networks may have some of them
+_ENGINE_SECONDS = 60.0
+
+
+class DockerHosts:
+    """Runs images."""
+
+    name = "docker"
+
+    @contextmanager
+    def open(self, host_names: Sequence[str]) -> Iterator[DockerJob]:
+        """Make the network of a job.
+
+        Raises:
+            EngineError: CR-HST-003, no engine answers, or it cannot make a network.
+        """
+        program = engine()
+        network = f"cleanroom-{uuid.uuid4().hex[:12]}"
+        subnet = _make_network(program, network)
+        addresses = {name: f"{subnet}.{number + 10}" for number, name in enumerate(host_names)}
+        try:
+            yield DockerJob(program, network, addresses, share_of_cores(len(host_names)))
+        finally:
+            _call(program, "network", "rm", network)
+
+
+@dataclass(frozen=True, slots=True)
+class DockerJob:
+    """The hosts of one job."""
+
+    program: str
+    network: str
+    addresses: Mapping[str, str]
+    environment: Mapping[str, str]
+
+    def launch(self, spec: HostSpec) -> GuardedHost:
+        """Start a host.
+
+        Raises:
+            HostStartError: CR-HST-001, the engine does not have the image.
+        """
+        image = spec.source.image_uri
+        if _call(self.program, "image", "inspect", image).returncode:
+            raise HostStartError(
+                f"{self.program} does not have the image {image!r}",
+                expected="an image of this machine: the local clean room pulls nothing",
+                fix=f"`{self.program} pull {image}`, or build it with `cleanroom-algo build`",
+            )
+        container, address = f"{self.network}-{spec.name}", self.addresses[spec.name]
+        # With the last container of a tool that was killed, its network goes, too.
+        removal = '"$0" rm --force "$1"; "$0" network rm "$2"'
+        return GuardedHost(
+            spec,
+            [self.program, *self.run_words(spec, container)],
+            os.environ,
+            lambda timeout: socket.create_connection((address, SERVE_PORT), timeout),
+            at_end=["sh", "-c", removal, self.program, container, self.network],
+            limits=False,
+        )
+
+    def run_words(self, spec: HostSpec, container: str) -> list[str]:
+        """Return what follows the engine's name."""
+        words = ["run", "--rm", "--pull", "never", "--name", container, "--hostname", spec.name]
+        words += ["--network", self.network, "--ip", self.addresses[spec.name]]
+        words += [word for name, place in self.addresses.items() for word in ("--add-host", f"{name}:{place}")]
+        if spec.limits.memory_bytes:
+            available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+            words += ["--memory", str(min(spec.limits.memory_bytes, available))]
+        words += _volume(spec.root, "/opt/ml")
+        if (spec.root / "input").is_dir():
+            words += _volume(spec.root / "input", "/opt/ml/input", "ro")
+        words += [word for name, path in spec.shared.items() for word in _volume(path, f"/opt/ml/{name}", "ro")]
+        words += [word for path in sorted(spec.linked) for word in _volume(path, str(path), "ro")]
+        for name, value in {**self.environment, **spec.environment}.items():
+            words += ["--env", f"{name}={value}"]
+        return words + image_words(spec)
+
+
+def image_words(spec: HostSpec) -> list[str]:
+    """Return the image with entrypoint and arguments.
+
+    The request's entrypoint takes the place of the image's, and its arguments that of the word `train` or `serve`
+    (SageMaker developer guide, "How Amazon SageMaker runs your training image").
+    """
+    source = spec.source
+    if source.entrypoint is None:
+        return [source.image_uri, *(source.arguments or (spec.verb,))]
+    program, *rest = source.entrypoint
+    return ["--entrypoint", program, source.image_uri, *rest, *(source.arguments or ())]
+
+
+@functools.cache
+def engine() -> str:
+    """Return the container engine of this machine.
+
+    Raises:
+        EngineError: CR-HST-003, none answers.
+    """
+    told = []
+    for name in ENGINES:
+        if shutil.which(name) is None:
+            told.append(f"{name} is not installed")
+        elif (done := _call(name, "info")).returncode:
+            told.append(
+                f"{name}: {done.stderr.strip().splitlines()[-1][-200:] if done.stderr.strip() else 'no answer'}"
+            )
+        else:
+            return name
+    raise EngineError(
+        f"no container engine answers ({'; '.join(told)})",
+        expected="docker with a running engine, or podman",
+        fix="start the engine, or give the path of the algorithm's file or folder in the place of the image",
+    )
+
+
+def _make_network(program: str, network: str) -> str:
+    """Make a network without a way out; return the first three numbers of its addresses."""
+    done = None
+    for _ in range(_NETWORK_ATTEMPTS):
+        subnet = f"10.{random.randrange(100, 250)}.{random.randrange(256)}"  # noqa: S311 (nothing secret)
+        done = _call(program, "network", "create", "--internal", "--subnet", f"{subnet}.0/24", network)
+        if done.returncode == 0:
+            return subnet
+    assert done is not None
+    raise EngineError(
+        f"{program} cannot make the network of the job: {done.stderr.strip()[-200:]}",
+        expected="an engine that can make internal networks",
+        fix=f"see whether `{program} network create --internal` works",
+    )
+
+
+def _volume(path: Path, inside: str, mode: str = "rw") -> list[str]:
+    return ["--volume", f"{path}:{inside}:{mode}"]
+
+
+def _call(program: str, *words: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run([program, *words], capture_output=True, text=True, check=False, timeout=_ENGINE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess([program, *words], 1, "", f"no answer within {_ENGINE_SECONDS:g} s")

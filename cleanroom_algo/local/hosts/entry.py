@@ -1,0 +1,82 @@
+"""What is started in a container whose algorithm is a file or folder of this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from cleanroom_algo.errors import HostStartError
+from cleanroom_algo.local.hosts.protocol import HostSpec, Verb
+
+_MODULES: dict[Verb, str] = {"train": "cleanroom_algo.training", "serve": "cleanroom_algo.serving"}
+# What a container's image would set; nothing else of this process's environment, credentials above all, goes in.
+_INHERITED = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "TZ")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What an image would hold.
+
+    Attributes:
+        folder: of the algorithm.
+        algorithm: its file, or the folder.
+        command: the program, by its path on this machine, and its arguments.
+        path: where programs are looked for.
+    """
+
+    folder: Path
+    algorithm: Path
+    command: tuple[str, ...]
+    path: str
+
+
+def find_entry(spec: HostSpec) -> Entry:
+    """Return what `docker run` would start: the request's entrypoint and arguments, else the algorithm's own.
+
+    (SageMaker developer guide, "How Amazon SageMaker runs your training image": an entrypoint or arguments in the
+    request take the place of the default word `train`.)
+
+    Raises:
+        HostStartError: CR-HST-001, what `source` names is not on this machine, or cannot be executed.
+    """
+    algorithm = spec.source.path
+    if algorithm is None:
+        raise HostStartError(
+            f"there is no algorithm at {spec.source.image_uri!r} on this machine",
+            expected="a path of an algorithm's file or folder: only docker hosts run images",
+            fix="give the algorithm's path as imageUri, or let `machine.host_kind` in settings.toml be docker",
+        )
+    folder = algorithm if algorithm.is_dir() else algorithm.parent
+    path = os.pathsep.join([str(folder), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    if spec.source.entrypoint is not None:
+        command = [*spec.source.entrypoint, *(spec.source.arguments or ())]
+    else:
+        own = folder / spec.verb
+        has_own = algorithm.is_dir() and os.access(own, os.X_OK)
+        entry = [str(own)] if has_own else [sys.executable, "-m", _MODULES[spec.verb]]
+        command = [*entry, *(spec.source.arguments or (spec.verb,))]
+    program = shutil.which(command[0], path=path)
+    if program is None:
+        raise HostStartError(
+            f"{command[0]!r} cannot be executed on {spec.name}",
+            expected="a program on PATH or in the algorithm's folder, with the right to execute",
+            fix="correct trainingContainerConfig.entrypoint, or `chmod +x` the file",
+        )
+    return Entry(folder, algorithm, (program, *command[1:]), path)
+
+
+def inherited_environment() -> dict[str, str]:
+    """Return what of this process's environment a container gets."""
+    found = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return {**found, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def share_of_cores(hosts: int) -> dict[str, str]:
+    """Return the variable by which the hosts of a job share this machine's cores.
+
+    Hosts of the platform have their cores for themselves; here more threads than cores would stall each other.
+    """
+    return {} if hosts == 1 else {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // hosts))}

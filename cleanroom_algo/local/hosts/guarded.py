@@ -1,0 +1,123 @@
+"""A container as a process tree of this machine, behind its guard: what process, sandbox and docker hosts share."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from cleanroom_algo.local.hosts import guard
+from cleanroom_algo.local.hosts.protocol import HostSpec
+
+_LINE_BYTES = 1 << 20  # a longer line is handed on in parts, so that memory stays bounded
+_LINES_AHEAD = 10_000
+
+Connect = Callable[[float | None], socket.socket]
+
+
+class GuardedHost:
+    """A started container.
+
+    Args:
+        spec: of the host.
+        command: what the guard starts.
+        environment: of the command, whole.
+        connect: opens a connection to the serving container; gets the timeout in seconds.
+        inner: whether the command is bubblewrap.
+        at_end: removes what the command may leave.
+        limits: whether the guard watches the limits; else the command does.
+    """
+
+    def __init__(
+        self,
+        spec: HostSpec,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        connect: Connect,
+        *,
+        inner: bool = False,
+        at_end: Sequence[str] = (),
+        limits: bool = True,
+    ) -> None:
+        self.name = spec.name
+        self.connect = connect
+        theirs, self._lifeline = os.pipe()
+        self._lock = threading.Lock()
+        orders = {
+            "lifeline": theirs,
+            "inner": inner,
+            "at_end": list(at_end),
+            "folder": str(spec.root),
+            "memory": spec.limits.memory_bytes if limits else None,
+            "disk": spec.limits.disk_bytes if limits else None,
+        }
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(guard.__file__), json.dumps(orders), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=dict(environment),
+                cwd=Path(spec.root).parent,
+                pass_fds=[theirs],
+                start_new_session=True,
+            )
+        finally:
+            os.close(theirs)
+        self._queue: queue.Queue[tuple[str, str] | None] = queue.Queue(_LINES_AHEAD)
+        for stream in ("stdout", "stderr"):
+            pipe = getattr(self._process, stream)
+            threading.Thread(target=self._read, args=(stream, pipe), name=f"{self.name}-{stream}", daemon=True).start()
+
+    @property
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Yield ("stdout" or "stderr", line) until both streams have ended."""
+        ended = 0
+        while ended < 2:
+            item = self._queue.get()
+            if item is None:
+                ended += 1
+            else:
+                yield item
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Return the exit status, or None after the timeout in seconds."""
+        try:
+            status = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+        self._let_go()
+        return 128 - status if status < 0 else status
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the main process."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the whole tree at once."""
+        self._signal(signal.SIGUSR1)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def _let_go(self) -> None:
+        with self._lock:  # several threads may wait, and a descriptor closed twice could be somebody else's
+            if self._lifeline >= 0:
+                os.close(self._lifeline)
+            self._lifeline = -1
+
+    def _read(self, stream: str, pipe: IO[bytes]) -> None:
+        with pipe:
+            while line := pipe.readline(_LINE_BYTES):
+                self._queue.put((stream, line.decode("utf-8", errors="replace").rstrip("\r\n")))
+        self._queue.put(None)

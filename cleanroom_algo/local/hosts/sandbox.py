@@ -1,0 +1,243 @@
+"""Hosts as sandboxes of this machine, on Linux: the container's own view of files, processes and network.
+
+Bubblewrap gives each host a real /opt/ml, the algorithm at /opt/algorithm, nothing else of this machine but what a base
+image would hold, and no process but its own. The hosts of a job reach each other by name, and nothing else. Works with
+and without root's rights, where the kernel lets users make namespaces.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import functools
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cleanroom_algo.contract.settings import variable
+from cleanroom_algo.errors import SandboxError
+from cleanroom_algo.local.hosts import network
+from cleanroom_algo.local.hosts.entry import Entry, find_entry, inherited_environment, share_of_cores
+from cleanroom_algo.local.hosts.guarded import GuardedHost
+from cleanroom_algo.local.hosts.protocol import HostSpec
+
+ALGORITHM = Path("/opt/algorithm")
+_PROGRAMS = ("bwrap", "ip", "nsenter")  # Debian's bubblewrap, iproute2 and util-linux
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_ETC = ("alternatives", "ca-certificates", "group", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime")
+_ETC_MORE = ("mime.types", "nsswitch.conf", "passwd", "ssl", "timezone")
+_PATH = "/opt/algorithm:{python}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Docker's own default; whatever else root may do, containers may not (Docker documentation, "Runtime privilege").
+_CAPABILITIES = (
+    *("CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP"),
+    *("NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"),
+)
+
+
+class SandboxHosts:
+    """Runs algorithms that lie in a file or folder of this machine, each host behind walls."""
+
+    name = "sandbox"
+
+    @contextmanager
+    def open(self, host_names: Sequence[str]) -> Iterator[SandboxJob]:
+        """Make the network of a job.
+
+        Raises:
+            SandboxError: CR-HST-002, this machine lacks what it takes.
+        """
+        with _network(host_names) as places:
+            yield SandboxJob(places, share_of_cores(len(host_names)))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a host is in its job's network.
+
+    Attributes:
+        holder: the process that holds its network namespace.
+        address: of its eth0.
+        requests: the socket on which connections to it are asked for.
+        lock: one asks at a time.
+    """
+
+    holder: int
+    address: str
+    requests: socket.socket
+    lock: threading.Lock
+
+    def connect(self, timeout: float | None) -> socket.socket:
+        """Return a connection to the host's port 8080.
+
+        Raises:
+            OSError: nobody listens there.
+        """
+        descriptors = array.array("i")
+        with self.lock:
+            self.requests.send(b"1")
+            answer, extra, _, _ = self.requests.recvmsg(16, socket.CMSG_SPACE(descriptors.itemsize))
+        for _, _, data in extra:
+            descriptors.frombytes(data)
+        if not descriptors:
+            number = int(answer or b"0")
+            raise OSError(number, os.strerror(number))
+        connection = socket.socket(fileno=descriptors[0])
+        connection.settimeout(timeout)
+        return connection
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxJob:
+    """The hosts of one job."""
+
+    places: Mapping[str, Place]
+    environment: Mapping[str, str]
+
+    def launch(self, spec: HostSpec) -> GuardedHost:
+        """Start a host.
+
+        Raises:
+            HostStartError: CR-HST-001, what `source` names is not on this machine, or cannot be executed.
+        """
+        entry = find_entry(spec)
+        hosts = spec.root.parent / "hosts"
+        lines = [f"{place.address} {name}" for name, place in self.places.items()]
+        hosts.write_text("\n".join(["127.0.0.1 localhost", "::1 localhost", *lines, ""]), encoding="utf-8")
+        path = _PATH.format(python=Path(sys.executable).parent)
+        environment = inherited_environment() | {"HOME": "/root", "PATH": path, "HOSTNAME": spec.name}
+        environment |= {**self.environment, **spec.environment}
+        environment.setdefault(variable("algorithm"), str(_inside(entry, entry.algorithm)))
+        place = self.places[spec.name]
+        command = [
+            *_enter(place.holder),
+            *bubblewrap(spec, entry.folder, hosts),
+            "--",
+            str(_inside(entry, Path(entry.command[0]))),
+            *entry.command[1:],
+        ]
+        return GuardedHost(spec, command, environment, place.connect, inner=True)
+
+
+def bubblewrap(spec: HostSpec, algorithm: Path, hosts_file: Path) -> list[str]:
+    """Return the command that makes a host's view; a program and its arguments follow `--`."""
+    options = ["bwrap", "--info-fd", "INFO-FD", "--die-with-parent", "--as-pid-1"]
+    options += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", spec.name, "--chdir", "/"]
+    options += ["--cap-drop", "ALL", *(word for name in _CAPABILITIES for word in ("--cap-add", f"CAP_{name}"))]
+    options += ["--proc", "/proc", "--dev", "/dev", "--ro-bind", "/sys", "/sys"]
+    options += [word for device in sorted(Path("/dev").glob("nvidia*")) for word in _bind(device, how="--dev-bind")]
+    options += ["--perms", "1777", "--tmpfs", "/tmp", "--perms", "700", "--dir", "/root"]  # noqa: S108 (theirs)
+    for name in _SYSTEM:
+        path = Path(name)
+        if path.is_symlink():
+            options += ["--symlink", str(path.readlink()), name]
+        elif path.is_dir():
+            options += _bind(path)
+    options += [word for name in (*_ETC, *_ETC_MORE) for word in _bind(Path("/etc", name), how="--ro-bind-try")]
+    options += _bind(hosts_file, Path("/etc/hosts"))
+    options += [word for path in _python() for word in _bind(path)]
+    options += [word for path in sorted(spec.linked) for word in _bind(path)]
+    options += _bind(algorithm, ALGORITHM)
+    options += _bind(spec.root, Path("/opt/ml"), how="--bind")
+    if (spec.root / "input").is_dir():
+        options += _bind(spec.root / "input", Path("/opt/ml/input"))
+    return options + [word for name, path in spec.shared.items() for word in _bind(path, Path("/opt/ml", name))]
+
+
+@functools.cache
+def missing() -> str | None:
+    """Return why there can be no sandboxes on this machine; None where there can."""
+    if sys.platform != "linux":
+        return "sandboxes need Linux"
+    absent = [name for name in _PROGRAMS if shutil.which(name, path=_search_path()) is None]
+    if absent:
+        return f"not installed: {', '.join(absent)} (Debian: bubblewrap, iproute2, util-linux)"
+    with contextlib.ExitStack() as stack:
+        try:
+            places = stack.enter_context(_network(["algo-1"]))
+        except SandboxError as error:
+            return error.what
+        probe = [*_enter(places["algo-1"].holder), "bwrap", "--unshare-pid", "--ro-bind", "/", "/", "--proc", "/proc"]
+        done = subprocess.run([*probe, "true"], capture_output=True, text=True, check=False, env=_environment())
+    return None if done.returncode == 0 else f"bubblewrap: {done.stderr.strip()[-200:]}"
+
+
+@contextmanager
+def _network(host_names: Sequence[str]) -> Iterator[dict[str, Place]]:
+    with contextlib.ExitStack() as stack:
+        pairs = {name: socket.socketpair() for name in host_names}
+        for ours, theirs in pairs.values():
+            stack.enter_context(ours)
+            stack.enter_context(theirs)
+        theirs_end, lifeline = os.pipe()
+        stack.callback(os.close, lifeline)
+        words = [f"{name}:{theirs.fileno()}" for name, (_, theirs) in pairs.items()]
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(network.__file__), str(theirs_end), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            pass_fds=[theirs_end, *(theirs.fileno() for _, theirs in pairs.values())],
+            start_new_session=True,
+            env=_environment(),
+        )
+        os.close(theirs_end)
+        stack.callback(_end, process)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            _, told = process.communicate()
+            raise SandboxError(
+                f"the network of the job cannot be made: {told.strip()[-200:]}",
+                expected="the right to make network namespaces, a bridge and pairs of virtual interfaces",
+                fix='let `machine.host_kind` in settings.toml be "process", or run as a user who may',
+            )
+        yield {
+            name: Place(holder, network.address(number), pairs[name][0], threading.Lock())
+            for number, (name, holder) in enumerate(json.loads(line).items())
+        }
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+def _enter(holder: int) -> list[str]:
+    user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
+    return ["nsenter", *user, "--net", "--target", str(holder), "--"]
+
+
+def _python() -> list[Path]:
+    """Return the folders of this interpreter and this library that the system's own do not hold; outer ones first."""
+    package = Path(__file__).parents[2]
+    found: list[Path] = []
+    for path in sorted({Path(sys.base_prefix), Path(sys.prefix), package}):
+        if not any(path.is_relative_to(outer) for outer in [*map(Path, _SYSTEM), *found]):
+            found.append(path)
+    return found
+
+
+def _inside(entry: Entry, path: Path) -> Path:
+    """Return where the container sees a file of the algorithm; other paths stay."""
+    return ALGORITHM / path.relative_to(entry.folder) if path.is_relative_to(entry.folder) else path
+
+
+def _bind(path: Path, inside: Path | None = None, *, how: str = "--ro-bind") -> list[str]:
+    return [how, str(path), str(inside or path)]
+
+
+def _search_path() -> str:
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])  # where Debian has `ip`
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": _search_path()}

@@ -1,0 +1,149 @@
+"""What a container sees inside a sandbox, and what it cannot do there."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cleanroom_algo.contract.channel import InputMode
+from cleanroom_algo.local.hosts import sandbox
+from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
+from cleanroom_algo.local.jobs.instances import GIB, memory_bytes
+from cleanroom_algo.local.jobs.plan import AlgorithmSource
+from cleanroom_algo.local.jobs.training import TrainingOutcome, TrainingStatus, run_training
+from tests.local.jobs.test_training import Job, Lines, job
+
+__all__ = ["job"]
+
+pytestmark = pytest.mark.skipif(sandbox.missing() is not None, reason=str(sandbox.missing()))
+
+TELL = """
+def told(function, *arguments):
+    try: return function(*arguments)
+    except OSError as error: return error.strerror
+"""
+
+
+def run(plan: object, lines: Lines | None = None) -> TrainingOutcome:
+    return run_training(plan, sandbox.SandboxHosts(), lines or Lines())  # type: ignore[arg-type]
+
+
+def told(lines: Lines, host: str = "algo-1") -> list[str]:
+    return [text for name, _, text in lines.seen if name == host]
+
+
+def test_the_view_of_a_container(job: Job) -> None:
+    body = """
+import socket
+print(root, os.getpid(), os.getuid(), socket.gethostname(), os.getcwd(), "SAGEMAKER_BASE_DIR" in os.environ)
+print(sorted(os.listdir(root)), [name for _, name in socket.if_nameindex()])
+print(sorted(os.listdir("/opt")), os.listdir("/tmp"), sorted(p for p in os.listdir("/proc") if p.isdigit()))
+"""
+    lines = Lines()
+
+    run(job(body), lines)
+
+    assert told(lines) == [
+        "/opt/ml 1 0 algo-1 / False",
+        "['checkpoints', 'input', 'model', 'output'] ['lo', 'eth0']",
+        "['algorithm', 'ml'] [] ['1']",
+    ]
+
+
+def test_only_what_is_the_containers_own_can_be_written(job: Job) -> None:
+    body = (
+        TELL
+        + """
+places = ["input/data/train/nested/part-00000", "input/config/new", "../algorithm/train", "../../usr/new", "model/new"]
+print(json.dumps({p: told((root / p).write_text, "x") for p in places}))
+"""
+    )
+    for mode in (InputMode.FILE, InputMode.FAST_FILE):
+        lines = Lines()
+        plan = job(body, parts=1, mode=mode)
+        (plan.run_directory / mode).mkdir(parents=True)
+        run(replace(plan, run_directory=plan.run_directory / mode), lines)
+
+        (text,) = told(lines)
+        answers = json.loads(text)
+        assert answers.pop("model/new") == 1
+        assert set(answers.values()) == {"Read-only file system"}
+    assert plan.channels[0].objects[0].path.read_text() == "0\n"
+
+
+def test_hosts_reach_each_other_by_name_and_nothing_else(job: Job) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as outside:
+        port = outside.getsockname()[1]
+        body = (
+            TELL
+            + f"""
+import socket
+with socket.create_server(("0.0.0.0", 7777)) as server:
+    while True:
+        try:
+            socket.create_connection((("algo-2" if host == "algo-1" else "algo-1"), 7777), 5).close()
+            break
+        except ConnectionRefusedError: time.sleep(0.01)
+    server.accept()[0].close()
+print(told(socket.create_connection, ("127.0.0.1", {port}), 5), told(socket.create_connection, ("198.51.100.1", 80), 5))
+print(told(socket.gethostbyname, "example.org") in ("", None) or "no such name")
+"""
+        )
+        lines = Lines()
+
+        outcome = run(job(body, hosts=2), lines)
+
+    assert outcome.status is TrainingStatus.COMPLETED
+    for host in ("algo-1", "algo-2"):
+        assert told(lines, host)[0] == "Connection refused Network is unreachable"
+
+
+@pytest.mark.parametrize(
+    ("body", "limits", "why"),
+    [
+        ("x = bytearray(400 << 20)", Limits(memory_bytes=200 << 20), "its memory of 0.2 GiB is used up"),
+        (
+            "(root / 'model/big').write_bytes(bytes(40 << 20))",
+            Limits(disk_bytes=20 << 20),
+            "its disk of 0.0 GiB is full",
+        ),
+    ],
+    ids=["memory", "disk"],
+)
+def test_a_container_does_not_outgrow_its_instance(tmp_path: Path, body: str, limits: Limits, why: str) -> None:
+    (tmp_path / "train").write_text(
+        f"#!{sys.executable}\nimport time\nfrom pathlib import Path\nroot=Path('/opt/ml')\n{body}\ntime.sleep(60)"
+    )
+    (tmp_path / "train").chmod(0o755)
+    root = tmp_path / "host/ml"
+    (root / "model").mkdir(parents=True)
+    with sandbox.SandboxHosts().open(["algo-1"]) as hosts:
+        host = hosts.launch(HostSpec("algo-1", root, AlgorithmSource(str(tmp_path)), "train", limits=limits))
+        lines = list(host.lines)
+
+    assert lines == [("stderr", f"the host was ended: {why}")]
+    assert host.wait() == 137
+
+
+@pytest.mark.parametrize(
+    ("instance", "gib"),
+    [("ml.m5.large", 8), ("ml.m5.xlarge", 16), ("ml.m5.24xlarge", 384), ("ml.c5.18xlarge", 144), ("ml.r5.2xlarge", 64)],
+)
+def test_the_memory_of_instance_types(instance: str, gib: int) -> None:
+    assert memory_bytes(instance) == gib * GIB
+
+
+def test_every_instance_type_of_the_api_has_its_memory() -> None:
+    import botocore.session
+
+    model: Any = botocore.session.get_session().get_service_model("cleanroomsml")
+    names = {*model.shape_for("InstanceType").enum, *model.shape_for("InferenceInstanceType").enum}
+
+    assert not [name for name in names if memory_bytes(name) is None]
+    assert memory_bytes("ml.unknown.large") is None
