@@ -10,10 +10,14 @@ RUN apt-get update \
 RUN python3 -m venv /opt/venv
 # Dependencies first: they change seldom and are the bulk of the image. A CUDA build comes with --build-arg TORCH_INDEX=URL.
 ARG TORCH_INDEX=""
-COPY pyproject.toml constraints.txt README.md LICENSE /build/
+COPY pyproject.toml constraints.txt /build/
+RUN python3 -c "import tomllib; print(*tomllib.load(open('/build/pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+      > /build/requirements.txt \
+ && /opt/venv/bin/pip install --no-cache-dir --no-compile --constraint /build/constraints.txt \
+      ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --requirement /build/requirements.txt
+COPY README.md LICENSE /build/
 COPY cleanroom_algo /build/cleanroom_algo
-RUN /opt/venv/bin/pip install --no-cache-dir --no-compile --constraint /build/constraints.txt \
-      ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} /build
+RUN /opt/venv/bin/pip install --no-cache-dir --no-compile --no-deps /build
 ARG ALGORITHM=examples/flight_delay
 COPY ${ALGORITHM} /opt/algorithm
 RUN if [ -f /opt/algorithm/requirements.txt ]; then \
@@ -23,19 +27,29 @@ RUN if [ -f /opt/algorithm/requirements.txt ]; then \
 # sagemaker-training brings a `train` of its own, and the clean room has no use for installers, tests and C headers.
 RUN rm -f /opt/venv/bin/train \
  && /opt/venv/bin/python -m pip uninstall --yes --quiet setuptools pip \
- && rm -rf /opt/venv/lib/python3*/site-packages/torch/include /opt/venv/lib/python3*/site-packages/torch/bin \
+ && rm -rf /opt/venv/lib/python3*/site-packages/torch/include \
+ && find /opt/venv/lib/python3*/site-packages/torch/bin -type f ! -name torch_shm_manager -delete \
  && find /opt/venv -type d -name tests -prune -exec rm -rf {} +
 
 FROM ${BASE_IMAGE}
-LABEL org.opencontainers.image.title="cleanroom-algo algorithm" \
-      org.opencontainers.image.licenses="Apache-2.0"
+# Process 1: passes signals on, and reaps what others leave; without it an orphan of a rank would stay until the end.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends tini \
+ && rm -rf /var/lib/apt/lists/*
 COPY --from=builder /opt/venv /opt/venv
 COPY --from=builder /opt/algorithm /opt/algorithm
 COPY --chmod=755 container/train container/serve /usr/local/bin/
 # /usr/local/bin comes first: its `train` and `serve` are the ones that the platform shall find.
-ENV PATH=/usr/local/bin:/opt/venv/bin:/usr/bin:/bin \
+ENV PATH=/usr/local/bin:/opt/venv/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin \
     CLEANROOM_ALGO_ALGORITHM=/opt/algorithm \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
-# No ENTRYPOINT: the platform's word, `train` or `serve`, is the program, so it is process 1 and gets the signals.
+# What changes most comes last.
+ARG VERSION="" SCHEMA_HASH=""
+LABEL org.opencontainers.image.title="cleanroom-algo algorithm" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      cleanroom-algo.schema-hash="${SCHEMA_HASH}"
+# The platform's word, `train` or `serve`, is the program.
+ENTRYPOINT ["/usr/bin/tini", "--"]
 CMD ["serve"]

@@ -3,10 +3,13 @@
 An airline and a weather bureau will not show each other their rows. A query joins their tables into channels; a model
 is trained on two hosts, a second version from the first on later data, and an inference job predicts what came after.
 Each job is a command that you can type yourself; the requests are files that boto3 would take as they are.
+
+With `--image NAME` the containers are those of an image, run by Docker or podman; else they run this folder's files.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import json
@@ -30,13 +33,16 @@ HOME = FOLDER / "room"
 TRAIN, HELD_OUT = "january-to-august", "november-december"
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the demo and print what came of it."""
+    parser = argparse.ArgumentParser(prog="python -m examples.flight_delay.demo", description=__doc__)
+    parser.add_argument("--image", help="an image of this example, in the place of its files")
+    image = parser.parse_args(arguments).image
     started = time.monotonic()
     clean(HOME)  # of an earlier run; refused while one is going on
     export_tables(FOLDER / "tables")
     say("1. Two parties, and queries over their tables")
-    declared = run("declare", HERE / "cleanroom.toml")["mlInputChannels"]
+    declared = run("declare", declaration(image))["mlInputChannels"]
     with Room.open(HOME) as room:
         channels = {each["name"]: channel_folder(room, each["mlInputChannelArn"]) for each in declared}
 
@@ -44,7 +50,8 @@ def main() -> int:
     first = run("train", "--request", request("request"), "--quiet")
     say("\n3. A second version from the first, on the months after")
     base = {"trainedModelArn": first["trainedModelArn"], "channelName": "base"}
-    second = run("train", "--request", request("incremental", incrementalTrainingDataChannels=[base]), "--quiet")
+    later = request("incremental", incrementalTrainingDataChannels=[base])
+    second = run("train", "--request", later, "--quiet")
     say("\n4. Predictions for the months that nobody has trained on")
     chosen = {name: second[name] for name in ("trainedModelArn",)}
     chosen["trainedModelVersionIdentifier"] = second["versionIdentifier"]
@@ -63,6 +70,17 @@ def main() -> int:
         f"train={near(channels[TRAIN])} --hyperparameter hidden=128 {words}",
     )
     return 0
+
+
+def declaration(image: str | None) -> Path:
+    """Return the file that declares the room, an image in the place of the algorithm's folder where one is given."""
+    path = HERE / "cleanroom.toml"
+    if image is None:
+        return path
+    text = path.read_text(encoding="utf-8").replace('image = "."', f'image = "{image}"')
+    copy = FOLDER / path.name
+    copy.write_text(text.replace("../../.demo/", ""), encoding="utf-8")  # paths are relative to the file's folder
+    return copy
 
 
 def channel_folder(room: Room, arn: str) -> Path:

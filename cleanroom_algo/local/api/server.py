@@ -67,7 +67,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "logger_class": _Logger,
             "loglevel": logging.getLevelName(logging.getLogger("cleanroom_algo").getEffectiveLevel()).lower(),
             "limit_request_line": 0,  # an ARN of 2048 characters may take three times that, percent-encoded
-            "when_ready": self._when_ready,
+            "post_worker_init": self._worker_ready,
             "worker_exit": self._worker_exit,
         }
         for name, value in settings.items():
@@ -78,9 +78,11 @@ class Server(BaseApplication):  # type: ignore[misc]
         self.room = Room.open(self.home, serving=True)
         return Application(self.room)
 
-    def _when_ready(self, arbiter: Any) -> None:
-        host, port = arbiter.LISTENERS[0].sock.getsockname()[:2]
-        self.ready(f"http://{host}:{port}")
+    def _worker_ready(self, worker: Any) -> None:
+        # Not when the socket listens: a signal that came before the worker takes signals would be lost on it.
+        if worker.age == 1:  # one that takes the place of another has nothing to announce
+            host, port = worker.sockets[0].getsockname()[:2]
+            self.ready(f"http://{host}:{port}")
 
     def _worker_exit(self, _arbiter: Any, _worker: Any) -> None:
         if self.room is not None:

@@ -93,6 +93,9 @@ class DockerJob:
         if spec.limits.memory_bytes:
             available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
             words += ["--memory", str(min(spec.limits.memory_bytes, available))]
+        resolver = spec.root.parent / "resolv.conf"
+        resolver.touch()  # with this machine's, each name that is not in /etc/hosts would be waited for, for seconds
+        words += _volume(resolver, "/etc/resolv.conf", "ro")
         words += _volume(spec.root, "/opt/ml")
         if (spec.root / "input").is_dir():
             words += _volume(spec.root / "input", "/opt/ml/input", "ro")

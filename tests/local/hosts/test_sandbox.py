@@ -38,21 +38,22 @@ def told(lines: Lines, host: str = "algo-1") -> list[str]:
     return [text for name, _, text in lines.seen if name == host]
 
 
-def test_the_view_of_a_container(job: Job) -> None:
+def test_the_view_of_a_container(job: Job, tmp_path: Path) -> None:
     body = """
 import socket
 print(root, os.getpid(), os.getuid(), socket.gethostname(), os.getcwd(), "SAGEMAKER_BASE_DIR" in os.environ)
 print(sorted(os.listdir(root)), [name for _, name in socket.if_nameindex()])
-print(sorted(os.listdir("/opt")), os.listdir("/tmp"), sorted(p for p in os.listdir("/proc") if p.isdigit()))
+print(sorted(os.listdir("/opt")), Path(sys.argv[1]).exists(), sorted(p for p in os.listdir("/proc") if p.isdigit()))
 """
     lines = Lines()
 
-    run(job(body), lines)
+    plan = job(body)
+    run(replace(plan, source=replace(plan.source, arguments=(str(tmp_path),))), lines)
 
     assert told(lines) == [
         "/opt/ml 1 0 algo-1 / False",
         "['checkpoints', 'input', 'model', 'output'] ['lo', 'eth0']",
-        "['algorithm', 'ml'] [] ['1']",
+        "['algorithm', 'ml'] False ['1']",
     ]
 
 
