@@ -1,7 +1,8 @@
 """Hosts as containers of an image, run by Docker, or by podman in its place.
 
 The hosts of a job are on a network of their own, without a way out, and know each other as `algo-1`, `algo-2`, ... The
-engine must run on this machine: /opt/ml is a folder of it, and a serving container is reached on its own address.
+engine must run on this machine: /opt/ml is a folder of it, and a serving container is reached through its network
+namespace, or where the user may not enter that, on its address.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import random
 import shutil
 import socket
 import subprocess
+import sys
+import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cleanroom_algo.errors import EngineError, HostStartError
+from cleanroom_algo.local.hosts import network
+from cleanroom_algo.local.hosts.door import Door, enter
 from cleanroom_algo.local.hosts.entry import share_of_cores
 from cleanroom_algo.local.hosts.guarded import GuardedHost
 from cleanroom_algo.local.hosts.network import SERVE_PORT
@@ -42,13 +47,13 @@ class DockerHosts:
             EngineError: CR-HST-003, no engine answers, or it cannot make a network.
         """
         program = engine()
-        network = f"cleanroom-{uuid.uuid4().hex[:12]}"
-        subnet = _make_network(program, network)
+        job_network = f"cleanroom-{uuid.uuid4().hex[:12]}"
+        subnet = _make_network(program, job_network)
         addresses = {name: f"{subnet}.{number + 10}" for number, name in enumerate(host_names)}
         try:
-            yield DockerJob(program, network, addresses, share_of_cores(len(host_names)))
+            yield DockerJob(program, job_network, addresses, share_of_cores(len(host_names)))
         finally:
-            _call(program, "network", "rm", network)
+            _call(program, "network", "rm", job_network)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,7 @@ class DockerJob:
             spec,
             [self.program, *self.run_words(spec, container)],
             os.environ,
-            lambda timeout: socket.create_connection((address, SERVE_PORT), timeout),
+            _Way(self.program, container, address).connect,
             at_end=["sh", "-c", removal, self.program, container, self.network],
             limits=False,
         )
@@ -104,6 +109,44 @@ class DockerJob:
         for name, value in {**self.environment, **spec.environment}.items():
             words += ["--env", f"{name}={value}"]
         return words + image_words(spec)
+
+
+class _Way:
+    """How a serving container is reached: an internal network may have no address of this machine on it."""
+
+    def __init__(self, program: str, container: str, address: str) -> None:
+        self._program = program
+        self._container = container
+        self._address = address
+        self._lock = threading.Lock()
+        self._door: Door | None = None
+
+    def connect(self, timeout: float | None) -> socket.socket:
+        """Return a connection.
+
+        Raises:
+            OSError: the container does not run yet, or nobody listens there.
+        """
+        with self._lock:
+            if self._door is None:
+                self._door = self._open()
+        try:
+            return self._door.connect(timeout)
+        except (BrokenPipeError, ConnectionResetError):  # no right to enter the namespace
+            return socket.create_connection((self._address, SERVE_PORT), timeout)
+
+    def _open(self) -> Door:
+        found = _call(self._program, "inspect", "--format", "{{.State.Pid}}", self._container)
+        if found.returncode or not int(found.stdout or 0):
+            raise ConnectionRefusedError(f"{self._container} does not run yet")
+        ours, theirs = socket.socketpair()
+        script = [sys.executable, "-I", "-S", str(network.__file__), "serve", self._address, str(theirs.fileno())]
+        with theirs:
+            process = subprocess.Popen(
+                [*enter(int(found.stdout)), *script], stderr=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+            )
+        threading.Thread(target=process.wait, name=f"{self._container}-way", daemon=True).start()
+        return Door(ours)
 
 
 def image_words(spec: HostSpec) -> list[str]:
@@ -143,12 +186,12 @@ def engine() -> str:
     )
 
 
-def _make_network(program: str, network: str) -> str:
+def _make_network(program: str, name: str) -> str:
     """Make a network without a way out; return the first three numbers of its addresses."""
     done = None
     for _ in range(_NETWORK_ATTEMPTS):
         subnet = f"10.{random.randrange(100, 250)}.{random.randrange(256)}"  # noqa: S311 (nothing secret)
-        done = _call(program, "network", "create", "--internal", "--subnet", f"{subnet}.0/24", network)
+        done = _call(program, "network", "create", "--internal", "--subnet", f"{subnet}.0/24", name)
         if done.returncode == 0:
             return subnet
     assert done is not None

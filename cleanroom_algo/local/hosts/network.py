@@ -5,6 +5,8 @@ namespace with a bridge and, for each host, a namespace whose `eth0` is on that 
 them. It then prints a JSON object, the process that holds each host's namespace by name, and ends with LIFELINE. On
 DESCRIPTOR, a Unix socket, each byte asks for a connection to the host's port 8080; the answer is the connected socket.
 
+`network.py serve ADDRESS DESCRIPTOR`, run in the network of a host that is there already, does that alone.
+
 Without root's rights all of it happens in a user namespace, in which whoever calls is root.
 """
 
@@ -32,6 +34,9 @@ def address(number: int) -> str:
 
 def main() -> int:
     """Make the network, and hold it until the lifeline ends."""
+    if sys.argv[1] == "serve":
+        _serve(sys.argv[2], socket.socket(fileno=int(sys.argv[3])))
+        return 0
     lifeline = int(sys.argv[1])
     hosts = [word.partition(":") for word in sys.argv[2:]]
     _unshare()
@@ -65,7 +70,7 @@ def _make_host(number: int, descriptor: int) -> int:
         if os.read(connected[0], 1):
             _ip("link set lo up", f"addr add {address(number)}/24 dev eth0", "link set eth0 up")
             os.write(ready[1], b"1")
-            _serve(number, socket.socket(fileno=descriptor))
+            _serve(address(number), socket.socket(fileno=descriptor))
         os._exit(1)
     os.close(ready[1])
     if os.read(ready[0], 1):
@@ -76,11 +81,11 @@ def _make_host(number: int, descriptor: int) -> int:
     return pid
 
 
-def _serve(number: int, requests: socket.socket) -> None:
+def _serve(host: str, requests: socket.socket) -> None:
     """Answer each byte with a connected socket, or with the number of the error that came in its place."""
     while requests.recv(1):
         try:
-            with socket.create_connection((address(number), SERVE_PORT)) as connection:
+            with socket.create_connection((host, SERVE_PORT)) as connection:
                 sent = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [connection.fileno()]))]
                 requests.sendmsg([b"0"], sent)
         except OSError as error:

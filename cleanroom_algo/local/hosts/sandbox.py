@@ -7,7 +7,6 @@ and without root's rights, where the kernel lets users make namespaces.
 
 from __future__ import annotations
 
-import array
 import contextlib
 import functools
 import json
@@ -16,7 +15,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from pathlib import Path
 from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.errors import SandboxError
 from cleanroom_algo.local.hosts import network
+from cleanroom_algo.local.hosts.door import Door, enter
 from cleanroom_algo.local.hosts.entry import Entry, find_entry, inherited_environment, share_of_cores
 from cleanroom_algo.local.hosts.guarded import GuardedHost
 from cleanroom_algo.local.hosts.protocol import HostSpec
@@ -65,33 +64,12 @@ class Place:
     Attributes:
         holder: the process that holds its network namespace.
         address: of its eth0.
-        requests: the socket on which connections to it are asked for.
-        lock: one asks at a time.
+        door: by which it is reached.
     """
 
     holder: int
     address: str
-    requests: socket.socket
-    lock: threading.Lock
-
-    def connect(self, timeout: float | None) -> socket.socket:
-        """Return a connection to the host's port 8080.
-
-        Raises:
-            OSError: nobody listens there.
-        """
-        descriptors = array.array("i")
-        with self.lock:
-            self.requests.send(b"1")
-            answer, extra, _, _ = self.requests.recvmsg(16, socket.CMSG_SPACE(descriptors.itemsize))
-        for _, _, data in extra:
-            descriptors.frombytes(data)
-        if not descriptors:
-            number = int(answer or b"0")
-            raise OSError(number, os.strerror(number))
-        connection = socket.socket(fileno=descriptors[0])
-        connection.settimeout(timeout)
-        return connection
+    door: Door
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +95,13 @@ class SandboxJob:
         environment.setdefault(variable("algorithm"), str(_inside(entry, entry.algorithm)))
         place = self.places[spec.name]
         command = [
-            *_enter(place.holder),
+            *enter(place.holder),
             *bubblewrap(spec, entry.folder, hosts),
             "--",
             str(_inside(entry, Path(entry.command[0]))),
             *entry.command[1:],
         ]
-        return GuardedHost(spec, command, environment, place.connect, inner=True)
+        return GuardedHost(spec, command, environment, place.door.connect, inner=True)
 
 
 def bubblewrap(spec: HostSpec, algorithm: Path, hosts_file: Path) -> list[str]:
@@ -164,7 +142,7 @@ def missing() -> str | None:
             places = stack.enter_context(_network(["algo-1"]))
         except SandboxError as error:
             return error.what
-        probe = [*_enter(places["algo-1"].holder), "bwrap", "--unshare-pid", "--ro-bind", "/", "/", "--proc", "/proc"]
+        probe = [*enter(places["algo-1"].holder), "bwrap", "--unshare-pid", "--ro-bind", "/", "/", "--proc", "/proc"]
         done = subprocess.run([*probe, "true"], capture_output=True, text=True, check=False, env=_environment())
     return None if done.returncode == 0 else f"bubblewrap: {done.stderr.strip()[-200:]}"
 
@@ -201,7 +179,7 @@ def _network(host_names: Sequence[str]) -> Iterator[dict[str, Place]]:
                 fix='let `machine.host_kind` in settings.toml be "process", or run as a user who may',
             )
         yield {
-            name: Place(holder, network.address(number), pairs[name][0], threading.Lock())
+            name: Place(holder, network.address(number), Door(pairs[name][0]))
             for number, (name, holder) in enumerate(json.loads(line).items())
         }
 
@@ -209,11 +187,6 @@ def _network(host_names: Sequence[str]) -> Iterator[dict[str, Place]]:
 def _end(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.communicate()
-
-
-def _enter(holder: int) -> list[str]:
-    user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
-    return ["nsenter", *user, "--net", "--target", str(holder), "--"]
 
 
 def _python() -> list[Path]:
