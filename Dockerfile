@@ -15,7 +15,8 @@ RUN python3 -c "import tomllib; print(*tomllib.load(open('/build/pyproject.toml'
       > /build/requirements.txt \
  && /opt/venv/bin/pip install --no-cache-dir --no-compile --constraint /build/constraints.txt \
       ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --requirement /build/requirements.txt
-COPY README.md LICENSE /build/
+COPY .dockerignore Dockerfile README.md LICENSE /build/
+COPY container /build/container
 COPY cleanroom_algo /build/cleanroom_algo
 RUN /opt/venv/bin/pip install --no-cache-dir --no-compile --no-deps /build
 ARG ALGORITHM=examples/flight_delay
@@ -24,8 +25,10 @@ RUN if [ -f /opt/algorithm/requirements.txt ]; then \
       /opt/venv/bin/pip install --no-cache-dir --no-compile --constraint /build/constraints.txt \
         --requirement /opt/algorithm/requirements.txt; \
     fi
-# sagemaker-training brings a `train` of its own, and the clean room has no use for installers, tests and C headers.
-RUN rm -f /opt/venv/bin/train \
+# sagemaker-training brings a `train` of its own; the clean room has no use for installers, tests and C headers, nor for
+# the local clean room and its commands.
+RUN rm -rf /opt/venv/bin/train /opt/venv/bin/cleanroom-algo \
+      /opt/venv/lib/python3*/site-packages/cleanroom_algo/local /opt/venv/lib/python3*/site-packages/cleanroom_algo/cli \
  && /opt/venv/bin/python -m pip uninstall --yes --quiet setuptools pip \
  && rm -rf /opt/venv/lib/python3*/site-packages/torch/include \
  && find /opt/venv/lib/python3*/site-packages/torch/bin -type f ! -name torch_shm_manager -delete \
@@ -33,8 +36,9 @@ RUN rm -f /opt/venv/bin/train \
 
 FROM ${BASE_IMAGE}
 # Process 1: passes signals on, and reaps what others leave; without it an orphan of a rank would stay until the end.
+# Not tini: the SageMaker developer guide rules it out as an entrypoint.
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends tini \
+ && apt-get install --yes --no-install-recommends dumb-init \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=builder /opt/venv /opt/venv
 COPY --from=builder /opt/algorithm /opt/algorithm
@@ -51,5 +55,5 @@ LABEL org.opencontainers.image.title="cleanroom-algo algorithm" \
       org.opencontainers.image.version="${VERSION}" \
       cleanroom-algo.schema-hash="${SCHEMA_HASH}"
 # The platform's word, `train` or `serve`, is the program.
-ENTRYPOINT ["/usr/bin/tini", "--"]
+ENTRYPOINT ["/usr/bin/dumb-init", "--single-child", "--"]
 CMD ["serve"]

@@ -15,6 +15,8 @@ _LINES: Final[Mapping[str, str]] = {
     "declare": "Make the room of a cleanroom.toml: members, tables, algorithms, channels by SQL queries.",
     "show": "Show models, versions, channels and jobs of the local clean room.",
     "logs": "Print what the containers of a job wrote.",
+    "build": "Build the image of an algorithm with docker, podman or buildah.",
+    "check": "Find what would fail in the clean room, in a file, a folder or an image.",
     "plan": "Show what a training job would do, without running it.",
     "up": "Serve the Clean Rooms ML API on 127.0.0.1 for boto3 and the aws CLI.",
     "metric-definitions": "Print the metricDefinitions to register for an algorithm.",

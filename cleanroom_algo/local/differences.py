@@ -100,6 +100,23 @@ ROWS: tuple[Row, ...] = (
     Row(
         "container",
         _TRAIN + _INFER,
+        "docker hosts limit memory to the smaller of the instance type's and this machine's; disk is not limited",
+        "instances have their own",
+        "documented",
+        "SageMaker API, ResourceConfig; not every engine and file system has quotas",
+    ),
+    Row(
+        "container",
+        _TRAIN + _INFER,
+        "in sandboxes the program is process 1, as in an image without an entrypoint: signals that it does not handle, "
+        "SIGTERM too, do not end it",
+        "the same",
+        "documented",
+        "SageMaker developer guide, How Amazon SageMaker runs your training image; pid_namespaces(7)",
+    ),
+    Row(
+        "container",
+        _TRAIN + _INFER,
         "a sandbox shows the system's own programs and libraries, and this Python with its packages",
         "a container shows those of its image",
         "documented",

@@ -7,10 +7,8 @@ namespace, or where the user may not enter that, on its address.
 
 from __future__ import annotations
 
-import functools
 import os
 import random
-import shutil
 import socket
 import subprocess
 import sys
@@ -24,6 +22,7 @@ from pathlib import Path
 from cleanroom_algo.errors import EngineError, HostStartError
 from cleanroom_algo.local.hosts import network
 from cleanroom_algo.local.hosts.door import Door, enter
+from cleanroom_algo.local.hosts.engine import call, find_engine
 from cleanroom_algo.local.hosts.entry import share_of_cores
 from cleanroom_algo.local.hosts.guarded import GuardedHost
 from cleanroom_algo.local.hosts.network import SERVE_PORT
@@ -31,13 +30,19 @@ from cleanroom_algo.local.hosts.protocol import HostSpec
 
 ENGINES = ("docker", "podman")  # the first that answers is taken
 _NETWORK_ATTEMPTS = 20  # each with another range of addresses; others' networks may have some of them
-_ENGINE_SECONDS = 60.0
 
 
 class DockerHosts:
-    """Runs images."""
+    """Runs images.
+
+    Args:
+        read_only: whether the containers may write to /opt/ml and /tmp alone.
+    """
 
     name = "docker"
+
+    def __init__(self, *, read_only: bool = False) -> None:
+        self._read_only = read_only
 
     @contextmanager
     def open(self, host_names: Sequence[str]) -> Iterator[DockerJob]:
@@ -46,14 +51,14 @@ class DockerHosts:
         Raises:
             EngineError: CR-HST-003, no engine answers, or it cannot make a network.
         """
-        program = engine()
+        program = find_engine(*ENGINES)
         job_network = f"cleanroom-{uuid.uuid4().hex[:12]}"
         subnet = _make_network(program, job_network)
         addresses = {name: f"{subnet}.{number + 10}" for number, name in enumerate(host_names)}
         try:
-            yield DockerJob(program, job_network, addresses, share_of_cores(len(host_names)))
+            yield DockerJob(program, job_network, addresses, share_of_cores(len(host_names)), self._read_only)
         finally:
-            _call(program, "network", "rm", job_network)
+            call(program, "network", "rm", job_network)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ class DockerJob:
     network: str
     addresses: Mapping[str, str]
     environment: Mapping[str, str]
+    read_only: bool = False
 
     def launch(self, spec: HostSpec) -> GuardedHost:
         """Start a host.
@@ -72,7 +78,7 @@ class DockerJob:
             HostStartError: CR-HST-001, the engine does not have the image.
         """
         image = spec.source.image_uri
-        if _call(self.program, "image", "inspect", image).returncode:
+        if call(self.program, "image", "inspect", image).returncode:
             raise HostStartError(
                 f"{self.program} does not have the image {image!r}",
                 expected="an image of this machine: the local clean room pulls nothing",
@@ -95,6 +101,8 @@ class DockerJob:
         words = ["run", "--rm", "--pull", "never", "--name", container, "--hostname", spec.name]
         words += ["--network", self.network, "--ip", self.addresses[spec.name]]
         words += [word for name, place in self.addresses.items() for word in ("--add-host", f"{name}:{place}")]
+        if self.read_only:
+            words += ["--read-only", "--tmpfs", "/tmp"]  # noqa: S108 (the container's)
         if spec.limits.memory_bytes:
             available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
             words += ["--memory", str(min(spec.limits.memory_bytes, available))]
@@ -136,7 +144,7 @@ class _Way:
             return socket.create_connection((self._address, SERVE_PORT), timeout)
 
     def _open(self) -> Door:
-        found = _call(self._program, "inspect", "--format", "{{.State.Pid}}", self._container)
+        found = call(self._program, "inspect", "--format", "{{.State.Pid}}", self._container)
         if found.returncode or not int(found.stdout or 0):
             raise ConnectionRefusedError(f"{self._container} does not run yet")
         ours, theirs = socket.socketpair()
@@ -162,36 +170,12 @@ def image_words(spec: HostSpec) -> list[str]:
     return ["--entrypoint", program, source.image_uri, *rest, *(source.arguments or ())]
 
 
-@functools.cache
-def engine() -> str:
-    """Return the container engine of this machine.
-
-    Raises:
-        EngineError: CR-HST-003, none answers.
-    """
-    told = []
-    for name in ENGINES:
-        if shutil.which(name) is None:
-            told.append(f"{name} is not installed")
-        elif (done := _call(name, "info")).returncode:
-            told.append(
-                f"{name}: {done.stderr.strip().splitlines()[-1][-200:] if done.stderr.strip() else 'no answer'}"
-            )
-        else:
-            return name
-    raise EngineError(
-        f"no container engine answers ({'; '.join(told)})",
-        expected="docker with a running engine, or podman",
-        fix="start the engine, or give the path of the algorithm's file or folder in the place of the image",
-    )
-
-
 def _make_network(program: str, name: str) -> str:
     """Make a network without a way out; return the first three numbers of its addresses."""
     done = None
     for _ in range(_NETWORK_ATTEMPTS):
         subnet = f"10.{random.randrange(100, 250)}.{random.randrange(256)}"  # noqa: S311 (nothing secret)
-        done = _call(program, "network", "create", "--internal", "--subnet", f"{subnet}.0/24", name)
+        done = call(program, "network", "create", "--internal", "--subnet", f"{subnet}.0/24", name)
         if done.returncode == 0:
             return subnet
     assert done is not None
@@ -204,10 +188,3 @@ def _make_network(program: str, name: str) -> str:
 
 def _volume(path: Path, inside: str, mode: str = "rw") -> list[str]:
     return ["--volume", f"{path}:{inside}:{mode}"]
-
-
-def _call(program: str, *words: str) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run([program, *words], capture_output=True, text=True, check=False, timeout=_ENGINE_SECONDS)
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess([program, *words], 1, "", f"no answer within {_ENGINE_SECONDS:g} s")

@@ -56,6 +56,11 @@ class _Connection(http.client.HTTPConnection):
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
+def over(connect: Connect, timeout: float = PING_SECONDS) -> http.client.HTTPConnection:
+    """Return HTTP over a host's connection; the timeout is in seconds."""
+    return _Connection(connect, timeout)
+
+
 class Client:
     """One container's HTTP interface, for several threads at once.
 
@@ -84,7 +89,7 @@ class Client:
 
     def ping(self) -> bool:
         """Return whether /ping answers 200 in time."""
-        connection = _Connection(self._connect, timeout=PING_SECONDS)
+        connection = over(self._connect)
         try:
             connection.request("GET", "/ping")
             return connection.getresponse().status == HTTPStatus.OK
@@ -99,7 +104,7 @@ class Client:
         Raises:
             InferenceRequestError: it says something that the platform could not read.
         """
-        connection = _Connection(self._connect, timeout=self.retries.timeout_seconds)
+        connection = over(self._connect, self.retries.timeout_seconds)
         try:
             connection.request("GET", "/execution-parameters")
             response = connection.getresponse()
@@ -177,7 +182,7 @@ class Client:
         # One for each thread, kept alive between requests; http.client opens it anew after it was closed.
         connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = _Connection(self._connect, timeout=self.retries.timeout_seconds)
+            connection = over(self._connect, self.retries.timeout_seconds)
             self._local.connection = connection
             with self._lock:
                 self._connections.append(connection)

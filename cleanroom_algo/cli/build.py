@@ -1,0 +1,78 @@
+"""`build`: the image of an algorithm."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from cleanroom_algo.cli.options import json_option
+from cleanroom_algo.cli.output import emit_json, fields, next_commands, say
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("algorithm", type=click.Path(path_type=Path))
+@click.option("--tag", help="Of the image; the algorithm's name unless given.")
+@click.option("--engine", type=click.Choice(["docker", "podman", "buildah"]), help="The first that answers if left.")
+@click.option("--base-image", help="With Python 3.11 or later and apt-get; python:3.11-slim-bookworm if left.")
+@click.option("--torch-index", help="A further package index, for a CUDA build of torch.")
+@json_option
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def command(
+    algorithm: Path,
+    tag: str | None,
+    engine: str | None,
+    base_image: str | None,
+    torch_index: str | None,
+    as_json: bool,
+    options: tuple[str, ...],
+) -> None:
+    r"""Build the image of ALGORITHM, a Python file or a folder; it trains and serves.
+
+    A requirements.txt in the folder is installed, too. OPTIONS, after `--`, go to the engine's `build` as they are.
+
+    \b
+    Examples:
+      cleanroom-algo build my_algorithm.py
+      cleanroom-algo build examples/flight_delay --tag flight-delay:1
+      cleanroom-algo build my_algorithm/ --engine podman -- --no-cache
+    """
+    from cleanroom_algo.contract.algorithm import algorithm_file
+    from cleanroom_algo.local.hosts.engine import find_engine
+    from cleanroom_algo.local.images.build import ENGINES, build, write_context
+
+    if not (algorithm.is_dir() and (algorithm / "train").is_file()):
+        algorithm_file(algorithm)
+    chosen = find_engine(*((engine,) if engine else ENGINES))
+    tag = tag or algorithm.resolve().stem.lower().replace("_", "-")
+    with tempfile.TemporaryDirectory(prefix="cleanroom-build-") as context:
+        write_context(algorithm, Path(context))
+        build(
+            Path(context),
+            tag,
+            engine=chosen,
+            base_image=base_image,
+            torch_index=torch_index,
+            schema_hash=_schema_hash(algorithm),
+            more=options,
+            say=say,
+        )
+    result = {"image": tag, "engine": chosen}
+    if as_json:
+        emit_json(result)
+        return
+    fields(result)
+    next_commands(f"cleanroom-algo check {tag}", f"cleanroom-algo train {tag} --channel NAME=FOLDER")
+
+
+def _schema_hash(algorithm: Path) -> str:
+    """Return the hash of the Trainer's schema; "" for an algorithm without one."""
+    from cleanroom_algo.contract.algorithm import find_class, load_algorithm
+    from cleanroom_algo.errors import AlgorithmClassError, AlgorithmNotFoundError
+    from cleanroom_algo.training.trainer import Trainer
+
+    try:
+        return find_class(load_algorithm(algorithm), Trainer).schema.hash
+    except (AlgorithmClassError, AlgorithmNotFoundError):
+        return ""

@@ -1,0 +1,42 @@
+"""The container engine of this machine: docker, or what takes its place."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import subprocess
+
+from cleanroom_algo.errors import EngineError
+
+_SECONDS = 60.0
+
+
+@functools.cache
+def find_engine(*names: str) -> str:
+    """Return the first of some engines that answers; the docker client alone does not, without its engine.
+
+    Raises:
+        EngineError: CR-HST-003, none does.
+    """
+    told = []
+    for name in names:
+        if shutil.which(name) is None:
+            told.append(f"{name} is not installed")
+            continue
+        done = call(name, "info")
+        if done.returncode == 0:
+            return name
+        told.append(f"{name}: {done.stderr.strip()[-200:] or 'no answer'}")
+    raise EngineError(
+        f"no container engine answers ({'; '.join(told)})",
+        expected=f"one of {', '.join(names)}",
+        fix="install one, or start its service; an algorithm's file or folder runs without",
+    )
+
+
+def call(program: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Return how a short command of an engine ended; one that does not answer within a minute failed."""
+    try:
+        return subprocess.run([program, *words], capture_output=True, text=True, check=False, timeout=_SECONDS)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess([program, *words], 1, "", f"no answer within {_SECONDS:g} s")

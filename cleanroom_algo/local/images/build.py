@@ -1,0 +1,95 @@
+"""Building the image of an algorithm with the engine that is there: docker, podman or buildah."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from cleanroom_algo.errors import BuildError
+
+ENGINES = ("docker", "podman", "buildah")
+# What the Dockerfile copies; beside the package in a checkout, in `context/` of an installed package.
+_FILES = ("Dockerfile", ".dockerignore", "pyproject.toml", "constraints.txt", "README.md", "LICENSE", "container")
+_PACKAGE = Path(__file__).parents[2]
+_INSTALLED = Path(__file__).parent / "context"
+_LEFT_OUT = shutil.ignore_patterns(
+    *("__pycache__", "*.pyc", ".git", ".venv", ".demo", ".mypy_cache", ".ruff_cache", ".pytest_cache")
+)
+
+
+def write_context(algorithm: Path, target: Path) -> None:
+    """Write the folder from which an engine builds the image.
+
+    Args:
+        algorithm: a Python file, which becomes algorithm.py, or a folder.
+        target: an empty folder.
+
+    Raises:
+        OSError: something cannot be read or written.
+    """
+    source = _PACKAGE.parent if (_PACKAGE.parent / "Dockerfile").is_file() else _INSTALLED
+    for name in _FILES:
+        if (source / name).is_dir():
+            shutil.copytree(source / name, target / name)
+        else:
+            shutil.copyfile(source / name, target / name)
+    shutil.copytree(_PACKAGE, target / _PACKAGE.name, ignore=_LEFT_OUT)
+    if algorithm.is_dir():
+        shutil.copytree(algorithm, target / "algorithm", ignore=_LEFT_OUT)
+    else:
+        (target / "algorithm").mkdir()
+        shutil.copyfile(algorithm, target / "algorithm/algorithm.py")
+    for name in ("train", "serve"):  # the right to execute travels with the context, not with the checkout
+        (target / "container" / name).chmod(0o755)
+
+
+def build(
+    context: Path,
+    tag: str,
+    *,
+    engine: str,
+    base_image: str | None,
+    torch_index: str | None,
+    schema_hash: str,
+    more: Sequence[str],
+    say: Callable[[str], None],
+) -> None:
+    """Run the engine, and hand on what it writes.
+
+    Args:
+        context: as `write_context` left it.
+        tag: of the image.
+        engine: docker, podman or buildah.
+        base_image: with Python 3.11 or later and apt-get; python:3.11-slim-bookworm if None.
+        torch_index: a further package index, for a CUDA build of torch.
+        schema_hash: of the algorithm's schema, for the image's labels; "" where it has none.
+        more: further options of the engine's `build`.
+        say: takes each line.
+
+    Raises:
+        BuildError: CR-IMG-001, the engine failed.
+    """
+    values = {
+        "ALGORITHM": "algorithm",
+        "VERSION": version("cleanroom-algo"),
+        "SCHEMA_HASH": schema_hash,
+        "BASE_IMAGE": base_image,
+        "TORCH_INDEX": torch_index,
+    }
+    words = [word for name, value in values.items() if value for word in ("--build-arg", f"{name}={value}")]
+    command = [engine, "build", "--tag", tag, *words, *more, str(context)]
+    last = ""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            last = line.strip() or last
+            say(line.rstrip("\n"))
+    if process.returncode:
+        raise BuildError(
+            f"{engine} build ended with exit status {process.returncode}: {last[-300:]}",
+            expected="a base image with Python 3.11 or later and apt-get, and package indexes within reach",
+            fix="read the lines above; another base is taken with --base-image, further options of the engine after --",
+        )

@@ -1,0 +1,51 @@
+"""Finding what would fail in the clean room before an image is pushed there."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from cleanroom_algo.local.hosts import sandbox
+from cleanroom_algo.local.hosts.docker import ENGINES, DockerHosts
+from cleanroom_algo.local.hosts.engine import find_engine
+from cleanroom_algo.local.hosts.process import ProcessHosts
+from cleanroom_algo.local.images.findings import Finding
+from cleanroom_algo.local.images.image import ALGORITHM, check_image, container_of, copy_out, inspect
+from cleanroom_algo.local.images.source import check_source
+from cleanroom_algo.local.images.trial import try_out
+from cleanroom_algo.local.jobs.plan import AlgorithmSource
+
+
+def check(name: str, *, start: bool = True) -> list[Finding]:
+    """Return what is found, errors first, each once.
+
+    Args:
+        name: the path of an algorithm's file or folder, or an image of this machine.
+        start: whether to start `train` and `serve`, too, without data.
+
+    Raises:
+        EngineError: CR-HST-003, it is an image and no engine answers. HostStartError: CR-HST-001.
+    """
+    source = AlgorithmSource(name)
+    found = _check_path(source, source.path, start) if source.path is not None else _check_image(source, start)
+    return sorted(set(found))
+
+
+def _check_path(source: AlgorithmSource, path: Path, start: bool) -> Iterator[Finding]:
+    yield from check_source(path)
+    if start:
+        yield from try_out(source, ProcessHosts() if sandbox.missing() else sandbox.SandboxHosts())
+
+
+def _check_image(source: AlgorithmSource, start: bool) -> Iterator[Finding]:
+    engine = find_engine(*ENGINES)
+    description = inspect(engine, source.image_uri)
+    with container_of(engine, source.image_uri) as container, tempfile.TemporaryDirectory() as folder:
+        has_opt_ml = copy_out(engine, container, "/opt/ml", Path(folder) / "ml")
+        yield from check_image(description, has_opt_ml=has_opt_ml)
+        algorithm = Path(folder) / "algorithm"
+        if copy_out(engine, container, ALGORITHM, algorithm):
+            yield from check_source(algorithm)
+    if start:
+        yield from try_out(source, DockerHosts(read_only=True))

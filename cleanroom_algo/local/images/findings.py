@@ -1,0 +1,27 @@
+"""What a check finds: something that would fail, or cost, in the clean room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """One finding.
+
+    Attributes:
+        severity: error: it fails in the clean room; warning: it may, or it costs.
+        name: of the check, the same for ever.
+        where: file and line, or the part of the image.
+        what: what is there.
+        fix: what to do.
+    """
+
+    severity: Severity
+    name: str
+    where: str
+    what: str
+    fix: str

@@ -1,0 +1,121 @@
+"""A container engine of the tests' own: its images, containers and networks lie in one temporary folder.
+
+Where no image can be pulled, the base is a Debian that debootstrap makes from the mirror this machine installs from.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+PROGRAMS = ("podman", "buildah", "runc", "debootstrap", "iptables")
+BASE = "localhost/base-python"
+_PLUGINS = Path("/usr/lib/cni")  # of containernetworking-plugins
+# What a virtual machine or container without all of root's rights needs: limits that can be set, and a runtime that
+# takes control groups as they are.
+_CONTAINERS = """
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+log_driver = "k8s-file"
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+tmp_dir = "{folder}/tmp"
+[network]
+network_backend = "cni"
+network_config_dir = "{folder}/networks"
+"""
+_STORAGE = """
+[storage]
+driver = "overlay"
+graphroot = "{folder}/storage"
+runroot = "{folder}/run"
+"""
+
+
+def missing() -> str | None:
+    """Return why there can be no engine here; None where there can."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return "root's rights on Linux are needed to make a base image"
+    absent = [name for name in PROGRAMS if shutil.which(name) is None]
+    if not _PLUGINS.is_dir():
+        absent.append("containernetworking-plugins")
+    return f"not installed: {', '.join(absent)}" if absent else None
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Podman and buildah over a folder.
+
+    Attributes:
+        folder: for everything of it.
+        environment: that makes any of their commands use it.
+    """
+
+    folder: Path
+    environment: dict[str, str]
+
+    @classmethod
+    def make(cls, folder: Path) -> Engine:
+        for name in ("networks", "storage", "run", "tmp"):
+            (folder / name).mkdir(parents=True)
+        places = {}
+        for variable, text in (("CONTAINERS_CONF", _CONTAINERS), ("CONTAINERS_STORAGE_CONF", _STORAGE)):
+            file = folder / f"{variable.lower()}.toml"
+            file.write_text(text.format(folder=folder))
+            places[variable] = str(file)
+        return cls(folder, {**os.environ, **places})
+
+    def call(self, *words: object, timeout: float = 900) -> str:
+        """Run a command to its end; return what it wrote to stdout."""
+        done = subprocess.run(
+            [str(word) for word in words],
+            env=self.environment,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode == 0, f"{words}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+        return done.stdout
+
+    def make_base(self) -> None:
+        """Make an image like python:3.11-slim from Debian's packages."""
+        mirror = self.call("apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages").split()[0]
+        root = self.folder / "base"
+        packages = "python3,python3-venv,ca-certificates"
+        self.call("debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", root, mirror)
+        shutil.rmtree(root / "var/cache/apt/archives")
+        (root / "var/cache/apt/archives/partial").mkdir(parents=True)
+        self.call("tar", "--create", "--file", "base.tar", "--directory", root, ".")
+        shutil.rmtree(root)
+        (self.folder / "Containerfile").write_text("FROM scratch\nADD base.tar /\n")
+        self.call("buildah", "build", "--quiet", "--tag", BASE, self.folder)
+        (self.folder / "base.tar").unlink()
+
+    def build_words(self) -> list[str]:
+        """Return options of `buildah build`: no need for a container runtime, and what pip uses on this machine."""
+        volumes = [word for path in pip_files() for word in ("--volume", f"{path}:{path}:ro")]
+        return ["--isolation", "chroot", *volumes]
+
+    def remove(self) -> None:
+        """Remove all images and containers; their layers may be mounted."""
+        self.call("podman", "rm", "--all", "--force")
+        self.call("podman", "rmi", "--all", "--force")
+
+
+def pip_files() -> list[Path]:
+    """Return what pip reads on this machine: its configuration, certificates, and folders of packages."""
+    told = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    words = [word.strip("'").removeprefix("file://") for word in told.stdout.replace("=", " ").split()]
+    named = [Path(word) for word in words if word.startswith("/")]
+    named = [path.parent if path.name == "simple" else path for path in named]  # an index links to files beside it
+    found = {Path("/etc/pip.conf"), Path.home() / ".config/pip", Path("/etc/ssl/certs"), *named}
+    return sorted(path for path in found if path.exists() and path.parent not in found)

@@ -1,0 +1,160 @@
+"""What `check` finds in files, folders and images; and that it finds nothing in the examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.local.hosts.engine import find_engine
+from cleanroom_algo.local.images.image import check_image
+from cleanroom_algo.local.images.source import check_source
+from tests.cli.support import run
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+BOTH = """
+from cleanroom_algo import Hyperparameters, Predictor, Trainer
+{imports}
+class Knobs(Hyperparameters):
+    epochs: int = 1
+    {field}
+class Mine(Trainer):
+    hyperparameters = Knobs
+    def fit(self):
+        {fit}
+class Guess(Predictor):
+    pass
+"""
+
+
+def names(path: Path) -> list[str]:
+    return [f"{found.severity} {found.name} {found.where}" for found in check_source(path)]
+
+
+def write(folder: Path, *, imports: str = "", field: str = "", fit: str = "pass") -> Path:
+    file = folder / "mine.py"
+    file.write_text(BOTH.format(imports=imports, field=field, fit=fit))
+    return file
+
+
+@pytest.mark.parametrize("example", ["flight_delay", "sklearn_logistic"])
+def test_the_examples_are_without_findings(example: str) -> None:
+    done = run("check", EXAMPLES / example, "--json")
+
+    assert done.json == {"findings": []}
+    assert done.status == ExitCode.OK
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ({"imports": "import pickle"}, ["warning pickle mine.py:3"]),
+        ({"imports": "from urllib.request import urlopen"}, ["warning network mine.py:3"]),
+        ({"fit": "torch.load('x')"}, ["warning pickle mine.py:10"]),
+        ({"fit": "torch.load('x', weights_only=True)"}, []),
+        ({"fit": "Model.from_pretrained('bert')"}, ["error network mine.py:10"]),
+        ({"fit": "run(['pip', 'install', 'x'])"}, ["error pip-at-run-time mine.py:10"]),
+        ({"fit": "os.system('pip install x')"}, ["error pip-at-run-time mine.py:10"]),
+        ({"fit": "open('/data/x', 'w')"}, ["warning writes-elsewhere mine.py:10"]),
+        ({"fit": "Path('/data/x').write_text('x')"}, ["warning writes-elsewhere mine.py:10"]),
+        ({"fit": "open('/data/x'), open('/opt/ml/model/x', 'w'), open('x', 'w')"}, []),
+        ({"imports": "import argparse", "fit": "p.parse_args()"}, ["error argparse mine.py:10"]),
+        ({"imports": "import argparse", "fit": "p.parse_known_args()"}, []),
+        ({"field": "depth: int = 3"}, ["warning hyperparameter-not-read mine.py:6"]),
+        ({"field": "depth: int = 3", "fit": "self.params.depth"}, []),
+        ({"fit": "1 +"}, ["error syntax mine.py:10", "error no-train mine.py", "warning no-serve mine.py"]),
+    ],
+    ids=lambda value: str(value)[:50] if isinstance(value, dict) else "",
+)
+def test_what_files_show(tmp_path: Path, code: dict[str, str], found: list[str]) -> None:
+    assert names(write(tmp_path, **code)) == found
+
+
+def test_only_files_that_the_algorithm_imports_count(tmp_path: Path) -> None:
+    write(tmp_path, imports="from used import x").rename(tmp_path / "algorithm.py")
+    (tmp_path / "used.py").write_text("import joblib")
+    (tmp_path / "tool.py").write_text("import argparse\nargparse.ArgumentParser().parse_args()")
+
+    assert names(tmp_path) == ["warning pickle used.py:1"]
+
+
+def test_a_folder_with_programs_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "train").write_text("#!/bin/sh\n")
+
+    assert names(tmp_path) == ["error no-train train", f"warning no-serve {tmp_path.name}"]
+    (tmp_path / "train").chmod(0o755)
+    (tmp_path / "weights.bin").touch()
+    with (tmp_path / "weights.bin").open("r+b") as file:
+        file.truncate(101 * 10**6)
+    assert names(tmp_path) == [f"warning no-serve {tmp_path.name}", "warning size weights.bin"]
+
+
+START = """#!/usr/bin/env python3
+import argparse, os, socket
+try:
+    socket.getaddrinfo("example.org", 80)
+except OSError as error:
+    print(error)
+try:
+    open("/usr/share/mine", "w")
+except OSError as error:
+    print(error)
+print("Looking in indexes: none")
+argparse.ArgumentParser().parse_args()
+"""
+SERVE = """#!/usr/bin/env python3
+import http.server, os
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", 8080))
+http.server.HTTPServer(("", port), Answer).serve_forever()
+"""
+
+
+def test_what_starting_shows(tmp_path: Path) -> None:
+    for name, text in (("train", START), ("serve", SERVE)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+
+    done = run("check", tmp_path, "--json")
+
+    found = {(each["severity"], each["name"], each["where"]) for each in done.json["findings"]}
+    expected = {("error", "argparse", "train"), ("error", "pip-at-run-time", "train"), ("warning", "ping", "serve")}
+    assert expected <= found
+    assert found - expected <= {("error", "network", "train"), ("warning", "writes-elsewhere", "train")}
+    assert done.status == ExitCode.CONTRACT
+    assert run("check", tmp_path, "--no-start").status == ExitCode.OK
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, []),
+        ({"Architecture": "arm64"}, ["error architecture image"]),
+        ({"Config": {"Entrypoint": ["/bin/sh", "-c", "python x.py"]}}, ["error entrypoint ENTRYPOINT"]),
+        ({"Config": {"Entrypoint": ["/usr/bin/tini", "--"]}}, ["error entrypoint ENTRYPOINT"]),
+        ({"Config": {"User": "1000"}}, ["error user USER"]),
+        ({"Size": 11 * 10**9}, ["warning size image"]),
+    ],
+)
+def test_what_an_image_shows(changes: dict[str, Any], found: list[str]) -> None:
+    description = {"Architecture": "amd64", "Config": {"User": "", "Entrypoint": None}, "Size": 10**9} | changes
+
+    assert [f"{each.severity} {each.name} {each.where}" for each in check_image(description, has_opt_ml=False)] == found
+    (more,) = [each for each in check_image(description, has_opt_ml=True) if each.name == "opt-ml"]
+    assert more.where == "/opt/ml"
+
+
+def test_what_is_neither_a_path_nor_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    find_engine.cache_clear()
+
+    done = run("check", "nobody/has-this")
+
+    assert done.status != ExitCode.OK
+    assert "CR-HST-003" in done.stderr
+    assert "podman is not installed" in done.stderr
