@@ -40,3 +40,14 @@ class EngineError(HostError):
 
     code = "CR-HST-003"
     title = "no container engine"
+
+
+class SageMakerError(HostError):
+    """AWS refused a job that was to run in your own account.
+
+    `host_kind = "sagemaker"` needs `sagemaker_role` and `sagemaker_place` (an s3:// URI) in the table `[machine]` of
+    settings.toml, and credentials where boto3 finds them.
+    """
+
+    code = "CR-HST-004"
+    title = "AWS refused the job"

@@ -100,6 +100,14 @@ ROWS: tuple[Row, ...] = (
     Row(
         "container",
         _TRAIN + _INFER,
+        'jobs in your own account (host_kind = "sagemaker") are requests that fit botocore\'s model; none has been sent to AWS',
+        "Clean Rooms ML runs such jobs in the service's account",
+        "guessed",
+        "SageMaker API, CreateTrainingJob and CreateTransformJob; tested with moto",
+    ),
+    Row(
+        "container",
+        _TRAIN + _INFER,
         "docker hosts limit memory to the smaller of the instance type's and this machine's; disk is not limited",
         "instances have their own",
         "documented",
@@ -108,9 +116,9 @@ ROWS: tuple[Row, ...] = (
     Row(
         "container",
         _TRAIN + _INFER,
-        "in sandboxes the program is process 1, as in an image without an entrypoint: signals that it does not handle, "
-        "SIGTERM too, do not end it",
-        "the same",
+        "in sandboxes the program is process 1, as in an image without an entrypoint, and SIGTERM does not end it unless "
+        "it handles it; one that comes before it does, waits",
+        "the same, but a signal that comes too early is lost",
         "documented",
         "SageMaker developer guide, How Amazon SageMaker runs your training image; pid_namespaces(7)",
     ),

@@ -80,8 +80,14 @@ class Machine(_Table):
 
     hosts: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: max(2, os.cpu_count() or 1))
     """Hosts that run at once; a job that needs more runs alone."""
-    host_kind: Literal["auto", "process", "sandbox", "docker"] = "auto"
+    host_kind: Literal["auto", "process", "sandbox", "docker", "sagemaker"] = "auto"
     """Where containers run: auto takes sandboxes where this machine can make them, else processes."""
+    sagemaker_role: str | None = None
+    """The ARN of the role that SageMaker takes on, where jobs run in one's own account."""
+    sagemaker_place: str | None = None
+    """The s3:// URI below which the objects of such jobs lie."""
+    sagemaker_endpoint: str | None = None
+    """URL of a service that takes AWS's place there; AWS itself if None."""
     region: str = "us-east-1"
     account: Annotated[str, Field(pattern=r"^[0-9]{12}$")] = "111122223333"
     """Whoever calls without saying who."""

@@ -10,7 +10,8 @@ Run as a script with nothing but the standard library: `guard.py ORDERS COMMAND.
 - `at_end`: a command that removes what COMMAND may leave.
 
 SIGTERM goes to the main process alone, as `docker stop` does; when that has ended, whatever it started is killed. The
-exit status is the main process's, 128 + number for a signal.
+exit status is the main process's, 128 + number for a signal. Process 1 of a sandbox never sees a signal that it does
+not handle: there SIGTERM waits until it does, so that none is lost on a program that is still starting.
 """
 
 import contextlib
@@ -30,6 +31,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _LINUX = sys.platform == "linux"
 _PASSED_ON = {signal.SIGTERM, signal.SIGUSR1}
 _LOOK_SECONDS = 0.5  # between two looks at memory and disk: each reads a file of every process
+_HANDLER_SECONDS = 0.02  # between two looks at whether a program handles SIGTERM by now
 _KILLED = 128 + signal.SIGKILL
 
 
@@ -68,16 +70,16 @@ class _Container:
         if orders["inner"]:
             os.close(tells)
             threading.Thread(target=self._learn, args=(told,), daemon=True).start()
-        else:
-            self._main = self.process.pid
         if _LINUX and (orders["memory"] or orders["disk"]):
             threading.Thread(target=self._look, daemon=True).start()
 
     def terminate(self) -> None:
-        self._asked_to_end = True
-        if self._main is not None:
+        if self._orders["inner"] and not self._asked_to_end:
+            threading.Thread(target=self._terminate_inner, daemon=True).start()
+        elif not self._orders["inner"]:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._main, signal.SIGTERM)
+                self.process.send_signal(signal.SIGTERM)
+        self._asked_to_end = True
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -97,8 +99,14 @@ class _Container:
             text = file.read()
         with contextlib.suppress(ValueError, KeyError):  # bubblewrap failed, and has said why
             self._main = json.loads(text)["child-pid"]
-            if self._asked_to_end:
-                self.terminate()
+
+    def _terminate_inner(self) -> None:
+        while self.process.poll() is None:
+            if self._main is not None and _handles(self._main, signal.SIGTERM):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._main, signal.SIGTERM)
+                return
+            time.sleep(_HANDLER_SECONDS)
 
     def _look(self) -> None:
         memory, disk = self._orders["memory"], self._orders["disk"]
@@ -126,6 +134,14 @@ def _watch(lifeline: int, container: _Container) -> None:
         pass
     container.kill()
     os._exit(_KILLED)
+
+
+def _handles(pid: int, number: signal.Signals) -> bool:
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+        caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+        return bool(int(caught, 16) >> (number - 1) & 1)
+    return False
 
 
 def _parents() -> dict[int, int]:

@@ -93,11 +93,7 @@ class Ledger:
                 min(self.bytes_done, self.bytes_total), self.bytes_total, self.records, time.monotonic() - self.started
             )
         if self.max_output_bytes is not None and self.output_bytes > self.max_output_bytes:
-            raise InferenceOutputTooLargeError(
-                f"the outputs have reached {format_bytes(self.output_bytes)}",
-                expected=f"at most {format_bytes(self.max_output_bytes)} (trainedModelInferenceJobs.maxOutputSize)",
-                fix="answer with fewer digits or columns, or agree on a larger cap",
-            )
+            raise output_too_large(self.output_bytes, self.max_output_bytes)
         self.report(progress)
 
 
@@ -264,4 +260,13 @@ def _as_input_error(error: Exception, reference: ObjectRef) -> CleanroomError:
         f"{reference.key} cannot be read ({type(error).__name__})",
         expected="the object as it was when the job was planned",
         fix="keep the input channel's files until the job has ended",
+    )
+
+
+def output_too_large(size: int, cap: int) -> InferenceOutputTooLargeError:
+    """Return the error of outputs that have reached `size` bytes."""
+    return InferenceOutputTooLargeError(
+        f"the outputs have reached {format_bytes(size)}",
+        expected=f"at most {format_bytes(cap)} (trainedModelInferenceJobs.maxOutputSize)",
+        fix="answer with fewer digits or columns, or agree on a larger cap",
     )

@@ -6,7 +6,7 @@ import filecmp
 import gzip
 import os
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from cleanroom_algo.contract.sizes import format_bytes
@@ -44,18 +44,21 @@ def merge(folders: Mapping[str, Path]) -> dict[str, Path]:
     return merged
 
 
-def check_cap(files: Iterable[Path], cap: int | None) -> int:
+def check_sizes(sizes: Mapping[str, int], cap: int | None) -> int:
     """Return the size of all files together in bytes.
+
+    Args:
+        sizes: of the files, by name.
+        cap: in bytes; None: none.
 
     Raises:
         ArtifactsTooLargeError: CR-JOB-102, it is over the cap.
     """
-    sizes = {path: path.stat().st_size for path in files}
     total = sum(sizes.values())
     if cap is not None and total > cap:
-        largest = max(sizes, key=lambda path: sizes[path])
+        largest = max(sizes, key=lambda name: sizes[name])
         raise ArtifactsTooLargeError(
-            f"the job left {format_bytes(total)} (largest: {largest.name} {format_bytes(sizes[largest])})",
+            f"the job left {format_bytes(total)} (largest: {largest} {format_bytes(sizes[largest])})",
             expected=f"at most {format_bytes(cap)}, the cap of this association (trainedModels.maxArtifactSize)",
             fix="leave the optimizer out (save_optimizer = False), store halves (save_dtype), or raise the cap",
         )

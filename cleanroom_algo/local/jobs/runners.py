@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.sizes import GB
-from cleanroom_algo.errors import JobError, JobStoppedError
+from cleanroom_algo.errors import JobError, JobStoppedError, SageMakerError
 from cleanroom_algo.local.hosts import sandbox
 from cleanroom_algo.local.hosts.docker import DockerHosts
 from cleanroom_algo.local.hosts.process import ProcessHosts
@@ -41,6 +41,7 @@ from cleanroom_algo.local.operations.arns import (
 from cleanroom_algo.local.store import Record
 
 if TYPE_CHECKING:
+    from cleanroom_algo.local.hosts.sagemaker import Account
     from cleanroom_algo.local.room import Room
 
 LOG_FILE: Final = "log.jsonl"
@@ -136,8 +137,12 @@ def train(context: JobContext) -> JobResult:
     from cleanroom_algo.local.jobs.training import TrainingStatus, run_training
 
     plan = training_plan(context.room, context.record, context.directory)
-    kind = host_kind(context.room, plan.source)
-    outcome = run_training(plan, kind, context.listener, context.stopped)
+    if (account := _sagemaker_account(context.room)) is not None:
+        from cleanroom_algo.local.hosts.sagemaker import train_in
+
+        outcome = train_in(account, plan, context.listener, context.stopped)
+    else:
+        outcome = run_training(plan, host_kind(context.room, plan.source), context.listener, context.stopped)
     private: dict[str, Any] = {"log": str(outcome.log), "exit_codes": outcome.exit_codes}
     if outcome.status is not TrainingStatus.COMPLETED or outcome.model_archive is None:
         _tidy(context.directory)
@@ -167,7 +172,12 @@ def infer(context: JobContext) -> JobResult:
     log = context.directory / LOG_FILE
     with log.open("w", encoding="utf-8") as file:
         context.listener.add(_LogWriter(file))
-        outcome = run_inference(plan, host_kind(context.room, plan.source), context.listener, context.stopped)
+        if (account := _sagemaker_account(context.room)) is not None:
+            from cleanroom_algo.local.hosts.sagemaker import infer_in
+
+            outcome = infer_in(account, plan, context.listener, context.stopped)
+        else:
+            outcome = run_inference(plan, host_kind(context.room, plan.source), context.listener, context.stopped)
     private: dict[str, Any] = {"log": str(log), "failed_objects": list(outcome.failed_objects)}
     if outcome.status is not InferenceStatus.COMPLETED:
         _tidy(context.directory)
@@ -211,6 +221,27 @@ def host_kind(room: Room, source: AlgorithmSource) -> HostKind:
     if name == "auto":
         name = "process" if sandbox.missing() else "sandbox"
     return _HOST_KINDS[name]()
+
+
+def _sagemaker_account(room: Room) -> Account | None:
+    """Return the account in which jobs run, where the room's settings say so.
+
+    Raises:
+        SageMakerError: CR-HST-004, the settings do not say where.
+    """
+    machine = room.settings.machine
+    if machine.host_kind != "sagemaker":
+        return None
+    if machine.sagemaker_place is None or machine.sagemaker_role is None:
+        raise SageMakerError(
+            "the settings do not say where jobs run in your account",
+            expected="sagemaker_role and sagemaker_place in the table [machine] of settings.toml",
+            fix="add them, or choose another host_kind",
+        )
+    from cleanroom_algo.local.hosts.sagemaker import Account
+
+    place = machine.sagemaker_place.rstrip("/")
+    return Account(place, machine.sagemaker_role, machine.region, machine.sagemaker_endpoint)
 
 
 class _LogWriter:

@@ -24,7 +24,7 @@ from cleanroom_algo.local.hosts.delivery import Delivery
 from cleanroom_algo.local.hosts.layout import lay_out
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, JobHosts, Limits, RunningHost
 from cleanroom_algo.local.jobs.instances import GIB, memory_bytes
-from cleanroom_algo.local.jobs.packing import check_cap, merge, pack
+from cleanroom_algo.local.jobs.packing import check_sizes, merge, pack
 from cleanroom_algo.local.jobs.plan import HostPlan, TrainingPlan
 
 GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL (SageMaker API, StopTrainingJob)
@@ -194,7 +194,12 @@ class _Job:
         try:
             model = merge({name: paths.model for name, paths in trees.items()})
             output = merge({name: paths.output_data for name, paths in trees.items()})
-            raw_bytes = check_cap([*model.values(), *output.values()], self.plan.max_artifact_bytes)
+            sizes = {
+                f"{root}/{name}": path.stat().st_size
+                for root, files in (("model", model), ("output", output))
+                for name, path in files.items()
+            }
+            raw_bytes = check_sizes(sizes, self.plan.max_artifact_bytes)
             archives = self.plan.run_directory / MODEL_ARCHIVE, self.plan.run_directory / OUTPUT_ARCHIVE
             packed_bytes = pack(model, archives[0]) + pack(output, archives[1])
         except CleanroomError as error:

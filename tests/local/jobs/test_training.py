@@ -369,7 +369,7 @@ def test_crossing_the_cap_fails_the_job_and_leaves_nothing(job: Job, run: Run) -
 
     assert outcome.failure_reason is not None
     assert "CR-JOB-102" in outcome.failure_reason
-    assert "big 2.0 kB" in outcome.failure_reason
+    assert "model/big 2.0 kB" in outcome.failure_reason
     assert outcome.model_archive is None
 
 

@@ -1,0 +1,360 @@
+"""Hosts in one's own AWS account: the same plans as SageMaker jobs, for those whom one machine no longer holds.
+
+Requests are pure functions of a plan, validated against botocore's model by boto3 itself. The objects of the channels
+are copied to a bucket of the account first; containers are cut off from the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import shutil
+import tarfile
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cleanroom_algo.contract.channel import Distribution
+from cleanroom_algo.contract.environment import JOB_NAME_VARIABLE
+from cleanroom_algo.contract.settings import variable
+from cleanroom_algo.contract.sizes import GB
+from cleanroom_algo.errors import CleanroomError, HostStartError, InferenceServerError, SageMakerError
+from cleanroom_algo.local.jobs.inference import InferenceListener, InferenceOutcome, InferenceStatus
+from cleanroom_algo.local.jobs.inference_plan import InferencePlan
+from cleanroom_algo.local.jobs.inference_transform import output_too_large
+from cleanroom_algo.local.jobs.packing import check_sizes
+from cleanroom_algo.local.jobs.plan import ObjectRef, TrainingPlan
+from cleanroom_algo.local.jobs.training import (
+    LOG_FILE,
+    MODEL_ARCHIVE,
+    OUTPUT_ARCHIVE,
+    TrainingListener,
+    TrainingOutcome,
+    TrainingStatus,
+)
+from cleanroom_algo.local.objects import S3Objects
+
+POLL_SECONDS = 10.0  # jobs take minutes to start
+_NAME_CHARACTERS = 63  # SageMaker API, TrainingJobName
+_TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"  # SageMaker developer guide, "Log groups and streams"
+_TRANSFORM_LOGS = "/aws/sagemaker/TransformJobs"
+_ENDED = {"Completed", "Failed", "Stopped"}
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where the jobs run.
+
+    Attributes:
+        place: an s3:// URI below which everything of a job lies.
+        role: the ARN of the role that SageMaker takes on.
+        region: of the jobs.
+        endpoint: URL of a service that takes AWS's place; AWS itself if None.
+        poll_seconds: between two questions after the state of a job.
+    """
+
+    place: str
+    role: str
+    region: str = "us-east-1"
+    endpoint: str | None = None
+    poll_seconds: float = POLL_SECONDS
+
+    def client(self, service: str) -> Any:
+        """Return boto3's client of a service; credentials come from the environment, as boto3 finds them."""
+        import boto3
+
+        make: Any = boto3.client  # its stubs know service names as literals only
+        return make(service, region_name=self.region, endpoint_url=self.endpoint)
+
+
+def job_name(wanted: str, run_directory: Path) -> str:
+    """Return a name that SageMaker takes and that no other job has: each has a run directory of its own."""
+    suffix = hashlib.sha256(str(run_directory).encode()).hexdigest()[:8]
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", wanted).strip("-") or "job"
+    return f"{plain[: _NAME_CHARACTERS - len(suffix) - 1].rstrip('-')}-{suffix}"
+
+
+def training_request(plan: TrainingPlan, account: Account, name: str) -> dict[str, Any]:
+    """Return the parameters of CreateTrainingJob.
+
+    Args:
+        plan: of the job; its source is an image in a registry that SageMaker may pull from.
+        account: where it runs.
+        name: of the SageMaker job.
+    """
+    algorithm: dict[str, Any] = {"TrainingImage": plan.source.image_uri, "TrainingInputMode": plan.input_mode.value}
+    for member, words in (
+        ("ContainerEntrypoint", plan.source.entrypoint),
+        ("ContainerArguments", plan.source.arguments),
+    ):
+        if words is not None:
+            algorithm[member] = list(words)
+    environment = dict(plan.environment)
+    if plan.max_artifact_bytes is not None:
+        environment.setdefault(variable("max_artifact_gb"), f"{plan.max_artifact_bytes / GB:.9g}")
+    environment.pop(JOB_NAME_VARIABLE, None)  # SageMaker sets it
+    channels = {channel.name: channel.distribution for channel in plan.channels}
+    if plan.base_model is not None:
+        channels[plan.base_model.channel] = Distribution.FULLY_REPLICATED
+    return {
+        "TrainingJobName": name,
+        "AlgorithmSpecification": algorithm,
+        "RoleArn": account.role,
+        "HyperParameters": dict(plan.hyperparameters),
+        "InputDataConfig": [
+            {"ChannelName": channel, "DataSource": _s3_source(f"{account.place}/{name}/input/{channel}/", distribution)}
+            for channel, distribution in channels.items()
+        ],
+        "OutputDataConfig": {"S3OutputPath": account.place},
+        "ResourceConfig": {
+            "InstanceType": plan.instance_type,
+            "InstanceCount": len(plan.hosts),
+            "VolumeSizeInGB": plan.volume_gb,
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": plan.max_runtime_seconds},
+        "EnableNetworkIsolation": True,
+        "Environment": environment,
+    }
+
+
+def model_request(plan: InferencePlan, account: Account, name: str) -> dict[str, Any]:
+    """Return the parameters of CreateModel."""
+    return {
+        "ModelName": name,
+        "PrimaryContainer": {
+            "Image": plan.source.image_uri,
+            "ModelDataUrl": f"{account.place}/{name}/model/{MODEL_ARCHIVE}",
+        },
+        "ExecutionRoleArn": account.role,
+        "EnableNetworkIsolation": True,
+    }
+
+
+def transform_request(plan: InferencePlan, account: Account, name: str) -> dict[str, Any]:
+    """Return the parameters of CreateTransformJob: Line, MultiRecord and Line again, as Clean Rooms ML says."""
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"{account.place}/{name}/input/"}
+    output = {"S3OutputPath": f"{account.place}/{name}/output", "AssembleWith": "Line"}
+    if plan.accept:
+        output["Accept"] = plan.accept
+    request: dict[str, Any] = {
+        "TransformJobName": name,
+        "ModelName": name,
+        "BatchStrategy": "MultiRecord",
+        "Environment": dict(plan.environment),
+        "TransformInput": {
+            "DataSource": {"S3DataSource": source},
+            "ContentType": plan.content_type,
+            "SplitType": "Line",
+        },
+        "TransformOutput": output,
+        "TransformResources": {"InstanceType": plan.instance_type, "InstanceCount": len(plan.hosts)},
+    }
+    if plan.max_payload_mb is not None:
+        request["MaxPayloadInMB"] = plan.max_payload_mb
+    return request
+
+
+def train_in(
+    account: Account, plan: TrainingPlan, listener: TrainingListener, stopped: threading.Event
+) -> TrainingOutcome:
+    """Run a training job in an account to its end.
+
+    Args:
+        account: where it runs.
+        plan: of the job.
+        listener: told what the containers wrote, once the job has ended.
+        stopped: set from outside to stop the job.
+
+    Raises:
+        SageMakerError: CR-HST-004, AWS refused something.
+        HostStartError: CR-HST-001, the source is no image.
+    """
+    _need_image(plan.source.path)
+    name, objects = job_name(plan.job_name, plan.run_directory), S3Objects(account.endpoint, account.region)
+    plan.run_directory.mkdir(parents=True, exist_ok=True)
+    with _refusals("the training job"):
+        for channel in plan.channels:
+            _upload(objects, channel.objects, f"{account.place}/{name}/input/{channel.name}")
+        if plan.base_model is not None:
+            place = f"{account.place}/{name}/input/{plan.base_model.channel}/{MODEL_ARCHIVE}"
+            objects.put(plan.base_model.archive, place)
+        client = account.client("sagemaker")
+        client.create_training_job(**training_request(plan, account, name))
+        end = _watch(account, stopped, lambda: client.describe_training_job(TrainingJobName=name), "TrainingJobStatus")
+        if stopped.is_set() and end["TrainingJobStatus"] not in _ENDED:
+            client.stop_training_job(TrainingJobName=name)
+            end = _watch(account, None, lambda: client.describe_training_job(TrainingJobName=name), "TrainingJobStatus")
+        log = plan.run_directory / LOG_FILE
+        with log.open("w", encoding="utf-8") as file:
+            for host, text in _log_lines(account, _TRAINING_LOGS, name):
+                file.write(json.dumps({"time": _now(), "host": host, "stream": "stdout", "text": text}) + "\n")
+                listener.line(host, "stdout", text)
+        return _training_outcome(plan, objects, end, log)
+
+
+def infer_in(
+    account: Account, plan: InferencePlan, listener: InferenceListener, stopped: threading.Event
+) -> InferenceOutcome:
+    """Run an inference job in an account to its end.
+
+    Args:
+        account: where it runs.
+        plan: of the job.
+        listener: told what the containers wrote, once the job has ended.
+        stopped: set from outside to stop the job.
+
+    Raises:
+        SageMakerError: CR-HST-004, AWS refused something.
+        HostStartError: CR-HST-001, the source is no image.
+    """
+    _need_image(plan.source.path)
+    name, objects = job_name(plan.job_name, plan.run_directory), S3Objects(account.endpoint, account.region)
+    outputs = plan.run_directory / "outputs"
+    outputs.mkdir(parents=True)
+    with _refusals("the transform job"):
+        _upload(objects, (each for host in plan.hosts for each in host.objects), f"{account.place}/{name}/input")
+        objects.put(plan.model, f"{account.place}/{name}/model/{MODEL_ARCHIVE}")
+        client = account.client("sagemaker")
+        client.create_model(**model_request(plan, account, name))
+        client.create_transform_job(**transform_request(plan, account, name))
+        end = _watch(
+            account, stopped, lambda: client.describe_transform_job(TransformJobName=name), "TransformJobStatus"
+        )
+        if stopped.is_set() and end["TransformJobStatus"] not in _ENDED:
+            client.stop_transform_job(TransformJobName=name)
+        client.delete_model(ModelName=name)
+        for host, text in _log_lines(account, _TRANSFORM_LOGS, name):
+            listener.line(host, "stdout", text)
+        prefix = f"{account.place}/{name}/output/"
+        for uri in objects.list(prefix):
+            target = outputs / uri.removeprefix(prefix)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            objects.fetch(uri, target)
+    return _inference_outcome(plan, end, outputs)
+
+
+def _training_outcome(plan: TrainingPlan, objects: S3Objects, end: Mapping[str, Any], log: Path) -> TrainingOutcome:
+    status = end["TrainingJobStatus"]
+    if status == "Failed":
+        reason = end.get("FailureReason") or "AlgorithmError: no reason was given"
+        return TrainingOutcome(TrainingStatus.FAILED, reason, {}, log)
+    place = end.get("ModelArtifacts", {}).get("S3ModelArtifacts", "")
+    archives = []
+    for name in (MODEL_ARCHIVE, OUTPUT_ARCHIVE):  # a stopped job may have left none
+        for uri in objects.list(place.removesuffix(MODEL_ARCHIVE) + name) if place else ():
+            archives.append(plan.run_directory / name)
+            objects.fetch(uri, archives[-1])
+    by_name = {each.name: each for each in archives}
+    try:
+        raw_bytes = check_sizes(_unpacked_sizes(archives), plan.max_artifact_bytes)
+    except CleanroomError as error:
+        return TrainingOutcome(TrainingStatus.FAILED, str(error), {}, log)
+    return TrainingOutcome(
+        status=TrainingStatus.COMPLETED if status == "Completed" else TrainingStatus.STOPPED,
+        failure_reason=None,
+        exit_codes={host.name: 0 for host in plan.hosts},
+        log=log,
+        model_archive=by_name.get(MODEL_ARCHIVE),
+        output_archive=by_name.get(OUTPUT_ARCHIVE),
+        raw_bytes=raw_bytes,
+        packed_bytes=sum(each.stat().st_size for each in archives),
+    )
+
+
+def _unpacked_sizes(archives: Iterable[Path]) -> dict[str, int]:
+    """Return the sizes of the files in archives, from their headers."""
+    sizes: dict[str, int] = {}
+    for archive in archives:
+        with tarfile.open(archive) as members:
+            sizes |= {f"{archive.name}: {member.name}": member.size for member in members}
+    return sizes
+
+
+def _inference_outcome(plan: InferencePlan, end: Mapping[str, Any], outputs: Path) -> InferenceOutcome:
+    status, written, rows = end["TransformJobStatus"], [path for path in outputs.rglob("*") if path.is_file()], 0
+    for path in written:
+        with path.open("rb") as file:
+            rows += sum(1 for _ in file)
+    error: CleanroomError | None = None
+    size = sum(path.stat().st_size for path in written)
+    if status == "Failed":
+        error = InferenceServerError(
+            end.get("FailureReason") or "the transform job failed without a reason",
+            expected="a transform job that ends Completed",
+            fix="read its log in the account",
+        )
+    elif plan.max_output_bytes is not None and size > plan.max_output_bytes:
+        error = output_too_large(size, plan.max_output_bytes)
+        shutil.rmtree(outputs)
+        outputs.mkdir()
+    ended = InferenceStatus.COMPLETED if status == "Completed" else InferenceStatus.STOPPED
+    return InferenceOutcome(
+        status=ended if error is None else InferenceStatus.FAILED,
+        failure_reason=None if error is None else str(error),
+        outputs=outputs,
+        bytes=size,
+        rows=rows,
+        error=error,
+    )
+
+
+def _watch(account: Account, stopped: threading.Event | None, describe: Any, member: str) -> dict[str, Any]:
+    """Ask for a job until it has ended or is to be stopped; return its last description."""
+    pause = stopped or threading.Event()
+    while True:
+        found: dict[str, Any] = describe()
+        if found[member] in _ENDED or pause.wait(account.poll_seconds):
+            return found
+
+
+def _upload(objects: S3Objects, references: Iterable[ObjectRef], place: str) -> None:
+    for each in references:
+        objects.put(each.path, f"{place}/{each.key}")
+
+
+def _s3_source(uri: str, distribution: Distribution) -> dict[str, Any]:
+    return {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": distribution.value}}
+
+
+def _log_lines(account: Account, group: str, name: str) -> Iterator[tuple[str, str]]:
+    """Yield (host, line) from CloudWatch Logs; streams are named JOB/HOST-NUMBER."""
+    from botocore.exceptions import ClientError
+
+    pages = account.client("logs").get_paginator("filter_log_events")
+    with contextlib.suppress(ClientError):  # a job that did not start has no log
+        for page in pages.paginate(logGroupName=group, logStreamNamePrefix=f"{name}/"):
+            for event in page["events"]:
+                stream = event["logStreamName"].rpartition("/")[2]
+                yield "-".join(stream.split("-")[:2]), event["message"]
+
+
+def _need_image(path: Path | None) -> None:
+    if path is not None:
+        raise HostStartError(
+            f"{path} is a file or folder of this machine",
+            expected="the URI of an image in a registry of the account",
+            fix="build and push the image, and give its URI as imageUri",
+        )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+@contextlib.contextmanager
+def _refusals(what: str) -> Iterator[None]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise SageMakerError(
+            f"AWS refused {what}: {error}",
+            expected="credentials, a role, a bucket and quotas that let SageMaker run it",
+            fix="correct [machine] in settings.toml, or the account's permissions",
+        ) from error
