@@ -100,7 +100,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "container",
         _TRAIN + _INFER,
-        'jobs in your own account (host_kind = "sagemaker") are requests that fit botocore\'s model; none has been sent to AWS',
+        "jobs in your own account (host_kind sagemaker) are requests that fit botocore's model; none was sent to AWS",
         "Clean Rooms ML runs such jobs in the service's account",
         "guessed",
         "SageMaker API, CreateTrainingJob and CreateTransformJob; tested with moto",
@@ -116,7 +116,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "container",
         _TRAIN + _INFER,
-        "in sandboxes the program is process 1, as in an image without an entrypoint, and SIGTERM does not end it unless "
+        "in sandboxes the program is process 1, as in an image without an entrypoint: SIGTERM does not end it unless "
         "it handles it; one that comes before it does, waits",
         "the same, but a signal that comes too early is lost",
         "documented",
