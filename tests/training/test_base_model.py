@@ -65,6 +65,17 @@ def test_a_second_version_goes_on_from_the_first(tmp_path: Path, base: Path, for
     assert state["layer.bias.step"].item() == second.steps
 
 
+def test_the_incremental_channel_can_be_named(tmp_path: Path, base: Path) -> None:
+    container = Container(tmp_path / "ml", algorithm(tmp_path), hyperparameters={"epochs": "1"})
+    container.channel("train", {"a": csv_rows(200, 9)})
+    for name in ("one", "two"):
+        container.channel(name, {"model.tar.gz": tar_of(base)})
+    container.variables["CLEANROOM_ALGO_BASE_MODEL_CHANNEL"] = "two"
+    ended = container.run()
+    assert ended.status == 0, ended.err
+    assert "base model: channel two" in ended.err
+
+
 def test_pipe_mode_streams_data_and_the_packed_base(tmp_path: Path, base: Path) -> None:
     import os
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,18 @@ def test_options_work_over_hosts(tmp_path: Path, option: str) -> None:
     assert sorted(load_file(hosts[0].model / "model.safetensors")) == ["layer.bias", "layer.weight", "table.weight"]
     first, last = ended[0].metrics("epoch_train_loss")
     assert last < first
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile builds its kernels with g++")
+def test_a_compiled_model_trains_the_same(tmp_path: Path) -> None:
+    losses = []
+    for name, option in (("plain", ""), ("compiled", "compile = True")):
+        folder = tmp_path / name
+        container = Container(folder / "ml", algorithm(folder, option)).channel("train", {"a": csv_rows(1000)})
+        ended = container.run()
+        assert ended.status == 0, ended.err
+        losses.append(ended.metrics("epoch_train_loss"))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 OWN_FIT = """
