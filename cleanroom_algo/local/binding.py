@@ -17,8 +17,7 @@ from cleanroom_algo.errors import BindingError, Problem
 from cleanroom_algo.local.api.model import ML, operation_model
 from cleanroom_algo.local.api.routing import invalid
 from cleanroom_algo.local.api.validation import faults
-from cleanroom_algo.local.jobs.plan import AlgorithmSource
-from cleanroom_algo.local.operations.arns import (
+from cleanroom_algo.local.arns import (
     ALGORITHM,
     ASSOCIATION,
     COLLABORATION,
@@ -28,6 +27,7 @@ from cleanroom_algo.local.operations.arns import (
     Arn,
     new_arn,
 )
+from cleanroom_algo.local.jobs.plan import AlgorithmSource
 from cleanroom_algo.local.store import Record
 
 if TYPE_CHECKING:

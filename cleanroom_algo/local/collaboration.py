@@ -20,7 +20,7 @@ from cleanroom_algo.contract.validation import problems_of
 from cleanroom_algo.errors import DeclarationError, Problem
 from cleanroom_algo.local.api.model import ML, operation_model
 from cleanroom_algo.local.api.validation import faults
-from cleanroom_algo.local.operations.arns import (
+from cleanroom_algo.local.arns import (
     ALGORITHM,
     ASSOCIATION,
     COLLABORATION,

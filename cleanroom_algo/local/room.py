@@ -20,11 +20,11 @@ from cleanroom_algo.local.api.registry import REGISTRIES, Call
 from cleanroom_algo.local.api.routing import invalid
 from cleanroom_algo.local.api.throttle import Throttle
 from cleanroom_algo.local.api.validation import faults
+from cleanroom_algo.local.arns import MEMBERSHIP, Arn
 from cleanroom_algo.local.jobs.context import Listener
 from cleanroom_algo.local.jobs.plan import ObjectRef
 from cleanroom_algo.local.jobs.supervisor import Supervisor
 from cleanroom_algo.local.objects import FolderObjects, Objects, S3Objects
-from cleanroom_algo.local.operations.arns import MEMBERSHIP, Arn
 from cleanroom_algo.local.owners import Owners, take_server_lock
 from cleanroom_algo.local.settings import RoomSettings
 from cleanroom_algo.local.store import Record, Store

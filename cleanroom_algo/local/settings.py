@@ -73,6 +73,13 @@ class Switches(_Table):
     samples say none."""
     inference_header: Literal["first-chunk", "every", "none"] = "first-chunk"
     """Which requests of an inference job carry the header."""
+    log_filter: Literal["regex", "cloudwatch", "substring"] = "regex"
+    """The syntax of a log policy's filterPattern: the API reference says regular expression, the user guide filter
+    pattern."""
+    redaction_placeholder: str = "[REDACTED]"
+    """What stands in logs where something was redacted: not documented."""
+    metric_noise: Literal["none", "gaussian"] = "none"
+    """What a noise level does to the values of metrics: not documented; gaussian adds 1, 5 or 10 % of their range."""
 
 
 class Machine(_Table):

@@ -30,6 +30,7 @@ from examples.flight_delay.evaluation import area_under_curve, baseline, read_pa
 HERE = Path(__file__).parent
 FOLDER = HERE.parents[1] / ".demo"  # where cleanroom.toml looks for the tables
 HOME = FOLDER / "room"
+AIRLINE = "111111111111"
 TRAIN, HELD_OUT = "january-to-august", "november-december"
 
 
@@ -64,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = f"--home {near(HOME)}"
     next_commands(
         f".venv/bin/cleanroom-algo show {words}",
-        f".venv/bin/cleanroom-algo logs {first['name']} {words}",
+        f".venv/bin/cleanroom-algo logs {first['name']} --as {AIRLINE} {words}",
         f"head {near(Path(job['outputs'][0]))}",
         ".venv/bin/cleanroom-algo train examples/flight_delay --channel "
         f"train={near(channels[TRAIN])} --hyperparameter hidden=128 {words}",

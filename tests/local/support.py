@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cleanroom_algo.local.operations.arns import COLLABORATION, MEMBERSHIP
+from cleanroom_algo.local.arns import COLLABORATION, MEMBERSHIP
 from cleanroom_algo.local.room import Room
 from cleanroom_algo.local.settings import Machine, RoomSettings
 from cleanroom_algo.local.store import Record, Store

@@ -61,11 +61,8 @@ class Operations:
             NotEmulatedError: CR-REQ-007, it has none.
         """
         if name not in self._handlers:
-            raise NotEmulatedError(
-                f"{name} of {self.service} is not emulated",
-                expected=f"one of the {len(self._handlers)} operations that are, those of custom models among them",
-                fix="call AWS for it, or leave it out; `cleanroom-algo differences` lists what is missing",
-            )
+            expected, fix = _INSTEAD[self.service]
+            raise NotEmulatedError(f"{name} of {self.service} is not emulated", expected=expected, fix=fix)
         return self._handlers[name]
 
     @property
@@ -74,10 +71,18 @@ class Operations:
         return tuple(sorted(self._handlers))
 
 
+_INSTEAD: Mapping[str, tuple[str, str]] = {
+    ML: (
+        "an operation of custom models",
+        "call AWS for it, or leave it out; `cleanroom-algo differences` lists what is missing",
+    ),
+    CLEANROOMS: (
+        "a room whose collaboration, members and tables a cleanroom.toml declares",
+        "run `cleanroom-algo declare cleanroom.toml` before the first request",
+    ),
+}
+
 ml_operation = Operations(ML)
 """Decorator for the operations of Clean Rooms ML."""
 
-cleanrooms_operation = Operations(CLEANROOMS)
-"""Decorator for the operations of Clean Rooms that must come first: collaborations, memberships, tables."""
-
-REGISTRIES: Mapping[str, Operations] = {ML: ml_operation, CLEANROOMS: cleanrooms_operation}
+REGISTRIES: Mapping[str, Operations] = {ML: ml_operation, CLEANROOMS: Operations(CLEANROOMS)}

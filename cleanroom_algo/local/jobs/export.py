@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from cleanroom_algo.contract.sizes import GB, format_bytes
 from cleanroom_algo.errors import ExportTooLargeError
+from cleanroom_algo.local.arns import ASSOCIATION, TRAINED_MODEL
 from cleanroom_algo.local.jobs.context import JobContext, JobResult
-from cleanroom_algo.local.operations.arns import ASSOCIATION, TRAINED_MODEL
 
 _ARCHIVES = {"MODEL": "model.tar.gz", "OUTPUT": "output.tar.gz"}
 _EVERYTHING = {"filesToExport": ["MODEL", "OUTPUT"]}  # where the switch allows exports without a policy

@@ -13,9 +13,9 @@ import duckdb
 
 from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import Problem, QueryError
+from cleanroom_algo.local.arns import CONFIGURED_TABLE
 from cleanroom_algo.local.jobs.context import JobContext, JobResult
 from cleanroom_algo.local.jobs.sql import Table, translate
-from cleanroom_algo.local.operations.arns import CONFIGURED_TABLE
 
 DEFAULT_FILES = 4  # enough that ShardedByS3Key has something to share; Spark writes one file for each of its tasks
 MAX_RECORDS_PROPERTY = "spark.sql.files.maxRecordsPerFile"

@@ -15,6 +15,14 @@ from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import JobError, JobStoppedError, SageMakerError
+from cleanroom_algo.local.arns import (
+    ALGORITHM,
+    ASSOCIATION,
+    EXPORT_JOB,
+    INFERENCE_JOB,
+    INPUT_CHANNEL,
+    TRAINED_MODEL,
+)
 from cleanroom_algo.local.hosts import sandbox
 from cleanroom_algo.local.hosts.docker import DockerHosts
 from cleanroom_algo.local.hosts.process import ProcessHosts
@@ -29,14 +37,6 @@ from cleanroom_algo.local.jobs.plan import (
     ObjectRef,
     TrainingPlan,
     plan_hosts,
-)
-from cleanroom_algo.local.operations.arns import (
-    ALGORITHM,
-    ASSOCIATION,
-    EXPORT_JOB,
-    INFERENCE_JOB,
-    INPUT_CHANNEL,
-    TRAINED_MODEL,
 )
 from cleanroom_algo.local.store import Record
 

@@ -14,6 +14,7 @@ from cleanroom_algo.errors import CleanroomError, ConflictError
 from cleanroom_algo.local.jobs.context import JobContext, JobResult, Listeners
 from cleanroom_algo.local.jobs.runners import discard, runner_of
 from cleanroom_algo.local.operations.states import ACTIVE, FAILED, IN_PROGRESS, INACTIVE, STOPPING, move
+from cleanroom_algo.local.policies.publication import Publication, publishes
 from cleanroom_algo.local.store import QueuedJob, Record
 
 if TYPE_CHECKING:
@@ -176,8 +177,10 @@ class Supervisor:
 
     def _settle(self, job: QueuedJob, record: Record, result: JobResult) -> None:
         store = self.room.store
+        ran = publishes(record) and record.status == IN_PROGRESS
         with store.transaction():
-            now = store.update(record, document=result.document, private=result.private)
+            published = Publication.of(store, record).kept() if ran else {}
+            now = store.update(record, document=result.document, private={**result.private, **published})
             if now.status in STOPPING:
                 self._settle_cancelled(now)
             elif result.code:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from cleanroom_algo.errors import AccessDeniedError, ConflictError, Problem, ResourceNotFoundError
 from cleanroom_algo.local.api.registry import Call
 from cleanroom_algo.local.api.routing import invalid
-from cleanroom_algo.local.operations.arns import COLLABORATION, MEMBERSHIP, ML_CONFIGURATION
+from cleanroom_algo.local.arns import COLLABORATION, MEMBERSHIP, ML_CONFIGURATION
 from cleanroom_algo.local.store import Record
 
 CAN_QUERY: Final = "CAN_QUERY"

@@ -8,6 +8,7 @@ from typing import Any
 from cleanroom_algo.errors import ConflictError, Problem
 from cleanroom_algo.local.api.registry import Call, ml_operation
 from cleanroom_algo.local.api.routing import invalid
+from cleanroom_algo.local.arns import ALGORITHM, ASSOCIATION, INFERENCE_JOB, TRAINED_MODEL, new_arn
 from cleanroom_algo.local.operations.access import (
     in_collaboration,
     in_membership,
@@ -16,7 +17,6 @@ from cleanroom_algo.local.operations.access import (
     own_membership,
     unique_name,
 )
-from cleanroom_algo.local.operations.arns import ALGORITHM, ASSOCIATION, INFERENCE_JOB, TRAINED_MODEL, new_arn
 from cleanroom_algo.local.operations.quotas import check_tags, within
 from cleanroom_algo.local.operations.states import COUNTED
 from cleanroom_algo.local.operations.views import show, show_page

@@ -7,6 +7,7 @@ from typing import Any
 
 from cleanroom_algo.errors import AccessDeniedError
 from cleanroom_algo.local.api.registry import Call, ml_operation
+from cleanroom_algo.local.arns import ASSOCIATION, EXPORT_JOB, new_arn
 from cleanroom_algo.local.operations.access import (
     CAN_RECEIVE_MODEL_OUTPUT,
     in_collaboration,
@@ -15,7 +16,6 @@ from cleanroom_algo.local.operations.access import (
     receiver_location,
 )
 from cleanroom_algo.local.operations.algorithms import given
-from cleanroom_algo.local.operations.arns import ASSOCIATION, EXPORT_JOB, new_arn
 from cleanroom_algo.local.operations.inference_jobs import of_version, output_uri
 from cleanroom_algo.local.operations.states import PENDING
 from cleanroom_algo.local.operations.trained_models import usable_version

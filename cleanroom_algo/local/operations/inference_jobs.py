@@ -8,6 +8,7 @@ from typing import Any
 from cleanroom_algo.errors import Problem
 from cleanroom_algo.local.api.registry import Call, ml_operation
 from cleanroom_algo.local.api.routing import invalid
+from cleanroom_algo.local.arns import ALGORITHM, ASSOCIATION, INFERENCE_JOB, new_arn
 from cleanroom_algo.local.operations.access import (
     CAN_QUERY,
     CAN_RECEIVE_INFERENCE_OUTPUT,
@@ -20,7 +21,6 @@ from cleanroom_algo.local.operations.access import (
     require_ability,
 )
 from cleanroom_algo.local.operations.algorithms import given
-from cleanroom_algo.local.operations.arns import ALGORITHM, ASSOCIATION, INFERENCE_JOB, new_arn
 from cleanroom_algo.local.operations.input_channels import active_channel
 from cleanroom_algo.local.operations.quotas import check_inference, check_tags
 from cleanroom_algo.local.operations.states import PENDING

@@ -8,6 +8,13 @@ from typing import Any
 from cleanroom_algo.errors import ConflictError, Problem
 from cleanroom_algo.local.api.registry import Call, ml_operation
 from cleanroom_algo.local.api.routing import invalid
+from cleanroom_algo.local.arns import (
+    ASSOCIATION,
+    INFERENCE_JOB,
+    INPUT_CHANNEL,
+    TRAINED_MODEL,
+    new_arn,
+)
 from cleanroom_algo.local.operations.access import (
     CAN_QUERY,
     in_collaboration,
@@ -19,13 +26,6 @@ from cleanroom_algo.local.operations.access import (
     unique_name,
 )
 from cleanroom_algo.local.operations.algorithms import given
-from cleanroom_algo.local.operations.arns import (
-    ASSOCIATION,
-    INFERENCE_JOB,
-    INPUT_CHANNEL,
-    TRAINED_MODEL,
-    new_arn,
-)
 from cleanroom_algo.local.operations.quotas import check_tags, within
 from cleanroom_algo.local.operations.states import ACTIVE, COUNTED, PENDING, move
 from cleanroom_algo.local.operations.views import show, show_page

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cleanroom_algo.errors import Problem, QuotaExceededError
 from cleanroom_algo.local.api.registry import Call
 from cleanroom_algo.local.api.routing import invalid
-from cleanroom_algo.local.operations.arns import INFERENCE_JOB, TRAINED_MODEL
+from cleanroom_algo.local.arns import INFERENCE_JOB, TRAINED_MODEL
 from cleanroom_algo.local.operations.states import COUNTED
 from cleanroom_algo.local.store import Record
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cleanroom_algo.local.api.registry import Call, ml_operation
+from cleanroom_algo.local.arns import Arn
 from cleanroom_algo.local.operations.access import not_found
-from cleanroom_algo.local.operations.arns import Arn
 from cleanroom_algo.local.operations.quotas import check_tags
 from cleanroom_algo.local.store import Record
 

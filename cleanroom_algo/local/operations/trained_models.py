@@ -9,6 +9,15 @@ from typing import Any
 from cleanroom_algo.errors import ConflictError, Problem
 from cleanroom_algo.local.api.registry import Call, ml_operation
 from cleanroom_algo.local.api.routing import invalid
+from cleanroom_algo.local.arns import (
+    ALGORITHM,
+    ASSOCIATION,
+    EXPORT_JOB,
+    INFERENCE_JOB,
+    TRAINED_MODEL,
+    new_arn,
+    new_identifier,
+)
 from cleanroom_algo.local.operations.access import (
     CAN_QUERY,
     in_collaboration,
@@ -20,15 +29,6 @@ from cleanroom_algo.local.operations.access import (
     require_ability,
 )
 from cleanroom_algo.local.operations.algorithms import given
-from cleanroom_algo.local.operations.arns import (
-    ALGORITHM,
-    ASSOCIATION,
-    EXPORT_JOB,
-    INFERENCE_JOB,
-    TRAINED_MODEL,
-    new_arn,
-    new_identifier,
-)
 from cleanroom_algo.local.operations.input_channels import active_channel
 from cleanroom_algo.local.operations.quotas import check_tags, check_training, within
 from cleanroom_algo.local.operations.states import ACTIVE, COUNTED, PENDING, UNDER_WAY, move

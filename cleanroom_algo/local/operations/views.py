@@ -13,13 +13,14 @@ from typing import Any
 from cleanroom_algo.local.api.model import ML, members, operation_model
 from cleanroom_algo.local.api.paging import DEFAULT_PAGE, page
 from cleanroom_algo.local.api.registry import Call
-from cleanroom_algo.local.operations.arns import (
+from cleanroom_algo.local.arns import (
     ALGORITHM,
     ASSOCIATION,
     INFERENCE_JOB,
     INPUT_CHANNEL,
     TRAINED_MODEL,
 )
+from cleanroom_algo.local.policies.publication import Publication
 from cleanroom_algo.local.store import Record
 
 _KEY_MEMBERS: Mapping[str, str] = {
@@ -33,7 +34,7 @@ _KEY_MEMBERS: Mapping[str, str] = {
 
 def show(call: Call, record: Record) -> dict[str, Any]:
     """Return what a Get operation shows of a record."""
-    return _project(operation_model(ML, call.operation).output_shape, record)
+    return _project(operation_model(ML, call.operation).output_shape, record, call)
 
 
 def show_page(
@@ -47,10 +48,10 @@ def show_page(
     ]
     summary: Any = shape
     records, token = page(call, find, default=default)
-    return {name: [_project(summary.member, record) for record in records], **token}
+    return {name: [_project(summary.member, record, call) for record in records], **token}
 
 
-def _project(shape: Any, record: Record) -> dict[str, Any]:
+def _project(shape: Any, record: Record, call: Call) -> dict[str, Any]:
     columns: dict[str, Any] = {
         **record.document,
         "createTime": dt.datetime.fromtimestamp(record.created, dt.UTC),
@@ -65,4 +66,6 @@ def _project(shape: Any, record: Record) -> dict[str, Any]:
         columns[_KEY_MEMBERS[record.kind]] = record.key
     if record.kind == TRAINED_MODEL and record.version is not None:
         columns["versionIdentifier"] = record.version
+    if (publication := Publication.kept_by(record)) is not None:
+        columns |= publication.shown(call.account)
     return {name: columns[name] for name in members(shape) if columns.get(name) is not None}

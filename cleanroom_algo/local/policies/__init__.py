@@ -1,1 +1,1 @@
-"""What the policies of an association allow."""
+"""What an association lets the members see of a job: its logs, redacted, and its metrics."""

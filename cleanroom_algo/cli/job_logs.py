@@ -1,0 +1,80 @@
+"""A job's log and who may see what of it, as `logs` and `metrics` need them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cleanroom_algo.cli import records
+from cleanroom_algo.cli.rooms import open_room
+from cleanroom_algo.errors import NoSuchRecordError
+
+if TYPE_CHECKING:
+    from cleanroom_algo.local.policies.publication import Publication
+    from cleanroom_algo.local.settings import Switches
+    from cleanroom_algo.local.store import Record
+
+account_option = click.option(
+    "--as",
+    "account",
+    metavar="ACCOUNT",
+    help="Only what this member gets by the policies of the association; why it gets no more goes to stderr.",
+)
+
+
+@dataclass(frozen=True)
+class JobLog:
+    """A job's log.
+
+    Attributes:
+        record: of the job.
+        lines: all that its containers have written so far.
+        publication: who gets what.
+        switches: the room's readings of what is not documented.
+    """
+
+    record: Record
+    lines: list[dict[str, Any]]
+    publication: Publication
+    switches: Switches
+
+
+def read_job_log(home: Path | None, job: str, kinds: tuple[str, ...], account: str | None) -> JobLog:
+    """Return the log of a job.
+
+    Args:
+        home: the state folder.
+        job: a name or an ARN, with `:VERSION` behind it for one version.
+        kinds: of records that may be meant.
+        account: of the member through whose eyes it is looked at; None for all that there is.
+
+    Raises:
+        NoSuchRecordError: CR-CLI-007, there is no such job, it has no log, or the account is no member.
+    """
+    from cleanroom_algo.local.policies.publication import Publication
+
+    with open_room(home) as room:
+        record = records.find(room.store, job, kinds)
+        path = room.run_directory(record) / "log.jsonl"
+        publication = Publication.of(room.store, record)
+        switches = room.settings.switches
+    if account is not None and account not in publication.members:
+        raise NoSuchRecordError(
+            f"account {account} is no active member of the collaboration of {record.name}",
+            expected=f"--as with one of {', '.join(sorted(publication.members))}",
+            fix="name the account of a member",
+        )
+    if not path.is_file():
+        raise NoSuchRecordError(
+            f"{record.name} ({record.status}) has no log",
+            expected="a job that has been started",
+            fix=f"see `cleanroom-algo show {record.name}`",
+        )
+    written = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    # The last line of a running job may be half written.
+    lines = [json.loads(line) for line in written if line.endswith("\n")]
+    return JobLog(record, lines, publication, switches)

@@ -1,0 +1,171 @@
+"""Jobs, and the policies that bound what they leave and show."""
+
+from __future__ import annotations
+
+from cleanroom_algo.local.differences.row import EXPORT, INFER, TRAIN, Row
+
+_ASSOCIATE = ("CreateConfiguredModelAlgorithmAssociation",)
+
+POLICIES: tuple[Row, ...] = (
+    Row(
+        "policies",
+        TRAIN + EXPORT + INFER,
+        "1 GB of a policy is 10**9 bytes, of all artifacts unpacked, of archives exported, of outputs",
+        "the unit is not defined",
+        "guessed",
+        "the smaller reading: what fits here fits under the other one",
+    ),
+    Row(
+        "policies",
+        TRAIN,
+        "crossing maxArtifactSize fails the job with CR-JOB-102 and leaves nothing",
+        "what happens is not documented",
+        "guessed",
+        "a part of the artifacts would look like all of them",
+    ),
+    Row(
+        "policies",
+        INFER,
+        "crossing maxOutputSize fails the job with CR-JOB-204 and leaves nothing",
+        "what happens is not documented",
+        "guessed",
+        "a part of the output would look like all of it",
+    ),
+    Row(
+        "policies",
+        EXPORT,
+        "crossing maxSize fails the export with CR-JOB-501",
+        "larger data will not be exported; status and message are not documented",
+        "documented",
+        "Clean Rooms user guide, Exporting model artifacts",
+    ),
+    Row(
+        "policies",
+        EXPORT,
+        "an association without trainedModelExports allows no export",
+        "not documented",
+        "guessed",
+        "what is not allowed is refused",
+        "export_without_policy",
+    ),
+    Row(
+        "policies",
+        _ASSOCIATE,
+        "`logs --as` shows what the containerLogs policies that name the member let through; others get no line",
+        "logs go to the CloudWatch of the accounts that are named and have an ML configuration",
+        "documented",
+        "Clean Rooms user guide, Receiving model logs and metrics",
+    ),
+    Row(
+        "policies",
+        _ASSOCIATE,
+        "filterPattern is a regular expression (Python's); `logs --as` says where another reading decides otherwise",
+        "the API reference says regular expression, the user guide filter pattern",
+        "documented",
+        "API reference, LogsConfigurationPolicy",
+        "log_filter",
+    ),
+    Row(
+        "policies",
+        _ASSOCIATE,
+        "a line that several policies let through is seen once, redacted by all of them; no logType means ALL",
+        "not documented",
+        "guessed",
+        "the stricter reading",
+    ),
+    Row(
+        "policies",
+        _ASSOCIATE,
+        "ERROR_SUMMARY shows statusDetails.message of a failed job, redacted, and no line of its containers",
+        "shorter error summaries; what they hold is not documented",
+        "guessed",
+        "Clean Rooms user guide, Associating the configured model algorithm",
+    ),
+    Row(
+        "policies",
+        _ASSOCIATE,
+        "personal information is found by its form: e-mail, IP and MAC addresses; phone, card and account numbers",
+        "found by means that are not documented, names and street addresses perhaps among it",
+        "guessed",
+        "what has no form is not found here",
+    ),
+    Row(
+        "policies",
+        _ASSOCIATE,
+        "[REDACTED] stands where something was redacted",
+        "not documented",
+        "guessed",
+        "no recording exists",
+        "redaction_placeholder",
+    ),
+    Row(
+        "policies",
+        _ASSOCIATE,
+        "a noise level changes no value; with gaussian it adds noise of 1, 5 or 10 % of a metric's range",
+        "noise of a kind and size that are not documented",
+        "guessed",
+        "any noise would be an invention",
+        "metric_noise",
+    ),
+    Row(
+        "policies",
+        _ASSOCIATE,
+        "with a noise level other than NONE, `metrics --as` shows nothing before the job has ended",
+        "published at the end; whether NONE counts is not documented",
+        "documented",
+        "Clean Rooms user guide, Receiving model logs and metrics",
+    ),
+    Row(
+        "policies",
+        ("GetTrainedModel", "GetCollaborationTrainedModel", "GetTrainedModelInferenceJob"),
+        "logsStatus is of whoever calls: absent unless a policy names them, PUBLISH_FAILED without ML configuration",
+        "PUBLISH_FAILED without ML configuration; the rest is not documented",
+        "guessed",
+        "the service's troubleshooting guide for logs of custom models",
+    ),
+    Row(
+        "policies",
+        TRAIN,
+        "metrics are what metricDefinitions match in single lines; system metrics (CPU, memory) are not taken",
+        "both go to every member with an ML configuration",
+        "documented",
+        "Clean Rooms user guide, Receiving model logs and metrics",
+    ),
+)
+
+
+JOBS: tuple[Row, ...] = (
+    Row(
+        "jobs",
+        INFER,
+        "text/csv; only the first request of an object carries its header",
+        "the user guide says the first request of each file",
+        "documented",
+        "Clean Rooms user guide, Model authoring guidelines for the inference container",
+        "inference_header",
+    ),
+    Row(
+        "jobs",
+        INFER,
+        "objects in Parquet are refused: they cannot be split by line",
+        "not documented",
+        "guessed",
+        "SplitType is Line",
+    ),
+    Row(
+        "jobs",
+        TRAIN,
+        "a job over maxRuntimeInSeconds ends INACTIVE, its artifacts are not kept",
+        "SageMaker keeps what lies in /opt/ml/model; what Clean Rooms shows is not documented",
+        "guessed",
+        "SageMaker API, StoppingCondition",
+    ),
+    Row(
+        "jobs",
+        TRAIN + INFER,
+        "statusDetails.statusCode holds AlgorithmError, JobStopped or a code of this project",
+        "codes are promised to be stable; their values are not published",
+        "guessed",
+        "no recording exists",
+    ),
+)

@@ -1,0 +1,137 @@
+"""The logs of a job through the eyes of one member."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cleanroom_algo.local.policies.filters import Matcher, Reading, matcher, readings
+from cleanroom_algo.local.policies.publication import Publication
+from cleanroom_algo.local.policies.redaction import redactor
+
+Line = Mapping[str, str]
+"""A line of a job's log: `time` (ISO 8601, UTC), `host`, `stream`, `text`."""
+
+SUMMARY_STREAM: Final = "error-summary"
+
+
+@dataclass(frozen=True)
+class MemberLogs:
+    """What a member gets.
+
+    Attributes:
+        lines: in the order written, redacted.
+        notes: why lines are missing, and where the documentation allows another reading; one sentence each.
+    """
+
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LogReading:
+    """How the room reads what the documentation leaves open.
+
+    Attributes:
+        filter: the syntax of filterPattern.
+        placeholder: what stands where something was redacted.
+    """
+
+    filter: Reading = "regex"
+    placeholder: str = "[REDACTED]"
+
+
+def member_logs(
+    lines: Sequence[Line], summary: Line | None, publication: Publication, account: str, reading: LogReading
+) -> MemberLogs:
+    """Return what a member sees of a job's log.
+
+    A line that several policies let through is seen once, redacted by all of them.
+
+    Args:
+        lines: all that the containers wrote.
+        summary: why the job failed; None if it did not.
+        publication: of the job.
+        account: of an active member.
+        reading: of what is not documented.
+    """
+    named = [
+        (f"containerLogs[{index}]", each)
+        for index, each in enumerate(publication.logs)
+        if account in each["allowedAccountIds"]
+    ]
+    if not named:
+        return MemberLogs((), (_why_nothing(publication, account),))
+    if not publication.members[account]:
+        note = f"account {account} has no ML configuration, so nothing is published to it: PutMLConfiguration first"
+        return MemberLogs((), (note,))
+    policies = [_Policy(name, each, reading) for name, each in named]
+    full = [policy for policy in policies if not policy.summary_only]
+    seen = _seen(lines, full)
+    if summary is not None:
+        seen += _seen([summary], [policy for policy in policies if policy.summary_only])
+    notes = [note for policy in policies for note in policy.notes(lines)]
+    if full and len(seen) < len(lines):
+        notes.append(f"{len(lines) - len(seen)} of {len(lines)} lines do not pass the filter")
+    if not full:
+        notes.append("logType is ERROR_SUMMARY: the member sees why a job failed, and no lines of its containers")
+    return MemberLogs(tuple(seen), tuple(notes))
+
+
+class _Policy:
+    """One LogsConfigurationPolicy, read."""
+
+    def __init__(self, name: str, policy: Mapping[str, Any], reading: LogReading) -> None:
+        self.name = name
+        self.summary_only = policy.get("logType") == "ERROR_SUMMARY"
+        self.redact: Callable[[str], str] = redactor(policy.get("logRedactionConfiguration"), reading.placeholder)
+        self._pattern: str = policy.get("filterPattern", "")
+        self._chosen = reading.filter
+        self._unreadable = ""
+        try:
+            self.passes: Matcher = matcher(self._pattern, reading.filter)
+        except ValueError as error:
+            self._unreadable = str(error)
+            self.passes = _nothing
+
+    def notes(self, lines: Sequence[Line]) -> list[str]:
+        """Return what is doubtful about the pattern, given the lines it was used on."""
+        if self._unreadable:
+            return [f"{self.name}: filterPattern, read as {self._chosen}, lets nothing through: {self._unreadable}"]
+        notes = []
+        for other, passes in readings(self._pattern).items():
+            differing = sum(passes(line["text"]) != self.passes(line["text"]) for line in lines)
+            if differing:
+                notes.append(
+                    f"{self.name}: filterPattern is read as {self._chosen}; read as {other} it decides otherwise on "
+                    f"{differing} of {len(lines)} lines. AWS's pages name both: a plain word means the same in all"
+                )
+        return notes
+
+
+def _seen(lines: Sequence[Line], policies: Sequence[_Policy]) -> list[Line]:
+    found: list[Line] = []
+    for line in lines:
+        passing = [policy for policy in policies if policy.passes(line["text"])]
+        if not passing:
+            continue
+        text = line["text"]
+        for policy in passing:
+            text = policy.redact(text)
+        found.append({**line, "text": text})
+    return found
+
+
+def _why_nothing(publication: Publication, account: str) -> str:
+    if not publication.logs:
+        return (
+            "the association has no containerLogs policy, so no member gets logs; associations cannot be changed: "
+            "create another with privacyConfiguration.policies and start the job from that"
+        )
+    named = sorted({each for policy in publication.logs for each in policy["allowedAccountIds"]})
+    return f"no containerLogs policy names account {account}; they name {', '.join(named)}"
+
+
+def _nothing(_line: str) -> bool:
+    return False

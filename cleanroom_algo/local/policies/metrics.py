@@ -1,0 +1,131 @@
+"""The metrics of a training job: what its metricDefinitions find in its log, and what of it members get."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import numpy as np
+
+from cleanroom_algo.local.policies.logs import Line
+from cleanroom_algo.local.policies.patterns import compile_pattern
+from cleanroom_algo.local.policies.publication import Publication
+
+Noise = Literal["none", "gaussian"]
+
+_SHARE_OF_RANGE: Final = {"LOW": 0.01, "MEDIUM": 0.05, "HIGH": 0.1}
+"""The standard deviation of the noise, as a share of a metric's range; these figures are this project's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One value of a metric.
+
+    Attributes:
+        time: when its line was written, ISO 8601, UTC.
+        host: that wrote it.
+        name: of the metric, as its definition has it.
+        value: what the definition's first group held.
+    """
+
+    time: str
+    host: str
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class MemberMetrics:
+    """What a member gets.
+
+    Attributes:
+        points: in the order written.
+        notes: why some are missing; one sentence each.
+    """
+
+    points: tuple[Point, ...]
+    notes: tuple[str, ...]
+
+
+def points(lines: Iterable[Line], definitions: Sequence[Mapping[str, str]]) -> tuple[list[Point], list[str]]:
+    """Return all values that the definitions find, and notes on definitions that are of no use.
+
+    Definitions are matched line by line, and the number is the first group of their regex (SageMaker API,
+    MetricDefinition; botocore model of Clean Rooms ML). A group that holds no number yields nothing.
+    """
+    usable: list[tuple[str, re.Pattern[str]]] = []
+    notes: list[str] = []
+    for definition in definitions:
+        try:
+            pattern = compile_pattern(definition["regex"])
+        except re.error as error:
+            notes.append(f"{definition['name']}: its regex cannot be used ({error})")
+            continue
+        if not pattern.groups:
+            notes.append(f"{definition['name']}: its regex has no group to take the number from")
+            continue
+        usable.append((definition["name"], pattern))
+    found = [
+        Point(line["time"], line["host"], name, value)
+        for line in lines
+        for name, pattern in usable
+        for match in pattern.finditer(line["text"])
+        if (value := _number(match[1])) is not None
+    ]
+    silent = {name for name, _ in usable} - {point.name for point in found}
+    notes += [f"{name}: its regex matches no line of the log" for name in sorted(silent)]
+    return found, notes
+
+
+def member_metrics(
+    found: Sequence[Point], publication: Publication, account: str, *, noise: Noise, seed: str
+) -> MemberMetrics:
+    """Return what a member gets of a training job's metrics.
+
+    With a noise level they are published when the job has ended, otherwise as it runs (Clean Rooms user guide,
+    "Receiving model logs and metrics").
+
+    Args:
+        found: all values.
+        publication: of the job.
+        account: of an active member.
+        noise: how a noise level is carried out; how the service does it is not documented.
+        seed: of the noise; the same seed gives every member the same values.
+    """
+    level = publication.noise or "NONE"
+    if why := _why_nothing(publication, account, level):
+        return MemberMetrics((), (why,))
+    if level == "NONE":
+        return MemberMetrics(tuple(found), ())
+    if noise == "none":
+        note = f"noise level {level}: values are shown as they are; what AWS adds is not documented"
+        return MemberMetrics(tuple(found), (note,))
+    note = f"noise level {level}: Gaussian noise of this project's own making was added"
+    return MemberMetrics(tuple(_with_noise(found, _SHARE_OF_RANGE[level], seed)), (note,))
+
+
+def _why_nothing(publication: Publication, account: str, level: str) -> str:
+    if not publication.members[account]:
+        return f"account {account} has no ML configuration, so nothing is published to it: PutMLConfiguration first"
+    if level != "NONE" and not publication.ended:
+        return f"with noise level {level} metrics are published when the job has ended"
+    return ""
+
+
+def _with_noise(found: Sequence[Point], share: float, seed: str) -> list[Point]:
+    values: dict[str, list[float]] = {}
+    for point in found:
+        values.setdefault(point.name, []).append(point.value)
+    # One value has no range; its own size then says what is much.
+    spread = {name: (max(each) - min(each)) or abs(each[0]) for name, each in values.items()}
+    generator = np.random.default_rng(list(seed.encode()))
+    return [replace(point, value=point.value + generator.normal(0, share * spread[point.name])) for point in found]
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None

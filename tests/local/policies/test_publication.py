@@ -1,0 +1,111 @@
+"""Jobs that really run, and what their members then see through the API and the command."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cleanroom_algo.local.room import Room
+from tests.cli.support import run
+from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, BUREAU_ID, ROLE, SETTINGS, Desk
+
+PRIVACY: dict[str, Any] = {
+    "trainedModels": {
+        "containerLogs": [
+            {"allowedAccountIds": [AIRLINE], "logRedactionConfiguration": {"entitiesToRedact": ["NUMBERS"]}},
+            {"allowedAccountIds": [BUREAU], "logType": "ERROR_SUMMARY"},
+        ],
+        "containerMetrics": {"noiseLevel": "LOW"},
+    }
+}
+BODY = 'print("loss=0.25", flush=True)'
+
+
+def configure(desk: Desk, account: str, membership: str) -> None:
+    location = {"roleArn": ROLE, "destination": {"s3Destination": {"s3Uri": "s3://bucket/out"}}}
+    desk.call("PutMLConfiguration", account, membershipIdentifier=membership, defaultOutputLocation=location)
+
+
+def trained(desk: Desk) -> str:
+    arn: str = desk.call("CreateTrainedModel", **desk.training())["trainedModelArn"]
+    desk.room.wait(arn, None)
+    return arn
+
+
+def model_of(desk: Desk, arn: str, account: str, membership: str, operation: str) -> dict[str, Any]:
+    where = {"membershipIdentifier": membership} if operation == "GetTrainedModel" else {}
+    if not where:
+        where = {"collaborationIdentifier": desk.room.store.find("collaboration")[0].key}
+    return desk.call(operation, account, trainedModelArn=arn, **where)
+
+
+def test_each_member_sees_its_own_status_and_lines(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with Room.open(home, settings=SETTINGS) as room:
+        desk = Desk(room, tmp_path, body=BODY, privacy=PRIVACY)
+        configure(desk, AIRLINE, AIRLINE_ID)
+        arn = trained(desk)
+        own = model_of(desk, arn, AIRLINE, AIRLINE_ID, "GetTrainedModel")
+        other = model_of(desk, arn, BUREAU, BUREAU_ID, "GetCollaborationTrainedModel")
+
+    assert (own["logsStatus"], own["metricsStatus"]) == ("PUBLISH_SUCCEEDED", "PUBLISH_SUCCEEDED")
+    assert (other["logsStatus"], other["metricsStatus"]) == ("PUBLISH_FAILED", "PUBLISH_FAILED")
+    assert other["logsStatusDetails"] == "Failed to publish logs as no ML Config role is set"
+    seen = run("logs", "model", "--as", AIRLINE, "--home", home, "--json")
+    assert [line["text"] for line in seen.json] == ["started", "loss=[REDACTED]"]
+    blind = run("logs", "model", "--as", BUREAU, "--home", home)
+    assert blind.stdout == ""
+    assert "no ML configuration" in blind.stderr
+    assert "loss=0.25" in run("logs", "model", "--home", home).stdout
+    assert run("logs", "model", "--as", "999999999999", "--home", home).status == 2
+
+
+def test_a_configuration_that_comes_after_the_end_brings_nothing_back(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with Room.open(home, settings=SETTINGS) as room:
+        desk = Desk(room, tmp_path, body="sys.exit('row 12 is bad')", privacy=PRIVACY)
+        arn = trained(desk)
+        configure(desk, BUREAU, BUREAU_ID)
+        late = model_of(desk, arn, BUREAU, BUREAU_ID, "GetCollaborationTrainedModel")
+        again = desk.call("CreateTrainedModel", **desk.training(name="again"))["trainedModelArn"]
+        room.wait(again, None)
+
+    assert late["logsStatus"] == "PUBLISH_FAILED"
+    assert run("logs", "model", "--as", BUREAU, "--home", home).stdout == ""
+    summary = run("logs", "again", "--as", BUREAU, "--home", home, "--json").json
+    assert [line["stream"] for line in summary] == ["error-summary"]
+    assert summary[0]["text"].startswith("AlgorithmError")
+
+
+def test_a_status_appears_when_the_job_has_ended(tmp_path: Path) -> None:
+    with Room.open(tmp_path / "home", settings=SETTINGS) as room:
+        desk = Desk(room, tmp_path, body="time.sleep(60)", privacy=PRIVACY)
+        configure(desk, AIRLINE, AIRLINE_ID)
+        arn = desk.call("CreateTrainedModel", **desk.training())["trainedModelArn"]
+        running = model_of(desk, arn, AIRLINE, AIRLINE_ID, "GetTrainedModel")
+        desk.own("CancelTrainedModel", trainedModelArn=arn)
+        room.wait(arn, None)
+
+    assert not {"logsStatus", "metricsStatus"} & running.keys()
+
+
+@pytest.mark.parametrize("noise", ["none", "gaussian"])
+def test_the_command_prints_metrics(tmp_path: Path, noise: str) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "settings.toml").write_text(f'[switches]\nmetric_noise = "{noise}"\n[machine]\nhosts = 2\n')
+    with Room.open(home) as room:
+        desk = Desk(room, tmp_path, body=BODY, privacy=PRIVACY)
+        configure(desk, AIRLINE, AIRLINE_ID)
+        record = room.store.find("configured-model-algorithm")[0]
+        container = record.document["trainingContainerConfig"]
+        definitions = [{"name": "loss", "regex": "loss=([0-9.]+)"}]
+        room.store.update(record, document={"trainingContainerConfig": container | {"metricDefinitions": definitions}})
+        trained(desk)
+
+    everything = run("metrics", "model", "--home", home, "--json").json
+    seen = run("metrics", "model", "--as", AIRLINE, "--home", home)
+
+    assert [(each["name"], each["value"]) for each in everything] == [("loss", 0.25)]
+    assert ("0.25\n" in seen.stdout) == (noise == "none")
+    assert run("metrics", "model", "--as", BUREAU, "--home", home, "--json").json == []
