@@ -25,6 +25,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic_core import from_json
+
 from cleanroom_algo.errors import RoomStateError
 
 FORMAT = 1
@@ -393,7 +395,7 @@ def _record(row: tuple[Any, ...]) -> Record:
         status=status,
         created=created,
         updated=updated,
-        document=json.loads(row[12]),
-        private=json.loads(row[13]),
+        document=from_json(row[12]),
+        private=from_json(row[13]),
         seq=seq,
     )

@@ -66,6 +66,7 @@ def _project(shape: Any, record: Record, call: Call) -> dict[str, Any]:
         columns[_KEY_MEMBERS[record.kind]] = record.key
     if record.kind == TRAINED_MODEL and record.version is not None:
         columns["versionIdentifier"] = record.version
-    if (publication := Publication.kept_by(record)) is not None:
+    wanted = members(shape)
+    if "logsStatus" in wanted and (publication := Publication.kept_by(record)) is not None:
         columns |= publication.shown(call.account)
-    return {name: columns[name] for name in members(shape) if columns.get(name) is not None}
+    return {name: value for name in wanted if (value := columns.get(name)) is not None}

@@ -14,7 +14,7 @@ from cleanroom_algo.errors import ConflictError, RequestError, ResourceNotFoundE
 from cleanroom_algo.local.room import Room
 from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, BUREAU_ID, ROLE, SETTINGS, populate
 
-NAMES = st.sampled_from(["forest", "tree", "net"])
+NAMES = st.sampled_from(["forest", "tree"])
 ACCOUNTS = st.sampled_from([AIRLINE, BUREAU])
 MEMBERSHIPS = {AIRLINE: AIRLINE_ID, BUREAU: BUREAU_ID}
 TAGS = st.dictionaries(st.sampled_from(["team", "stage", "cost"]), st.sampled_from(["a", "b"]), max_size=3)
@@ -69,10 +69,12 @@ class RoomMachine(RuleBasedStateMachine):
         self.owners[arn], self.tags[arn] = (account, name), dict(tags)
         return arn
 
-    @rule(target=associations, algorithm=algorithms, account=ACCOUNTS, name=NAMES)
-    def associate(self, algorithm: str, account: str, name: str) -> Any:
+    @rule(target=associations, algorithm=algorithms, name=NAMES, by_owner=st.sampled_from([True, True, True, False]))
+    def associate(self, algorithm: str, name: str, *, by_owner: bool) -> Any:
+        owner = self.owners.get(algorithm, (AIRLINE, ""))[0]
+        account = owner if by_owner else ({AIRLINE, BUREAU} - {owner}).pop()
         wanted = {"membershipIdentifier": MEMBERSHIPS[account], "name": name, "configuredModelAlgorithmArn": algorithm}
-        if self.owners.get(algorithm, ("", ""))[0] != account:
+        if algorithm not in self.owners or not by_owner:
             self.refused(ResourceNotFoundError, "CreateConfiguredModelAlgorithmAssociation", account, **wanted)
             return multiple()
         if (account, name) in {each[:2] for each in self.joined.values()}:
@@ -175,5 +177,5 @@ class RoomMachine(RuleBasedStateMachine):
         self.refused(ResourceNotFoundError, "GetConfiguredModelAlgorithm", AIRLINE, configuredModelAlgorithmArn=NOBODYS)
 
 
-RoomMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+RoomMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 TestRoomMachine = RoomMachine.TestCase
