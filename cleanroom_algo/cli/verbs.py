@@ -53,6 +53,8 @@ class Verbs(click.Group):
             return None
         found: click.Command = import_module(f"cleanroom_algo.cli.{cmd_name.replace('-', '_')}").command
         found.short_help = VERBS[cmd_name]
+        # Raw docstrings spell click's marker of text that is not to be wrapped in two characters.
+        found.help = (found.help or "").replace("\\b\n", "\b\n")
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (click's signature)

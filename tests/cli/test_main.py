@@ -41,7 +41,9 @@ def test_every_verb_takes_json(name: str) -> None:
 def test_each_verb_has_help_with_an_example(name: str) -> None:
     done = run(name, "--help")
     assert done.status == 0
-    assert f"cleanroom-algo {name}" in done.stdout.split("Examples:")[-1]
+    examples = done.stdout.split("\n  Examples:\n")[1]
+    assert examples.startswith(f"    cleanroom-algo {name}") or f"cleanroom-algo {name}" in examples.splitlines()[0]
+    assert "\\b" not in done.stdout
 
 
 def test_without_words_it_shows_examples() -> None:

@@ -19,7 +19,8 @@ cat "$root"/input/data/train/* | wc -l > "$root/model/rows"
 grep -q epochs "$root/input/config/hyperparameters.json"
 """
 SERVE = """#!/usr/bin/env python3
-import http.server, os
+import http.server, os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # else process 1 lives until SIGKILL, 30 s later
 assert open(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml") + "/model/rows").read()
 
 class Answer(http.server.BaseHTTPRequestHandler):
@@ -42,7 +43,8 @@ port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", 8080))
 http.server.ThreadingHTTPServer(("0.0.0.0", port), Answer).serve_forever()
 """
 FLASK = """#!/usr/bin/env python3
-import os
+import os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 from flask import Flask, request
 
 app = Flask(__name__)

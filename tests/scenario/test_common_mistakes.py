@@ -1,0 +1,128 @@
+"""Mistakes that published samples for Clean Rooms ML make, and what their authors would have seen here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.local.room import Room
+from tests.cli.support import run
+from tests.scenario.conftest import Desk
+
+HEADER_EVERY_TIME = """#!/usr/bin/env python3
+import http.server, os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.answer(200 if self.path == "/ping" else 404, b"")
+
+    def do_POST(self):
+        rows = self.rfile.read(int(self.headers["Content-Length"])).splitlines()
+        self.answer(200, b"\\n".join([b"prediction", *(b"1" for row in rows if not row.startswith(b"x,"))]))
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", 8080))
+http.server.ThreadingHTTPServer(("0.0.0.0", port), Answer).serve_forever()
+"""
+TRAIN = "#!/bin/sh\ntouch ${SAGEMAKER_BASE_DIR:-/opt/ml}/model/nothing\n"
+
+
+def check(algorithm: Path, *words: str) -> list[dict[str, str]]:
+    findings: list[dict[str, str]] = json.loads(run("check", algorithm, *words, "--json").stdout)["findings"]
+    return findings
+
+
+def programs(folder: Path, **texts: str) -> Path:
+    folder.mkdir()
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def test_a_parser_that_ends_on_the_word_train(desk: Desk) -> None:
+    folder = programs(
+        desk.folder / "strict",
+        train="#!/usr/bin/env python3\nimport argparse\nargparse.ArgumentParser().parse_args()\n",
+    )
+
+    checked = check(folder)
+    trained = desk.run("train", folder, "--channel", f"train={desk.data}")
+
+    (finding,) = [each for each in checked if each["name"] == "argparse"]
+    assert "parse_known_args" in finding["fix"]
+    assert trained.status == ExitCode.ALGORITHM_FAILED
+    assert "unrecognized arguments: train" in desk.run("logs", "strict").stdout
+
+
+def test_a_hyperparameter_that_nothing_reads(desk: Desk) -> None:
+    assert "hyperparameter-not-read" in {each["name"] for each in check(desk.algorithm, "--no-start")}
+
+
+def test_a_column_less_than_expected_is_an_error_not_a_shift(desk: Desk) -> None:
+    for path in desk.data.iterdir():
+        lines = [line.rsplit(",", 1)[0] for line in path.read_text().splitlines()]
+        path.write_text("\n".join(lines) + "\n")
+
+    done = desk.train()
+
+    assert done.status == ExitCode.CONTRACT
+    assert "CR-SCH-003" in done.stderr
+    assert "y" in done.stderr
+    assert desk.artifacts() == []
+
+
+def test_every_part_file_is_read(desk: Desk) -> None:
+    for path in list(desk.data.iterdir()):
+        other = desk.data / f"also-{path.name}"
+        other.write_text(path.read_text())
+
+    desk.train("--json")
+
+    assert "read 80 rows" in desk.run("logs", "mean-algorithm").stdout
+
+
+def test_a_header_in_every_answer_can_be_seen(desk: Desk) -> None:
+    folder = programs(desk.folder / "chatty", train=TRAIN, serve=HEADER_EVERY_TIME)
+    rows = 300_000  # 8 bytes each: more than one request of at most 1 MB
+    (desk.data / "part-00000.csv").write_text("x,y\n" + "1.5,2.5\n" * rows)
+    assert desk.run("train", folder, "--channel", f"train={desk.data}").status == ExitCode.OK
+
+    done = desk.run("infer", "chatty", "--channel", desk.data / "part-00000.csv", "--max-payload-mb", 1, "--json")
+
+    lines = Path(done.json["outputs"][0]).read_text().splitlines()
+    assert lines.count("prediction") > 1
+    assert lines.count("1") == rows
+
+
+def test_a_column_that_is_missing_at_inference_is_not_zero(desk: Desk) -> None:
+    assert desk.train().status == ExitCode.OK
+    narrow = desk.folder / "narrow"
+    narrow.mkdir()
+    (narrow / "part-00000.csv").write_text("label\na\nb\n")
+
+    done = desk.run("infer", "mean-algorithm", "--channel", narrow)
+
+    assert done.status != ExitCode.OK
+    assert "CR-SRV-005" in done.stderr
+    assert "body:2: 1 field(s) instead of 3" in done.stderr
+
+
+def test_without_policies_nobody_sees_logs(desk: Desk) -> None:
+    assert desk.train().status == ExitCode.OK
+    with Room.open(desk.home) as room:
+        (model,) = room.store.find("trained-model")
+
+    seen = desk.run("logs", model.name, "--as", model.account)
+
+    assert seen.stdout == ""
+    assert "no containerLogs policy" in seen.stderr
