@@ -22,9 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--target", choices=["local", "aws"], default="local", help="where the requests go")
     group.addoption("--role-arn", help="with --target aws: a role that Clean Rooms ML can take on to read the image")
     group.addoption("--image-uri", help="with --target aws: an image in your Amazon ECR")
-    group.addoption(
-        "--membership", help="with --target aws: a membership to try; its tests are skipped without"
-    )
+    group.addoption("--membership", help="with --target aws: a membership to try; its tests are skipped without")
 
 
 @dataclass(frozen=True)
