@@ -37,6 +37,24 @@ for line in sys.stdin:
         while start < len(data):
             start += pipe.write(data[start : start + (1 << 20)])
 """
+RANK = """
+import sys
+from pathlib import Path
+from benchmarks.tables import BATCH_ROWS, NUMBERS
+from cleanroom_algo.channels.features import Features
+from cleanroom_algo.contract.channel import Channel, Distribution, InputMode
+from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.data.fan_out import Stream, read_share
+from cleanroom_algo.data.world import World
+
+root, ranks, local = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+channel = Channel("train", Paths(Path(root)), InputMode.PIPE)
+features, world = Features.plain(NUMBERS), World(ranks_per_host=ranks, local_rank=local)
+print("ready", flush=True)
+for line in sys.stdin:
+    tables = read_share(Stream(channel, NUMBERS, int(line), batch_rows=BATCH_ROWS), world)
+    print(sum(len(features.transform(table).numeric) for table in tables), flush=True)
+"""
 
 
 class Feed:
@@ -83,6 +101,11 @@ def run(small: bool) -> Iterator[Row]:
             ]
             size = text.stat().st_size / 1e6
             yield from compare("pipes", "CSV to float32", size, partial(_csv, feed), others)
+            with _ranks(feed, 1) as one, _ranks(feed, 2) as two:
+                alone = Other("one rank", partial(_shared, feed, one), 0.85)
+                yield from compare(
+                    "pipes", "CSV to float32, dealt to 2 ranks", size, partial(_shared, feed, two), [alone]
+                )
 
 
 @contextlib.contextmanager
@@ -96,6 +119,31 @@ def _feed(folder: Path, file: Path) -> Iterator[Feed]:
             yield Feed(folder, process)
         finally:
             process.kill()
+
+
+@contextlib.contextmanager
+def _ranks(feed: Feed, count: int) -> Iterator[list[subprocess.Popen[str]]]:
+    """Start the ranks of a host, which read an epoch when they are told its number."""
+    pipe = subprocess.PIPE
+    with contextlib.ExitStack() as stack:
+        started = []
+        for local in range(count):
+            command = [sys.executable, "-c", RANK, str(feed.channel.path.parents[2]), str(count), str(local)]
+            process = stack.enter_context(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True))
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            process.stdout.readline()
+            started.append(process)
+        yield started
+
+
+def _shared(feed: Feed, ranks: list[subprocess.Popen[str]]) -> int:
+    epoch = feed.epoch()
+    for rank in ranks:
+        assert rank.stdin is not None
+        rank.stdin.write(f"{epoch}\n")
+        rank.stdin.flush()
+    return sum(int(rank.stdout.readline()) for rank in ranks if rank.stdout is not None)
 
 
 def _bare(feed: Feed) -> int:

@@ -14,6 +14,7 @@ import fcntl
 import os
 import select
 import stat
+import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
@@ -64,7 +65,15 @@ def read_pipe(
         PipeTimeoutError: CR-CHN-007; PipeInUseError: CR-CHN-008; JoinedRowsError: CR-CHN-009; SpoolLimitError:
             CR-CHN-010; and what `read_object` raises.
     """
-    with Pipe(channel, epoch, timeout=timeout) as pipe, contextlib.closing(pipe.chunks()) as chunks:
+    with Pipe(channel, epoch, timeout=timeout) as pipe:
+        yield from read_open_pipe(pipe, schema, batch_rows=batch_rows, columns=columns)
+
+
+def read_open_pipe(
+    pipe: Pipe, schema: Schema, *, batch_rows: int, columns: Sequence[str] | None = None
+) -> Generator[pl.DataFrame]:
+    """Yield the rows of a pipe that is open, as `read_pipe` does; the caller closes it."""
+    with contextlib.closing(pipe.chunks()) as chunks:
         yield from decode_stream(
             chunks,
             schema,
@@ -100,6 +109,7 @@ class Pipe:
         self._timeout = timeout
         self._seen_data = False
         self._process = os.getpid()
+        self._wake_lock = threading.RLock()  # a signal handler may come while this thread holds it
         self._wake_reader, self._wake_writer = os.pipe()
         try:
             self._descriptor = self._open(channel.fifo(epoch))
@@ -127,7 +137,7 @@ class Pipe:
 
     def cancel(self) -> None:
         """Make the reading end now, as at the end of data; may be called from a signal handler or another thread."""
-        with contextlib.suppress(OSError):
+        with self._wake_lock, contextlib.suppress(OSError):
             os.write(self._wake_writer, b"x")
 
     def readinto(self, buffer: memoryview) -> int:
@@ -239,8 +249,10 @@ class Pipe:
         )
 
     def _close_wake(self) -> None:
-        os.close(self._wake_reader)
-        os.close(self._wake_writer)
+        with self._wake_lock:
+            os.close(self._wake_reader)
+            os.close(self._wake_writer)
+            self._wake_reader = self._wake_writer = -1  # the numbers may be another file's soon
 
 
 def _in_use(name: str, why: str) -> PipeInUseError:

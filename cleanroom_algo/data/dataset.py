@@ -21,15 +21,16 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from cleanroom_algo.channels.features import Features
 from cleanroom_algo.channels.objects import Object, list_objects
 from cleanroom_algo.channels.pieces import Piece
-from cleanroom_algo.channels.pipe import read_pipe
 from cleanroom_algo.channels.reader import read_object
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.channels.splitting import count_rows, split_object
 from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.data.batch import Batch
+from cleanroom_algo.data.fan_out import SLICE_ROWS, Stream, read_share
 from cleanroom_algo.data.plan import assign, plan_parts, readers_of
+from cleanroom_algo.data.tables import rebatched, shuffled
 from cleanroom_algo.data.world import World
-from cleanroom_algo.errors import DataStateError, PipeRanksError
+from cleanroom_algo.errors import DataStateError
 
 Uneven = Literal["weight", "drop", "pad"]
 SHUFFLE_ROWS = 65_536  # a few MB as a table; parts of objects are shuffled besides
@@ -60,10 +61,7 @@ class ChannelDataset(IterableDataset[Batch]):
         uneven: see above.
         shuffle_rows: rows of the buffer, at least 1.
         workers: loader processes of this rank; 0 reads in the rank itself.
-        pipe_timeout: seconds that a pipe may stay silent before its first byte.
-
-    Raises:
-        PipeRanksError: CR-DAT-001, several ranks of a host would read one pipe.
+        pipe_timeout: seconds that a pipe may stay silent.
     """
 
     def __init__(
@@ -91,17 +89,11 @@ class ChannelDataset(IterableDataset[Batch]):
         self.seed = seed
         self.uneven = uneven
         self.shuffle_rows = shuffle_rows
-        self.workers = workers if channel.input_mode.has_files else 0  # a pipe has one reader
+        self.workers = workers if channel.input_mode.has_files else 0  # a pipe has one reader: `data.fan_out`
         self.pipe_timeout = pipe_timeout
         self.epoch = 0
         self._step = 0
         self._skip = 0
-        if not channel.input_mode.has_files and world.ranks_per_host > 1:
-            raise PipeRanksError(
-                f"{world.ranks_per_host} ranks of this host would read the one pipe of channel {channel.name!r}",
-                expected="one rank per host in Pipe mode",
-                fix="set CLEANROOM_ALGO_RANKS_PER_HOST=1, or ask for trainingInputMode File or FastFile",
-            )
 
     # --- how much there is ------------------------------------------------------------------------------------------
 
@@ -232,9 +224,8 @@ class ChannelDataset(IterableDataset[Batch]):
     def _frames(self, worker: int, workers: int) -> Iterator[pl.DataFrame]:
         columns = self.features.columns
         if not self.channel.input_mode.has_files:
-            yield from read_pipe(
-                self.channel, self.schema, epoch=self.epoch, batch_rows=READ_ROWS, timeout=self.pipe_timeout
-            )
+            stream = Stream(self.channel, self.schema, self.epoch, columns, READ_ROWS, self.pipe_timeout)
+            yield from read_share(stream, self.world, rows=max(self.batch_size, SLICE_ROWS))
             return
         share = self._share(worker, workers)
         order = self._random(worker, workers, "pieces").permutation(len(share)) if self.shuffle else range(len(share))
@@ -281,27 +272,3 @@ class ChannelDataset(IterableDataset[Batch]):
     def __getstate__(self) -> dict[str, Any]:
         # A loader process plans for itself; what the ranks agreed on is the rank's affair.
         return {name: value for name, value in vars(self).items() if name not in {"steps", "total_rows"}}
-
-
-def rebatched(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
-    """Yield the rows of tables in order, as tables of exactly `rows` rows but for the last."""
-    held: list[pl.DataFrame] = []
-    count = 0
-    for frame in frames:
-        held.append(frame)
-        count += frame.height
-        if count < rows:
-            continue
-        table = pl.concat(held) if len(held) > 1 else frame
-        whole = count - count % rows
-        yield from table.head(whole).iter_slices(rows)
-        held = [table.slice(whole)]
-        count -= whole
-    if count:
-        yield pl.concat(held)
-
-
-def shuffled(frames: Iterator[pl.DataFrame], rows: int, random: np.random.Generator) -> Iterator[pl.DataFrame]:
-    """Yield the rows of tables, permuted within windows of `rows` rows."""
-    for window in rebatched(frames, rows):
-        yield window[random.permutation(window.height)]

@@ -12,16 +12,6 @@ class DataError(CleanroomError):
     exit_code = ExitCode.CONTRACT
 
 
-class PipeRanksError(DataError):
-    """Several ranks of one host would read the same named pipe.
-
-    The platform writes each byte of a channel once per host; readers of one pipe would split its bytes at random.
-    """
-
-    code = "CR-DAT-001"
-    title = "one pipe, several ranks"
-
-
 class DataStateError(DataError):
     """A position in the data cannot be taken up.
 
@@ -31,3 +21,13 @@ class DataStateError(DataError):
 
     code = "CR-DAT-002"
     title = "position of another run"
+
+
+class PipeReaderLostError(DataError):
+    """A rank that shares a pipe with others of its host ended in the middle of an epoch.
+
+    The first rank of a host reads the pipe and hands the rows to the others; none can go on without the others.
+    """
+
+    code = "CR-DAT-003"
+    title = "a rank that shared the pipe is gone"

@@ -134,9 +134,6 @@ class Inputs:
         states: list[dict[str, object]] = [{}] * world.size
         dist.all_gather_object(states, fitter.state_dict())
         merged = Features.fitter(schema)
-        replicated = self.train.distribution is Distribution.FULLY_REPLICATED
-        if replicated and not self.train.input_mode.has_files:
-            states = states[:1]  # each host has read all rows
         for state in states:
             part = Features.fitter(schema)
             part.load_state_dict(state)
@@ -147,13 +144,17 @@ class Inputs:
         """Yield the rows of this host, or of this rank: whole objects, dealt out in turn."""
         from cleanroom_algo.channels.pipe import read_pipe
         from cleanroom_algo.channels.reader import read_object
+        from cleanroom_algo.data.fan_out import Stream, read_share
 
         sharded = channel.distribution is Distribution.SHARDED_BY_S3_KEY
         if not channel.input_mode.has_files:
             epoch = self.epochs_read(channel)
             self._epochs_read[channel.name] = epoch + 1
             timeout = self._environment.settings.pipe_timeout_seconds
-            yield from read_pipe(channel, schema, epoch=epoch, batch_rows=_FIT_ROWS, timeout=timeout)
+            if world is None:
+                yield from read_pipe(channel, schema, epoch=epoch, batch_rows=_FIT_ROWS, timeout=timeout)
+            else:
+                yield from read_share(Stream(channel, schema, epoch, None, _FIT_ROWS, timeout), world)
             return
         objects = list_objects(channel)
         if world is not None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.failure import failure_text, is_library
-from cleanroom_algo.errors import AlgorithmExitError, CleanroomError
+from cleanroom_algo.errors import AlgorithmExitError, CleanroomError, PipeReaderLostError
 from cleanroom_algo.training.job import BASE_MODEL_VARIABLE, RUN_DIRECTORY_VARIABLE, Job
 from cleanroom_algo.training.logs import configure_logging
 from cleanroom_algo.training.redaction import Redactor
@@ -66,7 +66,8 @@ def report_of(
         status = error.code if isinstance(error.code, int) and error.code else ExitCode.ALGORITHM_FAILED
         return RankReport.failed(rank, failure_text(_left(error)), status)
     code = _exit_code(error)
-    lost = not alone and isinstance(error, RuntimeError) and bool(_LOST.search(str(error)))
+    gone = isinstance(error, RuntimeError) and bool(_LOST.search(str(error)))
+    lost = not alone and (gone or isinstance(error, PipeReaderLostError))
     if not lost:
         log.debug("the exception as it was raised", exc_info=error)
     return RankReport.failed(rank, failure_text(error, redact=redact.for_error(error)), code, lost_others=lost)

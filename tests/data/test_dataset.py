@@ -15,7 +15,7 @@ from cleanroom_algo.contract.channel import Channel, Distribution
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.data.dataset import ChannelDataset
 from cleanroom_algo.data.world import World
-from cleanroom_algo.errors import DataStateError, PipeRanksError
+from cleanroom_algo.errors import DataStateError
 
 SCHEMA = Schema.of(target="y", x="float32", y="float32")
 
@@ -90,14 +90,6 @@ def test_loader_processes_read_every_row_once(tmp_path: Path) -> None:
 
     assert sorted(xs(dataset)) == list(range(83))
     assert dataset.rows == 83
-
-
-def test_a_pipe_has_one_reader(tmp_path: Path) -> None:
-    from cleanroom_algo.contract.channel import InputMode
-
-    pipe = Channel("train", Paths(tmp_path), input_mode=InputMode.PIPE)
-    with pytest.raises(PipeRanksError):
-        ChannelDataset(pipe, SCHEMA, World(ranks_per_host=2), batch_size=2)
 
 
 RANK = """

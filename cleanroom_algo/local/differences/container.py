@@ -24,6 +24,14 @@ CONTAINER: tuple[Row, ...] = (
     Row(
         "container",
         TRAIN,
+        "pipes of a FullyReplicated channel send all hosts the objects in one order, and ranks share them by it",
+        "whether the order is the same on every host is not documented",
+        "guessed",
+        "the objects of a channel are listed in the order of their keys",
+    ),
+    Row(
+        "container",
+        TRAIN,
         "OMP_NUM_THREADS shares this machine's cores among the hosts of a job",
         "each host has its cores for itself, and the variable is not set",
         "documented",
