@@ -25,9 +25,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic_core import from_json
-
 from cleanroom_algo.errors import RoomStateError
+from cleanroom_algo.local.documents import Json
 
 FORMAT = 1
 BUSY_SECONDS = 30.0  # a writer waits for another; transactions take milliseconds, checkpoints of the WAL a little more
@@ -56,7 +55,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE INDEX IF NOT EXISTS jobs_state ON jobs (state, id);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """
-_COLUMNS = (
+_COLUMNS = (  # as Record has them, but for its place
     "seq, kind, key, version, account, membership, collaboration, parent, name, status, created, updated,"
     " document, private"
 )
@@ -196,7 +195,12 @@ class Store:
                 (
                     *(record.kind, record.key, record.version or "", record.account, record.membership),
                     *(record.collaboration, record.parent, record.name, record.status),
-                    *(record.created, record.updated, json.dumps(record.document), json.dumps(record.private)),
+                    *(
+                        record.created,
+                        record.updated,
+                        json.dumps(dict(record.document)),
+                        json.dumps(dict(record.private)),
+                    ),
                 ),
             )
         return replace(record, seq=int(cursor.lastrowid or 0))
@@ -382,20 +386,9 @@ def _merged(before: Mapping[str, Any], changes: Mapping[str, Any] | None) -> dic
 
 
 def _record(row: tuple[Any, ...]) -> Record:
-    seq, kind, key, version, account, membership, collaboration, parent, name, status, created, updated = row[:12]
+    seq, kind, key, version, account, membership, collaboration, parent, name, status, *rest = row
+    created, updated, document, private = rest
+    places = (account, membership, collaboration, parent)
     return Record(
-        kind=kind,
-        key=key,
-        version=version or None,
-        account=account,
-        membership=membership,
-        collaboration=collaboration,
-        parent=parent,
-        name=name,
-        status=status,
-        created=created,
-        updated=updated,
-        document=from_json(row[12]),
-        private=from_json(row[13]),
-        seq=seq,
+        kind, key, version or None, *places, name, status, created, updated, Json(document), Json(private), seq
     )

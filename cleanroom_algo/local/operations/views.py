@@ -53,7 +53,6 @@ def show_page(
 
 def _project(shape: Any, record: Record, call: Call) -> dict[str, Any]:
     columns: dict[str, Any] = {
-        **record.document,
         "createTime": dt.datetime.fromtimestamp(record.created, dt.UTC),
         "updateTime": dt.datetime.fromtimestamp(record.updated, dt.UTC),
         "name": record.name,
@@ -69,4 +68,5 @@ def _project(shape: Any, record: Record, call: Call) -> dict[str, Any]:
     wanted = members(shape)
     if "logsStatus" in wanted and (publication := Publication.kept_by(record)) is not None:
         columns |= publication.shown(call.account)
-    return {name: value for name in wanted if (value := columns.get(name)) is not None}
+    held = record.document.get
+    return {name: value for name in wanted if (value := columns.get(name) or held(name)) is not None}

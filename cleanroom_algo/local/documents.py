@@ -1,0 +1,43 @@
+"""JSON objects as they lie in the store, read when first looked into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic_core import from_json
+
+
+class Json(Mapping[str, Any]):
+    """A JSON object as a mapping; most of what a page of records holds is never looked into.
+
+    Args:
+        text: of one JSON object.
+    """
+
+    __slots__ = ("_text", "_value")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._value: dict[str, Any] | None = None
+
+    def _read(self) -> dict[str, Any]:
+        if self._value is None:
+            self._value = from_json(self._text)
+        return self._value
+
+    def __getitem__(self, name: str) -> Any:
+        return self._read()[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a member, or the default."""
+        return self._read().get(name, default)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __repr__(self) -> str:
+        return repr(self._read())
