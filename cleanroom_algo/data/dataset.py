@@ -8,8 +8,9 @@ while it is permuted), and two batches.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +29,7 @@ from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.data.batch import Batch
 from cleanroom_algo.data.fan_out import SLICE_ROWS, Stream, read_share
 from cleanroom_algo.data.plan import assign, plan_parts, readers_of
+from cleanroom_algo.data.resume import Segment, in_turn, inherited, part_of, segments_of
 from cleanroom_algo.data.tables import rebatched, shuffled
 from cleanroom_algo.data.world import World
 from cleanroom_algo.errors import DataStateError
@@ -92,8 +94,7 @@ class ChannelDataset(IterableDataset[Batch]):
         self.workers = workers if channel.input_mode.has_files else 0  # a pipe has one reader: `data.fan_out`
         self.pipe_timeout = pipe_timeout
         self.epoch = 0
-        self._step = 0
-        self._skip = 0
+        self._segments = self._begin()
 
     # --- how much there is ------------------------------------------------------------------------------------------
 
@@ -131,43 +132,74 @@ class ChannelDataset(IterableDataset[Batch]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, counted from 0: another order of the rows, and in Pipe mode another pipe."""
         self.epoch = epoch
-        self._step = self._skip = 0
+        self._segments = self._begin()
 
-    def state_dict(self) -> dict[str, int]:
-        """Return where the iteration stands: a few integers."""
-        return {"epoch": self.epoch, "step": self._step, "seed": self.seed, "batch_size": self.batch_size}
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the iteration stands: a few integers, which tell of all ranks what they have read."""
+        return {"epoch": self.epoch, "segments": [each.to_list() for each in self._segments], **self._order()}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where `state_dict` was taken; the layout must be the same.
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken, so that over all ranks no row of the epoch is repeated or lost.
+
+        The number of workers and of ranks may be another one, and with FullyReplicated the number of hosts. What is
+        left of the epoch is then read without loader processes, in another order than the earlier layout would have.
+
+        Args:
+            state: the same on all ranks.
 
         Raises:
-            DataStateError: CR-DAT-002, the state was taken with another seed or batch size.
+            DataStateError: CR-DAT-002, the state was taken with another seed, batch size or shuffling; in Pipe mode
+                with another layout; with ShardedByS3Key on another number of hosts.
         """
-        own = {"seed": self.seed, "batch_size": self.batch_size}
+        own = self._order()
         if any(state.get(name) != value for name, value in own.items()):
             raise DataStateError(
-                "the position in the data was taken with another seed or batch size",
+                "the position in the data was taken with another seed, batch size or shuffling",
                 expected=", ".join(f"{name} {state.get(name)}" for name in own),
                 fix="resume with the options of the job that stopped, or start afresh",
             )
+        segments = segments_of(state, self.channel.distribution, self.world, max(self.workers, 1))
+        if len(segments) > 1 and not self.channel.input_mode.has_files:
+            raise DataStateError(
+                "the position in a pipe was taken with another number of hosts or ranks",
+                expected="the same layout: what is left of a pipe is known to those who read it alone",
+                fix="resume with the layout of the job that stopped, or begin the epoch anew",
+            )
         self.set_epoch(int(state["epoch"]))
-        self._skip = int(state["step"])
+        self._segments = segments
+
+    @property
+    def taken(self) -> int:
+        """Batches of the epoch that this layout has taken since it took it up."""
+        return self._segments[-1].steps
+
+    def after(self, steps: int) -> dict[str, Any]:
+        """Return the state in which this layout has taken so many batches since it took up the epoch."""
+        *past, own = self._segments
+        return self.state_dict() | {"segments": [each.to_list() for each in (*past, replace(own, steps=steps))]}
+
+    def _order(self) -> dict[str, int]:
+        """Return what the order of the rows depends on besides the epoch and the layout."""
+        window = self.shuffle_rows if self.shuffle else 0
+        return {"seed": self.seed, "batch_size": self.batch_size, "shuffle_rows": window}
+
+    def _begin(self) -> tuple[Segment, ...]:
+        return (Segment(self.world.hosts, self.world.ranks_per_host, max(self.workers, 1), 0),)
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
         if worker is not None:
-            yield from self._batches(worker.id, worker.num_workers, skip=0)
+            yield from map(self._batch, self._loader(self.world.with_worker(worker.id, worker.num_workers)))
             return
-        skip, self._skip = self._skip, 0
-        self._step = skip
-        for batch in self._equal(self._own(skip), skip):
-            self._step += 1
+        *past, own = self._segments
+        for step, batch in enumerate(self._equal(self._own(own.steps), own.steps), own.steps + 1):
+            self._segments = (*past, replace(own, steps=step))
             yield batch
 
     def _own(self, skip: int) -> Iterator[Batch]:
         """Yield this rank's batches after the first `skip`, before any is added for balance."""
-        if not self.workers:
-            yield from self._batches(0, 1, skip)
+        if not self.workers or self._past:
+            yield from map(self._batch, islice(self._tables(self.world, self._segments), skip, None))
             return
         loader = DataLoader(self, batch_size=None, num_workers=self.workers, multiprocessing_context="forkserver")
         for position, batch in enumerate(loader):
@@ -178,7 +210,7 @@ class ChannelDataset(IterableDataset[Batch]):
         """Yield the same number of batches on every rank."""
         if self.world.size == 1:
             yield from batches
-        elif self.steps is None:
+        elif self._past or self.steps is None:
             yield from self._until_all_end(batches)
         else:
             yield from self._fill(batches, self.steps - skip)
@@ -199,7 +231,7 @@ class ChannelDataset(IterableDataset[Batch]):
         yield from repeat(self._empty(), steps - given)
 
     def _until_all_end(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        # How long a pipe is shows only at its end, so the ranks ask each other before each step.
+        # How long a pipe is, or the rest of an epoch, shows only at its end: the ranks ask each other before each step.
         reduce = dist.ReduceOp.MIN if self.uneven == "drop" else dist.ReduceOp.MAX
         while True:
             batch = next(batches, None)
@@ -212,23 +244,41 @@ class ChannelDataset(IterableDataset[Batch]):
     def _empty(self) -> Batch:
         return Batch.of(self.features.transform(pl.DataFrame(schema=self.schema.polars_schema())))
 
-    def _batches(self, worker: int, workers: int, skip: int) -> Iterator[Batch]:
-        """Yield the batches of one loader, whole but for the last."""
-        frames = self._frames(worker, workers)
-        if self.shuffle:
-            frames = shuffled(frames, self.shuffle_rows, self._random(worker, workers, "rows"))
-        for position, frame in enumerate(rebatched(frames, self.batch_size)):
-            if position >= skip:
-                yield Batch.of(self.features.transform(frame))
+    @property
+    def _past(self) -> tuple[Segment, ...]:
+        """What other layouts have read of this epoch."""
+        return self._segments[:-1]
 
-    def _frames(self, worker: int, workers: int) -> Iterator[pl.DataFrame]:
+    def _batch(self, table: pl.DataFrame) -> Batch:
+        return Batch.of(self.features.transform(table))
+
+    def _tables(self, rank: World, segments: Sequence[Segment]) -> Iterator[pl.DataFrame]:
+        """Yield what a rank of the last segment's layout reads of the epoch, in tables of a batch each."""
+        *past, own = segments
+        if not past:
+            return in_turn([self._loader(rank.with_worker(each, own.workers)) for each in range(own.workers)])
+        return rebatched(self._left_over(rank, past), self.batch_size)
+
+    def _left_over(self, rank: World, past: Sequence[Segment]) -> Iterator[pl.DataFrame]:
+        for share in inherited(past[-1], rank, self.channel.distribution):
+            rest = islice(self._tables(share.of, past), past[-1].steps, None)
+            yield from part_of(rest, share, self.batch_size)
+
+    def _loader(self, loader: World) -> Iterator[pl.DataFrame]:
+        """Yield the tables of one loader, of a batch each, whole but for the last."""
+        frames = self._frames(loader)
+        if self.shuffle:
+            frames = shuffled(frames, self.shuffle_rows, self._random(loader, "rows"))
+        return rebatched(frames, self.batch_size)
+
+    def _frames(self, loader: World) -> Iterator[pl.DataFrame]:
         columns = self.features.columns
         if not self.channel.input_mode.has_files:
             stream = Stream(self.channel, self.schema, self.epoch, columns, READ_ROWS, self.pipe_timeout)
             yield from read_share(stream, self.world, rows=max(self.batch_size, SLICE_ROWS))
             return
-        share = self._share(worker, workers)
-        order = self._random(worker, workers, "pieces").permutation(len(share)) if self.shuffle else range(len(share))
+        share = self._share(loader)
+        order = self._random(loader, "pieces").permutation(len(share)) if self.shuffle else range(len(share))
         for position in order:
             obj, piece = share[position]
             yield from read_object(obj, self.schema, batch_rows=READ_ROWS, columns=columns, piece=piece)
@@ -245,13 +295,11 @@ class ChannelDataset(IterableDataset[Batch]):
         if not self.channel.input_mode.has_files:
             return None
         workers = max(self.workers, 1)
-        return [
-            sum(count_rows(obj, self.schema, piece) for obj, piece in self._share(worker, workers))
-            for worker in range(workers)
-        ]
+        shares = [self._share(self.world.with_worker(worker, workers)) for worker in range(workers)]
+        return [sum(count_rows(obj, self.schema, piece) for obj, piece in share) for share in shares]
 
-    def _share(self, worker: int, workers: int) -> list[tuple[Object, Piece]]:
-        readers = readers_of(self.world.with_worker(worker, workers), self.channel.distribution)
+    def _share(self, loader: World) -> list[tuple[Object, Piece]]:
+        readers = readers_of(loader, self.channel.distribution)
         pieces = self._pieces(readers.count)
         owners = assign([weight for _, _, weight in pieces], readers.count)
         return [pieces[position][:2] for position in np.flatnonzero(owners == readers.index).tolist()]
@@ -265,9 +313,9 @@ class ChannelDataset(IterableDataset[Batch]):
             pieces += [(obj, piece, obj.size // len(cut)) for piece in cut]
         return pieces
 
-    def _random(self, worker: int, workers: int, purpose: str) -> np.random.Generator:
-        readers = readers_of(self.world.with_worker(worker, workers), self.channel.distribution)
-        return np.random.default_rng([self.seed, self.epoch, self.world.host_rank, readers.index, *purpose.encode()])
+    def _random(self, loader: World, purpose: str) -> np.random.Generator:
+        readers = readers_of(loader, self.channel.distribution)
+        return np.random.default_rng([self.seed, self.epoch, loader.host_rank, readers.index, *purpose.encode()])
 
     def __getstate__(self) -> dict[str, Any]:
         # A loader process plans for itself; what the ranks agreed on is the rank's affair.

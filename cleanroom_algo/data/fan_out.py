@@ -27,7 +27,6 @@ import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +36,7 @@ from cleanroom_algo.channels.pipe import Pipe, read_open_pipe
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.data.plan import readers_of
-from cleanroom_algo.data.tables import rebatched
+from cleanroom_algo.data.tables import deal, rebatched
 from cleanroom_algo.data.world import World
 from cleanroom_algo.errors import PipeReaderLostError
 
@@ -104,13 +103,6 @@ def read_share(stream: Stream, world: World, *, rows: int = SLICE_ROWS) -> Itera
             yield from reader.own()
         finally:
             reader.close()
-
-
-def deal(table: pl.DataFrame, count: int) -> Iterator[pl.DataFrame]:
-    """Yield a round's slices: contiguous, none longer than another by more than a row, the longer ones first."""
-    bounds = [-(-table.height * position // count) for position in range(count + 1)]
-    for start, end in pairwise(bounds):
-        yield table.slice(start, end - start)
 
 
 class _Reader:

@@ -1,8 +1,9 @@
-"""Streams of tables: cut to size, and shuffled within bounds."""
+"""Streams of tables: cut to size, shuffled within bounds, dealt out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -30,3 +31,10 @@ def shuffled(frames: Iterator[pl.DataFrame], rows: int, random: np.random.Genera
     """Yield the rows of tables, permuted within windows of `rows` rows."""
     for window in rebatched(frames, rows):
         yield window[random.permutation(window.height)]
+
+
+def deal(table: pl.DataFrame, count: int) -> Iterator[pl.DataFrame]:
+    """Yield the slices of a table: contiguous, none longer than another by more than a row, the longer ones first."""
+    bounds = [-(-table.height * position // count) for position in range(count + 1)]
+    for start, end in pairwise(bounds):
+        yield table.slice(start, end - start)

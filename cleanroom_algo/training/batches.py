@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cleanroom_algo.data.batch import Batch
 from cleanroom_algo.data.dataset import ChannelDataset
@@ -29,22 +29,39 @@ class Batches:
         self._device = device
         self._first_epoch = first_epoch
         self._latest: Batch | None = None
+        self._resumed = False
 
     @property
     def steps(self) -> int | None:
         """The batches of an epoch, equal on all ranks; None where that is not known before its end."""
         return self._dataset.steps
 
-    def epoch(self, number: int, *, skip: int = 0) -> Iterator[tuple[Batch, bool]]:
-        """Yield the batches of an epoch, each with whether it is the last.
+    def resume(self, state: Mapping[str, Any]) -> int:
+        """Let the next epoch go on where `position` was taken.
+
+        Returns:
+            Batches that this layout has taken of it; 0 where the layout is another one and takes over what is left.
+
+        Raises:
+            DataStateError: CR-DAT-002, the position cannot be taken up.
+        """
+        self._dataset.load_state_dict(dict(state))
+        self._resumed = True
+        return self._dataset.taken
+
+    def position(self, batches: int) -> dict[str, Any]:
+        """Return the position after so many batches of the epoch under way, counted from where it was taken up."""
+        return self._dataset.after(batches)
+
+    def epoch(self, number: int) -> Iterator[tuple[Batch, bool]]:
+        """Yield the batches of an epoch, or the rest of the one that was resumed, each with whether it is the last.
 
         Args:
             number: of the epoch, from 0.
-            skip: batches that an earlier run has done.
         """
-        self._dataset.set_epoch(number + self._first_epoch)
-        if skip:
-            self._dataset.load_state_dict({**self._dataset.state_dict(), "step": skip})
+        if not self._resumed:
+            self._dataset.set_epoch(number + self._first_epoch)
+        self._resumed = False
         source = iter(self._dataset)
         current = self._fetch(source)
         while current is not None:

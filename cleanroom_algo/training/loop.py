@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cleanroom_algo.data.batch import Batch
-from cleanroom_algo.errors import LossError, NoDataError
+from cleanroom_algo.errors import DataStateError, LossError, NoDataError
 from cleanroom_algo.training.batches import Batches
 from cleanroom_algo.training.checkpoints import Checkpoints, fingerprint, random_states, restore_random_states
 from cleanroom_algo.training.devices import autocast, is_plateau, pick_device, seed_everything
@@ -171,11 +171,18 @@ class TrainingLoop:
             self._scheduler.load_state_dict(about["scheduler"])
         self._scaler.load_state_dict(about["scaler"]) if about["scaler"] else None
         self._trainer._final_metrics.update(about["metrics"])
-        if own is None:
-            log.warning("the ranks are laid out otherwise than in the checkpoint: its epoch begins anew")
-            self._progress = replace(self._progress, batches=0)
-            return
-        restore_random_states(own)
+        if self._progress.batches:
+            self._progress = replace(self._progress, batches=self._taken(about["data"]))
+        if own is not None:  # else the ranks are laid out otherwise, and draw anew
+            restore_random_states(own)
+
+    def _taken(self, position: dict[str, Any]) -> int:
+        """Take up a position in the data; return the batches that this layout has taken of its epoch."""
+        try:
+            return self._train_set.resume(position)
+        except DataStateError as error:
+            log.warning("%s: the epoch of the checkpoint begins anew", error.what)
+            return 0
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -203,7 +210,7 @@ class TrainingLoop:
         self._optimizer.zero_grad(set_to_none=True)
         checkpoint = options.checkpoint_steps
         micro = 0
-        for batch, last in self._train_set.epoch(progress.epoch, skip=progress.batches):
+        for batch, last in self._train_set.epoch(progress.epoch):
             micro += 1
             full = last or micro % options.accumulate == 0
             stopped = self._train_batch(batch, full=full)
@@ -397,6 +404,7 @@ class TrainingLoop:
             "optimizer": full_optimizer_state(self._model, self._optimizer, sharded=self._sharded),
             "about": {
                 "progress": asdict(self._progress),
+                "data": self._train_set.position(self._progress.batches),
                 "scheduler": self._scheduler.state_dict() if self._scheduler is not None else None,
                 "scaler": self._scaler.state_dict(),
                 "metrics": dict(self._trainer._final_metrics),

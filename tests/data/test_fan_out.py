@@ -16,14 +16,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleanroom_algo.contract.channel import Channel, Distribution, InputMode
 from cleanroom_algo.contract.paths import Paths
-from cleanroom_algo.data.fan_out import deal
 from cleanroom_algo.data.plan import readers_of
-from cleanroom_algo.data.tables import rebatched
+from cleanroom_algo.data.tables import deal, rebatched
 from cleanroom_algo.data.world import World
 
 RANK = """
@@ -118,6 +117,7 @@ def lines(count: int, start: int = 0) -> str:
     return "".join(f"{number},{number % 2}\n" for number in range(start, start + count))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 40), max_size=12),
     st.integers(1, 5),

@@ -127,6 +127,35 @@ def test_a_rerun_after_kill_ends_with_the_same_bits(tmp_path: Path) -> None:
     assert listing(killed.root / "checkpoints") == []
 
 
+def test_a_killed_run_goes_on_with_other_ranks_where_its_checkpoint_stands(tmp_path: Path) -> None:
+    """One rank dies in the second epoch; two ranks read what it had not, each row once."""
+    record = """
+calls = 0
+def loss(self, model, batch):
+    self.calls += 1
+    name = f"{self.world.size}-{self.world.rank}-{self.calls}"
+    (__import__("pathlib").Path(__file__).parent / name).write_text("\\n".join(map(str, batch.numeric[:, 0].tolist())))
+    if self.world.size == 1 and self.calls == 24:
+        os.kill(os.getpid(), 9)
+    return nn.functional.binary_cross_entropy_with_logits(model(batch.numeric, batch.categorical), batch.target)
+"""
+    code = algorithm(tmp_path / "code", "checkpoint_steps = 3\npublish_seconds = 0\n" + record)
+    settings = {"epochs": "2", "batch_size": "64"}
+    container = Container(tmp_path / "ml", code, hyperparameters=settings).channel("train", {"a": csv_rows(1000)})
+    assert container.run().status == -signal.SIGKILL
+
+    ended = container.run(CLEANROOM_ALGO_RANKS_PER_HOST="2")
+
+    assert ended.status == 0, ended.err
+    assert "going on from checkpoint step-0000000021" in ended.err
+    first = [f"1-0-{call}" for call in range(17, 22)]  # of the second epoch's 16 steps, up to the checkpoint
+    names = first + [path.name for path in code.parent.glob("2-*")]
+    seen = [float(line) for name in names for line in (code.parent / name).read_text().splitlines()]
+    whole = [float(x) for call in range(1, 17) for x in (code.parent / f"1-0-{call}").read_text().splitlines()]
+    assert len(seen) == 1000
+    assert sorted(seen) == sorted(whole)
+
+
 def test_two_hosts_go_on_after_both_were_killed(tmp_path: Path) -> None:
     parts = [{"a": csv_rows(500)}, {"b": csv_rows(200, 5)}]
     body = "checkpoint_steps = 2\n"
