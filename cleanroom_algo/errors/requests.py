@@ -86,8 +86,10 @@ class QuotaExceededError(RequestError):
 
 
 class ThrottledError(RequestError):
-    """Requests come faster than the service's rate for this operation; only where the room is told to throttle.
+    """Requests come faster than the service's rate for this operation.
 
+    The server keeps the documented rates by account and operation; `rates` in the table `[quotas]` of settings.toml
+    changes them, `requests_per_second = false` leaves them. Commands that work in process are not held to them.
     boto3 clients get a ThrottlingException (HTTP 429) and try again.
     """
 

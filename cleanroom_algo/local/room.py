@@ -18,7 +18,6 @@ from cleanroom_algo.local import binding
 from cleanroom_algo.local.api.model import ML, is_read_only, operation_model, operation_names
 from cleanroom_algo.local.api.registry import REGISTRIES, Call
 from cleanroom_algo.local.api.routing import invalid
-from cleanroom_algo.local.api.throttle import Throttle
 from cleanroom_algo.local.api.validation import faults
 from cleanroom_algo.local.arns import MEMBERSHIP, Arn
 from cleanroom_algo.local.jobs.context import Listener
@@ -58,7 +57,6 @@ class Room:
         self.owner, self._owner_lock = self.owners.join()
         self.serving = serving
         self.supervisor = Supervisor(self, everyone=serving)
-        self._throttle = Throttle()
         self.supervisor.recover()
         if serving:
             self.supervisor.wake()
@@ -108,8 +106,6 @@ class Room:
         if problems := faults(model.input_shape, params):
             raise invalid(operation, problems)
         call = Call(self, operation, params, account or self.settings.machine.account)
-        if self.settings.quotas.requests_per_second:
-            self._throttle.take(call.account, operation)
         if is_read_only(model):
             return dict(handler(call))
         with self.store.transaction():

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cleanroom_algo.errors import Problem, RoomSettingsError
 
 Count = Annotated[int, Field(ge=0)]
+Rate = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(ge=1)]]
 
 
 class _Table(BaseModel):
@@ -40,8 +41,12 @@ class Quotas(_Table):
     instances_of_other_types: Count = 10
     """Documented as 0 for every other type that was looked up; that would forbid even the examples of the guide."""
     enabled: bool = True
-    requests_per_second: bool = False
-    """Throttle as the service documents it. Off, as nobody waits here for anyone else."""
+    inference_job_hours: Annotated[float, Field(gt=0)] = 25.0
+    """How long an inference job may run; AWS raises it for nobody."""
+    requests_per_second: bool = True
+    """Whether the server keeps the documented rates; boto3 waits and tries again by itself."""
+    rates: dict[str, Rate] = Field(default_factory=dict)
+    """Other rates than the documented ones, by operation: [requests per second, burst]."""
 
 
 class Switches(_Table):
@@ -68,11 +73,26 @@ class Switches(_Table):
     """s3DataDistributionType left out: SageMaker's default."""
     base_model_form: Literal["packed", "unpacked"] = "packed"
     """How the base model lies in the incremental channel: not documented; SageMaker's model channel holds a tar."""
+    sm_variables: Literal["absent", "present"] = "absent"
+    """Whether a training container finds SM_MODEL_DIR, SM_OUTPUT_DIR, SM_CHANNEL_* and FILE_FORMAT: the user guide
+    names them, always with a fall-back; SageMaker itself sets none of them."""
+    network: Literal["none", "open"] = "none"
+    """Whether containers reach a network: no page says so. Open needs process or docker hosts."""
+    channel_file_names: Literal["spark", "bare"] = "spark"
+    """Whether the objects of an ML input channel have an extension: not documented; the loader of AWS's samples expects
+    both."""
     channel_header: Literal["header", "none"] = "header"
     """Whether the CSV objects of an ML input channel begin with a header: the user guide of inference says so, AWS's
     samples say none."""
     inference_header: Literal["first-chunk", "every", "none"] = "first-chunk"
     """Which requests of an inference job carry the header."""
+    inference_on_parquet: Literal["refuse", "whole-objects"] = "refuse"
+    """Inference on a channel in PARQUET: not documented; its objects have no lines to be split at."""
+    overflow: Literal["fail", "leave-out"] = "fail"
+    """What crosses a size limit of a policy: the job fails, or what no longer fits is left out; not documented. Of
+    exports both is said: larger data "will not be exported", and exports go "up to" the maximum."""
+    overflow_status_code: str = ""
+    """statusDetails.statusCode of a job that crosses a size limit: not documented; this project's own if empty."""
     log_filter: Literal["regex", "cloudwatch", "substring"] = "regex"
     """The syntax of a log policy's filterPattern: the API reference says regular expression, the user guide filter
     pattern."""

@@ -261,7 +261,6 @@ class Store:
         statuses: Sequence[str] = (),
         before: int | None = None,
         limit: int = -1,
-        distinct_keys: bool = False,
         **where: str,
     ) -> list[Record]:
         """Return records, the latest first.
@@ -271,19 +270,40 @@ class Store:
             statuses: only these; all if empty.
             before: only those created before the record of this place (`Record.seq`).
             limit: at most so many; -1 for all.
-            distinct_keys: of the versions of a trained model only the latest.
             where: columns that must be equal, such as `membership`.
         """
         condition, values = _condition(kind, statuses, where)
         if before is not None:
             condition += " AND seq < ?"
             values.append(before)
-        if distinct_keys:
-            condition += (
-                " AND seq = (SELECT max(r.seq) FROM records r WHERE r.kind = records.kind AND r.key = records.key)"
-            )
         rows = self._connection().execute(
             f"SELECT {_COLUMNS} FROM records WHERE {condition} ORDER BY seq DESC LIMIT ?",  # noqa: S608
+            (*values, limit),
+        )
+        return [_record(row) for row in rows]
+
+    def latest_versions(self, kind: str, *, before: int | None = None, limit: int = -1, **where: str) -> list[Record]:
+        """Return the latest version of each trained model, the latest model first.
+
+        Each has the place of its model's first version as `seq`: a version that comes between two pages moves nothing.
+
+        Args:
+            kind: of resource.
+            before: only those of models created before this place.
+            limit: at most so many; -1 for all.
+            where: columns that must be equal, such as `membership`.
+        """
+        condition, values = _condition(kind, (), where)
+        if before is not None:
+            condition += " AND seq < ?"
+            values.append(before)
+        rows = self._connection().execute(
+            f"SELECT place, {_COLUMNS.removeprefix('seq, ')} FROM ("  # noqa: S608 (constant columns and conditions)
+            f" SELECT seq AS place, kind AS of_kind, key AS of_key FROM records AS own WHERE {condition}"
+            " AND seq = (SELECT min(r.seq) FROM records AS r WHERE r.kind = own.kind AND r.key = own.key)"
+            " ORDER BY seq DESC LIMIT ?"
+            ") JOIN records ON seq = (SELECT max(r.seq) FROM records AS r WHERE r.kind = of_kind AND r.key = of_key)"
+            " ORDER BY place DESC",
             (*values, limit),
         )
         return [_record(row) for row in rows]
@@ -343,10 +363,11 @@ class Store:
         wanted = (record.kind, record.key, record.version)
         return next((job for job in self.jobs() if (job.kind, job.key, job.version) == wanted), None)
 
-    def end_job(self, job: QueuedJob) -> None:
-        """Take a job off the queue; its record tells how it ended."""
+    def end_job(self, job: QueuedJob) -> bool:
+        """Take a job off the queue; its record tells how it ended. False if another process has done so."""
         with self.transaction():
-            self._connection().execute("DELETE FROM jobs WHERE id = ?", (job.id,))
+            cursor = self._connection().execute("DELETE FROM jobs WHERE id = ?", (job.id,))
+        return cursor.rowcount == 1
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cleanroom_algo.local.arns import COLLABORATION, MEMBERSHIP
+from cleanroom_algo.local.jobs.packing import pack
 from cleanroom_algo.local.room import Room
 from cleanroom_algo.local.settings import Machine, RoomSettings
 from cleanroom_algo.local.store import Record, Store
@@ -31,12 +32,60 @@ print("started", flush=True)
 """
 
 
-def algorithm_folder(folder: Path, body: str = "") -> Path:
-    """Return an algorithm of its own kind: a folder with an executable `train`, which starts at once."""
+SERVE = """#!/usr/bin/env python3
+import http.server, os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.answer(200 if self.path == "/ping" else 404, b"")
+
+    def do_POST(self):
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            body = b""
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        else:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(200, answer(self.headers["Content-Type"], body))
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+{answer}
+
+port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", 8080))
+http.server.ThreadingHTTPServer(("0.0.0.0", port), Answer).serve_forever()
+"""
+ONE_PER_LINE = """
+def answer(kind, body):
+    return b"\\n".join(b"1" for _ in body.splitlines())
+"""
+
+
+def algorithm_folder(folder: Path, body: str = "", answer: str = ONE_PER_LINE) -> Path:
+    """Return an algorithm of its own kind: a folder with executable `train` and `serve`, which start at once.
+
+    Args:
+        folder: for it.
+        body: what `train` does.
+        answer: a function of a request's content type and body, for `serve`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    train = folder / "train"
-    train.write_text("#!/usr/bin/env python3\n" + ALGORITHM.replace("{body}", body))
-    train.chmod(0o755)
+    programs = {
+        "train": "#!/usr/bin/env python3\n" + ALGORITHM.replace("{body}", body),
+        "serve": SERVE.replace("{answer}", answer),
+    }
+    for name, text in programs.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
     return folder
 
 
@@ -79,15 +128,24 @@ class Desk:
         channel: ARN of an ACTIVE channel of the airline.
     """
 
-    def __init__(self, room: Room, folder: Path, *, body: str = "", privacy: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        room: Room,
+        folder: Path,
+        *,
+        body: str = "",
+        answer: str = ONE_PER_LINE,
+        privacy: dict[str, Any] | None = None,
+        name: str = "",
+    ) -> None:
         self.room = room
         self.folder = folder
         if room.store.get(COLLABORATION, COLLABORATION_ID) is None:
             populate(room.store)
-        container = {"imageUri": str(algorithm_folder(folder / "algorithm", body))}
+        container = {"imageUri": str(algorithm_folder(folder / "algorithm", body, answer))}
         self.algorithm = self.call(
             "CreateConfiguredModelAlgorithm",
-            name="algorithm",
+            name=f"{name}algorithm",
             roleArn=ROLE,
             trainingContainerConfig=container,
             inferenceContainerConfig=container,
@@ -95,11 +153,11 @@ class Desk:
         policies = {} if privacy is None else {"privacyConfiguration": {"policies": privacy}}
         self.association = self.own(
             "CreateConfiguredModelAlgorithmAssociation",
-            name="association",
+            name=f"{name}association",
             configuredModelAlgorithmArn=self.algorithm,
             **policies,
         )["configuredModelAlgorithmAssociationArn"]
-        self.channel = self.add_channel("train")
+        self.channel = self.add_channel(f"{name}train")
 
     def call(self, operation: str, account: str = AIRLINE, **params: Any) -> dict[str, Any]:
         return self.room.call(operation, params, account)
@@ -152,6 +210,54 @@ class Desk:
         """Train to the end and return the record."""
         created = self.room.call("CreateTrainedModel", self.training(**changed), AIRLINE)
         return self.room.wait(created["trainedModelArn"], created.get("versionIdentifier"), timeout=60)
+
+    def configure(self, account: str = BUREAU, membership: str = BUREAU_ID) -> None:
+        """Give a member an ML configuration, s3://bureau/out."""
+        location = {"destination": {"s3Destination": {"s3Uri": "s3://bureau/out"}}, "roleArn": ROLE}
+        self.call("PutMLConfiguration", account, membershipIdentifier=membership, defaultOutputLocation=location)
+
+    def export(self, model: str, **changed: Any) -> Record:
+        """Export a model to the bureau and return the job's record when it has ended."""
+        output = {"members": [{"accountId": BUREAU}]}
+        own = {"trainedModelArn": model, "name": "export", "outputConfiguration": output}
+        self.own("StartTrainedModelExportJob", **{**own, **changed})
+        return self.room.wait(self.room.store.find("trained-model-export-job", limit=1)[0].key, timeout=60)
+
+    def infer(self, model: str, **changed: Any) -> Record:
+        """Run an inference job over the channel for the bureau and return its record when it has ended."""
+        asked = {
+            "name": "inference",
+            "trainedModelArn": model,
+            "resourceConfig": {"instanceType": "ml.m5.2xlarge"},
+            "outputConfiguration": {"members": [{"accountId": BUREAU}]},
+            "dataSource": {"mlInputChannelArn": self.channel},
+        }
+        created = self.own("StartTrainedModelInferenceJob", **{**asked, **changed})
+        return self.room.wait(created["trainedModelInferenceJobArn"], timeout=60)
+
+    def query(self, name: str = "query", sql: dict[str, Any] | None = None, **changed: Any) -> dict[str, Any]:
+        """Return the parameters of a small query; what is not asked of the channel itself is asked of the query."""
+        of_channel: dict[str, Any] = {
+            key: changed.pop(key) for key in ("payerConfiguration", "retentionInDays") if key in changed
+        }
+        asked = {"sqlParameters": sql or {"queryString": "SELECT 1 AS x"}, **changed}
+        return {
+            "membershipIdentifier": AIRLINE_ID,
+            "name": name,
+            "configuredModelAlgorithmAssociations": [self.association],
+            "inputChannel": {"dataSource": {"protectedQueryInputParameters": asked}, "roleArn": ROLE},
+            "retentionInDays": 1,
+            **of_channel,
+        }
+
+    def add_packed_model(self, version: str | None = None) -> Record:
+        """Put an ACTIVE model with its archives into the room."""
+        record = self.add_model(1, version=version)
+        (self.folder / "weights.txt").write_text("1")
+        folder = self.room.artifacts(record.key, version)
+        pack({"weights.txt": self.folder / "weights.txt"}, folder / "model.tar.gz")
+        pack({}, folder / "output.tar.gz")
+        return record
 
     def add_model(self, number: int, status: str = "ACTIVE", version: str | None = None, **changed: Any) -> Record:
         """Put a trained model's record into the store, as if its job had ended."""

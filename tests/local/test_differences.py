@@ -3,6 +3,7 @@
 import pytest
 
 from cleanroom_algo.local.api.model import ML, operation_names
+from cleanroom_algo.local.api.registry import ml_operation
 from cleanroom_algo.local.differences import ROWS, rows_for
 from cleanroom_algo.local.settings import Switches
 from tests.cli.support import run
@@ -17,6 +18,10 @@ def test_every_operation_and_switch_exists() -> None:
 
 def test_every_switch_has_a_row_that_says_why() -> None:
     assert set(Switches.model_fields) <= {row.switch for row in ROWS}
+
+
+def test_every_emulated_operation_has_rows() -> None:
+    assert not [name for name in ml_operation.emulated if not {row.provenance for row in rows_for(name)} - {"model"}]
 
 
 def test_nothing_is_called_recorded_without_a_recording() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from cleanroom_algo.errors import RoomInUseError, RoomSettingsError, RoomStateError
 from cleanroom_algo.local.room import Room, clean
-from cleanroom_algo.local.settings import RoomSettings
+from cleanroom_algo.local.settings import Machine, RoomSettings
 from cleanroom_algo.local.store import Record, Store
 from tests.local.api.server import up
 from tests.local.support import AIRLINE, AIRLINE_ID, SETTINGS, Desk
@@ -191,3 +191,49 @@ def test_threads_share_a_store(tmp_path: Path) -> None:
         record = store.get("k", "1")
         assert record is not None
         assert record.document["n"] == 300
+
+
+COMMAND = """
+import sys
+from pathlib import Path
+from cleanroom_algo.local.room import Room
+from tests.local.support import SETTINGS, Desk
+
+with Room.open(Path(sys.argv[1]), SETTINGS) as room:
+    desk = Desk(room, Path(sys.argv[2]), body="time.sleep(120)")
+    arn = room.call("CreateTrainedModel", desk.training(), "111122223333")["trainedModelArn"]
+    print(arn, flush=True)
+    room.wait(arn)
+"""
+
+
+def test_a_server_settles_the_job_of_a_command_that_was_killed(tmp_path: Path) -> None:
+    """And before that it counts the command's hosts among those that this machine can bear."""
+    home = tmp_path / "home"
+    words = [sys.executable, "-c", COMMAND, str(home), str(tmp_path)]
+    command = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert command.stdout is not None
+    lost = command.stdout.readline().strip()
+    one_host = SETTINGS.model_copy(update={"machine": Machine(hosts=1)})
+    with Room.open(home, one_host, serving=True) as room:
+        wait_for(room, lost, "CREATE_IN_PROGRESS")
+        record = Desk(room, tmp_path / "other", name="other").add_model(2, status="CREATE_PENDING")
+        room.queue(record, hosts=1)
+        room.supervisor.wake()
+        room.supervisor.wait_for_change(1.0)  # it had its chance
+        waiting = room.store.get(record.kind, record.key)
+        assert waiting is not None
+        assert waiting.status == "CREATE_PENDING"
+        command.kill()
+        command.wait()
+        command.stdout.close()
+
+        assert room.wait(lost, timeout=30).document["statusDetails"]["statusCode"] == "JobLost"
+        assert room.wait(record.key, timeout=30).status == "ACTIVE"
+
+
+def wait_for(room: Room, arn: str, status: str) -> None:
+    limit = time.monotonic() + 30
+    while (found := room.store.get("trained-model", arn)) is None or found.status != status:
+        assert time.monotonic() < limit
+        room.supervisor.wait_for_change(0.05)

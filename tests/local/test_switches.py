@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import polars as pl
 import pytest
 
 from cleanroom_algo.local.arns import CONFIGURED_TABLE
+from cleanroom_algo.local.hosts import sandbox
 from cleanroom_algo.local.jobs.runners import training_plan
 from cleanroom_algo.local.room import Room
 from cleanroom_algo.local.settings import Machine, RoomSettings, Switches
 from cleanroom_algo.local.store import Record
-from tests.local.support import AIRLINE, AIRLINE_ID, COLLABORATION_ID, ROLE, Desk
+from tests.local.support import COLLABORATION_ID, Desk
 
 LOOK = """
 import json
@@ -105,22 +107,174 @@ def test_the_header_of_a_channel(tmp_path: Path, header: str) -> None:
         "columns": ["x", "y"],
         "join_columns": [],
     }
-    query = {"queryString": "SELECT x, y FROM numbers"}
-    source = {"protectedQueryInputParameters": {"sqlParameters": query, "resultFormat": "CSV"}}
     with room_with(tmp_path, channel_header=header) as room:
         desk = Desk(room, tmp_path)
         room.store.insert(Record(kind=CONFIGURED_TABLE, key="numbers", collaboration=COLLABORATION_ID, private=table))
-        created = desk.call(
-            "CreateMLInputChannel",
-            AIRLINE,
-            membershipIdentifier=AIRLINE_ID,
-            name="numbers",
-            configuredModelAlgorithmAssociations=[desk.association],
-            inputChannel={"dataSource": source, "roleArn": ROLE},
-            retentionInDays=1,
-        )
+        created = desk.call("CreateMLInputChannel", **desk.query(sql={"queryString": "SELECT x, y FROM numbers"}))
         channel = room.wait(created["mlInputChannelArn"], None, timeout=60)
         objects = [each.path.read_text() for each in room.channel_objects(channel)]
 
     assert channel.document["numberOfRecords"] == 2
     assert sorted(objects) == (["x,y\n1,3\n", "x,y\n2,4\n"] if header == "header" else ["1,3\n", "2,4\n"])
+
+
+# --- how containers and channels look ---------------------------------------------------------------------------------
+
+TELL = """
+import os
+print("told", sorted(name for name in os.environ if name.startswith("SM_") or name == "FILE_FORMAT"), flush=True)
+if "SM_CHANNEL_TRAIN" in os.environ:
+    train, model = os.environ["SM_CHANNEL_TRAIN"], os.environ["SM_MODEL_DIR"]
+    print("there", os.listdir(train) != [], os.path.isdir(model), flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("switch", "told"),
+    [("absent", []), ("present", ["FILE_FORMAT", "SM_CHANNEL_TRAIN", "SM_MODEL_DIR", "SM_OUTPUT_DIR"])],
+)
+def test_whether_a_container_is_told_by_variables(tmp_path: Path, switch: str, told: list[str]) -> None:
+    with room_with(tmp_path, sm_variables=switch) as room:
+        record = Desk(room, tmp_path, body=TELL).train()
+
+        assert said(room, record, "told") == [str(told)]
+        assert said(room, record, "there") == (["True True"] if told else [])
+
+
+REACH = """
+import socket
+try:
+    socket.create_connection(("127.0.0.1", {port}), 5).close()
+    print("network yes", flush=True)
+except OSError:
+    print("network no", flush=True)
+"""
+
+
+@pytest.mark.skipif(sandbox.missing() is not None, reason="this machine cannot make sandboxes")
+@pytest.mark.parametrize(("switch", "reached"), [("none", "no"), ("open", "yes")])
+def test_whether_containers_reach_a_network(tmp_path: Path, switch: str, reached: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, room_with(tmp_path, network=switch) as room:
+        record = Desk(room, tmp_path, body=REACH.replace("{port}", str(listener.getsockname()[1]))).train()
+
+        assert said(room, record, "network") == [reached]
+
+
+def test_a_sandbox_with_an_open_network_is_refused(tmp_path: Path) -> None:
+    settings = RoomSettings(switches=Switches(network="open"), machine=Machine(hosts=2, host_kind="sandbox"))
+    with Room.open(tmp_path / "home", settings) as room:
+        record = Desk(room, tmp_path).train()
+
+    assert record.document["statusDetails"]["statusCode"] == "CR-HST-002"
+
+
+@pytest.mark.parametrize(("switch", "ends"), [("spark", ".csv"), ("bare", "-c000")])
+def test_the_names_of_a_channels_objects(tmp_path: Path, switch: str, ends: str) -> None:
+    with room_with(tmp_path, channel_file_names=switch) as room:
+        desk = Desk(room, tmp_path)
+        created = desk.call("CreateMLInputChannel", **desk.query())
+        channel = room.wait(created["mlInputChannelArn"], timeout=60)
+        names = [each.key for each in room.channel_objects(channel)]
+
+    assert names
+    assert all(name.startswith("part-00000-") and name.endswith(ends) for name in names)
+
+
+# --- what crosses a limit ---------------------------------------------------------------------------------------------
+
+HUNDREDTH = {"unit": "GB", "value": 0.01}  # the least that the model allows: 10 MB
+LARGE = """
+(root / "model" / "a.bin").write_bytes(__import__("os").urandom(6_000_000))
+(root / "output" / "data").mkdir(parents=True, exist_ok=True)
+(root / "output" / "data" / "b.bin").write_bytes(__import__("os").urandom(6_000_000))
+"""
+LARGE_ANSWERS = """
+def answer(kind, body):
+    return b"1" * 6_000_000
+"""
+
+
+@pytest.mark.parametrize(("switch", "code"), [("fail", ""), ("leave-out", ""), ("fail", "OutputTooLarge")])
+def test_artifacts_over_their_cap(tmp_path: Path, switch: str, code: str) -> None:
+    with room_with(tmp_path, overflow=switch, overflow_status_code=code) as room:
+        record = Desk(room, tmp_path, body=LARGE, privacy={"trainedModels": {"maxArtifactSize": HUNDREDTH}}).train()
+        kept = sorted(path.name for path in room.artifacts(record.key, None).glob("*"))
+        shown = record.document["statusDetails"]
+
+        assert shown["statusCode"] == (code or "CR-JOB-102")
+        assert record.status == ("CREATE_FAILED" if switch == "fail" else "ACTIVE")
+        assert kept == ([] if switch == "fail" else ["model.tar.gz", "output.tar.gz"])
+        if kept:
+            with tarfile.open(room.artifacts(record.key, None) / "model.tar.gz") as tar:
+                assert tar.getnames() == ["a.bin", "weights.txt"]
+            with tarfile.open(room.artifacts(record.key, None) / "output.tar.gz") as tar:
+                assert tar.getnames() == []
+
+
+@pytest.mark.parametrize("switch", ["fail", "leave-out"])
+def test_exports_over_their_cap(tmp_path: Path, switch: str) -> None:
+    exports = {"trainedModelExports": {"maxSize": HUNDREDTH, "filesToExport": ["MODEL", "OUTPUT"]}}
+    with room_with(tmp_path, overflow=switch) as room:
+        desk = Desk(room, tmp_path, body=LARGE, privacy=exports)
+        desk.configure()
+        job = desk.export(desk.train().key)
+        exported = [uri.rpartition("/")[2] for uri in room.objects.list("s3://bureau/out/")]
+
+    assert job.document["statusDetails"]["statusCode"] == "CR-JOB-501"
+    assert job.status == ("CREATE_FAILED" if switch == "fail" else "ACTIVE")
+    assert exported == ([] if switch == "fail" else ["model.tar.gz"])
+
+
+@pytest.mark.parametrize("switch", ["fail", "leave-out"])
+def test_outputs_over_their_cap(tmp_path: Path, switch: str) -> None:
+    caps = {"trainedModelInferenceJobs": {"maxOutputSize": HUNDREDTH}}
+    with room_with(tmp_path, overflow=switch) as room:
+        desk = Desk(room, tmp_path, answer=LARGE_ANSWERS, privacy=caps)
+        desk.configure()
+        job = desk.infer(desk.train().key)
+        written = [uri.rpartition("/")[2] for uri in room.objects.list("s3://bureau/out/")]
+
+    assert job.document["statusDetails"]["statusCode"] == "CR-JOB-204"
+    assert job.status == ("CREATE_FAILED" if switch == "fail" else "ACTIVE")
+    assert written == ([] if switch == "fail" else ["part-0.csv.out"])
+
+
+# --- inference and exports --------------------------------------------------------------------------------------------
+
+SAY_WHAT_CAME = """
+def answer(kind, body):
+    return kind.encode() + b" " + body[:4]
+"""
+
+
+@pytest.mark.parametrize("switch", ["refuse", "whole-objects"])
+def test_inference_on_a_channel_in_parquet(tmp_path: Path, switch: str) -> None:
+    with room_with(tmp_path, inference_on_parquet=switch) as room:
+        desk = Desk(room, tmp_path, answer=SAY_WHAT_CAME)
+        desk.configure()
+        created = desk.call("CreateMLInputChannel", **desk.query(resultFormat="PARQUET"))
+        desk.channel = room.wait(created["mlInputChannelArn"], timeout=60).key
+        job = desk.infer(desk.add_packed_model().key)
+        written = room.objects.list("s3://bureau/out/")
+        if switch == "refuse":
+            assert job.document["statusDetails"]["statusCode"] == "CR-JOB-201"
+            assert written == []
+        else:
+            assert job.status == "ACTIVE", job.document
+            room.objects.fetch(written[0], tmp_path / "answer")
+            assert (tmp_path / "answer").read_text() == "application/vnd.apache.parquet PAR1\n"
+
+
+@pytest.mark.parametrize("switch", ["base", "latest"])
+def test_which_version_infers_and_is_exported(tmp_path: Path, switch: str) -> None:
+    exports = {"trainedModelExports": {"maxSize": HUNDREDTH, "filesToExport": ["MODEL"]}}
+    with room_with(tmp_path, inference_default=switch, export_default=switch) as room:
+        desk = Desk(room, tmp_path, privacy=exports)
+        desk.configure()
+        base = desk.add_packed_model()
+        version = desk.add_packed_model(version="0a1b2c3d-0000-4000-8000-0123456789ab")
+        expected = version.version if switch == "latest" else None
+
+        for job in (desk.infer(base.key), desk.export(base.key)):
+            assert job.status == "ACTIVE", job.document
+            assert job.document.get("trainedModelVersionIdentifier") == expected

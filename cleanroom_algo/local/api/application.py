@@ -19,6 +19,7 @@ from cleanroom_algo.errors import InvalidRequestError, QuotaExceededError, Reque
 from cleanroom_algo.local.api.model import CLEANROOMS, ML
 from cleanroom_algo.local.api.registry import REGISTRIES
 from cleanroom_algo.local.api.routing import find_operation, parse_params, serialize
+from cleanroom_algo.local.api.throttle import Throttle
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.room import Room
@@ -52,6 +53,8 @@ class Application:
 
     def __init__(self, room: Room) -> None:
         self.room = room
+        quotas = room.settings.quotas
+        self._throttle = Throttle(quotas.rates) if quotas.enabled and quotas.requests_per_second else None
 
     def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request, as WSGI has it."""
@@ -74,6 +77,8 @@ class Application:
         account, services = caller(environ.get("HTTP_AUTHORIZATION", ""))
         service, operation, path = find_operation(services, environ["REQUEST_METHOD"], raw_path)
         REGISTRIES[service].handler(operation.name)  # "not emulated" comes before the faults of a request
+        if self._throttle is not None and service == ML:
+            self._throttle.take(account or self.room.settings.machine.account, operation.name)
         params = parse_params(operation, path, query, _body(environ))
         return serialize(operation, self.room.call(operation.name, params, account, service=service))
 

@@ -1,9 +1,10 @@
-"""Rates of requests (Clean Rooms user guide, "Quotas for AWS Clean Rooms ML"), as token buckets; off by default."""
+"""Rates of requests (Clean Rooms user guide, "Quotas for AWS Clean Rooms ML"), as token buckets."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 
 from cleanroom_algo.errors import ThrottledError
 
@@ -20,9 +21,14 @@ def rate(operation: str) -> tuple[float, float]:
 
 
 class Throttle:
-    """One bucket for each account and operation."""
+    """One bucket for each account and operation.
 
-    def __init__(self) -> None:
+    Args:
+        rates: requests per second and burst of operations that have others than the documented ones.
+    """
+
+    def __init__(self, rates: Mapping[str, tuple[float, float]]) -> None:
+        self._rates = rates
         self._buckets: dict[tuple[str, str], tuple[float, float]] = {}
         self._lock = threading.Lock()
 
@@ -32,7 +38,7 @@ class Throttle:
         Raises:
             ThrottledError: CR-REQ-006, the bucket is empty.
         """
-        per_second, burst = rate(operation)
+        per_second, burst = self._rates.get(operation) or rate(operation)
         now = time.monotonic()
         with self._lock:
             left, then = self._buckets.get((account, operation), (burst, now))
@@ -44,5 +50,5 @@ class Throttle:
         raise ThrottledError(
             f"{operation} is called more often than {per_second:g} times per second",
             expected=f"at most {per_second:g} requests per second, {burst:g} at once",
-            fix="wait and try again, as boto3 does by itself",
+            fix="wait and try again, as boto3 does by itself; rates are set in settings.toml, table [quotas]",
         )

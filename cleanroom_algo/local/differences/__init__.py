@@ -5,12 +5,13 @@ One row per behaviour. The command, the reference page and the tests read these 
 
 from __future__ import annotations
 
+from cleanroom_algo.local.differences.api import API
 from cleanroom_algo.local.differences.channels import CHANNELS, VERSIONS
 from cleanroom_algo.local.differences.container import CONTAINER
 from cleanroom_algo.local.differences.jobs import JOBS, POLICIES
 from cleanroom_algo.local.differences.row import Row
 
-ROWS: tuple[Row, ...] = (*CONTAINER, *CHANNELS, *VERSIONS, *POLICIES, *JOBS)
+ROWS: tuple[Row, ...] = (*API, *CONTAINER, *CHANNELS, *VERSIONS, *POLICIES, *JOBS)
 
 
 def rows_for(operation: str | None = None) -> tuple[Row, ...]:

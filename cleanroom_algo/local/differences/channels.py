@@ -18,9 +18,28 @@ CHANNELS: tuple[Row, ...] = (
         "channels",
         QUERY,
         "part-00000-<uuid>-c000.csv or .snappy.parquet, four files unless maxRecordsPerFile asks for more",
-        "names and number are not documented; Spark names and divides so",
+        "names and number are not documented; Spark names and divides so; AWS's samples expect no extension, too",
         "guessed",
         "Clean Rooms runs the query on Spark",
+        "channel_file_names",
+    ),
+    Row(
+        "channels",
+        QUERY,
+        "of Spark's properties maxRecordsPerFile has its effect; shuffle.partitions, type and number of workers are "
+        "taken and have none; all others are refused as not emulated",
+        "a list of properties is allowed; workers decide about speed and price",
+        "documented",
+        "Clean Rooms user guide, Creating an ML input channel",
+    ),
+    Row(
+        "channels",
+        QUERY,
+        "after retentionInDays a channel's data is deleted, once no job reads it, and it is INACTIVE; a folder that a "
+        "channel was bound to stays",
+        "data is kept for these days; what the channel is afterwards is not documented",
+        "guessed",
+        "API reference, CreateMLInputChannel",
     ),
     Row(
         "channels",

@@ -40,10 +40,11 @@ CONTAINER: tuple[Row, ...] = (
     Row(
         "container",
         TRAIN + INFER,
-        "sandboxes reach the hosts of their job and nothing else; process hosts have no walls",
+        "sandboxes and images reach the hosts of their job and nothing else; process hosts have no walls",
         "no page of Clean Rooms ML says whether containers reach a network",
         "guessed",
         "its containers see other parties' data, and SageMaker can isolate them",
+        "network",
     ),
     Row(
         "container",
@@ -117,6 +118,7 @@ CONTAINER: tuple[Row, ...] = (
         "Clean Rooms names SM_MODEL_DIR, SM_OUTPUT_DIR, SM_CHANNEL_TRAIN and FILE_FORMAT, always with a fall-back",
         "guessed",
         "Clean Rooms user guide, Model authoring guidelines for the training container; SageMaker sets none of them",
+        "sm_variables",
     ),
     Row(
         "container",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cleanroom_algo.local.differences.row import EXPORT, INFER, TRAIN, Row
+from cleanroom_algo.local.differences.row import EXPORT, INFER, QUERY, TRAIN, Row
 
 _ASSOCIATE = ("CreateConfiguredModelAlgorithmAssociation",)
 
@@ -22,6 +22,7 @@ POLICIES: tuple[Row, ...] = (
         "what happens is not documented",
         "guessed",
         "a part of the artifacts would look like all of them",
+        "overflow",
     ),
     Row(
         "policies",
@@ -30,14 +31,16 @@ POLICIES: tuple[Row, ...] = (
         "what happens is not documented",
         "guessed",
         "a part of the output would look like all of it",
+        "overflow",
     ),
     Row(
         "policies",
         EXPORT,
         "crossing maxSize fails the export with CR-JOB-501",
-        "larger data will not be exported; status and message are not documented",
+        "larger data will not be exported, or exports go up to the maximum: both are said; status and message are not",
         "documented",
-        "Clean Rooms user guide, Exporting model artifacts",
+        "Clean Rooms user guide, Exporting model artifacts; API reference, TrainedModelExportsMaxSize",
+        "overflow",
     ),
     Row(
         "policies",
@@ -137,6 +140,23 @@ POLICIES: tuple[Row, ...] = (
 JOBS: tuple[Row, ...] = (
     Row(
         "jobs",
+        TRAIN + INFER + EXPORT + QUERY,
+        "jobs run in the order asked for, as many hosts at once as settings.toml, [machine], says; a job whose process "
+        "was killed is CREATE_FAILED with JobLost",
+        "instances are AWS's",
+        "documented",
+        "Clean Rooms user guide, Quotas for AWS Clean Rooms ML, bounds them",
+    ),
+    Row(
+        "jobs",
+        INFER,
+        "an inference job ends CREATE_FAILED after 25 hours",
+        "25 hours at most",
+        "documented",
+        "Clean Rooms user guide, Quotas for AWS Clean Rooms ML",
+    ),
+    Row(
+        "jobs",
         INFER,
         "text/csv; only the first request of an object carries its header",
         "the user guide says the first request of each file",
@@ -147,15 +167,16 @@ JOBS: tuple[Row, ...] = (
     Row(
         "jobs",
         INFER,
-        "objects in Parquet are refused: they cannot be split by line",
+        "objects in Parquet are refused: they cannot be split by line; with whole-objects each is one request",
         "not documented",
         "guessed",
         "SplitType is Line",
+        "inference_on_parquet",
     ),
     Row(
         "jobs",
         TRAIN,
-        "a job over maxRuntimeInSeconds ends INACTIVE, its artifacts are not kept",
+        "a job over maxRuntimeInSeconds ends CREATE_FAILED, its artifacts are not kept",
         "SageMaker keeps what lies in /opt/ml/model; what Clean Rooms shows is not documented",
         "guessed",
         "SageMaker API, StoppingCondition",
@@ -167,5 +188,6 @@ JOBS: tuple[Row, ...] = (
         "codes are promised to be stable; their values are not published",
         "guessed",
         "no recording exists",
+        "overflow_status_code",
     ),
 )

@@ -7,6 +7,7 @@ namespace, or where the user may not enter that, on its address.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import socket
@@ -37,12 +38,14 @@ class DockerHosts:
 
     Args:
         read_only: whether the containers may write to /opt/ml and /tmp alone.
+        internal: whether their network has no way out.
     """
 
     name = "docker"
 
-    def __init__(self, *, read_only: bool = False) -> None:
+    def __init__(self, *, read_only: bool = False, internal: bool = True) -> None:
         self._read_only = read_only
+        self._internal = internal
 
     @contextmanager
     def open(self, host_names: Sequence[str]) -> Iterator[DockerJob]:
@@ -53,7 +56,7 @@ class DockerHosts:
         """
         program = find_engine(*ENGINES)
         job_network = f"cleanroom-{uuid.uuid4().hex[:12]}"
-        subnet = _make_network(program, job_network)
+        subnet = _make_network(program, job_network, internal=self._internal)
         addresses = {name: f"{subnet}.{number + 10}" for number, name in enumerate(host_names)}
         try:
             yield DockerJob(program, job_network, addresses, share_of_cores(len(host_names)), self._read_only)
@@ -157,6 +160,20 @@ class _Way:
         return Door(ours)
 
 
+def image_digest(image: str) -> str | None:
+    """Return the digest of an image: of its registry, else of this machine; None where no engine has it."""
+    try:
+        program = find_engine(*ENGINES)
+    except EngineError:
+        return None
+    found = call(program, "image", "inspect", "--format", "{{json .RepoDigests}} {{json .Id}}", image)
+    if found.returncode:
+        return None
+    digests, _, own = found.stdout.strip().rpartition(" ")
+    registry = [each.partition("@")[2] for each in json.loads(digests) or ()]
+    return next(iter(registry), "") or f"sha256:{json.loads(own).removeprefix('sha256:')}"
+
+
 def image_words(spec: HostSpec) -> list[str]:
     """Return the image with entrypoint and arguments.
 
@@ -170,12 +187,13 @@ def image_words(spec: HostSpec) -> list[str]:
     return ["--entrypoint", program, source.image_uri, *rest, *(source.arguments or ())]
 
 
-def _make_network(program: str, name: str) -> str:
-    """Make a network without a way out; return the first three numbers of its addresses."""
+def _make_network(program: str, name: str, *, internal: bool) -> str:
+    """Make a network, without a way out if it is internal; return the first three numbers of its addresses."""
+    kind = ["--internal"] if internal else []
     done = None
     for _ in range(_NETWORK_ATTEMPTS):
         subnet = f"10.{random.randrange(100, 250)}.{random.randrange(256)}"  # noqa: S311 (nothing secret)
-        done = call(program, "network", "create", "--internal", "--subnet", f"{subnet}.0/24", name)
+        done = call(program, "network", "create", *kind, "--subnet", f"{subnet}.0/24", name)
         if done.returncode == 0:
             return subnet
     assert done is not None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.local.store import Record
 
 if TYPE_CHECKING:
@@ -73,12 +74,14 @@ class JobResult:
         message: `statusDetails.message`.
         document: members to set in the record, whatever the end.
         private: the same for what is not shown.
+        left_out: why a part of what it made is missing, although it succeeded.
     """
 
     code: str = ""
     message: str = ""
     document: Mapping[str, Any] = field(default_factory=dict)
     private: Mapping[str, Any] = field(default_factory=dict)
+    left_out: CleanroomError | None = None
 
 
 Runner = Callable[[JobContext], JobResult]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import shutil
 import tarfile
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from cleanroom_algo.contract.sizes import MB
 from cleanroom_algo.errors import CleanroomError, InferenceOutputTooLargeError, InferenceServerError
 from cleanroom_algo.local.jobs.inference_container import Container, unpack_model
 from cleanroom_algo.local.jobs.inference_plan import InferenceHostPlan, InferencePlan, decide_transfer
-from cleanroom_algo.local.jobs.inference_split import refuse_parquet
+from cleanroom_algo.local.jobs.inference_split import refuse_large, refuse_parquet
 from cleanroom_algo.local.jobs.inference_transform import Ledger, Progress, Transform
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class InferenceOutcome:
         rows: answered, in all outputs.
         failed_objects: keys without an output.
         error: the first cause.
+        left_out: why objects have no output, where the plan leaves out what no longer fits.
     """
 
     status: InferenceStatus
@@ -68,6 +70,7 @@ class InferenceOutcome:
     rows: int = 0
     failed_objects: tuple[str, ...] = ()
     error: CleanroomError | None = None
+    left_out: InferenceOutputTooLargeError | None = None
 
 
 def run_inference(
@@ -101,26 +104,33 @@ class _Job:
         objects = [each for host in self.plan.hosts for each in host.objects]
         ledger = Ledger(sum(each.size for each in objects), self.plan.max_output_bytes, self.listener.progress)
         try:
-            for each in objects:
-                refuse_parquet(each.path)
+            if not self.plan.whole_objects:
+                for each in objects:
+                    refuse_parquet(each.path)
             model = unpack_model(self.plan.model, self.plan.run_directory / "model")
             self._run_hosts(model, ledger, outputs)
         except (CleanroomError, OSError, tarfile.TarError) as error:
             self._blame(error)
-        if any(isinstance(cause, InferenceOutputTooLargeError) for cause in self.causes):
+        too_large = next((cause for cause in self.causes if isinstance(cause, InferenceOutputTooLargeError)), None)
+        if too_large is not None and self.plan.leave_out:
+            self.causes.clear()  # the others are requests that were given up after it
+        elif too_large is not None:
             shutil.rmtree(outputs)  # a part of the output would look like all of it
             outputs.mkdir()
-        return self._outcome(outputs, ledger)
+        return self._outcome(outputs, ledger, too_large if self.plan.leave_out else None)
 
     def _run_hosts(self, model: Path, ledger: Ledger, outputs: Path) -> None:
         names = [host.name for host in self.plan.hosts]
         with self.host_kind.open(names) as hosts, ThreadPoolExecutor(len(names), "instance") as pool:
             running = {pool.submit(self._run_host, hosts, host, model, ledger, outputs) for host in self.plan.hosts}
             try:
+                limit = time.monotonic() + self.plan.max_seconds
                 while running and not self.stopped.is_set():
                     done, running = wait(running, CHECK_SECONDS)
                     for each in done:
                         each.result()
+                    if running and time.monotonic() > limit:
+                        raise _too_long(self.plan.max_seconds)
             except BaseException as error:  # Ctrl-C too: the pool would wait for the containers for ever
                 if isinstance(error, Exception):
                     self._blame(error)
@@ -144,6 +154,10 @@ class _Job:
                 f"MaxConcurrentTransforms={transfer.concurrency}, MaxPayloadInMB={transfer.payload_bytes // MB}, "
                 "BatchStrategy=MULTI_RECORD"
             )
+            if self.plan.whole_objects:
+                for each in host.objects:
+                    refuse_large(each.path, transfer.payload_bytes)
+                transfer = replace(transfer, payload_bytes=0)
             transform = Transform(self.plan, transfer, container.client, ledger, outputs, say, container.over)
             failed = transform.run(host.objects)
             self.failed += [reference.key for reference, _ in failed]
@@ -160,7 +174,9 @@ class _Job:
             )
         self.causes.append(error)
 
-    def _outcome(self, outputs: Path, ledger: Ledger) -> InferenceOutcome:
+    def _outcome(
+        self, outputs: Path, ledger: Ledger, left_out: InferenceOutputTooLargeError | None
+    ) -> InferenceOutcome:
         if self.stopped.is_set():
             status = InferenceStatus.STOPPED
         else:
@@ -175,4 +191,13 @@ class _Job:
             rows=ledger.records,
             failed_objects=tuple(sorted(self.failed)),
             error=cause,
+            left_out=left_out,
         )
+
+
+def _too_long(seconds: float) -> InferenceServerError:
+    return InferenceServerError(
+        f"the job has run for {seconds / 3600:g} hours",
+        expected="at most 25 hours, a quota that AWS does not raise",
+        fix="take more instances, or give the job a smaller channel",
+    )

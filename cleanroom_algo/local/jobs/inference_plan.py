@@ -49,6 +49,9 @@ class InferencePlan:
         newline: how answers are put together.
         content_type: of the requests. The service does not say which it sends; its only format with lines is CSV.
         retries: of requests.
+        leave_out: whether objects over the cap are left out; else they fail the job.
+        whole_objects: whether each object is one request; else it is cut by line.
+        max_seconds: after which the job fails.
         start_seconds: for /ping to answer 200; AWS has spoken of 30 minutes.
     """
 
@@ -68,6 +71,9 @@ class InferencePlan:
     newline: NewlineMode = "always"
     content_type: str = "text/csv"
     retries: Retries = field(default_factory=Retries)
+    leave_out: bool = False
+    whole_objects: bool = False
+    max_seconds: float = 25 * 3600.0  # Clean Rooms user guide, "Quotas for AWS Clean Rooms ML": inference job duration
     start_seconds: float = 1800.0
 
     @property

@@ -8,6 +8,7 @@ from typing import Literal
 
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import InferenceInputError
+from cleanroom_algo.local.jobs.spark import MAX_RECORDS
 
 HeaderMode = Literal["first-chunk", "none", "every"]
 """Which requests of an object carry the header line of its CSV. The user guide of Clean Rooms ML says the first alone
@@ -59,19 +60,39 @@ def split_lines(
             yield repeated
 
 
+def is_parquet(path: Path) -> bool:
+    """Whether an object is a Parquet file, by its first bytes."""
+    with path.open("rb") as file:
+        return file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
+
+
+def refuse_large(path: Path, max_bytes: int) -> None:
+    """Check that an object fits into one request.
+
+    Raises:
+        InferenceInputError: it is larger.
+    """
+    if path.stat().st_size > max_bytes:
+        raise InferenceInputError(
+            f"{path.name} has {format_bytes(path.stat().st_size)}, and is sent as one request",
+            expected=f"objects of at most {format_bytes(max_bytes)} (maxPayloadInMB)",
+            fix=f"create the channel with a smaller {MAX_RECORDS}, or a higher maxPayloadInMB (at most 100)",
+        )
+
+
 def refuse_parquet(path: Path) -> None:
     """Check that an object has lines.
 
     Raises:
         InferenceInputError: it is Parquet.
     """
-    with path.open("rb") as file:
-        if file.read(4) != _PARQUET_MAGIC:
-            return
+    if not is_parquet(path):
+        return
     raise InferenceInputError(
         f"{path.name} is a Parquet file",
         expected="an input channel in CSV: inference jobs cut their objects by line, and Parquet has no lines",
-        fix="create the channel for inference with resultFormat CSV; what AWS does with Parquet is not documented",
+        fix="create the channel for inference with resultFormat CSV; what AWS does with Parquet is not documented "
+        '(inference_on_parquet = "whole-objects" in settings.toml sends each as one request)',
     )
 
 

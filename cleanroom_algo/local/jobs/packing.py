@@ -65,6 +65,17 @@ def check_sizes(sizes: Mapping[str, int], cap: int | None) -> int:
     return total
 
 
+def fitting(sizes: Mapping[str, int], cap: int) -> set[str]:
+    """Return the names of the files that fit under a cap: each in turn, if it fits beside those before it."""
+    kept: set[str] = set()
+    left = cap
+    for name, size in sizes.items():
+        if size <= left:
+            kept.add(name)
+            left -= size
+    return kept
+
+
 def pack(files: Mapping[str, Path], archive: Path) -> int:
     """Write a tar.gz that appears whole or not at all, and return its size in bytes."""
     archive.parent.mkdir(parents=True, exist_ok=True)

@@ -105,6 +105,8 @@ class TrainingPlan:
         max_artifact_bytes: the cap on everything the job leaves; None: none.
         max_runtime_seconds: after which the job is stopped.
         volume_gb: of each host's disk.
+        leave_out: whether files over the cap are left out; else they fail the job.
+        file_format: of the data channels, csv or parquet, where SM_* variables tell the container; None: nothing does.
     """
 
     job_name: str
@@ -121,6 +123,8 @@ class TrainingPlan:
     max_artifact_bytes: int | None = None
     max_runtime_seconds: int = DEFAULT_MAX_RUNTIME_SECONDS
     volume_gb: int = 30
+    leave_out: bool = False
+    file_format: str | None = None
 
     @property
     def host_names(self) -> tuple[str, ...]:

@@ -15,10 +15,10 @@ from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import Problem, QueryError
 from cleanroom_algo.local.arns import CONFIGURED_TABLE
 from cleanroom_algo.local.jobs.context import JobContext, JobResult
+from cleanroom_algo.local.jobs.spark import MAX_RECORDS, spark_properties
 from cleanroom_algo.local.jobs.sql import Table, translate
 
 DEFAULT_FILES = 4  # enough that ShardedByS3Key has something to share; Spark writes one file for each of its tasks
-MAX_RECORDS_PROPERTY = "spark.sql.files.maxRecordsPerFile"
 _MEMORY = "1GB"  # what does not fit goes to disk
 _TIMESTAMP = "%Y-%m-%dT%H:%M:%S.%gZ"  # as Spark writes them in its session zone, UTC
 _SUFFIXES = {"CSV": "csv", "PARQUET": "snappy.parquet"}
@@ -35,6 +35,7 @@ class QueryPlan:
         result_format: of the part files.
         header: whether CSV files begin with the names.
         max_records: per file; 0: no limit.
+        extension: whether the names of part files say their format.
     """
 
     query: str
@@ -43,6 +44,7 @@ class QueryPlan:
     result_format: Literal["CSV", "PARQUET"] = "CSV"
     header: bool = True
     max_records: int = 0
+    extension: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +87,16 @@ def run_query(context: JobContext) -> JobResult:
     """Run the query of an ML input channel's record."""
     record, room = context.record, context.room
     parameters: Mapping[str, Any] = record.document["inputChannel"]["dataSource"]["protectedQueryInputParameters"]
-    query = parameters["sqlParameters"].get("queryString")
-    if query is None:
-        raise QueryError(
-            "analysis templates are not emulated",
-            expected="sqlParameters.queryString",
-            fix="put the template's SQL into queryString",
-        )
     tables = room.store.find(CONFIGURED_TABLE, collaboration=record.collaboration, limit=-1)
-    properties = parameters.get("computeConfiguration", {}).get("worker", {}).get("properties", {}).get("spark", {})
     outcome = run(
         QueryPlan(
-            query=query,
+            query=parameters["sqlParameters"]["queryString"],
             tables=tuple(table_of(each.private) for each in tables if _allows(each.private, record.parent)),
             directory=room.channel_directory(record),
             result_format=parameters.get("resultFormat", "CSV"),
             header=room.settings.switches.channel_header == "header",
-            max_records=int(properties.get(MAX_RECORDS_PROPERTY, 0)),
+            extension=room.settings.switches.channel_file_names == "spark",
+            max_records=int(spark_properties(parameters).get(MAX_RECORDS, 0)),
         )
     )
     return JobResult(
@@ -165,9 +160,9 @@ def _write(connection: duckdb.DuckDBPyConnection, plan: QueryPlan, draft: Path) 
     per_file = max(-(-records // DEFAULT_FILES), 1)
     if plan.max_records:
         per_file = min(per_file, plan.max_records)
-    identifier = uuid.uuid4()
+    identifier, suffix = uuid.uuid4(), f".{_SUFFIXES[plan.result_format]}" if plan.extension else ""
     for number, first in enumerate(range(0, max(records, 1), per_file)):
-        path = draft / f"part-{number:05}-{identifier}-c000.{_SUFFIXES[plan.result_format]}"
+        path = draft / f"part-{number:05}-{identifier}-c000{suffix}"
         rows = f"SELECT * FROM result WHERE rowid >= {first} AND rowid < {first + per_file}"  # noqa: S608
         connection.execute(f"COPY ({rows}) TO '{_quoted(path)}' ({_options(plan)})")
     return records

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.sizes import GB
-from cleanroom_algo.errors import JobError, JobStoppedError, SageMakerError
+from cleanroom_algo.errors import JobError, JobStoppedError
 from cleanroom_algo.local.arns import (
     ALGORITHM,
     ASSOCIATION,
@@ -23,12 +23,10 @@ from cleanroom_algo.local.arns import (
     INPUT_CHANNEL,
     TRAINED_MODEL,
 )
-from cleanroom_algo.local.hosts import sandbox
-from cleanroom_algo.local.hosts.docker import DockerHosts
-from cleanroom_algo.local.hosts.process import ProcessHosts
-from cleanroom_algo.local.hosts.protocol import HostKind
 from cleanroom_algo.local.jobs.context import JobContext, JobResult, Runner
 from cleanroom_algo.local.jobs.inference_plan import InferencePlan, spread_objects
+from cleanroom_algo.local.jobs.inference_split import is_parquet
+from cleanroom_algo.local.jobs.places import digest_of, host_kind, sagemaker_account
 from cleanroom_algo.local.jobs.plan import (
     DEFAULT_MAX_RUNTIME_SECONDS,
     AlgorithmSource,
@@ -41,12 +39,12 @@ from cleanroom_algo.local.jobs.plan import (
 from cleanroom_algo.local.store import Record
 
 if TYPE_CHECKING:
-    from cleanroom_algo.local.hosts.sagemaker import Account
     from cleanroom_algo.local.room import Room
 
 LOG_FILE: Final = "log.jsonl"
 MODEL_ARCHIVE: Final = "model.tar.gz"
 OUTPUT_ARCHIVE: Final = "output.tar.gz"
+_CSV, _PARQUET = "text/csv", "application/vnd.apache.parquet"  # what an inference job sends; IANA's names
 _HEAD_BYTES = 64 * 1024  # of an object's beginning, in which a header is looked for
 
 _RUNNERS: Final = {
@@ -54,11 +52,6 @@ _RUNNERS: Final = {
     INFERENCE_JOB: "cleanroom_algo.local.jobs.runners:infer",
     INPUT_CHANNEL: "cleanroom_algo.local.jobs.query:run_query",
     EXPORT_JOB: "cleanroom_algo.local.jobs.export:run_export",
-}
-_HOST_KINDS: Final[dict[str, Callable[[], HostKind]]] = {
-    "process": ProcessHosts,
-    "sandbox": sandbox.SandboxHosts,
-    "docker": DockerHosts,
 }
 
 
@@ -97,6 +90,8 @@ def training_plan(room: Room, record: Record, directory: Path) -> TrainingPlan:
         max_artifact_bytes=None if cap is None else int(cap["value"] * GB),
         max_runtime_seconds=runtime,
         volume_gb=resources["volumeSizeInGB"],
+        leave_out=switches.overflow == "leave-out",
+        file_format=_file_format(channels) if switches.sm_variables == "present" else None,
     )
 
 
@@ -115,6 +110,8 @@ def inference_plan(room: Room, record: Record, directory: Path) -> InferencePlan
     resources = document["resourceConfig"]
     cap = _policies(association).get("trainedModelInferenceJobs", {}).get("maxOutputSize")
     has_header = channel.private.get("has_header")
+    switches = room.settings.switches
+    whole = switches.inference_on_parquet == "whole-objects" and all(is_parquet(each.path) for each in objects)
     return InferencePlan(
         job_name=record.name,
         job_arn=record.key,
@@ -128,7 +125,11 @@ def inference_plan(room: Room, record: Record, directory: Path) -> InferencePlan
         max_output_bytes=None if cap is None else int(cap["value"] * GB),
         instance_type=resources["instanceType"],
         has_header=_looks_like_header(objects) if has_header is None else has_header,
-        header=room.settings.switches.inference_header,
+        header=switches.inference_header,
+        content_type=_PARQUET if whole else _CSV,
+        leave_out=switches.overflow == "leave-out",
+        whole_objects=whole,
+        max_seconds=room.settings.quotas.inference_job_hours * 3600,
     )
 
 
@@ -137,7 +138,8 @@ def train(context: JobContext) -> JobResult:
     from cleanroom_algo.local.jobs.training import TrainingStatus, run_training
 
     plan = training_plan(context.room, context.record, context.directory)
-    if (account := _sagemaker_account(context.room)) is not None:
+    shown = digest_of("trainingContainerImageDigest", plan.source)
+    if (account := sagemaker_account(context.room)) is not None:
         from cleanroom_algo.local.hosts.sagemaker import train_in
 
         outcome = train_in(account, plan, context.listener, context.stopped)
@@ -151,7 +153,7 @@ def train(context: JobContext) -> JobResult:
         if reason.startswith("MaxRuntimeExceeded"):
             code = "MaxRuntimeExceeded"
         private["exit_code"] = int(_exit_status(outcome.exit_codes, code))
-        return JobResult(code, reason, private=private)
+        return JobResult(code, reason, shown, private)
     kept = context.room.artifacts(context.record.key, context.record.version)
     kept.mkdir(parents=True, exist_ok=True)
     for archive, name in ((outcome.model_archive, MODEL_ARCHIVE), (outcome.output_archive, OUTPUT_ARCHIVE)):
@@ -160,7 +162,9 @@ def train(context: JobContext) -> JobResult:
     _tidy(context.directory)
     sizes = {"raw_bytes": outcome.raw_bytes, "packed_bytes": outcome.packed_bytes}
     return JobResult(
-        private={**private, **sizes, "artifacts": str(kept), "max_artifact_bytes": plan.max_artifact_bytes}
+        document=shown,
+        private={**private, **sizes, "artifacts": str(kept), "max_artifact_bytes": plan.max_artifact_bytes},
+        left_out=outcome.left_out,
     )
 
 
@@ -169,10 +173,11 @@ def infer(context: JobContext) -> JobResult:
     from cleanroom_algo.local.jobs.inference import InferenceStatus, run_inference
 
     plan = inference_plan(context.room, context.record, context.directory)
+    shown = digest_of("inferenceContainerImageDigest", plan.source)
     log = context.directory / LOG_FILE
     with log.open("w", encoding="utf-8") as file:
         context.listener.add(_LogWriter(file))
-        if (account := _sagemaker_account(context.room)) is not None:
+        if (account := sagemaker_account(context.room)) is not None:
             from cleanroom_algo.local.hosts.sagemaker import infer_in
 
             outcome = infer_in(account, plan, context.listener, context.stopped)
@@ -185,7 +190,7 @@ def infer(context: JobContext) -> JobResult:
         stopped = outcome.status is InferenceStatus.STOPPED
         exit_code = ExitCode.STOPPED if stopped else getattr(outcome.error, "exit_code", ExitCode.ALGORITHM_FAILED)
         code = "JobStopped" if stopped else _status_code(reason)
-        return JobResult(code, reason, private={**private, "exit_code": int(exit_code)})
+        return JobResult(code, reason, shown, {**private, "exit_code": int(exit_code)})
     uri = context.record.private["output"]
     places = [
         context.room.objects.put(path, f"{uri}/{path.relative_to(outcome.outputs).as_posix()}")
@@ -193,7 +198,8 @@ def infer(context: JobContext) -> JobResult:
         if path.is_file()
     ]
     _tidy(context.directory)
-    return JobResult(private={**private, "outputs": places, "rows": outcome.rows, "bytes": outcome.bytes})
+    kept = {"outputs": places, "rows": outcome.rows, "bytes": outcome.bytes}
+    return JobResult(document=shown, private={**private, **kept}, left_out=outcome.left_out)
 
 
 def discard(room: Room, record: Record) -> None:
@@ -209,39 +215,6 @@ def discard(room: Room, record: Record) -> None:
     directory = room.run_directory(record)
     if directory.exists():
         _tidy(directory)
-
-
-def host_kind(room: Room, source: AlgorithmSource) -> HostKind:
-    """Return where the containers of a job run: a file or folder as the room is set, an image in Docker.
-
-    Raises:
-        HostError: CR-HST, this machine has none.
-    """
-    name = room.settings.machine.host_kind if source.path is not None else "docker"
-    if name == "auto":
-        name = "process" if sandbox.missing() else "sandbox"
-    return _HOST_KINDS[name]()
-
-
-def _sagemaker_account(room: Room) -> Account | None:
-    """Return the account in which jobs run, where the room's settings say so.
-
-    Raises:
-        SageMakerError: CR-HST-004, the settings do not say where.
-    """
-    machine = room.settings.machine
-    if machine.host_kind != "sagemaker":
-        return None
-    if machine.sagemaker_place is None or machine.sagemaker_role is None:
-        raise SageMakerError(
-            "the settings do not say where jobs run in your account",
-            expected="sagemaker_role and sagemaker_place in the table [machine] of settings.toml",
-            fix="add them, or choose another host_kind",
-        )
-    from cleanroom_algo.local.hosts.sagemaker import Account
-
-    place = machine.sagemaker_place.rstrip("/")
-    return Account(place, machine.sagemaker_role, machine.region, machine.sagemaker_endpoint)
 
 
 class _LogWriter:
@@ -294,6 +267,11 @@ def _source(room: Room, association: Record, config: str) -> AlgorithmSource:
         entrypoint=_words(container, "entrypoint"),
         arguments=_words(container, "arguments"),
     )
+
+
+def _file_format(channels: tuple[ChannelPlan, ...]) -> str:
+    first = next((each.path for channel in channels for each in channel.objects), None)
+    return "parquet" if first is not None and is_parquet(first) else "csv"
 
 
 def _words(container: Mapping[str, Any], name: str) -> tuple[str, ...] | None:

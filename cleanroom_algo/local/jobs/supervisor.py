@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Final
+import time
+from typing import TYPE_CHECKING, Any, Final
 
-from cleanroom_algo.errors import CleanroomError, ConflictError
+from cleanroom_algo.errors import (
+    ArtifactsTooLargeError,
+    CleanroomError,
+    ConflictError,
+    ExportTooLargeError,
+    InferenceOutputTooLargeError,
+)
+from cleanroom_algo.local.arns import INPUT_CHANNEL
 from cleanroom_algo.local.jobs.context import JobContext, JobResult, Listeners
 from cleanroom_algo.local.jobs.runners import discard, runner_of
+from cleanroom_algo.local.operations.input_channels import is_read
 from cleanroom_algo.local.operations.states import ACTIVE, FAILED, IN_PROGRESS, INACTIVE, STOPPING, move
 from cleanroom_algo.local.policies.publication import Publication, publishes
 from cleanroom_algo.local.store import QueuedJob, Record
@@ -22,7 +31,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("cleanroom_algo.local")
 
+EXPIRY_SECONDS = 60.0  # between two looks at the retention of channels, which is counted in days
+_DAY: Final = 86_400
 POLL_SECONDS = 0.5  # how soon another process's request to stop is seen; what happens in this one wakes us at once
+_OVERFLOWS: Final = {each.code for each in (ArtifactsTooLargeError, InferenceOutputTooLargeError, ExportTooLargeError)}
 LOST: Final = "JobLost"
 INTERNAL: Final = "InternalError"
 
@@ -40,6 +52,7 @@ class Supervisor:
         self.everyone = everyone
         self._changed = threading.Condition()
         self._ending = False
+        self._expire_at = 0.0
         self._thread: threading.Thread | None = None
         self._running: dict[int, tuple[QueuedJob, threading.Event, threading.Thread]] = {}
         self._listeners: dict[tuple[str, str | None], Listeners] = {}
@@ -80,9 +93,8 @@ class Supervisor:
                 continue
             with store.transaction():
                 record = store.get(job.kind, job.key, job.version)
-                store.end_job(job)
-                if record is None:
-                    continue
+                if not store.end_job(job) or record is None:
+                    continue  # another process was faster
                 log.warning("job %s was lost with its process", job.key)
                 if record.status.startswith("DELETE_"):
                     self.room.queue(record, hosts=0)  # deleting twice is deleting
@@ -100,8 +112,11 @@ class Supervisor:
             with self._changed:
                 if self._ending and not self._running:
                     break
-            if not self._ending:
-                self._look()
+            try:
+                if not self._ending:
+                    self._look()
+            except Exception:  # a full disk, say: jobs wait until it is over
+                log.exception("the queue of jobs cannot be looked at")
             with self._changed:
                 if self._running or not self._ending:
                     self._changed.wait(POLL_SECONDS)
@@ -110,10 +125,15 @@ class Supervisor:
                 self._give_up(job)
 
     def _look(self) -> None:
-        busy = sum(job.hosts for job, _, _ in self._running.values())
+        self._expire()
+        jobs = self.room.store.jobs()
+        if any(job.owner not in ("", self.room.owner) for job in jobs):
+            self.recover()
+            jobs = self.room.store.jobs()
+        busy = sum(job.hosts for job in jobs if job.running)  # other processes' too: the machine is one
         limit = self.room.settings.machine.hosts
         blocked = False
-        for job in self.room.store.jobs():
+        for job in jobs:
             if job.id in self._running:
                 if job.stop:
                     self._running[job.id][1].set()
@@ -126,12 +146,28 @@ class Supervisor:
             else:
                 blocked = True  # those behind it wait as well: the order is that of asking
 
+    def _expire(self) -> None:
+        """Queue the deletion of channels whose retention is over, once nothing reads them; bound folders stay."""
+        now = time.time()
+        if now < self._expire_at:
+            return
+        self._expire_at = now + EXPIRY_SECONDS
+        store = self.room.store
+        for channel in store.find(INPUT_CHANNEL, statuses=(ACTIVE,)):
+            ends = channel.created + channel.document["retentionInDays"] * _DAY
+            if now > ends and "location" not in channel.private and not is_read(store, channel):
+                with store.transaction():
+                    gone = move(store, channel, "DELETE_PENDING", "RetentionOver", "retentionInDays have passed")
+                    self.room.queue(gone, hosts=0)
+
     def _start(self, job: QueuedJob) -> int:
         if not self.room.store.claim_job(job, self.room.owner):
             return 0
         stopped = threading.Event()
         thread = threading.Thread(target=self._run, args=(job, stopped), name=f"job-{job.id}", daemon=True)
         with self._changed:
+            if self._ending:
+                stopped.set()  # whoever ends the jobs of this process has not seen this one
             self._running[job.id] = (job, stopped, thread)
         thread.start()
         return job.hosts
@@ -180,16 +216,27 @@ class Supervisor:
         ran = publishes(record) and record.status == IN_PROGRESS
         with store.transaction():
             published = Publication.of(store, record).kept() if ran else {}
-            now = store.update(record, document=result.document, private={**result.private, **published})
+            details = self._left_out(result)
+            now = store.update(record, document={**result.document, **details}, private={**result.private, **published})
             if now.status in STOPPING:
                 self._settle_cancelled(now)
             elif result.code:
-                move(store, now, FAILED, result.code, result.message)
+                move(store, now, FAILED, self._status_code(result.code), result.message)
             else:
                 move(store, now, ACTIVE)
             store.end_job(job)
         if now.status in STOPPING or result.code:
             discard(self.room, record)
+
+    def _left_out(self, result: JobResult) -> dict[str, Any]:
+        error = result.left_out
+        if error is None or result.code:
+            return {}
+        message = f"a part is left out, as it crosses a limit: {error.what}"
+        return {"statusDetails": {"statusCode": self._status_code(error.code), "message": message}}
+
+    def _status_code(self, code: str) -> str:
+        return (self.room.settings.switches.overflow_status_code if code in _OVERFLOWS else "") or code
 
     def _settle_cancelled(self, record: Record) -> None:
         if record.status == "CANCEL_PENDING":

@@ -19,12 +19,12 @@ from cleanroom_algo.contract.failure import read_failure
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.contract.sizes import GB
-from cleanroom_algo.errors import CleanroomError
+from cleanroom_algo.errors import ArtifactsTooLargeError, CleanroomError
 from cleanroom_algo.local.hosts.delivery import Delivery
 from cleanroom_algo.local.hosts.layout import lay_out
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, JobHosts, Limits, RunningHost
 from cleanroom_algo.local.jobs.instances import GIB, memory_bytes
-from cleanroom_algo.local.jobs.packing import check_sizes, merge, pack
+from cleanroom_algo.local.jobs.packing import check_sizes, fitting, merge, pack
 from cleanroom_algo.local.jobs.plan import HostPlan, TrainingPlan
 
 GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL (SageMaker API, StopTrainingJob)
@@ -62,6 +62,7 @@ class TrainingOutcome:
         packed_bytes: of both archives.
         exit_codes: by host; 128 + number for a signal.
         log: a JSON object a line, with `time`, `host`, `stream` and `text`.
+        left_out: why files are missing, where the plan leaves out what no longer fits.
     """
 
     status: TrainingStatus
@@ -72,6 +73,7 @@ class TrainingOutcome:
     output_archive: Path | None = None
     raw_bytes: int = 0
     packed_bytes: int = 0
+    left_out: ArtifactsTooLargeError | None = None
 
 
 def run_training(
@@ -152,10 +154,19 @@ class _Job:
             root=paths.root,
             source=self.plan.source,
             verb="train",
-            environment=environment | dict(self.plan.environment),
+            environment=environment | self._hints(paths) | dict(self.plan.environment),
             linked=linked,
             limits=Limits(memory_bytes(self.plan.instance_type), self.plan.volume_gb * GIB),
         )
+
+    def _hints(self, paths: Paths) -> dict[str, str]:
+        """Return the variables that the user guide names ("Model authoring guidelines for the training container")."""
+        if self.plan.file_format is None:
+            return {}
+        seen = paths if self.host_kind.name == "process" else Paths()
+        channels = {f"SM_CHANNEL_{each.name.upper()}": str(seen.channel(each.name)) for each in self.plan.channels}
+        own = {"SM_MODEL_DIR": str(seen.model), "SM_OUTPUT_DIR": str(seen.output_data)}
+        return {**own, **channels, "FILE_FORMAT": self.plan.file_format}
 
     def _watch(self, running: dict[str, RunningHost], ended: queue.Queue[tuple[str, int]]) -> None:
         """Wait for all hosts; when one fails, time is over or the job is to stop, end the others in good order."""
@@ -194,12 +205,7 @@ class _Job:
         try:
             model = merge({name: paths.model for name, paths in trees.items()})
             output = merge({name: paths.output_data for name, paths in trees.items()})
-            sizes = {
-                f"{root}/{name}": path.stat().st_size
-                for root, files in (("model", model), ("output", output))
-                for name, path in files.items()
-            }
-            raw_bytes = check_sizes(sizes, self.plan.max_artifact_bytes)
+            raw_bytes, left_out = self._bound(model, output)
             archives = self.plan.run_directory / MODEL_ARCHIVE, self.plan.run_directory / OUTPUT_ARCHIVE
             packed_bytes = pack(model, archives[0]) + pack(output, archives[1])
         except CleanroomError as error:
@@ -214,7 +220,24 @@ class _Job:
             output_archive=archives[1],
             raw_bytes=raw_bytes,
             packed_bytes=packed_bytes,
+            left_out=left_out,
         )
+
+    def _bound(self, model: dict[str, Path], output: dict[str, Path]) -> tuple[int, ArtifactsTooLargeError | None]:
+        """Hold the files to the cap, taking away those left out; return their bytes, and why some are."""
+        folders = {"model": model, "output": output}
+        sizes = {f"{root}/{name}": path.stat().st_size for root in folders for name, path in folders[root].items()}
+        cap = self.plan.max_artifact_bytes
+        try:
+            return check_sizes(sizes, cap), None
+        except ArtifactsTooLargeError as error:
+            if not self.plan.leave_out or cap is None:
+                raise
+            kept = fitting(sizes, cap)
+            for root, files in folders.items():
+                for name in [name for name in files if f"{root}/{name}" not in kept]:
+                    del files[name]
+            return sum(sizes[name] for name in kept), error
 
     def _reason(self, trees: dict[str, Paths]) -> str:
         """Return the first failed host's own words, in the form that SageMaker's jobs have shown."""

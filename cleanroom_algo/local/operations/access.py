@@ -102,25 +102,29 @@ def receiver_location(call: Call, collaboration: str, ability: str) -> str:
     return uri
 
 
-def payer(call: Call, collaboration: str, member: str, what: str) -> dict[str, str]:
+def payer(call: Call, collaboration: str, path: str, what: str) -> dict[str, str]:
     """Return the payer as members of a document: the one named, else the member responsible for it.
 
     Args:
         call: of the operation.
         collaboration: identifier.
-        member: the name of the parameter, such as `mlModelTrainingPayerAccountId`.
-        what: of `paymentConfiguration.machineLearning`, such as `modelTraining`.
+        path: of the parameter, such as `mlModelTrainingPayerAccountId`, or `payerConfiguration.computePayerAccountId`.
+        what: of `paymentConfiguration.machineLearning`, such as `modelTraining`; or `queryCompute`.
 
     Raises:
         InvalidRequestError: CR-REQ-001, the named account is not responsible for it.
     """
     members = call.room.store.find(MEMBERSHIP, collaboration=collaboration, statuses=("ACTIVE",))
     responsible = [each.account for each in members if _pays(each, what)]
-    named = call.params.get(member)
+    *outer, member = path.split(".")
+    place: Mapping[str, Any] = call.params
+    for name in outer:
+        place = place.get(name, {})
+    named = place.get(member)
     if named is None:
         return {member: responsible[0]} if len(responsible) == 1 else {}
     if named not in responsible:
-        raise invalid(call.operation, [Problem(member, f"is no member that pays for {what}")])
+        raise invalid(call.operation, [Problem(path, f"is no member that pays for {what}")])
     return {member: named}
 
 
@@ -174,5 +178,5 @@ def unique_name(call: Call, kind: str, name: str, statuses: tuple[str, ...] = ()
 
 
 def _pays(membership: Record, what: str) -> bool:
-    ml: Mapping[str, Any] = membership.document.get("paymentConfiguration", {}).get("machineLearning", {})
-    return bool(ml.get(what, {}).get("isResponsible"))
+    payment: Mapping[str, Any] = membership.document.get("paymentConfiguration", {})
+    return bool({**payment.get("machineLearning", {}), **payment}.get(what, {}).get("isResponsible"))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from cleanroom_algo.errors import ConflictError, Problem
+from cleanroom_algo.errors import ConflictError, NotEmulatedError, Problem
 from cleanroom_algo.local.api.registry import Call, ml_operation
 from cleanroom_algo.local.api.routing import invalid
 from cleanroom_algo.local.arns import (
@@ -15,6 +16,7 @@ from cleanroom_algo.local.arns import (
     TRAINED_MODEL,
     new_arn,
 )
+from cleanroom_algo.local.jobs import spark
 from cleanroom_algo.local.operations.access import (
     CAN_QUERY,
     in_collaboration,
@@ -29,7 +31,7 @@ from cleanroom_algo.local.operations.algorithms import given
 from cleanroom_algo.local.operations.quotas import check_tags, within
 from cleanroom_algo.local.operations.states import ACTIVE, COUNTED, PENDING, move
 from cleanroom_algo.local.operations.views import show, show_page
-from cleanroom_algo.local.store import Record
+from cleanroom_algo.local.store import Record, Store
 
 
 @ml_operation("CreateMLInputChannel")
@@ -40,11 +42,7 @@ def create_channel(call: Call) -> Mapping[str, Any]:
     check_tags(call, call.params.get("tags", {}))
     (association,) = call.params["configuredModelAlgorithmAssociations"]
     in_collaboration(call, ASSOCIATION, association, membership.collaboration)
-    query: Mapping[str, Any] = call.params["inputChannel"]["dataSource"]["protectedQueryInputParameters"]
-    sql = query["sqlParameters"]
-    if ("queryString" in sql) == ("analysisTemplateArn" in sql):
-        path = "inputChannel.dataSource.protectedQueryInputParameters.sqlParameters"
-        raise invalid(call.operation, [Problem(path, "needs queryString or analysisTemplateArn, and only one")])
+    _check_query(call)
     unique_name(call, INPUT_CHANNEL, call.params["name"], (*COUNTED, ACTIVE), membership=membership.key)
     store = call.room.store
     within(
@@ -53,7 +51,7 @@ def create_channel(call: Call) -> Mapping[str, Any]:
         store.count(INPUT_CHANNEL, membership=membership.key, statuses=(*COUNTED, ACTIVE)) + 1,
         call.room.settings.quotas.input_channels_per_membership,
     )
-    paying = payer(call, membership.collaboration, "computePayerAccountId", "queryCompute")
+    paying = payer(call, membership.collaboration, "payerConfiguration.computePayerAccountId", "queryCompute")
     record = store.insert(
         Record(
             kind=INPUT_CHANNEL,
@@ -107,18 +105,24 @@ def delete_channel(call: Call) -> Mapping[str, Any]:
     (Clean Rooms user guide, "IAM behaviors for AWS Clean Rooms ML".)
     """
     membership = own_membership(call)
-    arn = call.params["mlInputChannelArn"]
-    channel = in_collaboration(call, INPUT_CHANNEL, arn, membership.collaboration)
-    for kind in (TRAINED_MODEL, INFERENCE_JOB):
-        jobs = call.room.store.find(kind, collaboration=channel.collaboration, statuses=COUNTED)
-        if any(arn in _channels_of(each) for each in jobs):
-            raise ConflictError(
-                "jobs that read the channel are pending or running",
-                expected="a channel that no job is reading",
-                fix="wait for them, or cancel them",
-            )
+    channel = in_collaboration(call, INPUT_CHANNEL, call.params["mlInputChannelArn"], membership.collaboration)
+    if is_read(call.room.store, channel):
+        raise ConflictError(
+            "jobs that read the channel are pending or running",
+            expected="a channel that no job is reading",
+            fix="wait for them, or cancel them",
+        )
     call.room.queue(move(call.room.store, channel, "DELETE_PENDING"), hosts=0)
     return {}
+
+
+def is_read(store: Store, channel: Record) -> bool:
+    """Whether jobs that read a channel are pending or running."""
+    return any(
+        channel.key in _channels_of(each)
+        for kind in (TRAINED_MODEL, INFERENCE_JOB)
+        for each in store.find(kind, collaboration=channel.collaboration, statuses=COUNTED)
+    )
 
 
 def active_channel(call: Call, arn: str, collaboration: str) -> Record:
@@ -135,6 +139,40 @@ def active_channel(call: Call, arn: str, collaboration: str) -> Record:
             fix="wait until GetMLInputChannel says ACTIVE, or create another one",
         )
     return channel
+
+
+def _check_query(call: Call) -> None:
+    """Check what is asked of the query beside its text; its text is read when it runs.
+
+    Raises:
+        InvalidRequestError: CR-REQ-001. NotEmulatedError: CR-REQ-007, legal, but nothing of the kind runs here.
+    """
+    source: Mapping[str, Any] = call.params["inputChannel"]["dataSource"]["protectedQueryInputParameters"]
+    sql: Mapping[str, Any] = source["sqlParameters"]
+    properties = spark.spark_properties(source)
+    path = "inputChannel.dataSource.protectedQueryInputParameters"
+    problems = []
+    if ("queryString" in sql) == ("analysisTemplateArn" in sql):
+        problems.append(Problem(f"{path}.sqlParameters", "needs queryString or analysisTemplateArn, and only one"))
+    elif "queryString" in sql and sql.get("parameters"):
+        problems.append(Problem(f"{path}.sqlParameters.parameters", "belong to an analysisTemplateArn"))
+    if not re.fullmatch("[0-9]{1,9}", properties.get(spark.MAX_RECORDS, "0")):
+        within = f"{path}.computeConfiguration.worker.properties.spark"
+        problems.append(Problem(f"{within}.{spark.MAX_RECORDS}", "must be a whole number, 0 for no limit"))
+    if problems:
+        raise invalid(call.operation, problems)
+    missing = [name for name in properties if name not in (spark.MAX_RECORDS, *spark.WITHOUT_EFFECT)]
+    if "analysisTemplateArn" in sql:
+        missing.insert(0, "sqlParameters.analysisTemplateArn")
+    if "syntheticDataPayerAccountId" in call.params.get("payerConfiguration", {}):
+        missing.append("payerConfiguration.syntheticDataPayerAccountId")
+    if missing:
+        taken = ", ".join((spark.MAX_RECORDS, *spark.WITHOUT_EFFECT))
+        raise NotEmulatedError(
+            f"{', '.join(missing)} of the query cannot be emulated",
+            expected=f"a queryString, and of Spark's properties {taken}",
+            fix="put a template's SQL into queryString, and leave the others out",
+        )
 
 
 def _channels_of(job: Record) -> set[str]:

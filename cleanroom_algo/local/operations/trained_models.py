@@ -189,12 +189,14 @@ def _version(call: Call, arn: str, asked: str | None, switch: str, *, only_activ
 
 
 def _list(call: Call, **where: str) -> Mapping[str, Any]:
-    distinct = call.room.settings.switches.list_models == "each-model"
     store = call.room.store
-    return show_page(
-        call,
-        lambda before, limit: store.find(TRAINED_MODEL, before=before, limit=limit, distinct_keys=distinct, **where),
-    )
+
+    def find(before: int | None, limit: int) -> Sequence[Record]:
+        if call.room.settings.switches.list_models == "each-model":
+            return store.latest_versions(TRAINED_MODEL, before=before, limit=limit, **where)
+        return store.find(TRAINED_MODEL, before=before, limit=limit, **where)
+
+    return show_page(call, find)
 
 
 def _check_association(call: Call, association: Record) -> None:

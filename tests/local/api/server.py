@@ -25,7 +25,7 @@ class Up:
     process: subprocess.Popen[str]
     started_seconds: float
 
-    def client(self, account: str = "111122223333", service: str = "cleanroomsml") -> Any:
+    def client(self, account: str = "111122223333", service: str = "cleanroomsml", attempts: int = 1) -> Any:
         make: Any = boto3.client  # its stubs know service names as literals only
         return make(
             service,
@@ -33,7 +33,7 @@ class Up:
             region_name="us-east-1",
             aws_access_key_id=account,
             aws_secret_access_key="any",
-            config=Config(retries={"total_max_attempts": 1}, max_pool_connections=20),
+            config=Config(retries={"total_max_attempts": attempts}, max_pool_connections=20),
         )
 
 

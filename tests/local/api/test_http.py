@@ -22,10 +22,20 @@ from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, BUREAU_ID, COLLABOR
 
 EXPORTS = {"trainedModelExports": {"maxSize": {"unit": "GB", "value": 1.0}, "filesToExport": ["MODEL", "OUTPUT"]}}
 
+RATES = """
+[quotas.rates]
+CreateConfiguredModelAlgorithm = [1000, 1000]
+TagResource = [1000, 1000]
+GetConfiguredModelAlgorithm = [1000, 1000]
+CancelTrainedModelInferenceJob = [2, 1]
+"""
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Up, Desk]]:
     folder = tmp_path_factory.mktemp("room")
+    (folder / "home").mkdir()
+    (folder / "home" / "settings.toml").write_text(RATES)
     with Room.open(folder / "home", SETTINGS) as room:
         desk = Desk(room, folder, privacy=EXPORTS)
     with up(folder / "home") as running:
@@ -122,6 +132,32 @@ def test_quota_errors_have_their_fields(server: tuple[Up, Desk]) -> None:
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 402
     assert caught.value.response["quotaValue"] == 3
     assert "ml.m5.2xlarge" in caught.value.response["quotaName"]
+
+
+def test_rates_are_kept_and_boto3_waits_for_its_turn(server: tuple[Up, Desk]) -> None:
+    """Rates are by account and operation: documented ones, and those that the settings change."""
+    running, _ = server
+    client, other = running.client(AIRLINE), running.client(BUREAU)
+    own = {"membershipIdentifier": AIRLINE_ID}
+
+    def often() -> None:
+        for _ in range(200):  # documented: 50 each second
+            client.list_trained_model_inference_jobs(**own)
+
+    with pytest.raises(client.exceptions.ThrottlingException) as caught:
+        often()
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
+    other.list_trained_model_inference_jobs(membershipIdentifier=BUREAU_ID)
+    client.list_ml_input_channels(**own)
+
+    arn = f"arn:aws:cleanrooms-ml:us-east-1:{AIRLINE}:membership/{AIRLINE_ID}/trained-model-inference-job/none"
+    patient = running.client(AIRLINE, attempts=5)
+    retries = []
+    for _ in range(2):
+        with pytest.raises(patient.exceptions.ResourceNotFoundException) as missing:
+            patient.cancel_trained_model_inference_job(**own, trainedModelInferenceJobArn=arn)
+        retries.append(missing.value.response["ResponseMetadata"]["RetryAttempts"])
+    assert retries[0] == 0 < retries[1]
 
 
 def test_clients_at_once(server: tuple[Up, Desk]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,9 @@ from cleanroom_algo.errors import (
     QuotaExceededError,
     RequestError,
     ResourceNotFoundError,
-    ThrottledError,
 )
 from cleanroom_algo.local.api.model import ML, operation_model, operation_names
+from cleanroom_algo.local.api.throttle import rate
 from cleanroom_algo.local.operations.states import TRANSITIONS, move
 from cleanroom_algo.local.room import Room
 from cleanroom_algo.local.settings import Quotas, RoomSettings, Switches
@@ -199,6 +202,80 @@ def test_a_channel_for_another_association(desk: Desk) -> None:
     assert caught.value.problems[0].path == "dataChannels[0].mlInputChannelArn"
 
 
+PARAMETERS = "inputChannel.dataSource.protectedQueryInputParameters"
+TEMPLATE = f"arn:aws:cleanrooms:us-east-1:111122223333:membership/{AIRLINE_ID}/analysistemplate/{AIRLINE_ID}"
+
+
+def spark(**properties: str) -> dict[str, Any]:
+    named = {f"spark.sql.{name.replace('_', '.')}": value for name, value in properties.items()}
+    return {"computeConfiguration": {"worker": {"type": "CR.1X", "number": 2, "properties": {"spark": named}}}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "path"),
+    [
+        ({"sql": {"queryString": "SELECT 1", "analysisTemplateArn": TEMPLATE}}, f"{PARAMETERS}.sqlParameters"),
+        ({"sql": {"parameters": {"k": "v"}}}, f"{PARAMETERS}.sqlParameters"),
+        ({"sql": {"queryString": "SELECT 1", "parameters": {"k": "v"}}}, f"{PARAMETERS}.sqlParameters.parameters"),
+        (
+            spark(files_maxRecordsPerFile="-1"),
+            f"{PARAMETERS}.computeConfiguration.worker.properties.spark.spark.sql.files.maxRecordsPerFile",
+        ),
+        ({"payerConfiguration": {"computePayerAccountId": BUREAU}}, "payerConfiguration.computePayerAccountId"),
+    ],
+)
+def test_a_query_that_contradicts_itself_or_the_collaboration(desk: Desk, asked: Any, path: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        desk.call("CreateMLInputChannel", **desk.query(**asked))
+    assert [problem.path for problem in caught.value.problems] == [path]
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ({"sql": {"analysisTemplateArn": TEMPLATE, "parameters": {"k": "v"}}}, "analysisTemplateArn"),
+        (spark(adaptive_enabled="true", files_maxRecordsPerFile="1"), "spark.sql.adaptive.enabled"),
+        ({"payerConfiguration": {"syntheticDataPayerAccountId": AIRLINE}}, "syntheticDataPayerAccountId"),
+    ],
+)
+def test_a_query_that_cannot_be_emulated_is_refused_at_once(desk: Desk, asked: Any, named: str) -> None:
+    with pytest.raises(NotEmulatedError, match=named):
+        desk.call("CreateMLInputChannel", **desk.query(**asked))
+
+
+def test_a_query_keeps_what_was_asked_and_who_pays(desk: Desk) -> None:
+    compute = spark(shuffle_partitions="7", files_maxRecordsPerFile="1")
+    rows = {"queryString": "SELECT explode(sequence(1, 9)) AS x"}
+    created = desk.call("CreateMLInputChannel", **desk.query(sql=rows, **compute))
+    record = desk.room.wait(created["mlInputChannelArn"], timeout=60)
+    shown = desk.own("GetMLInputChannel", mlInputChannelArn=record.key)
+
+    assert record.status == "ACTIVE", shown["statusDetails"]
+    assert shown["inputChannel"] == desk.query(sql=rows, **compute)["inputChannel"]
+    assert (shown["numberOfRecords"], shown["numberOfFiles"]) == (9, 9)
+    assert shown["payerConfiguration"] == {"computePayerAccountId": AIRLINE}
+
+
+def test_the_data_of_a_channel_goes_when_its_retention_is_over(desk: Desk) -> None:
+    created = desk.call("CreateMLInputChannel", **desk.query(retentionInDays=30))
+    record = desk.room.wait(created["mlInputChannelArn"], timeout=60)
+    store = desk.room.store
+    for number, (days, location) in enumerate(((31, None), (29, None), (31, str(desk.folder)))):
+        private = {} if location is None else {"location": location}
+        old = replace(record, key=f"{record.key}-{number}", created=time.time() - days * 86_400, private=private)
+        shutil.copytree(desk.room.channel_directory(record), desk.room.channel_directory(store.insert(old)))
+    with Room.open(desk.room.home, SETTINGS, serving=True) as server:
+        over = server.wait(f"{record.key}-0", timeout=30)
+        while over.status != "INACTIVE":
+            server.supervisor.wait_for_change(0.1)
+            over = server.wait(f"{record.key}-0", timeout=30)
+
+        assert over.document["statusDetails"]["statusCode"] == "RetentionOver"
+        assert not server.channel_directory(over).exists()
+        for key in (record.key, f"{record.key}-1", f"{record.key}-2"):
+            assert server.wait(key, timeout=30).status == "ACTIVE"
+
+
 # --- who may do what --------------------------------------------------------------------------------------------------
 
 
@@ -240,11 +317,6 @@ def test_who_pays(desk: Desk) -> None:
 EXPORTS = {"trainedModelExports": {"maxSize": {"unit": "GB", "value": 1.0}, "filesToExport": ["MODEL"]}}
 
 
-def configure(desk: Desk, account: str = BUREAU, membership: str = BUREAU_ID) -> None:
-    location = {"destination": {"s3Destination": {"s3Uri": "s3://bureau/out"}}, "roleArn": ROLE}
-    desk.call("PutMLConfiguration", account, membershipIdentifier=membership, defaultOutputLocation=location)
-
-
 def export(desk: Desk, receiver: str = BUREAU) -> dict[str, Any]:
     arn = desk.add_model(1).key if desk.room.store.count("trained-model") == 0 else model_of(desk)
     output = {"members": [{"accountId": receiver}]}
@@ -256,11 +328,11 @@ def model_of(desk: Desk) -> str:
 
 
 def test_an_export_needs_its_policy(tmp_path: Path, desk: Desk) -> None:
-    configure(desk)
+    desk.configure()
     with pytest.raises(AccessDeniedError, match="no exports"):
         export(desk)
     other = desk_with(tmp_path / "other", switches=Switches(export_without_policy="allow"))
-    configure(other)
+    other.configure()
     export(other)
     other.room.close()
 
@@ -273,7 +345,7 @@ def test_a_receiver_needs_a_configuration(tmp_path: Path) -> None:
         assert "PutMLConfiguration" in str(caught.value.problems)
         with pytest.raises(InvalidRequestError):
             export(desk, STRANGER)
-        configure(desk)
+        desk.configure()
         export(desk)
         params = {"collaborationIdentifier": COLLABORATION_ID, "trainedModelArn": model_of(desk)}
         jobs = desk.call("ListCollaborationTrainedModelExportJobs", BUREAU, **params)
@@ -281,8 +353,8 @@ def test_a_receiver_needs_a_configuration(tmp_path: Path) -> None:
 
 
 def test_the_configuration_is_put_got_replaced_and_deleted(desk: Desk) -> None:
-    configure(desk)
-    configure(desk)
+    desk.configure()
+    desk.configure()
     got = desk.call("GetMLConfiguration", BUREAU, membershipIdentifier=BUREAU_ID)
     assert got["defaultOutputLocation"]["destination"]["s3Destination"]["s3Uri"] == "s3://bureau/out"
     desk.call("DeleteMLConfiguration", BUREAU, membershipIdentifier=BUREAU_ID)
@@ -293,18 +365,122 @@ def test_the_configuration_is_put_got_replaced_and_deleted(desk: Desk) -> None:
 # --- quotas, rates, names ---------------------------------------------------------------------------------------------
 
 
-def test_the_sixth_training_job_of_a_membership(desk: Desk) -> None:
-    for number in range(5):
-        desk.add_model(number, status="CREATE_PENDING")
-    with pytest.raises(QuotaExceededError) as caught:
-        desk.call("CreateTrainedModel", **desk.training())
-    assert caught.value.quota_value == 5
+def start_training(desk: Desk) -> None:
+    desk.call("CreateTrainedModel", **desk.training())
 
 
-def test_the_fourth_instance_of_a_type(desk: Desk) -> None:
-    resources = {"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 1, "instanceCount": 4}
+def start_inference(desk: Desk) -> None:
+    output = {"members": [{"accountId": BUREAU}]}
+    desk.own(
+        "StartTrainedModelInferenceJob",
+        name="inference",
+        trainedModelArn=desk.add_model(99).key,
+        resourceConfig={"instanceType": "ml.m5.2xlarge"},
+        outputConfiguration=output,
+        dataSource={"mlInputChannelArn": desk.channel},
+    )
+
+
+def start_version(desk: Desk) -> None:
+    channel = {"trainedModelArn": desk.add_model(0).key, "channelName": "base"}
+    desk.call("CreateTrainedModel", **desk.training(incrementalTrainingDataChannels=[channel]))
+
+
+def start_query(desk: Desk) -> None:
+    desk.call("CreateMLInputChannel", **desk.query())
+
+
+def add_algorithm(desk: Desk) -> None:
+    container = {"imageUri": "x"}
+    desk.call("CreateConfiguredModelAlgorithm", name="one-more", roleArn=ROLE, trainingContainerConfig=container)
+
+
+def add_association(desk: Desk) -> None:
+    desk.own("CreateConfiguredModelAlgorithmAssociation", name="one-more", configuredModelAlgorithmArn=desk.algorithm)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A quota: what is there already counts, what does not count is there as well, and then one more is asked for."""
+
+    name: str
+    kind: str
+    take: Callable[[Desk], None]
+    one: Mapping[str, Any] = field(default_factory=dict)
+    used: int = 0
+
+
+OTHERS = {"membership": BUREAU_ID}  # of the same account, in another collaboration
+BOUNDS = [
+    Bound("training_jobs_per_membership", "trained-model", start_training),
+    Bound("training_jobs_per_account", "trained-model", start_training, OTHERS),
+    Bound("training_instances_per_account", "trained-model", start_training, OTHERS),
+    Bound("inference_jobs_per_membership", "trained-model-inference-job", start_inference),
+    Bound("inference_jobs_per_account", "trained-model-inference-job", start_inference, OTHERS),
+    Bound("input_channels_per_membership", "ml-input-channel", start_query, used=1),
+    Bound("algorithms_per_account", "configured-model-algorithm", add_algorithm, used=1),
+    Bound("associations_per_membership", "configured-model-algorithm-association", add_association, used=1),
+]
+
+
+@pytest.mark.parametrize("bound", BOUNDS, ids=lambda bound: bound.name)
+@pytest.mark.parametrize("past", [0, 1])
+def test_a_quota_at_its_limit_and_one_past_it(tmp_path: Path, bound: Bound, past: int) -> None:
+    desk = desk_with(tmp_path, quotas=Quotas(**{bound.name: 3}))
+    desk.configure()
+    for number in range(3 - bound.used - 1 + past):
+        desk.add_model(number, kind=bound.kind, status="CREATE_PENDING", **bound.one)
+    if bound.kind in TRANSITIONS:
+        desk.add_model(50, kind=bound.kind, status="CREATE_FAILED", **bound.one)
+    if past:
+        with pytest.raises(QuotaExceededError) as caught:
+            bound.take(desk)
+        assert caught.value.quota_value == 3
+        assert caught.value.quota_name
+    else:
+        bound.take(desk)
+    desk.room.close()
+
+
+def test_the_quotas_are_the_documented_ones() -> None:
+    """Clean Rooms user guide, "Quotas for AWS Clean Rooms ML"."""
+    quotas = Quotas()
+    of_jobs = (quotas.training_jobs_per_membership, quotas.training_jobs_per_account)
+    assert of_jobs == (quotas.inference_jobs_per_membership, quotas.inference_jobs_per_account) == (5, 10)
+    assert (quotas.training_instances_per_account, quotas.versions_per_trained_model) == (10, 100)
+    assert (quotas.associations_per_membership, quotas.algorithms_per_account) == (1000, 1000)
+    assert (quotas.input_channels_per_membership, quotas.inference_job_hours) == (100, 25)
+    assert quotas.instances_of_type == {"ml.m5.2xlarge": 3, "ml.m5.4xlarge": 3, "ml.m5.12xlarge": 3}
+    assert rate("CreateTrainedModel") == rate("StartTrainedModelInferenceJob") == (1, 3)
+    assert rate("CreateMLInputChannel")[0] == rate("PutMLConfiguration")[0] == 10
+    assert rate("StartTrainedModelExportJob")[0] == 10
+    assert rate("GetTrainedModel")[0] == rate("ListTrainedModels")[0] == 50
+    assert rate("DeleteTrainedModelOutput") == (2, 10)
+
+
+@pytest.mark.parametrize(("count", "allowed"), [(3, True), (4, False)])
+def test_instances_of_a_type(desk: Desk, *, count: int, allowed: bool) -> None:
+    resources = {"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 1, "instanceCount": count}
+    asked = desk.training(resourceConfig=resources)
+    if allowed:
+        desk.call("CreateTrainedModel", **asked)
+        return
     with pytest.raises(QuotaExceededError, match=r"ml\.m5\.2xlarge"):
-        desk.call("CreateTrainedModel", **desk.training(resourceConfig=resources))
+        desk.call("CreateTrainedModel", **asked)
+
+
+@pytest.mark.parametrize("past", [0, 1])
+def test_versions_of_a_model(tmp_path: Path, past: int) -> None:
+    desk = desk_with(tmp_path, quotas=Quotas(versions_per_trained_model=3))
+    desk.add_model(0, version=OTHER, status="INACTIVE")
+    for number in range(1 + past):
+        desk.add_model(0, version=f"0a1b2c3d-0000-4000-8000-{number:012d}")
+    if past:
+        with pytest.raises(QuotaExceededError, match="Versions"):
+            start_version(desk)
+    else:
+        start_version(desk)
+    desk.room.close()
 
 
 def test_quotas_can_be_changed_and_left(tmp_path: Path) -> None:
@@ -319,13 +495,6 @@ def test_quotas_can_be_changed_and_left(tmp_path: Path) -> None:
         else:
             assert name == "off"
         desk.room.close()
-
-
-def test_rates_are_kept_where_wanted(tmp_path: Path) -> None:
-    desk = desk_with(tmp_path, quotas=Quotas(requests_per_second=True))
-    with pytest.raises(ThrottledError):
-        _ = [desk.own("ListTrainedModels") for _ in range(200)]
-    desk.room.close()
 
 
 def test_names_of_algorithms_associations_and_channels_are_unique(desk: Desk) -> None:
@@ -356,6 +525,19 @@ def test_pages_lose_nothing_and_survive_a_restart(tmp_path: Path) -> None:
         token = {"nextToken": page["nextToken"]} if "nextToken" in page else {}
     assert seen == [f"model-{number}" for number in reversed(range(25))]
     assert not token
+
+
+def test_pages_have_no_gaps_when_a_version_comes_in_between(desk: Desk) -> None:
+    for number in range(6):
+        desk.add_model(number)
+    first = desk.own("ListTrainedModels", maxResults=3)
+    desk.add_model(1, version=VERSION)  # of a model on the second page
+    second = desk.own("ListTrainedModels", maxResults=3, nextToken=first["nextToken"])
+
+    names = [each["name"] for page in (first, second) for each in page["trainedModels"]]
+    assert names == [f"model-{number}" for number in reversed(range(6))]
+    assert second["trainedModels"][1]["versionIdentifier"] == VERSION
+    assert "nextToken" not in second
 
 
 def test_a_token_belongs_to_one_list(desk: Desk) -> None:

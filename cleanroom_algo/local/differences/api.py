@@ -1,0 +1,224 @@
+"""The API itself: who may call, what it answers, quotas, states and lists."""
+
+from __future__ import annotations
+
+from cleanroom_algo.local.differences.row import EXPORT, INFER, QUERY, TRAIN, Row
+
+_ALGORITHMS = ("CreateConfiguredModelAlgorithm", "DeleteConfiguredModelAlgorithm", "GetConfiguredModelAlgorithm")
+_ASSOCIATIONS = (
+    "CreateConfiguredModelAlgorithmAssociation",
+    "DeleteConfiguredModelAlgorithmAssociation",
+    "GetConfiguredModelAlgorithmAssociation",
+)
+_CONFIGURATION = ("PutMLConfiguration", "GetMLConfiguration", "DeleteMLConfiguration")
+_TAGS = ("TagResource", "UntagResource", "ListTagsForResource")
+_CANCELS = ("CancelTrainedModel", "CancelTrainedModelInferenceJob")
+_DELETES = ("DeleteTrainedModelOutput", "DeleteMLInputChannelData")
+_GETS = ("GetTrainedModel", "GetTrainedModelInferenceJob", "GetMLInputChannel")
+_OF_COLLABORATION = (
+    "GetCollaborationConfiguredModelAlgorithmAssociation",
+    "GetCollaborationMLInputChannel",
+    "GetCollaborationTrainedModel",
+    "ListCollaborationConfiguredModelAlgorithmAssociations",
+    "ListCollaborationMLInputChannels",
+    "ListCollaborationTrainedModelExportJobs",
+    "ListCollaborationTrainedModelInferenceJobs",
+    "ListCollaborationTrainedModels",
+)
+_LISTS = (
+    "ListConfiguredModelAlgorithmAssociations",
+    "ListConfiguredModelAlgorithms",
+    "ListMLInputChannels",
+    "ListTrainedModelInferenceJobs",
+    "ListTrainedModelVersions",
+    "ListTrainedModels",
+    *(name for name in _OF_COLLABORATION if name.startswith("List")),
+)
+_CREATES = (*TRAIN, *INFER, *EXPORT, *QUERY, _ALGORITHMS[0], _ASSOCIATIONS[0])
+_EVERY = (
+    *_CREATES,
+    *_ALGORITHMS[1:],
+    *_ASSOCIATIONS[1:],
+    *_CONFIGURATION,
+    *_TAGS,
+    *_CANCELS,
+    *_DELETES,
+    *_GETS,
+    *_LISTS,
+    *(name for name in _OF_COLLABORATION if name.startswith("Get")),
+)
+
+API: tuple[Row, ...] = (
+    Row(
+        "api",
+        _EVERY,
+        "requests are parsed, validated and answered by botocore's model: maxima, patterns and enums too, all at once",
+        "the service has the same model; how many faults it names at once, and its words, are not documented",
+        "model",
+        "botocore's model of cleanroomsml, 2023-09-06",
+    ),
+    Row(
+        "api",
+        _EVERY,
+        "the account is the access key id where that is twelve digits; signatures and IAM policies, such as "
+        "cleanrooms:PassMembership and cleanrooms:PassCollaboration, are not looked at",
+        "both are: every operation with a membership needs PassMembership, with a collaboration PassCollaboration",
+        "documented",
+        "Clean Rooms user guide, IAM behaviors for AWS Clean Rooms ML",
+    ),
+    Row(
+        "api",
+        (*_CREATES, *_CONFIGURATION, *_CANCELS, *_DELETES, *_GETS, *_LISTS),
+        "another's membership, and one that does not exist, are AccessDenied; another's resource is not found",
+        "not documented; of these errors only AccessDenied is declared by every operation",
+        "guessed",
+        "errors that the operations declare",
+    ),
+    Row(
+        "api",
+        (*QUERY, *TRAIN, *INFER),
+        "a member without CAN_QUERY is denied",
+        "the member who can query trains and infers",
+        "documented",
+        "Clean Rooms user guide, Prerequisites for custom ML modeling",
+    ),
+    Row(
+        "api",
+        (*INFER, *EXPORT),
+        "only the membership that trained a model exports it and infers with it",
+        "the member who trained; for inference the API's path says the same",
+        "documented",
+        "Clean Rooms user guide, Exporting model artifacts",
+    ),
+    Row(
+        "api",
+        (*INFER, *EXPORT),
+        "output goes to <s3Uri>/<collaboration>/<model name>/<caller's account>/<job name>; the receiver needs its "
+        "ability and an ML configuration with a destination, else the request is not valid",
+        "the same place and conditions; which error it is, is not documented",
+        "documented",
+        "Clean Rooms user guide, Run inference jobs; Exporting model artifacts",
+    ),
+    Row(
+        "api",
+        (*QUERY, *TRAIN, *INFER),
+        "a payer that is named must be a member that pays for it by its membership; the one that does is the default",
+        "members accept to pay when they join; which error another one is, is not documented",
+        "guessed",
+        "botocore's model, mlModelTrainingPayerAccountId, mlModelInferencePayerAccountId, payerConfiguration",
+    ),
+    Row(
+        "api",
+        _OF_COLLABORATION,
+        "shows what the shapes of these operations have: no keys, tags, environment, hyperparameters or queries",
+        "the same",
+        "model",
+        "botocore's model; Clean Rooms user guide, IAM behaviors for AWS Clean Rooms ML",
+    ),
+    Row(
+        "api",
+        _DELETES,
+        "any active member may ask for it; what a pending or running job uses is a conflict",
+        "any active member may; what happens to jobs under way is not documented",
+        "documented",
+        "Clean Rooms user guide, IAM behaviors for AWS Clean Rooms ML",
+    ),
+    Row(
+        "api",
+        (*_CANCELS, *_DELETES),
+        "what was cancelled, or whose data was deleted, ends INACTIVE; a step that the states lack is a conflict",
+        "the states have no CANCELLED and no DELETED; which one follows is not documented",
+        "guessed",
+        "botocore's model, TrainedModelStatus",
+    ),
+    Row(
+        "api",
+        ("CancelTrainedModel", "DeleteTrainedModelOutput"),
+        "without versionIdentifier the base model is meant, and nothing else",
+        "the same",
+        "documented",
+        "API reference, CancelTrainedModel, DeleteTrainedModelOutput",
+    ),
+    Row(
+        "api",
+        (_ALGORITHMS[0], _ASSOCIATIONS[0], *QUERY),
+        "names are unique: algorithms in an account, associations and living channels in a membership",
+        "these operations declare a conflict; for which names is not documented",
+        "guessed",
+        "errors that the operations declare",
+    ),
+    Row(
+        "api",
+        (*TRAIN, *INFER, *EXPORT),
+        "names of models and jobs may be given twice; outputs of jobs with one name go to one place",
+        "not documented",
+        "guessed",
+        "versions of a model are made with a name each",
+    ),
+    Row(
+        "api",
+        (_ALGORITHMS[1], _ASSOCIATIONS[1]),
+        "an algorithm with associations, and an association with jobs under way, are a conflict",
+        "both operations declare a conflict; what for is not documented",
+        "guessed",
+        "errors that the operations declare",
+    ),
+    Row(
+        "api",
+        _ALGORITHMS[:1],
+        "imageUri may be the path of an algorithm's file or folder, too; images are those of this machine",
+        "an image in Amazon ECR; its digest is shown by trainingContainerImageDigest",
+        "documented",
+        "Clean Rooms user guide, Configuring a model algorithm",
+    ),
+    Row(
+        "api",
+        _CREATES,
+        "roles and KMS keys are kept and shown, and not used",
+        "they decide what may be read and written, and how it is encrypted",
+        "documented",
+        "Clean Rooms user guide, Setting up service roles for AWS Clean Rooms ML",
+    ),
+    Row(
+        "api",
+        (*TRAIN, *INFER, *QUERY, _ALGORITHMS[0], _ASSOCIATIONS[0]),
+        "the documented quotas hold, and are changed in settings.toml, [quotas]; but instances of types that the "
+        "guide gives 0 are 10",
+        "0 of most types until they are raised, which would forbid the guide's own examples",
+        "documented",
+        "Clean Rooms user guide, Quotas for AWS Clean Rooms ML",
+    ),
+    Row(
+        "api",
+        _EVERY,
+        "the server keeps the documented requests per second by account and operation; where no rate is documented, "
+        "10, and where no burst is, the rate",
+        "rates of some operations are documented, by region",
+        "documented",
+        "Clean Rooms user guide, Quotas for AWS Clean Rooms ML",
+    ),
+    Row(
+        "api",
+        _LISTS,
+        "lists show the latest first, 100 on a page, ten versions; a nextToken is of one list of one caller, for ever",
+        "ten versions are documented; order, other pages and the life of a token are not",
+        "guessed",
+        "API reference, ListTrainedModelVersions; the maximum of maxResults",
+    ),
+    Row(
+        "api",
+        _TAGS,
+        "50 tags on a resource; only its owner sees and sets them; versions of a model share theirs",
+        "50 by the documentation, 200 by the model; the rest is not documented",
+        "documented",
+        "API reference, TagMap",
+    ),
+    Row(
+        "api",
+        _CONFIGURATION,
+        "s3:// URIs are folders of the state folder, or S3 where settings.toml, [machine], says so",
+        "S3",
+        "documented",
+        "Clean Rooms user guide, Creating an ML configuration",
+    ),
+)
