@@ -1,4 +1,4 @@
-"""The ARNs of the room's resources."""
+"""The ARNs of the room's resources, and the kinds of its records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ EXPORT_JOB: Final = "trained-model-export-job"
 ML_CONFIGURATION: Final = "ml-configuration"
 COLLABORATION: Final = "collaboration"
 MEMBERSHIP: Final = "membership"
-CONFIGURED_TABLE: Final = "configured-table-association"
+CONFIGURED_TABLE: Final = "configured-table"
+TABLE_ASSOCIATION: Final = "configured-table-association"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +56,8 @@ def new_arn(kind: str, region: str, account: str, membership: str = "") -> str:
     """Return the ARN of a new resource."""
     within = f"{MEMBERSHIP}/{membership}/" if membership else ""
     return f"arn:aws:cleanrooms-ml:{region}:{account}:{within}{kind}/{new_identifier()}"
+
+
+def cleanrooms_arn(region: str, account: str, *path: str) -> str:
+    """Return the ARN of a resource of the `cleanrooms` service, which names its resources by identifiers."""
+    return f"arn:aws:cleanrooms:{region}:{account}:{'/'.join(path)}"

@@ -24,10 +24,10 @@ from cleanroom_algo.local.arns import (
     ALGORITHM,
     ASSOCIATION,
     COLLABORATION,
-    CONFIGURED_TABLE,
     INPUT_CHANNEL,
     MEMBERSHIP,
     ML_CONFIGURATION,
+    TABLE_ASSOCIATION,
 )
 from cleanroom_algo.local.operations.states import PENDING
 from cleanroom_algo.local.store import Record
@@ -243,7 +243,7 @@ class _Maker:
             "allowed_associations": allowed,
         }
         key = _identifier(self.declaration.collaboration.name, "table", name)
-        self._insert(CONFIGURED_TABLE, key, owner=table.owner, name=name, status="ACTIVE", private=private)
+        self._insert(TABLE_ASSOCIATION, key, owner=table.owner, name=name, status="ACTIVE", private=private)
 
     def _algorithm(self, name: str, entry: AlgorithmEntry) -> None:
         account = self.declaration.members[entry.owner].account

@@ -105,7 +105,7 @@ class Room:
         model = operation_model(service, operation)
         if problems := faults(model.input_shape, params):
             raise invalid(operation, problems)
-        call = Call(self, operation, params, account or self.settings.machine.account)
+        call = Call(self, operation, params, account or self.settings.machine.account, service)
         if is_read_only(model):
             return dict(handler(call))
         with self.store.transaction():

@@ -1,6 +1,6 @@
 """What can be set about a local clean room: quotas, rates, and the questions that the documentation leaves open.
 
-Read from `settings.toml` in the state folder, tables `[quotas]`, `[switches]`, `[machine]`.
+Read from `settings.toml` in the state folder, tables `[quotas]`, `[switches]`, `[machine]`, `[glue_tables]`.
 """
 
 from __future__ import annotations
@@ -128,6 +128,9 @@ class RoomSettings(_Table):
     quotas: Quotas = Quotas()
     switches: Switches = Switches()
     machine: Machine = Machine()
+    glue_tables: dict[str, Path] = Field(default_factory=dict)
+    """Where tables of AWS Glue lie here, by "database.table": a CSV or Parquet file, or a folder of such. Relative
+    paths begin in the state folder."""
 
     @classmethod
     def read(cls, home: Path) -> RoomSettings:
@@ -151,7 +154,7 @@ class RoomSettings(_Table):
 def _unusable(path: Path, what: str, problems: list[Problem]) -> RoomSettingsError:
     return RoomSettingsError(
         f"{path} {what}",
-        expected="tables [quotas], [switches], [machine] with the documented names",
+        expected="tables [quotas], [switches], [machine], [glue_tables] with the documented names",
         fix="correct the file, or remove it for the defaults",
         problems=problems,
     )

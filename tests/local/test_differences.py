@@ -2,7 +2,7 @@
 
 import pytest
 
-from cleanroom_algo.local.api.model import ML, operation_names
+from cleanroom_algo.local.api.model import CLEANROOMS, ML, operation_names
 from cleanroom_algo.local.api.registry import ml_operation
 from cleanroom_algo.local.differences import ROWS, rows_for
 from cleanroom_algo.local.settings import Switches
@@ -10,7 +10,7 @@ from tests.cli.support import run
 
 
 def test_every_operation_and_switch_exists() -> None:
-    names = set(operation_names(ML))
+    names = {*operation_names(ML), *operation_names(CLEANROOMS)}
 
     assert {each for row in ROWS for each in row.operations} <= names
     assert {row.switch for row in ROWS} - {""} <= set(Switches.model_fields)

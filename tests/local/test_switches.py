@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from cleanroom_algo.local.arns import CONFIGURED_TABLE
+from cleanroom_algo.local.arns import TABLE_ASSOCIATION
 from cleanroom_algo.local.hosts import sandbox
 from cleanroom_algo.local.jobs.runners import training_plan
 from cleanroom_algo.local.room import Room
@@ -109,7 +109,7 @@ def test_the_header_of_a_channel(tmp_path: Path, header: str) -> None:
     }
     with room_with(tmp_path, channel_header=header) as room:
         desk = Desk(room, tmp_path)
-        room.store.insert(Record(kind=CONFIGURED_TABLE, key="numbers", collaboration=COLLABORATION_ID, private=table))
+        room.store.insert(Record(kind=TABLE_ASSOCIATION, key="numbers", collaboration=COLLABORATION_ID, private=table))
         created = desk.call("CreateMLInputChannel", **desk.query(sql={"queryString": "SELECT x, y FROM numbers"}))
         channel = room.wait(created["mlInputChannelArn"], None, timeout=60)
         objects = [each.path.read_text() for each in room.channel_objects(channel)]

@@ -24,12 +24,14 @@ class Call:
         operation: its name.
         params: as boto3 takes them.
         account: who calls, twelve digits.
+        service: that has the operation, `cleanroomsml` or `cleanrooms`.
     """
 
     room: Room
     operation: str
     params: Mapping[str, Any]
     account: str
+    service: str = ML
 
 
 class Operations:
@@ -77,12 +79,15 @@ _INSTEAD: Mapping[str, tuple[str, str]] = {
         "call AWS for it, or leave it out; `cleanroom-algo differences` lists what is missing",
     ),
     CLEANROOMS: (
-        "a room whose collaboration, members and tables a cleanroom.toml declares",
-        "run `cleanroom-algo declare cleanroom.toml` before the first request",
+        "an operation that makes a collaboration, its members and their tables, or shows them",
+        "leave it out; `cleanroom-algo differences` lists what is missing",
     ),
 }
 
 ml_operation = Operations(ML)
 """Decorator for the operations of Clean Rooms ML."""
 
-REGISTRIES: Mapping[str, Operations] = {ML: ml_operation, CLEANROOMS: Operations(CLEANROOMS)}
+cleanrooms_operation = Operations(CLEANROOMS)
+"""Decorator for the operations of Clean Rooms that come before machine learning."""
+
+REGISTRIES: Mapping[str, Operations] = {ML: ml_operation, CLEANROOMS: cleanrooms_operation}

@@ -48,6 +48,10 @@ _EVERY = (
     *(name for name in _OF_COLLABORATION if name.startswith("Get")),
 )
 
+_ROOM = ("CreateCollaboration", "CreateMembership")
+_TABLES = ("CreateConfiguredTable", "CreateConfiguredTableAssociation")
+_RULES = ("CreateConfiguredTableAnalysisRule", "CreateConfiguredTableAssociationAnalysisRule")
+
 API: tuple[Row, ...] = (
     Row(
         "api",
@@ -220,5 +224,39 @@ API: tuple[Row, ...] = (
         "S3",
         "documented",
         "Clean Rooms user guide, Creating an ML configuration",
+    ),
+    Row(
+        "cleanrooms",
+        (*_ROOM, *_TABLES, *_RULES),
+        "of the operations of cleanrooms those that make a collaboration, its members, tables and rules, or show them; "
+        "all others are answered as not emulated, deletions and changes among them",
+        "103 operations",
+        "model",
+        "botocore's model of cleanrooms, 2022-02-17",
+    ),
+    Row(
+        "cleanrooms",
+        _ROOM,
+        "who pays is who was named, else who can query; whoever was named and cannot query must accept it on joining",
+        "the same; which error follows where a member does not is not documented",
+        "documented",
+        "API reference, MembershipPaymentConfiguration",
+    ),
+    Row(
+        "cleanrooms",
+        _TABLES,
+        "a table of AWS Glue is a file or folder that settings.toml, [glue_tables], names; roles are not used",
+        "a table of the Data Catalog, read with the role",
+        "documented",
+        "Clean Rooms user guide, Configured tables",
+    ),
+    Row(
+        "cleanrooms",
+        _RULES,
+        "a table without an analysis rule cannot be queried; additionalAnalyses left out means not allowed; the rule "
+        "of its association must name the algorithm's association, or a wildcard",
+        "the same, but what additionalAnalyses left out means is not documented",
+        "documented",
+        "Clean Rooms user guide, Associating the configured model algorithm",
     ),
 )

@@ -52,8 +52,9 @@ CHANNELS: tuple[Row, ...] = (
     Row(
         "channels",
         QUERY,
-        "of analysis rules: allowed columns, join columns of LIST rules, allowedAdditionalAnalyses; no others",
-        "aggregation and custom rules, differential privacy, budgets",
+        "of analysis rules: allowed columns, join columns of LIST rules, columns that CUSTOM rules keep out of the "
+        "output, allowedAdditionalAnalyses; others are refused; LIST rules allow any join, not INNER JOIN alone",
+        "aggregation rules, templates, differential privacy, thresholds, budgets, too",
         "documented",
         "Clean Rooms user guide, Analysis rules",
     ),

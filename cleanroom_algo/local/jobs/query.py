@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +13,10 @@ import duckdb
 
 from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import Problem, QueryError
-from cleanroom_algo.local.arns import CONFIGURED_TABLE
 from cleanroom_algo.local.jobs.context import JobContext, JobResult
 from cleanroom_algo.local.jobs.spark import MAX_RECORDS, spark_properties
 from cleanroom_algo.local.jobs.sql import Table, translate
+from cleanroom_algo.local.jobs.tables import visible_tables
 
 DEFAULT_FILES = 4  # enough that ShardedByS3Key has something to share; Spark writes one file for each of its tasks
 _MEMORY = "1GB"  # what does not fit goes to disk
@@ -31,6 +31,7 @@ class QueryPlan:
     Attributes:
         query: in Spark's dialect.
         tables: that it may see.
+        hidden: why it may not see others, by name.
         directory: for the part files; it must not exist.
         result_format: of the part files.
         header: whether CSV files begin with the names.
@@ -45,6 +46,7 @@ class QueryPlan:
     header: bool = True
     max_records: int = 0
     extension: bool = True
+    hidden: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def run(plan: QueryPlan) -> QueryOutcome:
         QueryError: CR-JOB-401, the query cannot be run; no value of a row is in the message.
     """
     tables = {table.name: table for table in plan.tables}
-    statement = translate(plan.query, tables)
+    statement = translate(plan.query, tables, plan.hidden)
     draft = plan.directory.with_name(f".{plan.directory.name}")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -87,11 +89,12 @@ def run_query(context: JobContext) -> JobResult:
     """Run the query of an ML input channel's record."""
     record, room = context.record, context.room
     parameters: Mapping[str, Any] = record.document["inputChannel"]["dataSource"]["protectedQueryInputParameters"]
-    tables = room.store.find(CONFIGURED_TABLE, collaboration=record.collaboration, limit=-1)
+    visible = visible_tables(room.store, record.collaboration, record.parent)
     outcome = run(
         QueryPlan(
             query=parameters["sqlParameters"]["queryString"],
-            tables=tuple(table_of(each.private) for each in tables if _allows(each.private, record.parent)),
+            tables=visible.tables,
+            hidden=visible.hidden,
             directory=room.channel_directory(record),
             result_format=parameters.get("resultFormat", "CSV"),
             header=room.settings.switches.channel_header == "header",
@@ -108,23 +111,6 @@ def run_query(context: JobContext) -> JobResult:
         },
         private={"has_header": room.settings.switches.channel_header == "header"},
     )
-
-
-def table_of(private: Mapping[str, Any]) -> Table:
-    """Return the table of a record's private members."""
-    return Table(
-        name=private["name"],
-        location=Path(private["location"]),
-        format=private["format"],
-        columns=tuple(private["columns"]),
-        join_columns=tuple(private["join_columns"]),
-    )
-
-
-def _allows(private: Mapping[str, Any], association: str) -> bool:
-    """Whether the owner lets the channel's association use the table (allowedAdditionalAnalyses)."""
-    allowed = private.get("allowed_associations", ["*"])
-    return "*" in allowed or association in allowed
 
 
 def _prepare(connection: duckdb.DuckDBPyConnection, tables: tuple[Table, ...], draft: Path) -> None:

@@ -2,20 +2,24 @@
 
 from cleanroom_algo.local.operations import (
     algorithms,
+    collaborations,
     export_jobs,
     inference_jobs,
     input_channels,
     ml_configuration,
+    tables,
     tags,
     trained_models,
 )
 
 __all__ = [
     "algorithms",
+    "collaborations",
     "export_jobs",
     "inference_jobs",
     "input_channels",
     "ml_configuration",
+    "tables",
     "tags",
     "trained_models",
 ]

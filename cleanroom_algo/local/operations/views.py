@@ -23,6 +23,8 @@ from cleanroom_algo.local.arns import (
 from cleanroom_algo.local.policies.publication import Publication
 from cleanroom_algo.local.store import Record
 
+Describe = Callable[[Call, Record], Mapping[str, Any]]
+
 _KEY_MEMBERS: Mapping[str, str] = {
     ALGORITHM: "configuredModelAlgorithmArn",
     ASSOCIATION: "configuredModelAlgorithmAssociationArn",
@@ -38,23 +40,53 @@ def show(call: Call, record: Record) -> dict[str, Any]:
 
 
 def show_page(
-    call: Call, find: Callable[[int | None, int], Sequence[Record]], *, default: int = DEFAULT_PAGE
+    call: Call,
+    find: Callable[[int | None, int], Sequence[Record]],
+    *,
+    default: int = DEFAULT_PAGE,
+    describe: Describe | None = None,
 ) -> dict[str, Any]:
-    """Return what a List operation shows: the summaries of a page, and a token if there are more."""
+    """Return what a List operation shows: the summaries of a page, and a token if there are more.
+
+    Args:
+        call: of the operation.
+        find: as `page` takes it.
+        default: records on a page where maxResults is left out.
+        describe: values of a record by member, where its columns and its document are not enough.
+    """
     ((name, shape),) = [
         (name, child)
-        for name, child in members(operation_model(ML, call.operation).output_shape).items()
+        for name, child in members(operation_model(call.service, call.operation).output_shape).items()
         if child.type_name == "list"
     ]
     summary: Any = shape
     records, token = page(call, find, default=default)
-    return {name: [_project(summary.member, record, call) for record in records], **token}
+    if describe is None:
+        return {name: [_project(summary.member, record, call) for record in records], **token}
+    return {name: [_chosen(summary.member, describe(call, record)) for record in records], **token}
+
+
+def show_one(call: Call, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an operation shows whose output has one structure, as those of `cleanrooms` do."""
+    ((name, shape),) = members(operation_model(call.service, call.operation).output_shape).items()
+    return {name: _chosen(shape, values)}
+
+
+def times(record: Record) -> dict[str, dt.datetime]:
+    """Return when a record was made and last changed, as members."""
+    return {
+        "createTime": dt.datetime.fromtimestamp(record.created, dt.UTC),
+        "updateTime": dt.datetime.fromtimestamp(record.updated, dt.UTC),
+    }
+
+
+def _chosen(shape: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name in members(shape) if (value := values.get(name)) is not None}
 
 
 def _project(shape: Any, record: Record, call: Call) -> dict[str, Any]:
     columns: dict[str, Any] = {
-        "createTime": dt.datetime.fromtimestamp(record.created, dt.UTC),
-        "updateTime": dt.datetime.fromtimestamp(record.updated, dt.UTC),
+        **times(record),
         "name": record.name,
         "status": record.status,
         "creatorAccountId": record.account,

@@ -1,0 +1,274 @@
+"""Collaborations and memberships: what boto3's `cleanrooms` client makes before machine learning begins.
+
+(botocore model of `cleanrooms`: who pays where nobody is named, and what a member accepts when it joins.)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from cleanroom_algo.errors import AccessDeniedError, ConflictError, NotEmulatedError, Problem
+from cleanroom_algo.local.api.registry import Call, cleanrooms_operation
+from cleanroom_algo.local.api.routing import invalid
+from cleanroom_algo.local.arns import COLLABORATION, MEMBERSHIP, cleanrooms_arn, new_identifier
+from cleanroom_algo.local.operations.access import CAN_QUERY, member_of, own_membership
+from cleanroom_algo.local.operations.views import show_one, show_page, times
+from cleanroom_algo.local.store import Record
+
+_OF_CREATOR: Final = {
+    "creatorMemberAbilities": "memberAbilities",
+    "creatorMLMemberAbilities": "mlMemberAbilities",
+    "creatorDisplayName": "displayName",
+    "creatorPaymentConfiguration": "paymentConfiguration",
+}
+_PAID: Final = (("queryCompute",), ("machineLearning", "modelTraining"), ("machineLearning", "modelInference"))
+_INVITED: Final = "INVITED"
+
+
+@cleanrooms_operation("CreateCollaboration")
+def create_collaboration(call: Call) -> Mapping[str, Any]:
+    """Make a collaboration; its creator is a member, and joins it like the others with CreateMembership."""
+    creator = {"accountId": call.account}
+    creator |= {own: call.params[name] for name, own in _OF_CREATOR.items() if name in call.params}
+    members = [creator, *call.params["members"]]
+    twice = [account for account, count in Counter(each["accountId"] for each in members).items() if count > 1]
+    if twice:
+        raise invalid(call.operation, [Problem("members", f"has {account} twice, or as creator") for account in twice])
+    if "dataEncryptionMetadata" in call.params or call.params.get("analyticsEngine") == "CLEAN_ROOMS_SQL":
+        raise NotEmulatedError(
+            "encrypted collaborations and the engine CLEAN_ROOMS_SQL are not emulated",
+            expected="a collaboration without dataEncryptionMetadata, analyticsEngine SPARK",
+            fix="leave dataEncryptionMetadata out; the old engine ended in December 2025",
+        )
+    absent = {"name", "members", "tags", *_OF_CREATOR}
+    identifier = new_identifier()
+    record = call.room.store.insert(
+        Record(
+            kind=COLLABORATION,
+            key=identifier,
+            account=call.account,
+            collaboration=identifier,
+            name=call.params["name"],
+            document={name: value for name, value in call.params.items() if name not in absent},
+            private={"members": [{**each, "paymentConfiguration": _payments(each, members)} for each in members]},
+        )
+    )
+    return show_one(call, _collaboration(call, record))
+
+
+@cleanrooms_operation("GetCollaboration")
+def get_collaboration(call: Call) -> Mapping[str, Any]:
+    """Return a collaboration of which the caller is a member, or to which it is invited."""
+    return show_one(call, _collaboration(call, _named(call)))
+
+
+@cleanrooms_operation("ListCollaborations")
+def list_collaborations(call: Call) -> Mapping[str, Any]:
+    """Return the collaborations of the caller, the latest first."""
+    wanted = call.params.get("memberStatus")
+
+    def find(before: int | None, limit: int) -> Sequence[Record]:
+        found = [each for each in call.room.store.find(COLLABORATION, before=before) if _is_named(call, each)]
+        return [each for each in found if wanted in (None, _collaboration(call, each)["memberStatus"])][:limit]
+
+    return show_page(call, find, describe=_collaboration)
+
+
+@cleanrooms_operation("ListMembers")
+def list_members(call: Call) -> Mapping[str, Any]:
+    """Return the members of a collaboration, those invited included."""
+    collaboration = _named(call)
+    members = _members(call, collaboration)
+    # An invitation is no record of its own; its place among the members serves for the pages.
+    places = [replace(collaboration, account=each["accountId"], seq=len(members) - n) for n, each in enumerate(members)]
+
+    def find(before: int | None, limit: int) -> Sequence[Record]:
+        return [each for each in places if before is None or each.seq < before][:limit]
+
+    return show_page(call, find, describe=_member)
+
+
+@cleanrooms_operation("CreateMembership")
+def create_membership(call: Call) -> Mapping[str, Any]:
+    """Join a collaboration; whoever was named to pay accepts it here."""
+    collaboration = _named(call)
+    if member_of(call, collaboration.key, call.account) is not None:
+        raise ConflictError(
+            f"account {call.account} has an active membership already",
+            expected="one membership of an account in a collaboration",
+            fix="use it: ListMemberships",
+        )
+    member = _specification(call, collaboration, call.account)
+    if problems := list(_unaccepted(call, member)):
+        raise invalid(call.operation, problems)
+    identifier = new_identifier()
+    kept = {
+        "memberAbilities": member.get("memberAbilities", []),
+        "paymentConfiguration": member["paymentConfiguration"],
+    }
+    if "mlMemberAbilities" in member:
+        kept["mlMemberAbilities"] = member["mlMemberAbilities"]
+    absent = {"collaborationIdentifier", "tags", "paymentConfiguration"}
+    record = call.room.store.insert(
+        Record(
+            kind=MEMBERSHIP,
+            key=identifier,
+            account=call.account,
+            membership=identifier,
+            collaboration=collaboration.key,
+            name=member["displayName"],
+            status="ACTIVE",
+            document={**{name: value for name, value in call.params.items() if name not in absent}, **kept},
+        )
+    )
+    return show_one(call, _membership(call, record))
+
+
+@cleanrooms_operation("GetMembership")
+def get_membership(call: Call) -> Mapping[str, Any]:
+    """Return a membership of the caller."""
+    return show_one(call, _membership(call, own_membership(call)))
+
+
+@cleanrooms_operation("ListMemberships")
+def list_memberships(call: Call) -> Mapping[str, Any]:
+    """Return the memberships of the caller, the latest first."""
+    statuses = (call.params["status"],) if "status" in call.params else ()
+
+    def find(before: int | None, limit: int) -> Sequence[Record]:
+        return call.room.store.find(MEMBERSHIP, statuses=statuses, before=before, limit=limit, account=call.account)
+
+    return show_page(call, find, describe=_membership)
+
+
+def membership_arn(call: Call, membership: Record) -> str:
+    """Return the ARN by which `cleanrooms` shows a membership."""
+    return cleanrooms_arn(call.room.region, membership.account, MEMBERSHIP, membership.key)
+
+
+def _named(call: Call) -> Record:
+    found = call.room.store.get(COLLABORATION, call.params["collaborationIdentifier"])
+    if found is None or not _is_named(call, found):
+        raise AccessDeniedError(
+            f"account {call.account} is no member of this collaboration, and not invited to it",
+            expected="collaborationIdentifier of a collaboration that names the caller",
+            fix="name the account among the members of CreateCollaboration, or call as one of them",
+        )
+    return found
+
+
+def _is_named(call: Call, collaboration: Record) -> bool:
+    return any(each["accountId"] == call.account for each in _members(call, collaboration))
+
+
+def _members(call: Call, collaboration: Record) -> Sequence[Mapping[str, Any]]:
+    """Return the members as they were named, the creator first; of a declared room, its memberships."""
+    named: Sequence[Mapping[str, Any]] | None = collaboration.private.get("members")
+    if named is not None:
+        return named
+    found = call.room.store.find(MEMBERSHIP, collaboration=collaboration.key)
+    return [{**each.document, "accountId": each.account, "displayName": each.name} for each in reversed(found)]
+
+
+def _specification(call: Call, collaboration: Record, account: str) -> Mapping[str, Any]:
+    return next(each for each in _members(call, collaboration) if each["accountId"] == account)
+
+
+def _collaboration(call: Call, record: Record) -> dict[str, Any]:
+    creator, *_ = _members(call, record)
+    membership = member_of(call, record.key, call.account)
+    own = (
+        {}
+        if membership is None
+        else {"membershipId": membership.key, "membershipArn": membership_arn(call, membership)}
+    )
+    return {
+        "queryLogStatus": "DISABLED",
+        **record.document,
+        **times(record),
+        **own,
+        "id": record.key,
+        "arn": cleanrooms_arn(call.room.region, creator["accountId"], COLLABORATION, record.key),
+        "name": record.name,
+        "creatorAccountId": creator["accountId"],
+        "creatorDisplayName": creator["displayName"],
+        "memberStatus": _INVITED if membership is None else membership.status,
+        "autoApprovedChangeTypes": record.document.get("autoApprovedChangeRequestTypes"),
+    }
+
+
+def _member(call: Call, place: Record) -> dict[str, Any]:
+    member = _specification(call, place, place.account)
+    membership = member_of(call, place.key, place.account)
+    joined = (
+        {}
+        if membership is None
+        else {"membershipId": membership.key, "membershipArn": membership_arn(call, membership)}
+    )
+    return {
+        **times(place if membership is None else membership),
+        **joined,
+        "accountId": place.account,
+        "status": _INVITED if membership is None else membership.status,
+        "displayName": member["displayName"],
+        "abilities": member.get("memberAbilities", []),
+        "mlAbilities": member.get("mlMemberAbilities"),
+        "paymentConfiguration": member["paymentConfiguration"],
+    }
+
+
+def _membership(call: Call, record: Record) -> dict[str, Any]:
+    collaboration = call.room.store.get(COLLABORATION, record.collaboration)
+    assert collaboration is not None
+    of = _collaboration(call, collaboration)
+    return {
+        "queryLogStatus": "DISABLED",
+        **record.document,
+        **times(record),
+        "id": record.key,
+        "arn": membership_arn(call, record),
+        "status": record.status,
+        "collaborationId": of["id"],
+        "collaborationArn": of["arn"],
+        "collaborationName": of["name"],
+        "collaborationCreatorAccountId": of["creatorAccountId"],
+        "collaborationCreatorDisplayName": of["creatorDisplayName"],
+    }
+
+
+def _payments(member: Mapping[str, Any], members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return who pays as every membership shows it; where nobody was named, the member who can query pays."""
+    found: dict[str, Any] = {}
+    for path in _PAID:
+        anyone = any(_pays(each.get("paymentConfiguration", {}), path) for each in members)
+        own = _pays(member.get("paymentConfiguration", {}), path) if anyone else CAN_QUERY in member["memberAbilities"]
+        place = found
+        for name in path[:-1]:
+            place = place.setdefault(name, {})
+        place[path[-1]] = {"isResponsible": own}
+    return found
+
+
+def _unaccepted(call: Call, member: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what a member was named to pay and does not accept, and what it accepts and was not named for."""
+    accepted = call.params.get("paymentConfiguration")
+    can_query = CAN_QUERY in member.get("memberAbilities", ())
+    for path in _PAID:
+        named = _pays(member["paymentConfiguration"], path)
+        if accepted is None and can_query:
+            continue
+        says = _pays(accepted or {}, path)
+        name = ".".join(("paymentConfiguration", *path, "isResponsible"))
+        if named and not says:
+            yield Problem(name, "must be true: the collaboration names this member to pay for it")
+        elif says and not named:
+            yield Problem(name, "must be false: the collaboration does not name this member to pay for it")
+
+
+def _pays(payment: Mapping[str, Any], path: Sequence[str]) -> bool:
+    for name in path:
+        payment = payment.get(name, {})
+    return bool(payment.get("isResponsible"))

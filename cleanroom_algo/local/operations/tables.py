@@ -1,0 +1,254 @@
+"""Configured tables, their associations with a collaboration, and the analysis rules of both.
+
+A table of AWS Glue is a file or folder of this machine here: `[glue_tables]` of settings.toml says which. What a query
+may do with a table is told by `cleanroom_algo.local.jobs.tables`, from what is kept here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from cleanroom_algo.contract.suggestions import did_you_mean
+from cleanroom_algo.errors import ConflictError, NotEmulatedError, Problem
+from cleanroom_algo.local.api.registry import Call, cleanrooms_operation
+from cleanroom_algo.local.api.routing import invalid
+from cleanroom_algo.local.arns import (
+    CONFIGURED_TABLE,
+    TABLE_ASSOCIATION,
+    cleanrooms_arn,
+    new_identifier,
+)
+from cleanroom_algo.local.operations.access import in_membership, not_found, own_membership
+from cleanroom_algo.local.operations.collaborations import membership_arn
+from cleanroom_algo.local.operations.views import show_one, show_page, times
+from cleanroom_algo.local.store import Record
+
+_NOT_EMULATED: Final = ("differentialPrivacy", "aggregationThresholds", "comparisonControls")
+
+
+@cleanrooms_operation("CreateConfiguredTable")
+def create_table(call: Call) -> Mapping[str, Any]:
+    """Register a table of AWS Glue, with the columns that may be used at all."""
+    reference = call.params["tableReference"]
+    if "glue" not in reference or call.params["analysisMethod"] == "DIRECT_JOB":
+        raise NotEmulatedError(
+            "only tables of AWS Glue for queries are emulated",
+            expected="tableReference.glue, and an analysisMethod with DIRECT_QUERY",
+            fix="export the table to CSV or Parquet files, and name them in [glue_tables] of settings.toml",
+        )
+    name = f"{reference['glue']['databaseName']}.{reference['glue']['tableName']}"
+    known = call.room.settings.glue_tables
+    if name not in known:
+        problem = f"names {name}, which [glue_tables] of settings.toml does not have{did_you_mean(name, known)}"
+        raise invalid(call.operation, [Problem("tableReference.glue", problem)])
+    location = call.room.home / known[name]
+    if not location.exists():
+        problem = f"names {name}, and there is nothing at {location}, its place in [glue_tables] of settings.toml"
+        raise invalid(call.operation, [Problem("tableReference.glue", problem)])
+    record = call.room.store.insert(
+        Record(
+            kind=CONFIGURED_TABLE,
+            key=new_identifier(),
+            account=call.account,
+            name=call.params["name"],
+            document={**{k: v for k, v in call.params.items() if k not in ("name", "tags")}, "tableType": "GLUE"},
+            private={"location": str(location)},
+        )
+    )
+    return show_one(call, _table(call, record))
+
+
+@cleanrooms_operation("GetConfiguredTable")
+def get_table(call: Call) -> Mapping[str, Any]:
+    """Return a table of the caller."""
+    return show_one(call, _table(call, _own_table(call)))
+
+
+@cleanrooms_operation("ListConfiguredTables")
+def list_tables(call: Call) -> Mapping[str, Any]:
+    """Return the tables of the caller, the latest first."""
+
+    def find(before: int | None, limit: int) -> Sequence[Record]:
+        return call.room.store.find(CONFIGURED_TABLE, before=before, limit=limit, account=call.account)
+
+    return show_page(call, find, describe=_table)
+
+
+@cleanrooms_operation("CreateConfiguredTableAnalysisRule")
+def create_table_rule(call: Call) -> Mapping[str, Any]:
+    """Say what queries may do with a table."""
+    table = _own_table(call)
+    kind, policy = _policy(call)
+    if problems := list(_column_faults(policy, table.document["allowedColumns"])):
+        raise invalid(call.operation, problems)
+    return show_one(call, _table_rule(call, _with_rule(call, table, kind, policy), kind))
+
+
+@cleanrooms_operation("GetConfiguredTableAnalysisRule")
+def get_table_rule(call: Call) -> Mapping[str, Any]:
+    """Return an analysis rule of a table of the caller."""
+    return show_one(call, _table_rule(call, _own_table(call), call.params["analysisRuleType"]))
+
+
+@cleanrooms_operation("CreateConfiguredTableAssociation")
+def create_association(call: Call) -> Mapping[str, Any]:
+    """Bring a table into a collaboration, under the name by which queries call it."""
+    membership = own_membership(call)
+    table = _own_table(call)
+    store, name = call.room.store, call.params["name"]
+    if store.count(TABLE_ASSOCIATION, collaboration=membership.collaboration, name=name):
+        raise ConflictError(
+            "there is a table of this name in the collaboration already",
+            expected="a name of its own: queries call tables by it",
+            fix="choose another name",
+        )
+    absent = {"name", "membershipIdentifier", "configuredTableIdentifier", "tags"}
+    record = store.insert(
+        Record(
+            kind=TABLE_ASSOCIATION,
+            key=new_identifier(),
+            account=call.account,
+            membership=membership.key,
+            collaboration=membership.collaboration,
+            parent=table.key,
+            name=name,
+            status="ACTIVE",
+            document={key: value for key, value in call.params.items() if key not in absent},
+        )
+    )
+    return show_one(call, _association(call, record))
+
+
+@cleanrooms_operation("GetConfiguredTableAssociation")
+def get_association(call: Call) -> Mapping[str, Any]:
+    """Return a table association of the caller's membership."""
+    return show_one(call, _association(call, _own_association(call)))
+
+
+@cleanrooms_operation("ListConfiguredTableAssociations")
+def list_associations(call: Call) -> Mapping[str, Any]:
+    """Return the table associations of the caller's membership, the latest first."""
+    key = own_membership(call).key
+
+    def find(before: int | None, limit: int) -> Sequence[Record]:
+        return call.room.store.find(TABLE_ASSOCIATION, before=before, limit=limit, membership=key)
+
+    return show_page(call, find, describe=_association)
+
+
+@cleanrooms_operation("CreateConfiguredTableAssociationAnalysisRule")
+def create_association_rule(call: Call) -> Mapping[str, Any]:
+    """Say which ML algorithms may use what queries make of a table in this collaboration."""
+    association = _own_association(call)
+    kind, policy = _policy(call)
+    table = call.room.store.get(CONFIGURED_TABLE, association.parent)
+    if table is None or kind not in table.document.get("rules", {}):
+        raise invalid(call.operation, [Problem("analysisRuleType", "is not that of the table's own analysis rule")])
+    return show_one(call, _association_rule(call, _with_rule(call, association, kind, policy), kind))
+
+
+@cleanrooms_operation("GetConfiguredTableAssociationAnalysisRule")
+def get_association_rule(call: Call) -> Mapping[str, Any]:
+    """Return an analysis rule of a table association of the caller's membership."""
+    return show_one(call, _association_rule(call, _own_association(call), call.params["analysisRuleType"]))
+
+
+def _own_table(call: Call) -> Record:
+    found = call.room.store.get(CONFIGURED_TABLE, call.params["configuredTableIdentifier"])
+    if found is None or found.account != call.account:
+        raise not_found(CONFIGURED_TABLE, "account")
+    return found
+
+
+def _own_association(call: Call) -> Record:
+    return in_membership(call, TABLE_ASSOCIATION, call.params["configuredTableAssociationIdentifier"])
+
+
+def _policy(call: Call) -> tuple[str, Mapping[str, Any]]:
+    """Return type and policy of a rule.
+
+    Raises:
+        InvalidRequestError: CR-REQ-001, they contradict each other.
+        NotEmulatedError: CR-REQ-007, the rule asks for what no query here can keep to.
+    """
+    kind: str = call.params["analysisRuleType"]
+    ((name, policy),) = call.params["analysisRulePolicy"]["v1"].items()
+    if name != kind.lower():
+        raise invalid(call.operation, [Problem("analysisRulePolicy.v1", f"has {name}, and analysisRuleType is {kind}")])
+    missing = [each for each in _NOT_EMULATED if each in policy]
+    if name == "aggregation" or missing:
+        raise NotEmulatedError(
+            f"{', '.join(missing) or 'rules of type AGGREGATION'}: not emulated",
+            expected="a rule of type LIST, or of type CUSTOM without privacy, thresholds and comparison controls",
+            fix="use such a rule here; models are trained on rows, which an aggregation does not give",
+        )
+    return kind, policy
+
+
+def _column_faults(policy: Mapping[str, Any], allowed: Sequence[str]) -> Iterator[Problem]:
+    for part in ("joinColumns", "listColumns", "disallowedOutputColumns"):
+        for index, column in enumerate(policy.get(part, ())):
+            if column not in allowed:
+                yield Problem(f"analysisRulePolicy.v1.{part}[{index}]", "is not among the table's allowedColumns")
+    for index, column in enumerate(policy.get("listColumns", ())):
+        if column in policy["joinColumns"]:
+            yield Problem(f"analysisRulePolicy.v1.listColumns[{index}]", "is a join column, too")
+
+
+def _with_rule(call: Call, record: Record, kind: str, policy: Mapping[str, Any]) -> Record:
+    rules = record.document.get("rules", {})
+    if rules:
+        raise ConflictError(
+            f"there is an analysis rule of type {next(iter(rules))} already",
+            expected="one rule for a table, and one for its association",
+            fix="configure the table again; rules cannot be changed here",
+        )
+    return call.room.store.update(record, document={"rules": {kind: policy}})
+
+
+def _table(call: Call, record: Record) -> dict[str, Any]:
+    return {
+        **record.document,
+        **times(record),
+        "id": record.key,
+        "arn": cleanrooms_arn(call.room.region, record.account, "configuredtable", record.key),
+        "name": record.name,
+        "analysisRuleTypes": list(record.document.get("rules", {})),
+    }
+
+
+def _association(call: Call, record: Record) -> dict[str, Any]:
+    membership = own_membership(call)
+    return {
+        **record.document,
+        **times(record),
+        "id": record.key,
+        "arn": cleanrooms_arn(
+            call.room.region, record.account, "configuredtableassociation", record.membership, record.key
+        ),
+        "name": record.name,
+        "configuredTableId": record.parent,
+        "configuredTableArn": cleanrooms_arn(call.room.region, record.account, "configuredtable", record.parent),
+        "membershipId": membership.key,
+        "membershipArn": membership_arn(call, membership),
+        "analysisRuleTypes": list(record.document.get("rules", {})),
+    }
+
+
+def _table_rule(call: Call, record: Record, kind: str) -> dict[str, Any]:
+    table = _table(call, record)
+    return {**_rule(record, kind), "configuredTableId": table["id"], "configuredTableArn": table["arn"]}
+
+
+def _association_rule(call: Call, record: Record, kind: str) -> dict[str, Any]:
+    association = _association(call, record)
+    own = {"configuredTableAssociationId": association["id"], "configuredTableAssociationArn": association["arn"]}
+    return {**_rule(record, kind), **own, "membershipIdentifier": record.membership}
+
+
+def _rule(record: Record, kind: str) -> dict[str, Any]:
+    rules = record.document.get("rules", {})
+    if kind not in rules:
+        raise not_found("analysis-rule", record.kind.replace("-", " "))
+    return {**times(record), "type": kind, "policy": {"v1": {kind.lower(): rules[kind]}}}

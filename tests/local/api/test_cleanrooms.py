@@ -1,0 +1,368 @@
+"""From nothing to a trained model with boto3 alone: a collaboration of three accounts, their tables and their rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from botocore import xform_name
+from botocore.exceptions import ClientError
+
+from cleanroom_algo.local.api.model import CLEANROOMS, operation_model, operation_names
+from cleanroom_algo.local.api.registry import cleanrooms_operation
+from cleanroom_algo.local.api.validation import faults
+from tests.local.api.server import Up, up
+from tests.local.api.shapes import example
+from tests.local.api.test_http import until
+from tests.local.support import ROLE, STRANGER, algorithm_folder
+
+AIRLINE, BUREAU, ANALYST = "111111111111", "222222222222", "333333333333"
+SETTINGS = """
+[quotas]
+requests_per_second = false
+[machine]
+hosts = 2
+[glue_tables]
+"travel.flights" = "tables/flights.csv"
+"sky.weather" = "tables/weather"
+"sky.gone" = "tables/gone"
+"""
+WILDCARD = "arn:aws:cleanrooms-ml:us-east-1:*:membership/*/configured-model-algorithm-association/*"
+QUERY = "SELECT f.distance, w.wind, f.late FROM flights f JOIN weather w ON f.hour = w.hour"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    home = tmp_path_factory.mktemp("home")
+    (home / "settings.toml").write_text(SETTINGS)
+    (home / "tables" / "weather").mkdir(parents=True)
+    (home / "tables" / "flights.csv").write_text("hour,distance,late,tail\n1,100,0,N1\n2,200,1,N2\n3,300,0,N3\n")
+    (home / "tables" / "weather" / "part-0.csv").write_text("hour,wind\n1,5\n2,7\n")
+    (home / "tables" / "weather" / "part-1.csv").write_text("hour,wind\n3,9\n")
+    algorithm_folder(home / "algorithm")
+    with up(home) as running:
+        yield running
+
+
+def collaboration(running: Up, **changed: Any) -> str:
+    """Make one: the airline queries, the bureau gets models and pays for training, the analyst gets predictions."""
+    members = [
+        {
+            "accountId": BUREAU,
+            "displayName": "bureau",
+            "memberAbilities": [],
+            "mlMemberAbilities": {"customMLMemberAbilities": ["CAN_RECEIVE_MODEL_OUTPUT"]},
+            "paymentConfiguration": {
+                "queryCompute": {"isResponsible": False},
+                "machineLearning": {"modelTraining": {"isResponsible": True}},
+            },
+        },
+        {
+            "accountId": ANALYST,
+            "displayName": "analyst",
+            "memberAbilities": [],
+            "mlMemberAbilities": {"customMLMemberAbilities": ["CAN_RECEIVE_INFERENCE_OUTPUT"]},
+        },
+    ]
+    asked = {
+        "name": "flights and weather",
+        "members": members,
+        "creatorMemberAbilities": ["CAN_QUERY", "CAN_RECEIVE_RESULTS"],
+        "creatorDisplayName": "airline",
+        "queryLogStatus": "DISABLED",
+        "analyticsEngine": "SPARK",
+        **changed,
+    }
+    made: dict[str, Any] = running.client(AIRLINE, "cleanrooms").create_collaboration(**asked)["collaboration"]
+    assert made["memberStatus"] == "INVITED"
+    identifier: str = made["id"]
+    return identifier
+
+
+def join(running: Up, account: str, identifier: str) -> str:
+    training = {"machineLearning": {"modelTraining": {"isResponsible": True}}, "queryCompute": {"isResponsible": False}}
+    paying = {"paymentConfiguration": training} if account == BUREAU else {}
+    made: dict[str, Any] = running.client(account, "cleanrooms").create_membership(
+        collaborationIdentifier=identifier, queryLogStatus="DISABLED", **paying
+    )["membership"]
+    membership: str = made["id"]
+    return membership
+
+
+def bring_table(running: Up, account: str, membership: str, table: str, columns: list[str], policy: Any) -> str:
+    """Configure a table with its analysis rule and bring it into a collaboration; return the association."""
+    client = running.client(account, "cleanrooms")
+    database, _, name = table.partition(".")
+    made = client.create_configured_table(
+        name=name,
+        tableReference={"glue": {"databaseName": database, "tableName": name}},
+        allowedColumns=columns,
+        analysisMethod="DIRECT_QUERY",
+    )["configuredTable"]
+    if policy:
+        (kind,) = policy
+        client.create_configured_table_analysis_rule(
+            configuredTableIdentifier=made["id"],
+            analysisRuleType=kind.upper(),
+            analysisRulePolicy={"v1": policy},
+        )
+    associated: str = client.create_configured_table_association(
+        name=name, membershipIdentifier=membership, configuredTableIdentifier=made["id"], roleArn=ROLE
+    )["configuredTableAssociation"]["id"]
+    return associated
+
+
+def allow(running: Up, account: str, membership: str, association: str, kind: str, *analyses: str) -> None:
+    running.client(account, "cleanrooms").create_configured_table_association_analysis_rule(
+        membershipIdentifier=membership,
+        configuredTableAssociationIdentifier=association,
+        analysisRuleType=kind,
+        analysisRulePolicy={"v1": {kind.lower(): {"allowedAdditionalAnalyses": list(analyses)}}},
+    )
+
+
+LISTED = {"list": {"joinColumns": ["hour"], "listColumns": ["wind"], "additionalAnalyses": "ALLOWED"}}
+CUSTOM = {
+    "custom": {
+        "allowedAnalyses": ["ANY_QUERY"],
+        "allowedAnalysisProviders": [AIRLINE],
+        "additionalAnalyses": "REQUIRED",
+        "disallowedOutputColumns": ["tail"],
+    }
+}
+FLIGHTS = ("travel.flights", ["hour", "distance", "late", "tail"], CUSTOM)
+WEATHER = ("sky.weather", ["hour", "wind"], LISTED)
+
+
+class Members:
+    """A collaboration of the three, with an algorithm that the airline has associated."""
+
+    def __init__(self, running: Up) -> None:
+        self.running = running
+        self.collaboration = collaboration(running)
+        self.airline, self.bureau, self.analyst = (
+            join(running, account, self.collaboration) for account in (AIRLINE, BUREAU, ANALYST)
+        )
+        client = running.client(AIRLINE)
+        container = {"imageUri": str(running.home / "algorithm")}
+        algorithm = client.create_configured_model_algorithm(
+            name=f"algorithm-{self.collaboration}",
+            roleArn=ROLE,
+            trainingContainerConfig=container,
+            inferenceContainerConfig=container,
+        )["configuredModelAlgorithmArn"]
+        exports = {"trainedModelExports": {"maxSize": {"unit": "GB", "value": 1.0}, "filesToExport": ["MODEL"]}}
+        self.association: str = client.create_configured_model_algorithm_association(
+            membershipIdentifier=self.airline,
+            name="association",
+            configuredModelAlgorithmArn=algorithm,
+            privacyConfiguration={"policies": exports},
+        )["configuredModelAlgorithmAssociationArn"]
+
+    def query(self, text: str = QUERY) -> dict[str, Any]:
+        """Make a channel of a query and return it when it has ended."""
+        client = self.running.client(AIRLINE)
+        source = {"protectedQueryInputParameters": {"sqlParameters": {"queryString": text}}}
+        arn = client.create_ml_input_channel(
+            membershipIdentifier=self.airline,
+            name=f"channel-{len(text)}-{abs(hash(text)) % 9999}",
+            configuredModelAlgorithmAssociations=[self.association],
+            inputChannel={"dataSource": source, "roleArn": ROLE},
+            retentionInDays=1,
+        )["mlInputChannelArn"]
+        own = {"membershipIdentifier": self.airline, "mlInputChannelArn": arn}
+        return until(lambda: client.get_ml_input_channel(**own), "ACTIVE", "CREATE_FAILED")
+
+
+@pytest.fixture
+def members(server: Up) -> Members:
+    return Members(server)
+
+
+def test_three_accounts_go_from_nothing_to_predictions(members: Members) -> None:
+    running = members.running
+    flights = bring_table(running, AIRLINE, members.airline, *FLIGHTS)
+    weather = bring_table(running, BUREAU, members.bureau, *WEATHER)
+    allow(running, AIRLINE, members.airline, flights, "CUSTOM", WILDCARD)
+    allow(running, BUREAU, members.bureau, weather, "LIST", members.association)
+    channel = members.query()
+    assert channel["status"] == "ACTIVE", channel["statusDetails"]
+    assert channel["numberOfRecords"] == 3
+    for account, membership in ((BUREAU, members.bureau), (ANALYST, members.analyst)):
+        destination = {"s3Destination": {"s3Uri": f"s3://of-{account}/out"}}
+        running.client(account).put_ml_configuration(
+            membershipIdentifier=membership,
+            defaultOutputLocation={"destination": destination, "roleArn": ROLE},
+        )
+
+    client, own = running.client(AIRLINE), {"membershipIdentifier": members.airline}
+    model = client.create_trained_model(
+        **own,
+        name="model",
+        configuredModelAlgorithmAssociationArn=members.association,
+        resourceConfig={"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 1},
+        dataChannels=[{"mlInputChannelArn": channel["mlInputChannelArn"], "channelName": "train"}],
+    )["trainedModelArn"]
+    trained = until(lambda: client.get_trained_model(**own, trainedModelArn=model), "ACTIVE", "CREATE_FAILED")
+    assert trained["status"] == "ACTIVE", trained["statusDetails"]
+    assert trained["mlModelTrainingPayerAccountId"] == BUREAU
+
+    job = client.start_trained_model_inference_job(
+        **own,
+        name="inference",
+        trainedModelArn=model,
+        resourceConfig={"instanceType": "ml.m5.2xlarge", "instanceCount": 2},
+        outputConfiguration={"accept": "text/csv", "members": [{"accountId": ANALYST}]},
+        dataSource={"mlInputChannelArn": channel["mlInputChannelArn"]},
+    )["trainedModelInferenceJobArn"]
+    named = {**own, "trainedModelInferenceJobArn": job}
+    inferred = until(lambda: client.get_trained_model_inference_job(**named), "ACTIVE", "CREATE_FAILED")
+    assert inferred["status"] == "ACTIVE", inferred["statusDetails"]
+    assert inferred["mlModelInferencePayerAccountId"] == AIRLINE  # nobody was named: who queries pays
+    place = running.home / "s3" / f"of-{ANALYST}" / "out" / members.collaboration / "model" / AIRLINE / "inference"
+    assert len(list(place.glob("*.out"))) == channel["numberOfFiles"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "analyses", "reason"),
+    [
+        (None, [], "it has no analysis rule"),
+        ({"list": {"joinColumns": ["hour"], "listColumns": ["wind"]}}, [WILDCARD], "does not allow additionalAnalyses"),
+        (LISTED, [], "(allowedAdditionalAnalyses)"),
+        (LISTED, [WILDCARD.replace("us-east-1", "eu-west-1")], "(allowedAdditionalAnalyses)"),
+    ],
+)
+def test_a_table_that_its_owner_does_not_let_be_used(
+    members: Members, policy: Any, analyses: list[str], reason: str
+) -> None:
+    association = bring_table(members.running, BUREAU, members.bureau, "sky.weather", ["hour", "wind"], policy)
+    if analyses:
+        allow(members.running, BUREAU, members.bureau, association, "LIST", *analyses)
+
+    channel = members.query("SELECT wind FROM weather")
+
+    assert channel["status"] == "CREATE_FAILED"
+    assert reason in channel["statusDetails"]["message"]
+
+
+@pytest.mark.parametrize("text", ["SELECT tail FROM flights", "SELECT f.* FROM flights f", "SELECT f FROM flights f"])
+def test_a_column_that_a_custom_rule_keeps_out_of_the_output(members: Members, text: str) -> None:
+    flights = bring_table(members.running, AIRLINE, members.airline, *FLIGHTS)
+    allow(members.running, AIRLINE, members.airline, flights, "CUSTOM", WILDCARD)
+
+    assert members.query(text)["status"] == "CREATE_FAILED"
+    assert members.query("SELECT late FROM flights WHERE tail = 'N2'")["numberOfRecords"] == 1
+
+
+class Asking:
+    """A client whose answers must fit the model, required members included."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    def __call__(self, name: str, **params: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = getattr(self.client, xform_name(name))(**params)
+        del answer["ResponseMetadata"]
+        # The model's ARNs of table associations hold two identifiers, and have at most 100 characters: they cannot.
+        found = [str(each) for each in faults(operation_model(CLEANROOMS, name).output_shape, answer)]
+        assert [each for each in found if not re.search(r"[aA]rn: must have at most 100", each)] == []
+        return answer
+
+
+def test_what_was_made_is_shown_to_those_it_concerns(members: Members) -> None:
+    running = members.running
+    association = bring_table(running, BUREAU, members.bureau, *WEATHER)
+    airline, bureau = (Asking(running.client(each, "cleanrooms")) for each in (AIRLINE, BUREAU))
+    of_room = {"collaborationIdentifier": members.collaboration}
+    assert airline("GetCollaboration", **of_room)["collaboration"]["memberStatus"] == "ACTIVE"
+    ids = [each["id"] for each in bureau("ListCollaborations")["collaborationList"]]
+    assert members.collaboration in ids
+
+    listed = bureau.client.get_paginator("list_members").paginate(**of_room, PaginationConfig={"PageSize": 1})
+    shown = {each["accountId"]: each for page in listed for each in page["memberSummaries"]}
+    assert list(shown) == [AIRLINE, BUREAU, ANALYST]
+    assert bureau("ListMembers", **of_room)["memberSummaries"] == list(shown.values())
+    assert shown[BUREAU]["paymentConfiguration"]["machineLearning"]["modelTraining"] == {"isResponsible": True}
+    own = bureau("GetMembership", membershipIdentifier=members.bureau)["membership"]
+    assert own["mlMemberAbilities"] == {"customMLMemberAbilities": ["CAN_RECEIVE_MODEL_OUTPUT"]}
+    assert members.bureau in [each["id"] for each in bureau("ListMemberships", status="ACTIVE")["membershipSummaries"]]
+
+    named = {"membershipIdentifier": members.bureau, "configuredTableAssociationIdentifier": association}
+    shown_table = bureau("GetConfiguredTableAssociation", **named)["configuredTableAssociation"]
+    table = {"configuredTableIdentifier": shown_table["configuredTableId"]}
+    rule = bureau("GetConfiguredTableAnalysisRule", **table, analysisRuleType="LIST")["analysisRule"]
+    assert rule["policy"] == {"v1": LISTED}
+    assert bureau("GetConfiguredTable", **table)["configuredTable"]["tableType"] == "GLUE"
+    tables = bureau("ListConfiguredTables")["configuredTableSummaries"]
+    assert shown_table["configuredTableId"] in [each["id"] for each in tables]
+    of_bureau = bureau("ListConfiguredTableAssociations", membershipIdentifier=members.bureau)
+    assert [each["id"] for each in of_bureau["configuredTableAssociationSummaries"]] == [association]
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        bureau("GetConfiguredTableAssociationAnalysisRule", **named, analysisRuleType="LIST")
+    allow(running, BUREAU, members.bureau, association, "LIST", WILDCARD)
+    allowed = bureau("GetConfiguredTableAssociationAnalysisRule", **named, analysisRuleType="LIST")["analysisRule"]
+    assert allowed["policy"] == {"v1": {"list": {"allowedAdditionalAnalyses": [WILDCARD]}}}
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        airline("GetConfiguredTable", **table)
+
+
+def calls(running: Up, members: Members) -> list[tuple[str, Callable[[], Any]]]:
+    """Return what must be refused, with the error's name."""
+    airline, bureau = running.client(AIRLINE, "cleanrooms"), running.client(BUREAU, "cleanrooms")
+    stranger = running.client(STRANGER, "cleanrooms")
+    joining = {"collaborationIdentifier": members.collaboration, "queryLogStatus": "DISABLED"}
+    glue = {"allowedColumns": ["hour"], "analysisMethod": "DIRECT_QUERY", "name": "t"}
+
+    def table(database: str, name: str) -> Any:
+        reference = {"glue": {"databaseName": database, "tableName": name}}
+        return bureau.create_configured_table(**glue, tableReference=reference)
+
+    made = table("sky", "weather")["configuredTable"]["id"]
+
+    def rule(**policy: Any) -> Any:
+        (kind,) = policy
+        return bureau.create_configured_table_analysis_rule(
+            configuredTableIdentifier=made, analysisRuleType=kind.upper(), analysisRulePolicy={"v1": policy}
+        )
+
+    twice = [{"accountId": AIRLINE, "memberAbilities": [], "displayName": "again"}]
+    budget = {"columns": [{"name": "hour"}]}
+    fresh = collaboration(running)
+    unpaid = {"collaborationIdentifier": fresh, "queryLogStatus": "DISABLED"}
+    encrypted = dict.fromkeys(
+        ("allowCleartext", "allowDuplicates", "allowJoinsOnColumnsWithDifferentNames", "preserveNulls"), True
+    )
+    return [
+        ("ConflictException", lambda: airline.create_membership(**joining)),
+        ("AccessDeniedException", lambda: stranger.create_membership(**joining)),
+        ("AccessDeniedException", lambda: stranger.get_collaboration(collaborationIdentifier=members.collaboration)),
+        ("AccessDeniedException", lambda: airline.get_membership(membershipIdentifier=members.bureau)),
+        ("ValidationException", lambda: bureau.create_membership(**unpaid)),  # it was named to pay for training
+        ("ValidationException", lambda: collaboration(running, members=twice)),
+        ("NotEmulatedException", lambda: collaboration(running, dataEncryptionMetadata=encrypted)),
+        ("NotEmulatedException", lambda: collaboration(running, analyticsEngine="CLEAN_ROOMS_SQL")),
+        ("ValidationException", lambda: table("sky", "wether")),
+        ("ValidationException", lambda: table("sky", "gone")),
+        ("ValidationException", lambda: rule(list={"joinColumns": ["hours"], "listColumns": []})),
+        ("NotEmulatedException", lambda: rule(custom={"allowedAnalyses": [], "differentialPrivacy": budget})),
+    ]
+
+
+def test_what_is_refused_and_how(members: Members) -> None:
+    for name, call in calls(members.running, members):
+        with pytest.raises(ClientError) as caught:
+            call()
+        assert caught.value.response["Error"]["Code"] == name, caught.value
+
+
+def test_other_operations_say_that_they_are_not_emulated(server: Up) -> None:
+    client = server.client(AIRLINE, "cleanrooms")
+    others = [name for name in operation_names(CLEANROOMS) if name not in cleanrooms_operation.emulated]
+    assert len(others) > 80
+    for name in others[::10]:
+        shape = operation_model(CLEANROOMS, name).input_shape
+        with pytest.raises(ClientError, match=re.escape(name)) as caught:
+            getattr(client, xform_name(name))(**({} if shape is None else example(shape)))
+        assert caught.value.response["Error"]["Code"] == "NotEmulatedException"
