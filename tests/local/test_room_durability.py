@@ -52,7 +52,8 @@ def test_a_server_killed_in_the_middle_of_a_job(tmp_path: Path) -> None:
             assert time.monotonic() < limit
             time.sleep(0.05)
         client.cancel_trained_model(**own, trainedModelArn=arns[0])
-        for process in [*psutil.Process(first.process.pid).children(), psutil.Process(first.process.pid)]:
+        master = psutil.Process(first.process.pid)
+        for process in [master, *master.children()]:  # the master first: it would start another worker
             process.send_signal(signal.SIGKILL)
         first.process.wait()
     assert gone(home), sleeping_in(home)
