@@ -72,17 +72,25 @@ class Other:
 
 
 def compare(
-    benchmark: str, what: str, amount: float, ours: Callable[[], object], others: Sequence[Other], *, repeats: int = 5
+    benchmark: str,
+    what: str,
+    amount: float,
+    ours: Callable[[], object],
+    others: Sequence[Other],
+    *,
+    repeats: int = 5,
+    unit: str = "MB/s",
 ) -> Iterator[Row]:
-    """Measure ours beside several others in one run, in turns; yield one row for each of them, in MB/s.
+    """Measure ours beside several others in one run, in turns; yield one row for each of them, as rates.
 
     Args:
         benchmark: the module's name.
         what: what is measured.
-        amount: megabytes that one call works through.
+        amount: megabytes, or whatever the unit counts, that one call works through.
         ours: this library's work.
         others: the same work, done otherwise.
         repeats: turns that count; one more runs first to warm caches.
+        unit: of the rates.
     """
     works = [ours, *(other.work for other in others)]
     seconds: list[list[float]] = [[] for _ in works]
@@ -98,7 +106,7 @@ def compare(
         yield Row(
             benchmark,
             what,
-            "MB/s",
+            unit,
             our_rate,
             amount / median(taken_by_other),
             other.name,

@@ -1,11 +1,15 @@
-"""Requests and a batch transform: our server beside Flask on gunicorn, and beside the same work without HTTP."""
+"""Requests: our server beside those that people use, and beside the same work in process, without HTTP.
+
+Each peer is started, measured beside ours in turns, and ended; all of it in one run. Peers that are not installed are
+named on stderr (`python -m benchmarks.peers` installs them).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,41 +17,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from benchmarks.harness import Other, Row, compare
-from benchmarks.serving_peers import Net
-from benchmarks.tables import numbers
-from cleanroom_algo.channels.features import Features
-from cleanroom_algo.channels.schema import Column, Schema
-from cleanroom_algo.contract.manifest import Manifest
+from benchmarks.http_load import request_bytes, send_large, send_small
+from benchmarks.peers.servers import CORES, PEERS, Peer, Place
+from benchmarks.serving_model import ALGORITHM, rows_of, write_model
 
-SCHEMA = Schema([Column(f"f{number}", "float32", nullable=False) for number in range(20)])
-ROWS = 27_600  # about 5 MB
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-REQUESTS = 40
+ROOT = Path(__file__).parents[1]
+START_SECONDS = 120
 
-Limit = Callable[[int], None]
-
-ALGORITHM = """
-from benchmarks.serving_peers import Net
-from cleanroom_algo import Predictor
-
-
-class Numbers(Predictor):
-    def load(self, artifacts):
-        self.model = Net()
-        self.model.load_state_dict(artifacts.state_dict())
-        self.model.eval()
-
-    def predict(self, frame):
-        return self.forward(self.model, self.artifacts.features.transform(frame).numeric)
-"""
+Send = Callable[[int, bytes, int, int], None]
 
 IN_PROCESS = """
 import sys
@@ -68,106 +51,132 @@ for line in sys.stdin:
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Requests of one kind.
+
+    Attributes:
+        what: they are called.
+        body: lines of CSV.
+        count: of one turn.
+        concurrency: connections.
+        send: how they are sent.
+    """
+
+    what: str
+    body: bytes
+    count: int
+    concurrency: int
+    send: Send
+
+
 def run(small: bool) -> Iterator[Row]:
-    """Measure a job's requests of 5 MB, four at once, and requests of one row: the fixed cost of a request."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield from _requests(Path(folder), "5 MB CSV requests, 4 at once", ROWS, 4 if small else REQUESTS, 4)
-    with tempfile.TemporaryDirectory() as folder:
-        yield from _requests(Path(folder), "requests of one row, one at once", 1, 20 if small else 1000, 1)
+    """Measure a job's requests of 5 MB, and requests of one row: the fixed cost of a request."""
+    large, one = rows_of(100 if small else 27_600), rows_of(1)
+    loads = [
+        Load("5 MB CSV, 4 at once", large, 4 if small else 40, 4, send_large),
+        Load("1 row, 1 at once", one, 20 if small else 1500, 1, send_small),
+        Load("1 row, 16 at once", one, 32 if small else 5000, 16, send_small),
+    ]
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        scratch = Path(folder)
+        algorithm, root = scratch / "numbers_algorithm.py", scratch / "ml"
+        algorithm.write_text(ALGORITHM)
+        write_model(root / "model")
+        port = stack.enter_context(serving(root, algorithm))
+        yield from _beside_no_http(scratch, root / "model", algorithm, loads[0], port)
+        for number, peer in enumerate(PEERS[:1] if small else PEERS):
+            if peer.python is None:
+                print(f"{peer.name}: not installed, left out", file=sys.stderr)
+                continue
+            place = scratch / f"peer-{number}"
+            place.mkdir()
+            with _peer(peer, place, root / "model") as peer_port:
+                for load in loads:
+                    yield from _beside(peer, peer_port, load, port)
 
 
-def _requests(scratch: Path, what: str, rows: int, count: int, concurrency: int) -> Iterator[Row]:
-    """Measure ours beside the peers and beside the same answers computed on all cores without HTTP, the limit."""
-    with _servers(scratch, rows=rows) as (ports, body, limit):
-        others = [
-            Other(name, partial(send, port, body, count, concurrency), 1.0)
-            for name, port in ports.items()
-            if name != "ours"
-        ]
-        others.append(Other("no HTTP", partial(limit, count), 0.85 if rows > 1 else 0.0, "limit"))
-        work = partial(send, ports["ours"], body, count, concurrency)
-        yield from compare("serving", what, count * len(body) / 1e6, work, others)
+def _beside(peer: Peer, peer_port: int, load: Load, port: int) -> Iterator[Row]:
+    ours = partial(load.send, port, request_bytes("/invocations", load.body, "text/csv"), load.count, load.concurrency)
+    request = request_bytes(peer.path, *peer.body(load.body))
+    theirs = partial(load.send, peer_port, request, load.count, load.concurrency)
+    goal = 1.0 if peer.model_server or load.send is send_large else 0.0
+    amount = load.count if load.send is send_small else load.count * len(load.body) / 1e6
+    unit = "req/s" if load.send is send_small else "MB/s"
+    yield from compare("serving", load.what, amount, ours, [Other(peer.name, theirs, goal)], unit=unit)
 
 
-def send(port: int, body: bytes, count: int, concurrency: int) -> None:
-    """Send a body `count` times over kept-alive connections."""
-
-    def run(times: int) -> None:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, blocksize=1 << 18)) as connection:
-            for _ in range(times):
-                connection.request("POST", "/invocations", body, {"Content-Type": "text/csv"})
-                response = connection.getresponse()
-                answer = response.read()
-                if response.status != 200:
-                    raise RuntimeError(f"status {response.status}: {answer[:200]!r}")
-
-    shares = [count // concurrency + (number < count % concurrency) for number in range(concurrency)]
-    with ThreadPoolExecutor(concurrency) as pool:
-        list(pool.map(run, shares))
+def _beside_no_http(scratch: Path, model: Path, algorithm: Path, load: Load, port: int) -> Iterator[Row]:
+    body_file = scratch / "body.csv"
+    body_file.write_bytes(load.body)
+    command = [sys.executable, "-c", IN_PROCESS, str(model), str(algorithm), str(body_file)]
+    one_thread = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+    request = request_bytes("/invocations", load.body, "text/csv")
+    ours = partial(load.send, port, request, load.count, load.concurrency)
+    with ExitStack() as stack:
+        workers = [stack.enter_context(_worker(command, one_thread)) for _ in range(CORES)]
+        limit = Other("parse + forward on all cores, no HTTP", partial(_share_out, workers, load.count), 0.85, "limit")
+        yield from compare("serving", load.what, load.count * len(load.body) / 1e6, ours, [limit])
 
 
 @contextmanager
-def _servers(scratch: Path, rows: int) -> Iterator[tuple[Mapping[str, int], bytes, Limit]]:
-    """Start ours, the peers and the limit's processes over one model; give ports, the body, and the limit's work."""
-    algorithm, root, body_file = scratch / "numbers_algorithm.py", scratch / "ml", scratch / "body.csv"
-    algorithm.write_text(ALGORITHM)
-    write_model(root / "model")
-    numbers(rows).rename(dict(zip(numbers(1).columns, SCHEMA.names, strict=True))).write_csv(
-        body_file, include_header=False, float_precision=6
-    )
+def serving(root: Path, algorithm: Path, **environment: str) -> Iterator[int]:
+    """Run our server; give its port."""
+    port = free_port()
     own = {
         "SAGEMAKER_BASE_DIR": str(root),
+        "SAGEMAKER_BIND_TO_PORT": str(port),
         "CLEANROOM_ALGO_ALGORITHM": str(algorithm),
         "CLEANROOM_ALGO_SERVE_HOST": "127.0.0.1",
         "CLEANROOM_ALGO_LOG_LEVEL": "WARNING",
+        **environment,
     }
-    gunicorn = [sys.executable, "-m", "gunicorn", "--no-control-socket", "-w", str(CORES), "--log-level", "warning"]
-    one_thread = {"OMP_NUM_THREADS": "1", "MODEL": str(root / "model")}
-    with ExitStack() as stack:
-        ports = {"ours": free_port()}
-        start = [sys.executable, "-m", "cleanroom_algo.serving", "serve"]
-        stack.enter_context(_started(start, {**own, "SAGEMAKER_BIND_TO_PORT": str(ports["ours"])}, ports["ours"]))
-        for kind, arguments in {"gthread": ["-k", "gthread", "--threads", "4"], "sync": []}.items():
-            for parser in ("pandas", "pyarrow"):
-                name = f"flask, gunicorn {kind}, {parser}"
-                port = ports[name] = free_port()
-                application = f"benchmarks.serving_peers:{parser}_app()"
-                command = [*gunicorn, *arguments, "-b", f"127.0.0.1:{port}", application]
-                stack.enter_context(_started(command, one_thread, port))
-        command = [sys.executable, "-c", IN_PROCESS, str(root / "model"), str(algorithm), str(body_file)]
-        workers = [
-            stack.enter_context(_worker(command, {"POLARS_MAX_THREADS": "1", **one_thread})) for _ in range(CORES)
-        ]
-        yield ports, body_file.read_bytes(), partial(_share_out, workers)
-
-
-def write_model(folder: Path) -> None:
-    """Write the artifacts of an untrained network."""
-    folder.mkdir(parents=True)
-    save_file(Net().state_dict(), folder / "model.safetensors")
-    (folder / "features.json").write_text(json.dumps(Features.plain(SCHEMA).to_dict()))
-    Manifest(algorithm="Numbers", table_schema=SCHEMA.to_dict()).write(folder)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    with started([sys.executable, "-m", "cleanroom_algo.serving", "serve"], own, port, "/ping"):
+        yield port
 
 
 @contextmanager
-def _started(command: Sequence[str], environment: Mapping[str, str], port: int) -> Iterator[None]:
-    with subprocess.Popen(command, env=os.environ | environment, start_new_session=True) as process:
+def _peer(peer: Peer, scratch: Path, model: Path) -> Iterator[int]:
+    assert peer.python is not None
+    place = Place(peer.python, free_port(), scratch, tuple(free_port() for _ in range(4)))
+    environment = {
+        "MODEL": str(model),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+        "TMPDIR": str(scratch),
+        "PATH": f"{peer.python.parent}:{os.environ['PATH']}",
+        **peer.variables,
+    }
+    with started(peer.command(place, environment), environment, place.port, peer.ready, quiet=True):
+        yield place.port
+
+
+@contextmanager
+def started(
+    command: Sequence[str], environment: Mapping[str, str], port: int, ready: str, *, quiet: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server; give it once its path of readiness answers 200, and end it."""
+    out = subprocess.DEVNULL if quiet else None
+    with subprocess.Popen(
+        command, env=os.environ | environment, start_new_session=True, stdout=out, stderr=out
+    ) as process:
         try:
-            _wait(port, process)
-            yield
+            _wait(port, process, ready)
+            yield process
         finally:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(30)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on; multi-model-server takes none above 32767."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(20_000, 32_000)))
+            return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -180,15 +189,16 @@ def _worker(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
             process.kill()
 
 
-def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    while process.poll() is None:
+def _wait(port: int, process: subprocess.Popen[bytes], ready: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
-            connection.request("GET", "/ping")
+            connection.request("GET", ready)
             if connection.getresponse().status == 200:
                 return
         time.sleep(0.02)
-    raise RuntimeError("a server ended before it was ready")
+    raise RuntimeError("a server ended, or took too long, before it was ready")
 
 
 def _share_out(workers: Sequence[subprocess.Popen[str]], count: int) -> None:

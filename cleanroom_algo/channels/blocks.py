@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ BLOCK_BYTES: Final = 4 << 20
 MAX_ROW_BYTES: Final = 64 << 20
 """The longest row: it bounds what is held while looking for the row's end."""
 GZIP_MAGIC: Final = b"\x1f\x8b"
+_BLANK_LINE: Final = re.compile(rb"^\r?\n", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,13 @@ def without_blank_end(data: bytes) -> int:
         return len(data)
     length = len(data.rstrip(b"\r\n"))
     return data.index(b"\n", length) + 1 if length else 0
+
+
+def without_blank_lines(data: bytes) -> bytes:
+    """Return the data without its blank lines."""
+    if b"\n\n" in data or b"\n\r\n" in data or data.startswith((b"\n", b"\r\n")):
+        return _BLANK_LINE.sub(b"", data)
+    return data
 
 
 def head_of(chunks: Iterator[bytes], size: int) -> bytes:

@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from cleanroom_algo.channels.blocks import without_blank_lines
 from cleanroom_algo.channels.csv_rows import header_names, parse_slowly
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.channels.values import convert, text_dtype
@@ -37,17 +38,21 @@ class CsvDecoder:
         header_lines: 1 or 0.
     """
 
-    def __init__(self, schema: Schema, *, source: str, columns: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, schema: Schema, *, source: str, columns: Sequence[str] | None = None, skip_blank: bool = False
+    ) -> None:
         """Make a decoder.
 
         Args:
             schema: the declared columns.
             source: what to call the object in messages.
             columns: the columns to return, all by default; the others are not checked beyond their number.
+            skip_blank: whether blank lines are no rows anywhere; by default they are faults but at the end.
         """
         self.schema = schema
         self.source = source
         self.header = b""
+        self._skip_blank = skip_blank
         self._wanted = list(columns) if columns is not None else list(schema.names)
         self._set_layout(schema)
 
@@ -89,8 +94,17 @@ class CsvDecoder:
         if not block:
             return pl.DataFrame(schema=self.schema.select(self._wanted).polars_schema())
         frame = None if self._is_quicker_slowly(block) else self._fast(block)
+        if frame is None and self._skip_blank and b'"' not in block:  # in quotes, a blank line may be part of a field
+            frame = self._fast_without_blank_lines(block)
         if frame is None:
-            frame = parse_slowly(block, self._layout, source=self.source, line=line, rejected=rejected)
+            frame = parse_slowly(
+                block,
+                self._layout,
+                source=self.source,
+                line=line,
+                rejected=rejected,
+                skip_blank=self._skip_blank,
+            )
         return frame if frame.columns == self._wanted else frame.select(self._wanted)
 
     def _set_layout(self, layout: Schema) -> None:
@@ -107,6 +121,12 @@ class CsvDecoder:
     def _is_quicker_slowly(self, block: bytes) -> bool:
         """Whether polars' fixed cost, half a millisecond, outweighs its speed: a request of one row, say."""
         return len(block) <= _FEW_BYTES and b"\\" not in block
+
+    def _fast_without_blank_lines(self, block: bytes) -> pl.DataFrame | None:
+        if self._is_quicker_slowly(block):
+            return None
+        stripped = without_blank_lines(block)
+        return self._fast(stripped) if len(stripped) < len(block) else None
 
     def _fast(self, block: bytes) -> pl.DataFrame | None:
         """Return what polars reads, or None where a row does not fit or its reading cannot be trusted."""

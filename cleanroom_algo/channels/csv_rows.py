@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
 
-from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.channels.values import Parser, Value, parser_of
 from cleanroom_algo.errors import Problem, RowMismatchError
 
 MAX_PROBLEMS: Final = 20
 """Faults listed in one error: enough to see a pattern, few enough to read."""
+
+_FEW_ROWS: Final = 16
+"""Up to here a table by rows is made quicker than one by columns, each of which costs 8 us (measured)."""
 
 _QUOTED: Final = re.compile(r'"((?:[^"]|"")*)"(?=,|\r?\n|\r?\Z)')
 _ESCAPED: Final = re.compile(r'"((?:[^"\\]|""|\\.)*)"(?=,|\r?\n|\r?\Z)', re.DOTALL)
@@ -38,6 +41,14 @@ class Row:
 
 def rows(text: str) -> Iterator[Row]:
     """Yield the rows of a CSV text (RFC 4180; lines end in LF or CRLF; the last one may lack its end)."""
+    if '"' in text:
+        yield from _quoted_rows(text)
+        return
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
+        yield Row(number, [field or None for field in line.removesuffix("\r").split(",")])
+
+
+def _quoted_rows(text: str) -> Iterator[Row]:
     position, line = 0, 1
     while position < len(text):
         start, first = position, line
@@ -74,7 +85,13 @@ def header_names(line: bytes) -> list[str] | None:
 
 
 def parse_slowly(
-    block: bytes, schema: Schema, *, source: str, line: int, rejected: list[int] | None = None
+    block: bytes,
+    schema: Schema,
+    *,
+    source: str,
+    line: int,
+    rejected: list[int] | None = None,
+    skip_blank: bool = False,
 ) -> pl.DataFrame:
     """Return the rows of a block as a table, or say which do not fit.
 
@@ -84,6 +101,7 @@ def parse_slowly(
         source: what to call the object in messages.
         line: the number of the block's first line in the object.
         rejected: takes the positions of the rows that do not fit, from 0 within the block, in place of an error.
+        skip_blank: whether blank lines are no rows, instead of rows that do not fit.
 
     Raises:
         RowMismatchError: CR-SCH-002, with up to 20 faults as `object:line:column`.
@@ -93,6 +111,8 @@ def parse_slowly(
     problems: list[Problem] = []
     count = 0
     for row in rows(block.decode("utf-8", "surrogateescape")):
+        if skip_blank and row.fields == [None]:
+            continue
         values, faults = _parse_row(row, schema, parsers, f"{source}:{line + row.line - 1}")
         if not faults:
             for column, value in zip(columns, values, strict=True):
@@ -106,9 +126,20 @@ def parse_slowly(
             break
     if problems:
         raise row_mismatch(source, problems, count)
-    return pl.DataFrame(
-        [pl.Series(c.name, v, dtype=c.polars_dtype()) for c, v in zip(schema.columns, columns, strict=True)]
-    )
+    return table_of(columns, schema.columns)
+
+
+def table_of(values: Sequence[Sequence[Value | None]], columns: Sequence[Column]) -> pl.DataFrame:
+    """Return values as a table.
+
+    Args:
+        values: of each column, all of one length.
+        columns: what they are.
+    """
+    if values and len(values[0]) <= _FEW_ROWS:
+        schema = {column.name: column.polars_dtype() for column in columns}
+        return pl.DataFrame(list(zip(*values, strict=True)), schema=schema, orient="row")
+    return pl.DataFrame([pl.Series(c.name, v, dtype=c.polars_dtype()) for c, v in zip(columns, values, strict=True)])
 
 
 def _parse_row(row: Row, schema: Schema, parsers: list[Parser], place: str) -> tuple[list[Value | None], list[Problem]]:

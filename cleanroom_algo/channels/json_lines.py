@@ -12,8 +12,8 @@ from typing import Final
 
 import polars as pl
 
-from cleanroom_algo.channels.blocks import count_byte
-from cleanroom_algo.channels.csv_rows import MAX_PROBLEMS, row_mismatch
+from cleanroom_algo.channels.blocks import count_byte, without_blank_lines
+from cleanroom_algo.channels.csv_rows import MAX_PROBLEMS, row_mismatch, table_of
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.channels.values import Value, convert, parser_of
 from cleanroom_algo.errors import Problem
@@ -26,10 +26,13 @@ class JsonLinesDecoder:
 
     header_lines = 0
 
-    def __init__(self, schema: Schema, *, source: str, columns: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, schema: Schema, *, source: str, columns: Sequence[str] | None = None, skip_blank: bool = False
+    ) -> None:
         """Make a decoder; the arguments are those of `CsvDecoder`."""
         self.schema = schema
         self.source = source
+        self._skip_blank = skip_blank
         self._wanted = list(columns) if columns is not None else list(schema.names)
         self._columns = [schema.column(name) for name in self._wanted]
         self._dtypes = {column.name: _wire_dtype(column) for column in self._columns}
@@ -52,6 +55,8 @@ class JsonLinesDecoder:
         if not block:
             return pl.DataFrame(schema=self.schema.select(self._wanted).polars_schema())
         frame = self._fast(block)
+        if frame is None and self._skip_blank and len(stripped := without_blank_lines(block)) < len(block):
+            frame = self._fast(stripped)
         return self._slow(block, line, rejected) if frame is None else frame
 
     def _fast(self, block: bytes) -> pl.DataFrame | None:
@@ -75,23 +80,25 @@ class JsonLinesDecoder:
     def _slow(self, block: bytes, line: int, rejected: list[int] | None) -> pl.DataFrame:
         columns: list[list[Value | None]] = [[] for _ in self._columns]
         problems: list[Problem] = []
+        count = 0
         texts = block.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")
         for offset, text in enumerate(texts):
+            if self._skip_blank and text in {"", "\r"}:
+                continue
             values, faults = self._parse(text, f"{self.source}:{line + offset}")
             if not faults:
                 for column, value in zip(columns, values, strict=True):
                     column.append(value)
             elif rejected is not None:
-                rejected.append(offset)
+                rejected.append(count)
             else:
                 problems += faults
+            count += 1
             if len(problems) >= MAX_PROBLEMS:
                 break
         if problems:
-            raise row_mismatch(self.source, problems[:MAX_PROBLEMS], offset + 1)
-        return pl.DataFrame(
-            [pl.Series(c.name, v, dtype=c.polars_dtype()) for c, v in zip(self._columns, columns, strict=True)]
-        )
+            raise row_mismatch(self.source, problems[:MAX_PROBLEMS], count)
+        return table_of(columns, self._columns)
 
     def _parse(self, text: str, place: str) -> tuple[list[Value | None], list[Problem]]:
         """Return the values of a line and its faults; values are complete only without faults."""

@@ -74,15 +74,21 @@ def read_parquet(
         raise damaged(source, "its pages cannot be decoded") from error
 
 
-def conform(frame: pl.DataFrame, columns: Sequence[Column], *, source: str) -> pl.DataFrame:
+def conform(frame: pl.DataFrame, columns: Sequence[Column], *, source: str, row: int = 0) -> pl.DataFrame:
     """Return the declared columns of a table that is already in memory, each of its type; the rules are the same.
+
+    Args:
+        frame: the table, or a part of it.
+        columns: the declared ones.
+        source: what to call the table in messages.
+        row: the position of the part's first row.
 
     Raises:
         ColumnsMismatchError: CR-SCH-003, a column is missing or of another type.
         RowMismatchError: CR-SCH-002, a value out of the type's range, or a null where none may be.
     """
     _check_columns(columns, frame.schema, source)
-    return _checked(frame, columns, source, 0)
+    return _checked(frame, columns, source, row)
 
 
 def damaged(source: str, what: str) -> CorruptObjectError:
@@ -126,13 +132,13 @@ def _checked(frame: pl.DataFrame, wanted: Sequence[Column], source: str, row: in
     problems: list[Problem] = []
     result = []
     for column in wanted:
-        values = frame.get_column(column.name)
-        if values.dtype != column.polars_dtype():
-            values = _cast(values, column)
+        given = frame.get_column(column.name)
+        values = given if given.dtype == column.polars_dtype() else _cast(given, column)
         result.append(values)
-        lost = values.null_count() - frame.get_column(column.name).null_count()
+        lost = values.null_count() - given.null_count()
         if lost or (values.null_count() and not column.nullable):
-            at = row + int(values.is_null().arg_max() or 0)
+            faulty = values.is_null() & given.is_not_null() if lost and column.nullable else values.is_null()
+            at = row + int(faulty.arg_max() or 0)
             what = f"{lost} value(s) out of the range of" if lost else f"{values.null_count()} null(s) in"
             problems.append(Problem(f"{source}:row {at}:{column.name}", f"{what} {column.dtype}, not nullable"))
     if problems:

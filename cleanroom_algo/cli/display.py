@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
 
+PROGRESS_SECONDS = 10.0  # between two lines where none can move: a file of a long job stays readable
+
 _METRICS = re.compile(r"^\[metric\] (.*)$")
 
 
@@ -29,6 +31,7 @@ class JobDisplay:
         self._title = title
         self._verbose = verbose
         self._started = time.monotonic()
+        self._progress_due = self._started + PROGRESS_SECONDS
         self._state = "starting"
         self._metrics = ""
         self._console: Console | None = None
@@ -77,11 +80,13 @@ class JobDisplay:
         self.refresh()
 
     def progress(self, progress: object) -> None:
-        """Show how far a job says it is."""
-        text = str(progress)
+        """Show how far a job says it is: in the line of state, or now and then in a line of its own."""
         if self._status is not None:
-            self._metrics = text
-        self.refresh()
+            self._metrics = str(progress)
+            self.refresh()
+        elif time.monotonic() >= self._progress_due:
+            self._progress_due = time.monotonic() + PROGRESS_SECONDS
+            say(f"{self._title}: {progress}")
 
     def refresh(self) -> None:
         """Show the time that has passed."""

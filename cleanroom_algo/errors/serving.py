@@ -111,3 +111,15 @@ class ModelFilesError(ServingError):
 
     code = "CR-SRV-011"
     title = "model files missing"
+
+
+class MemoryExhaustedError(ServingError):
+    """A request needed more memory than the container has left.
+
+    Nothing of it was answered. The answer is 503, as it may go better when fewer requests are in work at once; what
+    always helps is a smaller request: containerExecutionParameters.maxPayloadInMB of the inference job.
+    """
+
+    code = "CR-SRV-012"
+    title = "out of memory"
+    http_status = 503

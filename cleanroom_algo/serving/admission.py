@@ -18,11 +18,16 @@ class Admission:
         predictions: that run at once, at least 1.
         queue: requests that may wait for them, at least 0.
         buffer_bytes: that bodies read as a whole may take together.
+        discards: refused requests whose bodies may be read away at once.
+
+    Attributes:
+        discards: held while the rest of a refused body is read.
     """
 
-    def __init__(self, *, predictions: int, queue: int, buffer_bytes: int) -> None:
+    def __init__(self, *, predictions: int, queue: int, buffer_bytes: int, discards: int) -> None:
         self.capacity = predictions + queue
         self.buffer_bytes = buffer_bytes
+        self.discards = threading.BoundedSemaphore(discards)
         self._slots = threading.BoundedSemaphore(predictions)
         self._lock = threading.Lock()
         self._admitted = 0

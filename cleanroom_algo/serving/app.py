@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
 import time
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.wsgi import wrap_file
 
 from cleanroom_algo.contract.exit_codes import ExitCode
-from cleanroom_algo.errors import CleanroomError, ServingError
+from cleanroom_algo.errors import CleanroomError, MemoryExhaustedError, ServingError
 from cleanroom_algo.serving.body import declared_length, decoded, discard, read_chunks
 from cleanroom_algo.serving.formats import request_type, response_format
 from cleanroom_algo.serving.metrics import exposition
@@ -50,6 +52,8 @@ def create_app(service: Service) -> Flask:
         tally = Tally()
         try:
             response = _invoke(service, tally)
+        except MemoryError:
+            response = _refuse(service, _memory_exhausted())
         except Exception as error:
             response = _refuse(service, error)
         seconds = time.perf_counter() - start
@@ -102,14 +106,36 @@ def _refuse(service: Service, error: Exception) -> Response:
     else:
         caused_by_request = isinstance(error, CleanroomError) and error.exit_code is ExitCode.CONTRACT
         status = 400 if caused_by_request else 500
-    if status == 500:
+    if status == 500 or isinstance(error, MemoryExhaustedError):
         service.suspect = True
         log.debug("the traceback, with whatever rows it quotes", exc_info=error)
     log.warning("answered %d\n%s", status, describe(error))
     document = error.to_dict() if isinstance(error, CleanroomError) else {"title": type(error).__name__}
-    discard(request.environ, guard=lambda: service.reading(request.environ.get("gunicorn.socket"), DISCARD_SECONDS))
+    _discard_body(service)
     response = jsonify(document)
     response.status_code = status
     if status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
+
+
+def _discard_body(service: Service) -> None:
+    connection = request.environ.get("gunicorn.socket")
+    if not service.admission.discards.acquire(blocking=False):
+        # As many slow bodies are being read away as may be: this client may lose its answer, others would lose /ping.
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)
+        return
+    try:
+        discard(request.environ, guard=lambda: service.reading(connection, DISCARD_SECONDS))
+    finally:
+        service.admission.discards.release()
+
+
+def _memory_exhausted() -> MemoryExhaustedError:
+    return MemoryExhaustedError(
+        "the memory of the container ran out while the request was answered",
+        expected="requests that fit into it, beside the model and the other requests",
+        fix="send smaller requests (containerExecutionParameters.maxPayloadInMB), or choose a larger instance type",
+    )

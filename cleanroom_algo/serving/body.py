@@ -89,7 +89,7 @@ def discard(environ: dict[str, Any], *, guard: Callable[[], AbstractContextManag
         with guard():
             while left > 0 and (piece := environ["wsgi.input"].read(READ_BYTES)):
                 left -= len(piece)
-    except (OSError, ParseException, ValueError):
+    except (OSError, ParseException, ValueError, MemoryError):
         return  # the client has its reasons, too
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header, parse_options_header
@@ -57,6 +58,7 @@ class ContentType:
     charset: str = "utf-8"
 
 
+@lru_cache(maxsize=64)  # the same few headers come again and again, and reading one takes as long as a prediction
 def request_type(header: str | None) -> ContentType:
     """Return what a Content-Type header says.
 
@@ -79,6 +81,7 @@ def request_type(header: str | None) -> ContentType:
     return ContentType(kind, options.get("charset", "utf-8") if kind.value.text else "utf-8")
 
 
+@lru_cache(maxsize=64)
 def response_format(header: str | None, request: Format) -> Format:
     """Return the format of the answer: the best that an Accept header allows (RFC 9110, section 12.5.1).
 

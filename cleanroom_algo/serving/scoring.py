@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import IO
 
 import polars as pl
 
-from cleanroom_algo.channels.blocks import RowRules, cut_rows
+from cleanroom_algo.channels.blocks import cut_rows
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import CleanroomError, PredictionFailedError, RowTooLongError
 from cleanroom_algo.serving.body import gather, too_large
-from cleanroom_algo.serving.decoding import LineDecoder, Rows, decode_document
+from cleanroom_algo.serving.decoding import LineDecoder, Rows
+from cleanroom_algo.serving.documents import decode_document
 from cleanroom_algo.serving.encoding import encode_lines, encode_whole
 from cleanroom_algo.serving.formats import Format
 from cleanroom_algo.serving.predictor import Predictor, answer
@@ -84,6 +86,8 @@ class Scorer:
             for decode in self._decoders(chunks, request):
                 with turn():
                     rows = decode()
+                    if rows is None:
+                        break
                     predicted = self.predict(rows)
                     if response.value.lines:
                         self._append(spool, encode_lines(predicted, response, null=self.placeholder))
@@ -112,23 +116,24 @@ class Scorer:
         """
         try:
             predicted = answer(self.predictor, rows.frame)
-        except CleanroomError:
+        except (CleanroomError, MemoryError):
             raise
         except Exception as error:
+            if "can't allocate memory" in str(error):  # torch's words
+                raise MemoryError from error
             raise prediction_failed(error) from error
         return rows.scatter(predicted)
 
-    def _decoders(self, chunks: Iterable[bytes], request: Format) -> Iterator[Callable[[], Rows]]:
-        """Yield what decodes the next records: reading waits for the network, decoding computes."""
+    def _decoders(self, chunks: Iterable[bytes], request: Format) -> Iterator[Callable[[], Rows | None]]:
+        """Yield what decodes the next records, or None after the last: reading waits, decoding computes."""
+        lenient = self.placeholder is not None
         if request.value.lines:
-            lines = LineDecoder(request, self.schema, lenient=self.placeholder is not None)
-            csv = request is Format.CSV
-            rules = RowRules(quotes=csv, blank_rows=csv and len(self.schema.features) == 1)
-            for block in cut_rows(gather(chunks), source="body", rules=rules):
+            lines = LineDecoder(request, self.schema, lenient=lenient)
+            for block in cut_rows(gather(chunks), source="body", rules=lines.rules):
                 if block.data:
                     yield partial(lines.decode, block)
         elif whole := b"".join(chunks):
-            yield partial(decode_document, whole, request, self.schema)
+            yield from repeat(partial(next, decode_document(whole, request, self.schema, lenient=lenient), None))
 
     def _append(self, spool: IO[bytes], lines: bytes) -> None:
         if lines:

@@ -21,7 +21,13 @@ from cleanroom_algo.serving.formats import Format
 from cleanroom_algo.serving.metrics import Metrics
 from cleanroom_algo.serving.predictor import Predictor
 from cleanroom_algo.serving.scoring import Scorer
-from cleanroom_algo.serving.sizing import MAX_BODY_BYTES, ExecutionParameters, ServerPlan, execution_parameters
+from cleanroom_algo.serving.sizing import (
+    DISCARDS,
+    MAX_BODY_BYTES,
+    ExecutionParameters,
+    ServerPlan,
+    execution_parameters,
+)
 
 log = logging.getLogger("cleanroom_algo.serving")
 
@@ -75,7 +81,10 @@ class Service:
 
     def __post_init__(self) -> None:
         self.admission = Admission(
-            predictions=self.plan.predictions, queue=self.plan.queue, buffer_bytes=self.plan.buffer_bytes
+            predictions=self.plan.predictions,
+            queue=self.plan.queue,
+            buffer_bytes=self.plan.buffer_bytes,
+            discards=DISCARDS,
         )
         self.metrics = Metrics(enabled=self.environment.settings.serve_prometheus)
 

@@ -17,7 +17,8 @@ DEFAULT_PAYLOAD_MB = 6  # the platform's own default, by the same page
 
 PROCESS_BYTES = 250 * MB  # what a forked process touches for itself, measured with torch, polars and flask loaded
 BLOCK_COPIES = 12  # bytes of memory per byte of a block while it is parsed, predicted and written; measured
-SPARE_THREADS = 4  # for /ping and for refusals while all the others wait on slow clients
+SPARE_THREADS = 8  # for /ping and for refusals while all the others wait on slow clients
+DISCARDS = SPARE_THREADS - 2  # refusals that may read the rest of a body: two threads are left for /ping
 TARGET_SECONDS = 60  # of one request: a tenth of the platform's default timeout of 600 s
 
 

@@ -160,9 +160,63 @@ def test_a_bad_record_can_become_a_placeholder(
     good = frame.write_csv(include_header=False).encode().splitlines()
     predicted = truth.write_csv(include_header=False).encode().splitlines()
     body = [*good[:5], b"AA,x,3", *good[5:9], b"", b"AA", *good[9:], b'AA,1,"3']
-    wanted = [*predicted[:5], b"ERROR", *predicted[5:9], b"ERROR", b"ERROR", *predicted[9:], b"ERROR"]
+    wanted = [*predicted[:5], b"ERROR", *predicted[5:9], b"ERROR", *predicted[9:], b"ERROR"]  # a blank line is none
     assert server.invoke(b"\n".join(body)).splitlines() == wanted
     assert server.invoke(b"AA,x,3\nAA,1\n") == b"ERROR\nERROR"
     lines = b'{"carrier":"AA","distance":"x","hour":3}\nnot json\n'
     assert server.invoke(lines, "application/jsonlines") == b'{"prediction":null}\n{"prediction":null}'
+    bad = pl.concat(
+        [frame[:3], frame[3:6].with_columns(hour=None, carrier=pl.lit("AA")), frame[6:9]], how="vertical_relaxed"
+    )
+    for content_type, packed in encoded(bad).items():
+        if content_type != "text/csv":
+            answered = server.invoke(packed, content_type, Accept="text/csv").splitlines()
+            assert answered == [*predicted[:3], *[b"ERROR"] * 3, *predicted[6:9]], content_type
     assert server.stop() == 0
+
+
+def test_blank_lines_are_no_records_wherever_they_stand(
+    server: RunningServer, frame: pl.DataFrame, truth: pl.DataFrame
+) -> None:
+    wanted = truth.write_csv(include_header=False).encode().removesuffix(b"\n")
+    for content_type in ("text/csv", "application/jsonlines"):
+        body = encoded(frame)[content_type]
+        for blank in (b"\n", b"\r\n", b"\n\r\n\n"):
+            lines = body.splitlines(keepends=True)
+            gapped = blank + b"".join([*lines[:1], blank, *lines[1:300], blank, *lines[300:], blank])
+            assert server.invoke(gapped, content_type, Accept="text/csv") == wanted, (content_type, blank)
+    # The line that is named is the one in the body.
+    status, answered, _ = server.request("POST", "/invocations", b"\n\nAA,1,3\n\nAA,x,3\n", Content_Type="text/csv")
+    assert (status, json.loads(answered)["problems"][0]["path"]) == (400, "body:5:distance")
+
+
+def test_json_records_without_names(server: RunningServer, frame: pl.DataFrame, truth: pl.DataFrame) -> None:
+    wanted = truth.write_csv(include_header=False).encode().removesuffix(b"\n")
+    rows = [list(row) for row in frame.rows()]
+    for records in (rows, [{"features": row} for row in rows]):
+        lines = "\r\n".join(json.dumps(record) for record in records).encode()
+        assert server.invoke(lines, "application/jsonlines", Accept="text/csv") == wanted
+        for document in (records, {"instances": records}, {"signature_name": "x", "instances": records}):
+            for indent in (None, 1):
+                body = json.dumps(document, indent=indent).encode()
+                assert server.invoke(body, "application/json", Accept="text/csv") == wanted
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[1,2",
+        b"[{}] x",
+        b'{"instances":[{}]',
+        b'{"instances":[{}],,}',
+        b"[{},]",
+        b"[,{}]",
+        b"[{} {}]",
+        b"3",
+        b"[" * 9000,
+    ],
+)
+def test_what_is_not_json_is_refused(server: RunningServer, body: bytes) -> None:
+    status, answered, _ = server.request("POST", "/invocations", body, Content_Type="application/json")
+    assert status == 400
+    assert json.loads(answered)["code"] == "CR-SRV-005"

@@ -28,6 +28,9 @@ SLOW = (
             time.sleep(600)
         if frame["hour"][0] == 99:
             raise ValueError(f"a row: {frame.row(0)}")
+        if frame["hour"][0] == 55:
+            import numpy
+            numpy.empty(1 << 50)
         if frame["hour"][0] == 66:
             import os, signal
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -166,6 +169,17 @@ def test_idle_and_half_open_clients_do_not_keep_ping_waiting(server: RunningServ
         assert time.monotonic() - start < 2
 
 
+def test_slow_bodies_over_the_queue_do_not_keep_ping_waiting(slow: RunningServer) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(30):  # three are held, the others refused while their bodies are on the way
+            stack.enter_context(dial(slow)).sendall(head(1000) + GOOD)
+        for _ in range(10):
+            start = time.monotonic()
+            assert slow.request("GET", "/ping")[0] == 200
+            assert time.monotonic() - start < 2
+    assert slow.stop() == 0
+
+
 def test_a_client_that_goes_away_leaves_nothing(slow: RunningServer) -> None:
     for _ in range(3):
         with dial(slow) as connection:
@@ -232,6 +246,15 @@ def test_an_algorithm_that_raises_is_told_without_its_message(slow: RunningServe
     assert re.search(r"ValueError at serving_algorithm.py:\d+ in preprocess", document["what"])
     assert b"SECRET" not in body + slow.log.read_bytes()
     assert slow.request("GET", "/ping")[0] == 200  # another prediction works
+    assert slow.stop() == 0
+
+
+def test_memory_that_runs_out_is_told_as_such(slow: RunningServer) -> None:
+    status, body, headers = slow.request("POST", "/invocations", b"AA,1.5,55\n", Content_Type="text/csv")
+    assert (status, json.loads(body)["code"]) == (503, "CR-SRV-012")
+    assert headers["retry-after"].isdigit()
+    assert slow.request("GET", "/ping")[0] == 200
+    assert slow.invoke(GOOD)
     assert slow.stop() == 0
 
 
@@ -372,6 +395,16 @@ def test_sigterm_answers_what_is_in_work(slow: RunningServer) -> None:
         assert read_answer(connection)[0] == 200
     assert slow.process.wait(30) == 0
     assert time.monotonic() - start < 28
+
+
+def test_sigterm_does_not_wait_for_silent_clients(slow: RunningServer) -> None:
+    with dial(slow), dial(slow) as half, contextlib.closing(slow.connect()) as kept:
+        half.sendall(b"POST /invocations HTTP/1.1\r\n")
+        kept.request("GET", "/ping")
+        kept.getresponse().read()
+        start = time.monotonic()
+        assert slow.stop() == 0
+        assert time.monotonic() - start < 8  # not the 10 s that a head may take
 
 
 def test_other_arguments_are_refused(container: Container) -> None:

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -57,6 +57,12 @@ class Progress:
             return None
         return self.seconds * (self.bytes_total - self.bytes_done) / self.bytes_done
 
+    def __str__(self) -> str:
+        share = f"{self.bytes_done / self.bytes_total:.0%}" if self.bytes_total else "100%"
+        rate = f"{self.records_per_second:,.0f} rows/s"
+        left = "" if self.seconds_left is None else f", about {self.seconds_left:.0f} s left"
+        return f"{share}  {self.records:,} rows  {rate}{left}"
+
 
 @dataclass
 class Ledger:
@@ -74,10 +80,15 @@ class Ledger:
     records: int = 0
     output_bytes: int = 0
     bytes_done: int = 0
-    started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+        self._started: float | None = None
+
+    def begin(self) -> None:
+        """Start the clock, with the first request of any instance."""
+        with self._lock:
+            self._started = self._started or time.monotonic()
 
     def add(self, *, input_bytes: int, output_bytes: int, records: int) -> None:
         """Count an answer.
@@ -89,9 +100,8 @@ class Ledger:
             self.bytes_done += input_bytes
             self.output_bytes += output_bytes
             self.records += records
-            progress = Progress(
-                min(self.bytes_done, self.bytes_total), self.bytes_total, self.records, time.monotonic() - self.started
-            )
+            seconds = time.monotonic() - (self._started or time.monotonic())
+            progress = Progress(min(self.bytes_done, self.bytes_total), self.bytes_total, self.records, seconds)
         if self.max_output_bytes is not None and self.output_bytes > self.max_output_bytes:
             raise output_too_large(self.output_bytes, self.max_output_bytes)
         self.report(progress)
@@ -158,6 +168,7 @@ class Transform:
         """
         failed: list[tuple[ObjectRef, CleanroomError]] = []
         window: deque[_Sent] = deque()
+        self.ledger.begin()
         try:
             with ThreadPoolExecutor(self.transfer.concurrency, thread_name_prefix="transform") as pool:
                 try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import import_module
@@ -45,6 +46,7 @@ LOG_FILE: Final = "log.jsonl"
 MODEL_ARCHIVE: Final = "model.tar.gz"
 OUTPUT_ARCHIVE: Final = "output.tar.gz"
 _CSV, _PARQUET = "text/csv", "application/vnd.apache.parquet"  # what an inference job sends; IANA's names
+PROGRESS_SECONDS = 10.0  # between two lines of a log that say how far an inference job is
 _HEAD_BYTES = 64 * 1024  # of an object's beginning, in which a header is looked for
 
 _RUNNERS: Final = {
@@ -223,6 +225,7 @@ class _LogWriter:
     def __init__(self, file: IO[str]) -> None:
         self._file = file
         self._lock = threading.Lock()
+        self._progress_due = time.monotonic() + PROGRESS_SECONDS
 
     def line(self, host: str, stream: str, text: str) -> None:
         entry = {"time": datetime.now(UTC).isoformat(), "host": host, "stream": stream, "text": text}
@@ -231,8 +234,12 @@ class _LogWriter:
                 self._file.write(json.dumps(entry) + "\n")
                 self._file.flush()
 
-    def progress(self, _progress: Any) -> None:
-        return
+    def progress(self, progress: Any) -> None:
+        with self._lock:
+            if time.monotonic() < self._progress_due:
+                return
+            self._progress_due = time.monotonic() + PROGRESS_SECONDS
+        self.line("job", "job", str(progress))
 
 
 def _channel_plan(room: Room, channel: Mapping[str, Any]) -> ChannelPlan:

@@ -142,6 +142,8 @@ def test_outputs_keep_the_order_of_the_records(tmp_path: Path) -> None:
     assert progress[-1].records == 30_005
     assert progress[-1].bytes_done == progress[-1].bytes_total
     assert progress[-1].seconds_left == 0
+    assert str(progress[-1]).startswith("100%  30,005 rows  ")
+    assert str(Progress(50, 200, 1000, 2.0)) == "25%  1,000 rows  500 rows/s, about 6 s left"
 
 
 def test_an_object_that_fails_has_no_output_and_others_keep_theirs(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def truth(container: Container, frame: pl.DataFrame) -> list[bytes]:
     header=st.sampled_from([None, "first-chunk", "none", "every"]),
     final=st.booleans(),
     crlf=st.booleans(),
+    blank=st.booleans(),
 )
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_job_predicts_what_the_model_predicts(
@@ -60,6 +61,7 @@ def test_a_job_predicts_what_the_model_predicts(
     header: HeaderMode | None,
     final: bool,
     crlf: bool,
+    blank: bool,
 ) -> None:
     folder = tmp_path_factory.mktemp("job")
     if payload_bytes in {40, 64}:  # a request for each record, about: few of them will do
@@ -68,6 +70,9 @@ def test_a_job_predicts_what_the_model_predicts(
     references = []
     for number, (start, end) in enumerate(itertools.pairwise(bounds)):
         text = frame[start:end].write_csv(include_header=header is not None, line_terminator="\r\n" if crlf else "\n")
+        if blank and text:  # an empty line within, which is no record
+            first, line_end, rest = text.partition("\n")
+            text = first + line_end + ("\r\n" if crlf else "\n") + rest
         content = (text if final else text.removesuffix("\n")).encode()
         path = folder / f"{number}"
         path.write_bytes(content)

@@ -1,0 +1,214 @@
+"""A request's body that is not made of lines, to rows: held as a whole, turned into rows part by part."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from cleanroom_algo.channels.blocks import BLOCK_BYTES
+from cleanroom_algo.channels.json_lines import JsonLinesDecoder
+from cleanroom_algo.channels.parquet import conform
+from cleanroom_algo.channels.schema import Column, Schema
+from cleanroom_algo.errors import BadRecordError, Problem, RowMismatchError, SchemaError
+from cleanroom_algo.serving.decoding import Rows, bad_records, json_line, positional
+from cleanroom_algo.serving.formats import Format
+
+_ARRAY_START: Final = re.compile(r'[ \t\r\n]*(?:\{[ \t\r\n]*"instances"[ \t\r\n]*:[ \t\r\n]*)?\[[ \t\r\n]*')
+_ARRAY_END: Final = re.compile(r"[ \t\r\n]*\][ \t\r\n]*")
+_SEPARATOR: Final = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
+_RECORD: Final = json.JSONDecoder()
+
+
+def decode_document(body: bytes, kind: Format, schema: Schema, *, lenient: bool = False) -> Iterator[Rows]:
+    """Yield the records of a body, in order.
+
+    Args:
+        body: plain UTF-8 bytes, or a binary format.
+        kind: its format.
+        schema: of the artifacts; the target may be among the columns or not, and is left out.
+        lenient: give up records that do not fit, instead of the body.
+
+    Raises:
+        BadRecordError: records do not fit the schema, with the positions of the first of them.
+    """
+    try:
+        if kind is Format.JSON:
+            yield from _json(body, schema, lenient)
+        else:
+            for row, part in _TABLES[kind](body, schema):
+                yield _rows(part, schema.features, row, lenient)
+    except SchemaError as error:
+        raise bad_records(error.problems) from None
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+Parts = Iterator[tuple[int, pl.DataFrame]]
+"""Parts of a table, each with the position of its first row."""
+
+
+def _parquet(body: bytes, _: Schema) -> Parts:
+    return _parts(_read_table(pl.read_parquet, body, "Parquet"))
+
+
+def _arrow(body: bytes, _: Schema) -> Parts:
+    return _parts(_read_table(pl.read_ipc_stream, body, "an Arrow stream"))
+
+
+def _read_table(read: Callable[[io.BytesIO], pl.DataFrame], body: bytes, name: str) -> pl.DataFrame:
+    try:
+        return read(io.BytesIO(body))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError):
+        raise _no_document(f"is not {name}") from None
+
+
+def _parts(frame: pl.DataFrame) -> Parts:
+    rows = _rows_in_a_block(int(frame.estimated_size()), frame.height)
+    for row in range(0, frame.height, rows):
+        yield row, frame[row : row + rows]
+
+
+def _rows_in_a_block(size: int, rows: int) -> int:
+    return max(1, BLOCK_BYTES * rows // max(size, 1))
+
+
+def _npy(body: bytes, schema: Schema) -> Parts:
+    array = _read_npy(body)
+    rows = _rows_in_a_block(array.nbytes, len(array) if array.ndim else 0)
+    if array.dtype.names:
+        names, part_of = list(array.dtype.names), partial(_fields, schema=schema)
+    else:
+        names = list(positional(array.shape[1] if array.ndim == 2 else 1, schema) or ())
+        if array.ndim not in {1, 2} or not names:
+            raise _no_document(f"has {array.ndim} axes of lengths {array.shape}: not rows by columns")
+        part_of, array = partial(_columns, schema=schema), array.reshape(len(array), len(names))
+    for row in range(0, len(array), rows):
+        yield row, part_of(array[row : row + rows], names)
+
+
+def _read_npy(body: bytes) -> NDArray[Any]:
+    """Return the array in a body, without a copy; never unpickled, as that would run code of the sender's."""
+    head = io.BytesIO(body)
+    try:
+        version = npy.read_magic(head)
+        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, by_columns, dtype = read_header(head)
+        array = np.frombuffer(body, dtype, offset=head.tell(), count=int(np.prod(shape)))
+    except (ValueError, OSError, EOFError, OverflowError):
+        raise _no_document("is not a plain array in npy form") from None
+    return array.reshape(shape, order="F" if by_columns else "C")
+
+
+def _fields(part: NDArray[Any], names: Sequence[str], *, schema: Schema) -> pl.DataFrame:  # noqa: ARG001 (as _columns)
+    return pl.DataFrame({name: np.ascontiguousarray(part[name]) for name in names})
+
+
+def _columns(part: NDArray[Any], names: Sequence[str], *, schema: Schema) -> pl.DataFrame:
+    return pl.DataFrame([_from_numbers(part[:, index], schema.column(name)) for index, name in enumerate(names)])
+
+
+def _from_numbers(values: NDArray[Any], column: Column) -> pl.Series:
+    """Return one column of an array; an array has one type for all columns, so whole numbers may come as floats."""
+    series = pl.Series(column.name, np.ascontiguousarray(values))
+    if not series.dtype.is_float():
+        return series
+    if column.dtype == "bool":
+        return series if (series * (1 - series) != 0).any() else series.cast(pl.Boolean)
+    if column.is_integer:
+        cast = series.cast(pl.Int64, strict=False)
+        return series if (cast != series).any() else cast
+    return series
+
+
+def _rows(part: pl.DataFrame, columns: Sequence[Column], row: int, lenient: bool) -> Rows:
+    try:
+        return Rows(conform(part, columns, source="body", row=row))
+    except RowMismatchError:
+        if not lenient:
+            raise
+    if part.height == 1:
+        return Rows(pl.DataFrame(schema={column.name: column.polars_dtype() for column in columns}), (0,))
+    half = part.height // 2  # what fits is found by halving: few records do not
+    first, second = _rows(part[:half], columns, row, lenient), _rows(part[half:], columns, row + half, lenient)
+    return Rows(pl.concat([first.frame, second.frame]), (*first.bad, *(half + position for position in second.bad)))
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def _json(body: bytes, schema: Schema, lenient: bool) -> Iterator[Rows]:
+    decoder = JsonLinesDecoder(schema.without_target(), source="record")
+    lines: list[bytes] = []
+    size, first = 0, 1
+    for record in _json_records(body):
+        line = json_line(record, schema)
+        lines.append(line)
+        size += len(line)
+        if size >= BLOCK_BYTES:
+            yield _json_rows(decoder, lines, first, lenient)
+            first += len(lines)
+            lines, size = [], 0
+    if lines:
+        yield _json_rows(decoder, lines, first, lenient)
+
+
+def _json_rows(decoder: JsonLinesDecoder, lines: Sequence[bytes], first: int, lenient: bool) -> Rows:
+    rejected: list[int] | None = [] if lenient else None
+    frame = decoder.decode(b"\n".join(lines), line=first, rejected=rejected)
+    return Rows(frame, tuple(rejected or ()))
+
+
+def _json_records(body: bytes) -> Iterator[bytes]:
+    """Yield the text of each record.
+
+    The document is never held as objects, which take ten times its size. Each byte is taken for a character: all that
+    has a meaning in JSON is ASCII, and no byte of a longer UTF-8 sequence is.
+    """
+    text = body.decode("latin-1")
+    start = _ARRAY_START.match(text)
+    try:
+        if start is None:
+            yield from _records_of_an_object(body)
+            return
+        end = start.end()
+        closed = _ARRAY_END.match(text, end)
+        while closed is None:
+            begin = end
+            _, end = _RECORD.raw_decode(text, begin)
+            yield text[begin:end].encode("latin-1")
+            closed = _ARRAY_END.match(text, end)
+            if closed is None:
+                separator = _SEPARATOR.match(text, end)
+                end = separator.end() if separator else len(text)  # where no record begins
+        json.loads(f"{start[0]}]{text[closed.end() :]}")  # the rest, around the records
+    except (ValueError, RecursionError):
+        raise _no_document("is not JSON") from None
+
+
+def _records_of_an_object(body: bytes) -> Iterator[bytes]:
+    document = json.loads(body)
+    records = document.get("instances", [document]) if isinstance(document, dict) else None
+    if not isinstance(records, list):
+        raise _no_document('is neither a list of records nor {"instances": [...]}')
+    for record in records:
+        yield json.dumps(record).encode()
+
+
+def _no_document(what: str) -> BadRecordError:
+    return bad_records([Problem("body", what)])
+
+
+_TABLES: Final[dict[Format, Callable[[bytes, Schema], Parts]]] = {
+    Format.PARQUET: _parquet,
+    Format.ARROW: _arrow,
+    Format.NPY: _npy,
+}
