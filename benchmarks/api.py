@@ -64,6 +64,8 @@ def run(small: bool) -> Iterator[Row]:
     """
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
+        home.mkdir()
+        (home / "settings.toml").write_text("[quotas]\nrequests_per_second = false\n", encoding="utf-8")
         with Room.open(home) as room:
             model = trained_model(room, Path(folder))
             yield _overhead(room, Path(folder), 1 if small else 7)
@@ -146,9 +148,13 @@ class _Ear:
 
 def _page(room: Room, model: Record, repeats: int) -> Row:
     connection = sqlite3.connect(room.store.path)
-    query = (
-        "SELECT * FROM records WHERE kind = ? AND membership = ? AND seq = (SELECT max(r.seq) FROM records r"
-        " WHERE r.kind = records.kind AND r.key = records.key) ORDER BY seq DESC LIMIT ?"
+    query = (  # the latest version of each model, the latest model first
+        "SELECT * FROM (SELECT seq AS place, kind AS of_kind, key AS of_key FROM records AS own"
+        " WHERE kind = ? AND membership = ?"
+        " AND seq = (SELECT min(r.seq) FROM records AS r WHERE r.kind = own.kind AND r.key = own.key)"
+        " ORDER BY seq DESC LIMIT ?"
+        ") JOIN records ON seq = (SELECT max(r.seq) FROM records AS r WHERE r.kind = of_kind AND r.key = of_key)"
+        " ORDER BY place DESC"
     )
 
     def ours() -> None:

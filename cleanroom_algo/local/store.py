@@ -139,6 +139,7 @@ class Store:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
+        self._facts: dict[str, str] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             connection = self._connection()
@@ -316,11 +317,17 @@ class Store:
 
     def fact(self, name: str, default: str | None = None) -> str:
         """Return a fact of this room that never changes; the first asked stores the default (random if None)."""
+        if name in self._facts:
+            return self._facts[name]
+        connection = self._connection()
+        nested = connection.in_transaction
         with self.transaction():
-            connection = self._connection()
             value = secrets.token_hex(16) if default is None else default
             connection.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
-            return str(connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()[0])
+            found = str(connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()[0])
+        if not nested:  # what is around it may be rolled back
+            self._facts[name] = found
+        return found
 
     def add_job(self, record: Record, *, hosts: int, owner: str = "") -> None:
         """Queue a job for a record, behind all others; `owner` reserves it for a process."""

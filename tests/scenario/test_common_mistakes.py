@@ -5,7 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
+import pytest
+
+from cleanroom_algo.channels.features import Features
+from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors import AccessDeniedError, InvalidRequestError
+from cleanroom_algo.local.operations.states import TRANSITIONS
 from cleanroom_algo.local.room import Room
 from tests.cli.support import run
 from tests.scenario.conftest import Desk
@@ -126,3 +133,88 @@ def test_without_policies_nobody_sees_logs(desk: Desk) -> None:
 
     assert seen.stdout == ""
     assert "no containerLogs policy" in seen.stderr
+
+
+def test_without_an_export_policy_nobody_gets_the_model(desk: Desk) -> None:
+    assert desk.train().status == ExitCode.OK
+    with Room.open(desk.home) as room:
+        (model,) = room.store.find("trained-model")
+        asked = {
+            "membershipIdentifier": model.membership,
+            "trainedModelArn": model.key,
+            "name": "export",
+            "outputConfiguration": {"members": [{"accountId": model.account}]},
+        }
+        with pytest.raises(AccessDeniedError) as caught:
+            room.call("StartTrainedModelExportJob", asked, model.account)
+
+    assert "allows no exports" in str(caught.value)
+    assert "create an association with that policy" in str(caught.value)
+
+
+def test_waiting_for_a_status_that_never_comes(desk: Desk) -> None:
+    """The samples wait for CANCELLED; a cancelled model ends INACTIVE, and asking for the other is an error."""
+    assert desk.train().status == ExitCode.OK
+    with Room.open(desk.home) as room:
+        (model,) = room.store.find("trained-model")
+        asked = {"membershipIdentifier": model.membership, "trainedModelArn": model.key, "status": "CANCELLED"}
+        with pytest.raises(InvalidRequestError) as caught:
+            room.call("ListTrainedModelVersions", asked, model.account)
+
+    assert [problem.path for problem in caught.value.problems] == ["status"]
+    assert "did you mean 'CANCEL_FAILED'?" in str(caught.value) or "must be one of" in str(caught.value)
+    assert not any("CANCELLED" in table or "DELETED" in table for table in TRANSITIONS.values())
+
+
+def test_features_do_not_depend_on_the_mini_batch() -> None:
+    """The samples make columns of the categories that a request happens to hold."""
+    schema = Schema.of(target="y", colour="string", x="float32", y="float32")
+    rows = pl.DataFrame({"colour": ["red", "blue", "green"], "x": [1.0, 2.0, 3.0], "y": [0.0, 1.0, 0.0]})
+    fitter = Features.fitter(schema)
+    fitter.update(rows)
+    features = fitter.finish()
+
+    whole = features.transform(rows)
+    for row in range(rows.height):
+        alone = features.transform(rows[row : row + 1])
+        assert alone.numeric[0].tolist() == whole.numeric[row].tolist()
+        assert alone.categorical[0].tolist() == whole.categorical[row].tolist()
+
+
+MANY_TO_MANY = """
+[collaboration]
+name = "Shop"
+[members.a]
+account = "111111111111"
+abilities = ["CAN_QUERY"]
+pays = true
+[tables.users]
+owner = "a"
+location = "users.csv"
+format = "csv"
+columns = ["user", "age"]
+[tables.orders]
+owner = "a"
+location = "orders.csv"
+format = "csv"
+columns = ["user", "amount"]
+[algorithms.mine]
+owner = "a"
+image = "mean_algorithm.py"
+[channels.joined]
+owner = "a"
+algorithm = "mine"
+query = "SELECT DISTINCT u.user, u.age, o.amount FROM users u JOIN orders o ON u.user = o.user"
+"""
+
+
+def test_a_join_that_multiplies_rows_can_be_seen(desk: Desk) -> None:
+    """DISTINCT does not make a row of each user again; the number of records says so before anything is trained."""
+    (desk.folder / "users.csv").write_text("user,age\n1,30\n2,40\n")
+    (desk.folder / "orders.csv").write_text("user,amount\n1,5\n1,6\n1,7\n2,8\n")
+    (desk.folder / "cleanroom.toml").write_text(MANY_TO_MANY)
+
+    (channel,) = desk.run("declare", desk.folder / "cleanroom.toml", "--json").json["mlInputChannels"]
+
+    assert channel["status"] == "ACTIVE"
+    assert channel["numberOfRecords"] == 4  # of two users

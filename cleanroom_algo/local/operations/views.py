@@ -20,6 +20,7 @@ from cleanroom_algo.local.arns import (
     INPUT_CHANNEL,
     TRAINED_MODEL,
 )
+from cleanroom_algo.local.documents import Json
 from cleanroom_algo.local.policies.publication import Publication
 from cleanroom_algo.local.store import Record
 
@@ -100,5 +101,6 @@ def _project(shape: Any, record: Record, call: Call) -> dict[str, Any]:
     wanted = members(shape)
     if "logsStatus" in wanted and (publication := Publication.kept_by(record)) is not None:
         columns |= publication.shown(call.account)
-    held = record.document.get
+    document = record.document
+    held = (document.whole() if isinstance(document, Json) else document).get
     return {name: value for name in wanted if (value := columns.get(name) or held(name)) is not None}
