@@ -48,7 +48,8 @@ class Manifest(BaseModel):
         files: by path relative to the model directory; all but this file.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    # A metric that is no number, such as the mean of nothing, must not make the whole manifest unreadable.
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
 
     format_version: int = Field(FORMAT_VERSION, ge=1, le=FORMAT_VERSION)
     algorithm: str

@@ -7,7 +7,7 @@ while it is permuted), and two batches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice, repeat
@@ -64,6 +64,7 @@ class ChannelDataset(IterableDataset[Batch]):
         shuffle_rows: rows of the buffer, at least 1.
         workers: loader processes of this rank; 0 reads in the rank itself.
         pipe_timeout: seconds that a pipe may stay silent.
+        reading: wraps this rank's own batches where they are read, and may end them early; the ranks stay in step.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class ChannelDataset(IterableDataset[Batch]):
         shuffle_rows: int = SHUFFLE_ROWS,
         workers: int = 0,
         pipe_timeout: float = 600.0,
+        reading: Callable[[Iterator[Batch]], Iterator[Batch]] = iter,
     ) -> None:
         super().__init__()
         self.channel = channel
@@ -93,6 +95,7 @@ class ChannelDataset(IterableDataset[Batch]):
         self.shuffle_rows = shuffle_rows
         self.workers = workers if channel.input_mode.has_files else 0  # a pipe has one reader: `data.fan_out`
         self.pipe_timeout = pipe_timeout
+        self._reading = reading
         self.epoch = 0
         self._segments = self._begin()
 
@@ -192,7 +195,7 @@ class ChannelDataset(IterableDataset[Batch]):
             yield from map(self._batch, self._loader(self.world.with_worker(worker.id, worker.num_workers)))
             return
         *past, own = self._segments
-        for step, batch in enumerate(self._equal(self._own(own.steps), own.steps), own.steps + 1):
+        for step, batch in enumerate(self._equal(self._reading(self._own(own.steps)), own.steps), own.steps + 1):
             self._segments = (*past, replace(own, steps=step))
             yield batch
 
@@ -228,7 +231,7 @@ class ChannelDataset(IterableDataset[Batch]):
                     return
                 given += 1
                 yield batch
-        yield from repeat(self._empty(), steps - given)
+        yield from repeat(self.empty(), steps - given)
 
     def _until_all_end(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         # How long a pipe is, or the rest of an epoch, shows only at its end: the ranks ask each other before each step.
@@ -239,9 +242,10 @@ class ChannelDataset(IterableDataset[Batch]):
             dist.all_reduce(going, op=reduce)
             if not going.item():
                 return
-            yield self._empty() if batch is None else batch
+            yield self.empty() if batch is None else batch
 
-    def _empty(self) -> Batch:
+    def empty(self) -> Batch:
+        """Return a batch of no rows."""
         return Batch.of(self.features.transform(pl.DataFrame(schema=self.schema.polars_schema())))
 
     @property
@@ -318,5 +322,5 @@ class ChannelDataset(IterableDataset[Batch]):
         return np.random.default_rng([self.seed, self.epoch, loader.host_rank, readers.index, *purpose.encode()])
 
     def __getstate__(self) -> dict[str, Any]:
-        # A loader process plans for itself; what the ranks agreed on is the rank's affair.
-        return {name: value for name, value in vars(self).items() if name not in {"steps", "total_rows"}}
+        # A loader process plans for itself; what the ranks agreed on, and when to end, is the rank's affair.
+        return {name: value for name, value in vars(self).items() if name not in {"steps", "total_rows", "_reading"}}

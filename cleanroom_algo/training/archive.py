@@ -43,6 +43,9 @@ class Limits:
     disk_reserve: int = GB // 10  # training has to write something too
 
 
+DEFAULT_LIMITS = Limits()
+
+
 class _Member(tarfile.TarInfo):
     """A member whose extended header is bounded before it is read."""
 
@@ -62,7 +65,7 @@ def looks_like_tar(head: bytes) -> bool:
     return head[257:262] == b"ustar"
 
 
-def extract(stream: BinaryIO, target: Path, *, source: str, limits: Limits = Limits()) -> int:
+def extract(stream: BinaryIO, target: Path, *, source: str, limits: Limits = DEFAULT_LIMITS) -> int:
     """Unpack a tar, plain or gzipped, front to back, so that it may come from a pipe.
 
     The target appears whole or not at all. Files get mode 0600 and the present time.
@@ -108,12 +111,7 @@ def _extract_members(tar: tarfile.TarFile, target: Path, limits: Limits) -> int:
         if member.isdir():
             path.mkdir(parents=True, exist_ok=True)
             continue
-        if member.size + limits.disk_reserve > shutil.disk_usage(target).free:
-            raise BaseModelUnreadableError(
-                f"{str(name)!r} of {format_bytes(member.size)} does not fit on the disk",
-                expected="room for the unpacked base model",
-                fix="raise resourceConfig.volumeSizeInGB of the request",
-            )
+        check_room(str(name), member.size, target, limits)
         path.parent.mkdir(parents=True, exist_ok=True)
         content = tar.extractfile(member)
         assert content is not None
@@ -123,14 +121,40 @@ def _extract_members(tar: tarfile.TarFile, target: Path, limits: Limits) -> int:
     return total
 
 
+def check_room(name: str, size: int, target: Path, limits: Limits) -> None:
+    """Check that a file fits on the disk of a directory.
+
+    Raises:
+        BaseModelUnreadableError: CR-BAS-006.
+    """
+    if size + limits.disk_reserve > shutil.disk_usage(target).free:
+        raise BaseModelUnreadableError(
+            f"{name!r} of {format_bytes(size)} does not fit on the disk",
+            expected="room for the unpacked base model",
+            fix="raise resourceConfig.volumeSizeInGB of the request",
+        )
+
+
+def safe_path(text: str) -> PurePosixPath:
+    """Return a relative path that another party wrote, if it stays below the directory it is relative to.
+
+    Raises:
+        UnsafeArchiveError: CR-BAS-001.
+    """
+    name = PurePosixPath(text)
+    if name.is_absolute() or ".." in name.parts or "\0" in text or "\\" in text:
+        raise _refused(f"{text[:200]!r} leads out of the directory")
+    if any(len(part.encode(errors="replace")) > 255 for part in name.parts):
+        raise _refused("a member has a name that no file can have")
+    return name
+
+
 def _checked_name(member: tarfile.TarInfo) -> PurePosixPath:
-    name = PurePosixPath(member.name)
     if not (member.isreg() or member.isdir()) or member.issparse():
         raise _refused(f"{member.name[:200]!r} is neither a file nor a directory")
-    if name.is_absolute() or ".." in name.parts or "\0" in member.name or "\\" in member.name:
-        raise _refused(f"{member.name[:200]!r} leads out of the directory")
-    if member.size < 0 or any(len(part.encode(errors="replace")) > 255 for part in name.parts):
-        raise _refused("a member has a name or a size that no file can have")
+    name = safe_path(member.name)
+    if member.size < 0:
+        raise _refused("a member has a size that no file can have")
     if member.isreg() and not name.parts:
         raise _refused("a file has no name")
     return name

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 from cleanroom_algo.contract.manifest import MANIFEST_FILE, FileEntry, Manifest
@@ -85,8 +85,7 @@ class Draft:
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes of each file by relative path."""
-        files = (path for path in self.path.rglob("*") if path.is_file())
-        return {path.relative_to(self.path).as_posix(): path.stat().st_size for path in files}
+        return _sizes(self.path)
 
     def check_cap(self, coming: dict[str, int] | None = None) -> None:
         """Check the files, with those to come, against the cap.
@@ -94,19 +93,8 @@ class Draft:
         Raises:
             ArtifactTooLargeError: CR-ART-003, naming what is largest.
         """
-        if self.cap_bytes is None:
-            return
         sizes = self.sizes() | (coming or {})
-        total = sum(sizes.values()) + _MANIFEST_RESERVE * (MANIFEST_FILE not in sizes)
-        if total > self.cap_bytes:
-            largest = sorted(sizes.items(), key=lambda item: -item[1])[:3]
-            names = ", ".join(f"{name} {format_bytes(size)}" for name, size in largest)
-            raise ArtifactTooLargeError(
-                f"the model directory would hold {format_bytes(total)} (largest: {names})",
-                expected=f"at most {format_bytes(self.cap_bytes)}, the cap of this association "
-                "(trainedModels.maxArtifactSize)",
-                fix=_advice([name for name, _ in largest]),
-            )
+        _check(sizes, self.cap_bytes, _MANIFEST_RESERVE * (MANIFEST_FILE not in sizes))
 
 
 class ArtifactWriter:
@@ -169,14 +157,18 @@ class ArtifactWriter:
         raw, packed = format_bytes(published.raw_bytes), format_bytes(published.packed_bytes)
         return f"artifacts: {len(published.manifest.files)} files, {raw}, about {packed} packed, {cap}"
 
-    def check_final(self) -> None:
-        """Check the model directory as the platform will pack it.
+    def check_final(self, output: Path) -> None:
+        """Check what the platform will pack; files may have been written past the writer, or into the output directory.
+
+        Args:
+            output: the output data directory, which counts against the same cap.
 
         Raises:
-            ArtifactTooLargeError: CR-ART-003, files written past the writer break the cap.
+            ArtifactTooLargeError: CR-ART-003. The files that the manifest lists stay as they are.
         """
-        final = Draft(self.directory, self.cap_bytes)
-        final.check_cap()
+        model = {f"model/{name}": size for name, size in _sizes(self.directory).items()}
+        data = {f"output/data/{name}": size for name, size in _sizes(output).items()}
+        _check(model | data, self.cap_bytes)
 
     def _keep_strays(self, draft: Draft) -> None:
         listed = set(Manifest.read(self.directory).files) if (self.directory / MANIFEST_FILE).is_file() else set()
@@ -208,6 +200,24 @@ def disk_errors() -> Iterator[None]:
         ) from error
 
 
+def _sizes(folder: Path) -> dict[str, int]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+
+
+def _check(sizes: dict[str, int], cap_bytes: int | None, reserve: int = 0) -> None:
+    total = sum(sizes.values()) + reserve
+    if cap_bytes is None or total <= cap_bytes:
+        return
+    largest = sorted(sizes.items(), key=lambda item: -item[1])[:3]
+    names = ", ".join(f"{name} {format_bytes(size)}" for name, size in largest)
+    raise ArtifactTooLargeError(
+        f"the artifacts are {format_bytes(total)} (largest: {names})",
+        expected=f"at most {format_bytes(cap_bytes)}, the cap of this association (trainedModels.maxArtifactSize)",
+        fix=_advice([PurePosixPath(name).name for name, _ in largest]),
+    )
+
+
 def _packed(path: Path, size: int) -> int:
     with path.open("rb") as file:
         sample = file.read(_SAMPLE_BYTES)
@@ -216,7 +226,7 @@ def _packed(path: Path, size: int) -> int:
 
 def _advice(largest: list[str]) -> str:
     if any(name.startswith("optimizer") for name in largest):
-        return 'leave the optimizer out (save_optimizer = False), or store halves (save_dtype = "bfloat16")'
+        return 'leave the optimizer out (save_optimizer = False, shrink = ("optimizer",)), or store halves (save_dtype)'
     if any(name.endswith(".safetensors") for name in largest):
         return 'store halves (save_dtype = "bfloat16"), or make the model smaller'
     return "write fewer or smaller files in `save`, or ask for a larger maxArtifactSize in a new association"

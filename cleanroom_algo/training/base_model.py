@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
-from cleanroom_algo.channels.objects import list_objects
+from cleanroom_algo.channels.objects import Object, list_objects
 from cleanroom_algo.channels.pipe import Pipe
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Channel
@@ -28,7 +30,8 @@ from cleanroom_algo.errors import (
     Problem,
     UnsafeFileError,
 )
-from cleanroom_algo.training.archive import MAGIC_BYTES, extract, looks_like_tar
+from cleanroom_algo.training.archive import DEFAULT_LIMITS, MAGIC_BYTES, check_room, extract, looks_like_tar
+from cleanroom_algo.training.joined import separate
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -92,7 +95,25 @@ def unpack_base_model(channel: Channel, target: Path, *, timeout: float = 600.0)
             expected="one model.tar.gz, or the files that were in it",
             fix="give the incremental channel the artifacts of one version",
         )
+    if os.statvfs(channel.path).f_flag & os.ST_RDONLY:
+        return _root_of(_copied(channel, objects, target))
     return _root_of(channel.path)
+
+
+def _copied(channel: Channel, objects: Sequence[Object], target: Path) -> Path:
+    """Copy the objects of a FastFile channel, each read once and in order: mapping them into memory is not promised.
+
+    inputdataconfig.json says "File" for both modes; the read-only mount tells them apart (SageMaker developer guide,
+    "Access Training Data").
+    """
+    total = sum(each.size for each in objects)
+    target.mkdir(parents=True)
+    check_room(channel.name, total, target, DEFAULT_LIMITS)
+    for each in objects:
+        path = target / each.path.relative_to(channel.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(each.path, path)
+    return target
 
 
 @dataclass(frozen=True)
@@ -233,9 +254,14 @@ def _is_tar(path: Path) -> bool:
 
 
 def _unpack_pipe(channel: Channel, target: Path, timeout: float) -> Path:
+    """In Pipe mode the channel's stream is the packed tar, or the unpacked files one after another."""
     with Pipe(channel, 0, timeout=timeout) as pipe:
-        # In Pipe mode the channel's stream is the object itself, so the packed tar.
-        extract(io.BufferedReader(_PipeFile(pipe), _PIPE_BLOCK_BYTES), target, source=pipe.name)
+        file = _PipeFile(pipe)
+        stream = io.BufferedReader(file, _PIPE_BLOCK_BYTES)
+        if looks_like_tar(file.look_ahead(_HEAD_BYTES)):
+            extract(stream, target, source=pipe.name)
+        else:
+            separate(stream, target, source=pipe.name)
     return _root_of(target)
 
 
@@ -243,12 +269,28 @@ class _PipeFile(io.RawIOBase):
     def __init__(self, pipe: Pipe) -> None:
         super().__init__()
         self._pipe = pipe
+        self._ahead = b""
 
     def readable(self) -> bool:
         return True
 
+    def look_ahead(self, count: int) -> bytes:
+        """Return the first bytes, fewer only where there are no more; they are read again later."""
+        buffer = memoryview(bytearray(count))
+        filled = 0
+        while filled < count and (more := self._pipe.readinto(buffer[filled:])):
+            filled += more
+        self._ahead = bytes(buffer[:filled])
+        return self._ahead
+
     def readinto(self, buffer: Buffer) -> int:
-        return self._pipe.readinto(memoryview(buffer).cast("B"))
+        view = memoryview(buffer).cast("B")
+        if not self._ahead:
+            return self._pipe.readinto(view)
+        count = min(len(self._ahead), len(view))
+        view[:count] = self._ahead[:count]
+        self._ahead = self._ahead[count:]
+        return count
 
 
 def _root_of(directory: Path) -> Path:

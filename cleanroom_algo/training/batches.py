@@ -74,8 +74,13 @@ class Batches:
         if batch.rows:
             self._latest = batch
             return batch
-        if self._latest is not None:
-            return self._latest
+        return self._latest if self._latest is not None else self._zero_rows(batch)
+
+    def filler(self) -> Batch:
+        """Return a batch of zeros, for a step whose gradients nobody uses."""
+        return self._zero_rows(self._dataset.empty().to(self._device))
+
+    def _zero_rows(self, batch: Batch) -> Batch:
         target = batch.target
         return replace(
             batch,

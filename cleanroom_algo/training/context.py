@@ -112,6 +112,13 @@ class Context:
         """Return this host's rows of a channel."""
         return self.inputs.table(trainer.schema, channel)
 
+    def stops_cooperatively(self) -> bool:
+        """Return whether the job was asked to end, to code that will act on it."""
+        if self.job.has_own_fit:
+            self.stop.interrupt_code(interrupt=False)
+            self.stop.expendable = False
+        return bool(self.stop)
+
     def _own_fit(self, trainer: Trainer) -> None:
         resources = self.job.environment.resources
         if resources.host_count > 1:
@@ -120,7 +127,6 @@ class Context:
                 log.info("%s trains on %s alone", self.job.trainer.__name__, resources.first_host)
                 return
         self.writer.recover()
-        self.stop.interrupt_code(interrupt=True)
         trainer.fit()
         self.stop.interrupt_code(interrupt=False)
         with self.writer.draft() as draft:

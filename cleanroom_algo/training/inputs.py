@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cleanroom_algo.data.dataset import ChannelDataset
     from cleanroom_algo.data.world import World
     from cleanroom_algo.training.options import Options
+    from cleanroom_algo.training.signals import StopRequest
     from cleanroom_algo.training.trainer import Trainer
 
 TRAIN_CHANNEL = "train"
@@ -89,13 +90,16 @@ class Inputs:
         resources = self._environment.resources
         return World(resources.host_count, resources.host_rank, ranks, local_rank)
 
-    def dataset(self, trainer: Trainer, channel: Channel, options: Options, *, training: bool = True) -> ChannelDataset:
+    def dataset(
+        self, trainer: Trainer, channel: Channel, options: Options, stop: StopRequest, *, training: bool = True
+    ) -> ChannelDataset:
         """Return this rank's batches of a channel.
 
         Args:
             trainer: with its features and its world.
             channel: to read.
             options: of the trainer.
+            stop: ends the batches of this rank; the others get zero rows from it.
             training: whether rows are shuffled, if the options say so.
         """
         from cleanroom_algo.data.dataset import ChannelDataset
@@ -111,6 +115,7 @@ class Inputs:
             seed=options.seed,
             workers=self._workers(options),
             pipe_timeout=self._environment.settings.pipe_timeout_seconds,
+            reading=stop.until_stopped,
         )
 
     def epochs_read(self, channel: Channel) -> int:

@@ -54,6 +54,7 @@ def run_ranks(job: Job, stop: StopRequest) -> RankReport:
         from cleanroom_algo.training.rank import run_rank
 
         return run_rank(job, 0, ranks, stop)
+    stop.interrupt_code(interrupt=False)  # the ranks know what there is to save
     with _run_directory() as directory:
         stop.listen(lambda number: _forward(directory, number))
         return _launch(job.environment, ranks, directory, stop)
@@ -120,7 +121,7 @@ def _conclude(
         return cause
     if stop and not died:
         return RankReport(ranks[0], "stopped", stop.exit_code)
-    if died and not (stop and all(exit_codes.get(rank) == -stop.number for rank in died if stop.number)):
+    if died and not (stop and all(exit_codes.get(rank) in (-(stop.number or 0), stop.exit_code) for rank in died)):
         host = environment.resources.current_host
         error = RankDiedError(
             f"rank {died[0]} on {host} {_how(exit_codes.get(died[0]))}",

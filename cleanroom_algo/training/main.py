@@ -15,6 +15,7 @@ from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.failure import write_failure
 from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.training.artifacts import ArtifactWriter
 from cleanroom_algo.training.logs import configure_logging
 from cleanroom_algo.training.redaction import Redactor
 from cleanroom_algo.training.reports import RankReport
@@ -61,6 +62,7 @@ def _run(stop: StopRequest) -> RankReport:
     redact = Redactor()
     rank = 0
     try:
+        stop.interrupt_code(interrupt=True)  # there is nothing to save before a rank's first step
         environment = Environment.read()
         rank = environment.resources.host_rank
         redact = Redactor(secrets=environment.hyperparameters.values())
@@ -69,15 +71,20 @@ def _run(stop: StopRequest) -> RankReport:
 
         script = find_script(environment)
         if script is not None:
-            return run_script(script, environment, stop)
-        from cleanroom_algo.training.job import Job
+            report = run_script(script, environment, stop)
+        else:
+            from cleanroom_algo.training.job import Job
 
-        job = Job.load(environment)
-        redact = job.redact
-        with _base_model(environment):
-            from cleanroom_algo.training.launch import run_ranks
+            job = Job.load(environment)
+            redact = job.redact
+            with _base_model(environment):
+                from cleanroom_algo.training.launch import run_ranks
 
-            return run_ranks(job, stop)
+                report = run_ranks(job, stop)
+        if report.outcome != "failed":
+            cap = environment.settings.max_artifact_gb
+            ArtifactWriter.for_job(environment.paths.model, cap).check_final(environment.paths.output_data)
+        return report
     except BaseException as error:
         from cleanroom_algo.training.rank import report_of
 

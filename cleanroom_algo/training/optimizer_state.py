@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,27 +12,32 @@ if TYPE_CHECKING:
 
 _FORMAT = "1"
 
-log = logging.getLogger(__name__)
 
+def optimizer_tensors(named: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return an optimizer's state as tensors named `<parameter>.<key>`, and metadata with everything else.
 
-def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the state as tensors named `<parameter>.<key>`, and metadata with everything else."""
+    Args:
+        named: as `model_state.named_optimizer_state` returns it.
+    """
     import torch
 
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
     tensors: dict[str, Tensor] = {}
     scalars: dict[str, Any] = {}
-    for parameter, state in optimizer.state.items():
-        for key, value in state.items():
+    for name, entries in named["state"].items():
+        for key, value in entries.items():
             where = tensors if isinstance(value, torch.Tensor) else scalars
-            where[f"{names[id(parameter)]}.{key}"] = value
-    groups = [[names.get(id(parameter), "") for parameter in group["params"]] for group in optimizer.param_groups]
-    described = {"kind": type(optimizer).__name__, "groups": groups, "scalars": scalars}
+            where[f"{name}.{key}"] = value
+    described = {"kind": named["kind"], "groups": named["groups"], "scalars": scalars}
     return tensors, {"format": _FORMAT, "optimizer": json.dumps(described, default=str)}
 
 
 def restore_optimizer(
-    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    *,
+    sharded: bool = False,
 ) -> bool:
     """Give an optimizer the state that a base model's had, where both are of one kind over the same parameters.
 
@@ -42,16 +46,16 @@ def restore_optimizer(
     Returns:
         Whether it fitted; where it does not, the optimizer starts fresh.
     """
+    from cleanroom_algo.training.model_state import parameter_groups, set_named_optimizer_state
+
     try:
         described = json.loads(metadata["optimizer"]) if metadata.get("format") == _FORMAT else {}
         groups, scalars = described["groups"], dict(described["scalars"])
     except (ValueError, KeyError, TypeError):
         return False
-    parameters = dict(model.named_parameters())
-    own_names = {id(parameter): name for name, parameter in parameters.items()}
-    own = [[own_names.get(id(parameter), "") for parameter in group["params"]] for group in optimizer.param_groups]
-    if described.get("kind") != type(optimizer).__name__ or groups != own:
+    if described.get("kind") != type(optimizer).__name__ or groups != parameter_groups(model, optimizer):
         return False
+    parameters = dict(model.named_parameters())
     state: dict[str, dict[str, Any]] = {}
     for key, value in (*tensors.items(), *scalars.items()):
         name, _, entry = key.rpartition(".")
@@ -60,8 +64,5 @@ def restore_optimizer(
         if entry != "step" and getattr(value, "shape", None) not in (None, parameters[name].shape):
             return False
         state.setdefault(name, {})[entry] = value
-    merged = optimizer.state_dict()
-    index = {name: number for number, name in enumerate(name for group in own for name in group)}
-    merged["state"] = {index[name]: entries for name, entries in state.items()}
-    optimizer.load_state_dict(merged)
+    set_named_optimizer_state(model, optimizer, state, sharded=sharded)
     return True

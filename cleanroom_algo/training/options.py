@@ -40,6 +40,7 @@ class Options(BaseModel):
     save_optimizer: bool
     save_dtype: Literal["float32", "bfloat16", "float16"] | None
     shard_gb: float | None = Field(gt=0)
+    shrink: tuple[Literal["optimizer", "bfloat16", "float16"], ...]
     base_fresh: tuple[str, ...]
     base_grow: tuple[str, ...]
     base_algorithms: tuple[str, ...]

@@ -17,6 +17,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from cleanroom_algo.errors import LossError
+
 if TYPE_CHECKING:
     from cleanroom_algo.data.batch import Batch
 
@@ -54,7 +56,23 @@ class Step(nn.Module):
             signal: its weight and whether to stop, on the model's device.
         """
         loss = self._loss(self.model, batch)
+        check_form(loss)
         return loss * signal[0] + (self.tally * signal).sum(), loss.detach()
+
+
+def check_form(loss: Tensor) -> None:
+    """Check what an algorithm's `loss` returned.
+
+    Raises:
+        LossError: CR-TRN-007, it is no scalar, or does not depend on the model.
+    """
+    if loss.dim() or not loss.requires_grad:
+        raise LossError(
+            f"`loss` returned a tensor of shape {list(loss.shape)}"
+            + ("" if loss.requires_grad else " that does not depend on the model"),
+            expected="a scalar: the mean over the batch's rows",
+            fix="return .mean() of the rows' losses, computed from the model's output",
+        )
 
 
 def shard(model: nn.Module, size: int, device: torch.device) -> None:

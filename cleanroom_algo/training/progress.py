@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,15 +49,20 @@ class Sums:
 
     def take(self, other: Sums) -> None:
         """Add what another has, and empty it."""
-        self._sums += other._local()
+        self._sums += other.local()
         other._sums.zero_()
+
+    def give_back(self, sums: Sequence[float]) -> None:
+        """Add sums that a checkpoint kept: losses times rows, and rows."""
+        self._sums += torch.tensor(sums, dtype=torch.float64, device=self._sums.device)
 
     def reduced(self) -> tuple[float, float]:
         """Return the sum of losses times rows, and the rows, over all ranks."""
-        total, rows = reduce_sums(self._local().clone()).tolist()
+        total, rows = reduce_sums(self.local().clone()).tolist()
         return total, rows
 
-    def _local(self) -> Tensor:
+    def local(self) -> Tensor:
+        """Return this rank's sums: losses times rows, and rows."""
         if self._losses:
             rows = torch.tensor(self._rows, dtype=torch.float64, device=self._sums.device)
             self._sums[0] += (torch.stack(self._losses).double() * rows).sum()

@@ -1,31 +1,37 @@
-"""When and what a torch algorithm publishes: best or last weights, within the grace of a stop."""
+"""When and what a torch algorithm publishes: best or last weights, under the cap, within the grace of a stop."""
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from cleanroom_algo.contract.manifest import WEIGHTS_FILE
+from cleanroom_algo.contract.manifest import MANIFEST_FILE, WEIGHTS_FILE
 from cleanroom_algo.contract.sizes import GB
-from cleanroom_algo.training.model_state import full_model_state
+from cleanroom_algo.errors import ArtifactTooLargeError
+from cleanroom_algo.training.model_state import full_model_state, named_optimizer_state
 from cleanroom_algo.training.optimizer_state import optimizer_tensors
 from cleanroom_algo.training.parallel import from_first_rank
 from cleanroom_algo.training.signals import GRACE_SECONDS
-from cleanroom_algo.training.tensor_file import add_tensors
+from cleanroom_algo.training.tensor_file import add_tensors, layout
 from cleanroom_algo.training.weights import OPTIMIZER_FILE
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from cleanroom_algo.training.artifacts import Draft
     from cleanroom_algo.training.context import Context
     from cleanroom_algo.training.progress import Progress
     from cleanroom_algo.training.trainer import Trainer
 
 _MARGIN_SECONDS = 10.0  # between the end of a save and the platform's SIGKILL
 _SAFETY = 1.5  # saves of one size differ by so much when the disk is busy
+_ASSUMED_RATE = 100e6  # bytes a second before the first save is measured: a small network disk
+_SHARE_OF_TIME = 20  # slow saves in mid-epoch may take one part in so many of the training
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +61,14 @@ class Publication:
         self._sharded = sharded
         world = trainer.world
         self._leads = world is None or world.rank == 0
+        self._given_up = 0  # of `shrink`
         self._last = time.monotonic()
-        self._took = 0.0
+        self._took: float | None = None
         self._published = False
         self._pending_better = False
         self.metrics: dict[str, float] = {}
+
+    # --- when -------------------------------------------------------------------------------------------------------
 
     def publish_epoch(self, progress: Progress, *, better: bool) -> None:
         """Publish after an epoch, where it is due: the best always, the last not more often than asked for.
@@ -69,10 +78,20 @@ class Publication:
         if self._options.keep == "best":
             due = better
         else:
-            slow = self._took * _SAFETY > GRACE_SECONDS / 2
-            due = slow or time.monotonic() - self._last >= self._options.publish_seconds
-            due = bool(from_first_rank(due)) if self._sharded else due
+            due = self._agreed(self._slow or time.monotonic() - self._last >= self._options.publish_seconds)
         if due:
+            self._publish(progress)
+
+    def publish_early(self, progress: Progress) -> None:
+        """Publish in mid-epoch where a save is so slow that a stop may not leave the time for it.
+
+        The best weights are only known after an epoch; until the first one the last are better than none.
+        """
+        if self._options.keep == "best" and self._published:
+            return
+        waited = time.monotonic() - self._last
+        due = self._slow and waited >= max(self._options.publish_seconds, self._seconds * _SHARE_OF_TIME)
+        if self._agreed(due):
             self._publish(progress)
 
     def note_better(self) -> None:
@@ -89,36 +108,130 @@ class Publication:
         """Publish after a stop, unless the time left would not do and an earlier state is there."""
         if self._options.keep == "best" and self._published:
             return
-        enough = self._context.stop.grace_left - _MARGIN_SECONDS > self._took * _SAFETY
-        enough = bool(from_first_rank(enough)) if self._sharded else enough
+        enough = self._agreed(self._context.stop.grace_left - _MARGIN_SECONDS > self._seconds * _SAFETY)
         if not enough and self._published:
             log.warning("no time for another save: the artifacts of the last publication stay")
             return
         self._publish(progress)
 
+    def state(self) -> dict[str, Any]:
+        """Return what a run that goes on from a checkpoint must know of the publications before it."""
+        return {"published": self._published, "metrics": dict(self.metrics)}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` returned, where the artifacts have outlived the run that published them."""
+        there = (self._context.writer.directory / MANIFEST_FILE).is_file()
+        self._published = bool(from_first_rank(there)) and state["published"]
+        if self._published:
+            self.metrics = dict(state["metrics"])
+
+    @property
+    def _seconds(self) -> float:
+        """How long a save takes: as the last one did, or by its size."""
+        if self._took is None:
+            self._took = sum(self._sizes().values()) / _ASSUMED_RATE
+        return self._took
+
+    @property
+    def _slow(self) -> bool:
+        return self._seconds * _SAFETY > GRACE_SECONDS / 2
+
+    def _agreed(self, due: bool) -> bool:
+        """Return the first rank's word where all ranks take part in a save."""
+        return bool(from_first_rank(due)) if self._sharded else due
+
+    # --- what -------------------------------------------------------------------------------------------------------
+
+    def check_fits(self) -> None:
+        """Check weights and optimizer against the cap, by their shapes: after the first step, not after the last.
+
+        Raises:
+            ArtifactTooLargeError: CR-ART-003, they would not fit, whatever `shrink` allows.
+        """
+        with self._context.writer.draft() as draft:
+            while True:
+                with self._shrinking():
+                    return draft.check_cap(self._sizes())
+
     def _publish(self, progress: Progress) -> None:
         started = time.monotonic()
         self._published = True
         self.metrics = dict(self._trainer._final_metrics)
-        state = full_model_state(self._model, sharded=self._sharded)
+        weights = full_model_state(self._model, sharded=self._sharded)
+        optimizer = None
+        if self._options.save_optimizer and (self._sharded or self._optimized):  # shards: all ranks take part
+            optimizer = named_optimizer_state(self._model, self._optimizer, sharded=self._sharded)
         if not self._leads:
             return
-        writer = self._context.writer
-        with writer.draft() as draft:
-            shard_bytes = int(self._options.shard_gb * GB) if self._options.shard_gb else None
-            add_tensors(draft, WEIGHTS_FILE, self._stored(state), shard_bytes=shard_bytes)
-            if self._options.save_optimizer and not self._sharded:
-                tensors, metadata = optimizer_tensors(self._model, self._optimizer)
-                add_tensors(draft, OPTIMIZER_FILE, tensors, metadata=metadata)
-            self._context.add_own_files(self._trainer, draft)
-            manifest = self._context.manifest(self._trainer, steps=progress.step, rows=progress.rows)
-            published = writer.publish(draft, manifest)
+        while True:
+            with self._shrinking():
+                report = self._write(progress, weights, optimizer)
+                break
         self._last = time.monotonic()
         self._took = self._last - started
-        log.info("%s; saved in %.1f s", writer.report(published), self._took)
+        log.info("%s; saved in %.1f s", report, self._took)
 
-    def _stored(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        if self._options.save_dtype is None:
-            return state
-        dtype: torch.dtype = getattr(torch, self._options.save_dtype)
-        return {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
+    def _write(self, progress: Progress, weights: Mapping[str, Tensor], optimizer: dict[str, Any] | None) -> str:
+        writer = self._context.writer
+        with writer.draft() as draft:
+            self._add(draft, weights, optimizer)
+            self._context.add_own_files(self._trainer, draft)
+            manifest = self._context.manifest(self._trainer, steps=progress.step, rows=progress.rows)
+            return writer.report(writer.publish(draft, manifest))
+
+    def _add(self, draft: Draft, weights: Mapping[str, Tensor], optimizer: dict[str, Any] | None) -> None:
+        stored = self._stored(weights)
+        shard_bytes = int(self._options.shard_gb * GB) if self._options.shard_gb else None
+        tensors, metadata = optimizer_tensors(optimizer) if optimizer is not None and self._optimized else ({}, {})
+        coming = {WEIGHTS_FILE: layout(stored).size}
+        if metadata:
+            coming[OPTIMIZER_FILE] = layout(tensors, metadata).size
+        draft.check_cap(coming)  # of both, before the first of them is written
+        add_tensors(draft, WEIGHTS_FILE, stored, shard_bytes=shard_bytes)
+        if metadata:
+            add_tensors(draft, OPTIMIZER_FILE, tensors, metadata=metadata)
+
+    def _sizes(self) -> dict[str, int]:
+        """Return the bytes of the large files, by the shapes of their tensors; shards count as wholes."""
+        weights = {name: value for name, value in self._model.state_dict().items() if isinstance(value, torch.Tensor)}
+        dtype = self._dtype
+        sizes = {WEIGHTS_FILE: sum(value.numel() * _width(value, dtype) for value in weights.values())}
+        if self._optimized:
+            state = (value for values in self._optimizer.state.values() for value in values.values())
+            tensors = [value for value in state if isinstance(value, torch.Tensor)]
+            sizes[OPTIMIZER_FILE] = sum(value.numel() * value.element_size() for value in tensors)
+        return sizes
+
+    @property
+    def _optimized(self) -> bool:
+        """Whether the optimizer is stored."""
+        return self._options.save_optimizer and "optimizer" not in self._options.shrink[: self._given_up]
+
+    @property
+    def _dtype(self) -> torch.dtype | None:
+        halves = [step for step in self._options.shrink[: self._given_up] if step != "optimizer"]
+        name = halves[-1] if halves else self._options.save_dtype
+        return None if name is None else getattr(torch, name)
+
+    def _stored(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        dtype = self._dtype
+        if dtype is None:
+            return dict(weights)
+        return {name: value.to(dtype) if value.is_floating_point() else value for name, value in weights.items()}
+
+    @contextmanager
+    def _shrinking(self) -> Iterator[None]:
+        """Give up the next thing that `shrink` names where the cap is broken, so that the caller can try again."""
+        try:
+            yield
+        except ArtifactTooLargeError as error:
+            if self._given_up >= len(self._options.shrink):
+                raise
+            step = self._options.shrink[self._given_up]
+            self._given_up += 1
+            told = "the optimizer is left out" if step == "optimizer" else f"weights are stored as {step}"
+            log.warning("%s: from now on %s", error.what, told)
+
+
+def _width(value: Tensor, dtype: torch.dtype | None) -> int:
+    return dtype.itemsize if dtype is not None and value.is_floating_point() else value.element_size()

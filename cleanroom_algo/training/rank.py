@@ -83,6 +83,7 @@ def main() -> int:
     _die_with_launcher()
     with _known_to_launcher(directory, local_rank, stop):
         try:
+            stop.interrupt_code(interrupt=True)  # there is nothing to save before the first step
             environment = Environment.read()
             configure_logging(environment.settings.log_level)
             job = Job.load(environment)
@@ -94,7 +95,8 @@ def main() -> int:
         report.write(directory)
     sys.stdout.flush()
     sys.stderr.flush()
-    return report.exit_code if report.outcome == "failed" else 0
+    # Status 0 would let the launcher wait for the other hosts; a rank that left early must not be waited for.
+    return report.exit_code if report.outcome == "failed" or stop.expendable else 0
 
 
 @contextlib.contextmanager

@@ -65,6 +65,8 @@ def run_script(script: Path, environment: Environment, stop: StopRequest) -> Ran
         ScriptNamesError: CR-CON-007, the toolkit cannot supply the names.
     """
     names = script_names(environment.paths, environment.variables)
+    stop.interrupt_code(interrupt=False)  # the script decides what a signal means
+    stop.expendable = False
     program = [sys.executable, "-u", str(script)] if script.suffix == ".py" else [str(script)]
     process = subprocess.Popen(
         [*program, *names.arguments],
@@ -116,18 +118,22 @@ def _last_exception(lines: list[str], redact: Redactor) -> str | None:
     if not starts:
         return None
     frames: list[str] = []
+    composed = False
     number = starts[-1] + 1
     while number < len(lines) and (lines[number].startswith(" ") or not lines[number]):
         match = _FRAME.match(lines[number])
+        code = lines[number + 1].strip() if match and number + 1 < len(lines) else ""
+        if match:
+            composed = code.startswith("raise ") and not _LIBRARY.search(match["file"])  # the last frame decides
         if match and not _LIBRARY.search(match["file"]):
-            code = lines[number + 1].strip() if number + 1 < len(lines) else ""
             frames.append(f"  at {Path(match['file']).name}:{match['line']} in {match['function']}: {code}")
         number += 1
     message = "\n".join(lines[number:]).strip()
     if not message:
         return None
     kind, colon, text = message.partition(": ")
-    return "\n".join([kind.rpartition(".")[2] + colon + redact(text), *reversed(frames)])
+    told = redact.composed(text) if composed else redact(text)
+    return "\n".join([kind.rpartition(".")[2] + colon + told, *reversed(frames)])
 
 
 def _pass_on(stream: IO[bytes], tail: deque[bytes]) -> None:

@@ -1,26 +1,36 @@
 """SIGTERM and SIGINT, from the first instant of the process on.
 
 The platform stops a job with SIGTERM and kills it 120 s later (SageMaker developer guide, "How Amazon SageMaker runs
-your training image"; StopTrainingJob). The first signal asks the loop to end after the current step; the second ends
-the process at once.
+your training image"; StopTrainingJob). While there is nothing to save yet, the first signal ends the process; from the
+first step on it asks the loop to end after the current step. The second signal ends the process at once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import TypeVar
 
 from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors import PipeReaderLostError
 
 GRACE_SECONDS = 120.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_STUCK_SECONDS = (5.0, 1.0)  # after the first and the second signal: any Python code has run its handler by then
+_PEER_SECONDS = 2.0  # within which the ranks of a host all get a signal
+_END = object()
+
+T = TypeVar("T")
 
 
 class TrainingStopped(BaseException):
-    """Raised out of an algorithm's own `fit` when the job is stopped."""
+    """Raised where a stopped job has nothing to save: before the first step, and out of an algorithm's own `fit`."""
 
 
 class StopRequest:
@@ -29,12 +39,16 @@ class StopRequest:
     Attributes:
         number: the signal, or None.
         since: `time.monotonic()` of its arrival.
+        expendable: whether the process may end without its main thread, which can be in a call of a library that waits
+            for other hosts, and then runs no handler.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
         self.since = 0.0
+        self.expendable = True
         self._listeners: list[Callable[[int], None]] = []
+        self._handled = 0
         self._finishing = False
         self._interrupt = False
 
@@ -55,6 +69,10 @@ class StopRequest:
         """Handle SIGTERM and SIGINT from now on; only the main thread can do this."""
         for number in _SIGNALS:
             signal.signal(number, self._handle)
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, args=(reader,), name="signals", daemon=True).start()
 
     def listen(self, listener: Callable[[int], None]) -> None:
         """Call back with the signal's number, also for one that has come already."""
@@ -72,13 +90,42 @@ class StopRequest:
         """Raise `TrainingStopped` in the main thread at the first signal, for code that does not look at this."""
         self._interrupt = interrupt
         if interrupt and self:
+            self._interrupt = False
             raise TrainingStopped
+
+    def until_stopped(self, source: Iterator[T]) -> Iterator[T]:
+        """Yield from a source up to its end or the stop: a source that stays silent may not use up the grace."""
+        while True:
+            try:
+                self.interrupt_code(interrupt=True)
+                item = next(source, _END)
+            except TrainingStopped:
+                return
+            except PipeReaderLostError:
+                # The rank that reads a pipe for its host may have had the signal some milliseconds before.
+                if not self._comes_within(_PEER_SECONDS):
+                    raise
+                return
+            finally:
+                self._interrupt = False
+            if item is _END:
+                return
+            yield item  # type: ignore[misc]
 
     def finish(self) -> None:
         """From now on nothing interrupts: only the way out is left."""
+        self._interrupt = False
         self._finishing = True
 
+    def _comes_within(self, seconds: float) -> bool:
+        self._interrupt = False
+        deadline = time.monotonic() + seconds
+        while not self and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return bool(self)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self._handled += 1
         if self._finishing:
             return
         again = self.number is not None
@@ -88,4 +135,25 @@ class StopRequest:
         if again:
             os._exit(self.exit_code)
         if self._interrupt:
+            self._interrupt = False
             raise TrainingStopped
+
+    def _watch(self, reader: int) -> None:
+        """End the process where a signal came and the main thread is in a call that never returns to its handler."""
+        came = 0
+        deadline: float | None = None
+        while True:
+            wait = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if select.select([reader], [], [], wait)[0]:
+                number = os.read(reader, 1)[0]
+                if number in _SIGNALS:
+                    came += 1
+                    deadline = time.monotonic() + _STUCK_SECONDS[came > 1]
+                continue
+            deadline = None
+            if came > self._handled and not self._finishing and (came > 1 or self.expendable):
+                self.request(number)
+                for listener in self._listeners:
+                    with contextlib.suppress(Exception):
+                        listener(number)
+                os._exit(self.exit_code)

@@ -100,6 +100,9 @@ class Trainer:
     """Stores floating-point weights in this type; None stores them as they are."""
     shard_gb: float | None = None
     """The largest weights file in GB; more weights are written as shards with an index. None: one file."""
+    shrink: Sequence[Literal["optimizer", "bfloat16", "float16"]] = ()
+    """What may be given up, in this order, where the artifacts would break their cap: the optimizer's state, half
+    of each weight's bits. Empty: the job fails, after its first step if that can be told by then."""
     base_fresh: Sequence[str] = ()
     """Patterns (fnmatch) of tensors that may start anew although there is a base model: a new head."""
     base_grow: Sequence[str] = ()
@@ -195,16 +198,24 @@ class Trainer:
     def log(self, **values: float) -> None:
         """Write a metric line; the last value of each name goes into the manifest.
 
+        Of several ranks the first one writes: what it logs should be the same on all, or its own is what counts.
+
         Raises:
             ValueError: a name is not a letter or `_` followed by letters, digits and `_`.
         """
-        self._final_metrics.update({name: float(value) for name, value in values.items()})
-        log_metrics({name: float(value) for name, value in values.items()})
+        numbers = {name: float(value) for name, value in values.items()}
+        self._final_metrics.update(numbers)
+        if self.world is None or self.world.rank == 0:
+            log_metrics(numbers)
 
     @property
     def stopping(self) -> bool:
-        """Whether the job has been asked to end; a long hook may look at it."""
-        return bool(self._context.stop)
+        """Whether the job has been asked to end; a long hook may look at it.
+
+        An algorithm's own `fit` that looks at it is not interrupted by the first signal: it should return soon, and
+        then `save` is called. One that never looks is ended, and leaves nothing.
+        """
+        return self._context.stops_cooperatively()
 
     @classmethod
     def check_declaration(cls, params: Hyperparameters) -> None:

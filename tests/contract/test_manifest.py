@@ -1,5 +1,6 @@
 """manifest.json lists every file and notices every change."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,15 @@ def test_what_is_written_is_read_and_verified(artifacts: Path) -> None:
     assert set(read.files) == {"model.safetensors", "sub/vocabulary.json"}
     assert '"schema"' in (artifacts / MANIFEST_FILE).read_text()
     read.verify(artifacts)
+
+
+def test_a_metric_that_is_no_number_leaves_the_manifest_readable(artifacts: Path) -> None:
+    Manifest(algorithm="Mine", metrics={"auc": math.nan, "ratio": math.inf}).write(artifacts)
+
+    metrics = Manifest.read(artifacts).metrics
+
+    assert math.isnan(metrics["auc"])
+    assert metrics["ratio"] == math.inf
 
 
 def test_every_difference_is_named(artifacts: Path) -> None:

@@ -20,12 +20,13 @@ def write_flights(folder: Path, months: str, parts: int, rows_per_month: int = 2
     query = f"""
         SELECT f.carrier, f.origin, f.dest, isodow(CAST(f.time_hour AS TIMESTAMP)) AS weekday, f.hour, f.distance,
                w.temp, w.humid, w.wind_speed, w.precip, w.visib, f.arr_delay >= 15 AS late
-        FROM (SELECT *, row_number() OVER (PARTITION BY month ORDER BY hash(flight, day, hour)) AS place
+        FROM (SELECT *, row_number() OVER (
+                PARTITION BY month ORDER BY hash(flight, day, hour), carrier, origin, dest) AS place
               FROM read_csv('{flights}', nullstr = 'NA')) f
         LEFT JOIN read_csv('{TABLES / "weather.csv"}', nullstr = 'NA') w
           ON f.origin = w.origin AND f.time_hour = w.time_hour
         WHERE f.arr_delay IS NOT NULL AND f.month IN ({months}) AND f.place <= {rows_per_month}
-        ORDER BY f.place
+        ORDER BY f.place, f.month
     """
     _write(query, folder, parts)
 

@@ -177,7 +177,7 @@ def listing(folder: Path) -> list[str]:
 
 
 def two_hosts(
-    folder: Path, algorithm: Path, parts: Sequence[Mapping[str, str]], **hyperparameters: str
+    folder: Path, algorithm: Path, parts: Sequence[Mapping[str, str | bytes]], **hyperparameters: str
 ) -> list[Container]:
     """Return two hosts that meet on loopback, each with its own part of a sharded channel."""
     with socket.socket() as probe:

@@ -20,7 +20,7 @@ from cleanroom_algo.errors import ArtifactClashError, ArtifactTooLargeError, Art
 from cleanroom_algo.training import atomic
 from cleanroom_algo.training.artifacts import ArtifactWriter
 from cleanroom_algo.training.tensor_file import add_tensors, layout, write_tensors
-from tests.training.support import Container, algorithm, csv_rows, listing
+from tests.training.support import ALGORITHM, Container, algorithm, csv_rows, listing
 
 
 def publish(writer: ArtifactWriter, name: str, text: str) -> None:
@@ -215,6 +215,42 @@ def test_a_training_over_its_cap_fails_with_its_last_artifacts_whole(tmp_path: P
     manifest = Manifest.read(container.model)
     manifest.verify(container.model)
     assert manifest.files["log"].bytes == 20_000
+
+
+WIDE = ALGORITHM.replace("self.layer = ", "self.wide = nn.Linear(1, 4000)\n        self.layer = ").replace(
+    "dim=1)).squeeze(1)", "dim=1)).squeeze(1) + self.wide(numeric[:, :1]).mean(1)"
+)
+
+
+@pytest.mark.parametrize("shrink", [(), ("optimizer",), ("bfloat16", "optimizer")])
+def test_what_would_not_fit_is_given_up_as_allowed_or_told_after_the_first_step(
+    tmp_path: Path, shrink: tuple[str, ...]
+) -> None:
+    code = algorithm(tmp_path, f"log_steps = 1\nshrink = {shrink}\n", WIDE)
+    container = Container(tmp_path / "ml", code).channel("train", {"a": csv_rows(300)})
+    ended = container.run(CLEANROOM_ALGO_MAX_ARTIFACT_GB="0.00006" if len(shrink) < 2 else "0.00004")
+    if not shrink:
+        assert ended.status == 1, ended.err
+        assert container.failure.startswith("CR-ART-003")
+        assert "optimizer.safetensors 64" in container.failure
+        assert len(ended.metrics("train_loss")) == 1
+        return
+    assert ended.status == 0, ended.err
+    assert "from now on the optimizer is left out" in ended.err
+    assert listing(container.model) == ["features.json", "manifest.json", "model.safetensors"]
+    weights = load_file(container.model / "model.safetensors")
+    assert weights["wide.weight"].dtype == (torch.bfloat16 if "bfloat16" in shrink else torch.float32)
+
+
+def test_output_counts_against_the_cap_and_the_artifacts_stay_whole(tmp_path: Path) -> None:
+    body = "def save(self, directory):\n    folder = self.environment.paths.output_data\n"
+    body += "    folder.mkdir(parents=True)\n    (folder / 'huge').write_bytes(bytes(1_000_000))\n"
+    container = Container(tmp_path / "ml", algorithm(tmp_path, body), hyperparameters={"epochs": "1"})
+    ended = container.channel("train", {"a": csv_rows(100)}).run(CLEANROOM_ALGO_MAX_ARTIFACT_GB="0.001")
+    assert ended.status == 1, ended.err
+    assert container.failure.startswith("CR-ART-003")
+    assert "output/data/huge 1.0 MB" in container.failure
+    Manifest.read(container.model).verify(container.model)
 
 
 _DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int8, torch.bool]

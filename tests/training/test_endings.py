@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from safetensors.torch import load_file
 
 from cleanroom_algo.contract.manifest import Manifest
 from tests.training.support import (
+    ALGORITHM,
     Container,
     algorithm,
     csv_rows,
@@ -72,10 +76,11 @@ def test_sigterm_ends_the_ranks_of_all_hosts_after_the_same_step(tmp_path: Path,
     Manifest.read(hosts[0].model).verify(hosts[0].model)
 
 
-def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ranks", ["1", "2"])
+def test_a_second_signal_ends_at_once(tmp_path: Path, ranks: str) -> None:
     body = "def save(self, directory):\n    import time\n    print('saving', flush=True)\n    time.sleep(600)\n"
     container = long_training(tmp_path, body)
-    process = container.start()
+    process = container.start(CLEANROOM_ALGO_RANKS_PER_HOST=ranks)
     wait_for_line(process, "epoch_train_loss")
     process.send_signal(signal.SIGTERM)
     wait_for_line(process, "saving")
@@ -104,12 +109,26 @@ def test_own_fit_is_interrupted(tmp_path: Path) -> None:
     assert listing(container.model) == []
 
 
+def test_own_fit_that_looks_for_the_stop_saves(tmp_path: Path) -> None:
+    body = (
+        "def fit(self):\n    import time\n    print('fitting', self.stopping, flush=True)\n"
+        "    while not self.stopping:\n        time.sleep(0.01)\n"
+        "def save(self, directory):\n    (directory / 'sum').write_text('1')\n"
+    )
+    container = long_training(tmp_path, body)
+    process = container.start()
+    wait_for_line(process, "fitting")
+    process.send_signal(signal.SIGTERM)
+    assert finish(process, 30).status == 143
+    assert listing(container.model) == ["manifest.json", "sum"]
+
+
 def test_a_rerun_after_kill_ends_with_the_same_bits(tmp_path: Path) -> None:
     body = "checkpoint_steps = 3\npublish_seconds = 0\n"
     settings = {"epochs": "3", "batch_size": "64"}
     data = {"a": csv_rows(1000)}
     whole = Container(tmp_path / "whole", algorithm(tmp_path, body), hyperparameters=settings).channel("train", data)
-    assert whole.run().status == 0
+    losses = whole.run().metrics("epoch_train_loss")
     # The same algorithm, which kills itself once, in the middle of the second epoch.
     once = act_at(24, DIE_ONCE)
     killed = Container(
@@ -123,7 +142,9 @@ def test_a_rerun_after_kill_ends_with_the_same_bits(tmp_path: Path) -> None:
     assert "going on from checkpoint step-0000000021" in ended.err
     assert (killed.model / "model.safetensors").read_bytes() == (whole.model / "model.safetensors").read_bytes()
     assert (killed.model / "optimizer.safetensors").read_bytes() == (whole.model / "optimizer.safetensors").read_bytes()
-    assert Manifest.read(killed.model).metrics == Manifest.read(whole.model).metrics
+    one, two = Manifest.read(whole.model), Manifest.read(killed.model)
+    assert (two.metrics, two.steps, two.rows) == (one.metrics, one.steps, one.rows)
+    assert ended.metrics("epoch_train_loss") == losses[1:]  # of the whole second epoch, not of what was left of it
     assert listing(killed.root / "checkpoints") == []
 
 
@@ -156,20 +177,140 @@ def loss(self, model, batch):
     assert sorted(seen) == sorted(whole)
 
 
-def test_two_hosts_go_on_after_both_were_killed(tmp_path: Path) -> None:
-    parts = [{"a": csv_rows(500)}, {"b": csv_rows(200, 5)}]
+# More than a megabyte of weights, which DDP sends in several buckets.
+WIDE = ALGORITHM.replace(
+    "self.layer = ",
+    "self.wide = nn.Sequential(nn.Linear(1, 400), nn.Tanh(), nn.Linear(400, 400), nn.Tanh(), nn.Linear(400, 1))\n"
+    "        self.layer = ",
+).replace("dim=1)).squeeze(1)", "dim=1)).squeeze(1) + self.wide(numeric[:, :1]).squeeze(1)")
+
+
+def test_four_ranks_go_on_after_all_were_killed(tmp_path: Path) -> None:
+    """With more than two ranks, sums of gradients depend on the order in which they are sent."""
+    parts = [{"a": csv_rows(500)}, {"b": csv_rows(300, 5)}]
     body = "checkpoint_steps = 2\n"
-    whole = two_hosts(tmp_path / "whole", algorithm(tmp_path, body), parts)
-    assert [ended.status for ended in run_all(whole)] == [0, 0]
-    once = act_at(7, DIE_ONCE, rank=1)
-    killed = two_hosts(tmp_path / "killed", algorithm(tmp_path / "code", body + once), parts)
+    two_each = {"CLEANROOM_ALGO_RANKS_PER_HOST": "2"}
+    whole = two_hosts(tmp_path / "whole", algorithm(tmp_path, body, WIDE), parts)
+    assert [ended.status for ended in run_all(whole, **two_each)] == [0, 0]
+    once = act_at(4, DIE_ONCE, rank=1)
+    killed = two_hosts(tmp_path / "killed", algorithm(tmp_path / "code", body + once, WIDE), parts)
+    assert 0 not in [ended.status for ended in run_all(killed, **two_each)]
+    for host in killed:
+        (host.root / "output" / "failure").unlink()
+    ended = run_all(killed, **two_each)
+    assert [each.status for each in ended] == [0, 0], ended
+    assert "going on from checkpoint step-0000000002" in ended[0].err
+    one, two = (load_file(hosts[0].model / "model.safetensors") for hosts in (whole, killed))
+    assert all(tensor.equal(two[name]) for name, tensor in one.items())
+
+
+def test_shards_of_a_model_are_checkpointed_published_and_trained_on_from(tmp_path: Path) -> None:
+    parts = [{"a": csv_rows(300)}, {"b": csv_rows(100, 7)}]
+    body = "fsdp = True\ncheckpoint_steps = 2\n"
+    killed = two_hosts(tmp_path / "first", algorithm(tmp_path / "code", body + act_at(4, DIE_ONCE, rank=1)), parts)
     assert 0 not in [ended.status for ended in run_all(killed)]
     for host in killed:
         (host.root / "output" / "failure").unlink()
     ended = run_all(killed)
     assert [each.status for each in ended] == [0, 0], ended
-    one, two = (load_file(hosts[0].model / "model.safetensors") for hosts in (whole, killed))
-    assert all(tensor.equal(two[name]) for name, tensor in one.items())
+    assert "going on from checkpoint step-0000000002" in ended[0].err
+    weights = load_file(killed[0].model / "model.safetensors")
+    state = load_file(killed[0].model / "optimizer.safetensors")
+    assert {name: tuple(state[f"{name}.exp_avg"].shape) for name in weights} == {
+        name: tuple(tensor.shape) for name, tensor in weights.items()
+    }
+    files = {path.name: path.read_bytes() for path in killed[0].model.iterdir()}
+    second = two_hosts(tmp_path / "second", algorithm(tmp_path / "next", body), parts, epochs="1")
+    for host in second:
+        host.channel("base", files)
+    ended = run_all(second)
+    assert [each.status for each in ended] == [0, 0], ended
+    assert "the optimizer goes on as the base model's" in ended[0].err
+    before, after = Manifest.read(killed[0].model).steps, Manifest.read(second[0].model).steps
+    assert load_file(second[0].model / "optimizer.safetensors")["layer.bias.step"].item() == after > before
+
+
+def test_the_best_weights_survive_a_kill(tmp_path: Path) -> None:
+    body = """keep = "best"
+def scheduler(self, optimizer):
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 if step < 32 else -1.0)
+"""
+    code = algorithm(tmp_path, body + act_at(16 * 3 + 5, DIE_ONCE))
+    container = Container(tmp_path / "ml", code, hyperparameters={"epochs": "4"}).channel(
+        "train", {"a": csv_rows(1000)}
+    )
+    container.channel("validation", {"v": csv_rows(200, 1)})
+    assert container.run().status == -signal.SIGKILL
+    best = (container.model / "model.safetensors").read_bytes()
+    ended = container.run()
+    assert ended.status == 0, ended.err
+    losses = ended.metrics("validation_loss")
+    metrics = Manifest.read(container.model).metrics
+    assert metrics["validation_loss"] < min(losses)  # of the second epoch, before the kill
+    assert (container.model / "model.safetensors").read_bytes() == best
+    assert ended.metrics("final_validation_loss") == pytest.approx([metrics["validation_loss"]])
+
+
+def test_saves_too_slow_for_the_grace_are_made_in_mid_epoch(tmp_path: Path) -> None:
+    code = algorithm(tmp_path, "publish_seconds = 0\nlog_steps = 1\n" + act_at(30, "os.kill(os.getpid(), 9)"))
+    slow = (
+        "\nfrom cleanroom_algo.training import publication\npublication.GRACE_SECONDS = 0.0  # any save is too slow\n"
+    )
+    code.write_text(code.read_text() + slow)
+    container = Container(tmp_path / "ml", code, hyperparameters=LONG).channel("train", {"a": csv_rows(300)})
+    ended = container.run()
+    assert ended.status == -signal.SIGKILL
+    assert ended.metrics("epoch_train_loss") == []
+    manifest = Manifest.read(container.model)
+    manifest.verify(container.model)
+    assert 0 < manifest.steps < 30
+
+
+@pytest.mark.parametrize("ranks", ["1", "2"])
+def test_a_silent_pipe_does_not_use_up_the_grace(tmp_path: Path, ranks: str) -> None:
+    container = Container(tmp_path / "ml", algorithm(tmp_path, "shuffle = False\n"), hyperparameters={"epochs": "3"})
+    data = container.root / "input" / "data"
+    data.mkdir(parents=True)
+    container.channels = {"train": {"TrainingInputMode": "Pipe"}}
+    for epoch in range(2):
+        os.mkfifo(data / f"train_{epoch}")
+    rows = csv_rows(40_000).encode()
+    ended = threading.Event()
+
+    def feed() -> None:
+        (data / "train_0").write_bytes(rows)  # the features are fitted on it
+        with (data / "train_1").open("wb") as pipe, contextlib.suppress(BrokenPipeError):
+            pipe.write(rows)
+            pipe.flush()
+            ended.wait()
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    process = container.start(CLEANROOM_ALGO_RANKS_PER_HOST=ranks)
+    try:
+        wait_for_line(process, "train_loss")
+        process.send_signal(signal.SIGTERM)
+        stopped = finish(process, 60)
+    finally:
+        ended.set()
+        feeder.join()
+    assert stopped.status == 143, stopped.err
+    assert container.failure == ""
+    manifest = Manifest.read(container.model)
+    manifest.verify(container.model)
+    assert manifest.steps > 0
+
+
+def test_a_host_that_waits_for_the_others_can_be_stopped(tmp_path: Path) -> None:
+    first, _ = two_hosts(tmp_path, algorithm(tmp_path), [{"a": csv_rows(10)}, {"b": csv_rows(10)}])
+    process = first.start()
+    host, _, port = first.variables["CLEANROOM_ALGO_RENDEZVOUS"].partition(":")
+    while process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+            break
+    process.send_signal(signal.SIGTERM)
+    assert finish(process, 60).status == 143
+    assert first.failure == ""
 
 
 @pytest.mark.parametrize(
@@ -192,23 +333,38 @@ def test_a_dead_rank_ends_the_others_with_its_own_reason(tmp_path: Path, action:
     assert listing(hosts[0].model) == []
 
 
-@pytest.mark.parametrize("phase", ["model", "fit_features", "save"])
+DIES = "os.kill(os.getpid(), 9)"
+PHASES = {
+    # What is put into the algorithm's class, and what after it.
+    "import": ("", f"if os.environ.get('RANK') == '1':\n    {DIES}\n"),
+    "fit_features": (
+        f"def fit_features(self):\n    if self.world.rank == 1:\n        {DIES}\n    return super().fit_features()\n",
+        "",
+    ),
+    "optimizer": (
+        f"def optimizer(self, model):\n    if self.world.rank:\n        {DIES}\n    return super().optimizer(model)\n",
+        "",
+    ),
+    "metrics": (
+        f"def metrics(self, model, batch):\n    if self.world.rank == 1:\n        {DIES}\n    return {{}}\n",
+        "",
+    ),
+    "checkpoint": (
+        f"checkpoint_steps = 1\nfrom cleanroom_algo.training import checkpoints\ndef die(*arguments):\n    {DIES}\n",
+        "if os.environ.get('RANK') == '1':\n    Late.checkpoints._write = Late.die\n",
+    ),
+    "save": (f"def save(self, directory):\n    {DIES}\n", ""),
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
 def test_a_rank_killed_in_any_phase_ends_the_job(tmp_path: Path, phase: str) -> None:
-    arguments = {"model": "", "fit_features": "", "save": ", directory"}[phase]
-    rank = 0 if phase == "save" else 1
-    body = f"""
-def {phase}(self{arguments}):
-    if self.world.rank == {rank}:
-        os.kill(os.getpid(), 9)
-    return super().{phase}({arguments.removeprefix(", ")})
-"""
-    if phase == "model":
-        body = body.replace("super().model()", "Net(self.features.numeric_size, self.features.cardinalities[0])")
-        text = algorithm(tmp_path).read_text().replace("def model(self):", "def unused(self):")
-        code = algorithm(tmp_path, body, text)
-    else:
-        code = algorithm(tmp_path, body)
-    hosts = two_hosts(tmp_path, code, [{"a": csv_rows(100)}, {"b": csv_rows(100, 5)}])
+    body, after = PHASES[phase]
+    code = algorithm(tmp_path, body)
+    code.write_text(code.read_text() + after)
+    hosts = two_hosts(tmp_path, code, [{"a": csv_rows(200)}, {"b": csv_rows(200, 5)}])
+    for host in hosts:
+        host.channel("validation", {"v": csv_rows(20, 3)})
     ended = run_all(hosts)
     assert 0 not in [each.status for each in ended], ended
     for host in hosts:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -43,6 +45,27 @@ def test_values_are_hidden_and_words_stay(redact: Redactor, message: str, told: 
 def test_errors_about_names_keep_them(redact: Redactor) -> None:
     error = AttributeError("'Net' object has no attribute 'tabel'")
     assert redact.for_error(error)(str(error)) == str(error)
+
+
+def test_what_the_algorithm_composed_keeps_its_own_words_only(tmp_path: Path) -> None:
+    source = tmp_path / "algorithm.py"
+    source.write_text(
+        "def check(name, at):\n    raise ValueError(f'no such carrier: {name} in step {at}')\n"
+        "def again(name):\n    try:\n        float(name)\n    except ValueError as error:\n"
+        "        raise RuntimeError(f'cannot use row: {error}') from error\n"
+    )
+    redact = Redactor([source])
+    module: dict[str, Any] = {}
+    exec(compile(source.read_text(), str(source), "exec"), module)
+    cases: list[tuple[Callable[[], Any], str]] = [
+        (lambda: module["check"]("Jane Doe", 4711), "no such carrier: <value> in step <value>"),
+        (lambda: module["again"]("Jane"), "cannot use row: <value> float: <value>"),
+        (lambda: float("Jane"), "could not convert string to float: <value>"),
+    ]
+    for call, told in cases:
+        with pytest.raises((ValueError, RuntimeError)) as caught:
+            call()
+        assert redact.for_error(caught.value)(str(caught.value)) == told
 
 
 @given(st.integers(10**5, 10**12) | st.floats(1e3, 1e9).map(lambda x: round(x, 3)) | st.text("abcxyz", min_size=4))

@@ -48,10 +48,12 @@ class Delivery:
         self.linked: set[Path] = set()
         channels = {name: list(objects) for name, objects in host.objects.items()}
         base = plan.base_model
-        if base is not None and (base.packed or plan.input_mode is InputMode.PIPE):
+        if base is not None and base.packed:
             channels[base.channel] = [ObjectRef(ARCHIVE_NAME, base.archive, base.archive.stat().st_size)]
+        elif base is not None and plan.input_mode is InputMode.PIPE:
+            channels[base.channel] = _unpack(base, plan.run_directory / f"{host.name}-{base.channel}")
         elif base is not None:
-            _unpack(base, paths)
+            _unpack(base, paths.channel(base.channel))
         for name, objects in channels.items():
             if plan.input_mode is InputMode.PIPE:
                 os.mkfifo(paths.fifo(name, 0))
@@ -128,8 +130,10 @@ def _place(paths: Paths, name: str, objects: Sequence[ObjectRef], *, copy: bool)
         paths.manifest(name).write_text(json.dumps(manifest), encoding="utf-8")
 
 
-def _unpack(base: BaseModel, paths: Paths) -> None:
-    target = paths.channel(base.channel)
+def _unpack(base: BaseModel, target: Path) -> list[ObjectRef]:
+    """Unpack a base model, and return its files in the order of their keys."""
     target.mkdir()
     with tarfile.open(base.archive) as archive:
         archive.extractall(target, filter="data")
+    files = {path.relative_to(target).as_posix(): path for path in target.rglob("*") if path.is_file()}
+    return [ObjectRef(key, files[key], files[key].stat().st_size) for key in sorted(files, key=str.encode)]
