@@ -147,18 +147,21 @@ def _peer(peer: Peer, scratch: Path, model: Path) -> Iterator[int]:
         "PATH": f"{peer.python.parent}:{os.environ['PATH']}",
         **peer.variables,
     }
-    with started(peer.command(place, environment), environment, place.port, peer.ready, quiet=True):
+    with started(peer.command(place, environment), environment, place.port, peer.ready, peer_folder=scratch):
         yield place.port
 
 
 @contextmanager
 def started(
-    command: Sequence[str], environment: Mapping[str, str], port: int, ready: str, *, quiet: bool = False
+    command: Sequence[str], environment: Mapping[str, str], port: int, ready: str, *, peer_folder: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server; give it once its path of readiness answers 200, and end it."""
-    out = subprocess.DEVNULL if quiet else None
+    """Run a server; give it once its path of readiness answers 200, and end it.
+
+    A peer runs in a folder of its own, as some of them leave logs where they are started, and is not listened to.
+    """
+    out = subprocess.DEVNULL if peer_folder else None
     with subprocess.Popen(
-        command, env=os.environ | environment, start_new_session=True, stdout=out, stderr=out
+        command, env=os.environ | environment, start_new_session=True, cwd=peer_folder, stdout=out, stderr=out
     ) as process:
         try:
             _wait(port, process, ready)

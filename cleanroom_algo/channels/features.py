@@ -186,9 +186,7 @@ class Features:
 
     def _numeric(self, frame: pl.DataFrame) -> NDArray[np.float32]:
         if frame.height <= _FEW_ROWS or not self.numeric:
-            matrix = np.empty((frame.height, self.numeric_size), dtype=np.float32)
-            for position, feature in enumerate(self.numeric):
-                matrix[:, position] = self._scaled(frame, feature)
+            matrix = self._numeric_of_few(frame)
         else:
             # polars transposes twice as fast as assigning columns does, even in blocks that fit the cache (measured).
             table = {
@@ -200,6 +198,28 @@ class Features:
             if not np.isfinite(matrix.sum()):  # one pass tells whether there may be any
                 matrix[~np.isfinite(matrix)] = 0.0
         return matrix
+
+    def _numeric_of_few(self, frame: pl.DataFrame) -> NDArray[np.float32]:
+        """Do what `_scaled` does, all columns at once: each of them has a fixed cost, of ten times the work."""
+        single, mean, std, texts = self._scales
+        if texts:
+            columns = [self._scaled(frame, feature) for feature in self.numeric]
+            return np.stack(columns, axis=1) if columns else np.empty((frame.height, 0), dtype=np.float32)
+        positions = dict(zip(frame.columns, range(frame.width), strict=True))
+        wanted = [positions[feature.name] for feature in self.numeric]
+        rows = [[row[position] for position in wanted] for row in frame.rows()]
+        values = np.array(rows, dtype=np.float64).reshape(frame.height, self.numeric_size)  # null becomes NaN
+        with np.errstate(over="ignore", invalid="ignore"):
+            narrow = (values.astype(np.float32) - mean.astype(np.float32)) / std.astype(np.float32)
+            return np.where(single, narrow, ((values - mean) / std).astype(np.float32))
+
+    @cached_property
+    def _scales(self) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64], bool]:
+        """Which numbers are computed with in float32; means; standard deviations; whether some are dates or times."""
+        dtypes = [self.schema.column(feature.name).dtype for feature in self.numeric]
+        mean, std = ([getattr(feature, name) for feature in self.numeric] for name in ("mean", "std"))
+        single = np.array([dtype == "float32" for dtype in dtypes], dtype=np.bool_)
+        return single, np.array(mean), np.array(std), any(dtype in {"date32", "timestamp"} for dtype in dtypes)
 
     def _is_as_it_is(self, feature: NumericFeature) -> bool:
         return feature.mean == 0.0 and feature.std == 1.0 and self.schema.column(feature.name).dtype == "float32"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -108,8 +110,15 @@ class LineDecoder:
         first = data[: data.find(b"\n") + 1 or len(data)].removeprefix(BOM)
         row = next(rows(first.decode("utf-8", "surrogateescape")), None)
         without = row is None or len(row.fields) == len(names)
-        schema = self._schema.without_target() if without else with_nullable_target(self._schema)
-        return CsvDecoder(schema, source="body", columns=names, skip_blank=not self.rules.blank_rows)
+        return copy(_csv_decoder(self._schema, with_target=not without, skip_blank=not self.rules.blank_rows))
+
+
+@lru_cache(maxsize=4)
+def _csv_decoder(schema: Schema, *, with_target: bool, skip_blank: bool) -> CsvDecoder:
+    """Return a decoder to copy: laying out the columns takes longer than reading a row."""
+    layout = with_nullable_target(schema) if with_target else schema.without_target()
+    names = [column.name for column in schema.features]
+    return CsvDecoder(layout, source="body", columns=names, skip_blank=skip_blank)
 
 
 def json_line(record: bytes, schema: Schema) -> bytes:

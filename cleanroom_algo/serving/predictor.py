@@ -117,10 +117,12 @@ class Predictor(ABC):
 
         tensors = [torch.as_tensor(array) for array in arrays]
         count = len(tensors[0])
-        tensors = [_pad(tensor, -count % rows or (0 if count else rows)) for tensor in tensors]
-        if device is not None:
-            tensors = [tensor.to(device) for tensor in tensors]
         with torch.inference_mode():
+            tensors = [_pad(tensor, -count % rows or (0 if count else rows)) for tensor in tensors]
+            if device is not None:
+                tensors = [tensor.to(device) for tensor in tensors]
+            if 0 < count <= rows:
+                return function(*tensors)[:count].cpu()
             passes = [function(*pieces) for pieces in zip(*(torch.split(t, rows) for t in tensors), strict=True)]
             return torch.cat(passes)[:count].cpu()
 
@@ -164,7 +166,7 @@ def to_frame(predicted: Predictions) -> pl.DataFrame:
     array = _array(predicted)
     _require(array.ndim in {1, 2})
     if array.ndim == 1 or array.shape[1] == 1:
-        return pl.DataFrame({"prediction": array.reshape(-1)})
+        return pl.Series("prediction", array.reshape(-1)).to_frame()  # without the fixed cost of pl.DataFrame
     return pl.DataFrame({f"prediction_{index}": array[:, index] for index in range(array.shape[1])})
 
 

@@ -163,3 +163,26 @@ def test_parts_fitted_by_ranks_merge_to_the_whole(
     counts = frame.get_column("word").drop_nulls().value_counts().sort(["count", "word"], descending=[True, False])
     assert list(features.categorical[0].vocabulary) == counts.get_column("word").to_list()
     assert merge(parts, schema) == features
+
+
+def test_a_row_has_the_same_bits_alone_as_among_many() -> None:
+    schema = Schema.of(a="float32?", b="float64?", c="int64?", d="bool?", e="uint8", g="float32")
+    random = np.random.default_rng(5)
+    count = 300
+    frame = pl.DataFrame(
+        {
+            "a": random.normal(0, 1e3, count),
+            "b": random.normal(0, 1e30, count),
+            "c": random.integers(-(2**62), 2**62, count),
+            "d": random.integers(0, 2, count).astype(bool),
+            "e": random.integers(0, 255, count),
+            "g": random.normal(3, 1, count),
+        },
+        schema=schema.polars_schema(),
+    ).with_columns(pl.when(pl.int_range(pl.len()) % 7 != 3).then(pl.col("a", "b", "c", "d")))
+    fitter = Features.fitter(schema)
+    fitter.update(frame)
+    for features in (fitter.finish(), Features.plain(schema)):
+        many = features.transform(frame).numeric
+        few = np.concatenate([features.transform(frame[row : row + 3]).numeric for row in range(0, count, 3)])
+        assert many.tobytes() == few.tobytes()

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import InferenceInputError
 from cleanroom_algo.local.jobs.spark import MAX_RECORDS
@@ -17,6 +19,7 @@ HeaderMode = Literal["first-chunk", "none", "every"]
 NewlineMode = Literal["always", "if-missing"]
 """Whether a line break is added to an answer that ends with one already; the documentation is silent."""
 
+_LINE_FEED = ord("\n")
 _PARQUET_MAGIC = b"PAR1"
 
 
@@ -98,9 +101,14 @@ def refuse_parquet(path: Path) -> None:
 
 def count_records(payload: bytes) -> int:
     """Return how many lines of a payload, or of an answer, are not empty."""
-    if b"\n\n" in payload or b"\n\r\n" in payload or payload[:1] in {b"\n", b"\r"}:
+    if not payload:
+        return 0
+    # Searching for two line breaks in a row byte by byte takes longer than sending the payload.
+    ends = np.flatnonzero(np.frombuffer(payload, dtype=np.uint8) == _LINE_FEED)
+    unended = int(not payload.endswith(b"\n"))
+    if payload[:1] in {b"\n", b"\r"} or payload.endswith(b"\r") or (len(ends) > 1 and np.diff(ends).min() <= 2):
         return sum(1 for line in payload.split(b"\n") if line.strip(b"\r"))
-    return payload.count(b"\n") + (not payload.endswith((b"\n", b"\n\r")) and bool(payload))
+    return len(ends) + unended
 
 
 def assemble(answer: bytes, newline: NewlineMode) -> bytes:
