@@ -1,59 +1,87 @@
-# The image of an algorithm: `docker build --build-arg ALGORITHM=my_algorithm/ -t my-algorithm .`
+# The image of an algorithm: `docker build --build-arg ALGORITHM=my_algorithm/ --tag my-algorithm .`
 # The same image trains (`docker run IMAGE train`) and serves (`docker run IMAGE serve`).
-ARG BASE_IMAGE=python:3.11-slim-bookworm
+ARG PYTHON_VERSION=3.11
+# Debian's or Ubuntu's kin, by name or digest; where it has no Python, its distribution's is installed.
+ARG BASE_IMAGE=python:${PYTHON_VERSION}-slim-bookworm
 
-FROM ${BASE_IMAGE} AS builder
-# sagemaker-training compiles a small helper; neither the compiler nor the headers reach the final stage.
-RUN apt-get update \
- && apt-get install --yes --no-install-recommends gcc libc6-dev python3-dev python3-venv \
- && rm -rf /var/lib/apt/lists/*
-RUN python3 -m venv /opt/venv
-# Dependencies first: they change seldom and are the bulk of the image. A CUDA build comes with --build-arg TORCH_INDEX=URL.
-ARG TORCH_INDEX=""
-COPY pyproject.toml constraints.txt /build/
-RUN python3 -c "import tomllib; print(*tomllib.load(open('/build/pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
-      > /build/requirements.txt \
- && /opt/venv/bin/pip install --no-cache-dir --no-compile --constraint /build/constraints.txt \
-      ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --requirement /build/requirements.txt
-COPY .dockerignore Dockerfile README.md LICENSE /build/
+FROM ${BASE_IMAGE} AS base
+RUN command -v python3 >/dev/null || { \
+      apt-get update && apt-get install --yes --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*; \
+    }
+
+FROM base AS builder
+# sagemaker-training compiles a small helper; neither the compiler nor the installer reaches the final stage.
+RUN headers=$(python3 -c "import sysconfig; print(sysconfig.get_path('include'))") \
+ && [ -f "$headers/Python.h" ] || own="python3-dev python3-venv" \
+ && apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev $own && rm -rf /var/lib/apt/lists/*
+RUN python3 -c "import sys; sys.exit('Python 3.11 or later is needed' if sys.version_info < (3, 11) else 0)" \
+ && python3 -m venv /opt/tools && python3 -m venv --without-pip /opt/venv
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+# Without the folder's name, which is another each time, in what is compiled: the same sources, the same image.
+ENV CFLAGS=-g0 LDFLAGS=-Wl,--build-id=none
+# Dependencies first: they change seldom and are the bulk of the image. Every file is checked against its hash.
+COPY container/tidy container/locks /build/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    /opt/tools/bin/pip install --require-hashes --requirement /build/build.txt
+# cpu, cuda or none; unless given, cpu where an index within reach has that build, else cuda.
+ARG TORCH="" TORCH_INDEX=""
+RUN --mount=type=cache,target=/root/.cache/pip \
+    fetch() { \
+      /opt/tools/bin/pip wheel --no-deps --no-build-isolation --require-hashes --wheel-dir /build/wheels \
+        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --requirement "$1"; \
+    }; \
+    torch=$TORCH; \
+    if [ -z "$torch" ]; then \
+      sed -n '/^torch=/,/[^\\]$/p' /build/cpu.txt > /build/torch.txt; \
+      if fetch /build/torch.txt; then torch=cpu; else torch=cuda; fi; \
+    fi; \
+    fetch "/build/$torch.txt" \
+ && sed -n '/==/s/ *\\$//p' "/build/$torch.txt" > /build/versions.txt \
+ && /opt/tools/bin/pip --python /opt/venv/bin/python install --no-compile --no-index --find-links /build/wheels --no-deps \
+      --requirement /build/versions.txt \
+ && rm -r /build/wheels \
+ && echo /opt/library > "$(/opt/venv/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/library.pth" \
+ && sh /build/tidy /opt/venv
+# What the algorithm needs beside that; its requirements.txt may hold hashes, too.
+ARG ALGORITHM=examples/flight_delay
+COPY container/train ${ALGORITHM}/requirements.tx[t] /build/algorithm/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    if [ -f /build/algorithm/requirements.txt ]; then \
+      /opt/tools/bin/pip --python /opt/venv/bin/python install --no-compile --constraint /build/versions.txt \
+        --requirement /build/algorithm/requirements.txt \
+      && sh /build/tidy /opt/venv; \
+    fi
+
+# This library, in a folder of its own: where it changes, the dependencies stay.
+FROM builder AS library
+COPY .dockerignore Dockerfile README.md LICENSE pyproject.toml constraints.txt /build/
 COPY container /build/container
 COPY cleanroom_algo /build/cleanroom_algo
-RUN /opt/venv/bin/pip install --no-cache-dir --no-compile --no-deps /build
-ARG ALGORITHM=examples/flight_delay
-COPY ${ALGORITHM} /opt/algorithm
-RUN if [ -f /opt/algorithm/requirements.txt ]; then \
-      /opt/venv/bin/pip install --no-cache-dir --no-compile --constraint /build/constraints.txt \
-        --requirement /opt/algorithm/requirements.txt; \
-    fi
-# sagemaker-training brings a `train` of its own; the clean room has no use for installers, tests and C headers, nor for
-# the local clean room and its commands.
-RUN rm -rf /opt/venv/bin/train /opt/venv/bin/cleanroom-algo \
-      /opt/venv/lib/python3*/site-packages/cleanroom_algo/local /opt/venv/lib/python3*/site-packages/cleanroom_algo/cli \
- && /opt/venv/bin/python -m pip uninstall --yes --quiet setuptools pip \
- && rm -rf /opt/venv/lib/python3*/site-packages/torch/include \
- && find /opt/venv/lib/python3*/site-packages/torch/bin -type f ! -name torch_shm_manager -delete \
- && find /opt/venv -type d -name tests -prune -exec rm -rf {} +
+RUN /opt/tools/bin/pip install --no-compile --no-deps --no-build-isolation --no-index --target /opt/library /build \
+ && rm -rf /opt/library/bin /opt/library/cleanroom_algo/local /opt/library/cleanroom_algo/cli \
+ && find /opt/library -exec touch --no-dereference --date=@0 {} +
 
-FROM ${BASE_IMAGE}
-# Process 1: passes signals on, and reaps what others leave; without it an orphan of a rank would stay until the end.
-# Not tini: the SageMaker developer guide rules it out as an entrypoint.
-RUN apt-get update \
- && apt-get install --yes --no-install-recommends dumb-init \
- && rm -rf /var/lib/apt/lists/*
+FROM base
 COPY --from=builder /opt/venv /opt/venv
-COPY --from=builder /opt/algorithm /opt/algorithm
-COPY --chmod=755 container/train container/serve /usr/local/bin/
+COPY --from=library /opt/library /opt/library
+COPY --chmod=755 container/start container/train container/serve /usr/local/bin/
 # /usr/local/bin comes first: its `train` and `serve` are the ones that the platform shall find.
 ENV PATH=/usr/local/bin:/opt/venv/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin \
     CLEANROOM_ALGO_ALGORITHM=/opt/algorithm \
     PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1
+    PYTHONDONTWRITEBYTECODE=1 \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# Process 1 passes signals on, and reaps what others leave; without it an orphan of a rank would stay until the end. Not
+# tini: the SageMaker developer guide rules it out as an entrypoint.
+ENTRYPOINT ["/opt/venv/bin/dumb-init", "--single-child", "--", "/usr/local/bin/start"]
+CMD ["serve"]
 # What changes most comes last.
-ARG VERSION="" SCHEMA_HASH=""
+ARG ALGORITHM=examples/flight_delay
+COPY ${ALGORITHM} /opt/algorithm
+ARG BASE_IMAGE VERSION="" SCHEMA_HASH=""
 LABEL org.opencontainers.image.title="cleanroom-algo algorithm" \
       org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}" \
       org.opencontainers.image.version="${VERSION}" \
       cleanroom-algo.schema-hash="${SCHEMA_HASH}"
-# The platform's word, `train` or `serve`, is the program.
-ENTRYPOINT ["/usr/bin/dumb-init", "--single-child", "--"]
-CMD ["serve"]

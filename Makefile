@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint fix bench docs clean
+.PHONY: demo test lint fix bench docs lock clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml constraints.txt
@@ -34,6 +34,18 @@ bench: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m docs.build
+
+# The packages of the image, with their hashes. The CPU build of torch is looked for in UV_INDEX or UV_FIND_LINKS.
+LOCKS := container/locks
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+  --constraint constraints.txt
+IMAGE := $(LOCK) --override $(LOCKS)/left-out.in pyproject.toml $(LOCKS)/image.in
+lock: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(LOCK) $(LOCKS)/build.in --output-file $(LOCKS)/build.txt
+	$(IMAGE) --override $(LOCKS)/no-torch.in --output-file $(LOCKS)/none.txt
+	$(IMAGE) --constraint $(LOCKS)/cpu.in --output-file $(LOCKS)/cpu.txt
+	$(IMAGE) --output-file $(LOCKS)/cuda.txt
 
 clean:
 	rm -rf .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

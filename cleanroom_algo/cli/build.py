@@ -15,15 +15,23 @@ from cleanroom_algo.cli.output import emit_json, fields, next_commands, say
 @click.argument("algorithm", type=click.Path(path_type=Path))
 @click.option("--tag", help="Of the image; the algorithm's name unless given.")
 @click.option("--engine", type=click.Choice(["docker", "podman", "buildah"]), help="The first that answers if left.")
-@click.option("--base-image", help="With Python 3.11 or later and apt-get; python:3.11-slim-bookworm if left.")
-@click.option("--torch-index", help="A further package index, for a CUDA build of torch.")
+@click.option("--python", help="Version of Python, 3.11 or later; 3.11 if left.")
+@click.option("--base-image", help="Debian's or Ubuntu's kin, by name or digest; python:VERSION-slim-bookworm if left.")
+@click.option(
+    "--torch",
+    type=click.Choice(["cpu", "cuda", "none"]),
+    help="Which build of torch; if left, cpu where an index within reach has it, else cuda.",
+)
+@click.option("--torch-index", help="A further package index: torch's CPU builds are not on the usual one.")
 @json_option
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def command(
     algorithm: Path,
     tag: str | None,
     engine: str | None,
+    python: str | None,
     base_image: str | None,
+    torch: str | None,
     torch_index: str | None,
     as_json: bool,
     options: tuple[str, ...],
@@ -52,9 +60,13 @@ def command(
             Path(context),
             tag,
             engine=chosen,
-            base_image=base_image,
-            torch_index=torch_index,
-            schema_hash=_schema_hash(algorithm),
+            arguments={
+                "PYTHON_VERSION": python,
+                "BASE_IMAGE": base_image,
+                "TORCH": torch,
+                "TORCH_INDEX": torch_index,
+                "SCHEMA_HASH": _schema_hash(algorithm),
+            },
             more=options,
             say=say,
         )

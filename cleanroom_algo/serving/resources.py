@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
@@ -26,7 +27,12 @@ def memory_bytes(cgroup: Path = _CGROUP) -> int:
 
 
 def gpus() -> int:
-    """Return how many GPUs torch can use, without starting CUDA in this process, which could then not fork."""
+    """Return how many GPUs torch can use, without starting CUDA in this process, which could then not fork.
+
+    An image may be without torch, as an algorithm may be.
+    """
+    if find_spec("torch") is None:
+        return 0
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # asks the driver's library, not the runtime
     import torch
 

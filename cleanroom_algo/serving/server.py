@@ -9,6 +9,7 @@ import os
 import struct
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
@@ -126,7 +127,9 @@ class Server(BaseApplication):  # type: ignore[misc]
 
 
 def configure_compute(threads: int) -> None:
-    """Set how many threads torch computes with."""
+    """Set how many threads torch computes with, where there is torch."""
+    if find_spec("torch") is None:
+        return
     import torch
 
     torch.set_num_threads(threads)

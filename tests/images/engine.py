@@ -5,15 +5,24 @@ Where no image can be pulled, the base is a Debian that debootstrap makes from t
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from cleanroom_algo.local.hosts.engine import find_engine
+
 PROGRAMS = ("podman", "buildah", "runc", "debootstrap", "iptables")
 BASE = "localhost/base-python"
+_START = Path(__file__).parents[2] / "container/start"
 _PLUGINS = Path("/usr/lib/cni")  # of containernetworking-plugins
 # What a virtual machine or container without all of root's rights needs: limits that can be set, and a runtime that
 # takes control groups as they are.
@@ -54,22 +63,33 @@ class Engine:
 
     Attributes:
         folder: for everything of it.
-        environment: that makes any of their commands use it.
+        places: variables that make any of their commands use it.
     """
 
     folder: Path
-    environment: dict[str, str]
+    places: dict[str, str]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, **self.places}
 
     @classmethod
-    def make(cls, folder: Path) -> Engine:
+    def at(cls, folder: Path) -> Engine:
         for name in ("networks", "storage", "run", "tmp"):
-            (folder / name).mkdir(parents=True)
-        places = {}
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        # A docker client would go first, and ask a service of this machine that knows nothing of the folder.
+        places = {"DOCKER_HOST": "unix:///nowhere", "TMPDIR": str(folder / "tmp")}
         for variable, text in (("CONTAINERS_CONF", _CONTAINERS), ("CONTAINERS_STORAGE_CONF", _STORAGE)):
             file = folder / f"{variable.lower()}.toml"
             file.write_text(text.format(folder=folder))
             places[variable] = str(file)
-        return cls(folder, {**os.environ, **places})
+        return cls(folder, places)
+
+    def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let docker hosts of this process find this engine and no other."""
+        for name, value in self.places.items():
+            monkeypatch.setenv(name, value)
+        find_engine.cache_clear()
 
     def call(self, *words: object, timeout: float = 900) -> str:
         """Run a command to its end; return what it wrote to stdout."""
@@ -100,6 +120,20 @@ class Engine:
         self.call("buildah", "build", "--quiet", "--tag", BASE, self.folder)
         (self.folder / "base.tar").unlink()
 
+    def image_of(self, folder: Path) -> str:
+        """Return an image of programs named train and serve, each started as the one program of its container."""
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        content = b"".join(path.name.encode() + path.read_bytes() for path in files)
+        tag = f"localhost/{folder.name}:{hashlib.sha256(content).hexdigest()[:16]}"
+        context = self.folder / "contexts" / tag.rpartition(":")[2]
+        with contextlib.suppress(FileExistsError):  # the same programs again
+            shutil.copytree(folder, context / "algorithm")
+            shutil.copy(_START, context)
+            lines = (f"FROM {BASE}", "COPY start /usr/local/bin/", "COPY algorithm /opt/algorithm")
+            (context / "Containerfile").write_text("\n".join([*lines, 'ENTRYPOINT ["/usr/local/bin/start"]', ""]))
+            self.call("buildah", "build", "--quiet", "--tag", tag, context)
+        return tag
+
     def build_words(self) -> list[str]:
         """Return options of `buildah build`: no need for a container runtime, and what pip uses on this machine."""
         volumes = [word for path in pip_files() for word in ("--volume", f"{path}:{path}:ro")]
@@ -109,6 +143,34 @@ class Engine:
         """Remove all images and containers; their layers may be mounted."""
         self.call("podman", "rm", "--all", "--force")
         self.call("podman", "rmi", "--all", "--force")
+
+
+@contextlib.contextmanager
+def shared_engine(folder: Path) -> Iterator[Engine]:
+    """Yield the one engine of all workers of a test run; whoever is first makes its base, the last one removes it."""
+    folder.mkdir(exist_ok=True)
+    users = folder / "users"
+    with _locked(folder):
+        engine = Engine.at(folder)
+        if not users.exists():
+            engine.make_base()
+        users.write_text(f"{int(users.read_text() if users.exists() else 0) + 1}")
+    try:
+        yield engine
+    finally:
+        with _locked(folder):
+            left = int(users.read_text()) - 1
+            users.write_text(f"{left}")
+            if left == 0:
+                users.unlink()
+                engine.remove()
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def pip_files() -> list[Path]:

@@ -27,7 +27,7 @@ from cleanroom_algo.local.hosts.engine import call, find_engine
 from cleanroom_algo.local.hosts.entry import share_of_cores
 from cleanroom_algo.local.hosts.guarded import GuardedHost
 from cleanroom_algo.local.hosts.network import SERVE_PORT
-from cleanroom_algo.local.hosts.protocol import HostSpec
+from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
 
 ENGINES = ("docker", "podman")  # the first that answers is taken
 _NETWORK_ATTEMPTS = 20  # each with another range of addresses; others' networks may have some of them
@@ -95,8 +95,9 @@ class DockerJob:
             [self.program, *self.run_words(spec, container)],
             os.environ,
             _Way(self.program, container, address).connect,
+            end=[self.program, "kill", container],
             at_end=["sh", "-c", removal, self.program, container, self.network],
-            limits=False,
+            limits=Limits(disk_bytes=spec.limits.disk_bytes),  # of memory the engine takes care
         )
 
     def run_words(self, spec: HostSpec, container: str) -> list[str]:

@@ -6,8 +6,10 @@ Run as a script with nothing but the standard library: `guard.py ORDERS COMMAND.
   included, the pipe closes and the guard ends everything;
 - `inner`: whether COMMAND is bubblewrap, and the main process is what it starts; the word `INFO-FD` in the command then
   becomes the descriptor on which it says which process that is;
-- `memory`, `disk`: bytes that the tree and what lies below `folder` may take, or null;
-- `at_end`: a command that removes what COMMAND may leave.
+- `memory`, `disk`: bytes that the tree and what lies below `folders` may take, or null;
+- `scratch`: a folder that is removed at the end, or null;
+- `end`: a command that ends what COMMAND, an engine's client, has started elsewhere; `at_end`: one that removes what
+  COMMAND may leave.
 
 SIGTERM goes to the main process alone, as `docker stop` does; when that has ended, whatever it started is killed. The
 exit status is the main process's, 128 + number for a signal. Process 1 of a sandbox never sees a signal that it does
@@ -18,6 +20,7 @@ import contextlib
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,8 +85,12 @@ class _Container:
         self._asked_to_end = True
 
     def kill(self) -> None:
+        if self._orders["end"] and self.process.poll() is None:
+            _run_quietly(self._orders["end"])  # its own processes first: an engine without them waits in vain
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
+        if self._orders["at_end"]:
+            _run_quietly(self._orders["at_end"])
         while _LINUX and (orphans := _children() - {self.process.pid}):
             for pid in orphans:
                 with contextlib.suppress(ProcessLookupError):
@@ -91,8 +98,8 @@ class _Container:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, 0)
             time.sleep(0.001)  # children of the killed ones arrive
-        if self._orders["at_end"]:
-            subprocess.run(self._orders["at_end"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        if self._orders["scratch"]:
+            shutil.rmtree(self._orders["scratch"], ignore_errors=True)
 
     def _learn(self, told: int) -> None:
         with os.fdopen(told, "rb") as file:
@@ -113,14 +120,18 @@ class _Container:
         while self.process.poll() is None:
             if memory and _memory() > memory:
                 self._end(f"its memory of {memory / 2**30:.1f} GiB is used up")
-            elif disk and _disk(Path(self._orders["folder"])) > disk:
+            elif disk and sum(map(_disk, self._orders["folders"])) > disk:
                 self._end(f"its disk of {disk / 2**30:.1f} GiB is full")
             time.sleep(_LOOK_SECONDS)
 
     def _end(self, why: str) -> None:
         self.over_limit = True
         os.write(2, f"the host was ended: {why}\n".encode())
-        os.killpg(self.process.pid, signal.SIGKILL)
+        self.kill()
+
+
+def _run_quietly(command: list[str]) -> None:
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
 def _prepare_child() -> None:
@@ -174,7 +185,7 @@ def _memory() -> int:
     return total * 1024
 
 
-def _disk(folder: Path) -> int:
+def _disk(folder: str) -> int:
     total = 0
     for where, _, names in os.walk(folder):
         for name in names:

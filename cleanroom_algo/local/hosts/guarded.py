@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from cleanroom_algo.local.hosts import guard
-from cleanroom_algo.local.hosts.protocol import HostSpec
+from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
 
 _LINE_BYTES = 1 << 20  # a longer line is handed on in parts, so that memory stays bounded
 _LINES_AHEAD = 10_000
@@ -33,8 +33,10 @@ class GuardedHost:
         environment: of the command, whole.
         connect: opens a connection to the serving container; gets the timeout in seconds.
         inner: whether the command is bubblewrap.
+        end: ends what the command has started elsewhere.
         at_end: removes what the command may leave.
-        limits: whether the guard watches the limits; else the command does.
+        limits: what the guard watches; all that the spec names, unless the command does it.
+        scratch: a folder for the command's temporary files, counted with the rest and removed at the end.
     """
 
     def __init__(
@@ -45,20 +47,25 @@ class GuardedHost:
         connect: Connect,
         *,
         inner: bool = False,
+        end: Sequence[str] = (),
         at_end: Sequence[str] = (),
-        limits: bool = True,
+        limits: Limits | None = None,
+        scratch: Path | None = None,
     ) -> None:
         self.name = spec.name
         self.connect = connect
+        limits = limits or spec.limits
         theirs, self._lifeline = os.pipe()
         self._lock = threading.Lock()
         orders = {
             "lifeline": theirs,
             "inner": inner,
+            "end": list(end),
             "at_end": list(at_end),
-            "folder": str(spec.root),
-            "memory": spec.limits.memory_bytes if limits else None,
-            "disk": spec.limits.disk_bytes if limits else None,
+            "folders": [str(path) for path in (spec.root, scratch) if path],
+            "scratch": str(scratch) if scratch else None,
+            "memory": limits.memory_bytes,
+            "disk": limits.disk_bytes,
         }
         try:
             self._process = subprocess.Popen(

@@ -89,6 +89,9 @@ class SandboxJob:
         hosts = spec.root.parent / "hosts"
         lines = [f"{place.address} {name}" for name, place in self.places.items()]
         hosts.write_text("\n".join(["127.0.0.1 localhost", "::1 localhost", *lines, ""]), encoding="utf-8")
+        scratch = spec.root.parent / "tmp"  # on disk: a base model is unpacked there
+        scratch.mkdir()
+        scratch.chmod(0o1777)
         path = _PATH.format(python=Path(sys.executable).parent)
         environment = inherited_environment() | {"HOME": "/root", "PATH": path, "HOSTNAME": spec.name}
         environment |= {**self.environment, **spec.environment}
@@ -96,22 +99,22 @@ class SandboxJob:
         place = self.places[spec.name]
         command = [
             *enter(place.holder),
-            *bubblewrap(spec, entry.folder, hosts),
+            *bubblewrap(spec, entry.folder, hosts, scratch),
             "--",
             str(_inside(entry, Path(entry.command[0]))),
             *entry.command[1:],
         ]
-        return GuardedHost(spec, command, environment, place.door.connect, inner=True)
+        return GuardedHost(spec, command, environment, place.door.connect, inner=True, scratch=scratch)
 
 
-def bubblewrap(spec: HostSpec, algorithm: Path, hosts_file: Path) -> list[str]:
+def bubblewrap(spec: HostSpec, algorithm: Path, hosts_file: Path, scratch: Path) -> list[str]:
     """Return the command that makes a host's view; a program and its arguments follow `--`."""
     options = ["bwrap", "--info-fd", "INFO-FD", "--die-with-parent", "--as-pid-1"]
     options += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", spec.name, "--chdir", "/"]
     options += ["--cap-drop", "ALL", *(word for name in _CAPABILITIES for word in ("--cap-add", f"CAP_{name}"))]
     options += ["--proc", "/proc", "--dev", "/dev", "--ro-bind", "/sys", "/sys"]
     options += [word for device in sorted(Path("/dev").glob("nvidia*")) for word in _bind(device, how="--dev-bind")]
-    options += ["--perms", "1777", "--tmpfs", "/tmp", "--perms", "700", "--dir", "/root"]  # noqa: S108 (theirs)
+    options += [*_bind(scratch, Path("/tmp"), how="--bind"), "--perms", "700", "--dir", "/root"]  # noqa: S108 (theirs)
     for name in _SYSTEM:
         path = Path(name)
         if path.is_symlink():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +19,13 @@ _INSTALLED = Path(__file__).parent / "context"
 _LEFT_OUT = shutil.ignore_patterns(
     *("__pycache__", "*.pyc", ".git", ".venv", ".demo", ".mypy_cache", ".ruff_cache", ".pytest_cache")
 )
+# What each engine needs to build the same image from the same files; the date is of every file in a layer.
+_SAME = {
+    "docker": ("--build-arg", "SOURCE_DATE_EPOCH={date}"),
+    "podman": ("--timestamp", "{date}"),
+    "buildah": ("--timestamp", "{date}", "--layers"),  # the others keep layers by themselves
+}
+_DATE = "SOURCE_DATE_EPOCH"  # seconds; the usual variable of reproducible builds
 
 
 def write_context(algorithm: Path, target: Path) -> None:
@@ -51,9 +59,7 @@ def build(
     tag: str,
     *,
     engine: str,
-    base_image: str | None,
-    torch_index: str | None,
-    schema_hash: str,
+    arguments: Mapping[str, str | None],
     more: Sequence[str],
     say: Callable[[str], None],
 ) -> None:
@@ -63,23 +69,16 @@ def build(
         context: as `write_context` left it.
         tag: of the image.
         engine: docker, podman or buildah.
-        base_image: with Python 3.11 or later and apt-get; python:3.11-slim-bookworm if None.
-        torch_index: a further package index, for a CUDA build of torch.
-        schema_hash: of the algorithm's schema, for the image's labels; "" where it has none.
+        arguments: of the Dockerfile; it has a default in the place of None.
         more: further options of the engine's `build`.
         say: takes each line.
 
     Raises:
         BuildError: CR-IMG-001, the engine failed.
     """
-    values = {
-        "ALGORITHM": "algorithm",
-        "VERSION": version("cleanroom-algo"),
-        "SCHEMA_HASH": schema_hash,
-        "BASE_IMAGE": base_image,
-        "TORCH_INDEX": torch_index,
-    }
+    values = {"ALGORITHM": "algorithm", "VERSION": version("cleanroom-algo"), **arguments}
     words = [word for name, value in values.items() if value for word in ("--build-arg", f"{name}={value}")]
+    words += [word.format(date=os.environ.get(_DATE, "0")) for word in _SAME[engine]]
     command = [engine, "build", "--tag", tag, *words, *more, str(context)]
     last = ""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
@@ -90,6 +89,6 @@ def build(
     if process.returncode:
         raise BuildError(
             f"{engine} build ended with exit status {process.returncode}: {last[-300:]}",
-            expected="a base image with Python 3.11 or later and apt-get, and package indexes within reach",
-            fix="read the lines above; another base is taken with --base-image, further options of the engine after --",
+            expected="a base image with Python 3.11 or later or apt-get, and package indexes within reach",
+            fix="read the lines above; --base-image takes another base, --torch another torch, -- options of the engine",
         )

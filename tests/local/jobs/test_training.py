@@ -19,14 +19,13 @@ import pytest
 
 from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.errors import HostStartError
-from cleanroom_algo.local.hosts import sandbox
 from cleanroom_algo.local.hosts.layout import input_data_config, resource_config
 from cleanroom_algo.local.hosts.process import ProcessHosts
-from cleanroom_algo.local.hosts.protocol import HostKind
 from cleanroom_algo.local.jobs.plan import AlgorithmSource, BaseModel, ChannelPlan, ObjectRef, TrainingPlan, plan_hosts
 from cleanroom_algo.local.jobs.training import TrainingOutcome, TrainingStatus, run_training
+from tests.local.hosts.kinds import KINDS, place_of
 
-PRELUDE = f"""#!{sys.executable}
+PRELUDE = """#!/usr/bin/env python3
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
 root = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
@@ -86,22 +85,21 @@ def job(tmp_path: Path) -> Job:
     return job
 
 
-@pytest.fixture(params=["process", "sandbox"])
-def kind(request: pytest.FixtureRequest) -> HostKind:
-    """Return each kind of host in turn."""
-    if request.param == "process":
-        return ProcessHosts()
-    if reason := sandbox.missing():
-        pytest.skip(reason)
-    return sandbox.SandboxHosts()
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Return the name of each kind of host in turn."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture
-def run(kind: HostKind) -> Run:
+def run(request: pytest.FixtureRequest, kind: str) -> Run:
     """Return a function that runs a plan on such hosts."""
+    place = place_of(request, kind)
 
     def run(plan: TrainingPlan, lines: Lines | None = None, **more: object) -> TrainingOutcome:
-        return run_training(plan, kind, lines or Lines(), **more)  # type: ignore[arg-type]
+        plan = replace(plan, source=place.source(plan.source))
+        return run_training(plan, place.hosts, lines or Lines(), **more)  # type: ignore[arg-type]
 
     return run
 
@@ -157,8 +155,8 @@ def test_entrypoint_and_arguments_take_the_place_of_train(job: Job, run: Run) ->
     plan = job("")
     for entrypoint, arguments, expected in [
         (None, ("a", "b"), "['a', 'b']"),
-        ((sys.executable, "-c", "import sys; print(sys.argv[1:])"), None, "[]"),
-        ((sys.executable, "-c", "import sys; print(sys.argv[1:])"), ("x",), "['x']"),
+        (("python3", "-c", "import sys; print(sys.argv[1:])"), None, "[]"),
+        (("python3", "-c", "import sys; print(sys.argv[1:])"), ("x",), "['x']"),
     ]:
         (Path(plan.source.image_uri) / "train").write_text(PRELUDE + "print(sys.argv[1:])")
         source = AlgorithmSource(plan.source.image_uri, entrypoint, arguments)
@@ -171,7 +169,7 @@ def test_entrypoint_and_arguments_take_the_place_of_train(job: Job, run: Run) ->
 def test_an_algorithm_that_is_not_there(job: Job, run: Run, tmp_path: Path) -> None:
     plan = replace(job(""), source=AlgorithmSource("registry/image:latest"))
 
-    with pytest.raises(HostStartError, match="no algorithm at"):
+    with pytest.raises(HostStartError, match="no algorithm at|does not have the image"):
         run(plan)
 
 

@@ -1,0 +1,29 @@
+"""What tests of several areas share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from cleanroom_algo.local.hosts.engine import find_engine
+from tests.images.engine import Engine, missing, shared_engine
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Yield the container engine of this test run, with a base image; without one here the test is skipped."""
+    if reason := missing():
+        pytest.skip(reason)
+    folder = tmp_path_factory.getbasetemp()
+    with shared_engine((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "engine") as engine:
+        yield engine
+
+
+@pytest.fixture
+def engine(engines: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """Yield the engine, which docker hosts of this process use for the time of the test."""
+    engines.use(monkeypatch)
+    yield engines
+    find_engine.cache_clear()
