@@ -65,8 +65,8 @@ FROM base
 COPY --from=builder /opt/venv /opt/venv
 COPY --from=library /opt/library /opt/library
 COPY --chmod=755 container/start container/train container/serve /usr/local/bin/
-# /usr/local/bin comes first: its `train` and `serve` are the ones that the platform shall find.
-ENV PATH=/usr/local/bin:/opt/venv/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin \
+# A base may have a Python of its own in /usr/local/bin, without the packages.
+ENV PATH=/opt/algorithm:/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     CLEANROOM_ALGO_ALGORITHM=/opt/algorithm \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

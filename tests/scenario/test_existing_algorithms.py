@@ -9,6 +9,7 @@ import pytest
 
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.local.hosts import sandbox
+from tests.images.engine import BASE, Engine
 from tests.scenario.conftest import Desk
 
 TRAIN = """#!/bin/sh
@@ -75,7 +76,7 @@ Programs = Callable[..., Path]
 
 @pytest.fixture(params=["process", "sandbox"])
 def desk_on(request: pytest.FixtureRequest, desk: Desk) -> Desk:
-    """Return a desk on each kind of host."""
+    """Return a desk on each kind of host that runs folders."""
     if request.param == "sandbox" and (reason := sandbox.missing()):
         pytest.skip(reason)
     desk.run_on(request.param)
@@ -98,7 +99,7 @@ def programs(tmp_path: Path) -> Programs:
     return programs
 
 
-def train(desk: Desk, folder: Path, *words: object) -> None:
+def train(desk: Desk, folder: object, *words: object) -> None:
     channel = ("--channel", f"train={desk.data}", "--hyperparameter", "epochs=2")
     done = desk.run("train", folder, *channel, *words)
     assert done.status == ExitCode.OK, done.stderr
@@ -142,3 +143,27 @@ def test_how_programs_fail(desk_on: Desk, programs: Programs, text: str, reason:
     assert done.status == ExitCode.ALGORITHM_FAILED
     assert reason in desk_on.model()["statusDetails"]["message"]
     assert desk_on.artifacts() == []
+
+
+def test_an_image_with_programs_of_its_own(engine: Engine, desk: Desk, programs: Programs) -> None:
+    image = engine.image_of(programs(train=TRAIN, serve=SERVE))
+
+    train(desk, image, "--hosts", "2", "--name", "existing")
+    done = desk.run("infer", "existing", "--channel", desk.data, "--json")
+
+    assert done.status == ExitCode.OK, done.stderr
+    lines = [line for path in done.json["outputs"] for line in Path(path).read_text().splitlines()]
+    assert lines == ["1"] * 40
+
+
+def test_an_image_whose_entrypoint_has_arguments(engine: Engine, desk: Desk, tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "main.py").write_text("import sys; print('told', sys.argv[1:])")
+    entrypoint = 'ENTRYPOINT ["python3", "/opt/program/main.py", "--always"]'
+    (context / "Containerfile").write_text(f"FROM {BASE}\nCOPY main.py /opt/program/\n{entrypoint}\n")
+    engine.call("buildah", "build", "--quiet", "--tag", "localhost/entrypoint", context)
+
+    train(desk, "localhost/entrypoint", "--name", "entrypoint")
+
+    assert "told ['--always', 'train']" in desk.run("logs", "entrypoint").stdout

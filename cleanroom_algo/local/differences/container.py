@@ -57,15 +57,15 @@ CONTAINER: tuple[Row, ...] = (
     Row(
         "container",
         TRAIN,
-        "a host that writes more than volumeSizeInGB is ended with exit status 137",
+        "a host that writes more than volumeSizeInGB below /opt/ml, or in a sandbox's /tmp, is ended with status 137",
         "the write fails: no space left on device",
         "documented",
-        "SageMaker API, ResourceConfig; half a second may pass before it is noticed here",
+        "SageMaker API, ResourceConfig; half a second may pass, and other places of a docker host are not counted",
     ),
     Row(
         "container",
         TRAIN,
-        "in sandboxes /opt/ml/input cannot be written to",
+        "in sandboxes and on docker hosts /opt/ml/input cannot be written to",
         "whether a container may write there in File mode is not documented; in FastFile mode it may not",
         "guessed",
         "an algorithm that changes its input works in one input mode alone",
@@ -81,10 +81,10 @@ CONTAINER: tuple[Row, ...] = (
     Row(
         "container",
         TRAIN + INFER,
-        "docker hosts limit memory to the smaller of the instance type's and this machine's; disk is not limited",
+        "docker hosts limit memory to the smaller of the instance type's and this machine's; the engine ends what is over",
         "instances have their own",
         "documented",
-        "SageMaker API, ResourceConfig; not every engine and file system has quotas",
+        "SageMaker API, ResourceConfig",
     ),
     Row(
         "container",
@@ -98,8 +98,8 @@ CONTAINER: tuple[Row, ...] = (
     Row(
         "container",
         TRAIN + INFER,
-        "a sandbox shows the system's own programs and libraries, and this Python with its packages",
-        "a container shows those of its image",
+        "a sandbox shows the system's own programs and libraries, and this Python with its packages, none writable",
+        "a container shows those of its image, and may write to its own layer",
         "documented",
         "SageMaker developer guide, Use your own training algorithms",
     ),

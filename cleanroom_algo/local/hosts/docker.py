@@ -17,7 +17,7 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cleanroom_algo.errors import EngineError, HostStartError
@@ -58,9 +58,12 @@ class DockerHosts:
         job_network = f"cleanroom-{uuid.uuid4().hex[:12]}"
         subnet = _make_network(program, job_network, internal=self._internal)
         addresses = {name: f"{subnet}.{number + 10}" for number, name in enumerate(host_names)}
+        job = DockerJob(program, job_network, addresses, share_of_cores(len(host_names)), self._read_only)
         try:
-            yield DockerJob(program, job_network, addresses, share_of_cores(len(host_names)), self._read_only)
+            yield job
         finally:
+            for way in job.ways:
+                way.close()
             call(program, "network", "rm", job_network)
 
 
@@ -73,6 +76,7 @@ class DockerJob:
     addresses: Mapping[str, str]
     environment: Mapping[str, str]
     read_only: bool = False
+    ways: list[_Way] = field(default_factory=list)
 
     def launch(self, spec: HostSpec) -> GuardedHost:
         """Start a host.
@@ -87,14 +91,15 @@ class DockerJob:
                 expected="an image of this machine: the local clean room pulls nothing",
                 fix=f"`{self.program} pull {image}`, or build it with `cleanroom-algo build`",
             )
-        container, address = f"{self.network}-{spec.name}", self.addresses[spec.name]
+        container = f"{self.network}-{spec.name}"
+        self.ways.append(_Way(self.program, container, self.addresses[spec.name]))
         # With the last container of a tool that was killed, its network goes, too.
         removal = '"$0" rm --force "$1"; "$0" network rm "$2"'
         return GuardedHost(
             spec,
             [self.program, *self.run_words(spec, container)],
             os.environ,
-            _Way(self.program, container, address).connect,
+            self.ways[-1].connect,
             end=[self.program, "kill", container],
             at_end=["sh", "-c", removal, self.program, container, self.network],
             limits=Limits(disk_bytes=spec.limits.disk_bytes),  # of memory the engine takes care
@@ -146,6 +151,12 @@ class _Way:
             return self._door.connect(timeout)
         except (BrokenPipeError, ConnectionResetError):  # no right to enter the namespace
             return socket.create_connection((self._address, SERVE_PORT), timeout)
+
+    def close(self) -> None:
+        """Let go of the container's network."""
+        with self._lock:
+            if self._door is not None:
+                self._door.close()
 
     def _open(self) -> Door:
         found = call(self._program, "inspect", "--format", "{{.State.Pid}}", self._container)

@@ -39,6 +39,10 @@ class Door:
         connection.settimeout(timeout)
         return connection
 
+    def close(self) -> None:
+        """End the process inside."""
+        self._requests.close()
+
 
 def enter(pid: int) -> list[str]:
     """Return the words before a command that is to run in the network namespace of a process."""

@@ -46,7 +46,7 @@ def main() -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)  # until there is a child to pass them on to
     container = _Container(command, orders)
     signal.signal(signal.SIGTERM, lambda *_: container.terminate())
-    signal.signal(signal.SIGUSR1, lambda *_: container.kill())
+    signal.signal(signal.SIGUSR1, lambda *_: _kill_once(container))
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the terminal's signals are the clean room's affair
     threading.Thread(target=_watch, args=(orders["lifeline"], container), daemon=True).start()
@@ -58,6 +58,11 @@ def main() -> int:
     if container.over_limit:
         return _KILLED  # what the kernel would have done to the largest of its processes
     return 128 - status if status < 0 else status
+
+
+def _kill_once(container: "_Container") -> None:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # it may be sent again before this is through
+    container.kill()
 
 
 class _Container:

@@ -90,5 +90,5 @@ def build(
         raise BuildError(
             f"{engine} build ended with exit status {process.returncode}: {last[-300:]}",
             expected="a base image with Python 3.11 or later or apt-get, and package indexes within reach",
-            fix="read the lines above; --base-image takes another base, --torch another torch, -- options of the engine",
+            fix="read the lines above; try another --base-image or --torch; options of the engine go after --",
         )

@@ -11,7 +11,7 @@ from cleanroom_algo.local.hosts.docker import ENGINES, DockerHosts
 from cleanroom_algo.local.hosts.engine import find_engine
 from cleanroom_algo.local.hosts.process import ProcessHosts
 from cleanroom_algo.local.images.findings import Finding
-from cleanroom_algo.local.images.image import ALGORITHM, check_image, container_of, copy_out, inspect
+from cleanroom_algo.local.images.image import ALGORITHM, check_image, code_places, container_of, copy_out, inspect
 from cleanroom_algo.local.images.source import check_source
 from cleanroom_algo.local.images.trial import try_out
 from cleanroom_algo.local.jobs.plan import AlgorithmSource
@@ -47,5 +47,8 @@ def _check_image(source: AlgorithmSource, start: bool) -> Iterator[Finding]:
         algorithm = Path(folder) / "algorithm"
         if copy_out(engine, container, ALGORITHM, algorithm):
             yield from check_source(algorithm)
+        for number, place in enumerate(code_places(description)):
+            if copy_out(engine, container, place, code := Path(folder) / f"code-{number}"):
+                yield from check_source(code, entries=False)
     if start:
         yield from try_out(source, DockerHosts(read_only=True))

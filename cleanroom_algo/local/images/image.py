@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cleanroom_algo.errors import HostStartError
@@ -15,6 +15,7 @@ from cleanroom_algo.local.images.findings import Finding
 
 ALGORITHM = "/opt/algorithm"
 _ARCHITECTURE = "amd64"  # of every instance type in the API's model
+_NOT_CODE = (ALGORITHM, "/opt/venv", "/usr", "/bin", "/sbin", "/etc", "/lib")
 _LARGE_BYTES = 10 * 10**9
 
 
@@ -62,6 +63,17 @@ def check_image(description: dict[str, Any], *, has_opt_ml: bool) -> Iterator[Fi
     if has_opt_ml:
         what = "has files below /opt/ml, which the platform may hide with its own"
         yield Finding("warning", "opt-ml", "/opt/ml", what, f"move code to {ALGORITHM}, and data into channels")
+
+
+def code_places(description: dict[str, Any]) -> list[str]:
+    """Return the folders of an image in which its author's code is likely to lie, the algorithm's own left out."""
+    config = description.get("Config") or {}
+    directory = config.get("WorkingDir") or "/"
+    words = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
+    files = [PurePosixPath(directory, word) for word in words if "/" in word or word.endswith(".py")]
+    places = {PurePosixPath(directory), *(file.parent for file in files)}
+    places.discard(PurePosixPath("/"))
+    return sorted(str(place) for place in places if not any(place.is_relative_to(each) for each in _NOT_CODE))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,14 @@ _NETWORK = {
 }
 _DOWNLOADS = {"from_pretrained", "load_dataset", "snapshot_download", "hf_hub_download", "urlretrieve"}
 _WRITABLE = ("/opt/ml/model", "/opt/ml/output", "/opt/ml/checkpoints", "/tmp", "/dev/")  # noqa: S108 (the container's)
+_MODEL = "/opt/ml/model"
 _WRITING_METHODS = {"write_text", "write_bytes", "mkdir", "touch"}
 _LARGE_BYTES = 100 * 10**6
 _TRAINING = Path(__file__).parents[2] / "training"
 _ENTRY = "algorithm"
 _ENTRIES = {"train": "Trainer", "serve": "Predictor"}
+# How a program that is no Trainer comes by its hyperparameters: the file, the toolkit's variables, or arguments.
+_READS_HYPERPARAMETERS = re.compile(r"hyperparameters|SM_HP|sagemaker_training|argparse|sys\.argv|\bclick\b|\$[1-9@]")
 
 
 @dataclass
@@ -38,10 +42,15 @@ class _Source:
     imports: dict[str, int]
 
 
-def check_source(algorithm: Path) -> Iterator[Finding]:
-    """Yield what is found in an algorithm's file or folder."""
+def check_source(algorithm: Path, *, entries: bool = True) -> Iterator[Finding]:
+    """Yield what is found in an algorithm's file or folder.
+
+    Args:
+        algorithm: the file or folder.
+        entries: whether it must hold what trains and serves; an image may have that elsewhere.
+    """
     sources = []
-    for path in [algorithm] if algorithm.is_file() else sorted(algorithm.rglob("*.py")):
+    for path in [algorithm] if algorithm.is_file() else _python_files(algorithm):
         name = path.name if algorithm.is_file() else path.relative_to(algorithm).as_posix()
         try:
             sources.append(_read(path, name))
@@ -52,9 +61,22 @@ def check_source(algorithm: Path) -> Iterator[Finding]:
     for source in sources:
         yield from _check_file(source)
     yield from _check_hyperparameters(sources)
-    yield from _check_entries(algorithm, sources)
+    if entries:
+        yield from _check_entries(algorithm, sources)
     if algorithm.is_dir():
         yield from _check_sizes(algorithm)
+
+
+def _python_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that Python runs: by their names, or by the first line of `train` and `serve`."""
+    found = sorted(folder.rglob("*.py"))
+    for verb in _ENTRIES:
+        program = folder / verb
+        if program.is_file():
+            with program.open("rb") as file:
+                first = file.readline(200)
+            found += [program] if first.startswith(b"#!") and b"python" in first else []
+    return found
 
 
 def _read(path: Path, name: str) -> _Source:
@@ -98,6 +120,22 @@ def _check_file(source: _Source) -> Iterator[Finding]:
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Call):
             yield from _check_call(source, node)
+        serves = isinstance(node, ast.Module) and source.name == "serve"
+        if serves or (isinstance(node, ast.ClassDef) and "Predictor" in map(_last, node.bases)):
+            yield from _check_serving(source, node)
+
+
+def _check_serving(source: _Source, part: ast.AST) -> Iterator[Finding]:
+    for call in (node for node in ast.walk(part) if isinstance(node, ast.Call)):
+        for path in _written_paths(call, _last(call.func)):
+            if path.startswith(_MODEL):
+                yield writes_model(path, f"{source.name}:{call.lineno}")
+
+
+def writes_model(path: str, where: str) -> Finding:
+    """Return the finding that serving writes below the model's folder."""
+    what = f"writes to {path}, and {_MODEL} cannot be written to in an inference job"
+    return Finding("error", "writes-model", where, what, "write to /tmp, or let training store it with the model")
 
 
 def _check_call(source: _Source, call: ast.Call) -> Iterator[Finding]:
@@ -113,7 +151,7 @@ def _check_call(source: _Source, call: ast.Call) -> Iterator[Finding]:
     if name == "torch.load" and not any(_is_true(call, "weights_only")):
         what = "torch.load without weights_only=True runs whatever code the file holds"
         yield Finding("warning", "pickle", where, what, "pass weights_only=True, or store weights as safetensors")
-    if last == "parse_args" and "argparse" in source.imports:
+    if last == "parse_args" and "argparse" in source.imports and not _declares_positional(source.tree):
         what = "parse_args ends the container with exit status 2 when the platform passes the word `train`"
         yield Finding("error", "argparse", where, what, "call parse_known_args, or declare a positional argument")
     for path in _written_paths(call, last):
@@ -148,6 +186,11 @@ def _check_hyperparameters(sources: list[_Source]) -> Iterator[Finding]:
                             f"the hyperparameter {name} is declared, and nothing reads it",
                             f"use self.params.{name}, or remove it",
                         )
+    names = {_last(base) for each in sources for kind in ast.walk(each.tree) for base in getattr(kind, "bases", ())}
+    text = "\n".join(source.path.read_text(encoding="utf-8") for source in sources)
+    if sources and "Trainer" not in names and not _READS_HYPERPARAMETERS.search(text):
+        what, fix = "nothing reads the hyperparameters of the request", "read input/config/hyperparameters.json"
+        yield Finding("warning", "hyperparameter-not-read", sources[0].name, what, f"{fix}, or SM_HPS of script mode")
 
 
 def _check_entries(algorithm: Path, sources: list[_Source]) -> Iterator[Finding]:
@@ -199,6 +242,12 @@ def _texts(call: ast.Call) -> list[str]:
         parts = argument.elts if isinstance(argument, ast.List | ast.Tuple) else [argument]
         found += [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
     return found
+
+
+def _declares_positional(tree: ast.Module) -> bool:
+    """Whether an argument without a dash is declared, which takes the platform's word."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and _last(node.func) == "add_argument")
+    return any(not text.startswith("-") for call in calls for text in _texts(call)[:1])
 
 
 def _is_true(call: ast.Call, name: str) -> Iterator[bool]:

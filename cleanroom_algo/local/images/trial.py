@@ -14,6 +14,7 @@ from pathlib import Path
 from cleanroom_algo.local.hosts.layout import lay_out
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, RunningHost, Verb
 from cleanroom_algo.local.images.findings import Finding
+from cleanroom_algo.local.images.source import writes_model
 from cleanroom_algo.local.jobs.inference_client import over
 from cleanroom_algo.local.jobs.plan import AlgorithmSource, TrainingPlan, plan_hosts
 
@@ -93,6 +94,9 @@ def _conclude(verb: Verb, code: int, lines: list[str]) -> Iterator[Finding]:
         what = "pip runs when the container does; there is no package index to reach"
         yield Finding("error", "pip-at-run-time", verb, what, "install in the image")
     for path in sorted({found["path"] or "?" for found in _READ_ONLY.finditer(text)}):
+        if verb == "serve" and path.startswith("/opt/ml/model"):
+            yield writes_model(path, verb)
+            continue
         what = f"writes to {path}; only /opt/ml/model and /opt/ml/output/data leave the container"
         yield Finding("warning", "writes-elsewhere", verb, what, "write below /opt/ml/model or /opt/ml/output/data")
 

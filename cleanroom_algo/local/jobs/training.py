@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import queue
 import threading
 import time
@@ -185,6 +186,7 @@ class _Job:
                 for each in running.values():
                     each.terminate()
             elif kill_at is not None and now > kill_at:
+                kill_at = math.inf
                 for each in running.values():
                     each.kill()
 

@@ -169,7 +169,7 @@ def test_entrypoint_and_arguments_take_the_place_of_train(job: Job, run: Run) ->
 def test_an_algorithm_that_is_not_there(job: Job, run: Run, tmp_path: Path) -> None:
     plan = replace(job(""), source=AlgorithmSource("registry/image:latest"))
 
-    with pytest.raises(HostStartError, match="no algorithm at|does not have the image"):
+    with pytest.raises(HostStartError, match=r"no algorithm at|does not have the image"):
         run(plan)
 
 
