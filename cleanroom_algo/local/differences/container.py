@@ -81,7 +81,7 @@ CONTAINER: tuple[Row, ...] = (
     Row(
         "container",
         TRAIN + INFER,
-        "docker hosts limit memory to the smaller of the instance type's and this machine's; the engine ends what is over",
+        "docker hosts have the memory of the instance type, or this machine's where that is less",
         "instances have their own",
         "documented",
         "SageMaker API, ResourceConfig",
