@@ -13,13 +13,17 @@ from statistics import median
 
 from benchmarks.harness import Row, pairs, seconds_of
 from cleanroom_algo.contract.channel import Distribution
+from cleanroom_algo.errors import EngineError
 from cleanroom_algo.local.hosts import sandbox
+from cleanroom_algo.local.hosts.docker import ENGINES, DockerHosts
+from cleanroom_algo.local.hosts.engine import call, find_engine
 from cleanroom_algo.local.hosts.process import ProcessHosts
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec
 from cleanroom_algo.local.jobs.plan import AlgorithmSource, ChannelPlan, ObjectRef, TrainingPlan, plan_hosts
 from cleanroom_algo.local.jobs.training import TrainingStatus, run_training
 
 NAME = "hosts"
+IMAGE = "flight-delay"  # as the README builds it; without it docker hosts are not measured
 PROGRAM = (sys.executable, "-S", "-c", "pass")  # the least that any algorithm does
 LINEAR = """
 from torch import nn
@@ -48,6 +52,8 @@ def run(small: bool) -> Iterator[Row]:
         starts = {"process": partial(start, ProcessHosts(), Path(folder))}
         if sandbox.missing() is None:
             starts["sandbox"] = partial(start, sandbox.SandboxHosts(), Path(folder))
+        if _has_image():
+            starts["docker"] = partial(start, DockerHosts(), Path(folder), IMAGE)
         for name, work in starts.items():
             ours, bare = pairs(work, lambda: subprocess.run(PROGRAM, check=True), repeats)
             # A guard is a Python of its own, and a sandbox's network another.
@@ -56,12 +62,20 @@ def run(small: bool) -> Iterator[Row]:
         yield from whole_job(small)
 
 
-def start(kind: HostKind, folder: Path) -> None:
+def _has_image() -> bool:
+    try:
+        return call(find_engine(*ENGINES), "image", "inspect", IMAGE).returncode == 0
+    except EngineError:
+        return False
+
+
+def start(kind: HostKind, folder: Path, image: str | None = None) -> None:
     """Start a host whose program does nothing, and wait for its end."""
     root = Path(tempfile.mkdtemp(dir=folder)) / "ml"
     root.mkdir()
     with kind.open(["algo-1"]) as hosts:
-        source = AlgorithmSource(str(folder), entrypoint=PROGRAM)
+        program = PROGRAM if image is None else ("python", *PROGRAM[1:])
+        source = AlgorithmSource(image or str(folder), entrypoint=program)
         host = hosts.launch(HostSpec("algo-1", root, source, "train"))
         list(host.lines)
         assert host.wait() == 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +105,49 @@ print(told(socket.gethostbyname, "example.org") in ("", None) or "no such name")
     assert outcome.status is TrainingStatus.COMPLETED
     for host in ("algo-1", "algo-2"):
         assert told(lines, host)[0] == "Connection refused Network is unreachable"
+
+
+UNPRIVILEGED = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
+TELL_OF_RIGHTS = """#!/usr/bin/env python3
+import json, os, socket
+def told(path):
+    try: return open(path, "w") and "done"
+    except OSError as error: return error.strerror
+try: away = socket.create_connection(("198.51.100.1", 80), 5)
+except OSError as error: away = error.strerror
+places = ("/opt/ml/input/new", "/usr/new", "/opt/ml/model/new", "/tmp/new")
+print(os.getuid(), os.getpid(), [told(path) for path in places], away, socket.gethostbyname("algo-2"))
+"""
+
+
+def test_roots_rights_are_not_needed(tmp_path: Path) -> None:
+    if subprocess.run([*UNPRIVILEGED, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("the kernel does not let users make namespaces")
+    (tmp_path / "algorithm").mkdir()
+    (tmp_path / "algorithm/train").write_text(TELL_OF_RIGHTS)
+    (tmp_path / "algorithm/train").chmod(0o755)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/settings.toml").write_text('[machine]\nhost_kind = "sandbox"\n')
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/part.csv").write_text("1,2\n")
+    words = ("train", tmp_path / "algorithm", "--channel", f"train={tmp_path / 'data'}", "--hosts", "2")
+    done = subprocess.run(
+        [*UNPRIVILEGED, sys.executable, "-m", "cleanroom_algo.cli", *map(str, words), "--home", str(tmp_path / "home")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"LOGNAME": "somebody"},
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stderr
+    refused = "Read-only file system"
+    told = f"0 1 {[refused, refused, 'done', 'done']} Network is unreachable 10.0.0.11"
+    assert sorted(line for line in done.stderr.splitlines() if " | " in line) == [
+        f"algo-1 | {told}",
+        f"algo-2 | {told}",
+    ]
+    assert not list((tmp_path / "home").rglob("tmp")), "what lay in /tmp goes with the host"
 
 
 @pytest.mark.parametrize(
