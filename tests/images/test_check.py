@@ -155,7 +155,7 @@ WRONG = """
 import argparse, http.server, pickle, socket, sys
 if sys.argv[1] == "serve":
     try: open("/opt/ml/model/cache", "w")
-    except OSError as error: print(error)
+    except OSError as error: print(error, flush=True)
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
