@@ -16,7 +16,7 @@ import pytest
 ROWS = 150_000  # about 30 MB of CSV, several blocks
 
 READ = """
-import json, resource, sys
+import json, re, sys
 from pathlib import Path
 from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.channels.pipe import read_pipe
@@ -32,7 +32,8 @@ if mode == "file":
 else:
     frames = read_pipe(Channel("train", Paths(root), InputMode.PIPE), schema, epoch=0, batch_rows=8192)
 rows = sum(frame.height for frame in frames)
-print(json.dumps([rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
+# Not ru_maxrss, in which a child starts with the peak of its parent.
+print(json.dumps([rows, int(re.search(r"VmHWM:\\s+([0-9]+)", Path("/proc/self/status").read_text())[1])]))
 """
 
 
@@ -59,25 +60,28 @@ def feed(fifo: Path, data: bytes, times: int) -> threading.Thread:
     return thread
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss has another unit elsewhere")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells it")
 @pytest.mark.parametrize("mode", ["file", "pipe"])
 def test_peak_memory_is_flat(tmp_path: Path, mode: str) -> None:
     numbers = np.random.default_rng(0).standard_normal((ROWS, 20), dtype=np.float32)
     data = pl.DataFrame(numbers).write_csv(include_header=False).encode()
-    peaks = []
-    for times in (1, 10):
-        root = tmp_path / str(times)
-        root.mkdir()
-        if mode == "file":
-            with (root / "part").open("wb") as file:
-                for _ in range(times):
-                    file.write(data)
-            found, kilobytes = peak(mode, root)
-            (root / "part").unlink()
-        else:
-            thread = feed(root / "input" / "data" / "train_0", data, times)
-            found, kilobytes = peak(mode, root)
-            thread.join(20)
-        assert found == ROWS * times
-        peaks.append(kilobytes)
+    # Twice the data fills all buffers. The lesser of two: what an allocator keeps besides differs from run to run.
+    peaks = [min(measured(mode, tmp_path / f"{times}-{turn}", data, times) for turn in range(2)) for times in (2, 20)]
     assert peaks[1] <= 1.1 * peaks[0], peaks
+
+
+def measured(mode: str, root: Path, data: bytes, times: int) -> int:
+    """Return the peak of reading the data so many times over, in KiB."""
+    root.mkdir()
+    if mode == "file":
+        with (root / "part").open("wb") as file:
+            for _ in range(times):
+                file.write(data)
+        found, kilobytes = peak(mode, root)
+        (root / "part").unlink()
+    else:
+        thread = feed(root / "input" / "data" / "train_0", data, times)
+        found, kilobytes = peak(mode, root)
+        thread.join(20)
+    assert found == ROWS * times
+    return kilobytes
