@@ -13,9 +13,11 @@ from cleanroom_algo.errors import ObjectUnreadableError
 
 def probe(obj: Object) -> tuple[Format, bytes]:
     """Return the format of an object and its first bytes: enough for a header."""
-    with obj.path.open("rb") as file:
-        head = file.read(min(obj.size, BLOCK_BYTES))
-    return sniff(head[:PROBE_BYTES], source=obj.key), head
+    with obj.path.open("rb", buffering=0) as file:
+        head = file.read(PROBE_BYTES)
+        if b"\n" not in head:
+            head += file.read(BLOCK_BYTES)
+    return sniff(head[:PROBE_BYTES], source=obj.name), head
 
 
 def lines_before(obj: Object, offset: int) -> int:
@@ -38,7 +40,7 @@ def file_chunks(obj: Object, start: int = 0, end: int | None = None, *, first: i
             first = BLOCK_BYTES
             if not chunk:
                 raise ObjectUnreadableError(
-                    f"{obj.key}: ends {left} bytes before the {obj.size} it had when it was listed",
+                    f"{obj.name}: ends {left} bytes before the {obj.size} it had when it was listed",
                     expected="objects that do not change while the job runs",
                     fix="do not write to a channel; list the objects again in a new job",
                 )
@@ -57,7 +59,7 @@ def readable(obj: Object) -> Iterator[None]:
         yield
     except OSError as error:
         raise ObjectUnreadableError(
-            f"{obj.key}: cannot be read ({error.strerror or type(error).__name__})",
+            f"{obj.name}: cannot be read ({error.strerror or type(error).__name__})",
             expected="an object that stays readable from its listing to the end of the job",
             fix="check that nothing removes or replaces files of a channel while the job runs",
         ) from error

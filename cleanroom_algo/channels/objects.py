@@ -18,11 +18,18 @@ class Object:
         key: the path below the channel's directory with `/` between its parts; unique, and the sort key.
         path: where the bytes lie.
         size: bytes.
+        channel: the name of its channel, which messages begin with; "" for a file that is in none.
     """
 
     key: str
     path: Path
     size: int
+    channel: str = ""
+
+    @property
+    def name(self) -> str:
+        """What messages call the object: `<channel>/<key>`."""
+        return f"{self.channel}/{self.key}" if self.channel else self.key
 
 
 def list_objects(channel: Channel) -> tuple[Object, ...]:
@@ -51,7 +58,7 @@ def list_objects(channel: Channel) -> tuple[Object, ...]:
         )
     found: list[Object] = []
     try:
-        _walk(channel.path, "", found)
+        _walk(channel, channel.path, "", found)
     except OSError as error:
         raise ObjectUnreadableError(
             f"channel {channel.name!r}: its directory cannot be listed ({error.strerror})",
@@ -61,11 +68,11 @@ def list_objects(channel: Channel) -> tuple[Object, ...]:
     return tuple(sorted(found, key=lambda item: item.key))
 
 
-def _walk(directory: Path, prefix: str, found: list[Object]) -> None:
+def _walk(channel: Channel, directory: Path, prefix: str, found: list[Object]) -> None:
     with os.scandir(directory) as entries:
         for entry in entries:
             key = prefix + entry.name
             if entry.is_dir():
-                _walk(Path(entry.path), key + "/", found)
+                _walk(channel, Path(entry.path), key + "/", found)
             elif entry.is_file():
-                found.append(Object(key, Path(entry.path), entry.stat().st_size))
+                found.append(Object(key, Path(entry.path), entry.stat().st_size, channel.name))

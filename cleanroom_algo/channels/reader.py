@@ -87,13 +87,13 @@ def read_object(
 def _whole(obj: Object, schema: Schema, batch_rows: int, columns: Sequence[str] | None) -> Iterator[pl.DataFrame]:
     with contextlib.closing(file_chunks(obj, first=PROBE_BYTES)) as chunks:
         head = next(chunks, b"")
-        if sniff(head, source=obj.key) is not Format.PARQUET:
+        if sniff(head, source=obj.name) is not Format.PARQUET:
             head += next(chunks, b"")
             yield from decode_stream(
-                chain([head], chunks), schema, source=obj.key, batch_rows=batch_rows, columns=columns
+                chain([head], chunks), schema, source=obj.name, batch_rows=batch_rows, columns=columns
             )
             return
-    yield from read_parquet(obj.path, schema, source=obj.key, batch_rows=batch_rows, columns=columns)
+    yield from read_parquet(obj.path, schema, source=obj.name, batch_rows=batch_rows, columns=columns)
 
 
 def decode_stream(
@@ -177,11 +177,11 @@ def _decode(decoder: Decoder, block: Block) -> pl.DataFrame:
 def _row_groups(
     obj: Object, schema: Schema, batch_rows: int, columns: Sequence[str] | None, piece: Piece
 ) -> Iterator[pl.DataFrame]:
-    groups = footer_of(obj.path, source=obj.key).groups
+    groups = footer_of(obj.path, source=obj.name).groups
     yield from read_parquet(
         obj.path,
         schema,
-        source=obj.key,
+        source=obj.name,
         batch_rows=batch_rows,
         columns=columns,
         first_row=sum(group.rows for group in groups[: piece.start]),
@@ -193,9 +193,9 @@ def _byte_range(
     obj: Object, schema: Schema, batch_rows: int, columns: Sequence[str] | None, piece: Piece
 ) -> Iterator[pl.DataFrame]:
     found, head = probe(obj)
-    decoder = decoder_for(found, schema, source=obj.key, columns=columns)
+    decoder = decoder_for(found, schema, source=obj.name, columns=columns)
     with contextlib.closing(file_chunks(obj, piece.start, piece.end)) as chunks:
-        blocks = cut_rows(chunks, source=obj.key, rules=row_rules(found, schema))
+        blocks = cut_rows(chunks, source=obj.name, rules=row_rules(found, schema))
         if not piece.start:
             yield from decode_blocks(blocks, decoder, batch_rows=batch_rows)
             return
@@ -203,7 +203,7 @@ def _byte_range(
         try:
             yield from _batches(blocks, decoder, batch_rows)
         except RowMismatchError as error:
-            raise _shifted(error, obj.key, lines_before(obj, piece.start)) from None
+            raise _shifted(error, obj.name, lines_before(obj, piece.start)) from None
 
 
 def _shifted(error: RowMismatchError, source: str, lines: int) -> RowMismatchError:

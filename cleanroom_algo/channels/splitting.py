@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -23,37 +22,39 @@ _STEP: Final = 64 << 10
 """Bytes looked at for the end of a row: a row is rarely longer."""
 
 
-def split_object(obj: Object, schema: Schema, parts: int) -> tuple[Piece, ...]:
-    """Divide an object into at most `parts` pieces of about equal size that together hold each row once.
+def split_object(obj: Object, schema: Schema, parts: int, own: range | None = None) -> tuple[Piece, ...]:
+    """Divide an object into pieces of about equal size that together hold each row once.
 
     Parquet is divided at row groups; CSV and JSON Lines at line breaks that end a row. In CSV with string columns a
-    line break may lie inside quotes, which only the bytes before it tell: then the object is read once, without parsing
-    (about a tenth of the cost of reading its rows). Elsewhere only the surroundings of the cuts are read. gzip and
-    RecordIO cannot be divided: one piece.
+    line break may lie inside quotes, which only the bytes before it tell: then the object is read up to the last cut,
+    without parsing (about a tenth of the cost of reading its rows). Elsewhere only the surroundings of the cuts are
+    read. gzip and RecordIO cannot be divided: the piece in the middle is the whole object. With one part the object is
+    not even opened.
 
     Args:
         obj: an object of `list_objects`.
         schema: the declared columns.
         parts: at least 1.
+        own: which of the parts are wanted, all by default; only their ends are looked for.
 
     Returns:
-        1 to `parts` pieces in the order of the rows; none is empty unless the object is.
+        A piece for each wanted part, in the order of the rows; a piece may be empty.
 
     Raises: what `read_object` raises for objects that cannot be read.
     """
+    wanted = range(parts) if own is None else own
+    if parts == 1:
+        return (Piece(0, obj.size),) if wanted else ()
     with readable(obj):
         found, _ = probe(obj)
         if found is Format.PARQUET:
-            return _split_groups([group.rows for group in footer_of(obj.path, source=obj.key).groups], parts)
-        if found in (Format.GZIP, Format.RECORD_IO) or parts == 1 or not obj.size:
-            return (Piece(0, obj.size),)
-        # One byte before the even division: where a row ends exactly there, that is the cut.
-        targets = [max(obj.size * part // parts - 1, 0) for part in range(1, parts)]
+            rows = [group.rows for group in footer_of(obj.path, source=obj.name).groups]
+            cuts = _group_cuts(rows, parts)[wanted.start : wanted.stop + 1]
+            return tuple(Piece(start, end, "row_groups") for start, end in pairwise(cuts))
+        if found in (Format.GZIP, Format.RECORD_IO):
+            return tuple(Piece(0, obj.size if part == parts // 2 else 0) for part in wanted)
         quoted = found is Format.CSV and any(column.dtype == "string" for column in schema.columns)
-        inside = _inside_quotes(obj, targets) if quoted else [False] * len(targets)
-        cuts = [_row_end(obj, target, at, quoted) for target, at in zip(targets, inside, strict=True)]
-    bounds = sorted({0, *cuts, obj.size})
-    return tuple(Piece(start, end) for start, end in pairwise(bounds))
+        return tuple(Piece(start, end) for start, end in pairwise(_byte_cuts(obj, parts, wanted, quoted)))
 
 
 def count_rows(obj: Object, schema: Schema, piece: Piece | None = None) -> int:
@@ -67,31 +68,42 @@ def count_rows(obj: Object, schema: Schema, piece: Piece | None = None) -> int:
     with readable(obj):
         found, head = probe(obj)
         if found is Format.PARQUET:
-            groups = footer_of(obj.path, source=obj.key).groups
-            first, last = (piece.start, piece.end) if piece else (0, len(groups))
+            groups = footer_of(obj.path, source=obj.name).groups
+            divided = piece is not None and piece.unit == "row_groups"
+            first, last = (piece.start, piece.end) if piece is not None and divided else (0, len(groups))
             return sum(group.rows for group in groups[first:last])
         chunks: Iterator[bytes] = file_chunks(obj, piece.start, piece.end) if piece else file_chunks(obj)
         if found is Format.GZIP:
-            head = next(gunzip(iter([head]), source=obj.key), b"") if obj.size else b""
-            found = sniff(head, source=obj.key)
-            chunks = gunzip(chunks, source=obj.key)
+            head = next(gunzip(iter([head]), source=obj.name), b"") if obj.size else b""
+            found = sniff(head, source=obj.name)
+            chunks = gunzip(chunks, source=obj.name)
         if found not in (Format.CSV, Format.JSON_LINES):
             return sum(frame.height for frame in read_object(obj, schema, batch_rows=1 << 20, columns=schema.names[:1]))
         rows = _count_rows(chunks, row_rules(found, schema))
     if found is Format.CSV and (piece is None or not piece.start):
-        decoder = CsvDecoder(schema, source=obj.key)
+        decoder = CsvDecoder(schema, source=obj.name)
         decoder.start(head)
         rows -= decoder.header_lines
     return rows
 
 
-def _split_groups(rows: Sequence[int], parts: int) -> tuple[Piece, ...]:
-    ends = list(accumulate(rows))
-    total = ends[-1] if ends else 0
-    cuts = {bisect_left(ends, total * part / parts) + 1 for part in range(1, parts)} if total else set()
-    bounds = sorted({0, *(cut for cut in cuts if cut < len(rows)), len(rows)})
-    pieces = tuple(Piece(start, end, "row_groups") for start, end in pairwise(bounds))
-    return pieces or (Piece(0, 0, "row_groups"),)
+def _group_cuts(rows: Sequence[int], parts: int) -> list[int]:
+    """Return where parts begin and end: a row group belongs to the part in whose span its middle lies."""
+    ends = np.cumsum(np.asarray(rows, dtype=np.int64))
+    middles = ends - np.asarray(rows, dtype=np.int64) / 2
+    total = float(ends[-1]) if len(ends) else 0.0
+    inner = np.searchsorted(middles, [total * part / parts for part in range(1, parts)], side="left")
+    return [0, *inner.tolist(), len(rows)]
+
+
+def _byte_cuts(obj: Object, parts: int, wanted: range, quoted: bool) -> list[int]:
+    """Return where the wanted parts begin, and where the last one ends."""
+    inner = [part for part in range(wanted.start, wanted.stop + 1) if 0 < part < parts]
+    # One byte before the even division: where a row ends exactly there, that is the cut.
+    targets = [max(obj.size * part // parts - 1, 0) for part in inner]
+    inside = _inside_quotes(obj, targets) if quoted and targets else [False] * len(targets)
+    cuts = [_row_end(obj, target, at, quoted) for target, at in zip(targets, inside, strict=True)]
+    return [*([0] if wanted.start == 0 else []), *cuts, *([obj.size] if wanted.stop == parts else [])]
 
 
 def _inside_quotes(obj: Object, offsets: Sequence[int]) -> list[bool]:
@@ -125,7 +137,7 @@ def _row_end(obj: Object, offset: int, inside: bool, quoted: bool) -> int:
             inside ^= quoted and step.count(b'"', start) % 2 == 1
             position += len(step)
             if position - offset > MAX_ROW_BYTES:
-                raise row_too_long(obj.key, 1)
+                raise row_too_long(obj.name, 1)
     return obj.size
 
 

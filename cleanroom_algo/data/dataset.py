@@ -1,8 +1,12 @@
 """A channel as an iterable of whole batches of tensors.
 
-What one rank yields depends on the seed, the epoch and the layout, and on nothing else. Memory, whatever the size of
-the channel: what `channels.reader` states for its blocks, the shuffle buffer (`shuffle_rows` rows as a table, twice
-while it is permuted), and two batches.
+What one rank yields depends on the seed, the epoch and the layout, and on nothing else. Before the first batch
+nothing is read but what it takes to cut objects that several ranks share. Memory of one rank, whatever the size of the channel:
+
+    what `channels.reader` states for its blocks (in Pipe mode, what `data.fan_out` states)
+    + 2 x shuffle_rows x the bytes of a row as a table, where rows are shuffled
+    + 2 x batch_size x the bytes of a row as tensors, and with several ranks 32 batches (`data.in_step`)
+    + the list of the channel's objects, about 300 bytes for each
 """
 
 from __future__ import annotations
@@ -10,12 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import islice, repeat
-from typing import Any, Literal
+from itertools import cycle, islice, repeat
+from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
@@ -28,13 +31,13 @@ from cleanroom_algo.channels.splitting import count_rows, split_object
 from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.data.batch import Batch
 from cleanroom_algo.data.fan_out import SLICE_ROWS, Stream, read_share
-from cleanroom_algo.data.plan import assign, plan_parts, readers_of
+from cleanroom_algo.data.in_step import Uneven, in_step
+from cleanroom_algo.data.plan import Readers, readers_of, share_of
 from cleanroom_algo.data.resume import Segment, in_turn, inherited, part_of, segments_of
 from cleanroom_algo.data.tables import rebatched, shuffled
 from cleanroom_algo.data.world import World
-from cleanroom_algo.errors import DataStateError
+from cleanroom_algo.errors import CleanroomError, DataStateError, ForeignLoaderError
 
-Uneven = Literal["weight", "drop", "pad"]
 SHUFFLE_ROWS = 65_536  # a few MB as a table; parts of objects are shuffled besides
 READ_ROWS = 65_536  # the size of table at which polars' streaming reader is fastest
 
@@ -47,10 +50,15 @@ class ChannelDataset(IterableDataset[Batch]):
     - "weight" (the default, because it loses no row and repeats none): a rank that has run out yields batches of zero
       rows until all have finished; weigh each rank's gradient by its rows.
     - "drop": all ranks end with the shortest one; rows of longer shards are left out in this epoch.
-    - "pad": ranks that have run out repeat their own rows from the start of the epoch's order.
+    - "pad": ranks that have run out repeat their own rows from the start of the epoch's order; where the rows cannot be
+      read again (Pipe mode, or an epoch that another layout began) the last batches, up to 32.
 
     Zero-row batches work with DistributedDataParallel and with fully_shard alike, as every rank takes part in every
     step's collectives.
+
+    Iterating again begins the epoch anew; in Pipe mode, where nothing can be read twice, it takes the next pipe. The
+    dataset is a source for a DataLoader or StatefulDataLoader, too, with `batch_size=None`. These may have processes of
+    their own (`num_workers`) where there is one rank; several agree on their steps in the rank itself: use `workers`.
 
     Args:
         channel: of the job.
@@ -62,9 +70,13 @@ class ChannelDataset(IterableDataset[Batch]):
         seed: of the shuffling.
         uneven: see above.
         shuffle_rows: rows of the buffer, at least 1.
-        workers: loader processes of this rank; 0 reads in the rank itself.
+        workers: loader processes of this rank; 0 reads in the rank itself, as Pipe mode always does.
         pipe_timeout: seconds that a pipe may stay silent.
         reading: wraps this rank's own batches where they are read, and may end them early; the ranks stay in step.
+        first_pipe: the number of the channel's first pipe that this container has not read.
+
+    Raises:
+        ForeignLoaderError: CR-DAT-004, iterated in a DataLoader's own processes on several ranks or in Pipe mode.
     """
 
     def __init__(
@@ -82,6 +94,7 @@ class ChannelDataset(IterableDataset[Batch]):
         workers: int = 0,
         pipe_timeout: float = 600.0,
         reading: Callable[[Iterator[Batch]], Iterator[Batch]] = iter,
+        first_pipe: int = 0,
     ) -> None:
         super().__init__()
         self.channel = channel
@@ -97,7 +110,10 @@ class ChannelDataset(IterableDataset[Batch]):
         self.pipe_timeout = pipe_timeout
         self._reading = reading
         self.epoch = 0
+        self._next_pipe = first_pipe
+        self._shares: dict[Readers, list[tuple[Object, Piece]]] = {}
         self._segments = self._begin()
+        self._resumed = False
 
     # --- how much there is ------------------------------------------------------------------------------------------
 
@@ -110,7 +126,8 @@ class ChannelDataset(IterableDataset[Batch]):
     def steps(self) -> int | None:
         """The batches that every rank yields in an epoch, agreed on once by all ranks; None in Pipe mode.
 
-        With several ranks the first use is a collective: all ranks must come here.
+        The first use reads the channel to count its rows (Parquet: the footers), and is a collective where there are
+        several ranks: all must come here. Iterating does not need it.
         """
         if self._loader_rows is None:
             return None
@@ -133,9 +150,13 @@ class ChannelDataset(IterableDataset[Batch]):
     # --- iteration --------------------------------------------------------------------------------------------------
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, counted from 0: another order of the rows, and in Pipe mode another pipe."""
+        """Choose the epoch, counted from 0, and with it another order of the rows where they are shuffled.
+
+        Pipes come in the order in which they are read, whatever the epoch is called.
+        """
         self.epoch = epoch
         self._segments = self._begin()
+        self._resumed = False
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the iteration stands: a few integers, which tell of all ranks what they have read."""
@@ -146,6 +167,7 @@ class ChannelDataset(IterableDataset[Batch]):
 
         The number of workers and of ranks may be another one, and with FullyReplicated the number of hosts. What is
         left of the epoch is then read without loader processes, in another order than the earlier layout would have.
+        In Pipe mode the next pipe is read and what was taken is passed over: the objects must come in the same order.
 
         Args:
             state: the same on all ranks.
@@ -161,7 +183,7 @@ class ChannelDataset(IterableDataset[Batch]):
                 expected=", ".join(f"{name} {state.get(name)}" for name in own),
                 fix="resume with the options of the job that stopped, or start afresh",
             )
-        segments = segments_of(state, self.channel.distribution, self.world, max(self.workers, 1))
+        segments = segments_of(state, self.channel.distribution, self.world, self._loaders)
         if len(segments) > 1 and not self.channel.input_mode.has_files:
             raise DataStateError(
                 "the position in a pipe was taken with another number of hosts or ranks",
@@ -170,6 +192,7 @@ class ChannelDataset(IterableDataset[Batch]):
             )
         self.set_epoch(int(state["epoch"]))
         self._segments = segments
+        self._resumed = True
 
     @property
     def taken(self) -> int:
@@ -186,16 +209,29 @@ class ChannelDataset(IterableDataset[Batch]):
         window = self.shuffle_rows if self.shuffle else 0
         return {"seed": self.seed, "batch_size": self.batch_size, "shuffle_rows": window}
 
+    @property
+    def _loaders(self) -> int:
+        """How many read for this rank: its loader processes, or those of the DataLoader that iterates the dataset."""
+        worker = get_worker_info()
+        return max(self.workers, 1) if worker is None else worker.num_workers
+
     def _begin(self) -> tuple[Segment, ...]:
-        return (Segment(self.world.hosts, self.world.ranks_per_host, max(self.workers, 1), 0),)
+        return (Segment(self.world.hosts, self.world.ranks_per_host, self._loaders, 0),)
 
     def __iter__(self) -> Iterator[Batch]:
-        worker = get_worker_info()
-        if worker is not None:
-            yield from map(self._batch, self._loader(self.world.with_worker(worker.id, worker.num_workers)))
-            return
+        if not self._resumed:
+            self._segments = self._begin()
+        self._resumed = False
+        if self._segments[-1].workers != self._loaders:  # taken up in one process, iterated in others
+            self._segments = (*self._segments, *self._begin())
         *past, own = self._segments
-        for step, batch in enumerate(self._equal(self._reading(self._own(own.steps)), own.steps), own.steps + 1):
+        if get_worker_info() is None:
+            batches = self._reading(self._own(own.steps))
+        else:
+            batches = self._of_worker(own.steps)
+        if self.world.size > 1:
+            batches = in_step(batches, self.world.size, uneven=self.uneven, filling=self._filling)
+        for step, batch in enumerate(batches, own.steps + 1):
             self._segments = (*past, replace(own, steps=step))
             yield batch
 
@@ -204,45 +240,43 @@ class ChannelDataset(IterableDataset[Batch]):
         if not self.workers or self._past:
             yield from map(self._batch, islice(self._tables(self.world, self._segments), skip, None))
             return
-        loader = DataLoader(self, batch_size=None, num_workers=self.workers, multiprocessing_context="forkserver")
+        _ = self._objects  # listed once, for all loader processes
+        processes = _LoaderProcesses(self)
+        loader = DataLoader(processes, batch_size=None, num_workers=self.workers, multiprocessing_context="forkserver")
         for position, batch in enumerate(loader):
+            if isinstance(batch, CleanroomError):
+                raise batch
             if position >= skip:
                 yield batch
 
-    def _equal(self, batches: Iterator[Batch], skip: int) -> Iterator[Batch]:
-        """Yield the same number of batches on every rank."""
-        if self.world.size == 1:
-            yield from batches
-        elif self._past or self.steps is None:
-            yield from self._until_all_end(batches)
+    def _of_worker(self, skip: int) -> Iterator[Batch]:
+        """Yield the batches of a process of somebody else's DataLoader; `skip` counts its own."""
+        worker = get_worker_info()
+        assert worker is not None
+        if self.world.size > 1 or not self.channel.input_mode.has_files:
+            raise ForeignLoaderError(
+                f"{worker.num_workers} processes of a DataLoader read channel {self.channel.name!r}",
+                expected="num_workers=0: ranks agree on their steps, and a pipe has one reader",
+                fix="pass workers= to ChannelDataset; in Pipe mode do without",
+            )
+        if not self._past:
+            tables = self._loader(self.world.with_worker(worker.id, worker.num_workers))
+        elif worker.id:
+            return  # what another layout left over is not divided again
         else:
-            yield from self._fill(batches, self.steps - skip)
+            tables = self._tables(self.world, self._segments)
+        yield from map(self._batch, islice(tables, skip, None))
 
-    def _fill(self, batches: Iterator[Batch], steps: int) -> Iterator[Batch]:
-        given = 0
-        for batch in batches:
-            if given == steps:
-                return
-            given += 1
-            yield batch
-        while self.uneven == "pad" and given < steps and self.rows:
-            for batch in self._own(0):
-                if given == steps:
-                    return
-                given += 1
-                yield batch
-        yield from repeat(self.empty(), steps - given)
-
-    def _until_all_end(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        # How long a pipe is, or the rest of an epoch, shows only at its end: the ranks ask each other before each step.
-        reduce = dist.ReduceOp.MIN if self.uneven == "drop" else dist.ReduceOp.MAX
-        while True:
-            batch = next(batches, None)
-            going = torch.tensor([float(batch is not None)])
-            dist.all_reduce(going, op=reduce)
-            if not going.item():
-                return
-            yield self.empty() if batch is None else batch
+    def _filling(self, last: list[Batch]) -> Iterator[Batch]:
+        """Yield without end what this rank yields once it has run out of rows."""
+        if self.uneven == "pad":
+            if self.channel.input_mode.has_files and not self._past:
+                while batch := next(again := self._own(0), None):
+                    yield batch
+                    yield from again
+            elif last:
+                yield from cycle(last)
+        yield from repeat(self.empty())
 
     def empty(self) -> Batch:
         """Return a batch of no rows."""
@@ -278,13 +312,16 @@ class ChannelDataset(IterableDataset[Batch]):
     def _frames(self, loader: World) -> Iterator[pl.DataFrame]:
         columns = self.features.columns
         if not self.channel.input_mode.has_files:
-            stream = Stream(self.channel, self.schema, self.epoch, columns, READ_ROWS, self.pipe_timeout)
+            stream = Stream(self.channel, self.schema, self._next_pipe, columns, READ_ROWS, self.pipe_timeout)
+            self._next_pipe += 1
             yield from read_share(stream, self.world, rows=max(self.batch_size, SLICE_ROWS))
             return
         share = self._share(loader)
-        order = self._random(loader, "pieces").permutation(len(share)) if self.shuffle else range(len(share))
-        for position in order:
-            obj, piece = share[position]
+        if self.shuffle:
+            share = [share[position] for position in self._random(loader, "pieces").permutation(len(share))]
+        else:
+            share = list(_joined(share))
+        for obj, piece in share:
             yield from read_object(obj, self.schema, batch_rows=READ_ROWS, columns=columns, piece=piece)
 
     # --- the share --------------------------------------------------------------------------------------------------
@@ -304,18 +341,15 @@ class ChannelDataset(IterableDataset[Batch]):
 
     def _share(self, loader: World) -> list[tuple[Object, Piece]]:
         readers = readers_of(loader, self.channel.distribution)
-        pieces = self._pieces(readers.count)
-        owners = assign([weight for _, _, weight in pieces], readers.count)
-        return [pieces[position][:2] for position in np.flatnonzero(owners == readers.index).tolist()]
-
-    def _pieces(self, readers: int) -> Sequence[tuple[Object, Piece, int]]:
-        """Return all pieces of the objects that this host sees, with their weights in bytes."""
-        parts = plan_parts([obj.size for obj in self._objects], readers)
-        pieces: list[tuple[Object, Piece, int]] = []
-        for obj, count in zip(self._objects, parts, strict=True):
-            cut = split_object(obj, self.schema, int(count))
-            pieces += [(obj, piece, obj.size // len(cut)) for piece in cut]
-        return pieces
+        if readers not in self._shares:
+            share = share_of([obj.size for obj in self._objects], readers)
+            self._shares[readers] = [
+                (self._objects[position], piece)
+                for position, own, count in share.runs()
+                for piece in split_object(self._objects[position], self.schema, count, own)
+                if piece.start < piece.end
+            ]
+        return self._shares[readers]
 
     def _random(self, loader: World, purpose: str) -> np.random.Generator:
         readers = readers_of(loader, self.channel.distribution)
@@ -324,3 +358,37 @@ class ChannelDataset(IterableDataset[Batch]):
     def __getstate__(self) -> dict[str, Any]:
         # A loader process plans for itself; what the ranks agreed on, and when to end, is the rank's affair.
         return {name: value for name, value in vars(self).items() if name not in {"steps", "total_rows", "_reading"}}
+
+
+class _LoaderProcesses(IterableDataset[Batch | CleanroomError]):
+    """What the loader processes of a rank read: each its own share, from the beginning of the epoch.
+
+    Errors are handed over like batches: torch would make a RuntimeError of them.
+    """
+
+    def __init__(self, dataset: ChannelDataset) -> None:
+        super().__init__()
+        self._dataset = dataset
+
+    def __iter__(self) -> Iterator[Batch | CleanroomError]:
+        worker = get_worker_info()
+        assert worker is not None
+        loader = self._dataset.world.with_worker(worker.id, worker.num_workers)
+        try:
+            yield from map(self._dataset._batch, self._dataset._loader(loader))
+        except CleanroomError as error:
+            yield error
+
+
+def _joined(share: Sequence[tuple[Object, Piece]]) -> Iterator[tuple[Object, Piece]]:
+    """Yield the pieces of a share with those that follow each other as one: an object is opened once."""
+    held: tuple[Object, Piece] | None = None
+    for obj, piece in share:
+        if held is not None and held[0] is obj and held[1].end == piece.start:
+            held = obj, replace(piece, start=held[1].start)
+            continue
+        if held is not None:
+            yield held
+        held = obj, piece
+    if held is not None:
+        yield held

@@ -7,7 +7,7 @@ beside a span are divided first, so that no reader's share differs from the mean
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,47 @@ def readers_of(world: World, distribution: Distribution) -> Readers:
     else:
         ranks, rank = world.size, world.rank
     return Readers(ranks * world.workers, rank * world.workers + world.worker)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one reader reads: parts of objects, in order.
+
+    Attributes:
+        objects: the position of the object, axis (part,).
+        parts: which part of the object, from 0, axis (part,).
+        counts: into how many parts the object is divided, axis (part,).
+    """
+
+    objects: NDArray[np.int64]
+    parts: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    def runs(self) -> Iterator[tuple[int, range, int]]:
+        """Yield each object of the share once: its position, the parts of it that are read, and how many it has."""
+        if not len(self.objects):
+            return
+        begins = np.flatnonzero(np.diff(self.objects, prepend=-1))
+        lengths = np.diff(begins, append=len(self.objects))
+        columns = (self.objects[begins], self.parts[begins], lengths, self.counts[begins])
+        for position, first, length, count in zip(*(column.tolist() for column in columns), strict=True):
+            yield position, range(first, first + length), count
+
+
+def share_of(sizes: Sequence[int] | NDArray[np.int64], readers: Readers) -> Share:
+    """Return which parts of which objects a reader reads; over all readers each part of each object is read once.
+
+    Args:
+        sizes: bytes of the objects in the order of their keys, axis (object,).
+        readers: those who divide them, and which of them this is.
+    """
+    bytes_of = np.asarray(sizes, dtype=np.int64)
+    counts = plan_parts(bytes_of, readers.count)
+    owners = assign(np.repeat(bytes_of / counts, counts), readers.count)
+    own = np.flatnonzero(owners == readers.index)
+    begins = np.cumsum(counts) - counts
+    objects = np.searchsorted(begins, own, side="right") - 1
+    return Share(objects, own - begins[objects], counts[objects])
 
 
 def plan_parts(sizes: Sequence[int] | NDArray[np.int64], readers: int) -> NDArray[np.int64]:

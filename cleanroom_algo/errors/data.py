@@ -31,3 +31,14 @@ class PipeReaderLostError(DataError):
 
     code = "CR-DAT-003"
     title = "a rank that shared the pipe is gone"
+
+
+class ForeignLoaderError(DataError):
+    """A DataLoader's own processes iterate the dataset where they cannot.
+
+    Ranks take equal steps because they agree on them, which loader processes cannot do for their ranks; and a pipe has
+    one reader. `ChannelDataset(workers=...)` starts loader processes whose rank does the agreeing.
+    """
+
+    code = "CR-DAT-004"
+    title = "loader processes that cannot agree"

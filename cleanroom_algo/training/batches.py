@@ -21,19 +21,17 @@ class Batches:
     Args:
         dataset: of this rank.
         device: where batches go.
-        first_epoch: how many epochs of a stream have been read before the first one here.
     """
 
-    def __init__(self, dataset: ChannelDataset, device: torch.device, first_epoch: int = 0) -> None:
+    def __init__(self, dataset: ChannelDataset, device: torch.device) -> None:
         self._dataset = dataset
         self._device = device
-        self._first_epoch = first_epoch
         self._latest: Batch | None = None
         self._resumed = False
 
     @property
     def steps(self) -> int | None:
-        """The batches of an epoch, equal on all ranks; None where that is not known before its end."""
+        """The batches of an epoch, equal on all ranks; None in Pipe mode. All ranks must ask, and count their rows."""
         return self._dataset.steps
 
     def resume(self, state: Mapping[str, Any]) -> int:
@@ -60,7 +58,7 @@ class Batches:
             number: of the epoch, from 0.
         """
         if not self._resumed:
-            self._dataset.set_epoch(number + self._first_epoch)
+            self._dataset.set_epoch(number)
         self._resumed = False
         source = iter(self._dataset)
         current = self._fetch(source)

@@ -116,6 +116,7 @@ class Inputs:
             workers=self._workers(options),
             pipe_timeout=self._environment.settings.pipe_timeout_seconds,
             reading=stop.until_stopped,
+            first_pipe=self.epochs_read(channel),
         )
 
     def epochs_read(self, channel: Channel) -> int:

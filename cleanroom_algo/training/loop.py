@@ -21,6 +21,7 @@ from cleanroom_algo.training.publication import Publication
 from cleanroom_algo.training.resuming import Resuming
 from cleanroom_algo.training.steps import Steps
 from cleanroom_algo.training.validation import validate
+from cleanroom_algo.training.trainer import Trainer
 from cleanroom_algo.training.weights import (
     OPTIMIZER_FILE,
     load_tensors,
@@ -32,7 +33,6 @@ from cleanroom_algo.training.weights import (
 if TYPE_CHECKING:
     from cleanroom_algo.contract.channel import Channel
     from cleanroom_algo.training.context import Context
-    from cleanroom_algo.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +82,9 @@ class TrainingLoop:
         self._train_set = self._batches(context.inputs.train, training=True)
         validation = context.inputs.validation
         self._validation_set = None if validation is None else self._batches(validation, training=False)
-        batches = self._train_set.steps
-        context.total_steps = None if batches is None else math.ceil(batches / options.accumulate) * options.epochs
+        if type(trainer).scheduler is not Trainer.scheduler:  # counting would delay the first batch of all others
+            batches = self._train_set.steps
+            context.total_steps = None if batches is None else math.ceil(batches / options.accumulate) * options.epochs
         model, optimizer, sharded = self._model, self._optimizer, self._sharded
         self._steps = Steps(trainer, context, model, optimizer, self._train_set, sharded=sharded)
         self._publication = Publication(trainer, context, model, optimizer, sharded=sharded)
@@ -120,7 +121,7 @@ class TrainingLoop:
     def _batches(self, channel: Channel, *, training: bool) -> Batches:
         inputs = self._context.inputs
         dataset = inputs.dataset(self._trainer, channel, self._options, self._stop, training=training)
-        return Batches(dataset, self._device, inputs.epochs_read(channel))
+        return Batches(dataset, self._device)
 
     def _restore_base_optimizer(self) -> None:
         base = self._trainer.base

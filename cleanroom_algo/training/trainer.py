@@ -153,7 +153,7 @@ class Trainer:
         """Return a schedule of the learning rate, stepped after each optimizer step; by default none.
 
         A ReduceLROnPlateau is stepped with the validation loss after each epoch. `self.total_steps` is the number of
-        optimizer steps that are planned, where it is known.
+        optimizer steps that are planned; to know it, a trainer that has a schedule counts the channel's rows first.
         """
         return None
 
@@ -184,7 +184,7 @@ class Trainer:
 
     @property
     def total_steps(self) -> int | None:
-        """The optimizer steps that are planned, or None where the channel's length is not known before its end."""
+        """The optimizer steps that are planned; None in Pipe mode, and for trainers without a `scheduler`."""
         return self._context.total_steps
 
     def table(self, channel: str = "train") -> pl.DataFrame:

@@ -40,7 +40,9 @@ def test_csv_pieces_hold_each_row_once(
     assert whole.get_column("a").to_list() == list(range(len(cells)))
     assert count_rows(obj, TEXT) == len(cells)
     pieces = split_object(obj, TEXT, parts)
-    assert 1 <= len(pieces) <= parts
+    assert len(pieces) == parts
+    own = range(parts // 3, parts - parts // 4)
+    assert split_object(obj, TEXT, parts, own) == pieces[own.start : own.stop]
     frames = [read(obj, TEXT, piece=piece) for piece in pieces]
     assert pl.concat(frames).rows() == whole.rows()
     assert [count_rows(obj, TEXT, piece) for piece in pieces] == [frame.height for frame in frames]
@@ -66,11 +68,14 @@ def test_parquet_is_divided_at_row_groups(tmp_path: Path, parts: int) -> None:
     pl.DataFrame({"a": range(1000), "b": [0.5] * 1000}).write_parquet(buffer, row_group_size=100)
     obj = write(tmp_path, "x", buffer.getvalue())
     pieces = split_object(obj, NUMBERS, parts)
-    assert len(pieces) == min(parts, 10)
+    assert len(pieces) == parts
+    rows = [count_rows(obj, NUMBERS, piece) for piece in pieces]
+    assert max(rows) - min(rows) <= 100
+    assert split_object(obj, NUMBERS, parts, range(parts // 2, parts)) == pieces[parts // 2 :]
     frames = [read(obj, NUMBERS, piece=piece, batch_rows=64) for piece in pieces]
     assert pl.concat(frames).get_column("a").to_list() == list(range(1000))
-    assert [count_rows(obj, NUMBERS, piece) for piece in pieces] == [frame.height for frame in frames]
-    assert count_rows(obj, NUMBERS) == 1000
+    assert rows == [frame.height for frame in frames]
+    assert count_rows(obj, NUMBERS) == count_rows(obj, NUMBERS, Piece(0, obj.size)) == 1000
 
 
 @pytest.mark.parametrize(
@@ -88,10 +93,16 @@ def test_other_formats_are_counted_and_kept_whole_where_they_must(tmp_path: Path
     pieces = split_object(obj, NUMBERS, 4)
     assert sum(read(obj, NUMBERS, piece=piece).height for piece in pieces) == 2
     if data[:1] != b"{":
-        assert pieces == (Piece(0, obj.size),)
+        assert pieces == (Piece(0, 0), Piece(0, 0), Piece(0, obj.size), Piece(0, 0))
 
 
-def test_an_empty_object_is_one_empty_piece(tmp_path: Path) -> None:
+def test_an_object_that_is_not_divided_is_not_opened(tmp_path: Path) -> None:
+    obj = write(tmp_path, "x", b"1,2\n")
+    obj.path.unlink()
+    assert split_object(obj, TEXT, 1) == (Piece(0, 4),)
+
+
+def test_an_empty_object_has_empty_pieces(tmp_path: Path) -> None:
     obj = write(tmp_path, "x", b"")
-    assert split_object(obj, TEXT, 4) == (Piece(0, 0),)
+    assert split_object(obj, TEXT, 4) == (Piece(0, 0),) * 4
     assert count_rows(obj, TEXT) == 0

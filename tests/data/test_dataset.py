@@ -2,20 +2,24 @@
 
 import json
 import os
-import subprocess
-import sys
+import threading
 from collections import Counter
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
+from torch.utils.data import DataLoader
 
 from cleanroom_algo.channels.schema import Schema
-from cleanroom_algo.contract.channel import Channel, Distribution
+from cleanroom_algo.contract.channel import Channel, Distribution, InputMode
 from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.data.batch import Batch
 from cleanroom_algo.data.dataset import ChannelDataset
 from cleanroom_algo.data.world import World
-from cleanroom_algo.errors import DataStateError
+from cleanroom_algo.errors import DataStateError, RowMismatchError
+from tests.data.ranks import Layout, run
 
 SCHEMA = Schema.of(target="y", x="float32", y="float32")
 
@@ -92,60 +96,6 @@ def test_loader_processes_read_every_row_once(tmp_path: Path) -> None:
     assert dataset.rows == 83
 
 
-RANK = """
-import json, sys
-import faulthandler
-faulthandler.dump_traceback_later(60, exit=True)
-import torch.distributed as dist
-from pathlib import Path
-from cleanroom_algo.channels.schema import Schema
-from cleanroom_algo.contract.channel import Channel, Distribution
-from cleanroom_algo.contract.paths import Paths
-from cleanroom_algo.data.dataset import ChannelDataset
-from cleanroom_algo.data.world import World
-
-roots, distribution, uneven, hosts, ranks, rank = json.loads(sys.argv[1])
-dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=hosts * ranks)
-world = World(hosts, rank // ranks, ranks, rank % ranks)
-channel = Channel("train", Paths(Path(roots[world.host_rank])), distribution=Distribution(distribution))
-dataset = ChannelDataset(channel, Schema.of(target="y", x="float32", y="float32"), world, batch_size=4,
-                         uneven=uneven, shuffle=True)
-batches = [[int(x) for x in batch.numeric[:, 0]] for batch in dataset]
-print(json.dumps([dataset.steps, batches]))
-dist.destroy_process_group()
-"""
-
-
-def run_ranks(
-    tmp_path: Path, roots: list[Path], distribution: Distribution, uneven: str, ranks: int
-) -> list[tuple[int, list[list[int]]]]:
-    """Run real gloo ranks and return what each saw: its steps and the rows of its batches."""
-    hosts = len(roots)
-    environ = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                RANK,
-                json.dumps([[str(root) for root in roots], distribution, uneven, hosts, ranks, rank]),
-                str(tmp_path / "store"),
-            ],
-            stdout=subprocess.PIPE,
-            env=environ,
-            text=True,
-        )
-        for rank in range(hosts * ranks)
-    ]
-    try:
-        outputs = [process.communicate(timeout=120)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0] * len(processes)
-    return [tuple(json.loads(output)) for output in outputs]
-
-
 @pytest.mark.parametrize("uneven", ["weight", "drop", "pad"])
 def test_uneven_shards_take_equal_steps(tmp_path: Path, uneven: str) -> None:
     # Host 1 holds a tenth of host 0's rows, host 2 none at all.
@@ -154,22 +104,138 @@ def test_uneven_shards_take_equal_steps(tmp_path: Path, uneven: str) -> None:
     for root, rows in zip(roots, ([40], [4], []), strict=True):
         channel(root, list(rows), sharded)
 
-    seen = run_ranks(tmp_path, roots, sharded, uneven, ranks=1)
+    seen = run(Layout([str(root) for root in roots], sharded, uneven=uneven, counted=True))
 
     steps = {"weight": 10, "drop": 0, "pad": 10}[uneven]
-    assert [len(batches) for _, batches in seen] == [steps] * 3
-    assert {given for given, _ in seen} == {steps}
+    assert [len(each.batches) for each in seen] == [steps] * 3
+    assert {each.steps for each in seen} == {steps}
     if uneven == "weight":
-        assert [sum(map(len, batches)) for _, batches in seen] == [40, 4, 0]
+        assert [len(each.rows) for each in seen] == [40, 4, 0]
     if uneven == "pad":
-        assert Counter(row for batch in seen[1][1] for row in batch) == dict.fromkeys(range(4), 10)
+        assert Counter(seen[1].rows) == dict.fromkeys(range(4), 10)
 
 
-@pytest.mark.parametrize(("hosts", "ranks"), [(1, 4), (2, 2)])
+@pytest.mark.parametrize(("hosts", "ranks"), [(1, 4), (2, 2), (5, 4)])
 def test_replicated_rows_are_seen_once_over_all_ranks(tmp_path: Path, hosts: int, ranks: int) -> None:
-    channel(tmp_path / "data", [1, 100, 7])
+    channel(tmp_path, [1, 100, 7])
 
-    seen = run_ranks(tmp_path, [tmp_path / "data"] * hosts, Distribution.FULLY_REPLICATED, "weight", ranks)
+    seen = run(Layout([str(tmp_path)] * hosts, "FullyReplicated", ranks))
 
-    assert sorted(row for _, batches in seen for batch in batches for row in batch) == list(range(108))
-    assert len({len(batches) for _, batches in seen}) == 1
+    assert sorted(row for each in seen for row in each.rows) == list(range(108))
+    assert len({len(each.batches) for each in seen}) == 1
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_ranks_with_a_long_way_to_go_agree_from_time_to_time(tmp_path: Path, ranks: int) -> None:
+    """Some ranks run out in the middle of a window, others after many of them."""
+    sharded = Distribution.SHARDED_BY_S3_KEY
+    roots = [tmp_path / name for name in "ab"]
+    channel(roots[0], [4 * 150 * ranks], sharded)
+    channel(roots[1], [4 * 70 * ranks], sharded)
+
+    seen = run(Layout([str(root) for root in roots], sharded, ranks))
+
+    assert len({len(each.batches) for each in seen}) == 1
+    assert 150 <= len(seen[0].batches) <= 170  # shares differ by up to an eighth
+    assert sum(len(each.rows) for each in seen) == 4 * 220 * ranks
+
+
+def test_the_first_batch_does_not_wait_for_the_rows_to_be_counted(tmp_path: Path) -> None:
+    source = channel(tmp_path, [20, 20])
+    with (source.path / "part-00001").open("a") as file:
+        file.write("not a number at all,1\n")
+    dataset = ChannelDataset(source, SCHEMA, World(), batch_size=4)
+
+    assert next(iter(dataset)).rows == 4
+    assert "_loader_rows" not in vars(dataset)
+
+
+def test_iterating_again_begins_anew_and_after_a_resume_too(tmp_path: Path) -> None:
+    dataset = ChannelDataset(channel(tmp_path, [10]), SCHEMA, World(), batch_size=4)
+
+    assert xs(dataset) == xs(dataset) == list(range(10))
+    dataset.load_state_dict(dataset.after(1))
+    assert xs(dataset) == list(range(4, 10))
+    assert xs(dataset) == list(range(10))
+
+
+def test_pipes_are_taken_one_after_another_whatever_the_epoch(tmp_path: Path) -> None:
+    source = Channel("train", Paths(tmp_path), InputMode.PIPE)
+    source.fifo(0).parent.mkdir(parents=True)
+    for number in range(3):
+        os.mkfifo(source.fifo(number))
+    feeder = threading.Thread(
+        target=lambda: [source.fifo(number).write_text(f"{number},1\n") for number in range(3)], daemon=True
+    )
+    feeder.start()
+    dataset = ChannelDataset(source, SCHEMA, World(), batch_size=4, pipe_timeout=30)
+
+    assert xs(dataset) == [0]
+    assert xs(dataset) == [1]
+    resumed = ChannelDataset(source, SCHEMA, World(), batch_size=4, pipe_timeout=30, first_pipe=2)
+    resumed.load_state_dict(dataset.state_dict() | {"epoch": 7, "segments": [[1, 1, 1, 0]]})
+    assert (xs(resumed), resumed.epoch) == ([2], 7)
+    feeder.join(30)
+
+
+@pytest.mark.filterwarnings("ignore")  # of torchdata, about torch
+@pytest.mark.parametrize("workers", [0, 2])
+def test_it_is_a_source_for_a_stateful_data_loader(tmp_path: Path, workers: int) -> None:
+    from torchdata.stateful_dataloader import StatefulDataLoader  # type: ignore[import-untyped]
+
+    dataset = ChannelDataset(channel(tmp_path, [30, 50, 3]), SCHEMA, World(), batch_size=8, shuffle=True)
+
+    def loader() -> Any:
+        options = {"multiprocessing_context": "forkserver"} if workers else {}
+        return StatefulDataLoader(dataset, batch_size=None, num_workers=workers, **options)
+
+    def rows(batches: Iterable[Batch]) -> list[int]:
+        return [int(x) for batch in batches for x in batch.numeric[:, 0]]
+
+    first = loader()
+    iterator = iter(first)
+    head = rows(next(iterator) for _ in range(5))
+    state = json.loads(json.dumps(first.state_dict())) if not workers else first.state_dict()
+    second = loader()
+    second.load_state_dict(state)
+
+    assert sorted(head + rows(second)) == list(range(83))
+    assert sorted(rows(loader())) == list(range(83))
+
+
+def test_processes_of_somebody_elses_loader_are_refused_where_ranks_must_agree(tmp_path: Path) -> None:
+    dataset = ChannelDataset(channel(tmp_path, [8]), SCHEMA, World(ranks_per_host=2), batch_size=2)
+    loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context="forkserver")
+
+    with pytest.raises(RuntimeError, match="ForeignLoaderError: CR-DAT-004"):  # torch's own words around ours
+        next(iter(loader))
+
+
+def test_a_fault_in_a_loader_process_keeps_its_code_and_place(tmp_path: Path) -> None:
+    source = channel(tmp_path, [30, 50])
+    with (source.path / "part-00001").open("a") as file:
+        file.write("abc,1\n")
+
+    with pytest.raises(RowMismatchError) as caught:
+        list(ChannelDataset(source, SCHEMA, World(), batch_size=8, workers=2))
+
+    assert [problem.path for problem in caught.value.problems] == ["train/part-00001:51:x"]
+
+
+def test_objects_that_are_not_shared_are_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = channel(tmp_path, [3] * 40)
+    dataset = ChannelDataset(source, SCHEMA, World(ranks_per_host=4, local_rank=1), batch_size=4)
+    opened: list[str] = []
+    real = Path.open
+
+    def recorded(path: Path, *words: Any, **more: Any) -> Any:
+        opened.append(path.name)
+        return real(path, *words, **more)
+
+    monkeypatch.setattr(Path, "open", recorded)
+
+    batches = list(dataset._own(0))  # without the other ranks
+
+    assert sum(batch.rows for batch in batches) == 3 * len(opened)
+    assert len(opened) in range(9, 12)
+    assert opened == [f"part-{int(opened[0][-5:]) + place:05}" for place in range(len(opened))]

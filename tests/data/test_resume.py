@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -25,34 +22,9 @@ from cleanroom_algo.data.resume import Segment, in_turn, inherited, part_of
 from cleanroom_algo.data.tables import rebatched
 from cleanroom_algo.data.world import World
 from cleanroom_algo.errors import DataStateError
+from tests.data.ranks import Layout, run
 
 SCHEMA = Schema.of(target="y", x="float32", y="float32")
-RANK = """
-import faulthandler, json, os, signal, sys
-faulthandler.dump_traceback_later(90, exit=True)
-import torch.distributed as dist
-from pathlib import Path
-from cleanroom_algo.channels.schema import Schema
-from cleanroom_algo.contract.channel import Channel, Distribution
-from cleanroom_algo.contract.paths import Paths
-from cleanroom_algo.data.dataset import ChannelDataset
-from cleanroom_algo.data.world import World
-
-roots, distribution, hosts, ranks, rank, workers, state, stop = json.loads(sys.argv[1])
-if hosts * ranks > 1:
-    dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=hosts * ranks)
-world = World(hosts, rank // ranks, ranks, rank % ranks)
-channel = Channel("train", Paths(Path(roots[world.host_rank])), distribution=Distribution(distribution))
-dataset = ChannelDataset(channel, Schema.of(target="y", x="float32", y="float32"), world, batch_size=4, shuffle=True,
-                         seed=5, shuffle_rows=16, workers=workers)
-if state:
-    dataset.load_state_dict(state)
-for step, batch in enumerate(dataset, 1):
-    print(json.dumps([batch.numeric[:, 0].int().tolist(), dataset.state_dict()]), flush=True)
-    if step == stop:
-        os.kill(os.getpid(), signal.SIGKILL)
-"""
-
 layouts = st.tuples(st.integers(1, 5), st.integers(1, 4))
 
 
@@ -65,44 +37,6 @@ def channel(root: Path, rows: list[int], distribution: Distribution, start: int 
         (made.path / f"part-{position:05}").write_text("".join(lines))
         start += count
     return start
-
-
-def run(
-    tmp_path: Path,
-    roots: list[Path],
-    distribution: Distribution,
-    layout: tuple[int, int, int],
-    state: dict[str, Any] | None = None,
-    stop: int = 0,
-) -> tuple[list[int], dict[str, Any]]:
-    """Run real ranks, to the end or until each is killed after `stop` steps; return the rows they saw and the state."""
-    hosts, ranks, workers = layout
-    store = tmp_path / f"store-{len(list(tmp_path.glob('store-*')))}"
-    names = [str(root) for root in roots]
-    processes = [
-        subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                RANK,
-                json.dumps([names, distribution, hosts, ranks, rank, workers, state, stop]),
-                str(store),
-            ],
-            stdout=subprocess.PIPE,
-            env={**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"},
-            text=True,
-        )
-        for rank in range(hosts * ranks)
-    ]
-    try:
-        outputs = [process.communicate(timeout=120)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    taken = [[json.loads(line) for line in output.splitlines()] for output in outputs]
-    assert {len(each) for each in taken} == ({stop} if stop else {len(taken[0])})
-    rows = [row for each in taken for batch, _ in each for row in batch]
-    return rows, taken[0][-1][1] if taken[0] else {}
 
 
 @settings(deadline=None)
@@ -178,31 +112,37 @@ def test_another_number_of_workers(tmp_path: Path, workers: tuple[int, int], sto
         [(1, 1, 0), (5, 1, 0)],
         [(1, 3, 0), (2, 2, 0), (1, 2, 0)],
         [(1, 2, 0), (1, 4, 2)],
+        [(5, 4, 0), (3, 4, 0), (4, 3, 0)],
     ],
     ids=str,
 )
 def test_killed_ranks_of_one_layout_are_followed_by_another(tmp_path: Path, chain: list[tuple[int, int, int]]) -> None:
-    total = channel(tmp_path / "data", [90, 1, 57, 0, 52], Distribution.FULLY_REPLICATED)
+    total = channel(tmp_path, [90, 1, 57, 0, 52, 200], Distribution.FULLY_REPLICATED)
     rows: list[int] = []
     state: dict[str, Any] | None = None
-    for position, layout in enumerate(chain):
+    for position, (hosts, ranks, workers) in enumerate(chain):
         stop = 0 if position == len(chain) - 1 else 3
-        seen, state = run(tmp_path, [tmp_path / "data"] * layout[0], Distribution.FULLY_REPLICATED, layout, state, stop)
-        rows += seen
+        roots = [str(tmp_path)] * hosts
+        seen = run(Layout(roots, "FullyReplicated", ranks, workers, state=state, stop=stop))
+        assert {len(each.batches) for each in seen} == ({stop} if stop else {len(seen[0].batches)})
+        rows += [row for each in seen for row in each.rows]
+        state = seen[0].state
 
     assert sorted(rows) == list(range(total))
 
 
-def test_sharded_hosts_go_on_with_other_ranks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", [2, 3])
+def test_sharded_hosts_go_on_with_other_ranks(tmp_path: Path, before: int) -> None:
     sharded = Distribution.SHARDED_BY_S3_KEY
-    roots = [tmp_path / "a", tmp_path / "b"]
-    middle = channel(roots[0], [60, 41], sharded)
-    total = channel(roots[1], [12], sharded, middle)
+    roots = [str(tmp_path / name) for name in "abcd"]
+    total = 0
+    for root, rows in zip(roots, ([60, 41], [12], [], [9, 9, 9]), strict=True):
+        total = channel(Path(root), list(rows), sharded, total)
 
-    head, state = run(tmp_path, roots, sharded, (2, 2, 0), None, 4)
-    tail, _ = run(tmp_path, roots, sharded, (2, 1, 0), state)
+    head = run(Layout(roots, sharded, before, stop=4))
+    tail = run(Layout(roots, sharded, 5 - before, state=head[0].state))
 
-    assert sorted(head + tail) == list(range(total))
+    assert sorted(row for each in head + tail for row in each.rows) == list(range(total))
 
 
 def test_sharded_objects_do_not_move_to_other_hosts(tmp_path: Path) -> None:
