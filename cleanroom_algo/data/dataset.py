@@ -1,7 +1,9 @@
 """A channel as an iterable of whole batches of tensors.
 
 What one rank yields depends on the seed, the epoch and the layout, and on nothing else. Before the first batch
-nothing is read but what it takes to cut objects that several ranks share. Memory of one rank, whatever the size of the channel:
+nothing is read but what it takes to cut objects that several ranks share.
+
+Memory of one rank, whatever the size of the channel:
 
     what `channels.reader` states for its blocks (in Pipe mode, what `data.fan_out` states)
     + 2 x shuffle_rows x the bytes of a row as a table, where rows are shuffled

@@ -31,6 +31,18 @@ class ArtifactsTooLargeError(JobError):
     title = "job output over its cap"
 
 
+class ChannelWrittenError(JobError):
+    """The container wrote to a channel in FastFile mode, which the platform mounts read-only.
+
+    There, the write itself fails, and most programs with it. Process hosts have no walls: they give copies without the
+    right to write, which does not bind root, and look at them when the container has ended. The originals stay as they
+    were.
+    """
+
+    code = "CR-JOB-103"
+    title = "a read-only channel was written to"
+
+
 class JobLostError(JobError):
     """The process that ran this job ended without a word: killed, or the machine went down.
 

@@ -71,6 +71,9 @@ class Switches(_Table):
     """trainingInputMode left out: not documented; SageMaker needs one, and its SDK says File."""
     default_distribution: Literal["FullyReplicated", "ShardedByS3Key"] = "FullyReplicated"
     """s3DataDistributionType left out: SageMaker's default."""
+    pipe_order: Literal["by-key", "shuffled"] = "by-key"
+    """Whether the objects of a pipe come in another order in each epoch: SageMaker does so on request (ShuffleConfig),
+    for which Clean Rooms ML has no parameter."""
     base_model_form: Literal["packed", "unpacked"] = "packed"
     """How the base model lies in the incremental channel: not documented; SageMaker's model channel holds a tar."""
     sm_variables: Literal["absent", "present"] = "absent"

@@ -95,10 +95,19 @@ CHANNELS: tuple[Row, ...] = (
     Row(
         "channels",
         TRAIN,
-        "FastFile shows links to the objects; they are read-only by permission, which does not bind root",
+        "FastFile shows links to the objects, read-only; on process hosts read-only copies, and writing fails the job",
         "a read-only mount that streams on demand",
         "documented",
         "SageMaker developer guide, Access training data",
+    ),
+    Row(
+        "channels",
+        TRAIN,
+        "the objects of a pipe come in the order of their keys, in every epoch",
+        "a ShuffleConfig reorders them in each epoch; Clean Rooms ML's requests have none, and no page says more",
+        "guessed",
+        "SageMaker API, ShuffleConfig",
+        "pipe_order",
     ),
     Row(
         "channels",

@@ -42,6 +42,7 @@ class DockerHosts:
     """
 
     name = "docker"
+    walls = True
 
     def __init__(self, *, read_only: bool = False, internal: bool = True) -> None:
         self._read_only = read_only

@@ -24,6 +24,7 @@ class ProcessHosts:
     """Runs algorithms that lie in a file or folder of this machine."""
 
     name = "process"
+    walls = False
 
     @contextmanager
     def open(self, host_names: Sequence[str]) -> Iterator[ProcessJob]:

@@ -91,6 +91,8 @@ class HostKind(Protocol):
     """A way to run containers."""
 
     name: str
+    walls: bool
+    """Whether the files that `HostSpec.linked` names cannot be written to from inside."""
 
     def open(self, host_names: Sequence[str]) -> AbstractContextManager[JobHosts]:
         """Make what the hosts of one job share, a network above all; leaving the context removes it.

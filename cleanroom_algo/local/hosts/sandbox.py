@@ -45,6 +45,7 @@ class SandboxHosts:
     """Runs algorithms that lie in a file or folder of this machine, each host behind walls."""
 
     name = "sandbox"
+    walls = True
 
     @contextmanager
     def open(self, host_names: Sequence[str]) -> Iterator[SandboxJob]:

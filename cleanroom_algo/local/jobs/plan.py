@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,6 +106,7 @@ class TrainingPlan:
         max_artifact_bytes: the cap on everything the job leaves; None: none.
         max_runtime_seconds: after which the job is stopped.
         volume_gb: of each host's disk.
+        shuffle_pipes: whether the objects of a pipe come in another order in each epoch.
         leave_out: whether files over the cap are left out; else they fail the job.
         file_format: of the data channels, csv or parquet, where SM_* variables tell the container; None: nothing does.
     """
@@ -123,6 +125,7 @@ class TrainingPlan:
     max_artifact_bytes: int | None = None
     max_runtime_seconds: int = DEFAULT_MAX_RUNTIME_SECONDS
     volume_gb: int = 30
+    shuffle_pipes: bool = False
     leave_out: bool = False
     file_format: str | None = None
 
@@ -153,6 +156,28 @@ def plan_hosts(channels: Sequence[ChannelPlan], count: int) -> tuple[HostPlan, .
         HostPlan(f"algo-{number + 1}", {name: share[number] for name, share in shares.items()})
         for number in range(count)
     )
+
+
+def epoch_objects(plan: TrainingPlan, host: HostPlan, channel: str, epoch: int) -> tuple[ObjectRef, ...]:
+    """Return what a host's pipe of a channel holds in one epoch.
+
+    Where pipes are shuffled the order is another one in each epoch, the same for all hosts; with ShardedByS3Key objects
+    may move to another host then (SageMaker API, ShuffleConfig).
+
+    Args:
+        plan: of the job.
+        host: of the plan.
+        channel: of the host.
+        epoch: from 0.
+    """
+    shuffled = next((each for each in plan.channels if each.name == channel), None)
+    if not plan.shuffle_pipes or shuffled is None:
+        return host.objects.get(channel, ())
+    order = sorted(shuffled.objects, key=lambda each: each.key)
+    random.Random(f"{plan.job_name}/{channel}/{epoch}").shuffle(order)  # noqa: S311 (an order, not a secret)
+    if shuffled.distribution is Distribution.SHARDED_BY_S3_KEY:
+        return tuple(order[plan.host_names.index(host.name) :: len(plan.hosts)])
+    return tuple(order)
 
 
 def _shares(channel: ChannelPlan, count: int) -> tuple[tuple[ObjectRef, ...], ...]:

@@ -92,6 +92,7 @@ def training_plan(room: Room, record: Record, directory: Path) -> TrainingPlan:
         max_artifact_bytes=None if cap is None else int(cap["value"] * GB),
         max_runtime_seconds=runtime,
         volume_gb=resources["volumeSizeInGB"],
+        shuffle_pipes=switches.pipe_order == "shuffled",
         leave_out=switches.overflow == "leave-out",
         file_format=_file_format(channels) if switches.sm_variables == "present" else None,
     )

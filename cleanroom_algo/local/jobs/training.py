@@ -20,7 +20,7 @@ from cleanroom_algo.contract.failure import read_failure
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.contract.sizes import GB
-from cleanroom_algo.errors import ArtifactsTooLargeError, CleanroomError
+from cleanroom_algo.errors import ArtifactsTooLargeError, ChannelWrittenError, CleanroomError
 from cleanroom_algo.local.hosts.delivery import Delivery
 from cleanroom_algo.local.hosts.layout import lay_out
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, JobHosts, Limits, RunningHost
@@ -121,11 +121,15 @@ class _Job:
         # Pipes are closed after the containers: a feeder that still writes ends when its reader is gone.
         with contextlib.ExitStack() as deliveries:
             linked: set[Path] = set()
+            delivered = {}
             for host in self.plan.hosts:
-                linked |= deliveries.enter_context(Delivery(self.plan, host, trees[host.name])).linked
+                delivery = Delivery(self.plan, host, trees[host.name], walls=self.host_kind.walls)
+                delivered[host.name] = deliveries.enter_context(delivery)
+                linked |= delivery.linked
             hosts = deliveries.enter_context(self.host_kind.open(self.plan.host_names))
             self._run_hosts(hosts, trees, tuple(linked))
-        return self._outcome(trees)
+        written = [f"{name}: {path}" for name, each in delivered.items() for path in each.written]
+        return self._outcome(trees, written)
 
     def _run_hosts(self, hosts: JobHosts, trees: dict[str, Paths], linked: tuple[Path, ...]) -> None:
         running: dict[str, RunningHost] = {}
@@ -200,11 +204,12 @@ class _Job:
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
-    def _outcome(self, trees: dict[str, Paths]) -> TrainingOutcome:
+    def _outcome(self, trees: dict[str, Paths], written: list[str]) -> TrainingOutcome:
         log = self.plan.run_directory / LOG_FILE
         if self.first_failed is not None:
             return TrainingOutcome(TrainingStatus.FAILED, self._reason(trees), self.exit_codes, log)
         try:
+            _refuse_written(written)
             model = merge({name: paths.model for name, paths in trees.items()})
             output = merge({name: paths.output_data for name, paths in trees.items()})
             raw_bytes, left_out = self._bound(model, output)
@@ -247,6 +252,15 @@ class _Job:
         code = self.exit_codes[name]
         text = read_failure(trees[name]) or f"Exit Code: {code}" + (f" on {name}" if len(trees) > 1 else "")
         return f"AlgorithmError: {text}"[:_REASON_CHARACTERS]
+
+
+def _refuse_written(written: list[str]) -> None:
+    if written:
+        raise ChannelWrittenError(
+            f"{len(written)} file(s) of channels were changed, made or removed: {', '.join(written[:5])}",
+            expected="channels in FastFile mode as they were: the platform mounts them read-only",
+            fix="write to /tmp or /opt/ml/output/data; in File mode, to a copy",
+        )
 
 
 def _thread(name: str, target: Callable[..., None], *arguments: object) -> threading.Thread:

@@ -420,6 +420,51 @@ def test_fast_file_shows_the_same_tree(job: Job, run: Run) -> None:
     assert [text for _, _, text in lines.seen] == ["1"]
 
 
+def test_writing_to_a_fast_file_channel_is_noticed_and_harms_nothing(job: Job, run: Run, kind: HostKind) -> None:
+    body = """
+(root / "model" / "weights").write_text("w")
+for path in (root / "input/data/train/nested/part-00000", root / "input/data/train/new"):
+    try:
+        path.write_text("mine")
+    except OSError as error:
+        print(error.strerror)
+"""
+    lines = Lines()
+    plan = job(body, parts=2, mode=InputMode.FAST_FILE)
+
+    outcome = run(plan, lines)
+
+    assert [each.path.read_text() for each in plan.channels[0].objects] == ["0\n", "1\n"]
+    if kind.walls:
+        assert [text for _, _, text in lines.seen] == ["Read-only file system"] * 2
+    elif os.geteuid():
+        assert [text for _, _, text in lines.seen] == ["Permission denied"] * 2
+    else:  # permissions do not bind root
+        assert outcome.status is TrainingStatus.FAILED
+        assert outcome.model_archive is None
+        assert "train/nested/part-00000, algo-1: train/new" in str(outcome.failure_reason)
+        assert "CR-JOB-103" in str(outcome.failure_reason)
+
+
+def test_objects_of_a_pipe_are_shuffled_for_each_epoch_where_that_is_asked_for(job: Job, run: Run) -> None:
+    body = """
+def read(epoch):
+    path = root / f"input/data/train_{epoch}"
+    while not path.exists(): time.sleep(0.01)
+    return path.read_text().split()
+print(*(",".join(read(epoch)) for epoch in range(3)))
+"""
+    lines = Lines()
+
+    outcome = run(replace(job(body, parts=12, hosts=2, mode=InputMode.PIPE), shuffle_pipes=True), lines)
+
+    assert outcome.status is TrainingStatus.COMPLETED
+    both = [[epoch.split(",") for epoch in text.split()] for _, _, text in lines.seen]
+    for epoch in range(3):  # sharded: each object once over the hosts
+        assert sorted(map(int, both[0][epoch] + both[1][epoch])) == list(range(12))
+    assert len({tuple(epoch) for epoch in both[0]}) == 3
+
+
 def test_archives_are_plain_gzip(job: Job, run: Run) -> None:
     outcome = run(job("(root / 'model' / 'weights').write_text('w')"))
 
