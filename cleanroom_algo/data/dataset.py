@@ -227,10 +227,7 @@ class ChannelDataset(IterableDataset[Batch]):
         if self._segments[-1].workers != self._loaders:  # taken up in one process, iterated in others
             self._segments = (*self._segments, *self._begin())
         *past, own = self._segments
-        if get_worker_info() is None:
-            batches = self._reading(self._own(own.steps))
-        else:
-            batches = self._of_worker(own.steps)
+        batches = self._reading(self._own(own.steps)) if get_worker_info() is None else self._of_worker(own.steps)
         if self.world.size > 1:
             batches = in_step(batches, self.world.size, uneven=self.uneven, filling=self._filling)
         for step, batch in enumerate(batches, own.steps + 1):

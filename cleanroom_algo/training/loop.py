@@ -20,8 +20,8 @@ from cleanroom_algo.training.progress import Sums
 from cleanroom_algo.training.publication import Publication
 from cleanroom_algo.training.resuming import Resuming
 from cleanroom_algo.training.steps import Steps
-from cleanroom_algo.training.validation import validate
 from cleanroom_algo.training.trainer import Trainer
+from cleanroom_algo.training.validation import validate
 from cleanroom_algo.training.weights import (
     OPTIMIZER_FILE,
     load_tensors,
