@@ -33,12 +33,14 @@ class JobLog:
     Attributes:
         record: of the job.
         lines: all that its containers have written so far.
+        usage: what its hosts took of CPU and memory so far; empty where that was not taken.
         publication: who gets what.
         switches: the room's readings of what is not documented.
     """
 
     record: Record
     lines: list[dict[str, Any]]
+    usage: list[dict[str, Any]]
     publication: Publication
     switches: Switches
 
@@ -55,11 +57,12 @@ def read_job_log(home: Path | None, job: str, kinds: tuple[str, ...], account: s
     Raises:
         NoSuchRecordError: CR-CLI-007, there is no such job, it has no log, or the account is no member.
     """
+    from cleanroom_algo.local.hosts.protocol import USAGE_FILE
     from cleanroom_algo.local.policies.publication import Publication
 
     with open_room(home) as room:
         record = records.find(room.store, job, kinds)
-        path = room.run_directory(record) / "log.jsonl"
+        directory = room.run_directory(record)
         publication = Publication.of(room.store, record)
         switches = room.settings.switches
     if account is not None and account not in publication.members:
@@ -68,13 +71,17 @@ def read_job_log(home: Path | None, job: str, kinds: tuple[str, ...], account: s
             expected=f"--as with one of {', '.join(sorted(publication.members))}",
             fix="name the account of a member",
         )
-    if not path.is_file():
+    log, usage = directory / "log.jsonl", directory / USAGE_FILE
+    if not log.is_file():
         raise NoSuchRecordError(
             f"{record.name} ({record.status}) has no log",
             expected="a job that has been started",
             fix=f"see `cleanroom-algo show {record.name}`",
         )
+    return JobLog(record, _read(log), _read(usage) if usage.is_file() else [], publication, switches)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
     written = path.read_text(encoding="utf-8").splitlines(keepends=True)
     # The last line of a running job may be half written.
-    lines = [json.loads(line) for line in written if line.endswith("\n")]
-    return JobLog(record, lines, publication, switches)
+    return [json.loads(line) for line in written if line.endswith("\n")]

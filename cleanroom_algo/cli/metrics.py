@@ -1,8 +1,9 @@
-"""`metrics`: what the metricDefinitions of an algorithm find in the log of a training job."""
+"""`metrics`: what metricDefinitions find in the log of a job, and what its hosts took of CPU and memory."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 
 import click
@@ -14,31 +15,41 @@ from cleanroom_algo.cli.output import emit_json, say, table
 
 
 @click.command()
-@click.argument("model")
+@click.argument("job")
 @account_option
 @json_option
 @home_option
-def command(model: str, account: str | None, as_json: bool, home: Path | None) -> None:
-    r"""Print the metrics of the training job of MODEL (`:VERSION` behind it for one version).
+def command(job: str, account: str | None, as_json: bool, home: Path | None) -> None:
+    r"""Print the metrics of JOB: a trained model (`:VERSION` behind it for one version) or inference job.
 
-    They are what the metricDefinitions of the configured model algorithm find in its log; what an algorithm should
-    register is printed by `cleanroom-algo metric-definitions`.
+    They are what the metricDefinitions of the configured model algorithm find in the log of a training job, and what
+    each host took, every 5 s: CPUUtilization in percent, 100 for each core, and MemoryUtilization in percent of the
+    instance's memory.
+
+    What an algorithm should register is printed by `cleanroom-algo metric-definitions`.
 
     \b
     Examples:
       cleanroom-algo metrics flight-delay
       cleanroom-algo metrics flight-delay --as 111122223333
     """
-    from cleanroom_algo.local.policies.metrics import member_metrics, points
+    from cleanroom_algo.local.policies.metrics import Point, member_metrics, points
 
-    log = read_job_log(home, model, (records.MODEL,), account)
+    log = read_job_log(home, job, (records.MODEL, records.INFERENCE), account)
     found, notes = points(log.lines, log.publication.metrics)
-    if not log.publication.metrics:
+    usage = [Point(**each) for each in log.usage]
+    if log.record.kind == records.MODEL and not log.publication.metrics:
         notes = ["the algorithm was registered without metricDefinitions"]
-    if account is not None:
+    if not usage:
+        notes = [*notes, "no CPU or memory was taken: on Linux it is, of what runs here for longer than half a second"]
+    if account is None:
+        found += usage
+    else:
         seed = f"{log.record.key}:{log.record.version}"
-        seen = member_metrics(found, log.publication, account, noise=log.switches.metric_noise, seed=seed)
+        noise = log.switches.metric_noise
+        seen = member_metrics(found, log.publication, account, noise=noise, seed=seed, usage=usage)
         found, notes = list(seen.points), [*notes, *seen.notes]
+    found.sort(key=attrgetter("time"))
     if as_json:
         emit_json([asdict(point) for point in found])
     else:

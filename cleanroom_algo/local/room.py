@@ -163,7 +163,7 @@ class Room:
     # --- where things lie ---------------------------------------------------------------------------------------------
 
     def run_directory(self, record: Record) -> Path:
-        """Return the folder for the files of a job's run; its log, `log.jsonl`, stays there."""
+        """Return the folder for the files of a job's run; its log and its hosts' usage stay there."""
         return self.home / "jobs" / _folder(record.key, record.version)
 
     def artifacts(self, arn: str, version: str | None) -> Path:

@@ -129,10 +129,28 @@ POLICIES: tuple[Row, ...] = (
     Row(
         "policies",
         TRAIN,
-        "metrics are what metricDefinitions match in single lines; system metrics (CPU, memory) are not taken",
-        "both go to every member with an ML configuration",
+        "metrics are what metricDefinitions match in single lines",
+        "they go to every member with an ML configuration",
         "documented",
         "Clean Rooms user guide, Receiving model logs and metrics",
+    ),
+    Row(
+        "policies",
+        TRAIN + INFER,
+        "system metrics are CPUUtilization and MemoryUtilization of each host, the average and the value of every 5 s, "
+        "on Linux; not of GPU and disk, nor of jobs in an account of one's own, where CloudWatch has them",
+        "system metrics of both kinds of jobs go to every member with an ML configuration; their names are not "
+        "documented, these are SageMaker's, which takes them every minute",
+        "guessed",
+        "Clean Rooms user guide, Receiving model logs and metrics; SageMaker developer guide, CloudWatch metrics",
+    ),
+    Row(
+        "policies",
+        _ASSOCIATE,
+        "a noise level neither changes system metrics nor holds them back",
+        "not documented",
+        "guessed",
+        "whoever looks here for what members learn should see the most that they could",
     ),
 )
 

@@ -103,6 +103,7 @@ class DockerJob:
             self.ways[-1].connect,
             end=[self.program, "kill", container],
             at_end=["sh", "-c", removal, self.program, container, self.network],
+            main=[self.program, *main_process(container)],
             limits=Limits(disk_bytes=spec.limits.disk_bytes),  # of memory the engine takes care
         )
 
@@ -160,7 +161,7 @@ class _Way:
                 self._door.close()
 
     def _open(self) -> Door:
-        found = call(self._program, "inspect", "--format", "{{.State.Pid}}", self._container)
+        found = call(self._program, *main_process(self._container))
         if found.returncode or not int(found.stdout or 0):
             raise ConnectionRefusedError(f"{self._container} does not run yet")
         ours, theirs = socket.socketpair()
@@ -171,6 +172,11 @@ class _Way:
             )
         threading.Thread(target=process.wait, name=f"{self._container}-way", daemon=True).start()
         return Door(ours)
+
+
+def main_process(container: str) -> tuple[str, ...]:
+    """Return the words that ask an engine for the process of a container; it answers 0 before it runs."""
+    return "inspect", "--format", "{{.State.Pid}}", container
 
 
 def image_digest(image: str) -> str | None:

@@ -8,6 +8,9 @@ Run as a script with nothing but the standard library: `guard.py ORDERS COMMAND.
   becomes the descriptor on which it says which process that is;
 - `memory`, `disk`: bytes that the tree and what lies below `folders` may take, or null;
 - `scratch`: a folder that is removed at the end, or null;
+- `usage`: null, or where to write what the tree takes of the host's CPU and memory: `file`, the `host`'s name, and
+  `memory`, the bytes that the host has; a line each for CPUUtilization and MemoryUtilization, every 5 s;
+- `main`: a command that tells the container's main process, where COMMAND is only a client of what runs it;
 - `end`: a command that ends what COMMAND, an engine's client, has started elsewhere; `at_end`: one that removes what
   COMMAND may leave.
 
@@ -18,6 +21,7 @@ not handle: there SIGTERM waits until it does, so that none is lost on a program
 
 import contextlib
 import ctypes
+import datetime as dt
 import json
 import os
 import shutil
@@ -34,6 +38,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _LINUX = sys.platform == "linux"
 _PASSED_ON = {signal.SIGTERM, signal.SIGUSR1}
 _LOOK_SECONDS = 0.5  # between two looks at memory and disk: each reads a file of every process
+_USAGE_SECONDS = 5.0  # between two lines on CPU and memory; the platform has one a minute
 _HANDLER_SECONDS = 0.02  # between two looks at whether a program handles SIGTERM by now
 _KILLED = 128 + signal.SIGKILL
 
@@ -78,7 +83,7 @@ class _Container:
         if orders["inner"]:
             os.close(tells)
             threading.Thread(target=self._learn, args=(told,), daemon=True).start()
-        if _LINUX and (orders["memory"] or orders["disk"]):
+        if _LINUX and (orders["memory"] or orders["disk"] or orders["usage"]):
             threading.Thread(target=self._look, daemon=True).start()
 
     def terminate(self) -> None:
@@ -122,8 +127,11 @@ class _Container:
 
     def _look(self) -> None:
         memory, disk = self._orders["memory"], self._orders["disk"]
+        meter = _Meter(self._orders["usage"], self._orders["main"]) if self._orders["usage"] else None
         while self.process.poll() is None:
-            if memory and _memory() > memory:
+            if meter:
+                meter.read()
+            if memory and _memory(_below(os.getpid(), _stats())) > memory:
                 self._end(f"its memory of {memory / 2**30:.1f} GiB is used up")
             elif disk and sum(map(_disk, self._orders["folders"])) > disk:
                 self._end(f"its disk of {disk / 2**30:.1f} GiB is full")
@@ -133,6 +141,45 @@ class _Container:
         self.over_limit = True
         os.write(2, f"the host was ended: {why}\n".encode())
         self.kill()
+
+
+class _Meter:
+    """Takes what a tree needs of CPU and memory, and writes it."""
+
+    def __init__(self, usage: dict[str, Any], main: list[str]) -> None:
+        self._usage = usage
+        self._command = main
+        self._main = 0
+        self._at, self._seconds = time.monotonic(), 0.0
+        self._due = self._at + _LOOK_SECONDS  # few jobs are so short that nothing is known of them
+
+    def read(self) -> None:
+        now = time.monotonic()
+        if now < self._due:
+            return
+        stats = _stats()
+        tree = self._tree(stats)
+        if not tree:
+            return  # it has not begun, or is over
+        seconds = sum(_cpu_seconds(stats[pid]) for pid in tree)
+        # What ends without its parent's waiting for it takes its time along.
+        cpu = 100 * max(0.0, seconds - self._seconds) / (now - self._at)
+        self._write({"CPUUtilization": cpu, "MemoryUtilization": 100 * _memory(tree) / self._usage["memory"]})
+        self._at, self._seconds, self._due = now, seconds, now + _USAGE_SECONDS
+
+    def _tree(self, stats: dict[int, list[str]]) -> set[int]:
+        if not self._command:
+            return _below(os.getpid(), stats)
+        if self._main not in stats:
+            told = subprocess.run(self._command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+            self._main = int(told.stdout) if told.stdout.strip().isdigit() else 0
+        return ({self._main} & stats.keys()) | _below(self._main, stats) if self._main else set()
+
+    def _write(self, values: dict[str, float]) -> None:
+        common = {"time": dt.datetime.now(dt.UTC).isoformat(), "host": self._usage["host"]}
+        lines = [json.dumps({**common, "name": name, "value": round(value, 2)}) for name, value in values.items()]
+        with contextlib.suppress(OSError), Path(self._usage["file"]).open("a", encoding="ascii") as file:
+            file.write("".join(f"{line}\n" for line in lines))  # at once: the other hosts write there, too
 
 
 def _run_quietly(command: list[str]) -> None:
@@ -160,34 +207,52 @@ def _handles(pid: int, number: signal.Signals) -> bool:
     return False
 
 
-def _parents() -> dict[int, int]:
-    """Return the parent of each process."""
+def _stats() -> dict[int, list[str]]:
+    """Return of each process what /proc says of it behind its name: state, parent, ..."""
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            with contextlib.suppress(OSError, IndexError):
+            with contextlib.suppress(OSError):
                 stat = (entry / "stat").read_text(encoding="ascii", errors="replace")
-                found[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+                if fields := stat.rpartition(")")[2].split():
+                    found[int(entry.name)] = fields
     return found
 
 
 def _children() -> set[int]:
-    own = os.getpid()
-    return {pid for pid, parent in _parents().items() if parent == own}
+    own = str(os.getpid())
+    return {pid for pid, stat in _stats().items() if stat[1] == own}
 
 
-def _memory() -> int:
-    """Return the bytes that the tree takes, shared pages counted once."""
-    parents, total, own = _parents(), 0, os.getpid()
-    for pid in parents:
+def _below(root: int, stats: dict[int, list[str]]) -> set[int]:
+    """Return the processes that a process has started, directly or not."""
+    found = set()
+    for pid in stats:
         above = pid
-        while above in parents and above != own:
-            above = parents[above]
-        if above == own and pid != own:
-            with contextlib.suppress(OSError):
+        while above in stats and above != root:
+            above = int(stats[above][1])
+        if above == root and pid != root:
+            found.add(pid)
+    return found
+
+
+def _cpu_seconds(stat: list[str]) -> float:
+    """Return the time of a process and of those that it has waited for."""
+    return sum(map(int, stat[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def _memory(processes: set[int]) -> int:
+    """Return the bytes that processes take, shared pages counted once where we may know."""
+    total = 0
+    for pid in processes:
+        with contextlib.suppress(OSError):
+            try:
                 rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-                total += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-    return total * 1024
+                total += sum(int(line.split()[1]) << 10 for line in rollup.splitlines() if line.startswith("Pss:"))
+            except PermissionError:  # an engine runs it as another user
+                resident = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+                total += int(resident) * os.sysconf("SC_PAGE_SIZE")
+    return total
 
 
 def _disk(folder: str) -> int:

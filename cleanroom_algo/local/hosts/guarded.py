@@ -35,6 +35,7 @@ class GuardedHost:
         inner: whether the command is bubblewrap.
         end: ends what the command has started elsewhere.
         at_end: removes what the command may leave.
+        main: tells the container's main process, where the command is only a client of what runs it.
         limits: what the guard watches; all that the spec names, unless the command does it.
         scratch: a folder for the command's temporary files, counted with the rest and removed at the end.
     """
@@ -49,6 +50,7 @@ class GuardedHost:
         inner: bool = False,
         end: Sequence[str] = (),
         at_end: Sequence[str] = (),
+        main: Sequence[str] = (),
         limits: Limits | None = None,
         scratch: Path | None = None,
     ) -> None:
@@ -62,6 +64,8 @@ class GuardedHost:
             "inner": inner,
             "end": list(end),
             "at_end": list(at_end),
+            "main": list(main),
+            "usage": _usage(spec),
             "folders": [str(path) for path in (spec.root, scratch) if path],
             "scratch": str(scratch) if scratch else None,
             "memory": limits.memory_bytes,
@@ -128,3 +132,10 @@ class GuardedHost:
             while line := pipe.readline(_LINE_BYTES):
                 self._queue.put((stream, line.decode("utf-8", errors="replace").rstrip("\r\n")))
         self._queue.put(None)
+
+
+def _usage(spec: HostSpec) -> dict[str, object] | None:
+    if spec.usage is None:
+        return None
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"file": str(spec.usage), "host": spec.name, "memory": spec.limits.memory_bytes or machine}

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from cleanroom_algo.local.jobs.plan import AlgorithmSource
 
 Verb = Literal["train", "serve"]
+USAGE_FILE: Final = "usage.jsonl"
+"""Of a job, beside its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,9 @@ class HostSpec:
         shared: folders that several hosts read and none may write, by their path below /opt/ml.
         linked: folders of this machine into which links below the root point; to be readable by the same path.
         limits: what the instance has.
+        usage: a file to which each host appends what it takes of CPU and memory: a JSON object a line, `time`, `host`,
+            `name` (CPUUtilization: percent, 100 for each core; MemoryUtilization: percent of the instance's memory)
+            and `value`; None: nobody wants to know.
     """
 
     name: str
@@ -50,6 +55,7 @@ class HostSpec:
     shared: Mapping[str, Path] = field(default_factory=dict)
     linked: tuple[Path, ...] = ()
     limits: Limits = Limits()
+    usage: Path | None = None
 
 
 class RunningHost(Protocol):

@@ -13,7 +13,7 @@ from typing import Self
 from cleanroom_algo.contract.failure import read_failure
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.errors import InferenceServerError
-from cleanroom_algo.local.hosts.protocol import HostSpec, JobHosts, Limits
+from cleanroom_algo.local.hosts.protocol import USAGE_FILE, HostSpec, JobHosts, Limits
 from cleanroom_algo.local.jobs.inference_client import Client, wait_until_ready
 from cleanroom_algo.local.jobs.inference_plan import InferenceHostPlan, InferencePlan
 from cleanroom_algo.local.jobs.instances import memory_bytes
@@ -144,6 +144,7 @@ class Container:
             environment=self.plan.container_environment,
             shared={"model": model},
             limits=Limits(memory_bytes(self.plan.instance_type)),
+            usage=self.plan.run_directory / USAGE_FILE,
         )
 
     def _read_lines(self) -> None:

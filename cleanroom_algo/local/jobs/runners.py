@@ -24,6 +24,7 @@ from cleanroom_algo.local.arns import (
     INPUT_CHANNEL,
     TRAINED_MODEL,
 )
+from cleanroom_algo.local.hosts.protocol import USAGE_FILE
 from cleanroom_algo.local.jobs.context import JobContext, JobResult, Runner
 from cleanroom_algo.local.jobs.inference_plan import InferencePlan, spread_objects
 from cleanroom_algo.local.jobs.inference_split import is_parquet
@@ -338,9 +339,9 @@ def _exit_status(exit_codes: Mapping[str, int], code: str) -> ExitCode:
 
 
 def _tidy(directory: Path) -> None:
-    """Remove everything of a run but its log."""
+    """Remove everything of a run but its log and what its hosts took."""
     for path in directory.iterdir():
-        if path.name != LOG_FILE:
+        if path.name not in {LOG_FILE, USAGE_FILE}:
             _remove(path)
 
 

@@ -23,7 +23,7 @@ from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import ArtifactsTooLargeError, ChannelWrittenError, CleanroomError
 from cleanroom_algo.local.hosts.delivery import Delivery
 from cleanroom_algo.local.hosts.layout import lay_out
-from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, JobHosts, Limits, RunningHost
+from cleanroom_algo.local.hosts.protocol import USAGE_FILE, HostKind, HostSpec, JobHosts, Limits, RunningHost
 from cleanroom_algo.local.jobs.instances import GIB, memory_bytes
 from cleanroom_algo.local.jobs.packing import check_sizes, fitting, merge, pack
 from cleanroom_algo.local.jobs.plan import HostPlan, TrainingPlan
@@ -162,6 +162,7 @@ class _Job:
             environment=environment | self._hints(paths) | dict(self.plan.environment),
             linked=linked,
             limits=Limits(memory_bytes(self.plan.instance_type), self.plan.volume_gb * GIB),
+            usage=self.plan.run_directory / USAGE_FILE,
         )
 
     def _hints(self, paths: Paths) -> dict[str, str]:

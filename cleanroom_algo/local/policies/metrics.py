@@ -1,4 +1,4 @@
-"""The metrics of a training job: what its metricDefinitions find in its log, and what of it members get."""
+"""The metrics of a job: what metricDefinitions find in its log, what its hosts took, and what of it members get."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Point:
     """One value of a metric.
 
     Attributes:
-        time: when its line was written, ISO 8601, UTC.
-        host: that wrote it.
-        name: of the metric, as its definition has it.
-        value: what the definition's first group held.
+        time: when its line was written, or it was taken, ISO 8601, UTC.
+        host: whose it is.
+        name: of the metric, as its definition has it; or CPUUtilization, MemoryUtilization.
+        value: what the definition's first group held; or percent.
     """
 
     time: str
@@ -41,7 +41,7 @@ class MemberMetrics:
     """What a member gets.
 
     Attributes:
-        points: in the order written.
+        points: what the definitions find in the order written, then those of CPU and memory.
         notes: why some are missing; one sentence each.
     """
 
@@ -80,9 +80,15 @@ def points(lines: Iterable[Line], definitions: Sequence[Mapping[str, str]]) -> t
 
 
 def member_metrics(
-    found: Sequence[Point], publication: Publication, account: str, *, noise: Noise, seed: str
+    found: Sequence[Point],
+    publication: Publication,
+    account: str,
+    *,
+    noise: Noise,
+    seed: str,
+    usage: Sequence[Point] = (),
 ) -> MemberMetrics:
-    """Return what a member gets of a training job's metrics.
+    """Return what a member gets of a job's metrics.
 
     With a noise level they are published when the job has ended, otherwise as it runs (Clean Rooms user guide,
     "Receiving model logs and metrics").
@@ -93,25 +99,23 @@ def member_metrics(
         account: of an active member.
         noise: how a noise level is carried out; how the service does it is not documented.
         seed: of the noise; the same seed gives every member the same values.
+        usage: values of CPU and memory. The noise level is taken not to hold for them, which is not documented: so
+            nobody gets more in AWS than here.
     """
-    level = publication.noise or "NONE"
-    if why := _why_nothing(publication, account, level):
+    if not publication.members[account]:
+        why = f"account {account} has no ML configuration, so nothing is published to it: PutMLConfiguration first"
         return MemberMetrics((), (why,))
+    level = publication.noise or "NONE"
     if level == "NONE":
-        return MemberMetrics(tuple(found), ())
+        return MemberMetrics((*found, *usage), ())
+    if not publication.ended:
+        note = f"with noise level {level} metrics are published when the job has ended"
+        return MemberMetrics(tuple(usage), (note,))
     if noise == "none":
         note = f"noise level {level}: values are shown as they are; what AWS adds is not documented"
-        return MemberMetrics(tuple(found), (note,))
+        return MemberMetrics((*found, *usage), (note,))
     note = f"noise level {level}: Gaussian noise of this project's own making was added"
-    return MemberMetrics(tuple(_with_noise(found, _SHARE_OF_RANGE[level], seed)), (note,))
-
-
-def _why_nothing(publication: Publication, account: str, level: str) -> str:
-    if not publication.members[account]:
-        return f"account {account} has no ML configuration, so nothing is published to it: PutMLConfiguration first"
-    if level != "NONE" and not publication.ended:
-        return f"with noise level {level} metrics are published when the job has ended"
-    return ""
+    return MemberMetrics((*_with_noise(found, _SHARE_OF_RANGE[level], seed), *usage), (note,))
 
 
 def _with_noise(found: Sequence[Point], share: float, seed: str) -> list[Point]:

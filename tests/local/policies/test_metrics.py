@@ -62,6 +62,17 @@ def test_with_a_noise_level_nothing_comes_before_the_end() -> None:
     assert "when the job has ended" in seen.notes[0]
 
 
+@pytest.mark.parametrize(("ended", "noisy"), [(False, False), (True, True)])
+def test_a_noise_level_leaves_cpu_and_memory_alone(*, ended: bool, noisy: bool) -> None:
+    usage = [Point("t", "algo-1", "CPUUtilization", 99.0), Point("t", "algo-1", "MemoryUtilization", 3.0)]
+
+    seen = member_metrics(FOUND, publication("HIGH", ended=ended), ANNA, noise="gaussian", seed="s", usage=usage)
+
+    assert list(seen.points[-2:]) == usage
+    assert len(seen.points[:-2]) == (len(FOUND) if noisy else 0)
+    assert member_metrics([], publication("HIGH"), BERT, noise="none", seed="s", usage=usage).points == ()
+
+
 def test_a_member_without_ml_configuration_gets_nothing() -> None:
     seen = member_metrics(FOUND, publication(None), BERT, noise="none", seed="s")
 

@@ -1,13 +1,15 @@
 """Jobs that really run, and what their members then see through the API and the command."""
 
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cleanroom_algo.local.room import Room
+from cleanroom_algo.local.settings import Machine, RoomSettings
 from tests.cli.support import run
-from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, BUREAU_ID, ROLE, SETTINGS, Desk
+from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, BUREAU_ID, ONE_PER_LINE, ROLE, SETTINGS, Desk
 
 PRIVACY: dict[str, Any] = {
     "trainedModels": {
@@ -106,6 +108,33 @@ def test_the_command_prints_metrics(tmp_path: Path, noise: str) -> None:
     everything = run("metrics", "model", "--home", home, "--json").json
     seen = run("metrics", "model", "--as", AIRLINE, "--home", home)
 
-    assert [(each["name"], each["value"]) for each in everything] == [("loss", 0.25)]
+    defined = [each for each in everything if each["name"] not in {"CPUUtilization", "MemoryUtilization"}]
+    assert [(each["name"], each["value"]) for each in defined] == [("loss", 0.25)]
     assert ("0.25\n" in seen.stdout) == (noise == "none")
     assert run("metrics", "model", "--as", BUREAU, "--home", home, "--json").json == []
+
+
+LONG = """
+usage = Path(os.environ["SAGEMAKER_BASE_DIR"]).parents[2] / "usage.jsonl"
+while not usage.exists(): time.sleep(0.01)
+"""
+
+
+def test_members_with_a_configuration_see_cpu_and_memory_of_both_kinds_of_jobs(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with Room.open(home, settings=RoomSettings(machine=Machine(hosts=2, host_kind="process"))) as room:
+        answer = f"import time\nfrom pathlib import Path\n{LONG}{ONE_PER_LINE}"
+        desk = Desk(room, tmp_path, body=f"import os{LONG}", answer=answer, privacy=PRIVACY)
+        desk.configure()
+        model = desk.train(resourceConfig={"instanceType": "ml.m5.large", "volumeSizeInGB": 1, "instanceCount": 2})
+        desk.infer(model.key)
+
+    for job, hosts in (("model", {"algo-1", "algo-2"}), ("inference", {"algo-1"})):
+        seen = run("metrics", job, "--as", BUREAU, "--home", home, "--json").json
+        system = [each for each in seen if each["name"] in {"CPUUtilization", "MemoryUtilization"}]
+        assert len(system) == len(seen) >= 2
+        assert {each["host"] for each in system} <= hosts
+        assert all(each["value"] >= 0 for each in system)
+        assert system == sorted(system, key=itemgetter("time"))
+        assert run("metrics", job, "--as", AIRLINE, "--home", home, "--json").json == []
+        assert "CPUUtilization" in run("metrics", job, "--home", home).stdout
