@@ -71,7 +71,8 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with Room.open(home, SETTINGS) as room:
         populate(room.store)
     with up(home) as server:
-        found = Target(server.client(AIRLINE), ROLE, IMAGE, AIRLINE_ID, run)
+        # Tries again when it comes faster than the documented rates, as boto3's own default does.
+        found = Target(server.client(AIRLINE, attempts=6), ROLE, IMAGE, AIRLINE_ID, run)
         yield found
         _clean(found)
 
