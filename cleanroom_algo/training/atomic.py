@@ -52,7 +52,11 @@ def replace_directory(draft: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
-        _replace_files(draft, target)
+        try:
+            _replace_files(draft, target)
+        except OSError:
+            recover(target)  # else the platform would pack what lies in `.previous`, too
+            raise
     shutil.rmtree(draft, ignore_errors=True)
     _sync_directory(target.parent)
 

@@ -12,14 +12,15 @@ import logging
 import os
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cleanroom_algo.errors import CheckpointError
+from cleanroom_algo.errors import ArtifactWriteError, CheckpointError
 from cleanroom_algo.training.artifacts import disk_errors
-from cleanroom_algo.training.parallel import barrier, gather
+from cleanroom_algo.training.parallel import any_rank, barrier, gather
 
 STATE_FILE = "state.pt"
 _LAYOUT_FILE = "layout.json"
@@ -51,31 +52,22 @@ class Checkpoints:
     def save(self, step: int, shared: dict[str, Any] | None, own: dict[str, Any]) -> None:
         """Write a checkpoint; all ranks call it after the same step.
 
+        Where a disk does not take it, all older ones but the newest make room, on all hosts. Where it still does not
+        fit, the training goes on without: a checkpoint is only there to resume from, and the newest whole one stays.
+
         Args:
             step: its name.
             shared: what the ranks of a host have in common; None where this rank does not hold it.
             own: this rank's random states and data position.
-
-        Raises:
-            ArtifactWriteError: CR-ART-004, the disk is full.
         """
-        draft = self._directory / f".step-{step:010}"
-        with disk_errors():
-            if self._leads:
-                shutil.rmtree(draft, ignore_errors=True)
-                draft.mkdir(parents=True)
-                (draft / _LAYOUT_FILE).write_text(json.dumps(self._about))
+        if not self._written(step, shared, own):
+            self._prune(keep=1)
             barrier()
-            _write(draft / self._rank_file, own)
-            if shared is not None:
-                _write(draft / STATE_FILE, shared)
-            barrier()
-            if self._leads:
-                final = self._directory / draft.name[1:]
-                shutil.rmtree(final, ignore_errors=True)
-                draft.rename(final)
-                for old in self._whole()[: -self._keep]:
-                    shutil.rmtree(old, ignore_errors=True)
+            if not self._written(step, shared, own):
+                if self._leads:
+                    log.warning("no checkpoint at step %d: a disk did not take it; training goes on", step)
+                return
+        self._prune(keep=self._keep)
 
     def load(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None] | None:
         """Return what the newest checkpoint that all ranks have holds: shared and own; None where there is none.
@@ -100,6 +92,36 @@ class Checkpoints:
         """Remove all: the job is done, and a new job begins at its beginning."""
         if self._leads:
             shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _written(self, step: int, shared: dict[str, Any] | None, own: dict[str, Any]) -> bool:
+        draft = self._directory / f".step-{step:010}"
+
+        def begin() -> None:
+            if self._leads:
+                shutil.rmtree(draft, ignore_errors=True)
+                draft.mkdir(parents=True)
+                (draft / _LAYOUT_FILE).write_text(json.dumps(self._about))
+
+        def write() -> None:
+            _write(draft / self._rank_file, own)
+            if shared is not None:
+                _write(draft / STATE_FILE, shared)
+
+        def end() -> None:
+            if self._leads:
+                final = self._directory / draft.name[1:]
+                shutil.rmtree(final, ignore_errors=True)
+                draft.rename(final)
+
+        written = _on_all_ranks(begin) and _on_all_ranks(write) and _on_all_ranks(end)
+        if self._leads:
+            shutil.rmtree(draft, ignore_errors=True)
+        return written
+
+    def _prune(self, *, keep: int) -> None:
+        if self._leads:
+            for old in self._whole()[:-keep]:
+                shutil.rmtree(old, ignore_errors=True)
 
     def _whole(self) -> list[Path]:
         found = []
@@ -149,6 +171,18 @@ def restore_random_states(states: dict[str, Any]) -> None:
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"])
+
+
+def _on_all_ranks(work: Callable[[], None]) -> bool:
+    """Do a piece of work; return whether no rank's disk refused it."""
+    refused = False
+    try:
+        with disk_errors():
+            work()
+    except ArtifactWriteError as error:
+        log.debug("%s", error.what)
+        refused = True
+    return not any_rank(refused, torch.device("cpu"))
 
 
 def _write(path: Path, state: dict[str, Any]) -> None:

@@ -57,6 +57,7 @@ def run_ranks(job: Job, stop: StopRequest) -> RankReport:
     stop.interrupt_code(interrupt=False)  # the ranks know what there is to save
     with _run_directory() as directory:
         stop.listen(lambda number: _forward(directory, number))
+        stop.waits = lambda: directory.exists() and not any(directory.glob("[pr]*-*"))  # neither pid nor report
         return _launch(job.environment, ranks, directory, stop)
 
 

@@ -72,9 +72,6 @@ class Resuming:
             progress: where training stands.
             line: what this rank has summed since the last metric line.
             epoch: what it had summed in this epoch before that.
-
-        Raises:
-            ArtifactWriteError: CR-ART-004, the disk is full.
         """
         own_sums = [line.local(), epoch.local()]
         shared = {

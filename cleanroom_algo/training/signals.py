@@ -41,12 +41,14 @@ class StopRequest:
         since: `time.monotonic()` of its arrival.
         expendable: whether the process may end without its main thread, which can be in a call of a library that waits
             for other hosts, and then runs no handler.
+        waits: tells whether the process still waits for other hosts, so that a handler that has run was of no avail.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
         self.since = 0.0
         self.expendable = True
+        self.waits: Callable[[], bool] = lambda: False
         self._listeners: list[Callable[[int], None]] = []
         self._handled = 0
         self._finishing = False
@@ -151,7 +153,8 @@ class StopRequest:
                     deadline = time.monotonic() + _STUCK_SECONDS[came > 1]
                 continue
             deadline = None
-            if came > self._handled and not self._finishing and (came > 1 or self.expendable):
+            stuck = came > self._handled and (came > 1 or self.expendable)
+            if not self._finishing and (stuck or self.waits()):
                 self.request(number)
                 for listener in self._listeners:
                     with contextlib.suppress(Exception):

@@ -19,6 +19,7 @@ from cleanroom_algo.contract.manifest import Manifest, hash_files
 from cleanroom_algo.errors import ArtifactClashError, ArtifactTooLargeError, ArtifactWriteError
 from cleanroom_algo.training import atomic
 from cleanroom_algo.training.artifacts import ArtifactWriter
+from cleanroom_algo.training.checkpoints import Checkpoints
 from cleanroom_algo.training.tensor_file import add_tensors, layout, write_tensors
 from tests.training.support import ALGORITHM, Container, algorithm, csv_rows, listing
 
@@ -124,6 +125,56 @@ def test_a_kill_at_any_call_leaves_the_old_state_or_the_new_one(tmp_path: Path, 
     assert states == {("manifest.json", "old"), ("manifest.json", "new")}
 
 
+FAILED_SYNC = """
+import errno, os, sys
+from pathlib import Path
+from cleanroom_algo.contract.manifest import Manifest
+from cleanroom_algo.errors import ArtifactWriteError
+from cleanroom_algo.training import atomic
+from cleanroom_algo.training.artifacts import ArtifactWriter
+
+if sys.argv[2] == "mount":
+    def refuse(first, second):
+        raise OSError(errno.EBUSY, "busy")
+    atomic._exchange = refuse
+real = os.fsync
+left = 0
+def fail(descriptor):
+    global left
+    left -= 1
+    if left == -1:
+        raise OSError(errno.EIO, "Input/output error")
+    real(descriptor)
+os.fsync = fail
+directory = Path(sys.argv[1])
+for good in range(100):
+    left = good
+    try:
+        with (writer := ArtifactWriter(directory)).draft() as draft:
+            draft.reserve("new", 3).write_text("new")
+            writer.publish(draft, Manifest(algorithm="B"))
+    except ArtifactWriteError as error:
+        print(error.code, *sorted(path.name for path in directory.iterdir()))
+        Manifest.read(directory).verify(directory)
+    else:
+        break
+"""
+
+
+@pytest.mark.parametrize("kind", ["exchange", "mount"])
+def test_a_failed_sync_leaves_whole_artifacts(tmp_path: Path, kind: str) -> None:
+    writer = ArtifactWriter(tmp_path / "model")
+    publish(writer, "old", "old")
+    command = [sys.executable, "-c", FAILED_SYNC, str(writer.directory), kind]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    told = ended.stdout.splitlines()
+    assert len(told) > 3  # both files, their directory, the directory above
+    assert set(told[:3]) == {"CR-ART-004 manifest.json old"}
+    assert set(told) <= {"CR-ART-004 manifest.json old", "CR-ART-004 manifest.json new"}  # never a mixture
+    assert listing(tmp_path) == ["model"]
+    Manifest.read(writer.directory).verify(writer.directory)
+
+
 def test_a_directory_that_cannot_be_exchanged_is_replaced_file_by_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +250,30 @@ def test_a_training_on_a_full_disk_fails_with_its_last_artifacts_whole(tmp_path:
         Manifest.read(container.model).verify(container.model)
     finally:
         subprocess.run(["umount", str(container.model)], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounting a small tmpfs needs root on Linux")
+def test_old_checkpoints_make_room_on_a_full_disk_and_the_newest_stays(tmp_path: Path) -> None:
+    disk = tmp_path / "checkpoints"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("this machine does not let root mount")
+    try:
+        checkpoints = Checkpoints(disk / "algo-1", rank=0, leads=True, layout=[1, 1], fingerprint="f", keep=9)
+        for step in range(1, 5):  # of 280 kB each: three fit
+            checkpoints.save(step, {"model": torch.full((70_000,), float(step))}, {})
+        assert listing(disk / "algo-1") == ["step-0000000003", "step-0000000004"]
+        checkpoints.save(5, {"model": torch.zeros(300_000)}, {})
+        assert listing(disk / "algo-1") == ["step-0000000004"]
+        loaded = checkpoints.load()
+        assert loaded is not None
+        assert loaded[0] is not None
+        assert loaded[0]["model"][0] == 4
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_training_over_its_cap_fails_with_its_last_artifacts_whole(tmp_path: Path) -> None:

@@ -230,6 +230,33 @@ def test_shards_of_a_model_are_checkpointed_published_and_trained_on_from(tmp_pa
     assert load_file(second[0].model / "optimizer.safetensors")["layer.bias.step"].item() == after > before
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_checkpoint_that_a_disk_refuses_does_not_end_the_training(tmp_path: Path, ranks: int) -> None:
+    """From the fifth step on the last rank may write no file larger than 4 KB, which its part of a checkpoint is."""
+    refuse = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))"
+    allow = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)"
+    body = act_at(5, refuse, rank=ranks - 1).replace(
+        "    return nn",
+        f"    if self.world.rank == {ranks - 1} and self.calls == 9:\n        {allow}\n    return nn",
+    )
+    dies = "def save(self, directory):\n    if not os.environ.get('GO_ON'):\n        os.kill(os.getpid(), 9)\n"
+    code = algorithm(tmp_path, f"checkpoint_steps = 2\nkeep_checkpoints = 5\n{body}{dies}")
+    settings = {"epochs": "1", "batch_size": "64"}
+    container = Container(tmp_path / "ml", code, hyperparameters=settings)
+    container.channel("train", {"a": csv_rows(64 * 11 * ranks)})
+
+    ended = container.run(CLEANROOM_ALGO_RANKS_PER_HOST=str(ranks))
+
+    assert ended.status != 0
+    for step in (6, 8):
+        assert f"no checkpoint at step {step}: a disk did not take it; training goes on" in ended.err
+    # The newest whole one outlived the refusals, the older one made room.
+    assert listing(container.root / "checkpoints" / "algo-1") == ["step-0000000004", "step-0000000010"]
+    ended = container.run(GO_ON="1", CLEANROOM_ALGO_RANKS_PER_HOST=str(ranks))
+    assert ended.status == 0, ended.err
+    assert "going on from checkpoint step-0000000010" in ended.err
+
+
 def test_the_best_weights_survive_a_kill(tmp_path: Path) -> None:
     body = """keep = "best"
 def scheduler(self, optimizer):
@@ -301,8 +328,13 @@ def test_a_silent_pipe_does_not_use_up_the_grace(tmp_path: Path, ranks: str) -> 
     assert manifest.steps > 0
 
 
-def test_a_host_that_waits_for_the_others_can_be_stopped(tmp_path: Path) -> None:
-    first, _ = two_hosts(tmp_path, algorithm(tmp_path), [{"a": csv_rows(10)}, {"b": csv_rows(10)}])
+@pytest.mark.parametrize("when", ["waiting", "just before"])
+def test_a_host_that_waits_for_the_others_can_be_stopped(tmp_path: Path, when: str) -> None:
+    code = algorithm(tmp_path)
+    if when == "just before":  # the handler runs, and then comes the wait in which none does
+        early = "from cleanroom_algo.training import launch\nlaunch.Meeting.watch = lambda self, act: {}\n"
+        code.write_text(code.read_text() + early.format("os.kill(os.getpid(), 15)"))
+    first, _ = two_hosts(tmp_path, code, [{"a": csv_rows(10)}, {"b": csv_rows(10)}])
     process = first.start()
     host, _, port = first.variables["CLEANROOM_ALGO_RENDEZVOUS"].partition(":")
     while process.poll() is None:
@@ -339,6 +371,14 @@ PHASES = {
     "import": ("", f"if os.environ.get('RANK') == '1':\n    {DIES}\n"),
     "fit_features": (
         f"def fit_features(self):\n    if self.world.rank == 1:\n        {DIES}\n    return super().fit_features()\n",
+        "",
+    ),
+    "model": (
+        # The others wait for it in a collective of DDP's constructor, which may not notice for half an hour.
+        (
+            f"def model(self):\n    if self.world.rank == 1:\n        {DIES}\n"
+            "    return Net(self.features.numeric_size, self.features.cardinalities[0])\n"
+        ),
         "",
     ),
     "optimizer": (
