@@ -42,7 +42,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
  && rm -r /build/wheels \
  && echo /opt/library > "$(/opt/venv/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/library.pth" \
  && sh /build/tidy /opt/venv
-# What the algorithm needs beside that; its requirements.txt may hold hashes, too.
+# What the algorithm needs beside that; what its requirements.txt names is not locked here.
 ARG ALGORITHM=examples/flight_delay
 COPY container/train ${ALGORITHM}/requirements.tx[t] /build/algorithm/
 RUN --mount=type=cache,target=/root/.cache/pip \

@@ -185,12 +185,12 @@ def image_digest(image: str) -> str | None:
         program = find_engine(*ENGINES)
     except EngineError:
         return None
-    found = call(program, "image", "inspect", "--format", "{{json .RepoDigests}} {{json .Id}}", image)
+    found = call(program, "image", "inspect", image)  # as JSON: engines differ in the names that templates know
     if found.returncode:
         return None
-    digests, _, own = found.stdout.strip().rpartition(" ")
-    registry = [each.partition("@")[2] for each in json.loads(digests) or ()]
-    return next(iter(registry), "") or f"sha256:{json.loads(own).removeprefix('sha256:')}"
+    about = json.loads(found.stdout)[0]
+    registry = [each.partition("@")[2] for each in about.get("RepoDigests") or ()]
+    return next(iter(registry), "") or f"sha256:{about['Id'].removeprefix('sha256:')}"
 
 
 def image_words(spec: HostSpec) -> list[str]:
