@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 
 def configure_logging(level: str) -> None:
     """Log plain lines to standard error."""
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+
+
+def quiet_torch() -> None:
+    """Leave out what torch's C++ side warns of, in this process and its ranks; to be called before torch is imported.
+
+    Where addresses have no names, as in networks without a name server, each connection of hosts would be a warning.
+    """
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")

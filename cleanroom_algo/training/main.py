@@ -16,7 +16,7 @@ from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.failure import write_failure
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.training.artifacts import ArtifactWriter
-from cleanroom_algo.training.logs import configure_logging
+from cleanroom_algo.training.logs import configure_logging, quiet_torch
 from cleanroom_algo.training.redaction import Redactor
 from cleanroom_algo.training.reports import RankReport
 from cleanroom_algo.training.signals import StopRequest
@@ -73,6 +73,7 @@ def _run(stop: StopRequest) -> RankReport:
         if script is not None:
             report = run_script(script, environment, stop)
         else:
+            quiet_torch()
             from cleanroom_algo.training.job import Job
 
             job = Job.load(environment)
