@@ -29,10 +29,11 @@ def test_train_show_logs_infer(desk: Desk) -> None:
     assert predicted.json["rows"] == 40
 
 
-def test_two_hosts_share_the_objects(desk: Desk) -> None:
+def test_an_own_fit_is_told_that_two_hosts_share_the_objects(desk: Desk) -> None:
     trained = desk.train("--hosts", 2, "--distribution", "ShardedByS3Key", "--json")
-    assert "algo-1" in trained.stderr
-    assert "algo-2" in trained.stderr
+    assert trained.status != 0
+    assert "CR-TRN-006  algorithm trains on one host" in trained.stderr
+    assert "s3DataDistributionType to FullyReplicated" in trained.stderr
 
 
 def test_a_second_version_from_the_first(desk: Desk) -> None:
