@@ -88,6 +88,7 @@ def parse_slowly(
     block: bytes,
     schema: Schema,
     *,
+    parsers: Sequence[Parser] | None = None,
     source: str,
     line: int,
     rejected: list[int] | None = None,
@@ -98,6 +99,7 @@ def parse_slowly(
     Args:
         block: whole rows.
         schema: the columns in the order of the fields.
+        parsers: of the columns, by `parser_of`; made here unless they are at hand.
         source: what to call the object in messages.
         line: the number of the block's first line in the object.
         rejected: takes the positions of the rows that do not fit, from 0 within the block, in place of an error.
@@ -107,7 +109,7 @@ def parse_slowly(
         RowMismatchError: CR-SCH-002, with up to 20 faults as `object:line:column`.
     """
     columns: list[list[Value | None]] = [[] for _ in schema.columns]
-    parsers = [parser_of(column) for column in schema.columns]
+    parsers = [parser_of(column) for column in schema.columns] if parsers is None else parsers
     problems: list[Problem] = []
     count = 0
     for row in rows(block.decode("utf-8", "surrogateescape")):
@@ -142,7 +144,9 @@ def table_of(values: Sequence[Sequence[Value | None]], columns: Sequence[Column]
     return pl.DataFrame([pl.Series(c.name, v, dtype=c.polars_dtype()) for c, v in zip(columns, values, strict=True)])
 
 
-def _parse_row(row: Row, schema: Schema, parsers: list[Parser], place: str) -> tuple[list[Value | None], list[Problem]]:
+def _parse_row(
+    row: Row, schema: Schema, parsers: Sequence[Parser], place: str
+) -> tuple[list[Value | None], list[Problem]]:
     """Return the values of a row and its faults; values are complete only without faults."""
     if row.fault or len(row.fields) != len(parsers):
         return [], [Problem(place, row.fault or _width_fault(row, len(parsers)))]

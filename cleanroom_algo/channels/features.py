@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import polars as pl
@@ -138,7 +138,8 @@ class Features:
         Raises:
             FeaturesError: CR-SCH-004, a column is not there, or the target holds a null.
         """
-        missing = [name for name in self.columns if name != self.schema.target and name not in frame.columns]
+        present = frame.columns
+        missing = [] if present == self._needed else [name for name in self._needed if name not in present]
         if missing:
             raise FeaturesError(
                 f"the table lacks {len(missing)} column(s) of the features",
@@ -184,6 +185,14 @@ class Features:
             ) from error
         return cls(schema, numeric, categorical)
 
+    @cached_property
+    def _numeric_names(self) -> list[str]:
+        return [feature.name for feature in self.numeric]
+
+    @cached_property
+    def _needed(self) -> list[str]:
+        return [name for name in self.columns if name != self.schema.target]
+
     def _numeric(self, frame: pl.DataFrame) -> NDArray[np.float32]:
         if frame.height <= _FEW_ROWS or not self.numeric:
             matrix = self._numeric_of_few(frame)
@@ -205,6 +214,12 @@ class Features:
         if texts:
             columns = [self._scaled(frame, feature) for feature in self.numeric]
             return np.stack(columns, axis=1) if columns else np.empty((frame.height, 0), dtype=np.float32)
+        if single.all() and frame.columns == self._numeric_names:
+            values = frame.to_numpy(order="c", writable=True)  # null becomes NaN
+            if values.dtype == np.float32:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    scaled = (values - mean.astype(np.float32)) / std.astype(np.float32)
+                    return cast("NDArray[np.float32]", scaled)
         positions = dict(zip(frame.columns, range(frame.width), strict=True))
         wanted = [positions[feature.name] for feature in self.numeric]
         rows = [[row[position] for position in wanted] for row in frame.rows()]

@@ -91,6 +91,7 @@ class Schema:
     def __init__(self, columns: Sequence[Column], target: str | None = None) -> None:
         object.__setattr__(self, "columns", tuple(columns))
         object.__setattr__(self, "target", target)
+        object.__setattr__(self, "_hash", hash((self.columns, target)))  # a server asks for it at every request
         problems = tuple(self._faults())
         if problems:
             raise InvalidSchemaError(
@@ -99,6 +100,11 @@ class Schema:
                 fix="correct the declaration, for example Schema.of(target='late', distance='int32', late='bool?')",
                 problems=problems,
             )
+
+    def __hash__(self) -> int:
+        """Return the same for equal schemas."""
+        hashed: int = self.__dict__["_hash"]
+        return hashed
 
     @classmethod
     def of(cls, *, target: str | None = None, **columns: str) -> Schema:

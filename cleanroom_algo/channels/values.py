@@ -21,8 +21,8 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _FLOAT: Final = re.compile(
     r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:nan|inf|infinity)", re.IGNORECASE
 )
-_BELOW_FLOAT32: Final = (1 << 29) - 1  # the bits of a float64's fraction that a float32 has not
-_MIDDLE: Final = 1 << 28
+BELOW_FLOAT32: Final = (1 << 29) - 1  # the bits of a float64's fraction that a float32 has not
+MIDDLE: Final = 1 << 28  # these bits, halfway between two float32
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIMESTAMP: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
@@ -103,7 +103,7 @@ def _float32(text: str) -> float:
     A text close to the middle of two float32 may become that very middle as a float64, and then round to the wrong one.
     """
     value = _float(text)
-    if struct.unpack("<Q", struct.pack("<d", value))[0] & _BELOW_FLOAT32 != _MIDDLE:
+    if struct.unpack("<Q", struct.pack("<d", value))[0] & BELOW_FLOAT32 != MIDDLE:
         return value
     difference = Fraction(text) - Fraction(value)
     if difference:

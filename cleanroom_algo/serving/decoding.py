@@ -108,9 +108,16 @@ class LineDecoder:
             return JsonLinesDecoder(self._schema.without_target(), source="body", columns=names, skip_blank=True)
         # A body has the target or not, as its first line has it.
         first = data[: data.find(b"\n") + 1 or len(data)].removeprefix(BOM)
-        row = next(rows(first.decode("utf-8", "surrogateescape")), None)
-        without = row is None or len(row.fields) == len(names)
+        without = _width(first) in {0, len(names)}
         return copy(_csv_decoder(self._schema, with_target=not without, skip_blank=not self.rules.blank_rows))
+
+
+def _width(first: bytes) -> int:
+    """Return the number of fields of a first line; 0 where there is no line."""
+    if b'"' not in first:
+        return first.count(b",") + 1 if first else 0
+    row = next(rows(first.decode("utf-8", "surrogateescape")), None)
+    return 0 if row is None else len(row.fields)
 
 
 @lru_cache(maxsize=4)

@@ -175,7 +175,7 @@ def _array(values: Any) -> np.ndarray:
 
     if hasattr(values, "detach"):
         tensor = values.detach().cpu()
-        if str(tensor.dtype) in {"torch.bfloat16", "torch.float16"}:
+        if tensor.element_size() == 2 and tensor.is_floating_point():  # bfloat16, float16
             tensor = tensor.float()  # exact, and what the output formats can say
         return np.asarray(tensor.numpy())
     return np.asarray(values)
@@ -191,11 +191,12 @@ def _require(fits: bool) -> None:
 
 
 def _pad(tensor: torch.Tensor, missing: int) -> torch.Tensor:
-    import torch
 
     if missing == 0:
         return tensor
     if len(tensor) == 0:
         return tensor.new_zeros((missing, *tensor.shape[1:]))
-    # Copies of a real row, not zeros: a model may refuse what no data could hold.
-    return torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])])
+    padded = tensor.new_empty((len(tensor) + missing, *tensor.shape[1:]))
+    padded[: len(tensor)] = tensor
+    padded[len(tensor) :] = tensor[-1]  # copies of a real row: a model may refuse what no data could hold
+    return padded
