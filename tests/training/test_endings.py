@@ -336,11 +336,12 @@ def test_a_host_that_waits_for_the_others_can_be_stopped(tmp_path: Path, when: s
         code.write_text(code.read_text() + early.format("os.kill(os.getpid(), 15)"))
     first, _ = two_hosts(tmp_path, code, [{"a": csv_rows(10)}, {"b": csv_rows(10)}])
     process = first.start()
-    host, _, port = first.variables["CLEANROOM_ALGO_RENDEZVOUS"].partition(":")
-    while process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
-            break
-    process.send_signal(signal.SIGTERM)
+    if when == "waiting":
+        host, _, port = first.variables["CLEANROOM_ALGO_RENDEZVOUS"].partition(":")
+        while process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+                break
+        process.send_signal(signal.SIGTERM)
     assert finish(process, 60).status == 143
     assert first.failure == ""
 
