@@ -59,7 +59,7 @@ def report_of(
     error: BaseException, rank: int, stop: StopRequest, redact: Redactor, *, alone: bool = True
 ) -> RankReport:
     """Return what to say about an exception that ended a rank."""
-    if isinstance(error, TrainingStopped | KeyboardInterrupt):
+    if isinstance(error, TrainingStopped | KeyboardInterrupt) or (stop.interrupted and isinstance(error, Exception)):
         code = stop.exit_code if stop else ExitCode.INTERRUPTED
         return RankReport(rank, "stopped", code)
     if isinstance(error, SystemExit):

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import PipeReaderLostError
@@ -41,6 +41,8 @@ class StopRequest:
         since: `time.monotonic()` of its arrival.
         expendable: whether the process may end without its main thread, which can be in a call of a library that waits
             for other hosts, and then runs no handler.
+        interrupted: whether `TrainingStopped` was raised in code that may not let it out: native code can swallow it,
+            or raise an error of its own in its place.
         waits: tells whether the process still waits for other hosts, so that a handler that has run was of no avail.
     """
 
@@ -48,6 +50,7 @@ class StopRequest:
         self.number: int | None = None
         self.since = 0.0
         self.expendable = True
+        self.interrupted = False
         self.waits: Callable[[], bool] = lambda: False
         self._listeners: list[Callable[[int], None]] = []
         self._handled = 0
@@ -92,8 +95,7 @@ class StopRequest:
         """Raise `TrainingStopped` in the main thread at the first signal, for code that does not look at this."""
         self._interrupt = interrupt
         if interrupt and self:
-            self._interrupt = False
-            raise TrainingStopped
+            self._raise()
 
     def until_stopped(self, source: Iterator[T]) -> Iterator[T]:
         """Yield from a source up to its end or the stop: a source that stays silent may not use up the grace."""
@@ -101,16 +103,19 @@ class StopRequest:
             try:
                 self.interrupt_code(interrupt=True)
                 item = next(source, _END)
-            except TrainingStopped:
-                return
             except PipeReaderLostError:
                 # The rank that reads a pipe for its host may have had the signal some milliseconds before.
-                if not self._comes_within(_PEER_SECONDS):
+                if not self.interrupted and not self._comes_within(_PEER_SECONDS):
                     raise
-                return
+                item = _END
+            except (TrainingStopped, Exception):
+                if not self.interrupted:
+                    raise
+                item = _END
             finally:
                 self._interrupt = False
-            if item is _END:
+            if item is _END or self.interrupted:  # an item that came all the same was read by interrupted code
+                self.interrupted = False
                 return
             yield item  # type: ignore[misc]
 
@@ -137,8 +142,12 @@ class StopRequest:
         if again:
             os._exit(self.exit_code)
         if self._interrupt:
-            self._interrupt = False
-            raise TrainingStopped
+            self._raise()
+
+    def _raise(self) -> NoReturn:
+        self._interrupt = False
+        self.interrupted = True
+        raise TrainingStopped
 
     def _watch(self, reader: int) -> None:
         """End the process where a signal came and the main thread is in a call that never returns to its handler."""

@@ -6,6 +6,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -94,6 +96,59 @@ def test_ctrl_c_says_130(tmp_path: Path) -> None:
     wait_for_line(process, "train_loss")
     process.send_signal(signal.SIGINT)
     assert finish(process, 30).status == 130
+
+
+INTERRUPTED = """
+import os, signal, sys
+from cleanroom_algo.training.signals import StopRequest, TrainingStopped
+
+def source():
+    yield "before"
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except TrainingStopped:
+        if sys.argv[1] == "replaces":
+            raise TypeError("not what it seems") from None
+    yield "read by interrupted code"
+
+def broken():
+    yield "before"
+    raise ValueError("broken")
+
+stop = StopRequest()
+stop.install()
+if sys.argv[1] == "breaks by itself":
+    try:
+        list(stop.until_stopped(broken()))
+    except ValueError as error:
+        print(error)
+else:
+    print(*stop.until_stopped(source()), bool(stop), stop.interrupted)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [("replaces", "before True False"), ("swallows", "before True False"), ("breaks by itself", "broken")],
+)
+def test_a_stop_is_one_although_native_code_swallows_or_replaces_it(code: str, said: str) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, code]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stdout.strip() == said
+
+
+def test_an_own_fit_that_replaces_the_stop_has_been_stopped(tmp_path: Path) -> None:
+    body = (
+        "def fit(self):\n    import time\n    print('fitting', flush=True)\n    try:\n        time.sleep(600)\n"
+        "    except BaseException:\n        raise TypeError('not what it seems') from None\n"
+        "def save(self, directory):\n    pass\n"
+    )
+    container = long_training(tmp_path, body)
+    process = container.start()
+    wait_for_line(process, "fitting")
+    process.send_signal(signal.SIGTERM)
+    assert finish(process, 10).status == 143
+    assert container.failure == ""
 
 
 def test_own_fit_is_interrupted(tmp_path: Path) -> None:
