@@ -18,7 +18,7 @@ def command(algorithm: Path, as_json: bool) -> None:  # noqa: ARG001 (JSON is wh
     r"""Print the metricDefinitions to register for ALGORITHM, a Python file or a folder with algorithm.py.
 
     They belong into trainingContainerConfig of create_configured_model_algorithm, and match the lines that its Trainer
-    prints.
+    prints: those of the training loop, and what `metric_names` and `logged_names` declare.
 
     \b
     Examples:
@@ -26,4 +26,6 @@ def command(algorithm: Path, as_json: bool) -> None:  # noqa: ARG001 (JSON is wh
     """
     from cleanroom_algo.training.metrics import metric_definitions
 
-    emit_json(metric_definitions(load_trainer(algorithm).metric_names))
+    trainer = load_trainer(algorithm)
+    own_fit = trainer.has_own_fit()
+    emit_json(metric_definitions(trainer.metric_names, logged=trainer.logged_names, own_fit=own_fit))

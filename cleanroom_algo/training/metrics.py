@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO
+
+from cleanroom_algo.errors import Problem, TrainerDeclarationError
 
 MARK = "[metric]"
 STEP_METRICS = ("train_loss", "learning_rate", "rows_per_second")
@@ -38,24 +40,41 @@ def log_metrics(values: Mapping[str, float], stream: IO[str] | None = None) -> N
     print(metric_line(values), file=stream or sys.stdout, flush=True)
 
 
-def metric_definitions(names: Iterable[str] = (), *, validation: bool = True) -> list[dict[str, str]]:
+def metric_definitions(
+    names: Iterable[str] = (), *, logged: Iterable[str] = (), own_fit: bool = False, validation: bool = True
+) -> list[dict[str, str]]:
     """Return metricDefinitions of a create_configured_model_algorithm request.
 
     Args:
         names: of the metrics that the algorithm's `metrics` returns.
+        logged: names that the algorithm gives to `log`.
+        own_fit: whether the algorithm has its own `fit`: what it logs is all there is.
         validation: whether there is a validation channel.
 
     Raises:
-        ValueError: more than 40 definitions, or a name that cannot stand in a line.
+        TrainerDeclarationError: CR-TRN-005, more than 40 definitions, or names that cannot stand in a line.
     """
-    epoch = [EPOCH_METRICS[0], *([EPOCH_METRICS[1], *(f"validation_{name}" for name in names)] if validation else [])]
-    found = list(dict.fromkeys([*STEP_METRICS, *epoch, *(f"final_{name}" for name in epoch)]))
+    found = list(dict.fromkeys(logged if own_fit else _loop_names(names, logged, validation=validation)))
+    problems = [Problem(repr(name), "is no name of a metric") for name in found if not _NAME.fullmatch(name)]
     if len(found) > MAX_DEFINITIONS:
-        raise ValueError(f"{len(found)} metrics; a request has at most {MAX_DEFINITIONS} definitions")
-    for name in found:
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"not a metric name: {name!r}")
+        problems.append(Problem("metrics", f"are {len(found)}; a request has at most {MAX_DEFINITIONS} definitions"))
+    if problems:
+        raise TrainerDeclarationError(
+            "the metrics cannot be registered",
+            expected=f"at most {MAX_DEFINITIONS} names: letters, digits and _, the first no digit",
+            fix="change `metric_names` and `logged_names` of the Trainer, and what it logs",
+            problems=problems,
+        )
     return [{"name": name, "regex": rf"^\[metric\](?: .*)? {name}={_NUMBER}(?: |$)"} for name in found]
+
+
+def _loop_names(names: Iterable[str], logged: Iterable[str], *, validation: bool) -> Iterator[str]:
+    """Yield what the training loop of torch algorithms writes; at the end, `final_` and all that lasts."""
+    yield from STEP_METRICS
+    epoch = [EPOCH_METRICS[0], *([EPOCH_METRICS[1], *(f"validation_{name}" for name in names)] if validation else [])]
+    lasting = [*epoch, *logged]
+    yield from lasting
+    yield from (f"final_{name}" for name in lasting)
 
 
 def _number(value: float) -> str:

@@ -46,6 +46,7 @@ class Options(BaseModel):
     base_algorithms: tuple[str, ...]
     trusted_pickles: tuple[str, ...]
     metric_names: tuple[str, ...]
+    logged_names: tuple[str, ...]
 
 
 def read_options(trainer: type[Trainer], params: Hyperparameters) -> Options:

@@ -113,6 +113,8 @@ class Trainer:
     """Names of pickle files of a base model that may be opened: whoever wrote them can run code here."""
     metric_names: Sequence[str] = ()
     """What `metrics` returns, so that metricDefinitions can be generated."""
+    logged_names: Sequence[str] = ()
+    """What `log` is given, for the same."""
 
     params: Any
     features: Features
@@ -218,15 +220,19 @@ class Trainer:
         return self._context.stops_cooperatively()
 
     @classmethod
+    def has_own_fit(cls) -> bool:
+        """Return whether the algorithm trains by a `fit` of its own, not by the training loop for torch."""
+        return cls.fit is not Trainer.fit
+
+    @classmethod
     def check_declaration(cls, params: Hyperparameters) -> None:
         """Check what the subclass declares, before anything is started.
 
         Raises:
             TrainerDeclarationError: CR-TRN-005, all faults at once.
         """
-        own_fit = cls.fit is not Trainer.fit
         needed = {"schema": hasattr(cls, "schema")}
-        if not own_fit:
+        if not cls.has_own_fit():
             needed |= {"model": cls.model is not Trainer.model, "loss": cls.loss is not Trainer.loss}
         else:
             needed = {"save": cls.save is not Trainer.save}

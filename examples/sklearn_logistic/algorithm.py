@@ -44,7 +44,7 @@ class Rain(Trainer):
     )
     hyperparameters = RainHyperparameters
 
-    metric_names = ("accuracy",)
+    logged_names = ("accuracy",)
 
     def fit(self) -> None:
         """Fit features and model on the whole table; this runs once, on the first host."""

@@ -172,3 +172,14 @@ def test_metric_definitions_of_an_algorithm_that_does_not_import(tmp_path: Path)
     done = run("metric-definitions", broken)
     assert done.status == ExitCode.ALGORITHM_FAILED
     assert "broken.py:2" in done.stderr
+
+
+def test_metric_definitions_of_names_that_cannot_be_registered(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.py"
+    many = "class Many(cleanroom_algo.Trainer):\n    logged_names = ['a b', '9', *(f'm{n}' for n in range(40))]\n"
+    wrong.write_text(f"import cleanroom_algo\n\n{many}")
+    done = run("metric-definitions", wrong)
+    assert done.status == ExitCode.CONTRACT
+    assert "CR-TRN-005" in done.stderr
+    for problem in ("'a b'", "'9'", "metrics"):
+        assert problem in done.stderr

@@ -33,14 +33,11 @@ def test_a_model_and_a_loss_train(tmp_path: Path) -> None:
 
 
 def test_definitions_match_exactly_the_metric_lines(tmp_path: Path) -> None:
-    container = Container(tmp_path / "ml", algorithm(tmp_path), hyperparameters={"epochs": "1"})
+    code = algorithm(tmp_path, "def fit_features(self):\n    self.log(carriers=3)\n    return super().fit_features()")
+    container = Container(tmp_path / "ml", code, hyperparameters={"epochs": "1"})
     ended = container.channel("train", {"a": csv_rows(300)}).channel("validation", {"b": csv_rows(90, 2)}).run()
-    found: dict[str, list[float]] = {}
-    for definition in metric_definitions(["accuracy"]):
-        assert len(definition["regex"]) <= 500
-        for line in ended.out.splitlines():
-            if match := re.search(definition["regex"], line):
-                found.setdefault(definition["name"], []).append(float(match[1]))
+    assert ended.status == 0, ended.err
+    found = matches(metric_definitions(["accuracy"], logged=["carriers"]), ended.out)
     assert {name: len(values) for name, values in found.items()} == {
         "train_loss": 2,
         "learning_rate": 2,
@@ -48,11 +45,24 @@ def test_definitions_match_exactly_the_metric_lines(tmp_path: Path) -> None:
         "epoch_train_loss": 1,
         "validation_loss": 1,
         "validation_accuracy": 1,
+        "carriers": 1,
+        "final_carriers": 1,
         "final_epoch_train_loss": 1,
         "final_validation_loss": 1,
         "final_validation_accuracy": 1,
     }
     assert found["train_loss"] == ended.metrics("train_loss")
+
+
+def matches(definitions: list[dict[str, str]], out: str) -> dict[str, list[float]]:
+    """Return the values that each definition finds, by its name."""
+    found: dict[str, list[float]] = {}
+    for definition in definitions:
+        assert len(definition["regex"]) <= 500
+        for line in out.splitlines():
+            if match := re.search(definition["regex"], line):
+                found.setdefault(definition["name"], []).append(float(match[1]))
+    return found
 
 
 SGD = """
@@ -169,7 +179,10 @@ def test_an_algorithm_that_is_not_torch_overrides_fit_and_save(tmp_path: Path) -
     ended = container.run()
     assert ended.status == 0, ended.err
     assert 900 < json.loads((container.model / "mean.json").read_text()) < 1100
-    assert Manifest.read(container.model).metrics.keys() == {"mean"}
+    metrics = Manifest.read(container.model).metrics
+    assert metrics.keys() == {"mean"}
+    found = matches(metric_definitions(logged=["mean"], own_fit=True), ended.out)
+    assert found == {"mean": pytest.approx([metrics["mean"]])}
 
 
 def test_an_algorithm_with_its_own_fit_refuses_shards_on_other_hosts(tmp_path: Path) -> None:
