@@ -9,11 +9,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from cleanroom_algo.contract.environment import Environment
@@ -55,13 +53,15 @@ def run_ranks(job: Job, stop: StopRequest) -> RankReport:
 
         return run_rank(job, 0, ranks, stop)
     stop.interrupt_code(interrupt=False)  # the ranks know what there is to save
-    with _run_directory() as directory:
+    with stop.temporary_folder("cleanroom-run-") as directory:
+        os.environ[RUN_DIRECTORY_VARIABLE] = str(directory)
         stop.listen(lambda number: _forward(directory, number))
         stop.waits = lambda: directory.exists() and not any(directory.glob("[pr]*-*"))  # neither pid nor report
         return _launch(job.environment, ranks, directory, stop)
 
 
 def _launch(environment: Environment, ranks: int, directory: Path, stop: StopRequest) -> RankReport:
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -75,6 +75,7 @@ def _launch(environment: Environment, ranks: int, directory: Path, stop: StopReq
         min_nodes=resources.host_count,
         max_nodes=resources.host_count,
         nproc_per_node=ranks,
+        logs_specs=DefaultLogsSpecs(log_dir=str(directory / "torch")),  # nobody removes its default
         run_id=environment.job_name or "training",
         rdzv_backend="static",
         rdzv_endpoint=f"{host}:{port}",
@@ -186,17 +187,6 @@ def _prepare_environ(environment: Environment, ranks: int) -> None:
         os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
     # Ranks that each take every core slow each other down.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))
-
-
-@contextlib.contextmanager
-def _run_directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="cleanroom-run-"))
-    os.environ[RUN_DIRECTORY_VARIABLE] = str(path)
-    try:
-        yield path
-    finally:
-        del os.environ[RUN_DIRECTORY_VARIABLE]
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _forward(directory: Path, number: int) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -78,7 +76,7 @@ def _run(stop: StopRequest) -> RankReport:
 
             job = Job.load(environment)
             redact = job.redact
-            with _base_model(environment):
+            with _base_model(environment, stop):
                 from cleanroom_algo.training.launch import run_ranks
 
                 report = run_ranks(job, stop)
@@ -93,7 +91,7 @@ def _run(stop: StopRequest) -> RankReport:
 
 
 @contextlib.contextmanager
-def _base_model(environment: Environment) -> Iterator[None]:
+def _base_model(environment: Environment, stop: StopRequest) -> Iterator[None]:
     """Unpack the base model once per host, before any rank starts."""
     from cleanroom_algo.training.base_model import base_model_channel, unpack_base_model
     from cleanroom_algo.training.job import BASE_MODEL_VARIABLE
@@ -102,12 +100,11 @@ def _base_model(environment: Environment) -> Iterator[None]:
     if channel is None:
         yield
         return
-    scratch = Path(tempfile.mkdtemp(prefix="cleanroom-base-"))
-    try:
+    with stop.temporary_folder("cleanroom-base-") as scratch:
         timeout = environment.settings.pipe_timeout_seconds
         os.environ[BASE_MODEL_VARIABLE] = str(unpack_base_model(channel, scratch / "model", timeout=timeout))
         log.info("base model: channel %s", channel.name)
-        yield
-    finally:
-        os.environ.pop(BASE_MODEL_VARIABLE, None)
-        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            yield
+        finally:
+            del os.environ[BASE_MODEL_VARIABLE]

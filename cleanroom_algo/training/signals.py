@@ -10,10 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TypeVar
 
@@ -56,6 +59,7 @@ class StopRequest:
         self._handled = 0
         self._finishing = False
         self._interrupt = False
+        self._folders: list[Path] = []
 
     def __bool__(self) -> bool:
         return self.number is not None
@@ -119,6 +123,17 @@ class StopRequest:
                 return
             yield item  # type: ignore[misc]
 
+    @contextlib.contextmanager
+    def temporary_folder(self, prefix: str) -> Iterator[Path]:
+        """Yield a new folder that goes with the block, and where a signal ends the process at once."""
+        path = Path(tempfile.mkdtemp(prefix=prefix))
+        self._folders.append(path)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+            self._folders.remove(path)
+
     def finish(self) -> None:
         """From now on nothing interrupts: only the way out is left."""
         self._interrupt = False
@@ -140,7 +155,7 @@ class StopRequest:
         for listener in self._listeners:
             listener(number)
         if again:
-            os._exit(self.exit_code)
+            self._leave()
         if self._interrupt:
             self._raise()
 
@@ -168,4 +183,9 @@ class StopRequest:
                 for listener in self._listeners:
                     with contextlib.suppress(Exception):
                         listener(number)
-                os._exit(self.exit_code)
+                self._leave()
+
+    def _leave(self) -> NoReturn:
+        for path in self._folders:
+            shutil.rmtree(path, ignore_errors=True)
+        os._exit(self.exit_code)

@@ -82,13 +82,16 @@ def test_sigterm_ends_the_ranks_of_all_hosts_after_the_same_step(tmp_path: Path,
 def test_a_second_signal_ends_at_once(tmp_path: Path, ranks: str) -> None:
     body = "def save(self, directory):\n    import time\n    print('saving', flush=True)\n    time.sleep(600)\n"
     container = long_training(tmp_path, body)
-    process = container.start(CLEANROOM_ALGO_RANKS_PER_HOST=ranks)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    process = container.start(CLEANROOM_ALGO_RANKS_PER_HOST=ranks, TMPDIR=str(temporary))
     wait_for_line(process, "epoch_train_loss")
     process.send_signal(signal.SIGTERM)
     wait_for_line(process, "saving")
     process.send_signal(signal.SIGTERM)
     assert finish(process, 10).status == 143
     assert listing(container.model) == []
+    assert [name for name in listing(temporary) if not name.startswith("torchinductor")] == []
 
 
 def test_ctrl_c_says_130(tmp_path: Path) -> None:
@@ -390,7 +393,9 @@ def test_a_host_that_waits_for_the_others_can_be_stopped(tmp_path: Path, when: s
         early = "from cleanroom_algo.training import launch\nlaunch.Meeting.watch = lambda self, act: {}\n"
         code.write_text(code.read_text() + early.format("os.kill(os.getpid(), 15)"))
     first, _ = two_hosts(tmp_path, code, [{"a": csv_rows(10)}, {"b": csv_rows(10)}])
-    process = first.start()
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    process = first.start(TMPDIR=str(temporary))
     if when == "waiting":
         host, _, port = first.variables["CLEANROOM_ALGO_RENDEZVOUS"].partition(":")
         while process.poll() is None:
@@ -399,6 +404,7 @@ def test_a_host_that_waits_for_the_others_can_be_stopped(tmp_path: Path, when: s
         process.send_signal(signal.SIGTERM)
     assert finish(process, 60).status == 143
     assert first.failure == ""
+    assert [name for name in listing(temporary) if not name.startswith("torchinductor")] == []
 
 
 @pytest.mark.parametrize(
