@@ -243,10 +243,11 @@ WIDE = ALGORITHM.replace(
 ).replace("dim=1)).squeeze(1)", "dim=1)).squeeze(1) + self.wide(numeric[:, :1]).squeeze(1)")
 
 
-def test_four_ranks_go_on_after_all_were_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["", "fsdp = True\n"], ids=["whole", "sharded"])
+def test_four_ranks_go_on_after_all_were_killed(tmp_path: Path, option: str) -> None:
     """With more than two ranks, sums of gradients depend on the order in which they are sent."""
     parts = [{"a": csv_rows(500)}, {"b": csv_rows(300, 5)}]
-    body = "checkpoint_steps = 2\n"
+    body = f"checkpoint_steps = 2\n{option}"
     two_each = {"CLEANROOM_ALGO_RANKS_PER_HOST": "2"}
     whole = two_hosts(tmp_path / "whole", algorithm(tmp_path, body, WIDE), parts)
     assert [ended.status for ended in run_all(whole, **two_each)] == [0, 0]
