@@ -34,7 +34,7 @@ from cleanroom_algo.training.archive import Limits
 from cleanroom_algo.training.base_model import BaseModelFiles, unpack_base_model
 from cleanroom_algo.training.joined import separate
 from cleanroom_algo.training.weights import load_tensors, read_base_tensors
-from tests.training.support import Container, algorithm, csv_rows
+from tests.training.support import ALGORITHM, Container, algorithm, csv_rows
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,24 @@ def test_a_second_version_goes_on_from_the_first(tmp_path: Path, base: Path, for
     assert "the optimizer goes on" in ended.err
     state = load_file(container.model / "optimizer.safetensors")
     assert state["layer.bias.step"].item() == second.steps
+
+
+def test_another_algorithm_puts_a_new_head_on_the_base(tmp_path: Path, base: Path) -> None:
+    text = ALGORITHM.replace("class Late(Trainer)", "class Later(Trainer)").replace("self.layer", "self.head")
+    options = "base_algorithms = ('Late',)\nbase_fresh = ('head.*', 'layer.*')\n"
+    barely = {"epochs": "1", "learning_rate": "1e-12"}  # so that its weights tell where they came from
+    ends = []
+    for name, body in (("accepted", options), ("refused", "")):
+        container = Container(tmp_path / name / "ml", algorithm(tmp_path / name, body, text), hyperparameters=barely)
+        ends.append((container, container.channel("train", {"a": csv_rows(200)}).channel("base", files_of(base)).run()))
+    (accepted, ended), (refused, failed) = ends
+    assert ended.status == 0, ended.err
+    assert "base model: 4 tensors start anew, 0 are grown" in ended.err
+    assert "the optimizer starts fresh: the base model's differs" in ended.err
+    before, after = (load_file(folder / "model.safetensors") for folder in (base, accepted.model))
+    assert torch.allclose(before["table.weight"], after["table.weight"], rtol=0, atol=1e-9)
+    assert failed.status == 3
+    assert "CR-BAS-003" in refused.failure
 
 
 def test_the_incremental_channel_can_be_named(tmp_path: Path, base: Path) -> None:
