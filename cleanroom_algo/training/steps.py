@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from cleanroom_algo.data.batch import Batch
+from cleanroom_algo.errors import LossError
 from cleanroom_algo.training.devices import autocast, is_plateau
 from cleanroom_algo.training.parallel import Step, check_form, reduce_sums
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from cleanroom_algo.training.batches import Batches
     from cleanroom_algo.training.context import Context
     from cleanroom_algo.training.trainer import Trainer
+
+_UNUSED = re.compile(r"did not receive grad for rank \d+: ([\d ]+)")  # DDP's words, in the step after
 
 
 class Steps:
@@ -117,7 +122,7 @@ class Steps:
         if self._device.type == "cuda":
             signal = signal.pin_memory().to(self._device, non_blocking=True)
         with self._accumulating(full=full):
-            with self._autocast():
+            with self._autocast(), _unused_named(self._step_module):
                 loss, mean = self._ddp(self._batches.padded(batch), signal)
             self.scaler.scale(loss).backward()
         return cast("Tensor", mean)
@@ -169,3 +174,21 @@ class Steps:
         self._optimizer.zero_grad(set_to_none=True)
         if self.scheduler is not None and not is_plateau(self.scheduler):
             self.scheduler.step()
+
+
+@contextlib.contextmanager
+def _unused_named(module: nn.Module) -> Iterator[None]:
+    """Name the parameters that had no gradient in the step before, of which DDP tells the places alone."""
+    try:
+        yield
+    except RuntimeError as error:
+        found = _UNUSED.search(str(error))
+        if found is None:
+            raise
+        names = [name.removeprefix("model.") for name, value in module.named_parameters() if value.requires_grad]
+        unused = ", ".join(names[int(place)] for place in found[1].split())
+        raise LossError(
+            f"the loss does not depend on {unused}",
+            expected="a gradient for every parameter in every step, where several ranks train together",
+            fix="use them or leave them out; or set unused_parameters = True, and each step looks for them",
+        ) from error

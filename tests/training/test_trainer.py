@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from cleanroom_algo.contract.manifest import Manifest
 from cleanroom_algo.training.metrics import metric_definitions
-from tests.training.support import Container, algorithm, csv_rows, listing, run_all, two_hosts
+from tests.training.support import ALGORITHM, Container, algorithm, csv_rows, listing, run_all, two_hosts
 
 
 def test_a_model_and_a_loss_train(tmp_path: Path) -> None:
@@ -154,6 +154,19 @@ def test_a_compiled_model_trains_the_same(tmp_path: Path) -> None:
         assert ended.status == 0, ended.err
         losses.append(ended.metrics("epoch_train_loss"))
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("option", ["", "unused_parameters = True"])
+def test_parameters_that_are_not_used_are_named_or_looked_for(tmp_path: Path, option: str) -> None:
+    text = ALGORITHM.replace("self.layer =", "self.spare = nn.Linear(2, 2)\n        self.layer =")
+    container = Container(tmp_path / "ml", algorithm(tmp_path, option, text)).channel("train", {"a": csv_rows(300)})
+    ended = container.run(CLEANROOM_ALGO_RANKS_PER_HOST="2")
+    if option:
+        assert ended.status == 0, ended.err
+        return
+    assert ended.status == 1
+    assert "CR-TRN-007" in container.failure
+    assert "the loss does not depend on spare.weight, spare.bias" in container.failure
 
 
 OWN_FIT = """
