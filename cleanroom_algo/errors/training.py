@@ -72,7 +72,7 @@ class SingleHostError(TrainingError):
 
 
 class LossError(TrainingError):
-    """The loss is not a finite number, or is no scalar tensor that depends on the model and, with several ranks, all of it.
+    """The loss is not a finite number, no scalar that depends on the model, or, with several ranks, not on all of it.
 
     Usual causes: a learning rate that is too large, a target outside its range, features that were not standardised.
     """
