@@ -45,7 +45,7 @@ lock: $(STAMP)
 	$(LOCK) $(LOCKS)/build.in --output-file $(LOCKS)/build.txt
 	$(IMAGE) --override $(LOCKS)/no-torch.in --output-file $(LOCKS)/none.txt
 	$(IMAGE) --constraint $(LOCKS)/cpu.in --output-file $(LOCKS)/cpu.txt
-	$(IMAGE) --output-file $(LOCKS)/cuda.txt
+	$(IMAGE) --constraint $(LOCKS)/cuda.in --output-file $(LOCKS)/cuda.txt
 
 clean:
 	rm -rf .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

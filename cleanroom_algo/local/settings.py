@@ -81,6 +81,9 @@ class Switches(_Table):
     names them, always with a fall-back; SageMaker itself sets none of them."""
     network: Literal["none", "open"] = "none"
     """Whether containers reach a network: no page says so. Open needs process or docker hosts."""
+    image_opt_ml: Literal["visible", "hidden"] = "visible"
+    """Whether a container sees what its image holds below /opt/ml beside what the platform puts there: SageMaker's
+    guide reserves all of /opt/ml and says that it may not; the samples of Clean Rooms ML have their code there."""
     channel_file_names: Literal["spark", "bare"] = "spark"
     """Whether the objects of an ML input channel have an extension: not documented; the loader of AWS's samples expects
     both."""

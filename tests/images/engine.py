@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -68,6 +68,7 @@ class Engine:
 
     folder: Path
     places: dict[str, str]
+    made: dict[str, str] = field(default_factory=dict)  # by what they are made of
 
     @property
     def environment(self) -> dict[str, str]:
@@ -75,7 +76,7 @@ class Engine:
 
     @classmethod
     def at(cls, folder: Path) -> Engine:
-        for name in ("networks", "storage", "run", "tmp"):
+        for name in ("networks", "storage", "run", "tmp", "contexts"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         # A docker client would go first, and ask a service of this machine that knows nothing of the folder.
         places = {"DOCKER_HOST": "unix:///nowhere", "TMPDIR": str(folder / "tmp")}
@@ -120,18 +121,38 @@ class Engine:
         self.call("buildah", "build", "--quiet", "--tag", BASE, self.folder)
         (self.folder / "base.tar").unlink()
 
+    def build(
+        self, name: str, *lines: str, files: Mapping[str, str | Path], base: str = BASE, options: Sequence[str] = ()
+    ) -> str:
+        """Return an image made of a few files, which may all be executed.
+
+        Args:
+            name: of the image.
+            lines: of its Containerfile, behind FROM.
+            files: texts, or folders of this machine, by their names in the context.
+            base: what it is made from.
+            options: of `buildah build`.
+        """
+        context = Path(tempfile.mkdtemp(dir=self.folder / "contexts"))
+        for file, content in {**files, "Containerfile": "\n".join([f"FROM {base}", *lines, ""])}.items():
+            if isinstance(content, Path):
+                shutil.copytree(content, context / file)
+            else:
+                (context / file).write_text(content)
+                (context / file).chmod(0o755)
+        tag = f"localhost/{name}:{context.name.lower()}"
+        # In docker's own form, as most images are.
+        self.call("buildah", "build", "--quiet", "--format", "docker", *options, "--tag", tag, context)
+        return tag
+
     def image_of(self, folder: Path) -> str:
         """Return an image of programs named train and serve, each started as the one program of its container."""
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        content = b"".join(path.name.encode() + path.read_bytes() for path in files)
-        tag = f"localhost/{folder.name}:{hashlib.sha256(content).hexdigest()[:16]}"
-        context = self.folder / "contexts" / tag.rpartition(":")[2]
-        with contextlib.suppress(FileExistsError):  # the same programs again
-            shutil.copytree(folder, context / "algorithm")
-            shutil.copy(_START, context)
-            lines = (f"FROM {BASE}", "COPY start /usr/local/bin/", "COPY algorithm /opt/algorithm")
-            (context / "Containerfile").write_text("\n".join([*lines, 'ENTRYPOINT ["/usr/local/bin/start"]', ""]))
-            self.call("buildah", "build", "--quiet", "--tag", tag, context)
+        files = {path.name: path.read_text() for path in sorted(folder.iterdir())}
+        if (tag := self.made.get(str(files))) is None:
+            lines = ("COPY start /usr/local/bin/", f"COPY {' '.join(files)} /opt/algorithm/")
+            entrypoint = 'ENTRYPOINT ["/usr/local/bin/start"]'
+            tag = self.build(folder.name, *lines, entrypoint, files={**files, "start": _START.read_text()})
+            self.made[str(files)] = tag
         return tag
 
     def build_words(self) -> list[str]:

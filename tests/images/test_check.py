@@ -10,10 +10,10 @@ import pytest
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.local.hosts import sandbox
 from cleanroom_algo.local.hosts.engine import find_engine
-from cleanroom_algo.local.images.image import check_image
+from cleanroom_algo.local.images import image, trial
 from cleanroom_algo.local.images.source import check_source
 from tests.cli.support import run
-from tests.images.engine import BASE, Engine
+from tests.images.engine import Engine
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BOTH = """
@@ -86,12 +86,15 @@ def test_only_files_that_the_algorithm_imports_count(tmp_path: Path) -> None:
 def test_a_folder_with_programs_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "train").write_text("#!/bin/sh\n")
 
-    assert names(tmp_path) == ["error no-train train", f"warning no-serve {tmp_path.name}"]
+    unread = "warning hyperparameter-not-read train"
+    assert names(tmp_path) == [unread, "error no-train train", f"warning no-serve {tmp_path.name}"]
     (tmp_path / "train").chmod(0o755)
     (tmp_path / "weights.bin").touch()
     with (tmp_path / "weights.bin").open("r+b") as file:
         file.truncate(101 * 10**6)
-    assert names(tmp_path) == [f"warning no-serve {tmp_path.name}", "warning size weights.bin"]
+    assert names(tmp_path) == [unread, f"warning no-serve {tmp_path.name}", "warning size weights.bin"]
+    (tmp_path / "train").write_text('#!/bin/sh\nexec python run.py "$@"\n')
+    assert unread not in names(tmp_path)
 
 
 def test_programs_in_python_are_read_whatever_their_names(tmp_path: Path) -> None:
@@ -161,48 +164,132 @@ if sys.argv[1] == "serve":
             self.send_response(200)
             self.end_headers()
     http.server.HTTPServer(("", 8080), Answer).serve_forever()
-for act in (lambda: socket.getaddrinfo("example.org", 80), lambda: open("/usr/share/mine", "w")):
+writes = lambda: open("/usr/share/mine", "w"), lambda: open("x", "w")
+for act in (lambda: socket.getaddrinfo("example.org", 80), *writes):
     try: act()
     except OSError as error: print(error)
 print("Looking in indexes: none")
 argparse.ArgumentParser().parse_args()
 """
+ENTRYPOINT = 'ENTRYPOINT ["python3", "{}"]'
 
 
-def test_what_an_image_shows_when_it_starts(engine: Engine, tmp_path: Path) -> None:
-    (tmp_path / "main.py").write_text(WRONG)
-    lines = (f"FROM {BASE}", "COPY main.py /opt/program/", "COPY main.py /opt/ml/code/")
-    text = "\n".join([*lines, 'ENTRYPOINT ["python3", "/opt/program/main.py"]', ""])
-    (tmp_path / "Containerfile").write_text(text)
-    engine.call("buildah", "build", "--quiet", "--tag", "localhost/wrong", tmp_path)
+def found_in(name: str, *words: str) -> set[tuple[str, str, str]]:
+    """Return severity, name and place of each finding; what they say and advise is there for all."""
+    done = run("check", name, "--json", *words)
+    found = done.json["findings"]
+    assert all(each["what"] and each["fix"] for each in found)
+    assert done.status == (ExitCode.CONTRACT if any(each["severity"] == "error" for each in found) else ExitCode.OK)
+    return {(each["severity"], each["name"], each["where"]) for each in found}
 
-    done = run("check", "localhost/wrong", "--json")
 
-    assert {(each["severity"], each["name"], each["where"]) for each in done.json["findings"]} == {
-        ("error", "argparse", "main.py:15"),
+def test_what_an_image_shows_when_it_starts(engine: Engine) -> None:
+    places = [f"COPY main.py {place}/" for place in ("/usr/src/mine", "/opt/ml/code")]
+    name = engine.build("wrong", *places, ENTRYPOINT.format("/usr/src/mine/main.py"), files={"main.py": WRONG})
+
+    assert found_in(name) == {
+        ("error", "argparse", "usr/src/mine/main.py:16"),
         ("error", "argparse", "train"),
         ("error", "network", "train"),
         ("error", "pip-at-run-time", "train"),
         ("error", "writes-model", "serve"),
         ("warning", "opt-ml", "/opt/ml"),
-        ("warning", "pickle", "main.py:2"),
+        ("warning", "pickle", "usr/src/mine/main.py:2"),
         ("warning", "ping", "serve"),
-        ("warning", "writes-elsewhere", "main.py:11"),
+        ("warning", "writes-elsewhere", "usr/src/mine/main.py:11"),
         ("warning", "writes-elsewhere", "train"),
     }
-    assert all(each["fix"] for each in done.json["findings"])
-    assert done.status == ExitCode.CONTRACT
+    written = [each["what"] for each in run("check", name, "--json").json["findings"] if each["where"] == "train"]
+    assert [what.partition(";")[0] for what in written if "writes" in what] == [
+        "writes to /usr/share/mine",
+        "writes to x",
+    ]
 
 
-def test_an_image_that_cannot_serve(engine: Engine, tmp_path: Path) -> None:
-    (tmp_path / "train").write_text("#!/bin/sh\nexit 0\n")
-    (tmp_path / "train").chmod(0o755)
-    (tmp_path / "Containerfile").write_text(f"FROM {BASE}\nCOPY train /usr/local/bin/\nWORKDIR /opt/code\n")
-    engine.call("buildah", "build", "--quiet", "--tag", "localhost/no-serve", tmp_path)
+def test_what_the_programs_of_an_image_show(engine: Engine) -> None:
+    pip = "import subprocess, sys\nsubprocess.check_call([sys.executable, '-m', 'pip', 'install', 'x'])\n"
+    files = {"train": f"#!/usr/bin/env python3\nimport joblib\n{pip}", "serve": "#!/bin/sh\nexec server\n"}
+    name = engine.build("programs", "COPY train serve /usr/local/bin/", files=files)
 
-    done = run("check", "localhost/no-serve", "--json")
+    assert found_in(name, "--no-start") == {
+        ("error", "pip-at-run-time", "usr/local/bin/train:4"),
+        ("warning", "hyperparameter-not-read", "usr/local/bin/train"),
+        ("warning", "pickle", "usr/local/bin/train:2"),
+    }
 
-    assert [(each["severity"], each["name"]) for each in done.json["findings"]] == [("error", "no-serve")]
+
+def test_an_image_for_other_machines_and_users(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image, "_LARGE_BYTES", 1)
+    lines = ("COPY main.py /main.py", "USER 1000", "ENTRYPOINT python3 /main.py")
+    name = engine.build(
+        "other", *lines, base="scratch", files={"main.py": "import dill, sys"}, options=("--arch", "arm64")
+    )
+
+    assert found_in(name) == {
+        ("error", "architecture", "image"),
+        ("error", "entrypoint", "ENTRYPOINT"),
+        ("error", "user", "USER"),
+        ("warning", "size", "image"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("train", "serve", "found"),
+    [
+        (
+            "echo Usage: train [OPTIONS]; exit 2",
+            "exit 0",
+            [("error", "argparse", "train"), ("error", "no-serve", "serve")],
+        ),
+        (
+            "curl() { echo 'curl: (6) Could not resolve host: x'; exit 6; }; curl",
+            None,
+            [("error", "network", "train"), ("error", "no-serve", "serve")],
+        ),
+        ("mkdir /data", "exec sleep 60", [("warning", "ping", "serve"), ("warning", "writes-elsewhere", "train")]),
+        (None, "exit 1", [("error", "no-train", "train")]),
+    ],
+    ids=["usage", "host", "folder", "interpreter"],
+)
+def test_how_programs_of_an_image_end(
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    train: str | None,
+    serve: str | None,
+    found: list[tuple[str, str, str]],
+) -> None:
+    monkeypatch.setattr(trial, "SERVE_SECONDS", 2.0)
+    texts = {"train": train, "serve": serve}
+    files = {name: f"#!/bin/sh\n: $@\n{text}\n" if text else "#!/nowhere\n# $@\n" for name, text in texts.items()}
+    name = engine.build("ends", "COPY train serve /usr/local/bin/", files=files)
+
+    assert sorted(found_in(name)) == found
+
+
+def test_an_image_that_cannot_serve(engine: Engine) -> None:
+    name = engine.build(
+        "no-serve", "COPY train /usr/local/bin/", "WORKDIR /opt/code", files={"train": "#!/bin/sh\n: $@\n"}
+    )
+
+    assert found_in(name) == {("error", "no-serve", "serve")}
+
+
+@pytest.mark.parametrize(
+    ("config", "paths", "places"),
+    [
+        ({}, [], []),
+        ({"WorkingDir": "/usr/src/app"}, ["/usr/src/app/main.py"], ["/usr/src/app"]),
+        ({"WorkingDir": "/opt/algorithm"}, ["/opt/algorithm/train"], []),
+        ({"Env": ["PYTHONPATH=/srv/a:/srv/a/b", "PATH=/bin"]}, ["/main.py"], ["/main.py", "/srv/a"]),
+        (
+            {"WorkingDir": "/app"},
+            ["/usr/local/bin/train", "/opt/mine/go"],
+            ["/app", "/opt/mine", "/usr/local/bin/train"],
+        ),
+    ],
+)
+def test_where_code_is_looked_for_in_an_image(config: dict[str, Any], paths: list[str], places: list[str]) -> None:
+    assert image.code_places({"Config": config}, paths) == places
 
 
 @pytest.mark.parametrize(
@@ -211,6 +298,8 @@ def test_an_image_that_cannot_serve(engine: Engine, tmp_path: Path) -> None:
         ({}, []),
         ({"Architecture": "arm64"}, ["error architecture image"]),
         ({"Config": {"Entrypoint": ["/bin/sh", "-c", "python x.py"]}}, ["error entrypoint ENTRYPOINT"]),
+        ({"Config": {"Entrypoint": ["bash", "-lc", "train"]}}, ["error entrypoint ENTRYPOINT"]),
+        ({"Config": {"Entrypoint": ["bash", "start.sh"]}}, []),
         ({"Config": {"Entrypoint": ["/usr/bin/tini", "--"]}}, ["error entrypoint ENTRYPOINT"]),
         ({"Config": {"User": "1000"}}, ["error user USER"]),
         ({"Size": 11 * 10**9}, ["warning size image"]),
@@ -219,8 +308,10 @@ def test_an_image_that_cannot_serve(engine: Engine, tmp_path: Path) -> None:
 def test_what_an_image_shows(changes: dict[str, Any], found: list[str]) -> None:
     description = {"Architecture": "amd64", "Config": {"User": "", "Entrypoint": None}, "Size": 10**9} | changes
 
-    assert [f"{each.severity} {each.name} {each.where}" for each in check_image(description, has_opt_ml=False)] == found
-    (more,) = [each for each in check_image(description, has_opt_ml=True) if each.name == "opt-ml"]
+    assert [
+        f"{each.severity} {each.name} {each.where}" for each in image.check_image(description, has_opt_ml=False)
+    ] == found
+    (more,) = [each for each in image.check_image(description, has_opt_ml=True) if each.name == "opt-ml"]
     assert more.where == "/opt/ml"
 
 

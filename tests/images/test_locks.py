@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LOCKS = ROOT / "container/locks"
+BUILDS = ("cpu", "cuda", "none")
 
 
 def locked(build: str) -> dict[str, str]:
@@ -20,7 +21,7 @@ def locked(build: str) -> dict[str, str]:
     return dict(packages)
 
 
-@pytest.mark.parametrize("build", ["cpu", "cuda", "none"])
+@pytest.mark.parametrize("build", BUILDS)
 def test_every_dependency_is_locked_as_it_is_tested(build: str) -> None:
     found = locked(build)
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
@@ -31,3 +32,17 @@ def test_every_dependency_is_locked_as_it_is_tested(build: str) -> None:
     assert {name: found[name].partition("+")[0] for name in names} == {
         name: constraints.get(name, found[name].partition("+")[0]) for name in names
     }
+
+
+def test_the_build_of_torch_is_the_one_that_is_asked_for() -> None:
+    versions = {
+        build: re.findall(r"^torch==(\S+)", (LOCKS / f"{build}.txt").read_text(), re.MULTILINE) for build in BUILDS
+    }
+    (plain,) = versions["cuda"]
+
+    assert versions == {"cpu": [f"{plain}+cpu"], "cuda": [plain], "none": []}
+    assert "+" not in plain
+    assert f"torch=={plain}+cpu" in (LOCKS / "cpu.in").read_text()
+    assert f"torch!={plain}+cpu" in (LOCKS / "cuda.in").read_text()
+    assert {"nvidia-nccl-cu13", "triton"} <= set(locked("cuda"))
+    assert not {name for build in ("cpu", "none") for name in locked(build) if name.startswith(("nvidia", "triton"))}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.local.hosts import sandbox
-from tests.images.engine import BASE, Engine
+from tests.images.engine import Engine
 from tests.scenario.conftest import Desk
 
 TRAIN = """#!/bin/sh
@@ -145,25 +147,72 @@ def test_how_programs_fail(desk_on: Desk, programs: Programs, text: str, reason:
     assert desk_on.artifacts() == []
 
 
-def test_an_image_with_programs_of_its_own(engine: Engine, desk: Desk, programs: Programs) -> None:
-    image = engine.image_of(programs(train=TRAIN, serve=SERVE))
+def copy_packages(target: Path, *names: str) -> None:
+    """Copy installed packages as an image's `pip install` would have left them, compiled parts left out."""
+    for name in names:
+        distribution = importlib.metadata.distribution(name)
+        for file in distribution.files or ():
+            if ".." not in file.parts and file.suffix not in {".so", ".pyc"}:
+                (target / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(Path(str(distribution.locate_file(file))), target / file)
+
+
+@pytest.mark.parametrize(("serve", "answer"), [(SERVE, "1"), (FLASK, "2")], ids=["stdlib", "flask"])
+def test_an_image_with_programs_of_its_own(engine: Engine, desk: Desk, tmp_path: Path, serve: str, answer: str) -> None:
+    packages = tmp_path / "packages"
+    copy_packages(packages, "flask", "werkzeug", "jinja2", "markupsafe", "click", "itsdangerous", "blinker")
+    lines = ("COPY train serve /usr/local/bin/", "COPY packages /opt/packages", "ENV PYTHONPATH=/opt/packages")
+    alone = TRAIN.replace('test "$1" = train', "test $# = 0")  # without an entrypoint the word names the program
+    image = engine.build("own", *lines, files={"train": alone, "serve": serve, "packages": packages})
 
     train(desk, image, "--hosts", "2", "--name", "existing")
     done = desk.run("infer", "existing", "--channel", desk.data, "--json")
 
     assert done.status == ExitCode.OK, done.stderr
-    lines = [line for path in done.json["outputs"] for line in Path(path).read_text().splitlines()]
-    assert lines == ["1"] * 40
+    lines_of_all = [line for path in done.json["outputs"] for line in Path(path).read_text().splitlines()]
+    assert lines_of_all == [answer] * 40
 
 
-def test_an_image_whose_entrypoint_has_arguments(engine: Engine, desk: Desk, tmp_path: Path) -> None:
-    context = tmp_path / "context"
-    context.mkdir()
-    (context / "main.py").write_text("import sys; print('told', sys.argv[1:])")
-    entrypoint = 'ENTRYPOINT ["python3", "/opt/program/main.py", "--always"]'
-    (context / "Containerfile").write_text(f"FROM {BASE}\nCOPY main.py /opt/program/\n{entrypoint}\n")
-    engine.call("buildah", "build", "--quiet", "--tag", "localhost/entrypoint", context)
+def test_an_image_whose_entrypoint_has_arguments(engine: Engine, desk: Desk) -> None:
+    main = "import runpy, sys\nprint('told', sys.argv[1:])\nif sys.argv[-1] == 'serve': runpy.run_path('serve.py')\n"
+    weights = "else: open('/opt/ml/model/rows', 'w').write('1')\n"
+    lines = ("COPY main.py serve.py /opt/program/", "WORKDIR /opt/program")
+    entrypoint = 'ENTRYPOINT ["python3", "main.py", "--always"]'
+    image = engine.build("entrypoint", *lines, entrypoint, files={"main.py": main + weights, "serve.py": SERVE})
 
-    train(desk, "localhost/entrypoint", "--name", "entrypoint")
+    train(desk, image, "--name", "entrypoint")
+    done = desk.run("infer", "entrypoint", "--channel", desk.data, "--json")
 
     assert "told ['--always', 'train']" in desk.run("logs", "entrypoint").stdout
+    assert done.status == ExitCode.OK, done.stderr
+    assert "told ['--always', 'serve']" in desk.run("logs", done.json["name"]).stdout
+
+
+SAMPLE = """
+import argparse, os
+parser = argparse.ArgumentParser()
+parser.add_argument("--model_dir", default=os.environ.get("SM_MODEL_DIR", "/opt/ml/model"))
+parser.add_argument("--train_dir", default=os.environ.get("SM_CHANNEL_TRAIN", "/opt/ml/input/data/train"))
+parser.add_argument("--train_file_format", default=os.environ.get("FILE_FORMAT", "csv"))
+arguments, _ = parser.parse_known_args()
+print("read", len(os.listdir(arguments.train_dir)), "files of", arguments.train_file_format)
+open(os.path.join(arguments.model_dir, "weights"), "w").close()
+"""
+
+
+@pytest.mark.parametrize("switch", ["visible", "hidden"])
+def test_an_image_with_its_code_below_opt_ml(engine: Engine, desk: Desk, switch: str) -> None:
+    """The form of the user guide's sample; `hidden` is the other reading of the documentation."""
+    entrypoint = 'ENTRYPOINT ["python3", "/opt/ml/code/train.py"]'
+    image = engine.build("sample", "COPY train.py /opt/ml/code/", entrypoint, files={"train.py": SAMPLE})
+    desk.home.mkdir()
+    (desk.home / "settings.toml").write_text(f'[switches]\nimage_opt_ml = "{switch}"\nsm_variables = "present"\n')
+
+    done = desk.run("train", image, "--channel", f"train={desk.data}", "--name", "sample")
+
+    if switch == "visible":
+        assert done.status == ExitCode.OK, done.stderr
+        assert "read 3 files of csv" in desk.run("logs", "sample").stdout
+    else:
+        assert done.status == ExitCode.ALGORITHM_FAILED
+        assert "can't open file '/opt/ml/code/train.py'" in desk.run("logs", "sample").stdout

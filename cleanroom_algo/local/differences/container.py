@@ -60,7 +60,7 @@ CONTAINER: tuple[Row, ...] = (
         "a host that writes more than volumeSizeInGB below /opt/ml, or in a sandbox's /tmp, is ended with status 137",
         "the write fails: no space left on device",
         "documented",
-        "SageMaker API, ResourceConfig; half a second may pass, and other places of a docker host are not counted",
+        "SageMaker API, ResourceConfig; half a second may pass; of a docker host what lies elsewhere is not counted",
     ),
     Row(
         "container",
@@ -77,6 +77,16 @@ CONTAINER: tuple[Row, ...] = (
         "Clean Rooms ML runs such jobs in the service's account",
         "guessed",
         "SageMaker API, CreateTrainingJob and CreateTransformJob; tested with moto",
+    ),
+    Row(
+        "container",
+        TRAIN + INFER,
+        "containers see what their image has below /opt/ml, such as /opt/ml/code, beside what the platform puts there",
+        "/opt/ml is reserved, and an image's files there may be invisible; the sample Dockerfile has its code there",
+        "guessed",
+        "SageMaker developer guide, How Amazon SageMaker runs your training image; Clean Rooms user guide, Model "
+        "authoring guidelines for the training container",
+        "image_opt_ml",
     ),
     Row(
         "container",

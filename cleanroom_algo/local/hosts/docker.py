@@ -39,14 +39,17 @@ class DockerHosts:
     Args:
         read_only: whether the containers may write to /opt/ml and /tmp alone.
         internal: whether their network has no way out.
+        hides_opt_ml: whether everything that an image holds below /opt/ml is out of sight, or only what lies where the
+            platform puts its own.
     """
 
     name = "docker"
     walls = True
 
-    def __init__(self, *, read_only: bool = False, internal: bool = True) -> None:
+    def __init__(self, *, read_only: bool = False, internal: bool = True, hides_opt_ml: bool = False) -> None:
         self._read_only = read_only
         self._internal = internal
+        self._hides_opt_ml = hides_opt_ml
 
     @contextmanager
     def open(self, host_names: Sequence[str]) -> Iterator[DockerJob]:
@@ -59,7 +62,8 @@ class DockerHosts:
         job_network = f"cleanroom-{uuid.uuid4().hex[:12]}"
         subnet = _make_network(program, job_network, internal=self._internal)
         addresses = {name: f"{subnet}.{number + 10}" for number, name in enumerate(host_names)}
-        job = DockerJob(program, job_network, addresses, share_of_cores(len(host_names)), self._read_only)
+        cores = share_of_cores(len(host_names))
+        job = DockerJob(program, job_network, addresses, cores, self._read_only, self._hides_opt_ml)
         try:
             yield job
         finally:
@@ -77,6 +81,7 @@ class DockerJob:
     addresses: Mapping[str, str]
     environment: Mapping[str, str]
     read_only: bool = False
+    hides_opt_ml: bool = False
     ways: list[_Way] = field(default_factory=list)
 
     def launch(self, spec: HostSpec) -> GuardedHost:
@@ -120,14 +125,22 @@ class DockerJob:
         resolver = spec.root.parent / "resolv.conf"
         resolver.touch()  # with this machine's, each name that is not in /etc/hosts would be waited for, for seconds
         words += _volume(resolver, "/etc/resolv.conf", "ro")
-        words += _volume(spec.root, "/opt/ml")
-        if (spec.root / "input").is_dir():
-            words += _volume(spec.root / "input", "/opt/ml/input", "ro")
+        words += self._opt_ml(spec.root)
         words += [word for name, path in spec.shared.items() for word in _volume(path, f"/opt/ml/{name}", "ro")]
         words += [word for path in sorted(spec.linked) for word in _volume(path, str(path), "ro")]
         for name, value in {**self.environment, **spec.environment}.items():
             words += ["--env", f"{name}={value}"]
         return words + image_words(spec)
+
+    def _opt_ml(self, root: Path) -> list[str]:
+        """Return the words for what the platform puts below /opt/ml, beside or over what the image has there."""
+        words = _volume(root, "/opt/ml") if self.hides_opt_ml else []
+        for name in sorted(path.name for path in root.iterdir() if path.is_dir()):
+            if name == "input":
+                words += _volume(root / name, f"/opt/ml/{name}", "ro")
+            elif not self.hides_opt_ml:
+                words += _volume(root / name, f"/opt/ml/{name}")
+        return words
 
 
 class _Way:

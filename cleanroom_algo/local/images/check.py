@@ -11,7 +11,17 @@ from cleanroom_algo.local.hosts.docker import ENGINES, DockerHosts
 from cleanroom_algo.local.hosts.engine import find_engine
 from cleanroom_algo.local.hosts.process import ProcessHosts
 from cleanroom_algo.local.images.findings import Finding
-from cleanroom_algo.local.images.image import ALGORITHM, check_image, code_places, container_of, copy_out, inspect
+from cleanroom_algo.local.images.image import (
+    ALGORITHM,
+    check_image,
+    code_places,
+    container_of,
+    copy_out,
+    entry_files,
+    find_programs,
+    inspect,
+    search_path,
+)
 from cleanroom_algo.local.images.source import check_source
 from cleanroom_algo.local.images.trial import try_out
 from cleanroom_algo.local.jobs.plan import AlgorithmSource
@@ -42,13 +52,18 @@ def _check_image(source: AlgorithmSource, start: bool) -> Iterator[Finding]:
     engine = find_engine(*ENGINES)
     description = inspect(engine, source.image_uri)
     with container_of(engine, source.image_uri) as container, tempfile.TemporaryDirectory() as folder:
+        algorithm, code = Path(folder) / "algorithm", Path(folder) / "code"
         has_opt_ml = copy_out(engine, container, "/opt/ml", Path(folder) / "ml")
-        yield from check_image(description, has_opt_ml=has_opt_ml)
-        algorithm = Path(folder) / "algorithm"
+        found = list(check_image(description, has_opt_ml=has_opt_ml))
+        programs = []
         if copy_out(engine, container, ALGORITHM, algorithm):
-            yield from check_source(algorithm)
-        for number, place in enumerate(code_places(description)):
-            if copy_out(engine, container, place, code := Path(folder) / f"code-{number}"):
-                yield from check_source(code, entries=False)
-    if start:
+            found += check_source(algorithm)
+        else:
+            programs = find_programs(engine, container, search_path(description), Path(folder) / "programs")
+        code.mkdir()
+        for place in code_places(description, [*entry_files(description), *programs]):
+            copy_out(engine, container, place, code / place.lstrip("/"))
+        found += check_source(code, entries=False)
+    yield from found
+    if start and "architecture" not in {each.name for each in found}:
         yield from try_out(source, DockerHosts(read_only=True))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +17,11 @@ from cleanroom_algo.local.images.findings import Finding
 
 ALGORITHM = "/opt/algorithm"
 _ARCHITECTURE = "amd64"  # of every instance type in the API's model
-_NOT_CODE = (ALGORITHM, "/opt/venv", "/usr", "/bin", "/sbin", "/etc", "/lib")
+# Where a distribution, and not an author, puts files; but /usr/src is a usual place for an author's.
+_SYSTEM = ("/opt/venv", "/opt/conda", "/usr", "/bin", "/sbin", "/etc", "/lib")
+_AUTHORS = "/usr/src"
+_SHELLS = {"sh", "bash", "dash", "ash"}
+_SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where an image names none
 _LARGE_BYTES = 10 * 10**9
 
 
@@ -48,7 +54,7 @@ def check_image(description: dict[str, Any], *, has_opt_ml: bool) -> Iterator[Fi
     if (architecture := description.get("Architecture")) != _ARCHITECTURE:
         what, fix = f"is for {architecture}; every instance type is {_ARCHITECTURE}", "--platform linux/amd64"
         yield Finding("error", "architecture", "image", what, f"build it with {fix}")
-    if entrypoint[:2] in (["/bin/sh", "-c"], ["sh", "-c"]):
+    if len(entrypoint) > 1 and Path(entrypoint[0]).name in _SHELLS and re.fullmatch("-[a-z]*c", entrypoint[1]):
         what = "the shell form hides the word `train` and keeps signals from the program"
         yield Finding("error", "entrypoint", "ENTRYPOINT", what, 'write it as a list: ENTRYPOINT ["program"]')
     if entrypoint and Path(entrypoint[0]).name == "tini":
@@ -61,19 +67,53 @@ def check_image(description: dict[str, Any], *, has_opt_ml: bool) -> Iterator[Fi
         what = f"{description['Size'] / 10**9:.1f} GB, which every instance loads before it starts"
         yield Finding("warning", "size", "image", what, "use a slimmer base, and leave caches and data out")
     if has_opt_ml:
-        what = "has files below /opt/ml, which the platform may hide with its own"
+        what = "has files below /opt/ml, which SageMaker reserves: it may hide them with its own"
         yield Finding("warning", "opt-ml", "/opt/ml", what, f"move code to {ALGORITHM}, and data into channels")
 
 
-def code_places(description: dict[str, Any]) -> list[str]:
-    """Return the folders of an image in which its author's code is likely to lie, the algorithm's own left out."""
+def entry_files(description: dict[str, Any]) -> list[str]:
+    """Return the files that entrypoint and command name."""
     config = description.get("Config") or {}
-    directory = config.get("WorkingDir") or "/"
     words = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
-    files = [PurePosixPath(directory, word) for word in words if "/" in word or word.endswith(".py")]
-    places = {PurePosixPath(directory), *(file.parent for file in files)}
-    places.discard(PurePosixPath("/"))
-    return sorted(str(place) for place in places if not any(place.is_relative_to(each) for each in _NOT_CODE))
+    files = {PurePosixPath(_directory(config), word) for word in words if "/" in word or word.endswith(".py")}
+    return sorted(map(str, files))
+
+
+def search_path(description: dict[str, Any]) -> list[str]:
+    """Return the folders in which programs are looked for."""
+    return _variable(description.get("Config") or {}, "PATH", _SEARCH_PATH).split(":")
+
+
+def code_places(description: dict[str, Any], paths: Iterable[str]) -> list[str]:
+    """Return where the author's code is likely to lie, the algorithm's own folder left out.
+
+    Args:
+        description: as `inspect` returns it.
+        paths: of the files that are started; their folders, too, are likely, unless they are the system's.
+    """
+    config = description.get("Config") or {}
+    modules = filter(None, _variable(config, "PYTHONPATH", "").split(":"))
+    folders = {PurePosixPath(_directory(config)), *map(PurePosixPath, modules)}
+    files = set(map(PurePosixPath, paths))
+    folders |= {file.parent for file in files}
+    places = {folder for folder in folders if _is_authors(folder)}
+    places |= {file for file in files if file.parent not in places}
+    outer = [place for place in places if not any(other in place.parents for other in places)]
+    return sorted(str(place) for place in outer if not place.is_relative_to(ALGORITHM))
+
+
+def _is_authors(folder: PurePosixPath) -> bool:
+    system = any(folder.is_relative_to(place) for place in _SYSTEM) and not folder.is_relative_to(_AUTHORS)
+    return folder != PurePosixPath("/") and not system
+
+
+def _directory(config: dict[str, Any]) -> str:
+    return config.get("WorkingDir") or "/"
+
+
+def _variable(config: dict[str, Any], name: str, default: str) -> str:
+    found = [value for each in config.get("Env") or [] for key, _, value in [each.partition("=")] if key == name]
+    return found[-1] if found else default
 
 
 @contextmanager
@@ -88,5 +128,17 @@ def container_of(engine: str, image: str) -> Iterator[str]:
 
 
 def copy_out(engine: str, container: str, path: str, target: Path) -> bool:
-    """Copy a folder out of a container; return whether there is one."""
-    return call(engine, "cp", f"{container}:{path}", str(target)).returncode == 0
+    """Copy a file or folder out of a container; return whether there is one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    follow = ["--follow-link"] if engine == "docker" else []  # as podman does unasked
+    return call(engine, "cp", *follow, f"{container}:{path}", str(target)).returncode == 0
+
+
+def find_programs(engine: str, container: str, folders: list[str], scratch: Path) -> list[str]:
+    """Return the paths of the programs `train` and `serve` that a container would find in some folders."""
+    found: list[str] = []
+    for verb in ("train", "serve"):
+        paths = (f"{folder.rstrip('/')}/{verb}" for folder in folders)
+        there = (path for path in paths if copy_out(engine, container, path, scratch / path.lstrip("/")))
+        found += itertools.islice(there, 1)
+    return found

@@ -60,7 +60,8 @@ def check_source(algorithm: Path, *, entries: bool = True) -> Iterator[Finding]:
     sources = _reached(sources)
     for source in sources:
         yield from _check_file(source)
-    yield from _check_hyperparameters(sources)
+    yield from _check_declared_hyperparameters(sources)
+    yield from _check_read_hyperparameters(algorithm, sources)
     if entries:
         yield from _check_entries(algorithm, sources)
     if algorithm.is_dir():
@@ -69,14 +70,17 @@ def check_source(algorithm: Path, *, entries: bool = True) -> Iterator[Finding]:
 
 def _python_files(folder: Path) -> list[Path]:
     """Return the files of a folder that Python runs: by their names, or by the first line of `train` and `serve`."""
-    found = sorted(folder.rglob("*.py"))
-    for verb in _ENTRIES:
-        program = folder / verb
-        if program.is_file():
-            with program.open("rb") as file:
-                first = file.readline(200)
-            found += [program] if first.startswith(b"#!") and b"python" in first else []
-    return found
+    programs = [path for verb in _ENTRIES for path in sorted(folder.rglob(verb)) if b"python" in _script_line(path)]
+    return [*sorted(path for path in folder.rglob("*.py") if path.is_file()), *programs]
+
+
+def _script_line(path: Path) -> bytes:
+    """Return the first line of a script, which names what runs it; b"" of anything else."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        first = file.readline(200)
+    return first if first.startswith(b"#!") else b""
 
 
 def _read(path: Path, name: str) -> _Source:
@@ -120,7 +124,7 @@ def _check_file(source: _Source) -> Iterator[Finding]:
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Call):
             yield from _check_call(source, node)
-        serves = isinstance(node, ast.Module) and source.name == "serve"
+        serves = isinstance(node, ast.Module) and source.path.name == "serve"
         if serves or (isinstance(node, ast.ClassDef) and "Predictor" in map(_last, node.bases)):
             yield from _check_serving(source, node)
 
@@ -162,7 +166,7 @@ def _check_call(source: _Source, call: ast.Call) -> Iterator[Finding]:
             )
 
 
-def _check_hyperparameters(sources: list[_Source]) -> Iterator[Finding]:
+def _check_declared_hyperparameters(sources: list[_Source]) -> Iterator[Finding]:
     """Find declared fields that neither the algorithm nor the Trainer reads as an attribute or by name."""
     library = [_read(path, path.name) for path in _TRAINING.glob("*.py")]
     read = {
@@ -186,11 +190,20 @@ def _check_hyperparameters(sources: list[_Source]) -> Iterator[Finding]:
                             f"the hyperparameter {name} is declared, and nothing reads it",
                             f"use self.params.{name}, or remove it",
                         )
-    names = {_last(base) for each in sources for kind in ast.walk(each.tree) for base in getattr(kind, "bases", ())}
-    text = "\n".join(source.path.read_text(encoding="utf-8") for source in sources)
-    if sources and "Trainer" not in names and not _READS_HYPERPARAMETERS.search(text):
+
+
+def _check_read_hyperparameters(algorithm: Path, sources: list[_Source]) -> Iterator[Finding]:
+    """Find programs that do without the request's hyperparameters; a Trainer reads them itself."""
+    bases = {_last(base) for each in sources for kind in ast.walk(each.tree) for base in getattr(kind, "bases", ())}
+    scripts = {
+        path: path.relative_to(algorithm).as_posix() for path in sorted(algorithm.rglob("train")) if _script_line(path)
+    }
+    files = scripts | {source.path: source.name for source in sources}
+    text = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
+    if files and "Trainer" not in bases and not _READS_HYPERPARAMETERS.search(text):
         what, fix = "nothing reads the hyperparameters of the request", "read input/config/hyperparameters.json"
-        yield Finding("warning", "hyperparameter-not-read", sources[0].name, what, f"{fix}, or SM_HPS of script mode")
+        where = next(iter(files.values()))
+        yield Finding("warning", "hyperparameter-not-read", where, what, f"{fix}, or SM_HPS of script mode")
 
 
 def _check_entries(algorithm: Path, sources: list[_Source]) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cleanroom_algo.local.hosts.layout import lay_out
+from cleanroom_algo.local.hosts.network import SERVE_PORT
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, RunningHost, Verb
 from cleanroom_algo.local.images.findings import Finding
 from cleanroom_algo.local.images.source import writes_model
@@ -22,12 +23,23 @@ TRAIN_SECONDS = 60.0
 SERVE_SECONDS = 20.0  # long enough to import torch and fail on the missing model
 _NOT_FOUND = {126, 127}
 _USAGE = 2
+# What shells, engines, Python and the kernel say of a program that is not there or not for this machine.
+_NO_PROGRAM = re.compile(
+    r"executable file not found|exec .*: no such file or directory|exec format error|can't open file"
+)
+_WRONG_ARGUMENTS = re.compile(
+    r"^usage:|unrecognized arguments?|unexpected extra argument", re.IGNORECASE | re.MULTILINE
+)
 _OFFLINE = re.compile(
-    r"Temporary failure in name resolution|Name or service not known|Network is unreachable|Max retries exceeded"
-    r"|getaddrinfo failed|ConnectError|Could not resolve host"
+    r"Temporary failure (?:in name resolution|resolving)|Name or service not known|Network is unreachable"
+    r"|Max retries exceeded|getaddrinfo failed|ConnectError|[Cc]ould not resolve host|unable to resolve host"
+    r"|UnknownHostException|no such host|couldn't connect to"
 )
 _PIP = re.compile(r"^(Collecting |Looking in indexes|ERROR: Could not find a version|WARNING: Retrying)")
-_READ_ONLY = re.compile(r"Read-only file system:? ?'?(?P<path>/[^']*)?'?")
+# Python says the path behind the words, most others before them.
+_READ_ONLY = re.compile(
+    r"(?:(?P<before>[^\s'\"\u2018\u2019]+)['\u2019]?: )?Read-only file system(?:: ['\"]?(?P<behind>[^'\"\s]+))?"
+)
 
 
 def try_out(source: AlgorithmSource, kind: HostKind) -> Iterator[Finding]:
@@ -76,15 +88,24 @@ def _try_serve(source: AlgorithmSource, kind: HostKind, folder: Path) -> Iterato
             "answer 200 only when a prediction would work, and end with a status other than 0 if the model cannot load"
         )
         yield Finding("warning", "ping", "serve", what, fix)
+    elif code == 0:
+        what = "it ends with status 0 at once, as if `serve` were any word; nobody answers in an inference job"
+        yield Finding("error", "no-serve", "serve", what, "start a server when the first argument is `serve`")
+    elif code is None and kind.walls:  # elsewhere it need not know the port
+        what = f"GET /ping is not answered on port {SERVE_PORT} within {SERVE_SECONDS:g} s"
+        fix = f"listen on 0.0.0.0:{SERVE_PORT}; a framework's own default is often 127.0.0.1 and another port"
+        yield Finding("warning", "ping", "serve", what, fix)
     yield from _conclude("serve", code or 0, lines)
 
 
 def _conclude(verb: Verb, code: int, lines: list[str]) -> Iterator[Finding]:
     text = "\n".join(lines)
-    if code in _NOT_FOUND or f'"{verb}": executable file not found' in text:
-        what = f"`{verb}` cannot be started (exit status {code})"
-        yield Finding("error", f"no-{verb}", verb, what, f"put an executable named {verb} on the image's PATH")
-    elif code == _USAGE and "usage:" in text:
+    if code in _NOT_FOUND or (code and (said := _NO_PROGRAM.search(text))):
+        why = f"{said[0]}, exit status {code}" if code not in _NOT_FOUND and said else f"exit status {code}"
+        what = f"`{verb}` cannot be started ({why})"
+        fix = f"put an executable named {verb} on the image's PATH, or give the image an entrypoint that is there"
+        yield Finding("error", f"no-{verb}", verb, what, fix)
+    elif code == _USAGE and _WRONG_ARGUMENTS.search(text):
         what = f"the program takes the word `{verb}` for a wrong argument (exit status 2)"
         yield Finding("error", "argparse", verb, what, "call parse_known_args, or declare a positional argument")
     if found := _OFFLINE.search(text):
@@ -93,7 +114,8 @@ def _conclude(verb: Verb, code: int, lines: list[str]) -> Iterator[Finding]:
     if any(_PIP.search(line) for line in lines):
         what = "pip runs when the container does; there is no package index to reach"
         yield Finding("error", "pip-at-run-time", verb, what, "install in the image")
-    for path in sorted({found["path"] or "?" for found in _READ_ONLY.finditer(text)}):
+    paths = {each["behind"] or each["before"] or "?" for each in _READ_ONLY.finditer(text)}
+    for path in sorted(paths):
         if verb == "serve" and path.startswith("/opt/ml/model"):
             yield writes_model(path, verb)
             continue

@@ -23,7 +23,8 @@ def host_kind(room: Room, source: AlgorithmSource) -> HostKind:
         HostError: CR-HST, this machine has none.
     """
     name = room.settings.machine.host_kind if source.path is not None else "docker"
-    open_network = room.settings.switches.network == "open"
+    switches = room.settings.switches
+    open_network = switches.network == "open"
     if name == "auto":
         name = "process" if open_network or sandbox.missing() else "sandbox"
     if open_network and name == "sandbox":
@@ -33,7 +34,7 @@ def host_kind(room: Room, source: AlgorithmSource) -> HostKind:
             fix='let `host_kind` in settings.toml be "process", or `network` be "none"',
         )
     if name == "docker":
-        return DockerHosts(internal=not open_network)
+        return DockerHosts(internal=not open_network, hides_opt_ml=switches.image_opt_ml == "hidden")
     return ProcessHosts() if name == "process" else sandbox.SandboxHosts()
 
 
