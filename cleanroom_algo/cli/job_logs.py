@@ -57,7 +57,7 @@ def read_job_log(home: Path | None, job: str, kinds: tuple[str, ...], account: s
     Raises:
         NoSuchRecordError: CR-CLI-007, there is no such job, it has no log, or the account is no member.
     """
-    from cleanroom_algo.local.hosts.protocol import USAGE_FILE
+    from cleanroom_algo.local.jobs.files import LOG_FILE, USAGE_FILE
     from cleanroom_algo.local.policies.publication import Publication
 
     with open_room(home) as room:
@@ -71,7 +71,7 @@ def read_job_log(home: Path | None, job: str, kinds: tuple[str, ...], account: s
             expected=f"--as with one of {', '.join(sorted(publication.members))}",
             fix="name the account of a member",
         )
-    log, usage = directory / "log.jsonl", directory / USAGE_FILE
+    log, usage = directory / LOG_FILE, directory / USAGE_FILE
     if not log.is_file():
         raise NoSuchRecordError(
             f"{record.name} ({record.status}) has no log",

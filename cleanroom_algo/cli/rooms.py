@@ -15,12 +15,12 @@ from cleanroom_algo.cli.display import JobDisplay
 from cleanroom_algo.cli.options import state_folder
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import CleanroomError, JobFailedError, JobStoppedError
+from cleanroom_algo.local.jobs.files import MODEL_ARCHIVE
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.room import Room
     from cleanroom_algo.local.store import Record
 
-MODEL_ARCHIVE = "model.tar.gz"
 _MANIFEST_BYTES = 1 << 20
 
 

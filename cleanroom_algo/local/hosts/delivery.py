@@ -25,9 +25,9 @@ from typing import Self
 
 from cleanroom_algo.contract.channel import InputMode
 from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.local.jobs.files import MODEL_ARCHIVE
 from cleanroom_algo.local.jobs.plan import BaseModel, HostPlan, ObjectRef, TrainingPlan, epoch_objects
 
-ARCHIVE_NAME = "model.tar.gz"
 _PIPE_BYTES = 1 << 20  # the most that any process may ask for on Linux; twice the rate of the default
 _LOOK_SECONDS = 0.02  # opening a pipe for writing before its reader is there fails, and there is nothing to wait on
 
@@ -57,7 +57,7 @@ class Delivery:
         base = plan.base_model
         self._base: dict[str, tuple[ObjectRef, ...]] = {}
         if base is not None and base.packed:
-            self._base[base.channel] = (ObjectRef(ARCHIVE_NAME, base.archive, base.archive.stat().st_size),)
+            self._base[base.channel] = (ObjectRef(MODEL_ARCHIVE, base.archive, base.archive.stat().st_size),)
         elif base is not None and plan.input_mode is InputMode.PIPE:
             self._base[base.channel] = tuple(_unpack(base, plan.run_directory / f"{host.name}-{base.channel}"))
         elif base is not None:

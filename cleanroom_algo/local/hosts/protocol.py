@@ -7,13 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Literal, Protocol
 
 from cleanroom_algo.local.jobs.plan import AlgorithmSource
 
 Verb = Literal["train", "serve"]
-USAGE_FILE: Final = "usage.jsonl"
-"""Of a job, beside its log."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,19 +24,13 @@ from cleanroom_algo.contract.environment import JOB_NAME_VARIABLE
 from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import CleanroomError, HostStartError, InferenceServerError, SageMakerError
+from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE
 from cleanroom_algo.local.jobs.inference import InferenceListener, InferenceOutcome, InferenceStatus
 from cleanroom_algo.local.jobs.inference_plan import InferencePlan
 from cleanroom_algo.local.jobs.inference_transform import output_too_large
 from cleanroom_algo.local.jobs.packing import check_sizes
 from cleanroom_algo.local.jobs.plan import ObjectRef, TrainingPlan
-from cleanroom_algo.local.jobs.training import (
-    LOG_FILE,
-    MODEL_ARCHIVE,
-    OUTPUT_ARCHIVE,
-    TrainingListener,
-    TrainingOutcome,
-    TrainingStatus,
-)
+from cleanroom_algo.local.jobs.training import TrainingListener, TrainingOutcome, TrainingStatus
 from cleanroom_algo.local.objects import S3Objects
 
 POLL_SECONDS = 10.0  # jobs take minutes to start

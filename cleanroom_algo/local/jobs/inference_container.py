@@ -13,7 +13,8 @@ from typing import Self
 from cleanroom_algo.contract.failure import read_failure
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.errors import InferenceServerError
-from cleanroom_algo.local.hosts.protocol import USAGE_FILE, HostSpec, JobHosts, Limits
+from cleanroom_algo.local.hosts.protocol import HostSpec, JobHosts, Limits
+from cleanroom_algo.local.jobs.files import USAGE_FILE
 from cleanroom_algo.local.jobs.inference_client import Client, wait_until_ready
 from cleanroom_algo.local.jobs.inference_plan import InferenceHostPlan, InferencePlan
 from cleanroom_algo.local.jobs.instances import memory_bytes

@@ -24,8 +24,8 @@ from cleanroom_algo.local.arns import (
     INPUT_CHANNEL,
     TRAINED_MODEL,
 )
-from cleanroom_algo.local.hosts.protocol import USAGE_FILE
 from cleanroom_algo.local.jobs.context import JobContext, JobResult, Runner
+from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE, USAGE_FILE
 from cleanroom_algo.local.jobs.inference_plan import InferencePlan, spread_objects
 from cleanroom_algo.local.jobs.inference_split import is_parquet
 from cleanroom_algo.local.jobs.places import digest_of, host_kind, sagemaker_account
@@ -43,9 +43,6 @@ from cleanroom_algo.local.store import Record
 if TYPE_CHECKING:
     from cleanroom_algo.local.room import Room
 
-LOG_FILE: Final = "log.jsonl"
-MODEL_ARCHIVE: Final = "model.tar.gz"
-OUTPUT_ARCHIVE: Final = "output.tar.gz"
 _CSV, _PARQUET = "text/csv", "application/vnd.apache.parquet"  # what an inference job sends; IANA's names
 PROGRESS_SECONDS = 10.0  # between two lines of a log that say how far an inference job is
 _HEAD_BYTES = 64 * 1024  # of an object's beginning, in which a header is looked for

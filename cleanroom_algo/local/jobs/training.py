@@ -23,15 +23,13 @@ from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import ArtifactsTooLargeError, ChannelWrittenError, CleanroomError
 from cleanroom_algo.local.hosts.delivery import Delivery
 from cleanroom_algo.local.hosts.layout import lay_out
-from cleanroom_algo.local.hosts.protocol import USAGE_FILE, HostKind, HostSpec, JobHosts, Limits, RunningHost
+from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, JobHosts, Limits, RunningHost
+from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE, USAGE_FILE
 from cleanroom_algo.local.jobs.instances import GIB, memory_bytes
 from cleanroom_algo.local.jobs.packing import check_sizes, fitting, merge, pack
 from cleanroom_algo.local.jobs.plan import HostPlan, TrainingPlan
 
 GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL (SageMaker API, StopTrainingJob)
-LOG_FILE = "log.jsonl"
-MODEL_ARCHIVE = "model.tar.gz"
-OUTPUT_ARCHIVE = "output.tar.gz"
 _REASON_CHARACTERS = 1024  # SageMaker API, FailureReason
 
 
