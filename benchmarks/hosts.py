@@ -121,3 +121,6 @@ def job(kind: HostKind, count: int, ranks: int) -> Callable[[], None]:
 class _Silent:
     def line(self, host: str, stream: str, text: str) -> None:
         pass
+
+    def progress(self, progress: object) -> None:
+        pass

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cleanroom_algo.cli import records
-from cleanroom_algo.cli.options import channel_folders, home_option, json_option, pairs, request_file
+from cleanroom_algo.cli.options import channel_sources, home_option, json_option, pairs, request_file
 from cleanroom_algo.cli.outcome import report
 from cleanroom_algo.cli.output import emit_json, fields, next_commands
 from cleanroom_algo.cli.rooms import follow, inference_result, open_room, outcome
@@ -17,6 +17,7 @@ from cleanroom_algo.errors import UsageError
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.room import Room
+    from cleanroom_algo.local.sources.listing import Source
 
 OPERATION = "StartTrainedModelInferenceJob"
 
@@ -24,7 +25,7 @@ OPERATION = "StartTrainedModelInferenceJob"
 @click.command()
 @click.argument("model", required=False)
 @click.option("--request", type=click.Path(path_type=Path), help="A file with the literal request, as JSON.")
-@click.option("--channel", metavar="PATH", help="The folder or file to predict from; NAME=PATH works, too.")
+@click.option("--channel", metavar="PATH", help="The folder, file or s3:// URI to predict from; NAME=PATH works, too.")
 @click.option(
     "--algorithm", metavar="PATH", help="Predict with this file, folder or image; the training one's if left."
 )
@@ -97,7 +98,8 @@ def _prepare(room: Room, words: dict[str, Any]) -> tuple[dict[str, Any], str]:
     return request, room.adopt(request, algorithm=words["algorithm"], channels=channels, operation=OPERATION)
 
 
-def _channel(text: str | None) -> dict[str, Path]:
+def _channel(text: str | None) -> dict[str, Source]:
     if text is None:
         return {}
-    return channel_folders([text if "=" in text and not Path(text).exists() else f"inference={text}"])
+    is_pair = "=" in text and not text.startswith("s3://") and not Path(text).exists()
+    return channel_sources([text if is_pair else f"inference={text}"])

@@ -6,11 +6,14 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from cleanroom_algo.errors import InputFileError, UsageError
+
+if TYPE_CHECKING:
+    from cleanroom_algo.local.sources.listing import Source
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,19 +59,24 @@ def pairs(words: Iterable[str], option: str) -> dict[str, str]:
     return found
 
 
-def channel_folders(words: Iterable[str]) -> dict[str, Path]:
-    """Return the folders (or single files) of NAME=PATH words, absolute.
+def channel_sources(words: Iterable[str]) -> dict[str, Source]:
+    """Return the folders, single files or prefixes in S3 of NAME=PATH words, paths absolute.
 
     Raises:
         UsageError: a word is not NAME=PATH.
         InputFileError: there is nothing at a path.
+        ObjectStoreError: CR-ROM-004, an s3:// URI has no bucket.
     """
-    folders = {name: Path(text).absolute() for name, text in pairs(words, "--channel").items()}
-    for name, path in folders.items():
+    from cleanroom_algo.local.sources.listing import source_of
+
+    sources = {name: source_of(text) for name, text in pairs(words, "--channel").items()}
+    for name, path in sources.items():
+        if not isinstance(path, Path):
+            continue
         if not path.exists():
             raise InputFileError(
                 f"--channel {name}: there is nothing at {path}",
-                expected="a folder whose files are the objects of the channel, or one file",
+                expected="a folder whose files are the objects of the channel, one file, or an s3:// URI",
                 fix="correct the path",
             )
         if not os.access(path, os.R_OK):
@@ -77,7 +85,7 @@ def channel_folders(words: Iterable[str]) -> dict[str, Path]:
                 expected="a folder or file that you may read",
                 fix=f"chmod u+r {path}",
             )
-    return folders
+    return sources
 
 
 def request_file(path: Path) -> dict[str, Any]:

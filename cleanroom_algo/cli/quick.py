@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cleanroom_algo.cli.options import channel_folders, pairs, request_file
+from cleanroom_algo.cli.options import channel_sources, pairs, request_file
 from cleanroom_algo.errors import UsageError
+
+if TYPE_CHECKING:
+    from cleanroom_algo.local.sources.listing import Source
 
 _QUICK_ONLY = ("name", "hosts", "distribution", "input_mode", "instance_type", "base_model", "max_runtime")
 
@@ -27,7 +30,7 @@ class TrainingWords:
 
     algorithm: str | None
     request: dict[str, Any] | None
-    channels: dict[str, Path]
+    channels: dict[str, Source]
     name: str | None
     hosts: int
     distribution: str
@@ -70,7 +73,7 @@ def training_words(context: click.Context) -> TrainingWords:
     return TrainingWords(
         algorithm=algorithm,
         request=None if values["request"] is None else request_file(values["request"]),
-        channels=channel_folders(values["channel"]),
+        channels=channel_sources(values["channel"]),
         hyperparameters=pairs(values["hyperparameter"], "--hyperparameter"),
         environment=pairs(values["environment"], "--environment"),
         **{name: values[name] for name in _QUICK_ONLY},
@@ -100,7 +103,10 @@ _OPTIONS = (
         help="With --request: what its association stands for; a Python file, a folder or an image.",
     ),
     click.option(
-        "--channel", multiple=True, metavar="NAME=PATH", help="Bind a channel to a folder or file; once per channel."
+        "--channel",
+        multiple=True,
+        metavar="NAME=PATH",
+        help="Bind a channel to a folder, a file or an s3:// URI; once per channel.",
     ),
     click.option("--name", help="The trained model's name; after the algorithm unless given."),
     click.option("--hosts", type=click.IntRange(1, 5), default=1, show_default=True, help="How many hosts train."),

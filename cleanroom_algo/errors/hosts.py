@@ -51,3 +51,14 @@ class SageMakerError(HostError):
 
     code = "CR-HST-004"
     title = "AWS refused the job"
+
+
+class MountError(HostError):
+    """FastFile channels on S3 cannot be mounted on this machine, or their mount ended before the job.
+
+    They are a file system in user space: Linux with /dev/fuse, and the Debian package fuse3. Other kinds of hosts need
+    nothing of it, nor do File and Pipe.
+    """
+
+    code = "CR-HST-005"
+    title = "no mount for FastFile"

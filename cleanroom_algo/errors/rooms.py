@@ -62,3 +62,25 @@ class DeclarationError(RoomError):
 
     code = "CR-ROM-006"
     title = "room not declared"
+
+
+class NoObjectsError(RoomError):
+    """There are no objects where a channel is to find them, or none that a folder could hold.
+
+    An s3:// URI of a channel names one object, or a prefix that ends where a name between two `/` ends. Below the
+    channel's folder each object lies under the rest of its key.
+    """
+
+    code = "CR-ROM-007"
+    title = "no objects for the channel"
+
+
+class ObjectLostError(RoomError):
+    """An object of a channel was removed, replaced or cut short after the job had been planned.
+
+    A job lists its objects once. Those in S3 are read under the ETag of that listing, so that no other content can take
+    its place unseen.
+    """
+
+    code = "CR-ROM-008"
+    title = "object gone or changed"

@@ -27,7 +27,9 @@ from cleanroom_algo.local.arns import (
     Arn,
     new_arn,
 )
-from cleanroom_algo.local.jobs.plan import AlgorithmSource
+from cleanroom_algo.local.jobs.plan import AlgorithmSource, ObjectRef
+from cleanroom_algo.local.sources.listing import Source
+from cleanroom_algo.local.sources.s3 import S3Prefix
 from cleanroom_algo.local.store import Record
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def adopt(
     request: Mapping[str, Any],
     *,
     algorithm: str | Path | None,
-    channels: Mapping[str, Path],
+    channels: Mapping[str, Source],
     operation: str = "CreateTrainedModel",
 ) -> str:
     """Make the resources that a request names and the room lacks, and return the account that calls.
@@ -56,14 +58,15 @@ def adopt(
         room: the clean room.
         request: literal parameters, of CreateTrainedModel or StartTrainedModelInferenceJob.
         algorithm: what the association stands for: a file, a folder, or an image; None if the room has the association.
-        channels: folder or file for each channel name of the request that the room lacks; an inference job's one
-            channel has any name.
+        channels: folder, file or prefix in S3 for each channel name of the request that the room lacks; an inference
+            job's one channel has any name.
         operation: whose parameters they are.
 
     Raises:
         InvalidRequestError: CR-REQ-001, the request breaks the model; nothing is made then.
         AlgorithmNotFoundError: CR-CON-004, there is nothing at the algorithm's path.
         BindingError: CR-ROM-003, something to be bound is not given, not there, or not of this request.
+        RoomError: CR-ROM-004 or CR-ROM-007, a prefix in S3 cannot be listed, or has no objects.
     """
     if problems := faults(operation_model(ML, operation).input_shape, request):
         raise invalid(operation, problems)
@@ -79,6 +82,8 @@ def adopt(
         )
     arns = [request.get("configuredModelAlgorithmAssociationArn"), *wanted.values()]
     account = _account(room, request["membershipIdentifier"], [arn for arn in arns if arn])
+    # Before the transaction: S3 may take its time, and meanwhile nobody else could write.
+    objects = {name: room.source_objects(channels[name]) for name in wanted if name in channels}
     with room.store.transaction():
         own = _membership(room, request["membershipIdentifier"], account, None)
         association = request.get("configuredModelAlgorithmAssociationArn")
@@ -86,14 +91,14 @@ def adopt(
             _bind_algorithm(room, association, algorithm, own.collaboration)
         for name, arn in wanted.items():
             if name in channels:
-                _bind_channel(room, arn, name, channels[name], association, own.collaboration)
+                _bind_channel(room, arn, (name, channels[name], objects[name]), association, own.collaboration)
     return account
 
 
 def request_for(
     room: Room,
     algorithm: str | Path,
-    channels: Mapping[str, Path],
+    channels: Mapping[str, Source],
     *,
     name: str | None = None,
     hosts: int = 1,
@@ -111,7 +116,7 @@ def request_for(
     Args:
         room: the clean room; nothing in it changes.
         algorithm: a file, a folder, or an image.
-        channels: folder or file by channel name.
+        channels: folder, file or prefix in S3 by channel name.
         name: of the trained model; after the algorithm if None.
         hosts: 1 to 5.
         distribution: FullyReplicated or ShardedByS3Key, of all channels.
@@ -156,7 +161,7 @@ def request_for(
 def inference_request_for(
     room: Room,
     model: Record,
-    channel: Path,
+    channel: Source,
     *,
     name: str | None = None,
     instances: int = 1,
@@ -171,7 +176,7 @@ def inference_request_for(
     Args:
         room: the clean room; nothing in it changes.
         model: the record of the version that predicts.
-        channel: folder or file with what to predict from.
+        channel: folder, file or prefix in S3 with what to predict from.
         name: of the job; after the model if None.
         instances: 1 to 10.
         instance_type: as the API knows them.
@@ -210,7 +215,7 @@ def model_name(algorithm: str | Path) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")[:63] or "model"
 
 
-def _channels(request: Mapping[str, Any], given: Mapping[str, Path]) -> dict[str, str]:
+def _channels(request: Mapping[str, Any], given: Mapping[str, Source]) -> dict[str, str]:
     if "dataSource" in request:
         name = next(iter(given), "inference")
         return {name: request["dataSource"]["mlInputChannelArn"]}
@@ -222,7 +227,7 @@ def _unbound(
     request: Mapping[str, Any],
     algorithm: str | Path | None,
     wanted: Mapping[str, str],
-    channels: Mapping[str, Path],
+    channels: Mapping[str, Source],
 ) -> Sequence[Problem]:
     problems: list[Problem] = []
     association = request.get("configuredModelAlgorithmAssociationArn")
@@ -237,7 +242,7 @@ def _unbound(
         if name not in channels and room.store.get(INPUT_CHANNEL, arn) is None
     ]
     problems += [Problem(name, "is no channel of the request") for name in channels if name not in wanted]
-    problems += [Problem(name, f"has nothing at {path}") for name, path in channels.items() if not path.exists()]
+    problems += [Problem(name, f"has nothing at {path}") for name, path in channels.items() if _is_absent(path)]
     for kind, arn in [(ASSOCIATION, association if algorithm is not None else None)] + [
         (INPUT_CHANNEL, wanted[name]) for name in channels if name in wanted
     ]:
@@ -339,9 +344,16 @@ def _bind_algorithm(room: Room, association: str, algorithm: str | Path, collabo
     )
 
 
-def _bind_channel(room: Room, channel: str, name: str, path: Path, association: str | None, collaboration: str) -> None:
+def _bind_channel(
+    room: Room,
+    channel: str,
+    found: tuple[str, Source, Sequence[ObjectRef]],
+    association: str | None,
+    collaboration: str,
+) -> None:
     arn = Arn.parse(channel)
-    private = {"adopted": True, "location": str(path.absolute())}
+    name, source, objects = found
+    private = {"adopted": True, "location": str(source.absolute() if isinstance(source, Path) else source)}
     existing = room.store.get(INPUT_CHANNEL, channel)
     associations = list(existing.document["configuredModelAlgorithmAssociations"]) if existing else []
     if association is not None:
@@ -363,7 +375,6 @@ def _bind_channel(room: Room, channel: str, name: str, path: Path, association: 
         status="ACTIVE",
         private=private,
     )
-    objects = room.channel_objects(record)
     made: dict[str, Any] = {
         "configuredModelAlgorithmAssociations": associations,
         "inputChannel": {
@@ -385,7 +396,11 @@ def _identifier(kind: str, text: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{kind}:{text}"))
 
 
-def _spelt(place: str | Path) -> str:
+def _is_absent(source: Source) -> bool:
+    return isinstance(source, Path) and not source.exists()
+
+
+def _spelt(place: str | Path | S3Prefix) -> str:
     return str(AlgorithmSource(str(place)).path or place)
 
 

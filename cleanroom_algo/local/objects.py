@@ -10,9 +10,10 @@ import os
 import shutil
 import tempfile
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from cleanroom_algo.errors import ObjectStoreError
+from cleanroom_algo.local.sources.s3 import split_uri
 
 
 class Objects(Protocol):
@@ -108,6 +109,12 @@ class S3Objects:
             self.client.upload_file(str(source), bucket, key)
         return uri
 
+    def send(self, source: BinaryIO, uri: str) -> None:
+        """Upload what a file that need not be on this machine holds."""
+        bucket, key = split_uri(uri)
+        with _refusals(uri):
+            self.client.upload_fileobj(source, bucket, key)
+
     def list(self, uri: str) -> list[str]:
         """Return the URIs that start with this one, sorted."""
         bucket, key = split_uri(uri)
@@ -127,19 +134,6 @@ class S3Objects:
             bucket, key = split_uri(each)
             with _refusals(each):
                 self.client.delete_object(Bucket=bucket, Key=key)
-
-
-def split_uri(uri: str) -> tuple[str, str]:
-    """Return bucket and key of an s3:// URI.
-
-    Raises:
-        ObjectStoreError: CR-ROM-004, it is none.
-    """
-    scheme, _, rest = uri.partition("://")
-    bucket, _, key = rest.partition("/")
-    if scheme != "s3" or not bucket:
-        raise _unusable(f"{uri} is no s3:// URI", "write s3://BUCKET/PREFIX")
-    return bucket, key
 
 
 class _refusals:  # noqa: N801 (used as a statement)

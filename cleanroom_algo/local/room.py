@@ -26,6 +26,8 @@ from cleanroom_algo.local.jobs.supervisor import Supervisor
 from cleanroom_algo.local.objects import FolderObjects, Objects, S3Objects
 from cleanroom_algo.local.owners import Owners, take_server_lock
 from cleanroom_algo.local.settings import RoomSettings
+from cleanroom_algo.local.sources.listing import Source, objects_of, source_of
+from cleanroom_algo.local.sources.mount import unmount_below
 from cleanroom_algo.local.store import Record, Store
 
 log = logging.getLogger("cleanroom_algo.local")
@@ -175,14 +177,19 @@ class Room:
         return self.home / "channels" / _folder(record.key, None)
 
     def channel_objects(self, record: Record) -> tuple[ObjectRef, ...]:
-        """Return the objects of an ML input channel, by key: those of its folder, hidden files left out."""
-        location = Path(record.private.get("location", self.channel_directory(record)))
-        if location.is_file():
-            return (ObjectRef(location.name, location, location.stat().st_size),)
-        paths = (path for path in location.rglob("*") if path.is_file())
-        named = ((path.relative_to(location), path) for path in paths)
-        found = [(name.as_posix(), path) for name, path in named if not any(p.startswith(".") for p in name.parts)]
-        return tuple(ObjectRef(key, path, path.stat().st_size) for key, path in sorted(found))
+        """Return the objects of an ML input channel, by key.
+
+        Raises:
+            RoomError: CR-ROM-004 or CR-ROM-007, those of a prefix in S3 cannot be listed, or there are none.
+        """
+        location = record.private.get("location")
+        source = self.channel_directory(record) if location is None else source_of(location)
+        return self.source_objects(source)
+
+    def source_objects(self, source: Source) -> tuple[ObjectRef, ...]:
+        """Return the objects of a folder or a prefix, by key: see `sources.listing.objects_of`."""
+        endpoint = self.settings.machine.s3_endpoint
+        return objects_of(source, None if endpoint == "aws" else endpoint)
 
     # --- requests that name what only this machine has ----------------------------------------------------------------
 
@@ -191,17 +198,17 @@ class Room:
         request: Mapping[str, Any],
         *,
         algorithm: str | Path | None = None,
-        channels: Mapping[str, Path] | None = None,
+        channels: Mapping[str, Source] | None = None,
         operation: str = "CreateTrainedModel",
     ) -> str:
         """Make the resources that a request names: see `binding.adopt`."""
         return binding.adopt(self, request, algorithm=algorithm, channels=channels or {}, operation=operation)
 
-    def request_for(self, algorithm: str | Path, channels: Mapping[str, Path], **words: Any) -> dict[str, Any]:
+    def request_for(self, algorithm: str | Path, channels: Mapping[str, Source], **words: Any) -> dict[str, Any]:
         """Return the parameters of CreateTrainedModel for local files: see `binding.request_for`."""
         return binding.request_for(self, algorithm, channels, **words)
 
-    def inference_request_for(self, model: Record, channel: Path, **words: Any) -> dict[str, Any]:
+    def inference_request_for(self, model: Record, channel: Source, **words: Any) -> dict[str, Any]:
         """Return the parameters of StartTrainedModelInferenceJob for local files: see `binding`."""
         return binding.inference_request_for(self, model, channel, **words)
 
@@ -229,6 +236,7 @@ def clean(home: Path, *, only: Sequence[str] = (*OWN_FILES, *OWN_FOLDERS)) -> li
                 expected="a state folder that nothing uses",
                 fix="wait for the command, or end it with Ctrl-C",
             )
+        unmount_below(home)
         found = [home / name for name in only if (home / name).exists()]
         for path in found:
             if path.is_dir():

@@ -9,6 +9,7 @@ from typing import Any
 
 from cleanroom_algo.local.arns import COLLABORATION, MEMBERSHIP
 from cleanroom_algo.local.jobs.packing import pack
+from cleanroom_algo.local.jobs.plan import ObjectRef
 from cleanroom_algo.local.room import Room
 from cleanroom_algo.local.settings import Machine, RoomSettings
 from cleanroom_algo.local.store import Record, Store
@@ -19,6 +20,13 @@ AIRLINE_ID = "a0a0a0a0-0000-4000-8000-000000000002"
 BUREAU_ID = "b0b0b0b0-0000-4000-8000-000000000003"
 ROLE = "arn:aws:iam::111122223333:role/clean-room"
 SETTINGS = RoomSettings(machine=Machine(hosts=2))
+
+
+def text_of(reference: ObjectRef) -> str:
+    """Return what an object holds."""
+    with reference.open() as file:
+        return file.read().decode()
+
 
 ALGORITHM = """
 import signal, sys, time

@@ -8,6 +8,7 @@ from cleanroom_algo.errors import DeclarationError
 from cleanroom_algo.local.collaboration import declare, read_declaration
 from cleanroom_algo.local.room import Room
 from tests.cli.support import run
+from tests.local.support import text_of
 
 ROOM = """
 [collaboration]
@@ -80,7 +81,7 @@ def test_a_declared_room_has_channels_that_the_api_shows(folder: Path) -> None:
 
     assert shown["status"] == "ACTIVE"
     assert shown["numberOfRecords"] == 1
-    assert objects[0].path.read_text() == "x,y\n10,a\n"
+    assert text_of(objects[0]) == "x,y\n10,a\n"
     assert association["privacyConfiguration"]["policies"]["trainedModels"]["maxArtifactSize"]["value"] == 0.5
 
 

@@ -17,7 +17,7 @@ from cleanroom_algo.local.jobs.runners import training_plan
 from cleanroom_algo.local.room import Room
 from cleanroom_algo.local.settings import Machine, RoomSettings, Switches
 from cleanroom_algo.local.store import Record
-from tests.local.support import COLLABORATION_ID, Desk
+from tests.local.support import COLLABORATION_ID, Desk, text_of
 
 LOOK = """
 import json
@@ -112,7 +112,7 @@ def test_the_header_of_a_channel(tmp_path: Path, header: str) -> None:
         room.store.insert(Record(kind=TABLE_ASSOCIATION, key="numbers", collaboration=COLLABORATION_ID, private=table))
         created = desk.call("CreateMLInputChannel", **desk.query(sql={"queryString": "SELECT x, y FROM numbers"}))
         channel = room.wait(created["mlInputChannelArn"], None, timeout=60)
-        objects = [each.path.read_text() for each in room.channel_objects(channel)]
+        objects = [text_of(each) for each in room.channel_objects(channel)]
 
     assert channel.document["numberOfRecords"] == 2
     assert sorted(objects) == (["x,y\n1,3\n", "x,y\n2,4\n"] if header == "header" else ["1,3\n", "2,4\n"])

@@ -2,34 +2,27 @@
 
 File: a private copy of each object, all there before the start. FastFile: the same tree at once, as links to objects
 that a host with walls cannot write to; where there are no walls, private copies without the right to write, which are
-looked at afterwards, as permissions do not bind root. Pipe: a named pipe per channel and epoch into which all objects
-are written with nothing between them; the next pipe appears when the one before is done with, and closing a pipe early
-ends its epoch.
+looked at afterwards, as permissions do not bind root; of objects in S3 a mount that streams them. Pipe: see `feeding`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import json
-import os
 import shutil
-import sys
 import tarfile
-import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from cleanroom_algo.contract.channel import InputMode
 from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.errors import CleanroomError
+from cleanroom_algo.local.hosts.feeding import Feeder
 from cleanroom_algo.local.jobs.files import MODEL_ARCHIVE
 from cleanroom_algo.local.jobs.plan import BaseModel, HostPlan, ObjectRef, TrainingPlan, epoch_objects
-
-_PIPE_BYTES = 1 << 20  # the most that any process may ask for on Linux; twice the rate of the default
-_LOOK_SECONDS = 0.02  # opening a pipe for writing before its reader is there fails, and there is nothing to wait on
+from cleanroom_algo.local.sources.download import Downloads
 
 
 class Delivery:
@@ -39,44 +32,49 @@ class Delivery:
         plan: of the job.
         host: the host and its objects.
         paths: its tree, laid out.
+        downloads: of the job.
+        mount: where the job's objects in S3 are mounted, below the names of host and channel.
         walls: whether the host can be kept from writing through links.
 
     Attributes:
         linked: the folders that links in the tree point into.
+        shared: the folders that are to be seen below the root, by their paths there.
         written: what the container changed in a channel that is read-only on the platform; known when it has ended.
+        fault: why an object of a pipe could not be read; None: all could.
+
+    Raises:
+        CleanroomError: CR-ROM-004 or CR-ROM-008, an object of S3 cannot be downloaded. JobStoppedError: CR-JOB-302.
     """
 
-    def __init__(self, plan: TrainingPlan, host: HostPlan, paths: Paths, *, walls: bool = False) -> None:
-        self._plan, self._host, self._paths = plan, host, paths
-        self._stop = threading.Event()
-        self._feeders: list[threading.Thread] = []
+    def __init__(
+        self,
+        plan: TrainingPlan,
+        host: HostPlan,
+        paths: Paths,
+        *,
+        downloads: Downloads,
+        mount: Path,
+        walls: bool = False,
+    ) -> None:
+        self._plan, self._host, self._paths, self._walls = plan, host, paths, walls
+        self._downloads, self._mount = downloads, mount
+        self._feeders: list[Feeder] = []
         self._guarded: dict[Path, dict[Path, tuple[int, int]]] = {}
         self.linked: set[Path] = set()
+        self.shared: dict[str, Path] = {}
         self.written: list[str] = []
-        channels = {name: list(objects) for name, objects in host.objects.items()}
-        base = plan.base_model
-        self._base: dict[str, tuple[ObjectRef, ...]] = {}
-        if base is not None and base.packed:
-            self._base[base.channel] = (ObjectRef(MODEL_ARCHIVE, base.archive, base.archive.stat().st_size),)
-        elif base is not None and plan.input_mode is InputMode.PIPE:
-            self._base[base.channel] = tuple(_unpack(base, plan.run_directory / f"{host.name}-{base.channel}"))
-        elif base is not None:
-            _unpack(base, paths.channel(base.channel))
-        channels |= {name: list(objects) for name, objects in self._base.items()}
-        for name, objects in channels.items():
+        self.fault: CleanroomError | None = None
+        base = self._base_model()
+        for name, objects in {**host.objects, **base}.items():
             if plan.input_mode is InputMode.PIPE:
-                os.mkfifo(paths.fifo(name, 0))
-                feeder = threading.Thread(target=self._feed, args=(name,), name=f"{host.name}-{name}")
-                self._feeders.append(feeder)
-            elif plan.input_mode is InputMode.FAST_FILE and walls:
-                _place(paths, name, objects, copy=False)
-                self.linked |= {each.path.absolute().parent for each in objects}
+                whole = base.get(name)
+                each_epoch = partial(_always, whole) if whole else partial(epoch_objects, plan, host, name)
+                self._feeders.append(Feeder(paths, name, each_epoch, self._fail))
+            elif plan.input_mode is InputMode.FILE:
+                self._copy(name, objects)
+                _write_manifest(paths, name, objects)
             else:
-                _place(paths, name, objects, copy=True)
-                if plan.input_mode is InputMode.FILE:
-                    _write_manifest(paths, name, objects)
-                else:
-                    self._guarded[paths.channel(name)] = _make_read_only(paths.channel(name))
+                self._show(name, objects)
 
     def __enter__(self) -> Self:
         for feeder in self._feeders:
@@ -87,9 +85,8 @@ class Delivery:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the feeders; the container has ended by now, so none of them waits for a reader that reads."""
-        self._stop.set()
         for feeder in self._feeders:
-            feeder.join()
+            feeder.end()
         for root, before in self._guarded.items():
             now = _states(root)
             changed = sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
@@ -97,54 +94,55 @@ class Delivery:
             for folder in [root, *(path for path in root.rglob("*") if path.is_dir())]:
                 folder.chmod(0o755)  # or it could not be removed
 
-    def _feed(self, name: str) -> None:
-        paths = self._paths
-        epoch = 0
-        while True:
-            fifo = paths.fifo(name, epoch)
-            if not fifo.exists():
-                os.mkfifo(fifo)
-            descriptor = self._open(fifo)
-            if descriptor is None:
-                return
-            # The next pipe is there before this one ends, as a reader may look for it at once.
-            with contextlib.suppress(FileExistsError):
-                os.mkfifo(paths.fifo(name, epoch + 1))
-            with os.fdopen(descriptor, "wb", buffering=0) as pipe, contextlib.suppress(BrokenPipeError):
-                for each in self._base.get(name) or epoch_objects(self._plan, self._host, name, epoch):
-                    with each.path.open("rb") as source:
-                        shutil.copyfileobj(source, pipe, _PIPE_BYTES)
-            fifo.unlink(missing_ok=True)
-            epoch += 1
+    def _base_model(self) -> dict[str, tuple[ObjectRef, ...]]:
+        """Return the objects of the incremental channel by its name; none where it is there already, or is none."""
+        base = self._plan.base_model
+        if base is None:
+            return {}
+        if base.packed:
+            return {base.channel: (ObjectRef(MODEL_ARCHIVE, base.archive, base.archive.stat().st_size),)}
+        if self._plan.input_mode is InputMode.PIPE:
+            return {base.channel: tuple(_unpack(base, self._plan.run_directory / f"{self._host.name}-{base.channel}"))}
+        _unpack(base, self._paths.channel(base.channel))
+        return {}
 
-    def _open(self, fifo: Path) -> int | None:
-        """Open a pipe once it has a reader; None when the job has ended before."""
-        while not self._stop.is_set():
-            try:
-                descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
-            except OSError as error:
-                if error.errno != errno.ENXIO:
-                    raise
-                self._stop.wait(_LOOK_SECONDS)
-                continue
-            os.set_blocking(descriptor, True)
-            if sys.platform == "linux":
-                with contextlib.suppress(OSError):
-                    fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-            return descriptor
-        return None
+    def _copy(self, name: str, objects: Sequence[ObjectRef]) -> None:
+        root = self._paths.channel(name)
+        root.mkdir()
+        for each in objects:
+            if isinstance(each.place, Path):
+                shutil.copyfile(each.place, _made(root / each.key))
+        if remote := [each for each in objects if not isinstance(each.place, Path)]:
+            self._downloads.bring(self._host.name, name, remote, root)
 
-
-def _place(paths: Paths, name: str, objects: Sequence[ObjectRef], *, copy: bool) -> None:
-    root = paths.channel(name)
-    root.mkdir()
-    for each in objects:
-        target = root / each.key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if copy:
-            shutil.copyfile(each.path, target)
+    def _show(self, name: str, objects: Sequence[ObjectRef]) -> None:
+        """Let the host see objects that it cannot change, without a copy where that is possible."""
+        root = self._paths.channel(name)
+        if any(not isinstance(each.place, Path) for each in objects):
+            self.shared[root.relative_to(self._paths.root).as_posix()] = self._mount / self._host.name / name
+            if self._walls:
+                root.mkdir()  # what is shared is mounted there
+        elif self._walls:
+            root.mkdir()
+            for each in objects:
+                assert isinstance(each.place, Path)
+                _made(root / each.key).symlink_to(each.place.absolute())
+                self.linked.add(each.place.absolute().parent)
         else:
-            target.symlink_to(each.path.absolute())
+            self._copy(name, objects)
+            self._guarded[root] = _make_read_only(root)
+
+    def _fail(self, error: CleanroomError) -> None:
+        self.fault = self.fault or error
+
+
+def _always(objects: tuple[ObjectRef, ...], _epoch: int) -> tuple[ObjectRef, ...]:
+    return objects
+
+
+def _made(target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
 
 
 def _write_manifest(paths: Paths, name: str, objects: Sequence[ObjectRef]) -> None:

@@ -308,7 +308,8 @@ def _watch(account: Account, stopped: threading.Event | None, describe: Any, mem
 
 def _upload(objects: S3Objects, references: Iterable[ObjectRef], place: str) -> None:
     for each in references:
-        objects.put(each.path, f"{place}/{each.key}")
+        with each.open() as source:
+            objects.send(source, f"{place}/{each.key}")
 
 
 def _s3_source(uri: str, distribution: Distribution) -> dict[str, Any]:

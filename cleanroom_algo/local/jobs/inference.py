@@ -106,7 +106,7 @@ class _Job:
         try:
             if not self.plan.whole_objects:
                 for each in objects:
-                    refuse_parquet(each.path)
+                    refuse_parquet(each)
             model = unpack_model(self.plan.model, self.plan.run_directory / "model")
             self._run_hosts(model, ledger, outputs)
         except (CleanroomError, OSError, tarfile.TarError) as error:
@@ -156,7 +156,7 @@ class _Job:
             )
             if self.plan.whole_objects:
                 for each in host.objects:
-                    refuse_large(each.path, transfer.payload_bytes)
+                    refuse_large(each, transfer.payload_bytes)
                 transfer = replace(transfer, payload_bytes=0)
             transform = Transform(self.plan, transfer, container.client, ledger, outputs, say, container.over)
             failed = transform.run(host.objects)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import InferenceInputError
+from cleanroom_algo.local.jobs.plan import ObjectRef
 from cleanroom_algo.local.jobs.spark import MAX_RECORDS
 
 HeaderMode = Literal["first-chunk", "none", "every"]
@@ -24,7 +24,7 @@ _PARQUET_MAGIC = b"PAR1"
 
 
 def split_lines(
-    path: Path, *, max_bytes: int, has_header: bool = False, header: HeaderMode = "first-chunk"
+    reference: ObjectRef, *, max_bytes: int, has_header: bool = False, header: HeaderMode = "first-chunk"
 ) -> Iterator[bytes]:
     """Yield the requests of one object: as many whole lines in each as fit (SplitType Line, strategy MultiRecord).
 
@@ -32,7 +32,7 @@ def split_lines(
     "Batch transform").
 
     Args:
-        path: of the object.
+        reference: of the object.
         max_bytes: of one request, at least 1.
         has_header: whether the object's first line is a header.
         header: which requests carry it, where there is one.
@@ -40,7 +40,7 @@ def split_lines(
     Raises:
         InferenceInputError: a record is larger than a request may be.
     """
-    with path.open("rb") as file:
+    with reference.open() as file:
         head = file.readline() if has_header else b""
         repeated = _ended(head) if header == "every" else b""
         pending = head if header == "first-chunk" else b""
@@ -49,7 +49,7 @@ def split_lines(
         ended = False
         while not ended:
             if len(pending) > room:
-                raise _record_too_large(path.name, number, max_bytes)
+                raise _record_too_large(reference.key, number, max_bytes)
             pending += file.read(room + 1 - len(pending))  # one byte more than fits shows whether there is more
             ended = len(pending) <= room
             end = len(pending) if ended else pending.rfind(b"\n", 0, room) + 1
@@ -58,41 +58,41 @@ def split_lines(
                 yield repeated + pending[:end]
                 pending = pending[end:]
             elif not ended:
-                raise _record_too_large(path.name, number, max_bytes)
+                raise _record_too_large(reference.key, number, max_bytes)
         if number == 0 and repeated:
             yield repeated
 
 
-def is_parquet(path: Path) -> bool:
+def is_parquet(reference: ObjectRef) -> bool:
     """Whether an object is a Parquet file, by its first bytes."""
-    with path.open("rb") as file:
+    with reference.open() as file:
         return file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
 
 
-def refuse_large(path: Path, max_bytes: int) -> None:
+def refuse_large(reference: ObjectRef, max_bytes: int) -> None:
     """Check that an object fits into one request.
 
     Raises:
         InferenceInputError: it is larger.
     """
-    if path.stat().st_size > max_bytes:
+    if reference.size > max_bytes:
         raise InferenceInputError(
-            f"{path.name} has {format_bytes(path.stat().st_size)}, and is sent as one request",
+            f"{reference.key} has {format_bytes(reference.size)}, and is sent as one request",
             expected=f"objects of at most {format_bytes(max_bytes)} (maxPayloadInMB)",
             fix=f"create the channel with a smaller {MAX_RECORDS}, or a higher maxPayloadInMB (at most 100)",
         )
 
 
-def refuse_parquet(path: Path) -> None:
+def refuse_parquet(reference: ObjectRef) -> None:
     """Check that an object has lines.
 
     Raises:
         InferenceInputError: it is Parquet.
     """
-    if not is_parquet(path):
+    if not is_parquet(reference):
         return
     raise InferenceInputError(
-        f"{path.name} is a Parquet file",
+        f"{reference.key} is a Parquet file",
         expected="an input channel in CSV: inference jobs cut their objects by line, and Parquet has no lines",
         fix="create the channel for inference with resultFormat CSV; what AWS does with Parquet is not documented "
         '(inference_on_parquet = "whole-objects" in settings.toml sends each as one request)',

@@ -17,6 +17,7 @@ from cleanroom_algo.errors import (
     InferenceInputError,
     InferenceOutputTooLargeError,
     InferenceRequestError,
+    RoomError,
 )
 from cleanroom_algo.local.jobs.inference_client import Client
 from cleanroom_algo.local.jobs.inference_plan import InferencePlan, Transfer
@@ -202,17 +203,17 @@ class Transform:
                     if opened.failure is not None or self.stopped.is_set():
                         break  # nothing of this object will be kept
                     yield _Sent(opened, size, records, pool.submit(self.client.invoke, payload))
-            except (InferenceInputError, OSError) as error:
+            except (InferenceInputError, RoomError, OSError) as error:
                 opened.failure = opened.failure or _as_input_error(error, reference)
             yield _Sent(opened, 0, None, None)
 
     def _payloads(self, reference: ObjectRef) -> Iterator[tuple[bytes | Iterable[bytes], int, int | None]]:
         if self.transfer.payload_bytes == 0:
             if reference.size:
-                yield _pieces(reference.path), reference.size, None
+                yield _pieces(reference), reference.size, None
             return
         for payload in split_lines(
-            reference.path,
+            reference,
             max_bytes=self.transfer.payload_bytes,
             has_header=self.plan.has_header,
             header=self.plan.header,
@@ -258,8 +259,8 @@ class Transform:
             failed.append((owner.reference, owner.failure))
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
+def _pieces(reference: ObjectRef) -> Iterator[bytes]:
+    with reference.open() as file:
         while piece := file.read(STREAM_BYTES):
             yield piece
 

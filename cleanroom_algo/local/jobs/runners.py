@@ -38,6 +38,7 @@ from cleanroom_algo.local.jobs.plan import (
     TrainingPlan,
     plan_hosts,
 )
+from cleanroom_algo.local.sources.mount import unmount_below
 from cleanroom_algo.local.store import Record
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def inference_plan(room: Room, record: Record, directory: Path) -> InferencePlan
     cap = _policies(association).get("trainedModelInferenceJobs", {}).get("maxOutputSize")
     has_header = channel.private.get("has_header")
     switches = room.settings.switches
-    whole = switches.inference_on_parquet == "whole-objects" and all(is_parquet(each.path) for each in objects)
+    whole = switches.inference_on_parquet == "whole-objects" and all(is_parquet(each) for each in objects)
     return InferencePlan(
         job_name=record.name,
         job_arn=record.key,
@@ -276,7 +277,7 @@ def _source(room: Room, association: Record, config: str) -> AlgorithmSource:
 
 
 def _file_format(channels: tuple[ChannelPlan, ...]) -> str:
-    first = next((each.path for channel in channels for each in channel.objects), None)
+    first = next((each for channel in channels for each in channel.objects), None)
     return "parquet" if first is not None and is_parquet(first) else "csv"
 
 
@@ -308,7 +309,7 @@ def _looks_like_header(objects: tuple[ObjectRef, ...]) -> bool:
     first = next((each for each in objects if each.size), None)
     if first is None:
         return False
-    with first.path.open("rb") as file:
+    with first.open() as file:
         line = file.read(_HEAD_BYTES).partition(b"\n")[0].decode("utf-8", "replace").strip("\r\ufeff")
     fields = [field.strip('" ') for field in line.split(",")]
     names = all(field and not _is_number(field) for field in fields)
@@ -337,6 +338,7 @@ def _exit_status(exit_codes: Mapping[str, int], code: str) -> ExitCode:
 
 def _tidy(directory: Path) -> None:
     """Remove everything of a run but its log and what its hosts took."""
+    unmount_below(directory)
     for path in directory.iterdir():
         if path.name not in {LOG_FILE, USAGE_FILE}:
             _remove(path)

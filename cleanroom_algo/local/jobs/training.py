@@ -8,28 +8,32 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, Protocol
 
+from cleanroom_algo.contract.channel import InputMode
 from cleanroom_algo.contract.environment import JOB_ARN_VARIABLE, JOB_NAME_VARIABLE
 from cleanroom_algo.contract.failure import read_failure
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.contract.sizes import GB
-from cleanroom_algo.errors import ArtifactsTooLargeError, ChannelWrittenError, CleanroomError
+from cleanroom_algo.errors import ArtifactsTooLargeError, ChannelWrittenError, CleanroomError, JobStoppedError
 from cleanroom_algo.local.hosts.delivery import Delivery
 from cleanroom_algo.local.hosts.layout import lay_out
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, JobHosts, Limits, RunningHost
-from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE, USAGE_FILE
+from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, MOUNT_FOLDER, OUTPUT_ARCHIVE, USAGE_FILE
 from cleanroom_algo.local.jobs.instances import GIB, memory_bytes
 from cleanroom_algo.local.jobs.packing import check_sizes, fitting, merge, pack
 from cleanroom_algo.local.jobs.plan import HostPlan, TrainingPlan
+from cleanroom_algo.local.sources.download import Downloaded, Downloads
+from cleanroom_algo.local.sources.mount import S3Mount
 
 GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL (SageMaker API, StopTrainingJob)
+LOST_DATA_SECONDS = 10.0  # the same for containers that wait for data which will not come
 _REASON_CHARACTERS = 1024  # SageMaker API, FailureReason
 
 
@@ -38,6 +42,9 @@ class TrainingListener(Protocol):
 
     def line(self, host: str, stream: str, text: str) -> None:
         """Take a line that a container wrote."""
+
+    def progress(self, progress: Downloaded) -> None:
+        """Take how far the download of a channel is."""
 
 
 class TrainingStatus(StrEnum):
@@ -94,6 +101,7 @@ def run_training(
 
     Raises:
         HostError: a host could not be started.
+        RoomError: CR-ROM-004 or CR-ROM-008, the objects of a channel could not be had before the start.
     """
     plan.run_directory.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -112,30 +120,62 @@ class _Job:
     exit_codes: dict[str, int] = field(default_factory=dict)
     first_failed: str | None = None
     timed_out: bool = False
+    _sources: tuple[S3Mount | Delivery, ...] = ()
     _log_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> TrainingOutcome:
-        trees = {host.name: lay_out(self.plan, host) for host in self.plan.hosts}
-        # Pipes are closed after the containers: a feeder that still writes ends when its reader is gone.
-        with contextlib.ExitStack() as deliveries:
-            linked: set[Path] = set()
-            delivered = {}
-            for host in self.plan.hosts:
-                delivery = Delivery(self.plan, host, trees[host.name], walls=self.host_kind.walls)
-                delivered[host.name] = deliveries.enter_context(delivery)
-                linked |= delivery.linked
-            hosts = deliveries.enter_context(self.host_kind.open(self.plan.host_names))
-            self._run_hosts(hosts, trees, tuple(linked))
-        written = [f"{name}: {path}" for name, each in delivered.items() for path in each.written]
+        try:
+            trees, deliveries = self._run()
+        except JobStoppedError:  # before its start
+            return TrainingOutcome(TrainingStatus.STOPPED, None, {}, self.plan.run_directory / LOG_FILE)
+        written = [f"{name}: {path}" for name, each in deliveries.items() for path in each.written]
         return self._outcome(trees, written)
 
-    def _run_hosts(self, hosts: JobHosts, trees: dict[str, Paths], linked: tuple[Path, ...]) -> None:
+    def _run(self) -> tuple[dict[str, Paths], dict[str, Delivery]]:
+        trees = {host.name: lay_out(self.plan, host) for host in self.plan.hosts}
+        downloads = Downloads(self.stopped, self.listener.progress)
+        delivered: dict[str, Delivery] = {}
+        # Pipes are closed after the containers: a feeder that still writes ends when its reader is gone.
+        with contextlib.ExitStack() as stack:
+            mount = stack.enter_context(self._mount())
+            for host in self.plan.hosts:
+                delivered[host.name] = stack.enter_context(
+                    Delivery(
+                        self.plan,
+                        host,
+                        trees[host.name],
+                        downloads=downloads,
+                        mount=mount.folder,
+                        walls=self.host_kind.walls,
+                    )
+                )
+            self._sources = (mount, *delivered.values())
+            hosts = stack.enter_context(self.host_kind.open(self.plan.host_names))
+            self._run_hosts(hosts, trees, delivered)
+        return trees, delivered
+
+    def _mount(self) -> S3Mount:
+        """Return the mount for what the hosts get from S3 in FastFile mode; without that it is none."""
+        trees = {}
+        if self.plan.input_mode is InputMode.FAST_FILE:
+            trees = {
+                f"{host.name}/{name}": objects
+                for host in self.plan.hosts
+                for name, objects in host.objects.items()
+                if any(not isinstance(each.place, Path) for each in objects)
+            }
+        return S3Mount(self.plan.run_directory / MOUNT_FOLDER, trees)
+
+    def _run_hosts(self, hosts: JobHosts, trees: dict[str, Paths], delivered: dict[str, Delivery]) -> None:
+        linked = tuple({folder for each in delivered.values() for folder in each.linked})
         running: dict[str, RunningHost] = {}
         readers: list[threading.Thread] = []
         ended: queue.Queue[tuple[str, int]] = queue.Queue()
         try:
             for host in self.plan.hosts:
-                running[host.name] = hosts.launch(self._spec(host, trees[host.name], linked))
+                running[host.name] = hosts.launch(
+                    self._spec(host, trees[host.name], linked, delivered[host.name].shared)
+                )
                 readers.append(_thread(f"{host.name}-log", self._read, host.name, running[host.name]))
                 _thread(f"{host.name}-end", _wait, host.name, running[host.name], ended)
             self._watch(running, ended)
@@ -147,7 +187,7 @@ class _Job:
             for reader in readers:
                 reader.join()
 
-    def _spec(self, host: HostPlan, paths: Paths, linked: tuple[Path, ...]) -> HostSpec:
+    def _spec(self, host: HostPlan, paths: Paths, linked: tuple[Path, ...], shared: Mapping[str, Path]) -> HostSpec:
         environment = {JOB_NAME_VARIABLE: self.plan.job_name, JOB_ARN_VARIABLE: self.plan.job_arn}
         if self.plan.max_artifact_bytes is not None:
             # The platform does not tell the container its cap; an author would set the variable in the request.
@@ -159,6 +199,7 @@ class _Job:
             verb="train",
             environment=environment | self._hints(paths) | dict(self.plan.environment),
             linked=linked,
+            shared=shared,
             limits=Limits(memory_bytes(self.plan.instance_type), self.plan.volume_gb * GIB),
             usage=self.plan.run_directory / USAGE_FILE,
         )
@@ -183,9 +224,10 @@ class _Job:
                 if code and self.first_failed is None and kill_at is None:
                     self.first_failed = name
             now = time.monotonic()
-            if kill_at is None and (self.first_failed or self.stopped.is_set() or now > limit):
-                self.timed_out = now > limit and not self.first_failed and not self.stopped.is_set()
-                kill_at = now + self.grace_seconds
+            lost = self._fault() is not None
+            if kill_at is None and (lost or self.first_failed or self.stopped.is_set() or now > limit):
+                self.timed_out = now > limit and not (lost or self.first_failed or self.stopped.is_set())
+                kill_at = now + min(self.grace_seconds, LOST_DATA_SECONDS if lost else math.inf)
                 for each in running.values():
                     each.terminate()
             elif kill_at is not None and now > kill_at:
@@ -201,10 +243,16 @@ class _Job:
                 self.log.flush()
             self.listener.line(name, stream, text)
 
+    def _fault(self) -> CleanroomError | None:
+        """Return why the hosts do not get all of their data, where that is so."""
+        return next((each.fault for each in self._sources if each.fault is not None), None)
+
     # --- the end ----------------------------------------------------------------------------------------------------
 
     def _outcome(self, trees: dict[str, Paths], written: list[str]) -> TrainingOutcome:
         log = self.plan.run_directory / LOG_FILE
+        if (fault := self._fault()) is not None:  # whatever the containers made of it
+            return TrainingOutcome(TrainingStatus.FAILED, str(fault)[:_REASON_CHARACTERS], self.exit_codes, log)
         if self.first_failed is not None:
             return TrainingOutcome(TrainingStatus.FAILED, self._reason(trees), self.exit_codes, log)
         try:

@@ -20,6 +20,7 @@ from cleanroom_algo.local.jobs.instances import GIB, memory_bytes
 from cleanroom_algo.local.jobs.plan import AlgorithmSource
 from cleanroom_algo.local.jobs.training import TrainingOutcome, TrainingStatus, run_training
 from tests.local.jobs.test_training import Job, Lines, job
+from tests.local.support import text_of
 
 __all__ = ["job"]
 
@@ -77,7 +78,7 @@ print(json.dumps({p: told((root / p).write_text, "x") for p in places}))
         answers = json.loads(text)
         assert answers.pop("model/new") == 1
         assert set(answers.values()) == {"Read-only file system"}
-    assert plan.channels[0].objects[0].path.read_text() == "0\n"
+    assert text_of(plan.channels[0].objects[0]) == "0\n"
 
 
 def test_hosts_reach_each_other_by_name_and_nothing_else(job: Job) -> None:

@@ -9,15 +9,16 @@ from hypothesis import strategies as st
 
 from cleanroom_algo.errors import InferenceInputError
 from cleanroom_algo.local.jobs.inference_split import HeaderMode, assemble, count_records, refuse_parquet, split_lines
+from cleanroom_algo.local.jobs.plan import ObjectRef
 
 LINE = st.binary(max_size=30).map(lambda b: b.replace(b"\n", b"").replace(b"\r", b""))
 SETTINGS = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def write(folder: Path, data: bytes) -> Path:
+def write(folder: Path, data: bytes) -> ObjectRef:
     path = folder / "object"
     path.write_bytes(data)
-    return path
+    return ObjectRef("object", path, len(data))
 
 
 @given(st.lists(LINE, max_size=40), st.booleans(), st.integers(31, 90))

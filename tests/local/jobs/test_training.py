@@ -24,6 +24,7 @@ from cleanroom_algo.local.hosts.process import ProcessHosts
 from cleanroom_algo.local.jobs.plan import AlgorithmSource, BaseModel, ChannelPlan, ObjectRef, TrainingPlan, plan_hosts
 from cleanroom_algo.local.jobs.training import TrainingOutcome, TrainingStatus, run_training
 from tests.local.hosts.kinds import KINDS, place_of
+from tests.local.support import text_of
 
 PRELUDE = """#!/usr/bin/env python3
 import json, os, signal, subprocess, sys, time
@@ -44,6 +45,9 @@ class Lines:
         with self._changed:
             self.seen.append((host, stream, text))
             self._changed.notify_all()
+
+    def progress(self, progress: object) -> None:
+        self.line("job", "progress", str(progress))
 
     def wait_for(self, text: str, count: int = 1) -> None:
         with self._changed:
@@ -321,6 +325,7 @@ from cleanroom_algo.local.jobs.plan import AlgorithmSource, TrainingPlan, plan_h
 from cleanroom_algo.local.jobs.training import run_training
 class Silent:
     def line(self, host, stream, text): pass
+    def progress(self, progress): pass
 source = AlgorithmSource({str(tmp_path / "algorithm")!r})
 plan = TrainingPlan("job", "arn", Path({str(tmp_path / "run")!r}), source, plan_hosts((), 2), ())
 run_training(plan, ProcessHosts(), Silent())
@@ -434,7 +439,7 @@ for path in (root / "input/data/train/nested/part-00000", root / "input/data/tra
 
     outcome = run(plan, lines)
 
-    assert [each.path.read_text() for each in plan.channels[0].objects] == ["0\n", "1\n"]
+    assert [text_of(each) for each in plan.channels[0].objects] == ["0\n", "1\n"]
     if kind != "process":
         assert [text for _, _, text in lines.seen] == ["Read-only file system"] * 2
     elif os.geteuid():

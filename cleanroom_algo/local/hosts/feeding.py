@@ -1,0 +1,152 @@
+"""Writing the objects of a channel into its named pipes: one pipe for each epoch, nothing between the objects.
+
+The next pipe appears when the one before is done with, and closing a pipe early ends its epoch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import io
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.errors import CleanroomError, ObjectLostError
+from cleanroom_algo.local.jobs.plan import ObjectRef
+from cleanroom_algo.local.sources.ranges import RangeStream
+
+_PIPE_BYTES: Final = 1 << 20  # the most that any process may ask for on Linux; twice the rate of the default
+_LOOK_SECONDS = 0.02  # opening a pipe for writing before its reader is there fails, and there is nothing to wait on
+_OBJECTS_AHEAD = 8  # whose beginnings are on their way from S3 while one is written
+
+
+class Feeder:
+    """The pipes of one channel of a host.
+
+    Args:
+        paths: of the host's tree.
+        channel: its name.
+        objects: returns what an epoch holds.
+        fail: told why an object cannot be read; its pipe stays open then, as its end would pass for that of the data.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        channel: str,
+        objects: Callable[[int], Sequence[ObjectRef]],
+        fail: Callable[[CleanroomError], None],
+    ) -> None:
+        self._paths, self._channel, self._objects, self._fail = paths, channel, objects, fail
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"feed-{channel}")
+        os.mkfifo(paths.fifo(channel, 0))
+
+    def start(self) -> None:
+        """Begin to feed whoever opens a pipe."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop; whoever reads has ended by now, so that nobody waits for bytes that do not come."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        epoch = 0
+        while True:
+            fifo = self._paths.fifo(self._channel, epoch)
+            descriptor = self._open(fifo)
+            if descriptor is None:
+                return
+            # The next pipe is there before this one ends, as a reader may look for it at once.
+            with contextlib.suppress(FileExistsError):
+                os.mkfifo(self._paths.fifo(self._channel, epoch + 1))
+            with os.fdopen(descriptor, "wb", buffering=0) as pipe, contextlib.suppress(BrokenPipeError):
+                try:
+                    self._write(pipe, self._objects(epoch))
+                except CleanroomError as error:
+                    self._fail(error)
+                    self._stop.wait()
+            fifo.unlink(missing_ok=True)
+            epoch += 1
+
+    def _write(self, pipe: io.RawIOBase, objects: Sequence[ObjectRef]) -> None:
+        buffer = memoryview(bytearray(_PIPE_BYTES))
+        with contextlib.closing(_opened(objects)) as sources:
+            for reference, source in sources:
+                written = 0
+                while count := _read(reference, source, buffer):
+                    written += count
+                    part = buffer[:count]
+                    while part:
+                        part = part[pipe.write(part) or 0 :]
+                if written != reference.size:
+                    raise _lost(reference, f"has {written} bytes, not the {reference.size} that were planned")
+
+    def _open(self, fifo: Path) -> int | None:
+        """Open a pipe once it has a reader; None when the job has ended before."""
+        while not self._stop.is_set():
+            try:
+                descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                self._stop.wait(_LOOK_SECONDS)
+                continue
+            os.set_blocking(descriptor, True)
+            if sys.platform == "linux":
+                with contextlib.suppress(OSError):
+                    fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            return descriptor
+        return None
+
+
+def _opened(objects: Sequence[ObjectRef]) -> Generator[tuple[ObjectRef, BinaryIO]]:
+    """Yield objects as open files, the beginnings of the next ones being asked for."""
+    ahead: deque[tuple[ObjectRef, BinaryIO]] = deque()
+    left = iter(objects)
+    try:
+        while True:
+            for reference in left:
+                ahead.append((reference, _open(reference)))
+                if len(ahead) > _OBJECTS_AHEAD:
+                    break
+            if not ahead:
+                return
+            yield ahead[0]
+            ahead.popleft()[1].close()
+    finally:
+        for _, source in ahead:
+            source.close()
+
+
+def _open(reference: ObjectRef) -> BinaryIO:
+    try:
+        source = reference.open()
+    except OSError as error:
+        raise _lost(reference, f"cannot be opened ({error.strerror})") from error
+    if isinstance(source, io.BufferedReader) and isinstance(source.raw, RangeStream):
+        source.raw.prepare()
+    return source
+
+
+def _read(reference: ObjectRef, source: BinaryIO, buffer: memoryview) -> int:
+    try:
+        return source.readinto(buffer)  # type: ignore[attr-defined,no-any-return]
+    except OSError as error:
+        raise _lost(reference, f"cannot be read ({error.strerror})") from error
+
+
+def _lost(reference: ObjectRef, what: str) -> ObjectLostError:
+    return ObjectLostError(
+        f"{reference.key} {what}",
+        expected="that the objects of a channel stay as they are until the job has ended",
+        fix="start the job again, when nobody writes to the folder any more",
+    )

@@ -1,0 +1,181 @@
+"""Objects in S3, as plain values, and what reading them takes: to list, to get a range, to say what went wrong.
+
+Credentials, region and endpoint are what boto3 finds by itself: its environment variables, files and roles.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from cleanroom_algo.errors import CleanroomError, ObjectLostError, ObjectStoreError
+
+SCHEME: Final = "s3://"
+CONNECTIONS: Final = 32
+"""Requests at once of one process: S3 answers each at 50 to 90 MB/s."""
+_ATTEMPTS = 4  # for an answer that breaks off; requests that get no answer are repeated by boto3 itself
+_CONNECT_SECONDS = 10
+_READ_SECONDS = 30
+_DENIED = frozenset({"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"})
+_GONE = frozenset({"NoSuchKey", "404"})
+_CHANGED = frozenset({"PreconditionFailed", "412", "InvalidRange", "416"})
+
+
+@dataclass(frozen=True, slots=True)
+class S3Prefix:
+    """What a channel is bound to: an object, or all objects below a prefix."""
+
+    bucket: str
+    key: str
+
+    @classmethod
+    def parse(cls, uri: str) -> Self:
+        """Return the prefix that an s3:// URI names.
+
+        Raises:
+            ObjectStoreError: CR-ROM-004, it is none.
+        """
+        return cls(*split_uri(uri))
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class S3Object:
+    """One object as it was listed.
+
+    Attributes:
+        bucket: its bucket.
+        key: in the bucket.
+        etag: of the content that was listed; no other content is read.
+        endpoint: the URL of the service; None: as boto3 finds it.
+        modified: seconds since 1970.
+    """
+
+    bucket: str
+    key: str
+    etag: str
+    endpoint: str | None = None
+    modified: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self.bucket}/{self.key}"
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Return bucket and key of an s3:// URI.
+
+    Raises:
+        ObjectStoreError: CR-ROM-004, it is none.
+    """
+    bucket, _, key = uri.removeprefix(SCHEME).partition("/")
+    if not uri.startswith(SCHEME) or not bucket:
+        raise ObjectStoreError(
+            f"{uri} is no s3:// URI", expected="an s3:// URI whose bucket can be used", fix="write s3://BUCKET/PREFIX"
+        )
+    return bucket, key
+
+
+@functools.cache
+def client(endpoint: str | None) -> Any:
+    """Return the one client of this process for an endpoint; clients may be used by several threads.
+
+    Raises:
+        ObjectStoreError: CR-ROM-004, boto3 cannot make one of its configuration.
+    """
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    config = Config(max_pool_connections=CONNECTIONS, connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS)
+    try:
+        return boto3.session.Session().client("s3", endpoint_url=endpoint, config=config)
+    except (BotoCoreError, ValueError) as error:  # botocore checks the form of a URL by a ValueError
+        raise explained(error, "S3") from error
+
+
+def list_objects(prefix: S3Prefix, endpoint: str | None) -> Iterator[tuple[S3Object, int]]:
+    """Yield the objects whose keys begin with a prefix, and their sizes in bytes, in the order of their keys.
+
+    Raises:
+        ObjectStoreError: CR-ROM-004, they cannot be listed.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        pages = client(endpoint).get_paginator("list_objects_v2").paginate(Bucket=prefix.bucket, Prefix=prefix.key)
+        for page in pages:
+            for each in page.get("Contents", ()):
+                modified = each["LastModified"].timestamp()
+                yield S3Object(prefix.bucket, each["Key"], each["ETag"], endpoint, modified), each["Size"]
+    except (BotoCoreError, ClientError) as error:
+        raise explained(error, str(prefix)) from error
+
+
+def get_range(place: S3Object, start: int, end: int) -> bytes:
+    """Return the bytes of an object from `start` up to `end`, those of the content that was listed.
+
+    Raises:
+        ObjectLostError: CR-ROM-008, the object is gone, or another one.
+        ObjectStoreError: CR-ROM-004, S3 refuses, or does not answer.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+
+    where = {"Bucket": place.bucket, "Key": place.key, "IfMatch": place.etag, "Range": f"bytes={start}-{end - 1}"}
+    for attempt in range(_ATTEMPTS):
+        try:
+            body = client(place.endpoint).get_object(**where)["Body"]
+        except (BotoCoreError, ClientError) as error:
+            raise explained(error, str(place)) from error
+        try:
+            data: bytes = body.read()
+        except (HTTPClientError, IncompleteReadError) as error:
+            if attempt == _ATTEMPTS - 1:
+                raise explained(error, str(place)) from error
+            continue
+        finally:
+            body.close()
+        if len(data) == end - start:
+            return data
+    raise _lost(f"{place} has fewer bytes than when it was listed")
+
+
+def explained(error: Exception, what: str) -> CleanroomError:
+    """Return what S3 or boto3 said in our words.
+
+    Args:
+        error: of boto3 or botocore.
+        what: the URI that was asked for.
+    """
+    from botocore.exceptions import ClientError, HTTPClientError, NoCredentialsError
+    from botocore.exceptions import ConnectionError as UnreachableError
+
+    code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
+    if code in _GONE:
+        return _lost(f"{what} is gone")
+    if code in _CHANGED:
+        return _lost(f"{what} is not what it was when the job was planned")
+    expected, fix = "a bucket that you may list and read", "check the bucket, the endpoint and the credentials"
+    if code == "NoSuchBucket":
+        fix = "correct the name of the bucket; `aws s3 ls` shows yours"
+    elif code in _DENIED:
+        fix = "give your user or role s3:ListBucket and s3:GetObject there, or choose another with AWS_PROFILE"
+    elif isinstance(error, NoCredentialsError):
+        fix = "give boto3 credentials: `aws configure`, or AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    elif isinstance(error, (UnreachableError, HTTPClientError)):
+        expected, fix = (
+            "an S3 service that answers",
+            "check the network, the region and AWS_ENDPOINT_URL; then try again",
+        )
+    return ObjectStoreError(f"{what}: {error}", expected=expected, fix=fix)
+
+
+def _lost(what: str) -> ObjectLostError:
+    return ObjectLostError(
+        what,
+        expected="that the objects of a channel stay as they are until the job has ended",
+        fix="start the job again, when nobody writes there any more",
+    )

@@ -1,0 +1,384 @@
+"""Channels on S3 in each input mode: real processes, a service that speaks S3, and what may go wrong there."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from cleanroom_algo.contract.channel import Distribution, InputMode
+from cleanroom_algo.errors import MountError, ObjectLostError
+from cleanroom_algo.local.hosts.process import ProcessHosts
+from cleanroom_algo.local.jobs.files import MOUNT_FOLDER
+from cleanroom_algo.local.jobs.plan import AlgorithmSource, ChannelPlan, TrainingPlan, plan_hosts
+from cleanroom_algo.local.jobs.training import TrainingOutcome, TrainingStatus, run_training
+from cleanroom_algo.local.sources import mount
+from cleanroom_algo.local.sources.listing import objects_of, source_of
+from tests.local.hosts.kinds import KINDS, place_of
+from tests.local.jobs.test_training import Lines, members
+from tests.local.sources.conftest import BUCKET, Gate
+
+URI = f"s3://{BUCKET}/flights/"
+MIB = 1 << 20
+PROGRAM = """#!/usr/bin/env python3
+import hashlib, json, os, sys, time
+from pathlib import Path
+root = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
+data, model = root / "input/data", root / "model"
+host = json.loads((root / "input/config/resourceconfig.json").read_text())["current_host"]
+
+def digest(path):
+    found = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while piece := file.read(1 << 20):
+            found.update(piece)
+    return found.hexdigest()
+
+def files():
+    return sorted(path for path in (data / "train").rglob("*") if path.is_file())
+
+def wait(word="go"):
+    # The test answers by a file among the checkpoints, which are on this machine.
+    while not (root / "checkpoints" / word).exists():
+        time.sleep(0.01)
+
+"""
+EVERYTHING = """
+if (data / "train_0").exists():
+    seen = [[digest(data / f"train_{epoch}") for epoch in (0, 1)]]
+else:
+    seen = {str(path.relative_to(data / "train")): digest(path) for path in files()}
+try:
+    (data / "train/new").write_text("x")
+    written = "written"
+except OSError as error:
+    written = error.strerror
+secrets = sorted(name for name, value in os.environ.items() if "CANARY" in value or name.startswith("AWS"))
+(model / f"{host}.json").write_text(json.dumps([seen, written, secrets]))
+"""
+
+needs_fuse = pytest.mark.skipif(mount.missing() is not None, reason=str(mount.missing()))
+MODES = (InputMode.FILE, InputMode.PIPE, pytest.param(InputMode.FAST_FILE, marks=needs_fuse))
+
+
+@dataclass
+class Desk:
+    """Makes plans of jobs on what is in the bucket."""
+
+    folder: Path
+
+    def plan(self, body: str, mode: InputMode, hosts: int = 1) -> TrainingPlan:
+        algorithm = self.folder / "algorithm"
+        algorithm.mkdir(exist_ok=True)
+        (algorithm / "train").write_text(PROGRAM + body)
+        (algorithm / "train").chmod(0o755)
+        channel = ChannelPlan("train", Distribution.SHARDED_BY_S3_KEY, objects_of(source_of(URI)))
+        return TrainingPlan(
+            job_name="job",
+            job_arn="arn:aws:sagemaker:us-east-1:111111111111:training-job/job",
+            run_directory=self.folder / "run",
+            source=AlgorithmSource(str(algorithm)),
+            hosts=plan_hosts((channel,), hosts),
+            channels=(channel,),
+            input_mode=mode,
+        )
+
+    def go(self, word: str = "go") -> None:
+        """Let the program of the first host go on."""
+        (self.folder / "run/hosts/algo-1/ml/checkpoints" / word).touch()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, gate: Gate) -> Desk:
+    return Desk(tmp_path)
+
+
+def run(plan: TrainingPlan, lines: Lines | None = None, **more: object) -> TrainingOutcome:
+    return run_training(plan, ProcessHosts(), lines or Lines(), **more)  # type: ignore[arg-type]
+
+
+class Meanwhile:
+    """A job in a thread, so that a test can do something while it runs."""
+
+    def __init__(self, plan: TrainingPlan, **more: object) -> None:
+        self.lines = Lines()
+        self.outcome: TrainingOutcome | None = None
+        self._thread = threading.Thread(target=self._run, args=(plan, more))
+        self._thread.start()
+
+    def _run(self, plan: TrainingPlan, more: dict[str, object]) -> None:
+        self.outcome = run(plan, self.lines, **more)
+
+    def end(self) -> TrainingOutcome:
+        self._thread.join(60)
+        assert self.outcome is not None
+        return self.outcome
+
+
+def mounts(folder: Path) -> list[str]:
+    return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(folder) in line]
+
+
+def sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        *((kind, mode) for kind in ("process", "sandbox") for mode in (InputMode.FILE, InputMode.PIPE)),
+        *(pytest.param(kind, InputMode.FAST_FILE, marks=needs_fuse) for kind in KINDS),
+    ],
+)
+def test_every_host_gets_its_share_and_no_credentials(
+    desk: Desk, gate: Gate, request: pytest.FixtureRequest, kind: str, mode: InputMode
+) -> None:
+    objects = {f"year=2013/part-{number}": os.urandom(number * 700_001) for number in range(4)}
+    gate.put({f"flights/{key}": content for key, content in objects.items()})
+    place = place_of(request, kind)
+    plan = desk.plan(EVERYTHING, mode, hosts=2)
+
+    outcome = run_training(replace(plan, source=place.source(plan.source)), place.hosts, Lines())
+
+    assert outcome.status is TrainingStatus.COMPLETED, outcome.failure_reason
+    contents = list(objects.values())
+    for number, name in enumerate(("algo-1", "algo-2")):
+        seen, written, secrets = json.loads(members(outcome.model_archive)[f"{name}.json"])
+        if mode is InputMode.PIPE:
+            assert seen == [[sha(b"".join(contents[number::2]))] * 2]
+        else:
+            assert seen == {key: sha(objects[key]) for key in list(objects)[number::2]}
+        if mode is InputMode.FAST_FILE:
+            assert written == "Read-only file system"
+        assert secrets == []
+    assert mounts(desk.folder) == []
+
+
+@needs_fuse
+def test_fast_file_starts_at_once_and_reads_on_demand(desk: Desk, gate: Gate) -> None:
+    content = os.urandom(12 * MIB)
+    gate.put({"flights/large": content, "flights/never-read": content})
+    body = """
+print("started", flush=True)
+wait()
+with open(data / "train/large", "rb", buffering=0) as file:
+    file.read(1000)
+    print("begun", flush=True)
+    wait("read")
+    print(digest(data / "train/large"))
+"""
+    job = Meanwhile(desk.plan(body, InputMode.FAST_FILE))
+
+    job.lines.wait_for("started")
+    assert gate.ranges == []
+    desk.go()
+    job.lines.wait_for("begun")
+    assert gate.bytes_asked_for() <= 2 * MIB
+    gate.ranges.clear()
+    desk.go("read")
+    assert job.end().status is TrainingStatus.COMPLETED
+    assert sha(content) in [text for _, _, text in job.lines.seen]
+    assert {key.rpartition("/")[2] for key, _ in gate.ranges} == {"large"}
+    assert gate.bytes_asked_for() == len(content)
+
+
+def test_a_pipe_leaves_nothing_on_the_disk(desk: Desk, gate: Gate) -> None:
+    gate.put({f"flights/{number}": os.urandom(8 * MIB) for number in range(3)})
+    body = """
+with open(data / "train_0", "rb", buffering=0) as pipe:
+    seen = sum(len(pipe.read(1 << 20)) for _ in range(12))
+    print("half", flush=True)
+    wait()
+    while piece := pipe.read(1 << 20):
+        seen += len(piece)
+print(seen)
+"""
+    job = Meanwhile(desk.plan(body, InputMode.PIPE))
+
+    job.lines.wait_for("half")
+    on_disk = sum(path.stat().st_size for path in (desk.folder / "run").rglob("*") if path.is_file())
+    desk.go()
+    assert job.end().status is TrainingStatus.COMPLETED
+    assert on_disk < MIB
+    assert str(24 * MIB) in [text for _, _, text in job.lines.seen]
+
+
+def test_of_what_all_hosts_get_each_object_is_downloaded_once(desk: Desk, gate: Gate) -> None:
+    gate.put({f"flights/{number}": os.urandom(3 * MIB) for number in range(3)})
+    lines = Lines()
+    plan = desk.plan(EVERYTHING, InputMode.FILE)
+    channel = replace(plan.channels[0], distribution=Distribution.FULLY_REPLICATED)
+
+    outcome = run(replace(plan, channels=(channel,), hosts=plan_hosts((channel,), 3)), lines)
+
+    assert outcome.status is TrainingStatus.COMPLETED
+    assert gate.bytes_asked_for() == 9 * MIB
+    told = [text for _, stream, text in lines.seen if stream == "progress"]
+    assert told[-1] == "downloading train to algo-3: 3 of 3 objects, 9.4 MB of 9.4 MB"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_answers_that_break_off_are_asked_for_again(desk: Desk, gate: Gate, mode: InputMode) -> None:
+    gate.put({"flights/a": os.urandom(3 * MIB)})
+    plan = desk.plan(EVERYTHING, mode)
+    gate.cut = 2
+    outcome = run(plan)
+    assert outcome.status is TrainingStatus.COMPLETED, outcome.failure_reason
+    assert gate.cut == 0
+
+
+def remove(gate: Gate) -> None:
+    gate.s3.delete_object(Bucket=BUCKET, Key="flights/a")
+
+
+def replace_it(gate: Gate) -> None:
+    gate.put({"flights/a": b"another"})
+
+
+def deny(gate: Gate) -> None:
+    gate.deny = True
+
+
+def hang_up(gate: Gate) -> None:
+    gate.cut = 1_000_000
+
+
+FAULTS = [
+    pytest.param(remove, "CR-ROM-008", "is gone", id="gone"),
+    pytest.param(replace_it, "CR-ROM-008", "is not what it was", id="changed"),
+    pytest.param(deny, "CR-ROM-004", "AccessDenied", id="denied"),
+    pytest.param(hang_up, "CR-ROM-004", "then try again", id="hung up"),
+]
+
+
+@pytest.mark.parametrize("mode", [InputMode.PIPE, pytest.param(InputMode.FAST_FILE, marks=needs_fuse)])
+@pytest.mark.parametrize(("fault", "code", "words"), FAULTS)
+def test_what_goes_wrong_in_mid_read_fails_the_job_with_its_reason(
+    desk: Desk, gate: Gate, mode: InputMode, fault: Callable[[Gate], None], code: str, words: str
+) -> None:
+    gate.put({"flights/a": bytes(24 * MIB)})
+    body = """
+print("started", flush=True)
+path = data / "train/a" if (data / "train").exists() else data / "train_0"
+with open(path, "rb", buffering=0) as file:
+    file.read(1)
+    print("begun", flush=True)
+    wait()
+    while file.read(1 << 20): pass
+print("all read")  # which would pass for success
+"""
+    job = Meanwhile(desk.plan(body, mode))
+    job.lines.wait_for("begun")
+    fault(gate)
+    desk.go()
+
+    outcome = job.end()
+
+    assert outcome.status is TrainingStatus.FAILED
+    assert outcome.failure_reason is not None
+    assert outcome.failure_reason.startswith(code)
+    assert words in outcome.failure_reason
+    assert f"s3://{BUCKET}/flights/a" in outcome.failure_reason
+    assert "all read" not in [text for _, _, text in job.lines.seen]
+    assert mounts(desk.folder) == []
+
+
+@pytest.mark.parametrize("fault", [remove, replace_it])
+def test_what_goes_wrong_in_a_download_lets_nothing_start(
+    desk: Desk, gate: Gate, fault: Callable[[Gate], None]
+) -> None:
+    gate.put({"flights/a": os.urandom(MIB), "flights/b": os.urandom(MIB)})
+    plan = desk.plan(EVERYTHING, InputMode.FILE)
+    fault(gate)
+    lines = Lines()
+    with pytest.raises(ObjectLostError, match="flights/a"):
+        run(plan, lines)
+    assert [stream for _, stream, _ in lines.seen if stream != "progress"] == []
+
+
+def test_a_job_can_be_stopped_while_it_downloads(desk: Desk, gate: Gate) -> None:
+    gate.put({"flights/a": os.urandom(MIB)})
+    stopped = threading.Event()
+    stopped.set()
+    assert run(desk.plan(EVERYTHING, InputMode.FILE), stopped=stopped).status is TrainingStatus.STOPPED
+
+
+def test_a_file_that_vanishes_under_a_pipe_fails_the_job(desk: Desk, gate: Gate) -> None:
+    gate.put({"flights/a": b"1"})
+    folder = desk.folder / "data"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / name).write_bytes(bytes(2 * MIB))
+    channel = ChannelPlan("train", Distribution.FULLY_REPLICATED, objects_of(folder))
+    plan = desk.plan('digest(data / "train_0"); print("all read")', InputMode.PIPE)
+    (folder / "b").unlink()
+    lines = Lines()
+
+    outcome = run(replace(plan, channels=(channel,), hosts=plan_hosts((channel,), 1)), lines)
+
+    assert outcome.status is TrainingStatus.FAILED
+    assert outcome.failure_reason is not None
+    assert outcome.failure_reason.startswith("CR-ROM-008")
+    assert "b cannot be opened" in outcome.failure_reason
+    assert lines.seen == []
+
+
+@needs_fuse
+def test_who_has_no_fuse_is_told_what_to_do(
+    desk: Desk, gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate.put({"flights/a": b"1"})
+    plan = desk.plan(EVERYTHING, InputMode.FAST_FILE)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MountError, match="fusermount3 is not installed") as caught:
+        run(plan)
+    assert "fuse3" in caught.value.expected
+    assert "--input-mode File" in caught.value.fix
+
+
+TOOL = """
+import sys
+from pathlib import Path
+from cleanroom_algo.local.jobs.plan import ObjectRef
+from cleanroom_algo.local.sources.listing import objects_of, source_of
+from cleanroom_algo.local.sources.mount import S3Mount
+with S3Mount(Path(sys.argv[1]), {"algo-1/train": objects_of(source_of(sys.argv[2]))}) as mount:
+    print(mount._process.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+@needs_fuse
+@pytest.mark.parametrize("both", [False, True])
+def test_no_mount_outlives_a_tool_that_is_killed(gate: Gate, tmp_path: Path, both: bool) -> None:
+    gate.put({"flights/a": b"1"})
+    folder = tmp_path / MOUNT_FOLDER
+    command = [sys.executable, "-c", TOOL, str(folder), URI]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as tool:
+        assert tool.stdout is not None
+        server = int(tool.stdout.readline())
+        ended = os.pidfd_open(server)
+        held = os.open(folder / "algo-1/train/a", os.O_RDONLY)  # somebody may still be reading
+        assert os.read(held, 10) == b"1"
+        tool.kill()
+        if both:
+            os.kill(server, signal.SIGKILL)
+        assert select.select([ended], [], [], 30)[0]
+        if both:
+            mount.unmount_below(tmp_path)  # as the next start of the room does
+        with contextlib.suppress(OSError):  # the connection is gone
+            os.close(held)
+        os.close(ended)
+    assert mounts(tmp_path) == []
+    folder.rmdir()
