@@ -95,10 +95,28 @@ CHANNELS: tuple[Row, ...] = (
     Row(
         "channels",
         TRAIN,
-        "FastFile shows links to the objects, read-only; on process hosts read-only copies, and writing fails the job",
-        "a read-only mount that streams on demand",
+        "FastFile shows links to the objects of a folder, read-only; on process hosts read-only copies, and writing "
+        "fails the job; objects in S3 are a read-only FUSE mount that streams on demand",
+        "a read-only mount that streams on demand; that it is FUSE is not documented",
         "documented",
         "SageMaker developer guide, Access training data",
+    ),
+    Row(
+        "channels",
+        TRAIN,
+        "a prefix in S3 is a folder or an object; one that is a part of names, has no objects, or has keys that are no "
+        "paths is refused; keys that end with / are passed over",
+        "for FastFile a prefix must not be a part of a name; other modes take whatever begins so",
+        "documented",
+        "SageMaker developer guide, Access training data",
+    ),
+    Row(
+        "channels",
+        TRAIN,
+        "objects are listed once; one that is gone or changed when it is read fails the job",
+        "what happens to a job whose objects change is not documented",
+        "guessed",
+        "S3 has conditional requests (If-Match)",
     ),
     Row(
         "channels",

@@ -131,7 +131,8 @@ def _others_may() -> bool:
     """Whether other users may be let in: docker's daemon, and users of containers."""
     if os.geteuid() == 0:
         return True
-    return _FUSE_CONF.exists() and "user_allow_other" in _FUSE_CONF.read_text(encoding="utf-8").split()
+    lines = _FUSE_CONF.read_text(encoding="utf-8").splitlines() if _FUSE_CONF.exists() else ()
+    return any(line.strip() == "user_allow_other" for line in lines)
 
 
 def _end_with_stdin(folder: str) -> None:
@@ -150,4 +151,7 @@ def _tell(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except RuntimeError as failed:  # libfuse has said why
+        sys.exit(f"libfuse: {failed}")

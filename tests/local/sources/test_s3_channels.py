@@ -28,6 +28,7 @@ from cleanroom_algo.local.sources.listing import objects_of, source_of
 from tests.local.hosts.kinds import KINDS, place_of
 from tests.local.jobs.test_training import Lines, members
 from tests.local.sources.conftest import BUCKET, Gate
+from tests.scenario.conftest import make_desk
 
 URI = f"s3://{BUCKET}/flights/"
 MIB = 1 << 20
@@ -382,3 +383,36 @@ def test_no_mount_outlives_a_tool_that_is_killed(gate: Gate, tmp_path: Path, bot
         os.close(ended)
     assert mounts(tmp_path) == []
     folder.rmdir()
+
+
+def test_the_command_trains_and_predicts_on_s3(gate: Gate, tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    desk.run_on("process")
+    for path in desk.data.iterdir():
+        gate.put({f"flights/year=2013/{path.name}": path.read_bytes()})
+    uri = f"s3://{BUCKET}/flights/year=2013/"
+
+    trained = desk.run("train", desk.algorithm, "--channel", f"train={uri}", "--json")
+    assert trained.status == 0, trained.stdout
+    # With `=` in it, and no name before it.
+    done = desk.run("infer", trained.json["name"], "--channel", uri, "--json")
+
+    assert done.status == 0, done.stdout
+    assert done.json["rows"] == 40
+    assert [Path(each).name for each in done.json["outputs"]] == [
+        f"{path.name}.out" for path in sorted(desk.data.iterdir())
+    ]
+    again = desk.run("plan", desk.algorithm, "--channel", f"train={uri}", "--json").json
+    assert again["hosts"][0]["channels"]["train"]["objects"] == sorted(path.name for path in desk.data.iterdir())
+
+
+def test_what_is_lost_in_an_inference_fails_it_with_its_reason(gate: Gate, tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    desk.run_on("process")
+    gate.put({"flights/a.csv": (desk.data / "part-00000.csv").read_bytes()})
+    trained = desk.train("--json")
+    gate.cut = 1_000_000
+    done = desk.run("infer", trained.json["name"], "--channel", URI, "--json")
+    assert done.status != 0
+    assert "CR-ROM-004" in done.stdout
+    assert f"{URI}a.csv" in done.stdout
