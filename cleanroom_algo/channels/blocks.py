@@ -17,6 +17,7 @@ BLOCK_BYTES: Final = 4 << 20
 MAX_ROW_BYTES: Final = 64 << 20
 """The longest row: it bounds what is held while looking for the row's end."""
 GZIP_MAGIC: Final = b"\x1f\x8b"
+_FEW_BYTES: Final = 4096  # up to here, numpy's fixed cost is more than its speed saves
 _BLANK_LINE: Final = re.compile(rb"^\r?\n", re.MULTILINE)
 
 
@@ -108,9 +109,9 @@ def head_of(chunks: Iterator[bytes], size: int) -> bytes:
 
 
 def count_byte(data: bytes, byte: bytes) -> int:
-    """Return how often a byte occurs, five times as fast as `bytes.count` (measured on 5 MB)."""
-    if byte not in data:
-        return 0
+    """Return how often a byte occurs, five times as fast as `bytes.count` alone (measured on 5 MB)."""
+    if len(data) <= _FEW_BYTES or byte not in data:
+        return data.count(byte)
     return int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == byte[0]))
 
 

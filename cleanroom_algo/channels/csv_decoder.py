@@ -57,6 +57,12 @@ class CsvDecoder:
         self._wanted = list(columns) if columns is not None else list(schema.names)
         self._set_layout(schema)
 
+    def __copy__(self) -> CsvDecoder:
+        """Return a decoder that `start` can change without this one: a few times as fast as `copy` by itself."""
+        made = object.__new__(CsvDecoder)
+        made.__dict__.update(self.__dict__)
+        return made
+
     @property
     def header_lines(self) -> int:
         """The number of lines that `start` took."""

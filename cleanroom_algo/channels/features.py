@@ -64,6 +64,27 @@ class CategoricalFeature:
     vocabulary: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Scales:
+    """The numeric features as arrays, one element for each.
+
+    Attributes:
+        single: which of them are computed with in float32.
+        mean, std: of each.
+        narrow_mean, narrow_std: the same in float32.
+        all_single: whether all of them are computed with in float32.
+        texts: whether some are dates or times.
+    """
+
+    single: NDArray[np.bool_]
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    narrow_mean: NDArray[np.float32]
+    narrow_std: NDArray[np.float32]
+    all_single: bool
+    texts: bool
+
+
 @dataclass(frozen=True)
 class Features:
     """The fitted features of a schema.
@@ -194,47 +215,49 @@ class Features:
         return [name for name in self.columns if name != self.schema.target]
 
     def _numeric(self, frame: pl.DataFrame) -> NDArray[np.float32]:
-        if frame.height <= _FEW_ROWS or not self.numeric:
-            matrix = self._numeric_of_few(frame)
-        else:
-            # polars transposes twice as fast as assigning columns does, even in blocks that fit the cache (measured).
-            table = {
-                str(n): frame.get_column(f.name) if self._is_as_it_is(f) else self._scaled(frame, f)
-                for n, f in enumerate(self.numeric)
-            }
-            matrix = pl.DataFrame(table).to_numpy(order="c", writable=True)
         with np.errstate(invalid="ignore", over="ignore"):
+            if frame.height <= _FEW_ROWS or not self.numeric:
+                matrix = self._numeric_of_few(frame)
+            else:
+                matrix = self._numeric_of_many(frame)
             if not np.isfinite(matrix.sum()):  # one pass tells whether there may be any
                 matrix[~np.isfinite(matrix)] = 0.0
         return matrix
 
+    def _numeric_of_many(self, frame: pl.DataFrame) -> NDArray[np.float32]:
+        # polars transposes twice as fast as assigning columns does, even in blocks that fit the cache (measured).
+        table = {
+            str(n): frame.get_column(f.name) if self._is_as_it_is(f) else self._scaled(frame, f)
+            for n, f in enumerate(self.numeric)
+        }
+        return pl.DataFrame(table).to_numpy(order="c", writable=True)
+
     def _numeric_of_few(self, frame: pl.DataFrame) -> NDArray[np.float32]:
         """Do what `_scaled` does, all columns at once: each of them has a fixed cost, of ten times the work."""
-        single, mean, std, texts = self._scales
-        if texts:
+        scales = self._scales
+        if scales.texts:
             columns = [self._scaled(frame, feature) for feature in self.numeric]
             return np.stack(columns, axis=1) if columns else np.empty((frame.height, 0), dtype=np.float32)
-        if single.all() and frame.columns == self._numeric_names:
+        if scales.all_single and frame.columns == self._numeric_names:
             values = frame.to_numpy(order="c", writable=True)  # null becomes NaN
             if values.dtype == np.float32:
-                with np.errstate(over="ignore", invalid="ignore"):
-                    scaled = (values - mean.astype(np.float32)) / std.astype(np.float32)
-                    return cast("NDArray[np.float32]", scaled)
+                return cast("NDArray[np.float32]", (values - scales.narrow_mean) / scales.narrow_std)
         positions = dict(zip(frame.columns, range(frame.width), strict=True))
         wanted = [positions[feature.name] for feature in self.numeric]
         rows = [[row[position] for position in wanted] for row in frame.rows()]
         values = np.array(rows, dtype=np.float64).reshape(frame.height, self.numeric_size)  # null becomes NaN
-        with np.errstate(over="ignore", invalid="ignore"):
-            narrow = (values.astype(np.float32) - mean.astype(np.float32)) / std.astype(np.float32)
-            return np.where(single, narrow, ((values - mean) / std).astype(np.float32))
+        narrow = (values.astype(np.float32) - scales.narrow_mean) / scales.narrow_std
+        return np.where(scales.single, narrow, ((values - scales.mean) / scales.std).astype(np.float32))
 
     @cached_property
-    def _scales(self) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64], bool]:
-        """Which numbers are computed with in float32; means; standard deviations; whether some are dates or times."""
+    def _scales(self) -> _Scales:
         dtypes = [self.schema.column(feature.name).dtype for feature in self.numeric]
-        mean, std = ([getattr(feature, name) for feature in self.numeric] for name in ("mean", "std"))
+        mean, std = (np.array([getattr(feature, name) for feature in self.numeric]) for name in ("mean", "std"))
+        with np.errstate(over="ignore"):
+            narrow_mean, narrow_std = mean.astype(np.float32), std.astype(np.float32)
         single = np.array([dtype == "float32" for dtype in dtypes], dtype=np.bool_)
-        return single, np.array(mean), np.array(std), any(dtype in {"date32", "timestamp"} for dtype in dtypes)
+        texts = any(dtype in {"date32", "timestamp"} for dtype in dtypes)
+        return _Scales(single, mean, std, narrow_mean, narrow_std, all_single=bool(single.all()), texts=texts)
 
     def _is_as_it_is(self, feature: NumericFeature) -> bool:
         return feature.mean == 0.0 and feature.std == 1.0 and self.schema.column(feature.name).dtype == "float32"

@@ -35,7 +35,7 @@ def read_plain_numbers(block: bytes, names: Sequence[str]) -> pl.DataFrame | Non
         values = list(map(float, text.replace(b"\n", b",").split(b",")))
     except ValueError:
         return None
-    if ((np.array(values).view(np.uint64) & BELOW_FLOAT32) == MIDDLE).any():
+    if MIDDLE in (np.array(values).view(np.uint64) & BELOW_FLOAT32).tolist():
         return None
     width = len(names)
     records = [values[start : start + width] for start in range(0, len(values), width)]

@@ -123,3 +123,22 @@ class MemoryExhaustedError(ServingError):
     code = "CR-SRV-012"
     title = "out of memory"
     http_status = 503
+
+
+class NoSuchPathError(ServingError):
+    """A request asks for a path at which the server has nothing.
+
+    There are those that the platform asks for: /ping, /execution-parameters and /invocations.
+    """
+
+    code = "CR-SRV-013"
+    title = "no such path"
+    http_status = 404
+
+
+class MethodError(ServingError):
+    """A request uses a method that its path does not take; the Allow header of the answer names those it does."""
+
+    code = "CR-SRV-014"
+    title = "method not allowed"
+    http_status = 405

@@ -28,6 +28,11 @@ class Kind:
     lines: bool = False
     text: bool = False
 
+    @property
+    def content_type(self) -> str:
+        """The Content-Type of our answers: all text is UTF-8, which JSON need not say (RFC 8259, section 8.1)."""
+        return f"{self.media_type}; charset=utf-8" if self.media_type.startswith("text/") else self.media_type
+
 
 class Format(Enum):
     """The formats that the server reads and writes."""

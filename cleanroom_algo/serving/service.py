@@ -18,6 +18,7 @@ from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.serving.admission import Admission
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.formats import Format
+from cleanroom_algo.serving.merging import Merger
 from cleanroom_algo.serving.metrics import Metrics
 from cleanroom_algo.serving.predictor import Predictor
 from cleanroom_algo.serving.scoring import Scorer
@@ -62,6 +63,7 @@ class Service:
         environment: of the container.
         plan: of the server.
         admission: of this process.
+        merger: of its small requests.
         metrics: of this process.
         ready: whether a prediction has succeeded in this process.
         suspect: whether one has failed since.
@@ -73,6 +75,7 @@ class Service:
     environment: InferenceEnvironment
     plan: ServerPlan
     admission: Admission = field(init=False)
+    merger: Merger = field(init=False)
     metrics: Metrics = field(init=False)
     ready: bool = False
     suspect: bool = False
@@ -86,6 +89,7 @@ class Service:
             buffer_bytes=self.plan.buffer_bytes,
             discards=DISCARDS,
         )
+        self.merger = Merger(self.scorer, self.admission.predicting)
         self.metrics = Metrics(enabled=self.environment.settings.serve_prometheus)
 
     @classmethod

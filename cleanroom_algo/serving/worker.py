@@ -166,7 +166,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
             self.deadlines.disarm(conn.head_deadline)
 
     def _follows_at_once(self, conn: TConn) -> bool:
-        if self._waiting > 0 or not self.alive or conn.parser.unreader.buf.getvalue():
+        if self.nr_conns > 1 or not self.alive or conn.parser.unreader.buf.getvalue():
             return False
         try:
             conn.sock.settimeout(FOLLOW_SECONDS)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import polars as pl
+import pytest
 
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.serving.artifacts import Artifacts
@@ -39,3 +40,23 @@ def test_as_many_lines_out_as_in_bit_for_bit(server: RunningServer, container: C
     assert server.invoke(frame.write_csv().encode()) == wanted
     assert server.invoke(body.replace(b"\n", b"\r\n")) == wanted
     assert InferenceEnvironment.read(container.environment()).batch is False
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code", "allowed"),
+    [
+        ("GET", "/predictions", 404, "CR-SRV-013", None),
+        ("POST", "/", 404, "CR-SRV-013", None),
+        ("GET", "/invocations", 405, "CR-SRV-014", {"POST", "OPTIONS"}),
+        ("POST", "/ping", 405, "CR-SRV-014", {"GET", "HEAD", "OPTIONS"}),
+    ],
+)
+def test_other_requests_are_refused_in_our_form(
+    server: RunningServer, method: str, path: str, status: int, code: str, allowed: set[str] | None
+) -> None:
+    given, body, headers = server.request(method, path, b"AA,1.5,3\n" if method == "POST" else None)
+    assert given == status
+    document = json.loads(body)
+    assert document["code"] == code
+    assert "POST /invocations" in document["expected"]
+    assert (set(headers["allow"].split(", ")) if allowed else None) == allowed
