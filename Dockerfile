@@ -16,7 +16,8 @@ RUN headers=$(python3 -c "import sysconfig; print(sysconfig.get_path('include'))
  && apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev $own && rm -rf /var/lib/apt/lists/*
 RUN python3 -c "import sys; sys.exit('Python 3.11 or later is needed' if sys.version_info < (3, 11) else 0)" \
  && python3 -m venv /opt/tools && python3 -m venv --without-pip /opt/venv
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+# No bytecode but what `tidy` writes: any other would be dated, and stale as soon as dates are set.
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
 # Without the folder's name, which is another each time, in what is compiled: the same sources, the same image.
 ENV CFLAGS=-g0 LDFLAGS=-Wl,--build-id=none
 # Dependencies first: they change seldom and are the bulk of the image. Every file is checked against its hash.
@@ -59,6 +60,7 @@ COPY container /build/container
 COPY cleanroom_algo /build/cleanroom_algo
 RUN /opt/tools/bin/pip install --no-compile --no-deps --no-build-isolation --no-index --target /opt/library /build \
  && rm -rf /opt/library/bin /opt/library/cleanroom_algo/local /opt/library/cleanroom_algo/cli \
+ && PYTHONHASHSEED=0 /opt/venv/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/library \
  && find /opt/library -exec touch --no-dereference --date=@0 {} +
 
 FROM base

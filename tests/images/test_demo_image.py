@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.local.hosts.docker import DockerHosts
+from cleanroom_algo.local.hosts.protocol import HostSpec
+from cleanroom_algo.local.jobs.plan import AlgorithmSource
 from tests.images.engine import BASE, Engine
+from tests.scenario.conftest import make_desk
+from tests.scenario.test_existing_algorithms import SCRIPT
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "localhost/flight-delay"
@@ -28,6 +34,9 @@ def test_the_main_job_runs_in_the_containers_of_the_example_image(engine: Engine
     check_the_image(engine)
     checked = engine.call(sys.executable, "-m", "cleanroom_algo.cli", "check", IMAGE, "--json")
     assert json.loads(checked) == {"findings": []}
+    check_that_nothing_is_compiled_at_a_start(engine)
+    check_process_one(engine, tmp_path)
+    check_a_script(engine, tmp_path)
     check_the_main_job(engine, tmp_path)
 
 
@@ -56,6 +65,81 @@ END
 """
 
 
+START = """
+python -v -c 'import torch.distributed.run, cleanroom_algo.training.rank, cleanroom_algo.serving.app' 2>&1 |
+  grep '^# code object from /opt/' | grep -v '\\.pyc' | wc -l
+"""
+
+
+def check_that_nothing_is_compiled_at_a_start(engine: Engine) -> None:
+    inside = engine.call("podman", "run", "--rm", "--network", "none", "--entrypoint", "sh", IMAGE, "-c", START)
+    assert inside.strip() == "0"
+
+
+PROCESSES = """#!/usr/bin/env python3
+import os, select, signal, sys, time
+from pathlib import Path
+
+read, write = os.pipe()
+if os.fork() == 0:
+    if os.fork() == 0:  # an orphan as soon as its parent has ended
+        while os.getppid() != 1: time.sleep(0.01)
+        os.write(write, b"%d" % os.getpid())
+    os._exit(0)
+os.wait()
+orphan = Path("/proc", os.read(read, 20).decode())
+limit = time.monotonic() + 60
+while orphan.exists() and time.monotonic() < limit: time.sleep(0.01)
+print("orphan left" if orphan.exists() else "orphan reaped", flush=True)
+
+asked, ask = os.pipe()
+if os.fork() == 0:
+    seen = []
+    signal.signal(signal.SIGTERM, lambda *_: seen.append(1))
+    os.write(write, b"1")
+    os.read(asked, 1)
+    print("child told" if seen else "child not told", flush=True)
+    os._exit(0)
+os.read(read, 1)
+
+def end(*_):
+    os.write(ask, b"1")
+    os.wait()
+    sys.exit(42)
+
+signal.signal(signal.SIGTERM, end)
+print("ready", flush=True)
+while True: signal.pause()
+"""
+
+
+def check_process_one(engine: Engine, folder: Path) -> None:
+    image = engine.build("processes", "COPY train /opt/algorithm/", base=IMAGE, files={"train": PROCESSES})
+    root = folder / "host/ml"
+    root.mkdir(parents=True)
+    lines = []
+    with DockerHosts().open(["algo-1"]) as hosts:
+        host = hosts.launch(HostSpec("algo-1", root, AlgorithmSource(image), "train"))
+        for _, line in host.lines:
+            lines.append(line)
+            if line == "ready":
+                host.terminate()
+    assert (lines, host.wait()) == (["orphan reaped", "ready", "child not told"], 42)
+
+
+def check_a_script(engine: Engine, folder: Path) -> None:
+    lines = ("COPY train.py /opt/ml/code/", "ENV SAGEMAKER_PROGRAM=train.py")
+    image = engine.build("script", *lines, base=IMAGE, files={"train.py": SCRIPT})
+    desk = make_desk(folder)
+    words = ("--name", "script", "--hosts", "2", "--hyperparameter", "epochs=2")
+
+    done = desk.run("train", image, "--channel", f"train={desk.data}", *words)
+
+    assert done.status == ExitCode.OK, done.stderr
+    log = desk.run("logs", "script").stdout
+    assert all(f"epochs 2 files 3 of {host}" in log for host in ("algo-1", "algo-2"))
+
+
 def check_the_main_job(engine: Engine, folder: Path) -> None:
     shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     done = subprocess.run(
@@ -66,7 +150,6 @@ def check_the_main_job(engine: Engine, folder: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"^flight-delay .* ACTIVE ", done.stdout, re.MULTILINE)) == 2

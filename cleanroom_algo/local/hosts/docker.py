@@ -100,7 +100,7 @@ class DockerJob:
         container = f"{self.network}-{spec.name}"
         self.ways.append(_Way(self.program, container, self.addresses[spec.name]))
         # With the last container of a tool that was killed, its network goes, too.
-        removal = '"$0" rm --force "$1"; "$0" network rm "$2"'
+        removal = '"$0" rm --force --volumes "$1"; "$0" network rm "$2"'
         return GuardedHost(
             spec,
             [self.program, *self.run_words(spec, container)],
@@ -114,7 +114,8 @@ class DockerJob:
 
     def run_words(self, spec: HostSpec, container: str) -> list[str]:
         """Return what follows the engine's name."""
-        words = ["run", "--rm", "--pull", "never", "--name", container, "--hostname", spec.name]
+        # Not --rm: of a container that is gone, podman's service tells the docker client exit status 0.
+        words = ["run", "--pull", "never", "--name", container, "--hostname", spec.name]
         words += ["--network", self.network, "--ip", self.addresses[spec.name]]
         words += [word for name, place in self.addresses.items() for word in ("--add-host", f"{name}:{place}")]
         if self.read_only:

@@ -23,9 +23,11 @@ TRAIN_SECONDS = 60.0
 SERVE_SECONDS = 20.0  # long enough to import torch and fail on the missing model
 _NOT_FOUND = {126, 127}
 _USAGE = 2
-# What shells, engines, Python and the kernel say of a program that is not there or not for this machine.
+# What engines, Python and the kernel say of a program that is not there or not for this machine; the last is what is
+# left of it between the docker client and podman's service.
 _NO_PROGRAM = re.compile(
     r"executable file not found|exec .*: no such file or directory|exec format error|can't open file"
+    r"|unable to upgrade to tcp, received 409"
 )
 _WRONG_ARGUMENTS = re.compile(
     r"^usage:|unrecognized arguments?|unexpected extra argument", re.IGNORECASE | re.MULTILINE
