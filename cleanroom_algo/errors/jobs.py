@@ -61,6 +61,18 @@ class JobStoppedError(JobError):
     exit_code = ExitCode.STOPPED
 
 
+class JobDiskError(JobError):
+    """The disk of the state folder took no more of a job's files, which have been removed.
+
+    In File mode each host gets a copy of its objects, as on the platform; further room is needed for what the
+    containers write, and for the archives made of it.
+    """
+
+    code = "CR-JOB-304"
+    title = "disk full"
+    exit_code = ExitCode.CONTRACT
+
+
 class JobFailedError(JobError):
     """A job ended in failure; its reason is in statusDetails of its record, its output in `cleanroom-algo logs`."""
 

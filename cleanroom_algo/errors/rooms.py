@@ -21,7 +21,11 @@ class RoomInUseError(RoomError):
 
 
 class RoomStateError(RoomError):
-    """The records in the state folder cannot be used: unreadable, damaged, or written by a later version."""
+    """The records in the state folder cannot be used: unreadable, damaged, of a later version, or on a full disk.
+
+    Where the disk is full, the record of a job that has just ended waits until there is room; a command does not
+    wait with it. Opening the room later finds the job lost with its process.
+    """
 
     code = "CR-ROM-002"
     title = "state folder not usable"

@@ -142,6 +142,7 @@ class Room:
 
         Raises:
             KeyError: there is no such record. TimeoutError: the time is over.
+            RoomStateError: CR-ROM-002, how it ended cannot be recorded.
         """
         kind = Arn.parse(arn).kind
         if listener is not None:
@@ -155,6 +156,7 @@ class Room:
                 return record
             if limit is not None and time.monotonic() > limit:
                 raise TimeoutError(f"{arn} is {record.status}")
+            self.supervisor.check_recorded(arn, version)
             self.supervisor.wait_for_change(_POLL_SECONDS)
 
     def members(self, collaboration: str) -> list[dict[str, Any]]:

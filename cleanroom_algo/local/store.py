@@ -145,6 +145,9 @@ class Store:
             connection = self._connection()
             connection.executescript(_SCHEMA)
             written = int(self.fact("format", str(FORMAT)))
+        except sqlite3.OperationalError as error:
+            self.close()
+            raise self._not_written(error) from error
         except sqlite3.DatabaseError as error:
             self.close()
             raise self._unusable(f"{path} cannot be used: {error}") from error
@@ -168,18 +171,24 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make what happens inside one change: all of it or, after an exception, nothing. May be nested."""
+        """Make what happens inside one change: all of it or, after an exception, nothing. May be nested.
+
+        Raises:
+            RoomStateError: CR-ROM-002, the disk takes no record.
+        """
         connection = self._connection()
         if connection.in_transaction:
             yield
             return
-        connection.execute("BEGIN IMMEDIATE")
         try:
+            connection.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
+            connection.commit()
+        except BaseException as error:
             connection.rollback()
+            if isinstance(error, sqlite3.OperationalError):
+                raise self._not_written(error) from error
             raise
-        connection.commit()
 
     def insert(self, record: Record) -> Record:
         """Add a record with the present time and return it with its place.
@@ -386,6 +395,13 @@ class Store:
             with self._guard:
                 self._connections.append(connection)
         return connection
+
+    def _not_written(self, error: sqlite3.OperationalError) -> RoomStateError:
+        return RoomStateError(
+            f"{self.path} takes no record: {error}",
+            expected="a disk with room, on which this user may write",
+            fix="make room on it (`cleanroom-algo clean` removes all of a room), or choose another folder with --home",
+        )
 
     def _unusable(self, what: str) -> RoomStateError:
         return RoomStateError(

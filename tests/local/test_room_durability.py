@@ -233,6 +233,55 @@ def test_a_server_settles_the_job_of_a_command_that_was_killed(tmp_path: Path) -
         assert room.wait(record.key, timeout=30).status == "ACTIVE"
 
 
+FULL = """
+import contextlib, resource, sys
+from pathlib import Path
+from cleanroom_algo.errors import RoomStateError
+from cleanroom_algo.local.room import Room
+from tests.local.support import SETTINGS, Desk
+
+def limit(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+home, go = Path(sys.argv[1]), Path(sys.argv[2]) / "go"
+with Room.open(home, SETTINGS) as room:
+    desk = Desk(room, go.parent, body=f"print('here')\\nwhile not Path({str(go)!r}).exists():\\n    time.sleep(0.02)")
+    arn = room.call("CreateTrainedModel", desk.training(), "111122223333")["trainedModelArn"]
+    while room.store.get("trained-model", arn).status != "CREATE_IN_PROGRESS":
+        room.supervisor.wait_for_change(0.02)
+    limit(0)
+    go.symlink_to(".")
+    try:
+        room.wait(arn, timeout=60)
+    except RoomStateError as error:
+        print(error.code)
+    if sys.argv[3] == "freed":
+        limit(resource.RLIM_INFINITY)
+        record = None
+        while record is None:
+            with contextlib.suppress(RoomStateError):
+                record = room.wait(arn, timeout=60)
+        print(record.document["statusDetails"]["statusCode"])
+limit(resource.RLIM_INFINITY)
+with Room.open(home, SETTINGS) as room:
+    print(room.store.get("trained-model", arn).document["statusDetails"]["statusCode"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "told"), [("freed", ["CR-ROM-002", "CR-JOB-304", "CR-JOB-304"]), ("full", ["CR-ROM-002", "JobLost"])]
+)
+def test_a_job_whose_end_no_disk_takes(tmp_path: Path, then: str, told: list[str]) -> None:
+    """It fails when there is room again; or whoever opens the room next finds it lost."""
+    home = tmp_path / "home"
+    words = [sys.executable, "-c", FULL, str(home), str(tmp_path), then]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.split() == told, done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((home / "models").glob("*"))
+    assert gone(home)
+
+
 def wait_for(room: Room, arn: str, status: str) -> None:
     limit = time.monotonic() + 30
     while (found := room.store.get("trained-model", arn)) is None or found.status != status:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,6 +160,24 @@ def test_an_algorithm_that_fills_its_disk(desk_with: Callable[..., Desk]) -> Non
     done = desk.train()
     assert done.status != ExitCode.OK, done.stderr
     assert failed(desk, done)
+
+
+def test_a_channel_for_which_the_disk_has_no_room(desk: Desk) -> None:
+    (desk.data / "part-00003.csv").write_text("x,label,y\n" + "1,a,2\n" * 700_000)
+    words = ["train", str(desk.algorithm), "--channel", f"train={desk.data}", "--home", str(desk.home)]
+    done = subprocess.run(
+        [sys.executable, "-m", "cleanroom_algo.cli", *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, resource.RLIM_INFINITY)),
+    )
+    assert done.returncode == ExitCode.CONTRACT, done.stderr
+    record = desk.model()
+    assert (record["status"], record["statusDetails"]["statusCode"]) == ("CREATE_FAILED", "CR-JOB-304")
+    assert "Traceback" not in done.stderr
+    assert not [path for path in desk.home.rglob("*") if path.name.startswith("part-")]
 
 
 def test_an_algorithm_that_does_not_import(desk: Desk) -> None:

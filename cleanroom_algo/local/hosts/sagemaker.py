@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import re
 import shutil
 import tarfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCH
 from cleanroom_algo.local.jobs.inference import InferenceListener, InferenceOutcome, InferenceStatus
 from cleanroom_algo.local.jobs.inference_plan import InferencePlan
 from cleanroom_algo.local.jobs.inference_transform import output_too_large
+from cleanroom_algo.local.jobs.job_log import JobLog
 from cleanroom_algo.local.jobs.packing import check_sizes
 from cleanroom_algo.local.jobs.plan import ObjectRef, TrainingPlan
 from cleanroom_algo.local.jobs.training import TrainingListener, TrainingOutcome, TrainingStatus
@@ -184,9 +183,9 @@ def train_in(
             client.stop_training_job(TrainingJobName=name)
             end = _watch(account, None, lambda: client.describe_training_job(TrainingJobName=name), "TrainingJobStatus")
         log = plan.run_directory / LOG_FILE
-        with log.open("w", encoding="utf-8") as file:
+        with JobLog(log) as written:
             for host, text in _log_lines(account, _TRAINING_LOGS, name):
-                file.write(json.dumps({"time": _now(), "host": host, "stream": "stdout", "text": text}) + "\n")
+                written.line(host, "stdout", text)
                 listener.line(host, "stdout", text)
         return _training_outcome(plan, objects, end, log)
 
@@ -335,10 +334,6 @@ def _need_image(path: Path | None) -> None:
             expected="the URI of an image in a registry of the account",
             fix="build and push the image, and give its URI as imageUri",
         )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()
 
 
 @contextlib.contextmanager

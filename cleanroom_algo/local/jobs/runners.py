@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import threading
-import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.contract.exit_codes import ExitCode
@@ -28,6 +24,7 @@ from cleanroom_algo.local.jobs.context import JobContext, JobResult, Runner
 from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE, USAGE_FILE
 from cleanroom_algo.local.jobs.inference_plan import InferencePlan, spread_objects
 from cleanroom_algo.local.jobs.inference_split import is_parquet
+from cleanroom_algo.local.jobs.job_log import JobLog
 from cleanroom_algo.local.jobs.places import digest_of, host_kind, sagemaker_account
 from cleanroom_algo.local.jobs.plan import (
     DEFAULT_MAX_RUNTIME_SECONDS,
@@ -45,7 +42,6 @@ if TYPE_CHECKING:
     from cleanroom_algo.local.room import Room
 
 _CSV, _PARQUET = "text/csv", "application/vnd.apache.parquet"  # what an inference job sends; IANA's names
-PROGRESS_SECONDS = 10.0  # between two lines of a log that say how far an inference job is
 _HEAD_BYTES = 64 * 1024  # of an object's beginning, in which a header is looked for
 
 _RUNNERS: Final = {
@@ -149,7 +145,7 @@ def train(context: JobContext) -> JobResult:
         outcome = run_training(plan, host_kind(context.room, plan.source), context.listener, context.stopped)
     private: dict[str, Any] = {"log": str(outcome.log), "exit_codes": outcome.exit_codes}
     if outcome.status is not TrainingStatus.COMPLETED or outcome.model_archive is None:
-        _tidy(context.directory)
+        tidy(context.directory)
         reason = outcome.failure_reason or "the job was stopped"
         code = "JobStopped" if outcome.status is TrainingStatus.STOPPED else _status_code(reason)
         if reason.startswith("MaxRuntimeExceeded"):
@@ -161,7 +157,7 @@ def train(context: JobContext) -> JobResult:
     for archive, name in ((outcome.model_archive, MODEL_ARCHIVE), (outcome.output_archive, OUTPUT_ARCHIVE)):
         if archive is not None:
             archive.replace(kept / name)
-    _tidy(context.directory)
+    tidy(context.directory)
     sizes = {"raw_bytes": outcome.raw_bytes, "packed_bytes": outcome.packed_bytes}
     return JobResult(
         document=shown,
@@ -177,8 +173,8 @@ def infer(context: JobContext) -> JobResult:
     plan = inference_plan(context.room, context.record, context.directory)
     shown = digest_of("inferenceContainerImageDigest", plan.source)
     log = context.directory / LOG_FILE
-    with log.open("w", encoding="utf-8") as file:
-        context.listener.add(_LogWriter(file))
+    with JobLog(log) as written:
+        context.listener.add(written)
         if (account := sagemaker_account(context.room)) is not None:
             from cleanroom_algo.local.hosts.sagemaker import infer_in
 
@@ -187,7 +183,7 @@ def infer(context: JobContext) -> JobResult:
             outcome = run_inference(plan, host_kind(context.room, plan.source), context.listener, context.stopped)
     private: dict[str, Any] = {"log": str(log), "failed_objects": list(outcome.failed_objects)}
     if outcome.status is not InferenceStatus.COMPLETED:
-        _tidy(context.directory)
+        tidy(context.directory)
         reason = outcome.failure_reason or "the job was stopped"
         stopped = outcome.status is InferenceStatus.STOPPED
         exit_code = ExitCode.STOPPED if stopped else getattr(outcome.error, "exit_code", ExitCode.ALGORITHM_FAILED)
@@ -199,7 +195,7 @@ def infer(context: JobContext) -> JobResult:
         for path in sorted(outcome.outputs.rglob("*"))
         if path.is_file()
     ]
-    _tidy(context.directory)
+    tidy(context.directory)
     kept = {"outputs": places, "rows": outcome.rows, "bytes": outcome.bytes}
     return JobResult(document=shown, private={**private, **kept}, left_out=outcome.left_out)
 
@@ -216,30 +212,7 @@ def discard(room: Room, record: Record) -> None:
         _remove(room.channel_directory(record))
     directory = room.run_directory(record)
     if directory.exists():
-        _tidy(directory)
-
-
-class _LogWriter:
-    """Writes what a job says to its log, in the form of a training job's."""
-
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
-        self._lock = threading.Lock()
-        self._progress_due = time.monotonic() + PROGRESS_SECONDS
-
-    def line(self, host: str, stream: str, text: str) -> None:
-        entry = {"time": datetime.now(UTC).isoformat(), "host": host, "stream": stream, "text": text}
-        with self._lock:
-            if not self._file.closed:
-                self._file.write(json.dumps(entry) + "\n")
-                self._file.flush()
-
-    def progress(self, progress: Any) -> None:
-        with self._lock:
-            if time.monotonic() < self._progress_due:
-                return
-            self._progress_due = time.monotonic() + PROGRESS_SECONDS
-        self.line("job", "job", str(progress))
+        tidy(directory)
 
 
 def _channel_plan(room: Room, channel: Mapping[str, Any]) -> ChannelPlan:
@@ -336,7 +309,7 @@ def _exit_status(exit_codes: Mapping[str, int], code: str) -> ExitCode:
     return ExitCode.CONTRACT if contract else ExitCode.ALGORITHM_FAILED
 
 
-def _tidy(directory: Path) -> None:
+def tidy(directory: Path) -> None:
     """Remove everything of a run but its log and what its hosts took."""
     unmount_below(directory)
     for path in directory.iterdir():

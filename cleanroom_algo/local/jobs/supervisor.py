@@ -6,9 +6,11 @@ runs in a thread of its own, as its hosts are processes.
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from cleanroom_algo.errors import (
@@ -17,10 +19,12 @@ from cleanroom_algo.errors import (
     ConflictError,
     ExportTooLargeError,
     InferenceOutputTooLargeError,
+    JobDiskError,
+    RoomStateError,
 )
 from cleanroom_algo.local.arns import INPUT_CHANNEL
 from cleanroom_algo.local.jobs.context import JobContext, JobResult, Listeners
-from cleanroom_algo.local.jobs.runners import discard, runner_of
+from cleanroom_algo.local.jobs.runners import discard, runner_of, tidy
 from cleanroom_algo.local.operations.input_channels import is_read
 from cleanroom_algo.local.operations.states import ACTIVE, FAILED, IN_PROGRESS, INACTIVE, STOPPING, move
 from cleanroom_algo.local.policies.publication import Publication, publishes
@@ -35,8 +39,13 @@ EXPIRY_SECONDS = 60.0  # between two looks at the retention of channels, which i
 _DAY: Final = 86_400
 POLL_SECONDS = 0.5  # how soon another process's request to stop is seen; what happens in this one wakes us at once
 _OVERFLOWS: Final = {each.code for each in (ArtifactsTooLargeError, InferenceOutputTooLargeError, ExportTooLargeError)}
+_DISK_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 LOST: Final = "JobLost"
 INTERNAL: Final = "InternalError"
+
+
+def _failed(error: CleanroomError) -> JobResult:
+    return JobResult(code=error.code, message=str(error), private={"exit_code": int(error.exit_code)})
 
 
 class Supervisor:
@@ -56,6 +65,7 @@ class Supervisor:
         self._thread: threading.Thread | None = None
         self._running: dict[int, tuple[QueuedJob, threading.Event, threading.Thread]] = {}
         self._listeners: dict[tuple[str, str | None], Listeners] = {}
+        self._unrecorded: dict[tuple[str, str | None], RoomStateError] = {}
 
     def wake(self) -> None:
         """Look at the queue now, starting the thread that does so if need be."""
@@ -84,6 +94,17 @@ class Supervisor:
         """Return when a job of this process has ended, or after some time."""
         with self._changed:
             self._changed.wait(seconds)
+
+    def check_recorded(self, key: str, version: str | None) -> None:
+        """Check that a job's records are written.
+
+        Raises:
+            RoomStateError: CR-ROM-002, the disk takes none; the job is tried again as long as this process runs.
+        """
+        with self._changed:
+            error = self._unrecorded.get((key, version))
+        if error is not None:
+            raise error
 
     def recover(self) -> None:
         """Settle the jobs of processes that ended without a word."""
@@ -121,7 +142,7 @@ class Supervisor:
                 if self._running or not self._ending:
                     self._changed.wait(POLL_SECONDS)
         for job in self.room.store.jobs():
-            if job.owner == self.room.owner:
+            if job.owner == self.room.owner and not job.running:
                 self._give_up(job)
 
     def _look(self) -> None:
@@ -174,14 +195,33 @@ class Supervisor:
 
     def _run(self, job: QueuedJob, stopped: threading.Event) -> None:
         try:
-            self._run_record(job, stopped)
+            self._until_recorded(job, lambda: self._run_record(job, stopped))
+        except RoomStateError:
+            log.error("job %s: how it ended is not recorded", job.key)
         except Exception:
             log.exception("job %s cannot be settled", job.key)
         finally:
             with self._changed:
                 self._running.pop(job.id, None)
+                self._unrecorded.pop((job.key, job.version), None)
                 self._listeners.pop((job.key, job.version), None)
                 self._changed.notify_all()
+
+    def _until_recorded(self, job: QueuedJob, work: Callable[[], None]) -> None:
+        """Do what writes records; while the disk takes none, try again, and let those who wait for the job know."""
+        name = (job.key, job.version)
+        while True:
+            try:
+                return work()
+            except RoomStateError as error:
+                with self._changed:
+                    if name not in self._unrecorded:
+                        log.error("%s", error.what)
+                    self._unrecorded[name] = error
+                    self._changed.notify_all()
+                    if self._ending:
+                        raise
+                    self._changed.wait(POLL_SECONDS)
 
     def _run_record(self, job: QueuedJob, stopped: threading.Event) -> None:
         store = self.room.store
@@ -197,7 +237,8 @@ class Supervisor:
         except ConflictError:  # cancelled before it began
             self._settle(job, record, JobResult())
             return
-        self._settle(job, record, self._result(record, stopped))
+        result = self._result(record, stopped)
+        self._until_recorded(job, lambda: self._settle(job, record, result))
 
     def _result(self, record: Record, stopped: threading.Event) -> JobResult:
         directory = self.room.run_directory(record)
@@ -206,10 +247,24 @@ class Supervisor:
             directory.mkdir(parents=True, exist_ok=True)
             return runner_of(record.kind)(context)
         except CleanroomError as error:
-            return JobResult(code=error.code, message=str(error), private={"exit_code": int(error.exit_code)})
+            return _failed(error)
+        except OSError as error:
+            if error.errno not in _DISK_FULL:
+                return self._internal(record, error)
+            tidy(directory)  # the record of this needs room, too
+            return _failed(
+                JobDiskError(
+                    f"the disk of {self.room.home} took no more of the job's files: {error.strerror}",
+                    expected="room for a copy of the channels on each host (File mode), artifacts and archives",
+                    fix="make room, or choose another disk with --home; in FastFile mode sandboxes copy no objects",
+                )
+            )
         except Exception as error:
-            log.exception("job %s failed inside cleanroom-algo", record.key)
-            return JobResult(code=INTERNAL, message=f"{type(error).__name__} inside cleanroom-algo; the log has more")
+            return self._internal(record, error)
+
+    def _internal(self, record: Record, error: Exception) -> JobResult:
+        log.error("job %s failed inside cleanroom-algo", record.key, exc_info=error)
+        return JobResult(code=INTERNAL, message=f"{type(error).__name__} inside cleanroom-algo; the log has more")
 
     def _settle(self, job: QueuedJob, record: Record, result: JobResult) -> None:
         store = self.room.store

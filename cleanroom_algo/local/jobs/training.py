@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from cleanroom_algo.contract.channel import InputMode
 from cleanroom_algo.contract.environment import JOB_ARN_VARIABLE, JOB_NAME_VARIABLE
@@ -27,6 +25,7 @@ from cleanroom_algo.local.hosts.layout import lay_out
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, JobHosts, Limits, RunningHost
 from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, MOUNT_FOLDER, OUTPUT_ARCHIVE, USAGE_FILE
 from cleanroom_algo.local.jobs.instances import GIB, memory_bytes
+from cleanroom_algo.local.jobs.job_log import JobLog
 from cleanroom_algo.local.jobs.packing import check_sizes, fitting, merge, pack
 from cleanroom_algo.local.jobs.plan import HostPlan, TrainingPlan
 from cleanroom_algo.local.sources.download import Downloaded, Downloads
@@ -104,8 +103,7 @@ def run_training(
         RoomError: CR-ROM-004 or CR-ROM-008, the objects of a channel could not be had before the start.
     """
     plan.run_directory.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        log = stack.enter_context((plan.run_directory / LOG_FILE).open("w", encoding="utf-8"))
+    with JobLog(plan.run_directory / LOG_FILE) as log:
         return _Job(plan, host_kind, listener, stopped or threading.Event(), grace_seconds, log).run()
 
 
@@ -116,12 +114,11 @@ class _Job:
     listener: TrainingListener
     stopped: threading.Event
     grace_seconds: float
-    log: IO[str]
+    log: JobLog
     exit_codes: dict[str, int] = field(default_factory=dict)
     first_failed: str | None = None
     timed_out: bool = False
     _sources: tuple[S3Mount | Delivery, ...] = ()
-    _log_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> TrainingOutcome:
         try:
@@ -237,10 +234,7 @@ class _Job:
 
     def _read(self, name: str, host: RunningHost) -> None:
         for stream, text in host.lines:
-            entry = {"time": datetime.now(UTC).isoformat(), "host": name, "stream": stream, "text": text}
-            with self._log_lock:
-                self.log.write(json.dumps(entry) + "\n")
-                self.log.flush()
+            self.log.line(name, stream, text)
             self.listener.line(name, stream, text)
 
     def _fault(self) -> CleanroomError | None:
