@@ -121,6 +121,7 @@ class _Open:
 @dataclass(frozen=True)
 class _Sent:
     owner: _Open
+    first: int  # record of the object, from 1
     input_bytes: int
     records: int | None  # None: nobody has counted them
     answer: Future[bytes] | None  # None: the object ends here
@@ -198,14 +199,16 @@ class Transform:
             draft = target.with_name(f".{target.name}.part")
             opened = _Open(reference, draft, draft.open("wb"))
             self._unfinished.append(opened)
+            first = 1
             try:
-                for payload, size, records in self._payloads(reference):
+                for number, (payload, size, records) in enumerate(self._payloads(reference)):
                     if opened.failure is not None or self.stopped.is_set():
                         break  # nothing of this object will be kept
-                    yield _Sent(opened, size, records, pool.submit(self.client.invoke, payload))
+                    yield _Sent(opened, first, size, records, pool.submit(self.client.invoke, payload))
+                    first += (records or 0) - self._has_header(number)
             except (InferenceInputError, RoomError, OSError) as error:
                 opened.failure = opened.failure or _as_input_error(error, reference)
-            yield _Sent(opened, 0, None, None)
+            yield _Sent(opened, first, 0, None, None)
 
     def _payloads(self, reference: ObjectRef) -> Iterator[tuple[bytes | Iterable[bytes], int, int | None]]:
         if self.transfer.payload_bytes == 0:
@@ -228,7 +231,7 @@ class Transform:
         try:
             answer = sent.answer.result()
         except InferenceRequestError as error:
-            owner.failure = owner.failure or error
+            owner.failure = owner.failure or _placed(error, owner.reference, sent)
             return
         if owner.failure is not None:
             return
@@ -236,6 +239,11 @@ class Transform:
         records = count_records(answer)
         self.ledger.add(input_bytes=sent.input_bytes, output_bytes=len(answer), records=records)
         self._compare(owner.reference, sent.records, records)
+
+    def _has_header(self, number: int) -> bool:
+        """Whether a request of an object, counted from 0, carries the header."""
+        carrying = self.plan.header == "every" or (self.plan.header == "first-chunk" and number == 0)
+        return self.plan.has_header and carrying
 
     def _compare(self, reference: ObjectRef, sent: int | None, answered: int) -> None:
         # Each of two counts is right, depending on whether the first line was a header.
@@ -263,6 +271,12 @@ def _pieces(reference: ObjectRef) -> Iterator[bytes]:
     with reference.open() as file:
         while piece := file.read(STREAM_BYTES):
             yield piece
+
+
+def _placed(error: InferenceRequestError, reference: ObjectRef, sent: _Sent) -> InferenceRequestError:
+    """Say which request of the job it was: what the container tells counts from the beginning of that request."""
+    place = reference.key if sent.records is None else f"{reference.key}, from record {sent.first} on"
+    return InferenceRequestError(f"{place}: {error.what}", expected=error.expected, fix=error.fix)
 
 
 def _as_input_error(error: Exception, reference: ObjectRef) -> CleanroomError:

@@ -6,7 +6,9 @@ import http.server
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,13 +108,15 @@ def transform(
     cap: int | None = None,
     warnings: list[str] | None = None,
     progress: list[Progress] | None = None,
+    payload_bytes: int = MB,
+    **planned: Any,
 ) -> list[tuple[ObjectRef, CleanroomError]]:
     total = sum(reference.size for reference in references)
     ledger = Ledger(total, cap, (lambda _: None) if progress is None else progress.append)
     own = client(port)
     return Transform(
-        plan(folder, references),
-        Transfer(MB, concurrency),
+        replace(plan(folder, references), **planned),
+        Transfer(payload_bytes, concurrency),
         own,
         ledger,
         folder / "outputs",
@@ -156,6 +160,30 @@ def test_an_object_that_fails_has_no_output_and_others_keep_theirs(tmp_path: Pat
     assert [reference.key for reference, _ in failed] == ["part/1"]
     assert "status 400 CR-SRV-005 bad" in failed[0][1].what
     assert left(tmp_path) == ["part/0.out", "part/2.out"]
+
+
+@pytest.mark.parametrize(
+    ("planned", "first"),
+    [
+        ({}, 5),
+        ({"has_header": True, "header": "first-chunk"}, 4),
+        ({"has_header": True, "header": "every"}, 4),
+        ({"has_header": True, "header": "none"}, 3),
+    ],
+)
+def test_the_request_that_failed_is_named_by_its_first_record(
+    tmp_path: Path, planned: dict[str, Any], first: int
+) -> None:
+    """A request holds up to two lines, the header among them; the fifth line holds the poison."""
+
+    def answer(payload: bytes) -> tuple[int, bytes]:
+        return (400, b"no") if b"x" in payload else lines(payload)
+
+    with container(answer) as port:
+        ((_, error),) = transform(
+            tmp_path, objects(tmp_path, b"1\n2\n3\n4\nx\n6\n"), port, payload_bytes=4, concurrency=3, **planned
+        )
+    assert error.what.startswith(f"part/0, from record {first} on: a request failed after 1 attempt(s): status 400")
 
 
 def test_a_record_that_fits_no_request_fails_its_object_alone(tmp_path: Path) -> None:
