@@ -219,6 +219,13 @@ class Desk:
         created = self.room.call("CreateTrainedModel", self.training(**changed), AIRLINE)
         return self.room.wait(created["trainedModelArn"], created.get("versionIdentifier"), timeout=60)
 
+    def use_image(self, uri: str) -> None:
+        """Let the algorithm be an image, for training and inference."""
+        (algorithm,) = self.room.store.find("configured-model-algorithm")
+        container = {"imageUri": uri}
+        configs = {"trainingContainerConfig": container, "inferenceContainerConfig": container}
+        self.room.store.update(algorithm, document=configs, private={"algorithm": uri})
+
     def configure(self, account: str = BUREAU, membership: str = BUREAU_ID) -> None:
         """Give a member an ML configuration, s3://bureau/out."""
         location = {"destination": {"s3Destination": {"s3Uri": "s3://bureau/out"}}, "roleArn": ROLE}

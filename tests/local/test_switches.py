@@ -17,6 +17,7 @@ from cleanroom_algo.local.jobs.runners import training_plan
 from cleanroom_algo.local.room import Room
 from cleanroom_algo.local.settings import Machine, RoomSettings, Switches
 from cleanroom_algo.local.store import Record
+from tests.images.engine import Engine
 from tests.local.support import COLLABORATION_ID, Desk, text_of
 
 LOOK = """
@@ -158,6 +159,23 @@ def test_whether_containers_reach_a_network(tmp_path: Path, switch: str, reached
         record = Desk(room, tmp_path, body=REACH.replace("{port}", str(listener.getsockname()[1]))).train()
 
         assert said(room, record, "network") == [reached]
+
+
+ROUTES = """
+lines = Path("/proc/net/route").read_text().splitlines()[1:]
+print("way", "out" if any(line.split()[1] == "00000000" for line in lines) else "none", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("switch", "way"), [("none", "none"), ("open", "out")])
+def test_whether_images_have_a_way_out(engine: Engine, tmp_path: Path, switch: str, way: str) -> None:
+    with room_with(tmp_path, network=switch) as room:
+        desk = Desk(room, tmp_path, body=ROUTES)
+        desk.use_image(engine.image_of(tmp_path / "algorithm"))
+        record = desk.train()
+
+        assert record.status == "ACTIVE", record.document
+        assert said(room, record, "way") == [way]
 
 
 def test_a_sandbox_with_an_open_network_is_refused(tmp_path: Path) -> None:

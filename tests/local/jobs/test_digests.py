@@ -11,10 +11,7 @@ def test_jobs_show_the_digests_of_the_images_that_ran(engine: Engine, tmp_path: 
     with Room.open(tmp_path / "home", settings=SETTINGS) as room:
         desk = Desk(room, tmp_path)
         image = engine.image_of(tmp_path / "algorithm")
-        algorithm = room.store.find("configured-model-algorithm")[0]
-        container = {"imageUri": image}
-        configs = {"trainingContainerConfig": container, "inferenceContainerConfig": container}
-        room.store.update(algorithm, document=configs, private={"algorithm": image})
+        desk.use_image(image)
         desk.configure()
 
         model = desk.train()
