@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Self
+
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors.base import CleanroomError
 
@@ -29,6 +32,15 @@ class RoomStateError(RoomError):
 
     code = "CR-ROM-002"
     title = "state folder not usable"
+
+    @classmethod
+    def refused(cls, path: Path, error: Exception) -> Self:
+        """Return the error of a disk that does not let a file of the state folder be written or removed."""
+        return cls(
+            f"{path}: {(isinstance(error, OSError) and error.strerror) or error}",
+            expected="a folder on a disk with room, in which this user may write",
+            fix="make room (`cleanroom-algo clean` removes all of a room), or choose another folder with --home",
+        )
 
 
 class BindingError(RoomError):

@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Self
 
-from cleanroom_algo.errors import RoomInUseError
+from cleanroom_algo.errors import RoomInUseError, RoomStateError
 
 
 class Lock:
@@ -20,9 +20,16 @@ class Lock:
 
     @classmethod
     def take(cls, path: Path) -> Self | None:
-        """Return the lock, or None if another process holds it."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        """Return the lock, or None if another process holds it.
+
+        Raises:
+            RoomStateError: CR-ROM-002, the disk does not take it.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise RoomStateError.refused(path, error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import cleanroom_algo.local.operations  # noqa: F401 (registers them)
-from cleanroom_algo.errors import RoomInUseError, UnknownOperationError
+from cleanroom_algo.errors import RoomInUseError, RoomStateError, UnknownOperationError
 from cleanroom_algo.local import binding
 from cleanroom_algo.local.api.model import ML, is_read_only, operation_model, operation_names
 from cleanroom_algo.local.api.registry import REGISTRIES, Call
@@ -226,7 +226,7 @@ def clean(home: Path, *, only: Sequence[str] = (*OWN_FILES, *OWN_FOLDERS)) -> li
         what was removed.
 
     Raises:
-        RoomInUseError: CR-ROM-001, a process still uses it.
+        RoomInUseError: CR-ROM-001, a process still uses it. RoomStateError: CR-ROM-002, something cannot be removed.
     """
     if not home.is_dir():
         return []
@@ -245,6 +245,8 @@ def clean(home: Path, *, only: Sequence[str] = (*OWN_FILES, *OWN_FOLDERS)) -> li
                 shutil.rmtree(path)
             else:
                 path.unlink()
+    except OSError as error:
+        raise RoomStateError.refused(Path(error.filename or home), error) from error
     finally:
         lock.release()
     if not any(home.iterdir()):

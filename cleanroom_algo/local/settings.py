@@ -148,7 +148,7 @@ class RoomSettings(_Table):
         path = home / "settings.toml"
         try:
             return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # whoever opens the room says what is wrong with it
             return cls()
         except ValidationError as error:
             faults = [Problem(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors()]

@@ -140,14 +140,16 @@ class Store:
         self._connections: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
         self._facts: dict[str, str] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             connection = self._connection()
             connection.executescript(_SCHEMA)
             written = int(self.fact("format", str(FORMAT)))
+        except OSError as error:
+            raise RoomStateError.refused(path.parent, error) from error
         except sqlite3.OperationalError as error:
             self.close()
-            raise self._not_written(error) from error
+            raise RoomStateError.refused(self.path, error) from error
         except sqlite3.DatabaseError as error:
             self.close()
             raise self._unusable(f"{path} cannot be used: {error}") from error
@@ -187,7 +189,7 @@ class Store:
         except BaseException as error:
             connection.rollback()
             if isinstance(error, sqlite3.OperationalError):
-                raise self._not_written(error) from error
+                raise RoomStateError.refused(self.path, error) from error
             raise
 
     def insert(self, record: Record) -> Record:
@@ -395,13 +397,6 @@ class Store:
             with self._guard:
                 self._connections.append(connection)
         return connection
-
-    def _not_written(self, error: sqlite3.OperationalError) -> RoomStateError:
-        return RoomStateError(
-            f"{self.path} takes no record: {error}",
-            expected="a disk with room, on which this user may write",
-            fix="make room on it (`cleanroom-algo clean` removes all of a room), or choose another folder with --home",
-        )
 
     def _unusable(self, what: str) -> RoomStateError:
         return RoomStateError(

@@ -18,6 +18,7 @@ from cleanroom_algo.errors import RoomInUseError, RoomSettingsError, RoomStateEr
 from cleanroom_algo.local.room import Room, clean
 from cleanroom_algo.local.settings import Machine, RoomSettings
 from cleanroom_algo.local.store import Record, Store
+from tests.cli.support import run
 from tests.local.api.server import up
 from tests.local.support import AIRLINE, AIRLINE_ID, SETTINGS, Desk
 
@@ -141,6 +142,19 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "room.sqlite").write_bytes(b"no database" * 1000)
     with pytest.raises(RoomStateError):
         Room.open(tmp_path)
+
+
+@pytest.mark.parametrize("verb", [("show",), ("up", "--port", "0"), ("train", "x.py", "--channel", "train=x.py")])
+@pytest.mark.parametrize("place", ["a file", "no folder can be made"])
+def test_a_state_folder_that_cannot_be_one(tmp_path: Path, verb: tuple[str, ...], place: str) -> None:
+    home = tmp_path / "home"
+    home.touch()
+    (tmp_path / "x.py").touch()
+    words = [str(tmp_path / word) if word == "x.py" else word.replace("=x.py", f"={tmp_path}/x.py") for word in verb]
+    done = run(*words, "--home", home if place == "a file" else home / "below")
+    assert done.status == RoomStateError.exit_code
+    assert "CR-ROM-002" in done.stderr
+    assert str(home) in done.stderr
 
 
 def test_records_of_a_later_version(tmp_path: Path) -> None:

@@ -101,7 +101,6 @@ def serve(home: Path, port: int, ready: Callable[[str], None]) -> None:
         RoomInUseError: CR-ROM-001. RoomStateError: CR-ROM-002. RoomSettingsError: CR-ROM-005.
         SystemExit: when it ends.
     """
-    home.mkdir(parents=True, exist_ok=True)
     lock = take_server_lock(home)
     try:
         RoomSettings.read(home)
