@@ -100,3 +100,11 @@ class ObjectLostError(RoomError):
 
     code = "CR-ROM-008"
     title = "object gone or changed"
+
+
+class PortTakenError(RoomError):
+    """`cleanroom-algo up` cannot listen on the port that it was told to, or on its usual one."""
+
+    code = "CR-ROM-009"
+    title = "port taken"
+    exit_code = ExitCode.USAGE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cleanroom_algo.errors import RoomInUseError, RoomSettingsError, RoomStateError
+from cleanroom_algo.errors import PortTakenError, RoomInUseError, RoomSettingsError, RoomStateError
 from cleanroom_algo.local.room import Room, clean
 from cleanroom_algo.local.settings import Machine, RoomSettings
 from cleanroom_algo.local.store import Record, Store
@@ -104,6 +105,16 @@ def test_two_servers_on_one_folder_are_refused(tmp_path: Path) -> None:
             clean(home)
     with up(home):
         pass
+
+
+def test_a_port_that_another_process_has(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("up", "--port", port, "--home", tmp_path)
+    assert done.status == PortTakenError.exit_code
+    assert "CR-ROM-009" in done.stderr
+    assert f"port {port}" in done.stderr
+    assert done.stdout == ""
 
 
 def test_leaving_a_room_stops_its_jobs(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ master restarts the process should it die, and the room settles what was running
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ from typing import Any, Final
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
+from cleanroom_algo.errors import PortTakenError
 from cleanroom_algo.local.api.application import Application
 from cleanroom_algo.local.api.model import CLEANROOMS, ML, service_model
 from cleanroom_algo.local.owners import take_server_lock
@@ -40,13 +42,13 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     Args:
         home: the state folder.
-        port: 0 for any free one.
+        address: a socket that holds the address; gunicorn takes it over.
         ready: called with the URL when connections are accepted.
     """
 
-    def __init__(self, home: Path, port: int, ready: Callable[[str], None]) -> None:
+    def __init__(self, home: Path, address: socket.socket, ready: Callable[[str], None]) -> None:
         self.home = home
-        self.port = port
+        self.address = address
         self.ready = ready
         self.room: Room | None = None
         super().__init__()
@@ -54,7 +56,7 @@ class Server(BaseApplication):  # type: ignore[misc]
     def load_config(self) -> None:
         """Set gunicorn's settings; it reads no file, argument or variable of its own."""
         settings = {
-            "bind": f"127.0.0.1:{self.port}",
+            "bind": f"fd://{self.address.detach()}",
             "worker_class": "gthread",
             "workers": 1,
             "threads": THREADS,
@@ -99,6 +101,7 @@ def serve(home: Path, port: int, ready: Callable[[str], None]) -> None:
 
     Raises:
         RoomInUseError: CR-ROM-001. RoomStateError: CR-ROM-002. RoomSettingsError: CR-ROM-005.
+        PortTakenError: CR-ROM-009, another process has the port.
         SystemExit: when it ends.
     """
     lock = take_server_lock(home)
@@ -107,6 +110,22 @@ def serve(home: Path, port: int, ready: Callable[[str], None]) -> None:
         Store(home / "room.sqlite").close()
         for service in (ML, CLEANROOMS):
             service_model(service)  # read before the fork, while nobody waits
-        Server(home, port, ready).run()
+        Server(home, _bound(port), ready).run()
     finally:
         lock.release()
+
+
+def _bound(port: int) -> socket.socket:
+    """Return a socket that holds the port: gunicorn would try for five seconds, and call no error by its name."""
+    address = socket.socket()
+    address.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        address.bind(("127.0.0.1", port))
+    except OSError as error:
+        address.close()
+        raise PortTakenError(
+            f"port {port} of 127.0.0.1 cannot be listened on: {error.strerror}",
+            expected="a port that no other process has",
+            fix="choose another one with --port (0 takes any free one), or end the other process",
+        ) from error
+    return address
