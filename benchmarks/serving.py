@@ -46,7 +46,7 @@ scorer = Scorer(load_predictor(sys.argv[2], artifacts), artifacts.schema)
 body = Path(sys.argv[3]).read_bytes()
 for line in sys.stdin:
     for _ in range(int(line)):
-        scorer.respond([body], Format.CSV, Format.CSV, limit=1 << 30).close()
+        scorer.respond([body], Format.CSV, Format.CSV).close()
     print("done", flush=True)
 """
 

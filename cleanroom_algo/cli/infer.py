@@ -10,7 +10,7 @@ import click
 from cleanroom_algo.cli import records
 from cleanroom_algo.cli.options import channel_sources, home_option, json_option, pairs, request_file
 from cleanroom_algo.cli.outcome import report
-from cleanroom_algo.cli.output import emit_json, fields, next_commands
+from cleanroom_algo.cli.output import emit_json, fields, next_commands, say
 from cleanroom_algo.cli.rooms import follow, inference_result, open_room, outcome
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import UsageError
@@ -54,7 +54,10 @@ def command(context: click.Context, /, as_json: bool, home: Path | None, quiet: 
         record = follow(room, arn, None, title=request["name"], verbose=not quiet)
         if failure := outcome(record, f"cleanroom-algo logs {record.name}"):
             error, status = failure
-            report(error, as_json, {"trainedModelInferenceJob": records.document(record)})
+            kept = record.private.get("outputs") or []
+            report(error, as_json, {"trainedModelInferenceJob": records.document(record), "outputs": kept})
+            if kept and not as_json:
+                say("\n            ".join(["\n  outputs   of the objects that were answered whole:", *kept]))
             context.exit(status)
     result = inference_result(record)
     if as_json:

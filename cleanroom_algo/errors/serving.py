@@ -100,7 +100,11 @@ class BodyTimeoutError(ServingError):
 
 
 class ServerStartError(ServingError):
-    """The server could not start: the model does not predict, its processes keep dying, or the port is taken."""
+    """The server could not start: the port is taken, its processes keep dying, or the model predicts nothing but NaN.
+
+    The last is what weights do that training left as NaN. The rows of the warm-up are invented; where they are no legal
+    input, `Predictor.sample` says which are.
+    """
 
     code = "CR-SRV-010"
     title = "server cannot start"

@@ -94,6 +94,9 @@ class Switches(_Table):
     """Which requests of an inference job carry the header."""
     inference_on_parquet: Literal["refuse", "whole-objects"] = "refuse"
     """Inference on a channel in PARQUET: not documented; its objects have no lines to be split at."""
+    inference_after_failure: Literal["keep", "drop"] = "keep"
+    """The outputs of an inference job of which other objects failed: SageMaker keeps them; what Clean Rooms ML hands on
+    is not documented."""
     overflow: Literal["fail", "leave-out"] = "fail"
     """What crosses a size limit of a policy: the job fails, or what no longer fits is left out; not documented. Of
     exports both is said: larger data "will not be exported", and exports go "up to" the maximum."""

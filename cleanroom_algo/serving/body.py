@@ -67,7 +67,7 @@ def read_chunks(
     stream: _Readable = environ["wsgi.input"]
     length = declared_length(environ)
     if limit is not None and length is not None and length > limit:
-        raise too_large(f"the body is declared with {format_bytes(length)}", limit)
+        raise _too_large(f"the body is declared with {format_bytes(length)}", limit)
     taken = 0
     while length is None or taken < length:
         wanted = READ_BYTES if length is None else min(READ_BYTES, length - taken)
@@ -76,7 +76,7 @@ def read_chunks(
             break
         taken += len(piece)
         if limit is not None and taken > limit:
-            raise too_large("the chunked body does not end", limit)
+            raise _too_large(f"the chunked body does not end within {format_bytes(limit)}", limit)
         yield piece
     if length is not None and taken < length:
         raise _incomplete(f"{format_bytes(taken)} of {format_bytes(length)} arrived")
@@ -132,15 +132,6 @@ def gather(chunks: Iterable[bytes], size: int = BLOCK_BYTES) -> Iterator[bytes]:
         yield b"".join(pending)
 
 
-def too_large(what: str, limit: int) -> BodyTooLargeError:
-    """Return the error of a body, or a record, over its limit in bytes."""
-    return BodyTooLargeError(
-        f"{what} within the limit of {format_bytes(limit)}" if "does not end" in what else what,
-        expected=f"at most {format_bytes(limit)} in one request",
-        fix="send fewer records per request; a line format sent in chunks has no limit",
-    )
-
-
 def _read(stream: _Readable, size: int, guard: Callable[[], AbstractContextManager[None]]) -> bytes:
     try:
         with guard():
@@ -162,7 +153,7 @@ def _gunzip(chunks: Iterable[bytes], limit: int | None) -> Iterator[bytes]:
         for piece in gunzip(iter(chunks), source="body"):
             taken += len(piece)
             if limit is not None and taken > limit:
-                raise too_large("the unpacked body does not end", limit)
+                raise _too_large(f"the unpacked body does not end within {format_bytes(limit)}", limit)
             yield piece
     except CorruptObjectError:
         raise _incomplete("it is not in gzip form, or breaks off within it") from None
@@ -192,6 +183,14 @@ def _is_utf8(charset: str) -> bool:
 
 def _is_chunked(environ: dict[str, Any]) -> bool:
     return "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower()
+
+
+def _too_large(what: str, limit: int) -> BodyTooLargeError:
+    return BodyTooLargeError(
+        what,
+        expected=f"at most {format_bytes(limit)} in one request",
+        fix="send fewer records per request; a line format sent in chunks has no limit",
+    )
 
 
 def _incomplete(what: str) -> BodyIncompleteError:

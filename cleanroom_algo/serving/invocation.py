@@ -65,12 +65,9 @@ def invoke(service: Service, environ: dict[str, Any]) -> Reply:
         reply = _refuse(service, environ, _memory_exhausted())
     except Exception as error:
         reply = _refuse(service, environ, error)
-    service.metrics.observe(
-        status=reply.status.value,
-        rows=tally.rows,
-        placeholders=tally.placeholders,
-        seconds=time.perf_counter() - start,
-    )
+    if tally.nan and not service.metrics.nan:  # once in a process; its last line says how many there were
+        log.warning("predictions are NaN, and are answered as such: %d of %d in this request", tally.nan, tally.rows)
+    service.metrics.observe(tally, status=reply.status.value, seconds=time.perf_counter() - start)
     return reply
 
 
@@ -99,9 +96,7 @@ def _predict(service: Service, environ: dict[str, Any], tally: Tally) -> Reply:
             return Reply.of(HTTPStatus.OK, given.value.content_type, lines)
         held = 0 if asked.format.value.lines else MAX_BODY_BYTES if length is None or encoding else length
         with service.admission.buffer(held):
-            body = service.scorer.respond(
-                plain, asked.format, given, limit=MAX_BODY_BYTES, turn=service.admission.predicting, tally=tally
-            )
+            body = service.scorer.respond(plain, asked.format, given, turn=service.admission.predicting, tally=tally)
     size = body.seek(0, 2)
     body.seek(0)
     if size <= SPOOL_BYTES:

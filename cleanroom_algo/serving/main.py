@@ -61,12 +61,13 @@ def _serve(environment: InferenceEnvironment) -> int:
     os.environ.setdefault("POLARS_MAX_THREADS", str(plan.compute_threads))
 
     from cleanroom_algo.serving import metrics
-    from cleanroom_algo.serving.server import Server, configure_compute, report
+    from cleanroom_algo.serving.server import Server, bind, configure_compute, report
 
     configure_compute(1)
     if environment.settings.serve_prometheus:
         metrics.prepare_prometheus()
     try:
+        listener = bind(environment.settings.serve_host, environment.port)  # before the long work of loading
         service = _load_before_fork(environment, plan) if plan.preload else None
     except (Exception, SystemExit) as error:
         report(environment, error)
@@ -74,7 +75,7 @@ def _serve(environment: InferenceEnvironment) -> int:
     for reason in plan.reasons:
         log.info(reason)
     try:
-        Server(environment, plan, service).run()
+        Server(environment, plan, service, listener).run()
     except SystemExit as end:
         return ExitCode.OK if end.code in {0, None} else ExitCode.ALGORITHM_FAILED
     finally:

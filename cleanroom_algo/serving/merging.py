@@ -15,7 +15,6 @@ from cleanroom_algo.channels.csv_decoder import BOM
 from cleanroom_algo.serving.formats import Format
 from cleanroom_algo.serving.predictor import ROWS_PER_FORWARD
 from cleanroom_algo.serving.scoring import Scorer, Tally
-from cleanroom_algo.serving.sizing import MAX_BODY_BYTES
 
 MERGE_BYTES = 4096
 """The longest body that is answered together with others: what parsing costs, merging cannot save."""
@@ -120,7 +119,7 @@ class Merger:
         except Exception:
             return
         lines = answer.split(b"\n")
-        if tally.placeholders or len(lines) != sum(part.rows for part in parts):
+        if tally.placeholders or tally.nan or len(lines) != sum(part.rows for part in parts):
             return
         start = 0
         for part in parts:
@@ -128,7 +127,7 @@ class Merger:
             start += part.rows
 
     def _respond(self, body: bytes, response: Format, tally: Tally) -> bytes:
-        with self._scorer.respond([body], Format.CSV, response, limit=MAX_BODY_BYTES, tally=tally) as answer:
+        with self._scorer.respond([body], Format.CSV, response, tally=tally) as answer:
             return answer.read()
 
     def _plain_lines(self, body: bytes) -> list[bytes] | None:

@@ -7,7 +7,10 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cleanroom_algo.serving.scoring import Tally
 
 _DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
@@ -56,6 +59,7 @@ class Metrics:
     failures: int = 0
     rows: int = 0
     placeholders: int = 0
+    nan: int = 0
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
@@ -72,26 +76,29 @@ class Metrics:
             "requests": Counter("cleanroom_algo_requests", "Requests answered", ["status"]),
             "rows": Counter("cleanroom_algo_rows", "Records predicted"),
             "placeholders": Counter("cleanroom_algo_placeholders", "Records answered by a placeholder"),
+            "nan": Counter("cleanroom_algo_nan", "Records whose prediction holds a NaN"),
             "seconds": Histogram("cleanroom_algo_request_seconds", "Seconds per request", buckets=_SECONDS),
         }
 
-    def observe(self, *, status: int, rows: int, placeholders: int, seconds: float) -> None:
+    def observe(self, tally: Tally, *, status: int, seconds: float) -> None:
         """Count one request."""
         with self._lock:
             self.requests += 1
             self.failures += status >= 400
-            self.rows += rows
-            self.placeholders += placeholders
+            self.rows += tally.rows
+            self.placeholders += tally.placeholders
+            self.nan += tally.nan
             self.seconds += seconds
         if self._prometheus:
             self._prometheus["requests"].labels(str(status)).inc()
-            self._prometheus["rows"].inc(rows)
-            self._prometheus["placeholders"].inc(placeholders)
+            self._prometheus["rows"].inc(tally.rows)
+            self._prometheus["placeholders"].inc(tally.placeholders)
+            self._prometheus["nan"].inc(tally.nan)
             self._prometheus["seconds"].observe(seconds)
 
     def line(self) -> str:
         """Return the counts as metrics in the form of training's: for metric definitions that read the log."""
         return (
             f"[metric] serving_requests={self.requests} serving_failures={self.failures} serving_rows={self.rows} "
-            f"serving_placeholders={self.placeholders} serving_seconds={self.seconds:.3f}"
+            f"serving_placeholders={self.placeholders} serving_nan={self.nan} serving_seconds={self.seconds:.3f}"
         )

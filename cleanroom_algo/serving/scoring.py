@@ -14,25 +14,33 @@ from typing import IO
 
 import polars as pl
 
-from cleanroom_algo.channels.blocks import cut_rows
+from cleanroom_algo.channels.blocks import MAX_ROW_BYTES, cut_rows
 from cleanroom_algo.channels.schema import Schema
-from cleanroom_algo.errors import CleanroomError, PredictionFailedError, RowTooLongError
-from cleanroom_algo.serving.body import gather, too_large
+from cleanroom_algo.errors import BodyTooLargeError, CleanroomError, PredictionFailedError, RowTooLongError
+from cleanroom_algo.serving.body import gather
 from cleanroom_algo.serving.decoding import LineDecoder, Rows
 from cleanroom_algo.serving.documents import decode_document
 from cleanroom_algo.serving.encoding import encode_lines, encode_whole
 from cleanroom_algo.serving.formats import Format
 from cleanroom_algo.serving.predictor import Predictor, answer
 
+RECORDS = f"records of at most {MAX_ROW_BYTES >> 20} MiB, in a body of lines of any length"
 SPOOL_BYTES = 32 << 20  # of an answer that stay in memory; a longer one goes to a temporary file
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of a request, for the log and the metrics."""
+    """What became of a request, for the log and the metrics.
+
+    Attributes:
+        rows: records.
+        placeholders: those answered by a placeholder.
+        nan: those whose prediction holds a NaN.
+    """
 
     rows: int = 0
     placeholders: int = 0
+    nan: int = 0
 
 
 class Scorer:
@@ -55,7 +63,6 @@ class Scorer:
         request: Format,
         response: Format,
         *,
-        limit: int,
         turn: Callable[[], AbstractContextManager[None]] = nullcontext,
         tally: Tally | None = None,
     ) -> IO[bytes]:
@@ -68,14 +75,13 @@ class Scorer:
             chunks: the body as plain UTF-8 bytes.
             request: its format.
             response: the format to write.
-            limit: bytes that one record, or a body that is not made of lines, may have.
             turn: held while something is computed, not while the network is waited for.
             tally: counts what happened.
 
         Raises:
             BadRecordError: records do not fit the schema.
             BodyIncompleteError: the body does not arrive whole.
-            BodyTooLargeError: the body, or one record, is over the limit.
+            BodyTooLargeError: a record of a body of lines is over 64 MiB.
             PredictionFailedError: the algorithm raised.
             PredictionShapeError: its predictions do not match the rows.
         """
@@ -95,12 +101,13 @@ class Scorer:
                         frames.append(predicted)
                 tally.rows += predicted.height
                 tally.placeholders += len(rows.bad)
+                tally.nan += nan_rows(predicted)
             if not response.value.lines:
                 with turn():
                     spool.write(encode_whole(frames or [self.predict(Rows.none(self.schema))], response))
         except RowTooLongError as error:
             spool.close()
-            raise too_large(error.what, limit) from None
+            raise BodyTooLargeError(error.what, expected=RECORDS, fix=error.fix) from None
         except BaseException:
             spool.close()
             raise
@@ -140,6 +147,14 @@ class Scorer:
             if spool.tell():
                 spool.write(b"\n")
             spool.write(lines)
+
+
+def nan_rows(predicted: pl.DataFrame) -> int:
+    """Return how many rows hold a NaN."""
+    floats = [series for series in predicted if series.dtype.is_float()]
+    if all((total := series.sum()) == total for series in floats):  # a NaN makes the sum one: cheaper than a mask
+        return 0
+    return int(pl.DataFrame([series.is_nan().fill_null(value=False) for series in floats]).max_horizontal().sum())
 
 
 def prediction_failed(error: BaseException) -> PredictionFailedError:

@@ -6,6 +6,7 @@ import gc
 import logging
 import mmap
 import os
+import socket
 import struct
 import sys
 from collections.abc import Callable
@@ -18,8 +19,8 @@ from gunicorn.errors import HaltServer
 from gunicorn.glogging import Logger
 
 from cleanroom_algo.contract.environment import InferenceEnvironment
-from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.failure import write_failure
+from cleanroom_algo.errors import ServerStartError
 from cleanroom_algo.serving import metrics
 from cleanroom_algo.serving.app import create_app
 from cleanroom_algo.serving.service import Service, describe
@@ -50,10 +51,14 @@ class Server(BaseApplication):  # type: ignore[misc]
         environment: of the container.
         plan: of the server.
         service: the loaded model, or None where each worker loads its own.
+        listener: what `bind` returned.
     """
 
-    def __init__(self, environment: InferenceEnvironment, plan: ServerPlan, service: Service | None) -> None:
+    def __init__(
+        self, environment: InferenceEnvironment, plan: ServerPlan, service: Service | None, listener: socket.socket
+    ) -> None:
         self.environment = environment
+        self.listener = listener
         self.plan = plan
         self.service = service
         self._boots = mmap.mmap(-1, 8)  # shared with the workers: how many of them became ready
@@ -64,7 +69,7 @@ class Server(BaseApplication):  # type: ignore[misc]
     def load_config(self) -> None:
         """Set gunicorn's settings; it reads no file, argument or variable of its own."""
         settings = {
-            "bind": f"{self.environment.settings.serve_host}:{self.environment.port}",
+            "bind": f"fd://{self.listener.detach()}",
             "worker_class": BoundedWorker,  # threads: parsing and torch release the GIL, and /ping stays alive
             "workers": self.plan.workers,
             "threads": self.plan.threads,
@@ -117,13 +122,37 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._boot_deaths = 0 if boots > self._boots_seen else self._boot_deaths + 1
         self._boots_seen = boots
         if self._boot_deaths >= MAX_BOOT_DEATHS:
-            text = f"{self._boot_deaths} serving processes died one after another before they could predict"
-            write_failure(self.environment.paths, text)
-            raise HaltServer(text, ExitCode.ALGORITHM_FAILED)
+            error = ServerStartError(
+                f"{self._boot_deaths} serving processes died one after another before they could predict",
+                expected="a model that answers the rows of the warm-up (`Predictor.sample`)",
+                fix="look for what ends a process without an exception: os._exit, native code, too little memory",
+            )
+            report(self.environment, error)
+            raise HaltServer(error.what, error.exit_code)
 
     def _worker_exit(self, _server: Arbiter, _worker: BoundedWorker) -> None:
         if self.service is not None and self.service.metrics.requests:
             log.info(self.service.metrics.line())
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that holds an address, and does not listen yet.
+
+    Raises:
+        ServerStartError: another process has the address, or this one may not have it.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise ServerStartError(
+            f"{host}:{port} cannot be listened on: {error.strerror}",
+            expected="a port that no other process has (8080, or SAGEMAKER_BIND_TO_PORT)",
+            fix="end the other server, or choose another port",
+        ) from None
+    return listener
 
 
 def configure_compute(threads: int) -> None:

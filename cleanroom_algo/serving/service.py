@@ -14,17 +14,16 @@ import polars as pl
 
 from cleanroom_algo.contract.algorithm import find_class, load_algorithm
 from cleanroom_algo.contract.environment import InferenceEnvironment
-from cleanroom_algo.errors import CleanroomError
+from cleanroom_algo.errors import CleanroomError, ServerStartError
 from cleanroom_algo.serving.admission import Admission
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.formats import Format
 from cleanroom_algo.serving.merging import Merger
 from cleanroom_algo.serving.metrics import Metrics
 from cleanroom_algo.serving.predictor import Predictor
-from cleanroom_algo.serving.scoring import Scorer
+from cleanroom_algo.serving.scoring import Scorer, Tally
 from cleanroom_algo.serving.sizing import (
     DISCARDS,
-    MAX_BODY_BYTES,
     ExecutionParameters,
     ServerPlan,
     execution_parameters,
@@ -109,10 +108,18 @@ class Service:
         """Predict invented rows, as requests would, until all is warm and the rate is known.
 
         Raises:
-            CleanroomError: the model does not predict.
+            ServerStartError: the model predicts NaN.
+            CleanroomError: it does not predict.
         """
         rows, rate, spent = 1, 0.0, 0.0
-        self._answer(self._sample_body(rows))  # the first ever: imports, thread pools, caches
+        first = self._answer(self._sample_body(rows))  # the first ever: imports, thread pools, caches
+        if first.nan:
+            raise ServerStartError(
+                "the model predicts NaN for the first row of the warm-up",
+                expected="a number; NaN usually comes from weights that are NaN, left by a training that diverged",
+                fix="train again with a lower learning rate, or return rows that may be predicted from "
+                "`Predictor.sample`",
+            )
         while spent < WARM_UP_SECONDS:
             body = self._sample_body(rows)
             start = time.perf_counter()
@@ -137,8 +144,10 @@ class Service:
             self.suspect = False
         return self.ready
 
-    def _answer(self, body: bytes) -> None:
-        self.scorer.respond([body], Format.CSV, Format.CSV, limit=MAX_BODY_BYTES).close()
+    def _answer(self, body: bytes) -> Tally:
+        tally = Tally()
+        self.scorer.respond([body], Format.CSV, Format.CSV, tally=tally).close()
+        return tally
 
     def _sample_body(self, rows: int) -> bytes:
         out = io.BytesIO()

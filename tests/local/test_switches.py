@@ -283,6 +283,27 @@ def test_inference_on_a_channel_in_parquet(tmp_path: Path, switch: str) -> None:
             assert (tmp_path / "answer").read_text() == "application/vnd.apache.parquet PAR1\n"
 
 
+REFUSE_ONE = """
+def answer(kind, body):
+    assert b",1" not in body  # as each row of the second object ends
+    return b"ok"
+"""
+
+
+@pytest.mark.parametrize("switch", ["keep", "drop"])
+def test_the_outputs_of_a_job_of_which_other_objects_failed(tmp_path: Path, switch: str) -> None:
+    with room_with(tmp_path, inference_after_failure=switch) as room:
+        desk = Desk(room, tmp_path, answer=REFUSE_ONE)
+        desk.configure()
+        job = desk.infer(desk.add_packed_model().key)
+        written = [uri.rpartition("/")[2] for uri in room.objects.list("s3://bureau/out/")]
+
+    assert job.status == "CREATE_FAILED"
+    assert job.private["failed_objects"] == ["part-1.csv"]
+    assert written == (["part-0.csv.out"] if switch == "keep" else [])
+    assert "exit_code" in job.private
+
+
 @pytest.mark.parametrize("switch", ["base", "latest"])
 def test_which_version_infers_and_is_exported(tmp_path: Path, switch: str) -> None:
     exports = {"trainedModelExports": {"maxSize": HUNDREDTH, "filesToExport": ["MODEL"]}}

@@ -31,7 +31,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", "cleanroom_algo.serving", "serve"],
-                env=os.environ | container.environment(SAGEMAKER_BIND_TO_PORT=str(port), **environment),
+                env=os.environ | container.environment(**{"SAGEMAKER_BIND_TO_PORT": str(port)} | environment),
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -130,6 +130,19 @@ def test_a_declared_length_over_the_limit_is_refused_before_it_is_read(server: R
     assert json.loads(body)["code"] == "CR-SRV-001"
 
 
+def test_a_record_over_its_limit_is_told_by_that_limit(server: RunningServer) -> None:
+    with dial(server) as connection:
+        connection.sendall(head(None))
+        piece = b"x" * (1 << 20)
+        with contextlib.suppress(OSError):
+            for _ in range(66):
+                connection.sendall(b"100000\r\n" + piece + b"\r\n")
+            connection.sendall(b"0\r\n\r\n")
+        status, body = read_answer(connection)
+    assert (status, json.loads(body)["code"]) == (413, "CR-SRV-001")
+    assert "64 MiB" in json.loads(body)["expected"]
+
+
 def test_a_refused_client_that_sends_all_first_gets_its_answer(server: RunningServer) -> None:
     status, body, _ = server.request("POST", "/invocations", bytes(110 << 20), Content_Type="text/csv")
     assert status == 413, body
@@ -330,6 +343,20 @@ def test_a_model_that_cannot_load_ends_at_once_with_the_reason(
     assert server.process.wait(60) == exit_status
     assert told in server.log.read_text()
     assert told in (root / "output" / "failure").read_text()
+
+
+def test_a_taken_port_ends_at_once_with_the_reason(start_server: Start, container: Container, tmp_path: Path) -> None:
+    root = tmp_path / "ml"
+    root.mkdir()
+    (root / "model").symlink_to(container.root / "model")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        server = start_server(Container(root, container.algorithm), wait=False, SAGEMAKER_BIND_TO_PORT=port)
+        assert server.process.wait(60) == 1
+    failure = (root / "output" / "failure").read_text()
+    assert "CR-SRV-010" in failure
+    assert f"127.0.0.1:{port}" in failure
+    assert "127.0.0.1" in server.log.read_text()
 
 
 def test_a_model_directory_without_manifest(start_server: Start, container: Container, tmp_path: Path) -> None:

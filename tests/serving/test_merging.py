@@ -20,7 +20,6 @@ from cleanroom_algo.serving.scoring import Scorer, Tally
 from cleanroom_algo.serving.service import load_predictor
 from tests.serving.support import Container
 
-LIMIT = 1 << 20
 BODIES = [
     b"AA,1.5,3\n",
     b"B6,,17",
@@ -82,7 +81,7 @@ def scorer(container: Container, calls: list[int], request: pytest.FixtureReques
 def alone(scorer: Scorer, body: bytes, response: Format) -> tuple[object, int, int]:
     tally = Tally()
     try:
-        with scorer.respond([body], Format.CSV, response, limit=LIMIT, tally=tally) as answer:
+        with scorer.respond([body], Format.CSV, response, tally=tally) as answer:
             return answer.read(), tally.rows, tally.placeholders
     except CleanroomError as error:
         return str(error), tally.rows, tally.placeholders

@@ -193,6 +193,23 @@ JOBS: tuple[Row, ...] = (
     ),
     Row(
         "jobs",
+        INFER,
+        "where some objects of an inference job fail, it is CREATE_FAILED, and the receiver has the others' outputs",
+        "SageMaker keeps them and marks the job failed; what Clean Rooms hands on is not documented",
+        "guessed",
+        "SageMaker developer guide, Batch transform: what succeeded stays in Amazon S3",
+        "inference_after_failure",
+    ),
+    Row(
+        "jobs",
+        INFER,
+        "a cancelled inference job leaves no outputs",
+        "SageMaker stores none of a stopped transform job",
+        "documented",
+        "SageMaker API, StopTransformJob",
+    ),
+    Row(
+        "jobs",
         TRAIN,
         "a job over maxRuntimeInSeconds ends CREATE_FAILED, its artifacts are not kept",
         "SageMaker keeps what lies in /opt/ml/model; what Clean Rooms shows is not documented",

@@ -39,6 +39,7 @@ from cleanroom_algo.local.sources.mount import unmount_below
 from cleanroom_algo.local.store import Record
 
 if TYPE_CHECKING:
+    from cleanroom_algo.local.jobs.inference import InferenceOutcome
     from cleanroom_algo.local.room import Room
 
 _CSV, _PARQUET = "text/csv", "application/vnd.apache.parquet"  # what an inference job sends; IANA's names
@@ -182,22 +183,33 @@ def infer(context: JobContext) -> JobResult:
         else:
             outcome = run_inference(plan, host_kind(context.room, plan.source), context.listener, context.stopped)
     private: dict[str, Any] = {"log": str(log), "failed_objects": list(outcome.failed_objects)}
-    if outcome.status is not InferenceStatus.COMPLETED:
-        tidy(context.directory)
+    failed = outcome.status is not InferenceStatus.COMPLETED
+    if not failed or _keeps_outputs(context.room, outcome):
+        private["outputs"] = _publish(context.room, outcome.outputs, context.record.private["output"])
+    tidy(context.directory)
+    if failed:
         reason = outcome.failure_reason or "the job was stopped"
         stopped = outcome.status is InferenceStatus.STOPPED
         exit_code = ExitCode.STOPPED if stopped else getattr(outcome.error, "exit_code", ExitCode.ALGORITHM_FAILED)
         code = "JobStopped" if stopped else _status_code(reason)
         return JobResult(code, reason, shown, {**private, "exit_code": int(exit_code)})
-    uri = context.record.private["output"]
-    places = [
-        context.room.objects.put(path, f"{uri}/{path.relative_to(outcome.outputs).as_posix()}")
-        for path in sorted(outcome.outputs.rglob("*"))
+    kept = {"rows": outcome.rows, "bytes": outcome.bytes}
+    return JobResult(document=shown, private={**private, **kept}, left_out=outcome.left_out)
+
+
+def _keeps_outputs(room: Room, outcome: InferenceOutcome) -> bool:
+    """Whether the outputs of a job that did not succeed are the receiver's; of a stopped one SageMaker stores none."""
+    from cleanroom_algo.local.jobs.inference import InferenceStatus
+
+    return outcome.status is InferenceStatus.FAILED and room.settings.switches.inference_after_failure == "keep"
+
+
+def _publish(room: Room, outputs: Path, uri: str) -> list[str]:
+    return [
+        room.objects.put(path, f"{uri}/{path.relative_to(outputs).as_posix()}")
+        for path in sorted(outputs.rglob("*"))
         if path.is_file()
     ]
-    tidy(context.directory)
-    kept = {"outputs": places, "rows": outcome.rows, "bytes": outcome.bytes}
-    return JobResult(document=shown, private={**private, **kept}, left_out=outcome.left_out)
 
 
 def discard(room: Room, record: Record) -> None:
