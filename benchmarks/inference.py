@@ -109,14 +109,17 @@ def _bodies(size: int) -> Mapping[str, bytes]:
     frame = pl.read_csv(rows, has_header=False, new_columns=list(SCHEMA.names), schema_overrides=[pl.Float32] * 20)
     record = ",".join(json.dumps(row) for row in frame.rows(named=True))
     times = size // (80 * frame.height)
-    npy, arrow = io.BytesIO(), io.BytesIO()
+    npy, arrow, parquet = io.BytesIO(), io.BytesIO(), io.BytesIO()
     np.save(npy, np.tile(frame.to_numpy(), (times, 1)))
     pl.concat([frame] * times).write_ipc_stream(arrow)
+    unlike = np.random.default_rng(0).random((size // 80, 20), dtype=np.float32)  # like rows would be packed to nothing
+    pl.DataFrame(unlike, schema=list(SCHEMA.names), orient="row").write_parquet(parquet, compression="uncompressed")
     return {
         "text/csv": csv,
         "application/json": b"[" + ",".join([record] * max(1, size // len(record))).encode() + b"]",
         "application/x-npy": npy.getvalue(),
         "application/vnd.apache.arrow.stream": arrow.getvalue(),
+        "application/vnd.apache.parquet": parquet.getvalue(),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from cleanroom_algo.serving.formats import Format
 _ARRAY_START: Final = re.compile(r'[ \t\r\n]*(?:\{[ \t\r\n]*"instances"[ \t\r\n]*:[ \t\r\n]*)?\[[ \t\r\n]*')
 _ARRAY_END: Final = re.compile(r"[ \t\r\n]*\][ \t\r\n]*")
 _SEPARATOR: Final = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
+BATCH_ROWS: Final = 1 << 16  # of Parquet at once; they are cut further by their size
 _RECORD: Final = json.JSONDecoder()
 
 
@@ -57,24 +58,33 @@ Parts = Iterator[tuple[int, pl.DataFrame]]
 
 
 def _parquet(body: bytes, _: Schema) -> Parts:
-    return _parts(_read_table(pl.read_parquet, body, "Parquet"))
+    # Group by group of rows: what packs well may unpack to many times the body.
+    return _parts(_tables(partial(_batches, body), "Parquet"))
+
+
+def _batches(body: bytes) -> Iterator[pl.DataFrame]:
+    scan = pl.scan_parquet(io.BytesIO(body))
+    return iter(scan.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True, lazy=True))
 
 
 def _arrow(body: bytes, _: Schema) -> Parts:
-    return _parts(_read_table(pl.read_ipc_stream, body, "an Arrow stream"))
+    return _parts(_tables(lambda: iter([pl.read_ipc_stream(io.BytesIO(body))]), "an Arrow stream"))
 
 
-def _read_table(read: Callable[[io.BytesIO], pl.DataFrame], body: bytes, name: str) -> pl.DataFrame:
+def _tables(read: Callable[[], Iterator[pl.DataFrame]], name: str) -> Iterator[pl.DataFrame]:
     try:
-        return read(io.BytesIO(body))
+        yield from read()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError):
         raise _no_document(f"is not {name}") from None
 
 
-def _parts(frame: pl.DataFrame) -> Parts:
-    rows = _rows_in_a_block(int(frame.estimated_size()), frame.height)
-    for row in range(0, frame.height, rows):
-        yield row, frame[row : row + rows]
+def _parts(tables: Iterable[pl.DataFrame]) -> Parts:
+    first = 0
+    for table in tables:
+        rows = _rows_in_a_block(int(table.estimated_size()), table.height)
+        for row in range(0, table.height, rows):
+            yield first + row, table[row : row + rows]
+        first += table.height
 
 
 def _rows_in_a_block(size: int, rows: int) -> int:
