@@ -28,6 +28,8 @@ from benchmarks.tables import (
     read_to_matrix,
     read_to_tables,
 )
+from cleanroom_algo.channels.features import Features
+from cleanroom_algo.channels.parquet import read_parquet
 
 NAME = "file_readers"
 
@@ -93,7 +95,20 @@ def _parquet(path: Path) -> Iterator[Row]:
         Other("polars batches", lambda: _batches(pl.scan_parquet(path)), 0.85),
         Other("pyarrow", lambda: _arrow(pq.ParquetFile(path).iter_batches(batch_size=BATCH_ROWS)), 1.0),
     ]
-    return _compare("Parquet to float32", path, others)
+    yield from _compare("Parquet to float32", path, others)
+    limit = Other(
+        "polars batches", others[0].work, 0.0, "limit"
+    )  # from a map of the file, for which there is no stream
+    work = partial(_front_to_back, path)
+    what = "Parquet to float32, front to back"
+    yield from compare(NAME, what, path.stat().st_size / 1e6, work, [others[1], limit])
+
+
+def _front_to_back(path: Path) -> int:
+    """Read as on a mount that streams, without the mount."""
+    features = Features.plain(NUMBERS)
+    tables = read_parquet(path, NUMBERS, source=path.name, batch_rows=BATCH_ROWS, streamed=True)
+    return sum(len(features.transform(table).numeric) for table in tables)
 
 
 def _json_lines(path: Path) -> Iterator[Row]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
 
 from cleanroom_algo.channels.csv_rows import row_mismatch
 from cleanroom_algo.channels.parquet_footer import Footer, NotParquetError, read_footer
+from cleanroom_algo.channels.parquet_groups import group_files, without_rows
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.errors import ColumnsMismatchError, CorruptObjectError, Problem
 
@@ -34,8 +37,8 @@ def read_parquet(
     source: str,
     batch_rows: int,
     columns: Sequence[str] | None = None,
-    first_row: int = 0,
-    rows: int | None = None,
+    groups: range | None = None,
+    streamed: bool = False,
 ) -> Iterator[pl.DataFrame]:
     """Yield the rows of a Parquet file as tables of at most `batch_rows` rows, in order.
 
@@ -43,14 +46,17 @@ def read_parquet(
     lost: other widths of integers and floats, integers and decimals to floats, timestamps of any unit and zone, and
     categories to strings.
 
+    Streamed, the file is read once, front to back but for its footer, with the next row group on its way; memory: two
+    row groups, stored and decoded. Else polars maps it into memory.
+
     Args:
         path: where the file lies.
         schema: the declared columns.
         source: what to call the object in messages.
         batch_rows: at least 1.
         columns: the columns to return, all by default.
-        first_row: where to start; row groups before it are not read.
-        rows: how many rows, all by default.
+        groups: the row groups to read, all by default.
+        streamed: whether nothing may be asked of the file that a stream could not give.
 
     Raises:
         CorruptObjectError: CR-CHN-005, no footer, or damaged pages.
@@ -58,20 +64,53 @@ def read_parquet(
         RowMismatchError: CR-SCH-002, a value out of the type's range, or a null where none may be.
     """
     wanted = [schema.column(name) for name in (columns if columns is not None else schema.names)]
-    # A list of one path is taken as it is; a single path may be expanded as a pattern or a directory.
-    scan = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+    footer = footer_of(path, source=source) if groups is not None or streamed else None
+    row = 0 if footer is None or groups is None else sum(group.rows for group in footer.groups[: groups.start])
     try:
-        _check_columns(wanted, scan.collect_schema(), source)
-        scan = scan.select([column.name for column in wanted])
-        if first_row or rows is not None:
-            scan = scan.slice(first_row, rows)
-        row = first_row
-        for batch in scan.collect_batches(chunk_size=batch_rows, maintain_order=True, lazy=True):
-            for part in batch.iter_slices(batch_rows):
-                yield _checked(part, wanted, source, row)
-                row += part.height
+        if footer is not None and streamed:
+            tables = _streamed(path, footer, wanted, source, groups or range(len(footer.groups)))
+        else:
+            rows = None if footer is None or groups is None else sum(footer.groups[each].rows for each in groups)
+            tables = _mapped(path, wanted, source, batch_rows, row, rows)
+        with contextlib.closing(tables):
+            for table in tables:
+                for part in table.iter_slices(batch_rows):
+                    yield _checked(part, wanted, source, row)
+                    row += part.height
     except (pl.exceptions.ComputeError, pl.exceptions.PanicException) as error:
         raise damaged(source, "its pages cannot be decoded") from error
+    except NotParquetError as error:
+        raise damaged(source, str(error)) from error
+
+
+def _mapped(
+    path: Path, wanted: Sequence[Column], source: str, batch_rows: int, first_row: int, rows: int | None
+) -> Generator[pl.DataFrame]:
+    # A path may be expanded as a pattern or a directory otherwise.
+    scan = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+    _check_columns(wanted, scan.collect_schema(), source)
+    scan = scan.select([column.name for column in wanted])
+    if first_row or rows is not None:
+        scan = scan.slice(first_row, rows)
+    yield from scan.collect_batches(chunk_size=batch_rows, maintain_order=True, lazy=True)
+
+
+def _streamed(
+    path: Path, footer: Footer, wanted: Sequence[Column], source: str, groups: range
+) -> Generator[pl.DataFrame]:
+    names = [column.name for column in wanted]
+    with path.open("rb", buffering=0) as file, ThreadPoolExecutor(1, "row-groups") as pool:
+        files = group_files(file, footer, names, groups)
+        _check_columns(wanted, pl.scan_parquet(without_rows(footer)).collect_schema(), source)
+
+        def decode() -> pl.DataFrame | None:
+            group = next(files, None)
+            return None if group is None else pl.scan_parquet(group).select(names).collect()
+
+        ahead = pool.submit(decode)
+        while (table := ahead.result()) is not None:
+            ahead = pool.submit(decode)
+            yield table
 
 
 def conform(frame: pl.DataFrame, columns: Sequence[Column], *, source: str, row: int = 0) -> pl.DataFrame:

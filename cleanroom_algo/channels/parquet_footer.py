@@ -1,15 +1,17 @@
 """The footer of a Parquet file: how many rows, in which row groups, at which bytes.
 
-polars reads the data; it does not tell where row groups lie, which dividing a file and telling the objects of a stream
-apart need. The footer is Thrift's compact protocol (parquet-format, parquet.thrift): a small reader of any such
-structure, and the few fields that are used.
+polars reads the data; it does not tell where row groups lie, which dividing a file, reading it front to back and
+telling the objects of a stream apart need. The footer is a structure of Thrift (parquet-format, parquet.thrift); a few
+of its fields are used.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
+
+from cleanroom_algo.channels.thrift import Fields, read_struct
 
 MAGIC: Final = b"PAR1"
 TAIL_BYTES: Final = 8
@@ -32,11 +34,19 @@ class RowGroup:
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What a footer says: rows of the file, its row groups in order, and the byte of the file where it lies itself."""
+    """What a footer says.
+
+    Attributes:
+        rows: of the file.
+        groups: its row groups, in order.
+        start: the byte of the file where it lies itself.
+        fields: all of it (parquet.thrift: FileMetaData).
+    """
 
     rows: int
     groups: tuple[RowGroup, ...]
     start: int
+    fields: Fields
 
     @property
     def follows_its_data(self) -> bool:
@@ -77,90 +87,38 @@ def parse_footer(data: bytes, start: int) -> Footer:
     Raises:
         NotParquetError: not a footer, or its row groups do not lie before it.
     """
-    reader = _Compact(data)
     try:
-        meta = reader.struct()
-        groups = tuple(_row_group(group) for group in meta[4])
-        footer = Footer(int(meta[3]), groups, start)
-    except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
+        fields = read_struct(data)
+        groups = tuple(_row_group(group) for group in fields[4].value.values)
+        footer = Footer(int(fields[3].value), groups, start, fields)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise NotParquetError("its footer cannot be parsed") from error
-    if reader.position != len(data) or footer.rows != sum(group.rows for group in groups):
+    if footer.rows != sum(group.rows for group in groups):
         raise NotParquetError("its footer contradicts itself")
     if any(not len(MAGIC) <= group.end <= start for group in groups if group.rows):
         raise NotParquetError("its footer points outside of it")
     return footer
 
 
-def _row_group(fields: dict[int, Any]) -> RowGroup:
+def _row_group(fields: Fields) -> RowGroup:
     end = len(MAGIC)
     indexes_end = 0
-    for chunk in fields[1]:
-        meta = chunk[3]
-        # The dictionary page, where there is one, comes before the data pages (ColumnMetaData 9, 11, 7).
-        # A chunk without rows may have an offset of 0 for the page that it lacks.
-        first = min((offset for offset in (meta[9], meta.get(11)) if offset), default=end)
-        end = max(end, first + meta[7])
+    for chunk in fields[1].value.values:
+        meta = chunk[3].value
+        first, length = pages(meta)
+        end = max(end, (first or end) + length)
         # Offset index, column index and Bloom filter (ColumnChunk 4 to 7, ColumnMetaData 14 and 15) follow the pages.
-        ranges = ((chunk.get(4), chunk.get(5)), (chunk.get(6), chunk.get(7)), (meta.get(14), meta.get(15)))
-        indexes_end = max(indexes_end, *(offset + length for offset, length in ranges if offset and length), 0)
-    return RowGroup(int(fields[3]), end, indexes_end)
+        ranges = ((chunk, 4, 5), (chunk, 6, 7), (meta, 14, 15))
+        reached = [held[at].value + held[size].value for held, at, size in ranges if at in held and held[at].value]
+        indexes_end = max(indexes_end, *reached, 0)
+    return RowGroup(int(fields[3].value), end, indexes_end)
 
 
-class _Compact:
-    """Thrift's compact protocol, as far as a structure without sets and maps goes."""
+def pages(meta: Fields) -> tuple[int, int]:
+    """Return where the pages of a column chunk begin (0: it has none), and their bytes together.
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.position = 0
-
-    def struct(self) -> dict[int, Any]:
-        fields: dict[int, Any] = {}
-        number = 0
-        while kind := self._byte():
-            number = number + (kind >> 4) if kind >> 4 else self._zigzag()
-            fields[number] = self._value(kind & 15, in_list=False)
-        return fields
-
-    def _value(self, kind: int, *, in_list: bool) -> Any:
-        if kind in (1, 2):
-            return self._byte() == 1 if in_list else kind == 1
-        if kind == 3:
-            return self._byte()
-        if kind in (4, 5, 6):
-            return self._zigzag()
-        if kind == 7:
-            return struct.unpack("<d", self._bytes(8))[0]
-        if kind == 8:
-            return self._bytes(self._varint())
-        if kind == 9:
-            head = self._byte()
-            count = self._varint() if head >> 4 == 15 else head >> 4
-            if count > len(self.data):
-                raise ValueError("longer than its data")
-            return [self._value(head & 15, in_list=True) for _ in range(count)]
-        if kind == 12:
-            return self.struct()
-        raise ValueError(f"type {kind} does not occur in Parquet's metadata")
-
-    def _byte(self) -> int:
-        self.position += 1
-        return self.data[self.position - 1]
-
-    def _bytes(self, count: int) -> bytes:
-        if self.position + count > len(self.data):
-            raise ValueError("longer than its data")
-        self.position += count
-        return self.data[self.position - count : self.position]
-
-    def _varint(self) -> int:
-        value = shift = 0
-        while (byte := self._byte()) & 128:
-            value |= (byte & 127) << shift
-            shift += 7
-            if shift > 70:
-                raise ValueError("not a number")
-        return value | byte << shift
-
-    def _zigzag(self) -> int:
-        value = self._varint()
-        return value >> 1 ^ -(value & 1)
+    The dictionary page, where there is one, comes before the data pages (ColumnMetaData 9, 11, 7). A chunk without rows
+    may have an offset of 0 for the page that it lacks.
+    """
+    offsets = [meta[number].value for number in (9, 11) if number in meta]
+    return min(filter(None, offsets), default=0), meta[7].value

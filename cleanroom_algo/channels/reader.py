@@ -1,12 +1,13 @@
 """Objects of a channel to record batches: one interface whatever the format.
 
 An object is opened once and read front to back in blocks of 4 MiB while earlier blocks are parsed, so nothing is asked
-of the file system that a stream of an object store could not give. Parquet is the exception: its footer is at its end.
+of the file system that a stream of an object store could not give. Parquet is the exception, as its footer is at its
+end; its row groups are read front to back, too, where the file may stream, and mapped into memory elsewhere.
 
 Memory, whatever the size of the object, with d = max(2, min(4, polars threads)):
 
     CSV, JSON Lines: (2 d + 2) x (4 MiB + the longest row), and as much again as tables
-    Parquet: what polars buffers, about the row groups in flight (one per thread) and 2 batches
+    Parquet: two row groups, stored and decoded; from a file that is mapped, those in flight (one per thread of polars)
     RecordIO: the longest record (an object of the channel) and its table
 """
 
@@ -28,7 +29,8 @@ from cleanroom_algo.channels.formats import LEAST_BYTES, PROBE_BYTES, Format, sn
 from cleanroom_algo.channels.joined import JoinedCsvDecoder, JoinedJsonLinesDecoder
 from cleanroom_algo.channels.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.objects import Object
-from cleanroom_algo.channels.parquet import footer_of, read_parquet
+from cleanroom_algo.channels.parquet import read_parquet
+from cleanroom_algo.channels.parquet_groups import is_streamed
 from cleanroom_algo.channels.parquet_stream import spool_objects
 from cleanroom_algo.channels.pieces import Piece
 from cleanroom_algo.channels.recordio import RecordReader
@@ -77,7 +79,7 @@ def read_object(
     """
     with readable(obj):
         if piece is not None and piece.unit == "row_groups":
-            yield from _row_groups(obj, schema, batch_rows, columns, piece)
+            yield from _parquet(obj, schema, batch_rows, columns, range(piece.start, piece.end))
         elif piece is not None and (piece.start, piece.end) != (0, obj.size):
             yield from _byte_range(obj, schema, batch_rows, columns, piece)
         else:
@@ -93,7 +95,7 @@ def _whole(obj: Object, schema: Schema, batch_rows: int, columns: Sequence[str] 
                 chain([head], chunks), schema, source=obj.name, batch_rows=batch_rows, columns=columns
             )
             return
-    yield from read_parquet(obj.path, schema, source=obj.name, batch_rows=batch_rows, columns=columns)
+    yield from _parquet(obj, schema, batch_rows, columns)
 
 
 def decode_stream(
@@ -174,18 +176,17 @@ def _decode(decoder: Decoder, block: Block) -> pl.DataFrame:
     return decoder.decode(block.data, line=block.line)
 
 
-def _row_groups(
-    obj: Object, schema: Schema, batch_rows: int, columns: Sequence[str] | None, piece: Piece
+def _parquet(
+    obj: Object, schema: Schema, batch_rows: int, columns: Sequence[str] | None, groups: range | None = None
 ) -> Iterator[pl.DataFrame]:
-    groups = footer_of(obj.path, source=obj.name).groups
-    yield from read_parquet(
+    return read_parquet(
         obj.path,
         schema,
         source=obj.name,
         batch_rows=batch_rows,
         columns=columns,
-        first_row=sum(group.rows for group in groups[: piece.start]),
-        rows=sum(group.rows for group in groups[piece.start : piece.end]),
+        groups=groups,
+        streamed=is_streamed(obj.path),
     )
 
 

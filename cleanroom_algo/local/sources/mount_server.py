@@ -91,6 +91,8 @@ class Objects:
         except CleanroomError as error:
             _tell(json.dumps({"code": error.code, "what": error.what, "expected": error.expected, "fix": error.fix}))
             raise mfusepy.FuseOSError(errno.EIO) from error
+        except ValueError as error:  # closed while the kernel was reading ahead
+            raise mfusepy.FuseOSError(errno.EBADF) from error
 
     def release(self, path: str, fh: int) -> int:
         """Let go of a handle."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import select
@@ -15,8 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
+from cleanroom_algo.channels.objects import Object
+from cleanroom_algo.channels.reader import read_object
+from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.errors import MountError, ObjectLostError
 from cleanroom_algo.local.hosts.process import ProcessHosts
@@ -346,6 +352,28 @@ def test_who_has_no_fuse_is_told_what_to_do(
         run(plan)
     assert "fuse3" in caught.value.expected
     assert "--input-mode File" in caught.value.fix
+
+
+@needs_fuse
+def test_the_reader_takes_each_object_from_front_to_back_once(gate: Gate, tmp_path: Path) -> None:
+    rows = 400_000
+    numbers = np.random.default_rng(0).random(rows)
+    table = pl.DataFrame(
+        {"a": range(rows), "x": numbers, "y": numbers[::-1], "unread": [str(each) for each in numbers]}
+    )
+    buffer = io.BytesIO()
+    table.write_parquet(buffer, row_group_size=50_000, compression="uncompressed")
+    csv = table.select("a", "x", "y").write_csv(include_header=False).encode()
+    gate.put({"flights/a.parquet": buffer.getvalue(), "flights/b.csv": csv})
+    schema = Schema.of(a="int64", x="float64", y="float64")
+    with mount.S3Mount(tmp_path / "s3", {"train": objects_of(source_of(URI))}) as mounted:
+        for name, size in (("a.parquet", len(buffer.getvalue())), ("b.csv", len(csv))):
+            gate.ranges.clear()
+            each = Object(name, mounted.folder / "train" / name, size)
+            tables = list(read_object(each, schema, batch_rows=10_000))
+            assert pl.concat(tables).equals(table.select("a", "x", "y"))
+            # The format is looked for in the beginning, and a footer in the end, before the reading begins.
+            assert gate.bytes_asked_for() < size + 4 * MIB
 
 
 TOOL = """
