@@ -20,7 +20,8 @@ from benchmarks.harness import Other, Row, compare
 from benchmarks.tables import BATCH_ROWS, NUMBERS, matrix, numbers, read_to_matrix
 from cleanroom_algo.channels.features import Features
 from cleanroom_algo.channels.pipe import PIPE_BYTES, Pipe, read_pipe
-from cleanroom_algo.channels.recordio import RecordReader, pack
+from cleanroom_algo.channels.recordio import pack
+from cleanroom_algo.channels.records import read_records
 from cleanroom_algo.contract.channel import Channel, InputMode
 from cleanroom_algo.contract.paths import Paths
 
@@ -165,8 +166,7 @@ def _blocks(feed: Feed) -> int:
 
 
 def _records(feed: Feed) -> int:
-    with Pipe(feed.channel, feed.epoch()) as pipe, contextlib.closing(pipe.chunks(PIPE_BYTES)) as chunks:
-        return sum(len(run) for run in RecordReader(chunks, source=pipe.name).fixed())
+    return sum(len(records) for records in read_records(feed.channel, epoch=feed.epoch()))
 
 
 def _csv(feed: Feed) -> int:

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -20,6 +22,7 @@ from cleanroom_algo.channels import recordio
 from cleanroom_algo.channels.objects import list_objects
 from cleanroom_algo.channels.pipe import Pipe, read_pipe
 from cleanroom_algo.channels.reader import decode_stream
+from cleanroom_algo.channels.records import read_records
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Channel, InputMode
 from cleanroom_algo.contract.paths import Paths
@@ -336,3 +339,26 @@ def test_headered_objects_are_told_apart_however_the_stream_is_cut(
         position += len(chunks[-1])
     found = decode(chunks, Schema.of(number="int64", text="string?"))
     assert found == [row for table in objects for row in table]
+
+
+@pytest.mark.parametrize("mode", InputMode)
+def test_records_of_ones_own_are_read_in_every_mode(channel: Channel, feed: Feed, mode: InputMode) -> None:
+    values = np.arange(60, dtype=np.float32).reshape(20, 3)
+    channel = replace(channel, input_mode=mode)
+    parts = [b"".join(recordio.pack(row.tobytes()) for row in half) for half in (values[:7], values[7:])]
+    if mode is InputMode.PIPE:
+        feed(channel, 0, parts)
+    else:
+        channel.path.mkdir()
+        for number, part in enumerate(parts):
+            (channel.path / f"part-{number}").write_bytes(part)
+
+    found = [records.copy().view(np.float32) for records in read_records(channel)]
+
+    assert np.array_equal(np.concatenate(found), values)
+
+
+def test_a_record_of_ones_own_that_is_cut_short_is_told(channel: Channel, feed: Feed) -> None:
+    feed(channel, 0, [recordio.pack(b"whole"), recordio.pack(b"halved")[:12]])
+    with pytest.raises(CorruptObjectError, match="train_0"):
+        list(read_records(channel))
