@@ -15,6 +15,7 @@ from cleanroom_algo.channels.formats import Format, sniff
 from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.channels.parquet import footer_of
 from cleanroom_algo.channels.pieces import Piece
+from cleanroom_algo.channels.quoting import inside_quotes
 from cleanroom_algo.channels.reader import read_object, row_rules
 from cleanroom_algo.channels.schema import Schema
 
@@ -25,11 +26,10 @@ _STEP: Final = 64 << 10
 def split_object(obj: Object, schema: Schema, parts: int, own: range | None = None) -> tuple[Piece, ...]:
     """Divide an object into pieces of about equal size that together hold each row once.
 
-    Parquet is divided at row groups; CSV and JSON Lines at line breaks that end a row. In CSV with string columns a
-    line break may lie inside quotes, which only the bytes before it tell: then the object is read up to the last cut,
-    without parsing (about a tenth of the cost of reading its rows). Elsewhere only the surroundings of the cuts are
-    read. gzip and RecordIO cannot be divided: the piece in the middle is the whole object. With one part the object is
-    not even opened.
+    Parquet is divided at row groups; CSV and JSON Lines at line breaks that end a row, of which only the surroundings
+    of the cuts are read. In CSV with string columns a line break may lie inside quotes: there a little more of what
+    follows a cut is read, or what precedes it, without parsing (see `quoting`). gzip and RecordIO cannot be divided:
+    the piece in the middle is the whole object. With one part the object is not even opened.
 
     Args:
         obj: an object of `list_objects`.
@@ -101,25 +101,9 @@ def _byte_cuts(obj: Object, parts: int, wanted: range, quoted: bool) -> list[int
     inner = [part for part in range(wanted.start, wanted.stop + 1) if 0 < part < parts]
     # One byte before the even division: where a row ends exactly there, that is the cut.
     targets = [max(obj.size * part // parts - 1, 0) for part in inner]
-    inside = _inside_quotes(obj, targets) if quoted and targets else [False] * len(targets)
+    inside = inside_quotes(obj, targets) if quoted and targets else [False] * len(targets)
     cuts = [_row_end(obj, target, at, quoted) for target, at in zip(targets, inside, strict=True)]
     return [*([0] if wanted.start == 0 else []), *cuts, *([obj.size] if wanted.stop == parts else [])]
-
-
-def _inside_quotes(obj: Object, offsets: Sequence[int]) -> list[bool]:
-    """Return for each offset, in ascending order, whether it lies inside double quotes."""
-    result: list[bool] = []
-    quotes = position = 0
-    for chunk in file_chunks(obj, 0, offsets[-1]):
-        start = 0
-        while len(result) < len(offsets) and offsets[len(result)] <= position + len(chunk):
-            at = offsets[len(result)] - position
-            quotes += chunk.count(b'"', start, at)
-            start = at
-            result.append(quotes % 2 == 1)
-        quotes += chunk.count(b'"', start)
-        position += len(chunk)
-    return result + [quotes % 2 == 1] * (len(offsets) - len(result))
 
 
 def _row_end(obj: Object, offset: int, inside: bool, quoted: bool) -> int:
