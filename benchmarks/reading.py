@@ -14,10 +14,10 @@ import numpy as np
 
 from benchmarks.harness import Row, pairs
 from benchmarks.tables import NUMBERS, numbers
-from cleanroom_algo.contract.channel import Channel, InputMode
+from cleanroom_algo.contract.channel import Channel, Distribution, InputMode
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.data.dataset import ChannelDataset
-from cleanroom_algo.data.plan import assign, plan_parts
+from cleanroom_algo.data.plan import readers_of, share_of
 from cleanroom_algo.data.world import World
 
 NAME = "reading"
@@ -61,11 +61,11 @@ def run(small: bool) -> Iterator[Row]:
 
 def _planning(objects: int) -> Row:
     sizes = np.random.default_rng(0).integers(1, 10**9, objects)
-    world = World(hosts=5, ranks_per_host=8)
+    readers = readers_of(World(hosts=5, host_rank=2, ranks_per_host=8, local_rank=3), Distribution.FULLY_REPLICATED)
 
     def plan() -> None:
-        parts = plan_parts(sizes, world.size)
-        assign(np.repeat(sizes // parts, parts), world.size)
+        for _position, _parts, _count in share_of(sizes, readers).runs():
+            pass
 
     taken, _ = pairs(plan, lambda: None, 3)
     what = f"planning {objects:,} objects, 5 hosts x 8 ranks"

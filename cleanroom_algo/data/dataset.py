@@ -36,6 +36,7 @@ from cleanroom_algo.data.fan_out import SLICE_ROWS, Stream, read_share
 from cleanroom_algo.data.in_step import Uneven, in_step
 from cleanroom_algo.data.plan import Readers, readers_of, share_of
 from cleanroom_algo.data.resume import Segment, in_turn, inherited, part_of, segments_of
+from cleanroom_algo.data.same_objects import compare_objects
 from cleanroom_algo.data.tables import rebatched, shuffled
 from cleanroom_algo.data.world import World
 from cleanroom_algo.errors import CleanroomError, DataStateError, ForeignLoaderError
@@ -78,6 +79,7 @@ class ChannelDataset(IterableDataset[Batch]):
         first_pipe: the number of the channel's first pipe that this container has not read.
 
     Raises:
+        ObjectsDifferError: CR-DAT-005, on every rank, where they have listed different objects.
         ForeignLoaderError: CR-DAT-004, iterated in a DataLoader's own processes on several ranks or in Pipe mode.
     """
 
@@ -116,6 +118,7 @@ class ChannelDataset(IterableDataset[Batch]):
         self._shares: dict[Readers, list[tuple[Object, Piece]]] = {}
         self._segments = self._begin()
         self._resumed = False
+        self._compared = False
 
     # --- how much there is ------------------------------------------------------------------------------------------
 
@@ -227,6 +230,7 @@ class ChannelDataset(IterableDataset[Batch]):
         if self._segments[-1].workers != self._loaders:  # taken up in one process, iterated in others
             self._segments = (*self._segments, *self._begin())
         *past, own = self._segments
+        self._compare_objects()
         batches = self._reading(self._own(own.steps)) if get_worker_info() is None else self._of_worker(own.steps)
         if self.world.size > 1:
             batches = in_step(batches, self.world.size, uneven=self.uneven, filling=self._filling)
@@ -328,6 +332,13 @@ class ChannelDataset(IterableDataset[Batch]):
     @cached_property
     def _objects(self) -> tuple[Object, ...]:
         return list_objects(self.channel)
+
+    def _compare_objects(self) -> None:
+        """Have the ranks compare what they have listed, before the first of them reads."""
+        divided = self.world.size > 1 and self.channel.input_mode.has_files and get_worker_info() is None
+        if divided and not self._compared:
+            compare_objects(self.channel.name, self._objects, self.channel.distribution, self.world)
+        self._compared = True
 
     @cached_property
     def _loader_rows(self) -> list[int] | None:

@@ -42,3 +42,14 @@ class ForeignLoaderError(DataError):
 
     code = "CR-DAT-004"
     title = "loader processes that cannot agree"
+
+
+class ObjectsDifferError(DataError):
+    """Ranks that divide the objects of a channel among them have listed different ones.
+
+    Who reads which rows follows from the list, so that with two lists some rows would be read twice and others never.
+    An object that was removed, added or cut short while the ranks were starting is the usual cause.
+    """
+
+    code = "CR-DAT-005"
+    title = "ranks see different objects"

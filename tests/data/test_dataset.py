@@ -125,6 +125,20 @@ def test_replicated_rows_are_seen_once_over_all_ranks(tmp_path: Path, hosts: int
     assert len({len(each.batches) for each in seen}) == 1
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_an_object_that_vanished_before_some_ranks_looked_ends_all_of_them(tmp_path: Path, ranks: int) -> None:
+    roots = [tmp_path / name for name in "ab"]
+    for root in roots:
+        channel(root, [8, 8, 8])
+    (roots[1] / "input/data/train/part-00001").unlink()
+
+    with pytest.raises(AssertionError, match="listed different objects") as caught:
+        run(Layout([str(root) for root in roots], "FullyReplicated", ranks))
+
+    assert str(caught.value).count("CR-DAT-005") >= 2 * ranks
+    assert f"rank {ranks}: 2 object(s)" in str(caught.value)
+
+
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_ranks_with_a_long_way_to_go_agree_from_time_to_time(tmp_path: Path, ranks: int) -> None:
     """Some ranks run out in the middle of a window, others after many of them."""
