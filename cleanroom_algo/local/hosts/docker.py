@@ -12,7 +12,6 @@ import os
 import random
 import socket
 import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from cleanroom_algo.errors import EngineError, HostStartError
 from cleanroom_algo.local.hosts import network
+from cleanroom_algo.local.hosts.alone import alone
 from cleanroom_algo.local.hosts.door import Door, enter
 from cleanroom_algo.local.hosts.engine import call, find_engine
 from cleanroom_algo.local.hosts.entry import share_of_cores
@@ -179,10 +179,10 @@ class _Way:
         if found.returncode or not int(found.stdout or 0):
             raise ConnectionRefusedError(f"{self._container} does not run yet")
         ours, theirs = socket.socketpair()
-        script = [sys.executable, "-I", "-S", str(network.__file__), "serve", self._address, str(theirs.fileno())]
+        words = [*alone(network), "serve", self._address, str(theirs.fileno())]
         with theirs:
             process = subprocess.Popen(
-                [*enter(int(found.stdout)), *script], stderr=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+                [*enter(int(found.stdout)), *words], stderr=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
             )
         threading.Thread(target=process.wait, name=f"{self._container}-way", daemon=True).start()
         return Door(ours)

@@ -1,18 +1,8 @@
 """Stands between the clean room and a container's main process, so that nothing of it is ever left behind.
 
-Run as a script with nothing but the standard library: `guard.py ORDERS COMMAND...`. ORDERS is a JSON object:
-
-- `lifeline`: the descriptor of a pipe that only the clean room holds open: when the clean room ends in any way, SIGKILL
-  included, the pipe closes and the guard ends everything;
-- `inner`: whether COMMAND is bubblewrap, and the main process is what it starts; the word `INFO-FD` in the command then
-  becomes the descriptor on which it says which process that is;
-- `memory`, `disk`: bytes that the tree and what lies below `folders` may take, or null;
-- `scratch`: a folder that is removed at the end, or null;
-- `usage`: null, or where to write what the tree takes of the host's CPU and memory: `file`, the `host`'s name, and
-  `memory`, the bytes that the host has; a line each for CPUUtilization and MemoryUtilization, every 5 s;
-- `main`: a command that tells the container's main process, where COMMAND is only a client of what runs it;
-- `end`: a command that ends what COMMAND, an engine's client, has started elsewhere; `at_end`: one that removes what
-  COMMAND may leave.
+Run by a Python of its own (see `alone.py`) with the arguments ORDERS COMMAND..., where ORDERS is a JSON object with the
+attributes of `Orders`. A host's start waits for this process: it imports nothing but the standard library, and of that
+only what every host needs.
 
 SIGTERM goes to the main process alone, as `docker stop` does; when that has ended, whatever it started is killed. The
 exit status is the main process's, 128 + number for a signal. Process 1 of a sandbox never sees a signal that it does
@@ -21,17 +11,13 @@ not handle: there SIGTERM waits until it does, so that none is lost on a program
 
 import contextlib
 import ctypes
-import datetime as dt
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
-from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -43,9 +29,50 @@ _HANDLER_SECONDS = 0.02  # between two looks at whether a program handles SIGTER
 _KILLED = 128 + signal.SIGKILL
 
 
-def main() -> int:
-    """Run the command to its end."""
-    orders, command = json.loads(sys.argv[1]), sys.argv[2:]
+class Orders:
+    """What the guard is told.
+
+    Attributes:
+        lifeline: the descriptor of a pipe that only the clean room holds open: when the clean room ends in any way,
+            SIGKILL included, the pipe closes and the guard ends everything.
+        inner: whether COMMAND is bubblewrap, and the main process is what it starts; the word `INFO-FD` in the command
+            then becomes the descriptor on which it says which process that is.
+        memory: bytes that the tree may take, or None.
+        disk: bytes that what lies below `folders` may take, or None.
+        folders: where the container writes.
+        scratch: a folder that is removed at the end, or None.
+        usage: a file for what the tree takes of the host's CPU and memory: a line each for CPUUtilization and
+            MemoryUtilization, every 5 s; None: nobody wants to know.
+        host: its name in these lines.
+        host_memory: bytes that the host has.
+        main: a command that tells the container's main process, where COMMAND is only a client of what runs it.
+        end: a command that ends what COMMAND, an engine's client, has started elsewhere.
+        at_end: a command that removes what COMMAND may leave.
+    """
+
+    def __init__(self, text: str) -> None:
+        found = json.loads(text)
+        self.lifeline: int = found["lifeline"]
+        self.inner: bool = found["inner"]
+        self.memory: int | None = found["memory"]
+        self.disk: int | None = found["disk"]
+        self.folders: list[str] = found["folders"]
+        self.scratch: str | None = found["scratch"]
+        self.usage: str | None = found["usage"]
+        self.host: str = found["host"]
+        self.host_memory: int = found["host_memory"]
+        self.main: list[str] = found["main"]
+        self.end: list[str] = found["end"]
+        self.at_end: list[str] = found["at_end"]
+
+
+def run() -> None:
+    """Run the command to its end, and end."""
+    os._exit(_main())  # the end of the interpreter would bring the signals' defaults back
+
+
+def _main() -> int:
+    orders, command = Orders(sys.argv[1]), sys.argv[2:]
     if _LINUX:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphans of the container come to us
     signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)  # until there is a child to pass them on to
@@ -54,7 +81,7 @@ def main() -> int:
     signal.signal(signal.SIGUSR1, lambda *_: _kill_once(container))
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the terminal's signals are the clean room's affair
-    threading.Thread(target=_watch, args=(orders["lifeline"], container), daemon=True).start()
+    threading.Thread(target=_watch, args=(orders.lifeline, container), daemon=True).start()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
     status = container.process.wait()
     for number in _PASSED_ON:
@@ -71,36 +98,36 @@ def _kill_once(container: "_Container") -> None:
 
 
 class _Container:
-    def __init__(self, command: list[str], orders: dict[str, Any]) -> None:
+    def __init__(self, command: list[str], orders: Orders) -> None:
         self.over_limit = False
         self._orders = orders
         self._main: int | None = None
         self._asked_to_end = False
-        told, tells = os.pipe() if orders["inner"] else (-1, -1)
+        told, tells = os.pipe() if orders.inner else (-1, -1)
         command = [str(tells) if word == "INFO-FD" else word for word in command]
-        passed = [tells] if orders["inner"] else []
+        passed = [tells] if orders.inner else []
         self.process = subprocess.Popen(command, start_new_session=True, preexec_fn=_prepare_child, pass_fds=passed)
-        if orders["inner"]:
+        if orders.inner:
             os.close(tells)
             threading.Thread(target=self._learn, args=(told,), daemon=True).start()
-        if _LINUX and (orders["memory"] or orders["disk"] or orders["usage"]):
+        if _LINUX and (orders.memory or orders.disk or orders.usage):
             threading.Thread(target=self._look, daemon=True).start()
 
     def terminate(self) -> None:
-        if self._orders["inner"] and not self._asked_to_end:
+        if self._orders.inner and not self._asked_to_end:
             threading.Thread(target=self._terminate_inner, daemon=True).start()
-        elif not self._orders["inner"]:
+        elif not self._orders.inner:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(signal.SIGTERM)
         self._asked_to_end = True
 
     def kill(self) -> None:
-        if self._orders["end"] and self.process.poll() is None:
-            _run_quietly(self._orders["end"])  # its own processes first: an engine without them waits in vain
+        if self._orders.end and self.process.poll() is None:
+            _run_quietly(self._orders.end)  # its own processes first: an engine without them waits in vain
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        if self._orders["at_end"]:
-            _run_quietly(self._orders["at_end"])
+        if self._orders.at_end:
+            _run_quietly(self._orders.at_end)
         while _LINUX and (orphans := _children() - {self.process.pid}):
             for pid in orphans:
                 with contextlib.suppress(ProcessLookupError):
@@ -108,8 +135,10 @@ class _Container:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, 0)
             time.sleep(0.001)  # children of the killed ones arrive
-        if self._orders["scratch"]:
-            shutil.rmtree(self._orders["scratch"], ignore_errors=True)
+        if self._orders.scratch:
+            import shutil
+
+            shutil.rmtree(self._orders.scratch, ignore_errors=True)
 
     def _learn(self, told: int) -> None:
         with os.fdopen(told, "rb") as file:
@@ -126,14 +155,14 @@ class _Container:
             time.sleep(_HANDLER_SECONDS)
 
     def _look(self) -> None:
-        memory, disk = self._orders["memory"], self._orders["disk"]
-        meter = _Meter(self._orders["usage"], self._orders["main"]) if self._orders["usage"] else None
+        memory, disk = self._orders.memory, self._orders.disk
+        meter = _Meter(self._orders) if self._orders.usage else None
         while self.process.poll() is None:
             if meter:
                 meter.read()
             if memory and _memory(_below(os.getpid(), _stats())) > memory:
                 self._end(f"its memory of {memory / 2**30:.1f} GiB is used up")
-            elif disk and sum(map(_disk, self._orders["folders"])) > disk:
+            elif disk and sum(map(_disk, self._orders.folders)) > disk:
                 self._end(f"its disk of {disk / 2**30:.1f} GiB is full")
             time.sleep(_LOOK_SECONDS)
 
@@ -146,9 +175,9 @@ class _Container:
 class _Meter:
     """Takes what a tree needs of CPU and memory, and writes it."""
 
-    def __init__(self, usage: dict[str, Any], main: list[str]) -> None:
-        self._usage = usage
-        self._command = main
+    def __init__(self, orders: Orders) -> None:
+        self._file, self._host, self._memory = str(orders.usage), orders.host, orders.host_memory
+        self._command = orders.main
         self._main = 0
         self._at, self._seconds = time.monotonic(), 0.0
         self._due = self._at + _LOOK_SECONDS  # few jobs are so short that nothing is known of them
@@ -164,7 +193,7 @@ class _Meter:
         seconds = sum(_cpu_seconds(stats[pid]) for pid in tree)
         # What ends without its parent's waiting for it takes its time along.
         cpu = 100 * max(0.0, seconds - self._seconds) / (now - self._at)
-        self._write({"CPUUtilization": cpu, "MemoryUtilization": 100 * _memory(tree) / self._usage["memory"]})
+        self._write({"CPUUtilization": cpu, "MemoryUtilization": 100 * _memory(tree) / self._memory})
         self._at, self._seconds, self._due = now, seconds, now + _USAGE_SECONDS
 
     def _tree(self, stats: dict[int, list[str]]) -> set[int]:
@@ -176,9 +205,11 @@ class _Meter:
         return ({self._main} & stats.keys()) | _below(self._main, stats) if self._main else set()
 
     def _write(self, values: dict[str, float]) -> None:
-        common = {"time": dt.datetime.now(dt.UTC).isoformat(), "host": self._usage["host"]}
+        import datetime as dt
+
+        common = {"time": dt.datetime.now(dt.UTC).isoformat(), "host": self._host}
         lines = [json.dumps({**common, "name": name, "value": round(value, 2)}) for name, value in values.items()]
-        with contextlib.suppress(OSError), Path(self._usage["file"]).open("a", encoding="ascii") as file:
+        with contextlib.suppress(OSError), open(self._file, "a", encoding="ascii") as file:
             file.write("".join(f"{line}\n" for line in lines))  # at once: the other hosts write there, too
 
 
@@ -201,7 +232,7 @@ def _watch(lifeline: int, container: _Container) -> None:
 
 def _handles(pid: int, number: signal.Signals) -> bool:
     with contextlib.suppress(OSError, IndexError, ValueError):
-        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+        status = _read(f"/proc/{pid}/status")
         caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
         return bool(int(caught, 16) >> (number - 1) & 1)
     return False
@@ -210,12 +241,11 @@ def _handles(pid: int, number: signal.Signals) -> bool:
 def _stats() -> dict[int, list[str]]:
     """Return of each process what /proc says of it behind its name: state, parent, ..."""
     found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
+    for name in os.listdir("/proc"):
+        if name.isdigit():
             with contextlib.suppress(OSError):
-                stat = (entry / "stat").read_text(encoding="ascii", errors="replace")
-                if fields := stat.rpartition(")")[2].split():
-                    found[int(entry.name)] = fields
+                if fields := _read(f"/proc/{name}/stat").rpartition(")")[2].split():
+                    found[int(name)] = fields
     return found
 
 
@@ -247,10 +277,10 @@ def _memory(processes: set[int]) -> int:
     for pid in processes:
         with contextlib.suppress(OSError):
             try:
-                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+                rollup = _read(f"/proc/{pid}/smaps_rollup")
                 total += sum(int(line.split()[1]) << 10 for line in rollup.splitlines() if line.startswith("Pss:"))
             except PermissionError:  # an engine runs it as another user
-                resident = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+                resident = _read(f"/proc/{pid}/statm").split()[1]
                 total += int(resident) * os.sysconf("SC_PAGE_SIZE")
     return total
 
@@ -260,9 +290,10 @@ def _disk(folder: str) -> int:
     for where, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(where, name)).st_blocks * 512  # noqa: PTH118 (called for every file)
+                total += os.lstat(os.path.join(where, name)).st_blocks * 512
     return total
 
 
-if __name__ == "__main__":
-    os._exit(main())  # the end of the interpreter would bring the signals' defaults back
+def _read(path: str) -> str:
+    with open(path, encoding="ascii", errors="replace") as file:
+        return file.read()

@@ -9,13 +9,13 @@ import queue
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 from cleanroom_algo.local.hosts import guard
+from cleanroom_algo.local.hosts.alone import alone
 from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
 
 _LINE_BYTES = 1 << 20  # a longer line is handed on in parts, so that memory stays bounded
@@ -65,7 +65,9 @@ class GuardedHost:
             "end": list(end),
             "at_end": list(at_end),
             "main": list(main),
-            "usage": _usage(spec),
+            "usage": str(spec.usage) if spec.usage else None,
+            "host": spec.name,
+            "host_memory": spec.limits.memory_bytes or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "folders": [str(path) for path in (spec.root, scratch) if path],
             "scratch": str(scratch) if scratch else None,
             "memory": limits.memory_bytes,
@@ -73,7 +75,7 @@ class GuardedHost:
         }
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(guard.__file__), json.dumps(orders), *command],
+                [*alone(guard), json.dumps(orders), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -132,10 +134,3 @@ class GuardedHost:
             while line := pipe.readline(_LINE_BYTES):
                 self._queue.put((stream, line.decode("utf-8", errors="replace").rstrip("\r\n")))
         self._queue.put(None)
-
-
-def _usage(spec: HostSpec) -> dict[str, object] | None:
-    if spec.usage is None:
-        return None
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"file": str(spec.usage), "host": spec.name, "memory": spec.limits.memory_bytes or machine}

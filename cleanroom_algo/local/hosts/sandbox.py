@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
 import shutil
 import socket
@@ -23,6 +22,7 @@ from pathlib import Path
 from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.errors import SandboxError
 from cleanroom_algo.local.hosts import network
+from cleanroom_algo.local.hosts.alone import alone
 from cleanroom_algo.local.hosts.door import Door, enter
 from cleanroom_algo.local.hosts.entry import Entry, find_entry, inherited_environment, share_of_cores
 from cleanroom_algo.local.hosts.guarded import GuardedHost
@@ -160,9 +160,9 @@ def _network(host_names: Sequence[str]) -> Iterator[dict[str, Place]]:
             stack.enter_context(theirs)
         theirs_end, lifeline = os.pipe()
         stack.callback(os.close, lifeline)
-        words = [f"{name}:{theirs.fileno()}" for name, (_, theirs) in pairs.items()]
+        words = [str(theirs.fileno()) for _, theirs in pairs.values()]
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(network.__file__), str(theirs_end), *words],
+            [*alone(network), str(theirs_end), *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -184,7 +184,7 @@ def _network(host_names: Sequence[str]) -> Iterator[dict[str, Place]]:
             )
         yield {
             name: Place(holder, network.address(number), Door(pairs[name][0]))
-            for number, (name, holder) in enumerate(json.loads(line).items())
+            for number, (name, holder) in enumerate(zip(pairs, map(int, line.split()), strict=True))
         }
 
 
