@@ -72,7 +72,7 @@ def cut_rows(chunks: Iterator[bytes], *, source: str, rules: RowRules, line: int
             if held_bytes > MAX_ROW_BYTES:
                 raise row_too_long(source, line)
             continue
-        data = b"".join([*held, chunk[:end]])
+        data = b"".join([*held, memoryview(chunk)[:end]])  # a slice of bytes would be copied twice
         kept = len(data) if rules.blank_rows else without_blank_end(data)
         if kept:
             yield Block(data[:kept], line)
@@ -110,8 +110,10 @@ def head_of(chunks: Iterator[bytes], size: int) -> bytes:
 
 def count_byte(data: bytes, byte: bytes) -> int:
     """Return how often a byte occurs, five times as fast as `bytes.count` alone (measured on 5 MB)."""
-    if len(data) <= _FEW_BYTES or byte not in data:
+    if len(data) <= _FEW_BYTES:
         return data.count(byte)
+    if byte not in data:  # quicker to see than to count
+        return 0
     return int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == byte[0]))
 
 
