@@ -77,9 +77,10 @@ def cut_rows(chunks: Iterator[bytes], *, source: str, rules: RowRules, line: int
         if kept:
             yield Block(data[:kept], line)
             line += count_byte(data[:kept], b"\n")
-        held = [data[kept:], chunk[end:]]
-        held_bytes = len(held[0]) + len(held[1])
-        held_quotes = count_byte(held[1], b'"') if rules.quotes else 0
+        rest = chunk[end:]
+        held = [piece for piece in (data[kept:], rest) if piece]  # joined with nothing, the next piece is not copied
+        held_bytes = sum(map(len, held))
+        held_quotes = count_byte(rest, b'"') if rules.quotes else 0
     rest = b"".join(held)
     if rest if rules.blank_rows else rest.strip(b"\r\n"):
         yield Block(rest, line)

@@ -23,6 +23,7 @@ from cleanroom_algo.contract.failure import write_failure
 from cleanroom_algo.errors import ServerStartError
 from cleanroom_algo.serving import metrics
 from cleanroom_algo.serving.app import create_app
+from cleanroom_algo.serving.resources import keep_freed_memory
 from cleanroom_algo.serving.service import Service, describe
 from cleanroom_algo.serving.sizing import ServerPlan
 from cleanroom_algo.serving.worker import BoundedWorker
@@ -98,6 +99,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             if self.service is None:
                 self.service = Service.load(self.environment, self.plan)
             configure_compute(self.plan.compute_threads)
+            keep_freed_memory()
             self.service.metrics.start()
             self.service.warm_up()
         except (Exception, SystemExit) as error:
