@@ -34,7 +34,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     torch=$TORCH; \
     if [ -z "$torch" ]; then \
       sed -n '/^torch=/,/[^\\]$/p' /build/cpu.txt > /build/torch.txt; \
-      if fetch /build/torch.txt; then torch=cpu; else torch=cuda; fi; \
+      if fetch /build/torch.txt; then torch=cpu; \
+      else torch=cuda; echo "No torch without CUDA for this Python within reach: taking the one with it, some GB."; fi; \
     fi; \
     fetch "/build/$torch.txt" \
  && sed -n '/==/s/ *\\$//p' "/build/$torch.txt" > /build/versions.txt \

@@ -114,7 +114,9 @@ def whole_job(engine: str | None, small: bool) -> Iterator[Row]:
     other = median(taken.pop("process"))
     for kind, seconds in taken.items():
         what = f"job of {count} hosts x {ranks} ranks on {kind} hosts"
-        yield Row(NAME, what, "s", median(seconds), other, "process hosts", "limit", 0.8, True)
+        # An engine's containers are one group for the scheduler: beside other busy processes they get one's share.
+        goal = 0.5 if kind == "docker" else 0.8
+        yield Row(NAME, what, "s", median(seconds), other, "process hosts", "limit", goal, True)
 
 
 def _linear_image(engine: str, folder: Path) -> str:
