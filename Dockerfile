@@ -39,8 +39,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     fi; \
     fetch "/build/$torch.txt" \
  && sed -n '/==/s/ *\\$//p' "/build/$torch.txt" > /build/versions.txt \
- && /opt/tools/bin/pip --python /opt/venv/bin/python install --no-compile --no-index --find-links /build/wheels --no-deps \
-      --requirement /build/versions.txt \
+ && PIP_CONFIG_FILE=/dev/null /opt/tools/bin/pip --python /opt/venv/bin/python install --no-compile --no-deps \
+      --no-index --find-links /build/wheels --requirement /build/versions.txt \
  && rm -r /build/wheels \
  && echo /opt/library > "$(/opt/venv/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/library.pth" \
  && sh /build/tidy /opt/venv
