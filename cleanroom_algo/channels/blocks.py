@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ MAX_ROW_BYTES: Final = 64 << 20
 """The longest row: it bounds what is held while looking for the row's end."""
 GZIP_MAGIC: Final = b"\x1f\x8b"
 _FEW_BYTES: Final = 4096  # up to here, numpy's fixed cost is more than its speed saves
+_ESCAPED: Final = re.compile(rb'\\"[^",\r\n]')
 _BLANK_LINE: Final = re.compile(rb"^\r?\n", re.MULTILINE)
 
 
@@ -62,15 +63,17 @@ def cut_rows(chunks: Iterator[bytes], *, source: str, rules: RowRules, line: int
     """
     held: list[bytes] = []
     held_bytes = 0
-    held_quotes = 0  # a row may span many chunks; its quotes are counted once
+    ends = _RowEnds(quotes=rules.quotes)
     for chunk in chunks:
-        end, chunk_quotes = _last_row_end(chunk, held_quotes, rules.quotes)
+        end = ends.last(chunk, held)
+        held_bytes += len(chunk)
+        if not end and held_bytes > MAX_ROW_BYTES:
+            chunk, held = b"".join([*held, chunk]), []
+            end = ends.last_resort(chunk)
+            if not end:
+                raise row_too_long(source, line)
         if not end:
             held.append(chunk)
-            held_bytes += len(chunk)
-            held_quotes += chunk_quotes
-            if held_bytes > MAX_ROW_BYTES:
-                raise row_too_long(source, line)
             continue
         data = b"".join([*held, memoryview(chunk)[:end]])  # a slice of bytes would be copied twice
         kept = len(data) if rules.blank_rows else without_blank_end(data)
@@ -80,7 +83,7 @@ def cut_rows(chunks: Iterator[bytes], *, source: str, rules: RowRules, line: int
         rest = chunk[end:]
         held = [piece for piece in (data[kept:], rest) if piece]  # joined with nothing, the next piece is not copied
         held_bytes = sum(map(len, held))
-        held_quotes = count_byte(rest, b'"') if rules.quotes else 0
+        ends.restart(rest)
     rest = b"".join(held)
     if rest if rules.blank_rows else rest.strip(b"\r\n"):
         yield Block(rest, line)
@@ -109,6 +112,16 @@ def head_of(chunks: Iterator[bytes], size: int) -> bytes:
     return b"".join(parts)
 
 
+def has_escaped(data: bytes) -> bool:
+    """Whether backslashes escape quotes for certain: RFC 4180 has no quote with such a character behind it."""
+    return b"\\" in data and _ESCAPED.search(data) is not None
+
+
+def without_escaped(data: bytes) -> bytes:
+    """Return the data with blanks for backslashes and quotes that a backslash escapes, in the same length."""
+    return data.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
+
+
 def count_byte(data: bytes, byte: bytes) -> int:
     """Return how often a byte occurs, five times as fast as `bytes.count` alone (measured on 5 MB)."""
     if len(data) <= _FEW_BYTES:
@@ -127,22 +140,89 @@ def row_too_long(source: str, line: int) -> RowTooLongError:
     )
 
 
-def _last_row_end(chunk: bytes, quotes_before: int, quotes: bool) -> tuple[int, int]:
-    """Return the offset after the last line break outside of quotes (0: none), and the chunk's number of quotes."""
+class _RowEnds:
+    """Finds the last line break outside of quotes in the chunks of a stream.
+
+    A quote that a backslash escapes (Spark's way) counts for nothing once that is certain: where another character than
+    a quote, a comma or a line break follows, which no quote of RFC 4180 has behind it. Where it is not, quotes count as
+    in RFC 4180; unless no row would end.
+
+    Args:
+        quotes: whether there are quotes at all.
+    """
+
+    def __init__(self, *, quotes: bool) -> None:
+        self._quotes = quotes
+        self._escaped = False
+        self._open = 0  # quotes since the last row end: a row may span many chunks, and each is counted once
+
+    def last(self, chunk: bytes, held: Sequence[bytes]) -> int:
+        """Return the offset after the last row end of the next chunk, 0 where none ends in it.
+
+        Args:
+            chunk: of the stream.
+            held: what came since the last row end, in pieces.
+        """
+        quotes = count_byte(chunk, b'"') if self._quotes else 0
+        if not self._open + quotes:
+            return chunk.rfind(b"\n") + 1
+        if not self._escaped and has_escaped(chunk):
+            self._escape(held)
+        seen = chunk
+        if self._escaped:
+            seen = self._without_escaped(chunk, held)
+            quotes = count_byte(seen, b'"')
+        self._open += quotes
+        return _last_row_end(seen, self._open)
+
+    def last_resort(self, data: bytes) -> int:
+        """Return the last row end of data in which `last` found none, as if backslashes escaped."""
+        if self._escaped or b'\\"' not in data:
+            return 0
+        self._escape(())
+        return self.last(data, ())
+
+    def restart(self, rest: bytes) -> None:
+        """Begin anew after a row end, with what follows it in the same chunk."""
+        seen = self._without_escaped(rest, ()) if self._escaped else rest
+        self._open = count_byte(seen, b'"') if self._quotes else 0
+
+    def _escape(self, held: Sequence[bytes]) -> None:
+        self._escaped = True
+        self.restart(b"".join(held))
+
+    def _without_escaped(self, data: bytes, held: Sequence[bytes]) -> bytes:
+        before = b"\\" if _trailing_backslashes(held) % 2 else b""
+        return without_escaped(before + data)[len(before) :]
+
+
+def _trailing_backslashes(held: Sequence[bytes]) -> int:
+    found = 0
+    for piece in reversed(held):
+        here = len(piece) - len(piece.rstrip(b"\\"))
+        found += here
+        if here < len(piece):
+            break
+    return found
+
+
+def _last_row_end(chunk: bytes, quotes: int) -> int:
+    """Return the offset after the last line break outside of quotes, 0 if there is none.
+
+    Args:
+        chunk: of a stream.
+        quotes: up to its end, since a row began.
+    """
     end = chunk.rfind(b"\n") + 1
-    inside = count_byte(chunk, b'"') if quotes else 0
-    if not quotes_before + inside:
-        return end, 0
-    open_at_end = quotes_before + inside
     after = 0
     seen_from = len(chunk)
     while end:
         after += chunk.count(b'"', end, seen_from)
-        if (open_at_end - after) % 2 == 0:
-            return end, inside
+        if (quotes - after) % 2 == 0:
+            return end
         seen_from = end
         end = chunk.rfind(b"\n", 0, end - 1) + 1
-    return 0, inside
+    return 0
 
 
 def gunzip(chunks: Iterator[bytes], *, source: str) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from cleanroom_algo.channels.blocks import MAX_ROW_BYTES
 from cleanroom_algo.channels.objects import Object
 
 _QUOTE: Final = ord('"')
+_BACKSLASH: Final = ord("\\")
 _BREAK: Final = ord("\n")  # what the end of an object stands for
 _QUOTES = re.compile(rb'"+')
 _BESIDE: Final = frozenset(b",\r\n")
@@ -25,7 +26,7 @@ _ENOUGH: Final = 16  # signs that agree: a field may hold text that looks like o
 
 
 def inside_quotes(obj: Object, offsets: Sequence[int]) -> list[bool]:
-    """Return for each offset, in ascending order, whether it lies inside double quotes.
+    """Return for each offset, in ascending order, whether it lies inside double quotes; whatever the others are.
 
     Read are a few kilobytes after each offset where fields are quoted, 64 MiB where there are no quotes, and never more
     than twice what lies before the last offset.
@@ -38,11 +39,11 @@ def inside_quotes(obj: Object, offsets: Sequence[int]) -> list[bool]:
     counted, inside = 0, False
     with obj.path.open("rb", buffering=0) as file:
         for offset in offsets:
-            found = _from_what_follows(file, obj.size, offset) if offset - counted > _STEP_BYTES else None
+            found = _from_what_follows(file, obj.size, offset) if offset > _STEP_BYTES else None
             if found is None:
-                found = inside ^ (_quotes_between(file, counted, offset) % 2 == 1)
+                inside ^= _quotes_between(file, counted, offset) % 2 == 1
+                counted, found = offset, inside
             result.append(found)
-            counted, inside = offset, found
     return result
 
 
@@ -70,6 +71,10 @@ def _from_what_follows(file: BinaryIO, size: int, offset: int) -> bool | None:
     quotes = seen = 0
     signs: set[bool] = set()  # whether what precedes the first run is inside, by each run that tells
     for left, length, right in _runs(file, before[-in_run - 1 :], end - offset, at_end=end == size):
+        if left == _BACKSLASH:  # it may be Spark's way to write a quote, which then counts for nothing
+            if signs:
+                break
+            return None
         outside, inside = _possible(left, length, right)
         if not (outside or inside):
             return None

@@ -8,7 +8,14 @@ from typing import Final
 
 import numpy as np
 
-from cleanroom_algo.channels.blocks import MAX_ROW_BYTES, RowRules, gunzip, row_too_long
+from cleanroom_algo.channels.blocks import (
+    MAX_ROW_BYTES,
+    RowRules,
+    gunzip,
+    has_escaped,
+    row_too_long,
+    without_escaped,
+)
 from cleanroom_algo.channels.csv_decoder import CsvDecoder
 from cleanroom_algo.channels.files import file_chunks, probe, readable
 from cleanroom_algo.channels.formats import Format, sniff
@@ -18,6 +25,7 @@ from cleanroom_algo.channels.pieces import Piece
 from cleanroom_algo.channels.quoting import inside_quotes
 from cleanroom_algo.channels.reader import read_object, row_rules
 from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.errors import RowTooLongError
 
 _STEP: Final = 64 << 10
 """Bytes looked at for the end of a row: a row is rarely longer."""
@@ -61,7 +69,8 @@ def count_rows(obj: Object, schema: Schema, piece: Piece | None = None) -> int:
     """Return how many rows `read_object` yields for an object or a piece of it, without parsing it.
 
     Parquet: from the footer. CSV and JSON Lines: by the line breaks that end a row, at about the raw rate of reading;
-    gzip is decompressed for it. RecordIO: by reading it.
+    gzip is decompressed for it. RecordIO: by reading it. The count may be wrong where backslashes escape quotes only at
+    the ends of fields: there they look like quotes of RFC 4180.
 
     Raises: what `read_object` raises for objects that cannot be read.
     """
@@ -97,23 +106,56 @@ def _group_cuts(rows: Sequence[int], parts: int) -> list[int]:
 
 
 def _byte_cuts(obj: Object, parts: int, wanted: range, quoted: bool) -> list[int]:
-    """Return where the wanted parts begin, and where the last one ends."""
-    inner = [part for part in range(wanted.start, wanted.stop + 1) if 0 < part < parts]
+    """Return where the wanted parts begin, and where the last one ends.
+
+    A part in which no row ends is empty: its cut is that of the next one. So cuts ascend, and are the same to everyone
+    who asks, also where quotes are not those of RFC 4180 and whether a place is inside of them is guessed wrongly.
+    """
     # One byte before the even division: where a row ends exactly there, that is the cut.
-    targets = [max(obj.size * part // parts - 1, 0) for part in inner]
-    inside = inside_quotes(obj, targets) if quoted and targets else [False] * len(targets)
-    cuts = [_row_end(obj, target, at, quoted) for target, at in zip(targets, inside, strict=True)]
-    return [*([0] if wanted.start == 0 else []), *cuts, *([obj.size] if wanted.stop == parts else [])]
+    targets = [0, *(max(obj.size * part // parts - 1, 0) for part in range(1, parts)), obj.size]
+    inner = [part for part in range(wanted.start, wanted.stop + 1) if 0 < part < parts]
+    inside = dict(zip(inner, _inside(obj, [targets[part] for part in inner], quoted), strict=True))
+
+    def cut(part: int) -> int:
+        while 0 < part < parts:
+            if part not in inside:
+                (inside[part],) = _inside(obj, [targets[part]], quoted)
+            end = _row_end(obj, targets[part], targets[part + 1], inside=inside[part], quoted=quoted)
+            if end is not None:
+                return end
+            part += 1
+        return targets[part]
+
+    return [cut(part) for part in range(wanted.start, wanted.stop + 1)]
 
 
-def _row_end(obj: Object, offset: int, inside: bool, quoted: bool) -> int:
-    """Return the offset after the first line break outside of quotes from `offset` on, or the object's size."""
+def _inside(obj: Object, offsets: Sequence[int], quoted: bool) -> list[bool]:
+    return inside_quotes(obj, offsets) if quoted and offsets else [False] * len(offsets)
+
+
+def _row_end(obj: Object, offset: int, limit: int, *, inside: bool, quoted: bool) -> int | None:
+    """Return the offset after the first line break outside of quotes from `offset` on, None where `limit` comes first.
+
+    Where no row would end, quotes after a backslash are taken for Spark's, which count for nothing; then those before
+    the offset may have been counted wrongly, too.
+    """
+    for as_told, escaped in ((True, False), (True, True), (False, True)):
+        try:
+            return _first_row_end(obj, offset, limit, inside=inside == as_told, quoted=quoted, escaped=escaped)
+        except RowTooLongError:
+            if not quoted:
+                break
+    raise row_too_long(obj.name, 1)
+
+
+def _first_row_end(obj: Object, offset: int, limit: int, *, inside: bool, quoted: bool, escaped: bool) -> int | None:
     with obj.path.open("rb") as file:
         file.seek(offset)
         position = offset
-        while step := file.read(_STEP):
+        while position < limit and (read := file.read(_STEP)):
+            step = without_escaped(read) if escaped else read
             start = 0
-            while (found := step.find(b"\n", start)) >= 0:
+            while (found := step.find(b"\n", start, limit - position)) >= 0:
                 inside ^= quoted and step.count(b'"', start, found) % 2 == 1
                 start = found + 1
                 if not inside:
@@ -122,14 +164,16 @@ def _row_end(obj: Object, offset: int, inside: bool, quoted: bool) -> int:
             position += len(step)
             if position - offset > MAX_ROW_BYTES:
                 raise row_too_long(obj.name, 1)
-    return obj.size
+    return None
 
 
 def _count_rows(chunks: Iterator[bytes], rules: RowRules) -> int:
     """Count the rows of a text, header included, by the rules of `cut_rows`."""
     ended = blank = 0  # line breaks outside of quotes; blank lines at the end so far
-    inside = row_open = False
-    for chunk in chunks:
+    inside = row_open = escaped = False
+    for text in chunks:
+        escaped = escaped or (rules.quotes and has_escaped(text))
+        chunk = without_escaped(text) if escaped else text
         quotes = chunk.count(b'"') if rules.quotes else 0
         ended += _breaks_outside(chunk, inside) if quotes or inside else chunk.count(b"\n")
         inside ^= quotes % 2 == 1

@@ -183,6 +183,42 @@ def test_a_quote_that_is_never_closed_is_an_error_and_bounded(tmp_path: Path, mo
         list(cut_rows(iter([b'1,"x\n'] + [b"2,y\n"] * 500), source="x", rules=RowRules(True, False)))
 
 
+def spark_row(*cells: str) -> bytes:
+    """Return a row as Spark writes it by default: quotes escaped by a backslash."""
+    return ",".join('"' + cell.replace("\\", "\\\\").replace('"', '\\"') + '"' for cell in cells).encode() + b"\n"
+
+
+@given(
+    cells=st.lists(
+        st.sampled_from(["a", 'pipe 5"', '"b", c', '5" x', "C:\\", '\\"', "", ","]), min_size=1, max_size=30
+    ),
+    size=st.integers(1, 40),
+)
+def test_rows_end_where_spark_ends_them(cells: list[str], size: int) -> None:
+    data = b"".join(spark_row(cell, "y") for cell in cells)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "MAX_ROW_BYTES", 100)
+        chunks = (data[start : start + size] for start in range(0, len(data), size))
+        found = list(cut_rows(chunks, source="x", rules=RowRules(quotes=True, blank_rows=False)))
+    assert b"".join(block.data for block in found) == data
+    assert all(block.data.endswith(b"\n") for block in found)
+    assert [block.line for block in found] == [
+        1 + data[: sum(map(len, before))].count(b"\n")
+        for before in ([block.data for block in found[:number]] for number in range(len(found)))
+    ]
+
+
+@given(cells=st.lists(st.sampled_from(['pipe 5"', 'a\n"b"', '"\n', "\n,"]), max_size=30), size=st.integers(20, 60))
+def test_line_breaks_of_fields_end_no_row_once_spark_is_known(cells: list[str], size: int) -> None:
+    rows = [spark_row('5" x', "y"), *(spark_row(cell, "y") for cell in cells)]
+    data = b"".join(rows)
+    chunks = (data[start : start + size] for start in range(0, len(data), size))
+    found = [block.data for block in cut_rows(chunks, source="x", rules=RowRules(quotes=True, blank_rows=False))]
+    assert b"".join(found) == data
+    ends = {sum(map(len, rows[:number])) for number in range(len(rows) + 1)}
+    assert {sum(map(len, found[:number])) for number in range(len(found) + 1)} <= ends
+
+
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=6)
 CELLS = st.one_of(TEXTS, st.sampled_from(["", '"', ",", "\n", '",\n"', "\\", "a\nb", 'a\\"b', '\\""']))
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cleanroom_algo.channels import recordio
+from cleanroom_algo.channels import blocks, quoting, recordio, splitting
 from cleanroom_algo.channels.pieces import Piece
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.channels.splitting import count_rows, split_object
@@ -46,6 +46,26 @@ def test_csv_pieces_hold_each_row_once(
     frames = [read(obj, TEXT, piece=piece) for piece in pieces]
     assert pl.concat(frames).rows() == whole.rows()
     assert [count_rows(obj, TEXT, piece) for piece in pieces] == [frame.height for frame in frames]
+
+
+SPARK = ['"x, y"', '"pipe 5\\""', '"5\\" x"', '"\\"b\\", c"', '"C:\\\\"', '"\\\\\\""', "x"]
+
+
+@given(cells=st.lists(st.sampled_from(SPARK), min_size=1, max_size=40), parts=st.integers(1, 8))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_pieces_of_what_spark_writes_hold_each_row_once(tmp_path: Path, cells: list[str], parts: int) -> None:
+    """Its quotes are escaped by a backslash, so that those of a row may be odd in number."""
+    obj = write(tmp_path, "x", "".join(f"{number},{cell}\n" for number, cell in enumerate(cells)).encode())
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (blocks, splitting, quoting):
+            patch.setattr(module, "MAX_ROW_BYTES", 64)
+        patch.setattr(quoting, "_STEP_BYTES", 16)
+        patch.setattr(quoting, "_BEFORE_BYTES", 8)
+        patch.setattr(splitting, "_STEP", 32)
+        frames = [read(obj, TEXT, piece=piece) for piece in split_object(obj, TEXT, parts)]
+    assert pl.concat(frames).get_column("a").to_list() == list(range(len(cells)))
+    if '"5\\" x"' in cells[:1]:
+        assert count_rows(obj, TEXT) == len(cells)
 
 
 def test_numbers_are_divided_by_looking_around_the_cuts(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_it_is_what_counting_says(tmp_path: Path, rows: list[list[str]], style: 
 
 
 @pytest.mark.usefixtures("near")
-@pytest.mark.parametrize("data", [b'5" x,1\n' * 40, b'a\\"b,"c\\" d"\n' * 40, b'"' * 200, b'",",",' * 40])
+@pytest.mark.parametrize("data", [b'5" x,1\n' * 40, b'"' * 200, b'",",",' * 40])
 def test_where_nothing_tells_quotes_are_counted(tmp_path: Path, data: bytes) -> None:
     obj = write(tmp_path, "x", data)
     offsets = list(range(0, len(data), 5))
