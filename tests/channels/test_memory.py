@@ -1,7 +1,7 @@
 """Memory does not grow with the data: peak of a fresh process, ten times the data, nearly the same.
 
-The benchmarks hold it to a tenth. Here a fifth is allowed: what an allocator keeps grows a little for a while, 147 MB at
-2 times the data, 157 at 8, 162 at 20 and 167 at 80.
+The benchmarks hold it to a tenth. Here a fifth is allowed: what an allocator keeps grows a little for a while, from 147
+MB at 2 times the data to 154 at 8, 162 at 20 and 167 at 80.
 """
 
 from __future__ import annotations
