@@ -55,9 +55,12 @@ def test_a_server_killed_in_the_middle_of_a_job(tmp_path: Path) -> None:
             time.sleep(0.05)
         client.cancel_trained_model(**own, trainedModelArn=arns[0])
         master = psutil.Process(first.process.pid)
-        for process in [master, *master.children()]:  # the master first: it would start another worker
+        workers = master.children()
+        for process in [master, *workers]:  # the master first: it would start another worker
             process.send_signal(signal.SIGKILL)
         first.process.wait()
+        # A process that is ending has no command line any more, and its locks still.
+        assert not psutil.wait_procs(workers, timeout=30)[1]
     assert gone(home), sleeping_in(home)
     with Room.open(home, SETTINGS) as room:
         states = [room.store.get("trained-model", arn) for arn in arns]
