@@ -7,7 +7,6 @@ up to it. One object at a time is spooled to an unnamed temporary file, because 
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from typing import BinaryIO, Final
 
 from cleanroom_algo.channels.parquet import damaged
 from cleanroom_algo.channels.parquet_footer import MAGIC, NotParquetError, read_footer
-from cleanroom_algo.contract.sizes import format_bytes
+from cleanroom_algo.contract.sizes import DISK_FULL, format_bytes
 from cleanroom_algo.errors import SpoolLimitError
 
 MAX_SPOOL_BYTES: Final = 32 << 30
@@ -101,7 +100,7 @@ def _write(file: BinaryIO, data: bytes, name: str) -> None:
         file.write(data)
         file.flush()
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in DISK_FULL:
             raise _over_limit(name, "does not fit on the disk of the temporary directory") from error
         raise
 

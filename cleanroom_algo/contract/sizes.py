@@ -1,4 +1,7 @@
-"""Units of the platform's limits, and sizes for people."""
+"""Units of the platform's limits, sizes for people, and how a disk says that something is too large for it."""
+
+import errno
+from typing import Final
 
 GB = 10**9
 """Bytes in one "GB" of a policy.
@@ -9,6 +12,10 @@ too.
 
 MB = 10**6
 """Bytes in one "MB" of a payload limit; not defined by the service either, and read the same way."""
+
+
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the errno of an OSError is where a disk, a quota or a limit on files leaves no room."""
 
 
 def format_bytes(count: int) -> str:

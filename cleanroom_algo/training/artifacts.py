@@ -18,11 +18,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 from cleanroom_algo.contract.manifest import MANIFEST_FILE, FileEntry, Manifest
-from cleanroom_algo.contract.sizes import GB, format_bytes
+from cleanroom_algo.contract.sizes import DISK_FULL, GB, format_bytes
 from cleanroom_algo.errors import ArtifactClashError, ArtifactTooLargeError, ArtifactWriteError
 from cleanroom_algo.training.atomic import draft_directory, recover, replace_directory, sync_tree
 
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+_DISK_ERRORS = DISK_FULL | {errno.EROFS, errno.EIO}
 _MANIFEST_RESERVE = 16_384  # the manifest is written last and must fit, too
 _SAMPLE_BYTES = 1 << 20
 

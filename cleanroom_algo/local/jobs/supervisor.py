@@ -6,13 +6,13 @@ runs in a thread of its own, as its hosts are processes.
 
 from __future__ import annotations
 
-import errno
 import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from cleanroom_algo.contract.sizes import DISK_FULL
 from cleanroom_algo.errors import (
     ArtifactsTooLargeError,
     CleanroomError,
@@ -39,7 +39,6 @@ EXPIRY_SECONDS = 60.0  # between two looks at the retention of channels, which i
 _DAY: Final = 86_400
 POLL_SECONDS = 0.5  # how soon another process's request to stop is seen; what happens in this one wakes us at once
 _OVERFLOWS: Final = {each.code for each in (ArtifactsTooLargeError, InferenceOutputTooLargeError, ExportTooLargeError)}
-_DISK_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 LOST: Final = "JobLost"
 INTERNAL: Final = "InternalError"
 
@@ -249,7 +248,7 @@ class Supervisor:
         except CleanroomError as error:
             return _failed(error)
         except OSError as error:
-            if error.errno not in _DISK_FULL:
+            if error.errno not in DISK_FULL:
                 return self._internal(record, error)
             tidy(directory)  # the record of this needs room, too
             return _failed(
