@@ -163,16 +163,12 @@ class _RowEnds:
             chunk: of the stream.
             held: what came since the last row end, in pieces.
         """
-        quotes = count_byte(chunk, b'"') if self._quotes else 0
-        if not self._open + quotes:
+        if not self._quotes or not (self._open or b'"' in chunk):
             return chunk.rfind(b"\n") + 1
         if not self._escaped and has_escaped(chunk):
             self._escape(held)
-        seen = chunk
-        if self._escaped:
-            seen = self._without_escaped(chunk, held)
-            quotes = count_byte(seen, b'"')
-        self._open += quotes
+        seen = self._without_escaped(chunk, held) if self._escaped else chunk
+        self._open += count_byte(seen, b'"')
         return _last_row_end(seen, self._open)
 
     def last_resort(self, data: bytes) -> int:
