@@ -40,6 +40,16 @@ def long_training(tmp_path: Path, body: str = "") -> Container:
     return Container(tmp_path / "ml", code, hyperparameters=LONG).channel("train", {"a": csv_rows(300)})
 
 
+def stopped_while_fitting(tmp_path: Path, body: str, *, seconds: float) -> Container:
+    """Return a host whose algorithm got SIGTERM in a `fit` of its own, which tells of it, and which said stopped."""
+    container = long_training(tmp_path, body)
+    process = container.start()
+    wait_for_line(process, "fitting")
+    process.send_signal(signal.SIGTERM)
+    assert finish(process, seconds).status == 143
+    return container
+
+
 def act_at(step: int, action: str, rank: int = 0) -> str:
     """Return hooks that act in one rank before a step."""
     return f"""
@@ -146,11 +156,7 @@ def test_an_own_fit_that_replaces_the_stop_has_been_stopped(tmp_path: Path) -> N
         "    except BaseException:\n        raise TypeError('not what it seems') from None\n"
         "def save(self, directory):\n    pass\n"
     )
-    container = long_training(tmp_path, body)
-    process = container.start()
-    wait_for_line(process, "fitting")
-    process.send_signal(signal.SIGTERM)
-    assert finish(process, 10).status == 143
+    container = stopped_while_fitting(tmp_path, body, seconds=10)
     assert container.failure == ""
 
 
@@ -159,11 +165,7 @@ def test_own_fit_is_interrupted(tmp_path: Path) -> None:
         "def fit(self):\n    import time\n    print('fitting', flush=True)\n    time.sleep(600)\n"
         "def save(self, directory):\n    pass\n"
     )
-    container = long_training(tmp_path, body)
-    process = container.start()
-    wait_for_line(process, "fitting")
-    process.send_signal(signal.SIGTERM)
-    assert finish(process, 10).status == 143
+    container = stopped_while_fitting(tmp_path, body, seconds=10)
     assert listing(container.model) == []
 
 
@@ -173,11 +175,7 @@ def test_own_fit_that_looks_for_the_stop_saves(tmp_path: Path) -> None:
         "    while not self.stopping:\n        time.sleep(0.01)\n"
         "def save(self, directory):\n    (directory / 'sum').write_text('1')\n"
     )
-    container = long_training(tmp_path, body)
-    process = container.start()
-    wait_for_line(process, "fitting")
-    process.send_signal(signal.SIGTERM)
-    assert finish(process, 30).status == 143
+    container = stopped_while_fitting(tmp_path, body, seconds=30)
     assert listing(container.model) == ["manifest.json", "sum"]
 
 

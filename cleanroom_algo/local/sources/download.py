@@ -60,7 +60,7 @@ class Downloads:
             root: the folder of the channel, which is there.
 
         Raises:
-            CleanroomError: CR-ROM-004 or CR-ROM-008, as `get_range`. JobStoppedError: CR-JOB-002, the job is to end.
+            CleanroomError: CR-ROM-004 or CR-ROM-008, as `get_range`. JobStoppedError: CR-JOB-302, the job is to end.
         """
         progress = _Progress(host, channel, objects, self._tell)
         with ThreadPoolExecutor(OBJECTS_AT_ONCE, thread_name_prefix="download") as pool:
