@@ -38,7 +38,7 @@ def docker(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
         pytest.skip("the docker client is not installed")
     path = engine.folder / f"{time.monotonic_ns()}.sock"
     command = ["podman", "system", "service", "--time", "0", f"unix://{path}"]
-    with subprocess.Popen(command, env=engine.environment, stderr=subprocess.PIPE) as service:
+    with subprocess.Popen(command, env=engine.environment, cwd=engine.folder, stderr=subprocess.PIPE) as service:
         try:
             _wait_for(path, service)
             monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
