@@ -28,11 +28,13 @@ READ = """
 import re, sys
 from pathlib import Path
 from benchmarks.tables import NUMBERS
+from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.channel import Channel, InputMode
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.data.dataset import ChannelDataset
 from cleanroom_algo.data.world import World
 
+keep_freed_memory()
 channel = Channel("train", Paths(Path(sys.argv[1])), InputMode(sys.argv[2]))
 rows = sum(batch.rows for batch in ChannelDataset(channel, NUMBERS, World(), batch_size=4096))
 # Not ru_maxrss, in which a child starts with the peak of its parent.

@@ -4,9 +4,9 @@ An object is opened once and read front to back in blocks of 4 MiB while earlier
 of the file system that a stream of an object store could not give. Parquet is the exception, as its footer is at its
 end; its row groups are read front to back, too, where the file may stream, and mapped into memory elsewhere.
 
-Memory, whatever the size of the object, with d = max(2, min(4, polars threads)):
+Memory, whatever the size of the object, with d = max(2, min(8, 2 x polars threads)):
 
-    CSV, JSON Lines: (2 d + 2) x (4 MiB + the longest row), and as much again as tables
+    CSV, JSON Lines: (d + 4) x (4 MiB + the longest row), and as much again as tables
     Parquet: two row groups, stored and decoded; from a file that is mapped, those in flight (one per thread of polars)
     RecordIO: the longest record (an object of the channel) and its table
 """

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from importlib.util import find_spec
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
 
 
 def cores(cgroup: Path = _CGROUP) -> int:
@@ -65,17 +63,3 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="ascii")
     except (OSError, ValueError):
         return ""
-
-
-def keep_freed_memory() -> None:
-    """Keep the C library from giving the memory of a block of rows back to the system, only to ask for it again.
-
-    Its pages come back as zeros, one fault each: a tenth of the time of a 5 MB request (measured). What is kept is at
-    most 64 MB above what is in use. Elsewhere than on glibc nothing is changed.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return
-    mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the largest that there may be
-    mallopt(_M_TRIM_THRESHOLD, 64 << 20)

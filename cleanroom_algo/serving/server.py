@@ -18,12 +18,12 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 from gunicorn.glogging import Logger
 
+from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.contract.failure import write_failure
 from cleanroom_algo.errors import ServerStartError
 from cleanroom_algo.serving import metrics
 from cleanroom_algo.serving.app import create_app
-from cleanroom_algo.serving.resources import keep_freed_memory
 from cleanroom_algo.serving.service import Service, describe
 from cleanroom_algo.serving.sizing import ServerPlan
 from cleanroom_algo.serving.worker import BoundedWorker

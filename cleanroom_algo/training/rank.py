@@ -40,8 +40,10 @@ def run_rank(job: Job, local_rank: int, ranks: int, stop: StopRequest) -> RankRe
         ranks: per host.
         stop: tells when the job is to end.
     """
+    from cleanroom_algo.channels.memory import keep_freed_memory
     from cleanroom_algo.training.context import Context
 
+    keep_freed_memory()
     resources = job.environment.resources
     rank = resources.host_rank * ranks + local_rank
     base = os.environ.get(BASE_MODEL_VARIABLE)
