@@ -72,7 +72,7 @@ def read_to_tables(path: Path, schema: Schema) -> int:
 
 def matrix(frame: pl.DataFrame) -> NDArray[np.float32]:
     """Return a table as one row-major float32 matrix: the fastest way that was measured, for the peers."""
-    return frame.to_numpy(order="c")
+    return np.ascontiguousarray(frame.to_numpy(order="fortran"))
 
 
 def read_raw(path: Path) -> int:
