@@ -23,19 +23,6 @@ _BLANK_LINE: Final = re.compile(rb"^\r?\n", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """Whole rows.
-
-    Attributes:
-        data: the bytes.
-        line: the number of the first line in the object or stream, from 1.
-    """
-
-    data: bytes
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
 class RowRules:
     """Where rows end.
 
@@ -49,20 +36,19 @@ class RowRules:
     blank_rows: bool
 
 
-def cut_rows(chunks: Iterator[bytes], *, source: str, rules: RowRules, line: int = 1) -> Iterator[Block]:
+def cut_rows(chunks: Iterator[bytes], *, source: str, rules: RowRules) -> Iterator[bytes]:
     """Cut a stream into blocks of whole rows; none is empty.
 
     Args:
         chunks: the bytes in order.
         source: what to call the stream in messages.
         rules: where rows end.
-        line: the number of the first line.
 
     Raises:
         RowTooLongError: CR-CHN-006, no row ended within 64 MiB.
     """
     held: list[bytes] = []
-    held_bytes = 0
+    held_bytes = position = 0
     ends = _RowEnds(quotes=rules.quotes)
     for chunk in chunks:
         end = ends.last(chunk, held)
@@ -71,22 +57,22 @@ def cut_rows(chunks: Iterator[bytes], *, source: str, rules: RowRules, line: int
             chunk, held = b"".join([*held, chunk]), []
             end = ends.last_resort(chunk)
             if not end:
-                raise row_too_long(source, line)
+                raise row_too_long(source, position)
         if not end:
             held.append(chunk)
             continue
         data = b"".join([*held, memoryview(chunk)[:end]])  # a slice of bytes would be copied twice
         kept = len(data) if rules.blank_rows else without_blank_end(data)
         if kept:
-            yield Block(data[:kept], line)
-            line += count_byte(data[:kept], b"\n")
+            yield data[:kept]
+            position += kept
         rest = chunk[end:]
         held = [piece for piece in (data[kept:], rest) if piece]  # joined with nothing, the next piece is not copied
         held_bytes = sum(map(len, held))
         ends.restart(rest)
     rest = b"".join(held)
     if rest if rules.blank_rows else rest.strip(b"\r\n"):
-        yield Block(rest, line)
+        yield rest
 
 
 def without_blank_end(data: bytes) -> int:
@@ -131,10 +117,10 @@ def count_byte(data: bytes, byte: bytes) -> int:
     return int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == byte[0]))
 
 
-def row_too_long(source: str, line: int) -> RowTooLongError:
-    """Return the error for a row without an end."""
+def row_too_long(source: str, offset: int) -> RowTooLongError:
+    """Return the error for a row without an end, which begins at `offset` or after it."""
     return RowTooLongError(
-        f"{source}:{line}: no row ends within {MAX_ROW_BYTES >> 20} MiB from here on",
+        f"{source}: no row ends within {MAX_ROW_BYTES >> 20} MiB after its first {offset} bytes",
         expected="rows that end in a line break outside of quotes",
         fix="look for a double quote that is never closed, or one inside an unquoted field",
     )

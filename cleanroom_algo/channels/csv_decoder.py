@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from cleanroom_algo.channels.blocks import without_blank_lines
+from cleanroom_algo.channels.blocks import count_byte, without_blank_lines
 from cleanroom_algo.channels.csv_rows import header_names, parse_slowly
 from cleanroom_algo.channels.plain_numbers import read_plain_numbers
 from cleanroom_algo.channels.schema import Schema
@@ -119,6 +119,10 @@ class CsvDecoder:
                 skip_blank=self._skip_blank,
             )
         return frame if frame.columns == self._wanted else frame.select(self._wanted)
+
+    def lines(self, block: bytes, rows: int) -> int:
+        """Return how many lines a block of so many rows has."""
+        return count_byte(block, b"\n") if self._skip_blank or b'"' in block else rows
 
     def _set_layout(self, layout: Schema) -> None:
         self._layout = layout

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from cleanroom_algo.channels.blocks import count_byte
 from cleanroom_algo.channels.csv_decoder import BOM, CsvDecoder
 from cleanroom_algo.channels.csv_rows import header_names, parse_slowly, rows
 from cleanroom_algo.channels.json_lines import JsonLinesDecoder
@@ -48,6 +49,10 @@ class JoinedCsvDecoder(CsvDecoder):
             for data, at in parts:  # part by part: the error has the right line, and lines are cut that can be
                 frames.append(super().decode(self._cut(data, at), line=at, rejected=rejected))
             return pl.concat(frames)
+
+    def lines(self, block: bytes, rows: int) -> int:  # noqa: ARG002 (headers are no rows, and joined rows share a line)
+        """Return how many lines a block has."""
+        return count_byte(block, b"\n")
 
     def _without_headers(self, block: bytes, line: int) -> Iterator[tuple[bytes, int]]:
         """Yield what lies between the headers, and the line where it begins."""
@@ -110,6 +115,10 @@ class JoinedJsonLinesDecoder(JsonLinesDecoder):
                 raise
             return super().decode(cut, line=line, rejected=rejected)
 
+    def lines(self, block: bytes, rows: int) -> int:  # noqa: ARG002 (joined rows share a line)
+        """Return how many lines a block has."""
+        return count_byte(block, b"\n")
+
 
 def _cut_objects(line: bytes) -> bytes:
     if b"}{" not in line:
@@ -129,7 +138,7 @@ def _cut_objects(line: bytes) -> bytes:
 
 def _joined(source: str, line: int, places: int) -> JoinedRowsError:
     return JoinedRowsError(
-        f"{source}:{line}: two rows on one line, which could be cut in {places} places",
+        f"{source}: two rows on one line, which could be cut in {places} places",
         expected="objects that end in a line break, or a header in each, which shows where they begin",
         fix="use File or FastFile mode, or resultFormat PARQUET",
         problems=[Problem(f"{source}:{line}", "the last row of one object and the first of the next")],

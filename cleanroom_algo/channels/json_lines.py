@@ -59,6 +59,10 @@ class JsonLinesDecoder:
             frame = self._fast(stripped)
         return self._slow(block, line, rejected) if frame is None else frame
 
+    def lines(self, block: bytes, rows: int) -> int:
+        """Return how many lines a block of so many rows has."""
+        return count_byte(block, b"\n") if self._skip_blank else rows
+
     def _fast(self, block: bytes) -> pl.DataFrame | None:
         try:
             frame = pl.read_ndjson(block, schema=self._dtypes)

@@ -17,12 +17,12 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import polars as pl
 
 from cleanroom_algo.channels.ahead import decode_ahead
-from cleanroom_algo.channels.blocks import Block, RowRules, cut_rows, gunzip, head_of
+from cleanroom_algo.channels.blocks import RowRules, cut_rows, gunzip, head_of
 from cleanroom_algo.channels.csv_decoder import CsvDecoder
 from cleanroom_algo.channels.files import file_chunks, lines_before, probe, readable
 from cleanroom_algo.channels.formats import LEAST_BYTES, PROBE_BYTES, Format, sniff
@@ -35,11 +35,17 @@ from cleanroom_algo.channels.parquet_stream import spool_objects
 from cleanroom_algo.channels.pieces import Piece
 from cleanroom_algo.channels.recordio import RecordReader
 from cleanroom_algo.channels.schema import Schema
-from cleanroom_algo.errors import Problem, RowMismatchError
+from cleanroom_algo.errors import JoinedRowsError, Problem, RowMismatchError
+
+_E = TypeVar("_E", bound=RowMismatchError | JoinedRowsError)
 
 
 class Decoder(Protocol):
     """What turns blocks of whole rows into tables."""
+
+    @property
+    def source(self) -> str:
+        """What messages call the object or stream."""
 
     @property
     def header_lines(self) -> int:
@@ -48,8 +54,11 @@ class Decoder(Protocol):
     def start(self, block: bytes) -> bytes:
         """Take what precedes the rows from the first block."""
 
-    def decode(self, block: bytes, *, line: int = 1) -> pl.DataFrame:
-        """Return the rows of a block."""
+    def decode(self, block: bytes) -> pl.DataFrame:
+        """Return the rows of a block; errors count its lines from 1."""
+
+    def lines(self, block: bytes, rows: int) -> int:
+        """Return how many lines a block of so many rows has."""
 
 
 def read_object(
@@ -151,29 +160,39 @@ def row_rules(found: Format, schema: Schema) -> RowRules:
 
 
 def decode_blocks(
-    blocks: Iterator[Block], decoder: Decoder, *, batch_rows: int, cancel: Callable[[], None] | None = None
+    blocks: Iterator[bytes], decoder: Decoder, *, batch_rows: int, cancel: Callable[[], None] | None = None
 ) -> Iterator[pl.DataFrame]:
     """Yield the rows of blocks as tables of at most `batch_rows` rows; the first block has the header, if any."""
     first = next(blocks, None)
     if first is None:
         return
-    rest = Block(decoder.start(first.data), first.line + decoder.header_lines)
-    yield from _batches(chain([rest], blocks), decoder, batch_rows, cancel)
+    rest = decoder.start(first)
+    yield from _batches(chain([rest], blocks), decoder, batch_rows, decoder.header_lines, cancel)
 
 
 def _batches(
-    blocks: Iterator[Block], decoder: Decoder, batch_rows: int, cancel: Callable[[], None] | None = None
+    blocks: Iterator[bytes],
+    decoder: Decoder,
+    batch_rows: int,
+    lines: int = 0,
+    cancel: Callable[[], None] | None = None,
 ) -> Iterator[pl.DataFrame]:
-    with contextlib.closing(decode_ahead(blocks, partial(_decode, decoder), cancel)) as frames:
-        for frame in frames:
-            if frame.height <= batch_rows:
-                yield from (frame,) if frame.height else ()
-            else:
-                yield from frame.iter_slices(batch_rows)
+    """Yield the rows of blocks before which there are so many lines."""
+    with contextlib.closing(decode_ahead(blocks, partial(_decode, decoder), cancel)) as decoded:
+        try:
+            for frame, lines_of_block in decoded:
+                lines += lines_of_block
+                if frame.height <= batch_rows:
+                    yield from (frame,) if frame.height else ()
+                else:
+                    yield from frame.iter_slices(batch_rows)
+        except (RowMismatchError, JoinedRowsError) as error:
+            raise _shifted(error, decoder.source, lines) from None
 
 
-def _decode(decoder: Decoder, block: Block) -> pl.DataFrame:
-    return decoder.decode(block.data, line=block.line)
+def _decode(decoder: Decoder, block: bytes) -> tuple[pl.DataFrame, int]:
+    frame = decoder.decode(block)
+    return frame, decoder.lines(block, frame.height)
 
 
 def _parquet(
@@ -207,10 +226,10 @@ def _byte_range(
             raise _shifted(error, obj.name, lines_before(obj, piece.start)) from None
 
 
-def _shifted(error: RowMismatchError, source: str, lines: int) -> RowMismatchError:
-    """Return an error about a piece as one about its object: `lines` come before the piece."""
+def _shifted(error: _E, source: str, lines: int) -> _E:
+    """Return an error about a part of an object or stream as one about the whole: `lines` come before the part."""
     problems = []
     for problem in error.problems:
         line, *column = problem.path.removeprefix(f"{source}:").split(":", 1)
         problems.append(Problem(":".join([source, str(int(line) + lines), *column]), problem.message))
-    return RowMismatchError(error.what, expected=error.expected, fix=error.fix, problems=problems)
+    return type(error)(error.what, expected=error.expected, fix=error.fix, problems=problems)

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from cleanroom_algo.channels.blocks import Block, RowRules
+from cleanroom_algo.channels.blocks import RowRules, count_byte
 from cleanroom_algo.channels.csv_decoder import BOM, CsvDecoder
 from cleanroom_algo.channels.csv_rows import rows
 from cleanroom_algo.channels.json_lines import JsonLinesDecoder
@@ -73,17 +73,19 @@ class LineDecoder:
         self._schema = schema
         self._lenient = lenient
         self._decoder: CsvDecoder | JsonLinesDecoder | None = None
+        self._line = 1  # the number of the next block's first line
         csv = kind is Format.CSV
         self.rules = RowRules(quotes=csv, blank_rows=csv and len(schema.features) == 1)
 
-    def decode(self, block: Block) -> Rows:
-        """Return the records of the next block.
+    def decode(self, block: bytes) -> Rows:
+        """Return the records of the next block, which is not empty.
 
         Raises:
             BadRecordError: records do not fit, with the positions of the first of them.
         """
         rejected: list[int] | None = [] if self._lenient else None
-        data, line = block.data, block.line
+        data, line = block, self._line
+        self._line += count_byte(block, b"\n")
         try:
             if self._decoder is None:
                 data, line = self._begin(data, line)

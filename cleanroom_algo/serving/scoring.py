@@ -137,8 +137,7 @@ class Scorer:
         if request.value.lines:
             lines = LineDecoder(request, self.schema, lenient=lenient)
             for block in cut_rows(gather(chunks), source="body", rules=lines.rules):
-                if block.data:
-                    yield partial(lines.decode, block)
+                yield partial(lines.decode, block)
         elif whole := b"".join(chunks):
             yield from repeat(partial(next, decode_document(whole, request, self.schema, lenient=lenient), None))
 

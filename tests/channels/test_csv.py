@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cleanroom_algo.channels import blocks
 from cleanroom_algo.channels.blocks import RowRules, cut_rows
 from cleanroom_algo.channels.csv_decoder import CsvDecoder
+from cleanroom_algo.channels.reader import decode_stream
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.errors import (
     ColumnsMismatchError,
@@ -200,12 +201,8 @@ def test_rows_end_where_spark_ends_them(cells: list[str], size: int) -> None:
         patch.setattr(blocks, "MAX_ROW_BYTES", 100)
         chunks = (data[start : start + size] for start in range(0, len(data), size))
         found = list(cut_rows(chunks, source="x", rules=RowRules(quotes=True, blank_rows=False)))
-    assert b"".join(block.data for block in found) == data
-    assert all(block.data.endswith(b"\n") for block in found)
-    assert [block.line for block in found] == [
-        1 + data[: sum(map(len, before))].count(b"\n")
-        for before in ([block.data for block in found[:number]] for number in range(len(found)))
-    ]
+    assert b"".join(found) == data
+    assert all(block.endswith(b"\n") for block in found)
 
 
 @given(cells=st.lists(st.sampled_from(['pipe 5"', 'a\n"b"', '"\n', "\n,"]), max_size=30), size=st.integers(20, 60))
@@ -213,10 +210,29 @@ def test_line_breaks_of_fields_end_no_row_once_spark_is_known(cells: list[str], 
     rows = [spark_row('5" x', "y"), *(spark_row(cell, "y") for cell in cells)]
     data = b"".join(rows)
     chunks = (data[start : start + size] for start in range(0, len(data), size))
-    found = [block.data for block in cut_rows(chunks, source="x", rules=RowRules(quotes=True, blank_rows=False))]
+    found = list(cut_rows(chunks, source="x", rules=RowRules(quotes=True, blank_rows=False)))
     assert b"".join(found) == data
     ends = {sum(map(len, rows[:number])) for number in range(len(rows) + 1)}
     assert {sum(map(len, found[:number])) for number in range(len(found) + 1)} <= ends
+
+
+@given(
+    before=st.lists(st.sampled_from([b"1,a\n", b'2,"b\nc"\n', b'3,"\n\n"\r\n', b"i,s\n"]), max_size=30),
+    after=st.lists(st.just(b"4,d\n"), max_size=5),
+    joined=st.booleans(),
+    size=st.integers(1, 30),
+)
+def test_a_fault_has_the_right_line_wherever_blocks_end(
+    before: list[bytes], after: list[bytes], joined: bool, size: int
+) -> None:
+    rows = [b"i,s\n", *(row for row in before if joined or row != b"i,s\n")]
+    data = b"".join([*rows, b"x,e\n", *after])
+    chunks = (data[start : start + size] for start in range(0, len(data), size))
+    schema = Schema.of(i="int32", s="string")
+    with pytest.raises(RowMismatchError) as caught:
+        list(decode_stream(chunks, schema, source="x", batch_rows=7, joined=joined))
+    line = b"".join(rows).count(b"\n") + 1
+    assert [problem.path for problem in caught.value.problems] == [f"x:{line}:i"]
 
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=6)
@@ -252,6 +268,5 @@ def test_what_the_csv_module_writes_is_read_back_however_the_bytes_are_cut(
     decoder = CsvDecoder(schema, source="x")
     frames = []
     for number, block in enumerate(cut_rows(iter(chunks), source="x", rules=RowRules(quotes=True, blank_rows=False))):
-        rows = block.data if number else decoder.start(block.data)
-        frames.append(decoder.decode(rows, line=block.line))
+        frames.append(decoder.decode(block if number else decoder.start(block)))
     assert pl.concat(frames).rows() == table
