@@ -117,6 +117,16 @@ def count_byte(data: bytes, byte: bytes) -> int:
     return int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == byte[0]))
 
 
+def count_outside_quotes(data: bytes, byte: bytes) -> int:
+    """Return how often a byte occurs outside of double quotes, in data that begins outside of them."""
+    if b'"' not in data:
+        return count_byte(data, byte)
+    array = np.frombuffer(data, dtype=np.uint8)
+    found = np.flatnonzero(array == byte[0])
+    quotes_before = np.searchsorted(np.flatnonzero(array == ord('"')), found)
+    return int(np.count_nonzero(quotes_before % 2 == 0))
+
+
 def row_too_long(source: str, offset: int) -> RowTooLongError:
     """Return the error for a row without an end, which begins at `offset` or after it."""
     return RowTooLongError(

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from cleanroom_algo.channels.blocks import count_byte, without_blank_lines
+from cleanroom_algo.channels.blocks import count_byte, count_outside_quotes, without_blank_lines
 from cleanroom_algo.channels.csv_rows import header_names, parse_slowly
 from cleanroom_algo.channels.plain_numbers import read_plain_numbers
 from cleanroom_algo.channels.schema import Schema
@@ -168,7 +168,9 @@ class CsvDecoder:
             return None
         # polars fills a row that is too short with nulls, so it can only hide where the last column has one.
         if len(self._layout.columns) > 1 and frame.get_column(self._layout.names[-1]).null_count():
-            return frame if _separators(block) == frame.height * (len(self._layout.columns) - 1) else None
+            return (
+                frame if count_outside_quotes(block, b",") == frame.height * (len(self._layout.columns) - 1) else None
+            )
         return frame
 
     def _refuse_foreign_header(self, names: list[str], known: set[str]) -> None:
@@ -204,13 +206,3 @@ def _well_quoted(block: bytes) -> bool:
         and (first == 0 or _BEFORE_FIELD[data[first - 1]])
         and (last == len(data) - 1 or _AFTER_FIELD[data[last + 1]])
     )
-
-
-def _separators(block: bytes) -> int:
-    """Count the commas outside of quotes."""
-    data = np.frombuffer(block, dtype=np.uint8)
-    if b'"' not in block:
-        return int(np.count_nonzero(data == ord(",")))
-    commas = np.flatnonzero(data == ord(","))
-    quotes_before = np.searchsorted(np.flatnonzero(data == ord('"')), commas)
-    return int(np.count_nonzero(quotes_before % 2 == 0))

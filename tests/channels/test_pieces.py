@@ -64,8 +64,7 @@ def test_pieces_of_what_spark_writes_hold_each_row_once(tmp_path: Path, cells: l
         patch.setattr(splitting, "_STEP", 32)
         frames = [read(obj, TEXT, piece=piece) for piece in split_object(obj, TEXT, parts)]
     assert pl.concat(frames).get_column("a").to_list() == list(range(len(cells)))
-    if '"5\\" x"' in cells[:1]:
-        assert count_rows(obj, TEXT) == len(cells)
+    assert count_rows(obj, TEXT) == len(cells)
 
 
 def test_numbers_are_divided_by_looking_around_the_cuts(tmp_path: Path) -> None:
