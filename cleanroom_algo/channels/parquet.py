@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -105,12 +106,19 @@ def _streamed(
 
         def decode() -> pl.DataFrame | None:
             group = next(files, None)
-            return None if group is None else pl.scan_parquet(group).select(names).collect()
+            return None if group is None else _decoded(group, names)
 
         ahead = pool.submit(decode)
         while (table := ahead.result()) is not None:
             ahead = pool.submit(decode)
             yield table
+
+
+def _decoded(group: io.BytesIO, names: Sequence[str]) -> pl.DataFrame:
+    """Return the columns of a single row group: polars decodes it by one thread, unless it is asked for in shares."""
+    shares = max(1, min(pl.thread_pool_size(), len(names)))
+    tables = pl.collect_all([pl.scan_parquet(group).select(names[share::shares]) for share in range(shares)])
+    return pl.concat(tables, how="horizontal").select(names)
 
 
 def conform(frame: pl.DataFrame, columns: Sequence[Column], *, source: str, row: int = 0) -> pl.DataFrame:
