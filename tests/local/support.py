@@ -18,6 +18,8 @@ AIRLINE, BUREAU, STRANGER = "111122223333", "444455556666", "777788889999"
 COLLABORATION_ID = "c0c0c0c0-0000-4000-8000-000000000001"
 AIRLINE_ID = "a0a0a0a0-0000-4000-8000-000000000002"
 BUREAU_ID = "b0b0b0b0-0000-4000-8000-000000000003"
+VERSION = "0a1b2c3d-0000-4000-8000-0123456789ab"
+OTHER = "0a1b2c3d-0000-4000-8000-0123456789ff"
 ROLE = "arn:aws:iam::111122223333:role/clean-room"
 SETTINGS = RoomSettings(machine=Machine(hosts=2))
 
@@ -292,3 +294,7 @@ class Desk:
             document=json.loads(json.dumps(document)),
         )
         return self.room.store.insert(replace(record, **changed))
+
+
+def desk_with(tmp_path: Path, **changed: Any) -> Desk:
+    return Desk(Room.open(tmp_path / "home", SETTINGS.model_copy(update=changed)), tmp_path)

@@ -56,6 +56,12 @@ class Late(Trainer):
         right = (model(batch.numeric, batch.categorical) > 0) == (batch.target > 0.5)
         return {"accuracy": right.float().mean()}
 '''
+DIE_ONCE = """import pathlib
+        mark = pathlib.Path(__file__).with_name("died")
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), 9)"""
+LONG = {"epochs": "100000", "batch_size": "8"}
 
 
 def algorithm(folder: Path, body: str = "", text: str = ALGORITHM) -> Path:
@@ -211,3 +217,15 @@ def wait_for_line(process: subprocess.Popen[str], text: str, seconds: float = 60
             return lines
     assert process.stderr is not None
     raise AssertionError("".join(lines) + process.stderr.read())
+
+
+def act_at(step: int, action: str, rank: int = 0) -> str:
+    """Return hooks that act in one rank before a step."""
+    return f"""
+calls = 0
+def loss(self, model, batch):
+    self.calls += 1
+    if self.world.rank == {rank} and self.calls == {step}:
+        {action}
+    return nn.functional.binary_cross_entropy_with_logits(model(batch.numeric, batch.categorical), batch.target)
+"""

@@ -1,11 +1,10 @@
-"""What the model does not say: versions, states, abilities, quotas, pages, tags."""
+"""What the model does not say: versions, states, queries, abilities, exports."""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +15,25 @@ from cleanroom_algo.errors import (
     ConflictError,
     InvalidRequestError,
     NotEmulatedError,
-    QuotaExceededError,
-    RequestError,
     ResourceNotFoundError,
 )
-from cleanroom_algo.local.api.model import ML, operation_model, operation_names
-from cleanroom_algo.local.api.throttle import rate
+from cleanroom_algo.local.api.model import ML, operation_model
 from cleanroom_algo.local.operations.states import TRANSITIONS, move
 from cleanroom_algo.local.room import Room
-from cleanroom_algo.local.settings import Quotas, RoomSettings, Switches
-from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, BUREAU_ID, COLLABORATION_ID, ROLE, SETTINGS, STRANGER, Desk
-
-VERSION = "0a1b2c3d-0000-4000-8000-0123456789ab"
-OTHER = "0a1b2c3d-0000-4000-8000-0123456789ff"
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with Room.open(tmp_path / "home", SETTINGS) as room:
-        yield Desk(room, tmp_path)
-
-
-def desk_with(tmp_path: Path, **changed: Any) -> Desk:
-    return Desk(Room.open(tmp_path / "home", SETTINGS.model_copy(update=changed)), tmp_path)
+from cleanroom_algo.local.settings import Switches
+from tests.local.support import (
+    AIRLINE,
+    AIRLINE_ID,
+    BUREAU,
+    BUREAU_ID,
+    COLLABORATION_ID,
+    OTHER,
+    SETTINGS,
+    STRANGER,
+    VERSION,
+    Desk,
+    desk_with,
+)
 
 
 def model_arn(desk: Desk, status: str = "ACTIVE") -> str:
@@ -360,237 +355,3 @@ def test_the_configuration_is_put_got_replaced_and_deleted(desk: Desk) -> None:
     desk.call("DeleteMLConfiguration", BUREAU, membershipIdentifier=BUREAU_ID)
     with pytest.raises(ResourceNotFoundError):
         desk.call("GetMLConfiguration", BUREAU, membershipIdentifier=BUREAU_ID)
-
-
-# --- quotas, rates, names ---------------------------------------------------------------------------------------------
-
-
-def start_training(desk: Desk) -> None:
-    desk.call("CreateTrainedModel", **desk.training())
-
-
-def start_inference(desk: Desk) -> None:
-    output = {"members": [{"accountId": BUREAU}]}
-    desk.own(
-        "StartTrainedModelInferenceJob",
-        name="inference",
-        trainedModelArn=desk.add_model(99).key,
-        resourceConfig={"instanceType": "ml.m5.2xlarge"},
-        outputConfiguration=output,
-        dataSource={"mlInputChannelArn": desk.channel},
-    )
-
-
-def start_version(desk: Desk) -> None:
-    channel = {"trainedModelArn": desk.add_model(0).key, "channelName": "base"}
-    desk.call("CreateTrainedModel", **desk.training(incrementalTrainingDataChannels=[channel]))
-
-
-def start_query(desk: Desk) -> None:
-    desk.call("CreateMLInputChannel", **desk.query())
-
-
-def add_algorithm(desk: Desk) -> None:
-    container = {"imageUri": "x"}
-    desk.call("CreateConfiguredModelAlgorithm", name="one-more", roleArn=ROLE, trainingContainerConfig=container)
-
-
-def add_association(desk: Desk) -> None:
-    desk.own("CreateConfiguredModelAlgorithmAssociation", name="one-more", configuredModelAlgorithmArn=desk.algorithm)
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A quota: what is there already counts, what does not count is there as well, and then one more is asked for."""
-
-    name: str
-    kind: str
-    take: Callable[[Desk], None]
-    one: Mapping[str, Any] = field(default_factory=dict)
-    used: int = 0
-
-
-OTHERS = {"membership": BUREAU_ID}  # of the same account, in another collaboration
-BOUNDS = [
-    Bound("training_jobs_per_membership", "trained-model", start_training),
-    Bound("training_jobs_per_account", "trained-model", start_training, OTHERS),
-    Bound("training_instances_per_account", "trained-model", start_training, OTHERS),
-    Bound("inference_jobs_per_membership", "trained-model-inference-job", start_inference),
-    Bound("inference_jobs_per_account", "trained-model-inference-job", start_inference, OTHERS),
-    Bound("input_channels_per_membership", "ml-input-channel", start_query, used=1),
-    Bound("algorithms_per_account", "configured-model-algorithm", add_algorithm, used=1),
-    Bound("associations_per_membership", "configured-model-algorithm-association", add_association, used=1),
-]
-
-
-@pytest.mark.parametrize("bound", BOUNDS, ids=lambda bound: bound.name)
-@pytest.mark.parametrize("past", [0, 1])
-def test_a_quota_at_its_limit_and_one_past_it(tmp_path: Path, bound: Bound, past: int) -> None:
-    desk = desk_with(tmp_path, quotas=Quotas(**{bound.name: 3}))
-    desk.configure()
-    for number in range(3 - bound.used - 1 + past):
-        desk.add_model(number, kind=bound.kind, status="CREATE_PENDING", **bound.one)
-    if bound.kind in TRANSITIONS:
-        desk.add_model(50, kind=bound.kind, status="CREATE_FAILED", **bound.one)
-    if past:
-        with pytest.raises(QuotaExceededError) as caught:
-            bound.take(desk)
-        assert caught.value.quota_value == 3
-        assert caught.value.quota_name
-    else:
-        bound.take(desk)
-    desk.room.close()
-
-
-def test_the_quotas_are_the_documented_ones() -> None:
-    """Clean Rooms user guide, "Quotas for AWS Clean Rooms ML"."""
-    quotas = Quotas()
-    of_jobs = (quotas.training_jobs_per_membership, quotas.training_jobs_per_account)
-    assert of_jobs == (quotas.inference_jobs_per_membership, quotas.inference_jobs_per_account) == (5, 10)
-    assert (quotas.training_instances_per_account, quotas.versions_per_trained_model) == (10, 100)
-    assert (quotas.associations_per_membership, quotas.algorithms_per_account) == (1000, 1000)
-    assert (quotas.input_channels_per_membership, quotas.inference_job_hours) == (100, 25)
-    assert quotas.instances_of_type == {"ml.m5.2xlarge": 3, "ml.m5.4xlarge": 3, "ml.m5.12xlarge": 3}
-    assert rate("CreateTrainedModel") == rate("StartTrainedModelInferenceJob") == (1, 3)
-    assert rate("CreateMLInputChannel")[0] == rate("PutMLConfiguration")[0] == 10
-    assert rate("StartTrainedModelExportJob")[0] == 10
-    assert rate("GetTrainedModel")[0] == rate("ListTrainedModels")[0] == 50
-    assert rate("DeleteTrainedModelOutput") == (2, 10)
-
-
-@pytest.mark.parametrize(("count", "allowed"), [(3, True), (4, False)])
-def test_instances_of_a_type(desk: Desk, *, count: int, allowed: bool) -> None:
-    resources = {"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 1, "instanceCount": count}
-    asked = desk.training(resourceConfig=resources)
-    if allowed:
-        desk.call("CreateTrainedModel", **asked)
-        return
-    with pytest.raises(QuotaExceededError, match=r"ml\.m5\.2xlarge"):
-        desk.call("CreateTrainedModel", **asked)
-
-
-@pytest.mark.parametrize("past", [0, 1])
-def test_versions_of_a_model(tmp_path: Path, past: int) -> None:
-    desk = desk_with(tmp_path, quotas=Quotas(versions_per_trained_model=3))
-    desk.add_model(0, version=OTHER, status="INACTIVE")
-    for number in range(1 + past):
-        desk.add_model(0, version=f"0a1b2c3d-0000-4000-8000-{number:012d}")
-    if past:
-        with pytest.raises(QuotaExceededError, match="Versions"):
-            start_version(desk)
-    else:
-        start_version(desk)
-    desk.room.close()
-
-
-def test_quotas_can_be_changed_and_left(tmp_path: Path) -> None:
-    for name, quotas in (("few", Quotas(training_jobs_per_membership=0)), ("off", Quotas(enabled=False))):
-        desk = desk_with(tmp_path / name, quotas=quotas)
-        for number in range(6):
-            desk.add_model(number, status="CREATE_PENDING")
-        try:
-            desk.call("CreateTrainedModel", **desk.training())
-        except QuotaExceededError:
-            assert name == "few"
-        else:
-            assert name == "off"
-        desk.room.close()
-
-
-def test_names_of_algorithms_associations_and_channels_are_unique(desk: Desk) -> None:
-    container = {"imageUri": "x"}
-    with pytest.raises(ConflictError):
-        desk.call("CreateConfiguredModelAlgorithm", name="algorithm", roleArn=ROLE, trainingContainerConfig=container)
-    arn = desk.algorithm
-    with pytest.raises(ConflictError):
-        desk.own("CreateConfiguredModelAlgorithmAssociation", name="association", configuredModelAlgorithmArn=arn)
-
-
-# --- pages and tags ---------------------------------------------------------------------------------------------------
-
-
-def test_pages_lose_nothing_and_survive_a_restart(tmp_path: Path) -> None:
-    with Room.open(tmp_path / "home", SETTINGS) as room:
-        desk = Desk(room, tmp_path)
-        for number in range(25):
-            desk.add_model(number)
-    seen: list[str] = []
-    token: dict[str, str] = {}
-    for _ in range(4):
-        with Room.open(tmp_path / "home", SETTINGS) as room:
-            page = room.call(
-                "ListTrainedModels", {"membershipIdentifier": AIRLINE_ID, "maxResults": 7, **token}, AIRLINE
-            )
-        seen += [each["name"] for each in page["trainedModels"]]
-        token = {"nextToken": page["nextToken"]} if "nextToken" in page else {}
-    assert seen == [f"model-{number}" for number in reversed(range(25))]
-    assert not token
-
-
-def test_pages_have_no_gaps_when_a_version_comes_in_between(desk: Desk) -> None:
-    for number in range(6):
-        desk.add_model(number)
-    first = desk.own("ListTrainedModels", maxResults=3)
-    desk.add_model(1, version=VERSION)  # of a model on the second page
-    second = desk.own("ListTrainedModels", maxResults=3, nextToken=first["nextToken"])
-
-    names = [each["name"] for page in (first, second) for each in page["trainedModels"]]
-    assert names == [f"model-{number}" for number in reversed(range(6))]
-    assert second["trainedModels"][1]["versionIdentifier"] == VERSION
-    assert "nextToken" not in second
-
-
-def test_a_token_belongs_to_one_list(desk: Desk) -> None:
-    for number in range(3):
-        desk.add_model(number)
-    token = desk.own("ListTrainedModels", maxResults=1)["nextToken"]
-    assert "model" not in token
-    for operation, params in (
-        ("ListMLInputChannels", {"nextToken": token}),
-        ("ListTrainedModels", {"nextToken": "x" + token}),
-        ("ListTrainedModels", {"nextToken": "AAAA"}),
-    ):
-        with pytest.raises(InvalidRequestError) as caught:
-            desk.own(operation, **params)
-        assert [problem.path for problem in caught.value.problems] == ["nextToken"]
-
-
-def test_tags(desk: Desk) -> None:
-    arn = desk.association
-    desk.call("TagResource", resourceArn=arn, tags={"a": "1", "b": "2"})
-    desk.call("UntagResource", resourceArn=arn, tagKeys=["a", "z"])
-    assert desk.call("ListTagsForResource", resourceArn=arn)["tags"] == {"b": "2"}
-    with pytest.raises(InvalidRequestError):  # 50 are documented, although the model has 200
-        desk.call("TagResource", resourceArn=arn, tags={f"k{number}": "" for number in range(50)})
-    with pytest.raises(InvalidRequestError):
-        desk.call("TagResource", resourceArn=arn, tags={"aws:x": ""})
-    with pytest.raises(ResourceNotFoundError):
-        desk.call("ListTagsForResource", BUREAU, resourceArn=arn)
-
-
-@pytest.mark.parametrize(
-    "name", [each for each in operation_names() if "Audience" in each or "TrainingDataset" in each]
-)
-def test_what_is_not_emulated_says_so(desk: Desk, name: str) -> None:
-    with pytest.raises(NotEmulatedError, match=name):
-        desk.room.call(name, {})
-
-
-def test_a_request_that_fails_changes_nothing(desk: Desk) -> None:
-    before = desk.room.store.count("trained-model")
-    faulty: list[dict[str, Any]] = [
-        {"dataChannels": []},
-        {"mlModelTrainingPayerAccountId": BUREAU},
-        {"tags": {"aws:": ""}},
-    ]
-    for changed in faulty:
-        with pytest.raises(RequestError):
-            desk.call("CreateTrainedModel", **desk.training(**changed))
-    assert desk.room.store.count("trained-model") == before
-    assert desk.room.store.jobs() == []
-
-
-def test_settings_of_a_state_folder(tmp_path: Path) -> None:
-    (tmp_path / "settings.toml").write_text("[quotas]\nenabled = false\n[switches]\nget_default = 'base'\n")
-    settings = RoomSettings.read(tmp_path)
-    assert (settings.quotas.enabled, settings.switches.get_default) == (False, "base")

@@ -1,0 +1,20 @@
+"""A room of two parties for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cleanroom_algo.local.room import Room
+from tests.local.support import (
+    SETTINGS,
+    Desk,
+)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with Room.open(tmp_path / "home", SETTINGS) as room:
+        yield Desk(room, tmp_path)
