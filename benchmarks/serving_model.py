@@ -26,8 +26,8 @@ class Numbers(Predictor):
         self.model.load_state_dict(artifacts.state_dict())
         self.model.eval()
 
-    def predict(self, frame):
-        return self.forward(self.model, self.artifacts.features.transform(frame).numeric)
+    def predict_arrays(self, arrays):
+        return self.forward(self.model, arrays.numeric)
 """
 
 

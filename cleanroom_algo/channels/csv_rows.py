@@ -131,6 +131,23 @@ def parse_slowly(
     return table_of(columns, schema.columns)
 
 
+def parse_few(block: bytes, schema: Schema, parsers: Sequence[Parser]) -> list[list[Value | None]] | None:
+    """Return the values of a few rows, or None where one does not fit.
+
+    Args:
+        block: whole rows.
+        schema: the columns in the order of the fields.
+        parsers: of the columns, by `parser_of`.
+    """
+    found: list[list[Value | None]] = []
+    for row in rows(block.decode("utf-8", "surrogateescape")):
+        values, faults = _parse_row(row, schema, parsers, "")
+        if faults:
+            return None
+        found.append(values)
+    return found
+
+
 def table_of(values: Sequence[Sequence[Value | None]], columns: Sequence[Column]) -> pl.DataFrame:
     """Return values as a table.
 

@@ -170,6 +170,28 @@ class Features:
             )
         return Arrays(self._numeric(frame), self._categorical(frame), self._target(frame))
 
+    @cached_property
+    def take_values(self) -> bool:
+        """Whether `transform_values` can be used: no dates or times, no categories but texts."""
+        categories = {self.schema.column(feature.name).dtype for feature in self.categorical}
+        return not self._scales.texts and categories <= {"string"}
+
+    def transform_values(self, rows: Sequence[Sequence[Any]], names: Sequence[str]) -> Arrays:
+        """Return a few rows as the arrays that `transform` makes of a table of them, bit for bit; without a target.
+
+        Args:
+            rows: values as `CsvDecoder.values` returns them.
+            names: of their columns, among them those of the features.
+        """
+        positions = {name: position for position, name in enumerate(names)}
+        categorical = np.empty((len(rows), len(self.categorical)), dtype=np.int64)
+        for number, feature in enumerate(self.categorical):
+            words, position = self._words[number], positions[feature.name]
+            categorical[:, number] = [words.get(row[position], 0) for row in rows]
+        with np.errstate(invalid="ignore", over="ignore"):
+            numeric = _finite(self._numeric_of_values(rows, positions))
+        return Arrays(numeric, categorical, None)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the features as JSON values."""
         return {
@@ -220,9 +242,7 @@ class Features:
                 matrix = self._numeric_of_few(frame)
             else:
                 matrix = self._numeric_of_many(frame)
-            if not np.isfinite(np.vdot(matrix, matrix)):  # the quickest pass that tells whether there may be any
-                matrix[~np.isfinite(matrix)] = 0.0
-        return matrix
+            return _finite(matrix)
 
     def _numeric_of_many(self, frame: pl.DataFrame) -> NDArray[np.float32]:
         columns = [
@@ -243,10 +263,17 @@ class Features:
             if values.dtype == np.float32:
                 return cast("NDArray[np.float32]", (values - scales.narrow_mean) / scales.narrow_std)
         positions = dict(zip(frame.columns, range(frame.width), strict=True))
-        wanted = [positions[feature.name] for feature in self.numeric]
-        rows = [[row[position] for position in wanted] for row in frame.rows()]
-        values = np.array(rows, dtype=np.float64).reshape(frame.height, self.numeric_size)  # null becomes NaN
-        narrow = (values.astype(np.float32) - scales.narrow_mean) / scales.narrow_std
+        return self._numeric_of_values(frame.rows(), positions)
+
+    def _numeric_of_values(self, rows: Sequence[Sequence[Any]], positions: Mapping[str, int]) -> NDArray[np.float32]:
+        scales = self._scales
+        if self._numeric_names != list(positions):
+            wanted = [positions[name] for name in self._numeric_names]
+            rows = [[row[position] for position in wanted] for row in rows]
+        values = np.array(rows, dtype=np.float64).reshape(len(rows), self.numeric_size)  # null becomes NaN
+        narrow: NDArray[np.float32] = (values.astype(np.float32) - scales.narrow_mean) / scales.narrow_std
+        if scales.all_single:
+            return narrow
         return np.where(scales.single, narrow, ((values - scales.mean) / scales.std).astype(np.float32))
 
     @cached_property
@@ -310,6 +337,13 @@ class Features:
         if self.schema.column(self.schema.target).is_integer:
             return target.cast(pl.Int64).to_numpy()
         return target.cast(pl.Float32).to_numpy()
+
+
+def _finite(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Put 0 for what is missing or no finite number."""
+    if not np.isfinite(np.vdot(matrix, matrix)):  # the quickest pass that tells whether there may be any
+        matrix[~np.isfinite(matrix)] = 0.0
+    return matrix
 
 
 def as_numbers(values: pl.Series, column: Column) -> NDArray[np.float32] | NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""A few rows of plain numbers to a table, without the fixed costs of the readers for everything."""
+"""A few rows of plain numbers, read without the fixed costs of the readers for everything."""
 
 from __future__ import annotations
 
@@ -15,11 +15,22 @@ _PLAIN: Final = b"0123456789.+-eE,\n"
 
 
 def read_plain_numbers(block: bytes, names: Sequence[str]) -> pl.DataFrame | None:
-    """Return rows of float32 with the same bits as the other readers, or None for all that is not plain.
+    """Return rows of float32 as a table with the same bits as the other readers', or None for all that is not plain.
 
     Args:
         block: whole rows of CSV.
         names: of the columns, all of them float32.
+    """
+    records = plain_numbers(block, len(names))
+    return None if records is None else pl.DataFrame(records, schema=dict.fromkeys(names, pl.Float32), orient="row")
+
+
+def plain_numbers(block: bytes, width: int) -> list[list[float]] | None:
+    """Return rows of numbers that round to the float32 which the other readers give, or None for all that is not plain.
+
+    Args:
+        block: whole rows of CSV.
+        width: how many fields each of them has, all of them float32.
 
     Returns:
         None where a field is empty or no plain number, a row is blank or of another width, or a text is so near to the
@@ -29,7 +40,7 @@ def read_plain_numbers(block: bytes, names: Sequence[str]) -> pl.DataFrame | Non
     if text.translate(None, _PLAIN):
         return None
     lines = text.split(b"\n")
-    if any(line.count(b",") != len(names) - 1 for line in lines):
+    if any(line.count(b",") != width - 1 for line in lines):
         return None
     try:
         values = list(map(float, text.replace(b"\n", b",").split(b",")))
@@ -37,6 +48,4 @@ def read_plain_numbers(block: bytes, names: Sequence[str]) -> pl.DataFrame | Non
         return None
     if MIDDLE in (np.array(values).view(np.uint64) & BELOW_FLOAT32).tolist():
         return None
-    width = len(names)
-    records = [values[start : start + width] for start in range(0, len(values), width)]
-    return pl.DataFrame(records, schema=dict.fromkeys(names, pl.Float32), orient="row")
+    return [values[start : start + width] for start in range(0, len(values), width)]

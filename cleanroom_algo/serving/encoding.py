@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import numpy as np
@@ -11,11 +11,14 @@ import polars as pl
 
 from cleanroom_algo.errors import NotAcceptableError, PredictionShapeError
 from cleanroom_algo.serving.formats import Format
+from cleanroom_algo.serving.predictor import Predictions, as_array
 
 QUOTED_EMPTY: Final = '""'
 """A null alone in its line: an empty line would be skipped by most readers, and the count of records be wrong."""
 
 FEW_ROWS: Final = 256
+FEW_TEXTS: Final = 64  # values up to which numpy's texts, one by one, come quicker than a table (measured)
+_PLAIN_FLOATS: Final = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def encode_lines(frame: pl.DataFrame, kind: Format, *, null: str | None = None) -> bytes:
@@ -45,6 +48,28 @@ def encode_lines(frame: pl.DataFrame, kind: Format, *, null: str | None = None) 
         columns = [[null if text is None else text for text in series.cast(pl.String).to_list()] for series in frame]
         return "\n".join(map(",".join, zip(*columns, strict=True))).encode()
     return frame.write_csv(include_header=False, null_value=null).removesuffix("\n").encode()
+
+
+def encode_few(predicted: Predictions, rows: int) -> bytes | None:
+    """Return a few predictions as the lines of CSV that `encode_lines` would write, without a table of them.
+
+    Args:
+        predicted: by an algorithm.
+        rows: that it was given.
+
+    Returns:
+        None where they are not that many floats, one column or several, that two libraries write alike: NaN, infinities
+        and numbers with an exponent are not.
+    """
+    if isinstance(predicted, (pl.DataFrame, pl.Series, Mapping)):
+        return None
+    array = as_array(predicted)
+    floats = array.dtype in _PLAIN_FLOATS and array.ndim in {1, 2} and 0 < array.size <= FEW_TEXTS
+    if not floats or len(array) != rows:
+        return None
+    texts = list(map(str, array.reshape(-1)))
+    text = "\n".join(texts) if len(texts) == rows else "\n".join(map(",".join, np.reshape(texts, array.shape)))
+    return None if "e" in text or "n" in text else text.encode()
 
 
 def encode_whole(frames: Iterable[pl.DataFrame], kind: Format) -> bytes:

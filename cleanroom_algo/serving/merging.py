@@ -88,7 +88,7 @@ class Merger:
                     self._arrival.wait_for(lambda: len(self._waiting[kind]) > self._usual - 1, ARRIVAL_SECONDS)
                     others = self._take_along(part, kind)
                 if not others:
-                    return self._respond(part.body, kind[1], tally)
+                    return self._respond_plain(part.body, kind[1], tally)
                 self._answer_together([part, *others], kind[1])
         if part.answer is not None:
             tally.rows += part.rows
@@ -115,7 +115,7 @@ class Merger:
         """Answer all parts, or none: then each is answered by itself, as only one of them may be to blame."""
         tally = Tally()
         try:
-            answer = self._respond(b"".join(part.body for part in parts), response, tally)
+            answer = self._respond_plain(b"".join(part.body for part in parts), response, tally)
         except Exception:
             return
         lines = answer.split(b"\n")
@@ -125,6 +125,10 @@ class Merger:
         for part in parts:
             part.answer = b"\n".join(lines[start : start + part.rows])
             start += part.rows
+
+    def _respond_plain(self, body: bytes, response: Format, tally: Tally) -> bytes:
+        few = self._scorer.respond_to_few(body, tally) if response is Format.CSV else None
+        return self._respond(body, response, tally) if few is None else few
 
     def _respond(self, body: bytes, response: Format, tally: Tally) -> bytes:
         with self._scorer.respond([body], Format.CSV, response, tally=tally) as answer:

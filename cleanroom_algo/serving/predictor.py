@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from cleanroom_algo.channels.features import Arrays
     from cleanroom_algo.serving.artifacts import Artifacts
 
 Predictions: TypeAlias = "np.ndarray | torch.Tensor | pl.DataFrame | pl.Series | Sequence[Any] | Mapping[str, Any]"
@@ -26,10 +26,10 @@ few enough that what lies between two layers of a small model stays in the cache
 _INVENTED = {"string": "", "bool": False, "date32": date(1970, 1, 1), "timestamp": datetime(1970, 1, 1)}
 
 
-class Predictor(ABC):
+class Predictor:
     """Answers with one prediction per row.
 
-    Subclass it, load the model, predict:
+    Subclass it, load the model, predict from the fitted features or, by overriding `predict`, from the rows themselves:
 
         class Delay(Predictor):
             def load(self, artifacts):
@@ -37,11 +37,10 @@ class Predictor(ABC):
                 self.model.load_state_dict(artifacts.state_dict())
                 self.model.eval()
 
-            def predict(self, frame):
-                arrays = self.artifacts.features.transform(frame)
+            def predict_arrays(self, arrays):
                 return self.forward(self.model, arrays.numeric, arrays.categorical)
 
-    One instance serves all requests of a process, from several threads at once: `predict` must not change it.
+    One instance serves all requests of a process, from several threads at once: predicting must not change it.
 
     Attributes:
         artifacts: what training left; set before `load` is called.
@@ -49,7 +48,7 @@ class Predictor(ABC):
 
     artifacts: Artifacts
 
-    def load(self, artifacts: Artifacts) -> None:  # noqa: B027 (a hook: an algorithm without weights needs none)
+    def load(self, artifacts: Artifacts) -> None:
         """Make the model ready. Called once, before the serving processes fork where that is safe."""
 
     def preprocess(self, frame: pl.DataFrame) -> Any:
@@ -60,9 +59,22 @@ class Predictor(ABC):
         """
         return frame
 
-    @abstractmethod
+    def predict_arrays(self, arrays: Arrays) -> Predictions:
+        """Return predictions from the features of rows, as they were fitted in training.
+
+        Where this is overridden, and neither `preprocess` nor `predict` is, a few rows are answered in half the time:
+        no table is made of them.
+
+        Args:
+            arrays: of at least one row; the target is None.
+
+        Returns:
+            As `predict` does.
+        """
+        raise NotImplementedError
+
     def predict(self, frame: Any) -> Predictions:
-        """Return predictions, one per row, in the order of the rows.
+        """Return predictions, one per row, in the order of the rows; what `predict_arrays` says unless overridden.
 
         Args:
             frame: what `preprocess` returned.
@@ -71,6 +83,7 @@ class Predictor(ABC):
             Shape (rows,) for a single output column, named `prediction`; (rows, n) for `prediction_0` and so on; a
             DataFrame or a mapping of names to (rows,) for columns with names of their own.
         """
+        return self.predict_arrays(self.artifacts.features.transform(frame))
 
     def postprocess(self, predictions: Any) -> Predictions:
         """Turn what `predict` returned into the answer; the same unless overridden."""
@@ -139,38 +152,58 @@ def answer(predictor: Predictor, frame: pl.DataFrame) -> pl.DataFrame:
         # What an empty answer's columns are called, only the model knows; a row shows it.
         return answer(predictor, predictor.sample(1)).clear()
     predicted = predictor.postprocess(predictor.predict(predictor.preprocess(frame)))
-    result = to_frame(predicted)
-    if result.height != frame.height or result.width == 0:
+    return to_frame(predicted, frame.height)
+
+
+def answer_arrays(predictor: Predictor, arrays: Arrays) -> Predictions:
+    """Return what a predictor that `takes_arrays` says of at least one row, as it says it."""
+    return predictor.postprocess(predictor.predict_arrays(arrays))
+
+
+def takes_arrays(predictor: Predictor) -> bool:
+    """Whether a predictor sees nothing of the rows but their features."""
+    hooks = (predictor.preprocess, Predictor.preprocess), (predictor.predict, Predictor.predict)
+    return all(getattr(own, "__func__", None) is base for own, base in hooks)
+
+
+def to_frame(predicted: Predictions, rows: int) -> pl.DataFrame:
+    """Return predictions of any supported kind as columns.
+
+    Args:
+        predicted: by an algorithm.
+        rows: that it was given.
+
+    Raises:
+        PredictionShapeError: they are neither a column, nor a table, nor named columns, or do not match the rows.
+    """
+    result = _columns(predicted)
+    if result.height != rows or result.width == 0:
         raise PredictionShapeError(
-            f"{frame.height} rows gave predictions of shape ({result.height}, {result.width})",
+            f"{rows} rows gave predictions of shape ({result.height}, {result.width})",
             expected="exactly one prediction per row",
             fix="let `predict` treat each row by itself, and neither drop nor merge rows",
         )
     return result
 
 
-def to_frame(predicted: Predictions) -> pl.DataFrame:
-    """Return predictions of any supported kind as columns.
-
-    Raises:
-        PredictionShapeError: they are neither a column, nor a table, nor named columns.
-    """
+def _columns(predicted: Predictions) -> pl.DataFrame:
     if isinstance(predicted, pl.DataFrame):
         return predicted
     if isinstance(predicted, pl.Series):
         return pl.DataFrame({predicted.name or "prediction": predicted})
     if isinstance(predicted, Mapping):
-        columns = {str(name): _array(values) for name, values in predicted.items()}
+        columns = {str(name): as_array(values) for name, values in predicted.items()}
         _require({array.ndim for array in columns.values()} == {1} and len({len(a) for a in columns.values()}) == 1)
         return pl.DataFrame(columns)
-    array = _array(predicted)
+    array = as_array(predicted)
     _require(array.ndim in {1, 2})
     if array.ndim == 1 or array.shape[1] == 1:
         return pl.Series("prediction", array.reshape(-1)).to_frame()  # without the fixed cost of pl.DataFrame
     return pl.DataFrame({f"prediction_{index}": array[:, index] for index in range(array.shape[1])})
 
 
-def _array(values: Any) -> np.ndarray:
+def as_array(values: Any) -> np.ndarray:
+    """Return a tensor of any device, or anything like an array, as an array."""
     import numpy as np
 
     if hasattr(values, "detach"):

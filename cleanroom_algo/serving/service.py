@@ -14,13 +14,13 @@ import polars as pl
 
 from cleanroom_algo.contract.algorithm import find_class, load_algorithm
 from cleanroom_algo.contract.environment import InferenceEnvironment
-from cleanroom_algo.errors import CleanroomError, ServerStartError
+from cleanroom_algo.errors import AlgorithmClassError, CleanroomError, ServerStartError
 from cleanroom_algo.serving.admission import Admission
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.formats import Format
 from cleanroom_algo.serving.merging import Merger
 from cleanroom_algo.serving.metrics import Metrics
-from cleanroom_algo.serving.predictor import Predictor
+from cleanroom_algo.serving.predictor import Predictor, takes_arrays
 from cleanroom_algo.serving.scoring import Scorer, Tally
 from cleanroom_algo.serving.sizing import (
     DISCARDS,
@@ -47,7 +47,13 @@ def load_predictor(source: str, artifacts: Artifacts) -> Predictor:
         AlgorithmClassError: it does not define one Predictor.
         ManifestError: the model directory is not one that a Trainer wrote.
     """
-    predictor = find_class(load_algorithm(source), Predictor)()  # type: ignore[type-abstract]
+    predictor = find_class(load_algorithm(source), Predictor)()
+    if takes_arrays(predictor) and type(predictor).predict_arrays is Predictor.predict_arrays:
+        raise AlgorithmClassError(
+            f"{type(predictor).__name__} does not say how rows are predicted",
+            expected="a Predictor that overrides `predict_arrays` or `predict`",
+            fix="define one of them",
+        )
     predictor.artifacts = artifacts
     predictor.load(artifacts)
     return predictor
@@ -113,6 +119,7 @@ class Service:
         """
         rows, rate, spent = 1, 0.0, 0.0
         first = self._answer(self._sample_body(rows))  # the first ever: imports, thread pools, caches
+        self.scorer.respond_to_few(self._sample_body(rows), Tally())  # the way of a few rows, as warm
         if first.nan:
             raise ServerStartError(
                 "the model predicts NaN for the first row of the warm-up",

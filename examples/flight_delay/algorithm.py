@@ -6,13 +6,12 @@ What is known at the desk: airline, airports, the hour by the timetable, the dis
 
 from __future__ import annotations
 
-import polars as pl
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from cleanroom_algo import Artifacts, Batch, Hyperparameters, Predictor, Schema, Trainer
-from cleanroom_algo.channels.features import Features
+from cleanroom_algo.channels.features import Arrays, Features
 
 SCHEMA = Schema.of(
     target="late",
@@ -93,14 +92,12 @@ class DelayPredictor(Predictor):
 
     def load(self, artifacts: Artifacts) -> None:
         """Rebuild the network that training left."""
-        self.features = artifacts.features
-        self.model = build(self.features, artifacts.hyperparameters(DelayHyperparameters))
+        self.model = build(artifacts.features, artifacts.hyperparameters(DelayHyperparameters))
         self.model.load_state_dict(artifacts.state_dict())
         self.model.eval()
 
-    def predict(self, frame: pl.DataFrame) -> Tensor:
+    def predict_arrays(self, arrays: Arrays) -> Tensor:
         """Return probabilities, shape (rows,)."""
-        arrays = self.features.transform(frame)
         return torch.sigmoid(self.forward(self.model, arrays.numeric, arrays.categorical))
 
 

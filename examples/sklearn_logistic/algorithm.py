@@ -9,14 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 
 from cleanroom_algo import Artifacts, Hyperparameters, Predictor, Schema, Trainer
-from cleanroom_algo.channels.features import Features
+from cleanroom_algo.channels.features import Arrays, Features
 
 WEIGHTS = "coefficients.safetensors"
 
@@ -72,9 +71,8 @@ class RainPredictor(Predictor):
         self.features = artifacts.features
         self.weights = load_file(artifacts.directory / WEIGHTS)
 
-    def predict(self, frame: pl.DataFrame) -> NDArray[np.float64]:
+    def predict_arrays(self, arrays: Arrays) -> NDArray[np.float64]:
         """Return probabilities, shape (rows,)."""
-        arrays = self.features.transform(frame)
         # A sum over each row by itself: unlike a matrix product, the same bits whatever the number of rows.
         products = design(self.features, arrays.numeric, arrays.categorical) * self.weights["coefficients"]
         log_odds = products.sum(axis=1) + self.weights["intercept"]

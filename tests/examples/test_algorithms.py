@@ -51,7 +51,7 @@ def train(root: Path, algorithm: Path, hyperparameters: dict[str, str]) -> Manif
 
 def predict(root: Path, algorithm: Path, frame: pl.DataFrame) -> np.ndarray:
     artifacts = Artifacts(root / "model")
-    predictor = find_class(load_algorithm(algorithm), Predictor)()  # type: ignore[type-abstract]
+    predictor = find_class(load_algorithm(algorithm), Predictor)()
     predictor.artifacts = artifacts
     predictor.load(artifacts)
     return answer(predictor, frame)["prediction"].to_numpy()
