@@ -78,7 +78,7 @@ class CsvDecoder:
         """
         block = block.removeprefix(BOM)
         end = block.find(b"\n") + 1 or len(block)
-        if b'"' not in block[:end] and self._names.isdisjoint(block[:end].rstrip(b"\r\n").split(b",")):
+        if b'"' not in block[:end] and self._folded.isdisjoint(map(bytes.strip, block[:end].lower().split(b","))):
             return block
         names = header_names(block[:end])
         if names is None:
@@ -152,7 +152,7 @@ class CsvDecoder:
         self._read = [c for c in layout.columns if c.name in read]
         self._has_strings = any(column.dtype == "string" for column in layout.columns)
         self._texts = [c for c in self._read if c.dtype in {"date32", "timestamp"}]
-        self._names = {name.encode() for name in layout.names}
+        self._folded = {name.lower().encode() for name in layout.names}
         self._parsers = [parser_of(column) for column in layout.columns]
         self._float32 = list(layout.names) if all(column.dtype == "float32" for column in layout.columns) else None
 
@@ -192,12 +192,18 @@ class CsvDecoder:
         return frame
 
     def _refuse_foreign_header(self, names: list[str], known: set[str]) -> None:
+        folded = {name.strip().lower() for name in names}
         shared = known & set(names)
-        if len(shared) * 2 <= len(known) or len(known) < 2:
+        respelt = {name for name in known - shared if name.lower() in folded}
+        if len(shared | respelt) * 2 <= len(known) or len(known) < 2:
             return
-        missing = sorted(known - shared)
-        problems = [Problem(f"{self.source}:1:{name}", "is missing from the header") for name in missing]
-        extra = len(names) - len(shared)
+        problems = [
+            Problem(f"{self.source}:1:{name}", "is in other case in the header, or with blanks around it")
+            for name in sorted(respelt)
+        ]
+        missing = sorted(known - shared - respelt)
+        problems += [Problem(f"{self.source}:1:{name}", "is missing from the header") for name in missing]
+        extra = len(names) - len(shared | respelt)
         if extra:
             problems.append(Problem(f"{self.source}:1", f"{extra} name(s) more that the schema does not declare"))
         raise ColumnsMismatchError(

@@ -21,6 +21,7 @@ _FEW_ROWS: Final = 16
 
 _QUOTED: Final = re.compile(r'"((?:[^"]|"")*)"(?=,|\r?\n|\r?\Z)')
 _ESCAPED: Final = re.compile(r'"((?:[^"\\]|""|\\.)*)"(?=,|\r?\n|\r?\Z)', re.DOTALL)
+_OTHER_SEPARATORS: Final = {";": "semicolon", "\t": "tab", "|": "bar"}
 _PLAIN: Final = re.compile(r"[^,\n]*")
 
 
@@ -191,7 +192,13 @@ def row_mismatch(source: str, problems: list[Problem], rows_read: int) -> RowMis
 def _width_fault(row: Row, expected: int) -> str:
     if row.fields == [None]:
         return "the line is blank"
-    return f"{len(row.fields)} field(s) instead of {expected}"
+    fault = f"{len(row.fields)} field(s) instead of {expected}"
+    if any("\r" in field for field in row.fields if field):
+        return f"{fault}; it has carriage returns, but lines end in LF or CRLF"
+    for separator, name in _OTHER_SEPARATORS.items():
+        if len(row.fields) == 1 and row.fields[0] and row.fields[0].count(separator) == expected - 1:
+            return f"{fault}; its {name}s would make {expected}, but only commas separate fields"
+    return fault
 
 
 def _value(field: str | None, nullable: bool, dtype: str, parse: object) -> Value | None:

@@ -70,10 +70,34 @@ def test_a_header_that_lacks_a_column_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "header", [b"FLIGHT,carrier,Distance,DAY,late\n", b'flight, carrier, distance,"DAY", late\r\n']
+)
+def test_a_header_that_is_spelt_otherwise_is_no_row(tmp_path: Path, header: bytes) -> None:
+    with pytest.raises(ColumnsMismatchError) as caught:
+        read(write(tmp_path, "x", header + TEXT), MIXED)
+    assert {p.message for p in caught.value.problems} == {"is in other case in the header, or with blanks around it"}
+
+
+@pytest.mark.parametrize(
     ("row", "path", "message"),
     [
         (b"1,UA,2.5,2013-01-02,true,9", "x:2", "6 field(s) instead of 5"),
         (b"1,UA", "x:2", "2 field(s) instead of 5"),
+        (
+            b"1;UA;2.5;2013-01-02;true",
+            "x:2",
+            "1 field(s) instead of 5; its semicolons would make 5, but only commas separate fields",
+        ),
+        (
+            b"1\tUA\t2.5\t2013-01-02\ttrue",
+            "x:2",
+            "1 field(s) instead of 5; its tabs would make 5, but only commas separate fields",
+        ),
+        (
+            b"1,UA,2.5,2013-01-02,true\r2,UA,2.5,2013-01-02,true",
+            "x:2",
+            "9 field(s) instead of 5; it has carriage returns, but lines end in LF or CRLF",
+        ),
         (b"1,UA,2.5,2013-01-02", "x:2", "4 field(s) instead of 5"),
         (b"one,UA,2.5,2013-01-02,true", "x:2:flight", "not of type int32"),
         (b"1.0,UA,2.5,2013-01-02,true", "x:2:flight", "not of type int32"),
