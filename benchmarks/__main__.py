@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(HEADER)
     for row in _run(options.names or known, options.small):
         all_met &= row.met
-        _print(row, options.json)
+        show(row, as_json=options.json)
     return 0 if all_met else 1
 
 
@@ -45,9 +45,13 @@ def _run(chosen: Sequence[str], small: bool) -> Iterator[Row]:
         yield from import_module(f"benchmarks.{name}").run(small)
 
 
-def _print(row: Row, as_json: bool) -> None:
+def show(row: Row, *, as_json: bool) -> None:
+    """Print a row, as part of the table or as a line of JSON."""
     if as_json:
         print(json.dumps(row.to_dict()), flush=True)
+        return
+    if row.failure:
+        print(f"{row.benchmark:16} {row.what:44} not measured beside {row.other_name}: {row.failure}", flush=True)
         return
     figures = f"{row.ours:10.4g} {row.other:10.4g} {row.unit:8} {row.ratio:6.2f} {row.goal:5.2f}"
     beside = f"{row.kind}: {row.other_name}"

@@ -24,6 +24,7 @@ class Row:
         goal: the ratio of ours to the other that is wanted.
         lower_is_better: for times and sizes; the ratio is turned round, so that more is always better.
         paired_ratio: the median of the ratios of the single turns, where they were measured in turns.
+        failure: why nothing was measured; then the values are 0.
     """
 
     benchmark: str
@@ -36,10 +37,18 @@ class Row:
     goal: float
     lower_is_better: bool = False
     paired_ratio: float | None = None
+    failure: str = ""
+
+    @classmethod
+    def not_measured(cls, benchmark: str, what: str, other_name: str, failure: str) -> Row:
+        """Return the row of a peer that did not do the work."""
+        return cls(benchmark, what, "", 0, 0, other_name, "peer", 0, failure=failure)
 
     @property
     def ratio(self) -> float:
-        """Ours to the other; above 1 ours is better."""
+        """Ours to the other; above 1 ours is better; 0 where nothing was measured."""
+        if self.failure:
+            return 0.0
         if self.paired_ratio is not None:
             return self.paired_ratio
         return self.other / self.ours if self.lower_is_better else self.ours / self.other
@@ -47,7 +56,7 @@ class Row:
     @property
     def met(self) -> bool:
         """Whether the goal is reached."""
-        return self.ratio >= self.goal
+        return not self.failure and self.ratio >= self.goal
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as JSON values."""

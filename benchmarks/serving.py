@@ -91,9 +91,25 @@ def run(small: bool) -> Iterator[Row]:
                 continue
             place = scratch / f"peer-{number}"
             place.mkdir()
-            with _peer(peer, place, root / "model") as peer_port:
-                for load in loads:
-                    yield from _beside(peer, peer_port, load, port)
+            yield from beside_peer(peer, place, root / "model", loads, port)
+
+
+def beside_peer(peer: Peer, place: Path, model: Path, loads: Sequence[Load], port: int) -> Iterator[Row]:
+    """Measure our server beside a peer; a row that says so where the peer does not start, or stops answering.
+
+    Args:
+        peer: to start.
+        place: an empty folder for it.
+        model: the artifacts that it serves.
+        loads: to measure.
+        port: of our server.
+    """
+    try:
+        with _peer(peer, place, model) as peer_port:
+            for load in loads:
+                yield from _beside(peer, peer_port, load, port)
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        yield Row.not_measured("serving", "requests", peer.name, str(error))
 
 
 def _beside(peer: Peer, peer_port: int, load: Load, port: int) -> Iterator[Row]:

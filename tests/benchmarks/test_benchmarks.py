@@ -1,11 +1,14 @@
 """The harness of the benchmarks, and each benchmark on little data: do they run, and add up?"""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import main, names
+from benchmarks.__main__ import main, names, show
 from benchmarks.harness import Row, pairs
+from benchmarks.peers.servers import Peer
+from benchmarks.serving import beside_peer
 
 
 @pytest.mark.parametrize("name", names())
@@ -33,3 +36,20 @@ def test_pairs_take_turns() -> None:
 def test_an_unknown_benchmark_is_a_usage_error() -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["nothing"])
+
+
+@pytest.mark.parametrize("program", ["raise SystemExit(1)", "import nothing_of_this_name"])
+def test_a_peer_that_does_not_start_is_a_row(program: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    peer = Peer("broken", None, lambda place, _: [str(place.python), "-c", program])
+    [row] = beside_peer(peer, tmp_path, tmp_path, [], port=0)
+    assert not row.met
+    assert row.ratio == 0
+    assert "before it was ready" in row.failure
+    show(row, as_json=False)
+    assert "not measured beside broken" in capsys.readouterr().out
+
+
+def test_a_peer_whose_program_is_missing_is_a_row(tmp_path: Path) -> None:
+    peer = Peer("missing", None, lambda place, _: [place.script("no-such-program")])
+    [row] = beside_peer(peer, tmp_path, tmp_path, [], port=0)
+    assert "no-such-program" in row.failure
