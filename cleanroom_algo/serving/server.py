@@ -25,6 +25,7 @@ from cleanroom_algo.errors import ServerStartError
 from cleanroom_algo.serving import metrics
 from cleanroom_algo.serving.app import create_app
 from cleanroom_algo.serving.service import Service, describe
+from cleanroom_algo.serving.shares import Shares
 from cleanroom_algo.serving.sizing import ServerPlan
 from cleanroom_algo.serving.worker import BoundedWorker
 
@@ -65,6 +66,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._boots = mmap.mmap(-1, 8)  # shared with the workers: how many of them became ready
         self._boots_seen = 0
         self._boot_deaths = 0
+        self._shares = Shares(2 * plan.workers)  # a reload forks new ones before the old ones end
         super().__init__()
 
     def load_config(self) -> None:
@@ -84,6 +86,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "logger_class": _Logger,
             "loglevel": self.environment.settings.log_level.lower(),
             "limit_request_fields": 64,
+            "pre_fork": self._pre_fork,
             "post_worker_init": self._post_worker_init,
             "child_exit": self._child_exit,
             "worker_exit": self._worker_exit,
@@ -111,6 +114,9 @@ class Server(BaseApplication):  # type: ignore[misc]
         gc.freeze()  # a collection over the objects of torch and polars stops all threads for 50 ms
         return create_app(self.service)
 
+    def _pre_fork(self, _server: Arbiter, worker: BoundedWorker) -> None:
+        worker.share = self._shares.claim()
+
     def _post_worker_init(self, worker: BoundedWorker) -> None:
         assert self.service is not None
         self.service.reading = worker.reading
@@ -118,6 +124,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         struct.pack_into("q", self._boots, 0, struct.unpack_from("q", self._boots, 0)[0] + 1)
 
     def _child_exit(self, _server: Arbiter, worker: BoundedWorker) -> None:
+        self._shares.take_back(worker.share)
         if self.environment.settings.serve_prometheus:
             metrics.forget_process(worker.pid)
         boots = struct.unpack_from("q", self._boots, 0)[0]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import polars as pl
 import pytest
@@ -60,3 +61,19 @@ def test_other_requests_are_refused_in_our_form(
     assert document["code"] == code
     assert "POST /invocations" in document["expected"]
     assert (set(headers["allow"].split(", ")) if allowed else None) == allowed
+
+
+def test_requests_that_arrive_in_one_piece_are_answered_in_turn(server: RunningServer) -> None:
+    bodies = [b"AA,1.5,3\n", b"B6,,17\nDL,2,4\n", b"UA,7,1"]
+    heads = [
+        b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: %d\r\n" % len(body)
+        for body in bodies
+    ]
+    with socket.create_connection(("127.0.0.1", server.port), 60) as connection:
+        *first, last = zip(heads, bodies, strict=True)
+        pieces = [head + b"\r\n" + body for head, body in first]
+        connection.sendall(b"".join([*pieces, last[0], b"Connection: close\r\n\r\n", last[1]]))
+        with connection.makefile("rb") as stream:
+            answers = stream.read()
+    assert answers.count(b"HTTP/1.1 200 OK") == 3
+    assert [part.split(b"HTTP/1.1")[0] for part in answers.split(b"\r\n\r\n")[1:]] == list(map(server.invoke, bodies))

@@ -45,18 +45,22 @@ def split_lines(
         repeated = _ended(head) if header == "every" else b""
         pending = head if header == "first-chunk" else b""
         room = max_bytes - len(repeated)
+        buffer = bytearray(max(room, 0) + 1)  # one byte more than fits shows whether there is more
+        view = memoryview(buffer)
         number = 0
         ended = False
         while not ended:
-            if len(pending) > room:
+            held = len(pending)
+            if held > room:
                 raise _record_too_large(reference.key, number, max_bytes)
-            pending += file.read(room + 1 - len(pending))  # one byte more than fits shows whether there is more
-            ended = len(pending) <= room
-            end = len(pending) if ended else pending.rfind(b"\n", 0, room) + 1
+            buffer[:held] = pending
+            held += file.readinto(view[held:])
+            ended = held < len(buffer)
+            end = held if ended else buffer.rfind(b"\n", 0, room) + 1
             if end:
                 number += 1
-                yield repeated + pending[:end]
-                pending = pending[end:]
+                yield b"".join([repeated, view[:end]])  # copied once
+                pending = bytes(view[end:held])
             elif not ended:
                 raise _record_too_large(reference.key, number, max_bytes)
         if number == 0 and repeated:
