@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.errors import CleanroomError, ObjectLostError
@@ -108,9 +108,9 @@ class Feeder:
         return None
 
 
-def _opened(objects: Sequence[ObjectRef]) -> Generator[tuple[ObjectRef, BinaryIO]]:
+def _opened(objects: Sequence[ObjectRef]) -> Generator[tuple[ObjectRef, io.BufferedReader]]:
     """Yield objects as open files, the beginnings of the next ones being asked for."""
-    ahead: deque[tuple[ObjectRef, BinaryIO]] = deque()
+    ahead: deque[tuple[ObjectRef, io.BufferedReader]] = deque()
     left = iter(objects)
     try:
         while True:
@@ -127,19 +127,19 @@ def _opened(objects: Sequence[ObjectRef]) -> Generator[tuple[ObjectRef, BinaryIO
             source.close()
 
 
-def _open(reference: ObjectRef) -> BinaryIO:
+def _open(reference: ObjectRef) -> io.BufferedReader:
     try:
         source = reference.open()
     except OSError as error:
         raise _lost(reference, f"cannot be opened ({error.strerror})") from error
-    if isinstance(source, io.BufferedReader) and isinstance(source.raw, RangeStream):
+    if isinstance(source.raw, RangeStream):
         source.raw.prepare()
     return source
 
 
-def _read(reference: ObjectRef, source: BinaryIO, buffer: memoryview) -> int:
+def _read(reference: ObjectRef, source: io.BufferedReader, buffer: memoryview) -> int:
     try:
-        return source.readinto(buffer)  # type: ignore[attr-defined,no-any-return]
+        return source.readinto(buffer)
     except OSError as error:
         raise _lost(reference, f"cannot be read ({error.strerror})") from error
 

@@ -7,7 +7,6 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.local.sources.ranges import FIRST_BYTES, RangeStream, shared
@@ -47,7 +46,7 @@ class ObjectRef:
     place: Path | S3Object
     size: int
 
-    def open(self) -> BinaryIO:
+    def open(self) -> io.BufferedReader:
         """Return the object as a file, to be read from front to back.
 
         Raises:
