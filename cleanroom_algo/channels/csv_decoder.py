@@ -120,7 +120,10 @@ class CsvDecoder:
                 rejected=rejected,
                 skip_blank=self._skip_blank,
             )
-        return frame if frame.columns == self._wanted else frame.select(self._wanted)
+        if frame.columns == self._wanted:
+            return frame
+        # Of an object of a few rows, `select` took half the time (measured).
+        return pl.DataFrame([frame.get_column(name) for name in self._wanted])
 
     def lines(self, block: bytes, rows: int) -> int:
         """Return how many lines a block of so many rows has."""
