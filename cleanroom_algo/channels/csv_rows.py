@@ -167,7 +167,7 @@ def _parse_row(
 ) -> tuple[list[Value | None], list[Problem]]:
     """Return the values of a row and its faults; values are complete only without faults."""
     if row.fault or len(row.fields) != len(parsers):
-        return [], [Problem(place, row.fault or _width_fault(row, len(parsers)))]
+        return [], [Problem(place, _form_fault(row, len(parsers)))]
     values: list[Value | None] = []
     faults: list[Problem] = []
     for column, parse, field in zip(schema.columns, parsers, row.fields, strict=True):
@@ -189,9 +189,13 @@ def row_mismatch(source: str, problems: list[Problem], rows_read: int) -> RowMis
     )
 
 
-def _width_fault(row: Row, expected: int) -> str:
+def _form_fault(row: Row, expected: int) -> str:
     if row.fields == [None]:
         return "the line is blank"
+    if (row.fields[0] or "").lstrip().startswith("[{"):
+        return "it looks like a JSON array, where JSON Lines has an object per line"
+    if row.fault:
+        return row.fault
     fault = f"{len(row.fields)} field(s) instead of {expected}"
     if any("\r" in field for field in row.fields if field):
         return f"{fault}; it has carriage returns, but lines end in LF or CRLF"

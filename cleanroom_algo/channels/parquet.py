@@ -44,8 +44,8 @@ def read_parquet(
     """Yield the rows of a Parquet file as tables of at most `batch_rows` rows, in order.
 
     Columns that the schema does not declare are not read. A type other than the declared one is cast if no value is
-    lost: other widths of integers and floats, integers and decimals to floats, timestamps of any unit and zone, and
-    categories to strings.
+    lost: other widths of integers and floats, decimals without fraction to integers (what some engines make of a sum),
+    integers and decimals to floats, timestamps of any unit and zone, and categories to strings.
 
     Streamed, the file is read once, front to back but for its footer, with the next row group on its way; memory: two
     row groups, stored and decoded. Else polars maps it into memory.
@@ -167,7 +167,7 @@ def _castable(found: pl.DataType, column: Column) -> bool:
     if found == column.polars_dtype() or found == pl.Null:
         return True
     if column.is_integer:
-        return found.is_integer()
+        return found.is_integer() or (isinstance(found, pl.Decimal) and found.scale == 0)
     if column.is_float:
         return found.is_numeric()
     if column.dtype == "string":

@@ -94,6 +94,11 @@ def test_a_header_that_is_spelt_otherwise_is_no_row(tmp_path: Path, header: byte
             "1 field(s) instead of 5; its tabs would make 5, but only commas separate fields",
         ),
         (
+            b'[{"flight":1,"carrier":"UA"},{"flight":2}]',
+            "x:2",
+            "it looks like a JSON array, where JSON Lines has an object per line",
+        ),
+        (
             b"1,UA,2.5,2013-01-02,true\r2,UA,2.5,2013-01-02,true",
             "x:2",
             "9 field(s) instead of 5; it has carriage returns, but lines end in LF or CRLF",

@@ -53,15 +53,19 @@ def test_parquet_is_read_by_name_and_cast_where_nothing_is_lost(tmp_path: Path) 
             "more": [1, 2],
             "ratio": pa.array([1, None], pa.decimal128(5, 2)),
             "n": pa.array([1, 2], pa.int64()),
+            "sum": pa.array([9007199254740993, -(2**63)], pa.decimal128(38, 0)),
             "at": pa.array([moment, None], pa.timestamp("ms", "Europe/Paris")),
             "word": pa.array(["x", "y"]).dictionary_encode(),
         }
     )
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
-    schema = Schema.of(n="int16", word="string", ratio="float32?", at="timestamp?")
+    schema = Schema.of(n="int16", sum="int64", word="string", ratio="float32?", at="timestamp?")
     rows = read(write(tmp_path, "x.csv", buffer.getvalue()), schema).rows()
-    assert rows == [(1, "x", 1.0, moment.replace(tzinfo=None)), (2, "y", None, None)]
+    assert rows == [
+        (1, 9007199254740993, "x", 1.0, moment.replace(tzinfo=None)),
+        (2, -(2**63), "y", None, None),
+    ]
 
 
 def test_parquet_columns_that_cannot_be_read_are_all_told(tmp_path: Path) -> None:
@@ -76,6 +80,11 @@ def test_parquet_values_out_of_range_and_nulls_are_told(tmp_path: Path) -> None:
         read(write(tmp_path, "x", parquet(300)), Schema.of(a="int8", b="string"))
     buffer = io.BytesIO()
     pl.DataFrame({"a": [1, None]}).write_parquet(buffer)
+    with pytest.raises(RowMismatchError) as caught:
+        read(write(tmp_path, "x", buffer.getvalue()), Schema.of(a="int64"))
+    assert caught.value.problems[0].path == "x:row 1:a"
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"a": pa.array([1, 2**63], pa.decimal128(38, 0))}), buffer)
     with pytest.raises(RowMismatchError) as caught:
         read(write(tmp_path, "x", buffer.getvalue()), Schema.of(a="int64"))
     assert caught.value.problems[0].path == "x:row 1:a"
