@@ -108,10 +108,11 @@ class JsonLinesDecoder:
         """Return the values of a line and its faults; values are complete only without faults."""
         try:
             members = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return [], [Problem(place, _form_fault(text))]
         if not isinstance(members, dict):
-            return [], [Problem(place, "not a JSON object")]
+            listed = f"a list of {len(members)} value(s), " if isinstance(members, list) else ""
+            return [], [Problem(place, f"{listed}not a JSON object")]
         values: list[Value | None] = []
         faults: list[Problem] = []
         for column in self._columns:
@@ -138,6 +139,8 @@ def _form_fault(text: str) -> str:
         _, end = _PROBE.raw_decode(text)
     except ValueError:
         return "not valid JSON"
+    except RecursionError:
+        return "nested too deeply"
     if text[end : end + 1] == "{":
         return "two objects on one line: a part without a final line break may have been joined with the next one"
     return "something follows the object"

@@ -118,8 +118,8 @@ def decoded(chunks: Iterable[bytes], *, encoding: str, charset: str, limit: int 
     return chunks if _is_utf8(charset) else _recode(chunks, charset)  # type: ignore[return-value]
 
 
-def gather(chunks: Iterable[bytes], size: int = BLOCK_BYTES) -> Iterator[bytes]:
-    """Yield the same bytes in pieces of at least `size`, but for the last."""
+def gather(chunks: Iterable[bytes], size: int = BLOCK_BYTES, *, end: bytes = b"") -> Iterator[bytes]:
+    """Yield the same bytes in pieces of at least `size`, but for the last, which gets the `end` that it may lack."""
     pending: list[bytes] = []
     held = 0
     for chunk in chunks:
@@ -129,7 +129,7 @@ def gather(chunks: Iterable[bytes], size: int = BLOCK_BYTES) -> Iterator[bytes]:
             yield b"".join(pending)
             pending, held = [], 0
     if held:
-        yield b"".join(pending)
+        yield b"".join(pending if pending[-1].endswith(end) else [*pending, end])
 
 
 def _read(stream: _Readable, size: int, guard: Callable[[], AbstractContextManager[None]]) -> bytes:
@@ -173,7 +173,7 @@ def _is_utf8(charset: str) -> bool:
     try:
         "".encode(charset)  # refuses the codecs that are not text, such as base64
         return codecs.lookup(charset).name in {"utf-8", "ascii"}
-    except LookupError:
+    except (LookupError, ValueError):  # there is a codec that refuses all, and a name with a zero byte
         raise ContentTypeError(
             "the charset of the Content-Type is not known",
             expected="utf-8, or another charset that Python knows",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -108,18 +108,23 @@ class LineDecoder:
         names = [column.name for column in self._schema.features]
         if self._kind is Format.JSON_LINES:
             return JsonLinesDecoder(self._schema.without_target(), source="body", columns=names, skip_blank=True)
-        # A body has the target or not, as its first line has it.
-        first = data[: data.find(b"\n") + 1 or len(data)].removeprefix(BOM)
-        without = _width(first) in {0, len(names)}
-        return copy(_csv_decoder(self._schema, with_target=not without, skip_blank=not self.rules.blank_rows))
+        # A body has the target or not, as its first record has it that may be one: the very first may be bad.
+        all_names = len(self._schema.columns)
+        width = _width(data.removeprefix(BOM), {len(names), all_names})
+        with_target = width == all_names != len(names)
+        return copy(_csv_decoder(self._schema, with_target=with_target, skip_blank=not self.rules.blank_rows))
 
 
-def _width(first: bytes) -> int:
-    """Return the number of fields of a first line; 0 where there is no line."""
-    if b'"' not in first:
-        return first.count(b",") + 1 if first else 0
-    row = next(rows(first.decode("utf-8", "surrogateescape")), None)
-    return 0 if row is None else len(row.fields)
+def _width(data: bytes, possible: Collection[int]) -> int | None:
+    """Return the number of fields of the first row that has as many as it may; None where no row has."""
+    first = data[: data.find(b"\n") + 1 or len(data)]
+    if b'"' not in first and (width := first.count(b",") + 1) in possible:  # as it is nearly always
+        return width
+    return next((width for part in (first, data) for width in _widths(part) if width in possible), None)
+
+
+def _widths(data: bytes) -> Iterator[int]:
+    return (len(row.fields) for row in rows(data.decode("utf-8", "surrogateescape")) if not row.fault)
 
 
 @lru_cache(maxsize=4)
@@ -142,12 +147,13 @@ def json_line(record: bytes, schema: Schema) -> bytes:
         return record
     try:
         value = json.loads(record)
-    except ValueError:
+    except (ValueError, RecursionError):
         return record  # as it is: the decoder says what is wrong with it
     values = value.get("features") if isinstance(value, dict) and len(value) == 1 else value
-    names = positional(len(values), schema) if isinstance(values, list) else None
-    named = dict(zip(names, values or (), strict=True)) if names else value
-    return json.dumps(named).encode()
+    if not isinstance(values, list):
+        return json.dumps(value).encode()
+    names = positional(len(values), schema)
+    return json.dumps(dict(zip(names, values, strict=True)) if names else values).encode()
 
 
 def positional(width: int, schema: Schema) -> Sequence[str] | None:

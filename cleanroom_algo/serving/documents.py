@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -15,6 +16,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from cleanroom_algo.channels.blocks import BLOCK_BYTES
+from cleanroom_algo.channels.csv_decoder import BOM
 from cleanroom_algo.channels.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.parquet import conform
 from cleanroom_algo.channels.schema import Column, Schema
@@ -27,6 +29,10 @@ _ARRAY_END: Final = re.compile(r"[ \t\r\n]*\][ \t\r\n]*")
 _SEPARATOR: Final = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
 BATCH_ROWS: Final = 1 << 16  # of Parquet at once; they are cut further by their size
 _RECORD: Final = json.JSONDecoder()
+_NPY_HEADERS: Final = {  # (3, 0) differs in names of fields that are not Latin-1, and so in no column's
+    (1, 0): npy.read_array_header_1_0,
+    (2, 0): npy.read_array_header_2_0,
+}
 
 
 def decode_document(body: bytes, kind: Format, schema: Schema, *, lenient: bool = False) -> Iterator[Rows]:
@@ -68,7 +74,8 @@ def _batches(body: bytes) -> Iterator[pl.DataFrame]:
 
 
 def _arrow(body: bytes, _: Schema) -> Parts:
-    return _parts(_tables(lambda: iter([pl.read_ipc_stream(io.BytesIO(body))]), "an Arrow stream"))
+    name = "an Arrow stream (a file of Arrow or Feather is none)"
+    return _parts(_tables(lambda: iter([pl.read_ipc_stream(io.BytesIO(body))]), name))
 
 
 def _tables(read: Callable[[], Iterator[pl.DataFrame]], name: str) -> Iterator[pl.DataFrame]:
@@ -94,28 +101,34 @@ def _rows_in_a_block(size: int, rows: int) -> int:
 def _npy(body: bytes, schema: Schema) -> Parts:
     array = _read_npy(body)
     rows = _rows_in_a_block(array.nbytes, len(array) if array.ndim else 0)
-    if array.dtype.names:
+    if array.dtype.names and array.ndim == 1:
         names, part_of = list(array.dtype.names), partial(_fields, schema=schema)
     else:
         names = list(positional(array.shape[1] if array.ndim == 2 else 1, schema) or ())
         if array.ndim not in {1, 2} or not names:
             raise _no_document(f"has {array.ndim} axes of lengths {array.shape}: not rows by columns")
         part_of, array = partial(_columns, schema=schema), array.reshape(len(array), len(names))
-    for row in range(0, len(array), rows):
-        yield row, part_of(array[row : row + rows], names)
+    try:
+        for row in range(0, len(array), rows):
+            yield row, part_of(array[row : row + rows], names)
+    except (TypeError, ValueError):
+        raise _no_document(f"has values of type {array.dtype}, which are not read") from None
 
 
 def _read_npy(body: bytes) -> NDArray[Any]:
     """Return the array in a body, without a copy; never unpickled, as that would run code of the sender's."""
     head = io.BytesIO(body)
     try:
-        version = npy.read_magic(head)
-        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, by_columns, dtype = read_header(head)
-        array = np.frombuffer(body, dtype, offset=head.tell(), count=int(np.prod(shape)))
-    except (ValueError, OSError, EOFError, OverflowError):
+        shape, by_columns, dtype = _NPY_HEADERS[npy.read_magic(head)](head)
+        if dtype.hasobject:
+            raise _no_document("holds pickled objects, which are not read as they could run code of the sender's")
+        count = math.prod(shape)
+        if head.tell() + count * dtype.itemsize != len(body):
+            raise _no_document(f"has another length than npy of shape {shape} and type {dtype}")
+        array = np.frombuffer(body, dtype, offset=head.tell(), count=count)
+        return array.reshape(shape, order="F" if by_columns else "C")
+    except (ValueError, TypeError, KeyError, OSError, EOFError, OverflowError):
         raise _no_document("is not a plain array in npy form") from None
-    return array.reshape(shape, order="F" if by_columns else "C")
 
 
 def _fields(part: NDArray[Any], names: Sequence[str], *, schema: Schema) -> pl.DataFrame:  # noqa: ARG001 (as _columns)
@@ -183,6 +196,7 @@ def _json_records(body: bytes) -> Iterator[bytes]:
     The document is never held as objects, which take ten times its size. Each byte is taken for a character: all that
     has a meaning in JSON is ASCII, and no byte of a longer UTF-8 sequence is.
     """
+    body = body.removeprefix(BOM)
     text = body.decode("latin-1")
     start = _ARRAY_START.match(text)
     try:

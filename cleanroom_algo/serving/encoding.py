@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
@@ -37,7 +38,8 @@ def encode_lines(frame: pl.DataFrame, kind: Format, *, null: str | None = None) 
     if frame.height == 0:
         return b""
     if kind is Format.JSON_LINES:
-        return frame.write_ndjson().removesuffix("\n").encode()
+        with _written_as(kind, frame):
+            return frame.write_ndjson().removesuffix("\n").encode()
     if null is None:
         null = QUOTED_EMPTY if frame.width == 1 else ""
     numbers = all(dtype.is_numeric() for dtype in frame.dtypes)
@@ -47,7 +49,8 @@ def encode_lines(frame: pl.DataFrame, kind: Format, *, null: str | None = None) 
         # The writer's own texts without its fixed cost, a quarter of a millisecond.
         columns = [[null if text is None else text for text in series.cast(pl.String).to_list()] for series in frame]
         return "\n".join(map(",".join, zip(*columns, strict=True))).encode()
-    return frame.write_csv(include_header=False, null_value=null).removesuffix("\n").encode()
+    with _written_as(kind, frame):
+        return frame.write_csv(include_header=False, null_value=null).removesuffix("\n").encode()
 
 
 def encode_few(predicted: Predictions, rows: int) -> bytes | None:
@@ -77,8 +80,25 @@ def encode_whole(frames: Iterable[pl.DataFrame], kind: Format) -> bytes:
 
     Raises:
         NotAcceptableError: npy was asked for, and the predictions are not numbers.
+        PredictionShapeError: the format has nothing for their types.
     """
-    return _WRITERS[kind](pl.concat(list(frames), how="vertical_relaxed"))
+    frame = pl.concat(list(frames), how="vertical_relaxed")
+    with _written_as(kind, frame):
+        return _WRITERS[kind](frame)
+
+
+@contextmanager
+def _written_as(kind: Format, frame: pl.DataFrame) -> Iterator[None]:
+    """Turn what polars says of types that it cannot write in a format, such as bytes, into an error of ours."""
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        dtypes = sorted({str(dtype) for dtype in frame.dtypes})
+        raise PredictionShapeError(
+            f"{kind.value.media_type} cannot hold predictions of the types {', '.join(dtypes)}",
+            expected="numbers, bools, texts, dates or timestamps",
+            fix="return such values from `predict_arrays`, `predict` or `postprocess`, or ask for Parquet",
+        ) from None
 
 
 def _json(frame: pl.DataFrame) -> bytes:
@@ -99,7 +119,7 @@ def _arrow(frame: pl.DataFrame) -> bytes:
 
 
 def _npy(frame: pl.DataFrame) -> bytes:
-    if not all(dtype.is_numeric() or dtype == pl.Boolean for dtype in frame.dtypes):
+    if not all((dtype.is_numeric() and not dtype.is_decimal()) or dtype == pl.Boolean for dtype in frame.dtypes):
         raise NotAcceptableError(
             "the predictions are not all numbers, which application/x-npy cannot hold without pickling",
             expected="an Accept header that names another format",

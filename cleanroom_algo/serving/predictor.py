@@ -23,6 +23,7 @@ ROWS_PER_FORWARD = 256
 """Rows of one pass through a model: enough that the passes of a 5 MB request cost no more than a single one would, and
 few enough that what lies between two layers of a small model stays in the cache (512 take twice the time: measured)."""
 
+_EXPECTED = "shape (rows,) or (rows, n), or named columns of shape (rows,)"
 _INVENTED = {"string": "", "bool": False, "date32": date(1970, 1, 1), "timestamp": datetime(1970, 1, 1)}
 
 
@@ -81,7 +82,8 @@ class Predictor:
 
         Returns:
             Shape (rows,) for a single output column, named `prediction`; (rows, n) for `prediction_0` and so on; a
-            DataFrame or a mapping of names to (rows,) for columns with names of their own.
+            DataFrame or a mapping of names to (rows,) for columns with names of their own. Values are numbers, bools,
+            texts, dates or timestamps; None is a null.
         """
         return self.predict_arrays(self.artifacts.features.transform(frame))
 
@@ -162,8 +164,16 @@ def answer_arrays(predictor: Predictor, arrays: Arrays) -> Predictions:
 
 def takes_arrays(predictor: Predictor) -> bool:
     """Whether a predictor sees nothing of the rows but their features."""
-    hooks = (predictor.preprocess, Predictor.preprocess), (predictor.predict, Predictor.predict)
-    return all(getattr(own, "__func__", None) is base for own, base in hooks)
+    return _inherits(predictor, "preprocess", "predict")
+
+
+def says_nothing(predictor: Predictor) -> bool:
+    """Whether a predictor lacks what makes rows predictions."""
+    return _inherits(predictor, "predict", "predict_arrays")
+
+
+def _inherits(predictor: Predictor, *hooks: str) -> bool:
+    return all(getattr(getattr(predictor, hook), "__func__", None) is getattr(Predictor, hook) for hook in hooks)
 
 
 def to_frame(predicted: Predictions, rows: int) -> pl.DataFrame:
@@ -174,14 +184,18 @@ def to_frame(predicted: Predictions, rows: int) -> pl.DataFrame:
         rows: that it was given.
 
     Raises:
-        PredictionShapeError: they are neither a column, nor a table, nor named columns, or do not match the rows.
+        PredictionShapeError: they are neither a column, nor a table, nor named columns, or do not match the rows, or
+            hold what no format can say.
     """
     result = _columns(predicted)
+    objects = [name for name, dtype in result.schema.items() if dtype == pl.Object]
+    if objects:
+        raise _no_values(f"objects, in {', '.join(objects)}")
     if result.height != rows or result.width == 0:
         raise PredictionShapeError(
             f"{rows} rows gave predictions of shape ({result.height}, {result.width})",
             expected="exactly one prediction per row",
-            fix="let `predict` treat each row by itself, and neither drop nor merge rows",
+            fix="treat each row by itself in `predict_arrays` or `predict`, and neither drop nor merge rows",
         )
     return result
 
@@ -194,33 +208,59 @@ def _columns(predicted: Predictions) -> pl.DataFrame:
     if isinstance(predicted, Mapping):
         columns = {str(name): as_array(values) for name, values in predicted.items()}
         _require({array.ndim for array in columns.values()} == {1} and len({len(a) for a in columns.values()}) == 1)
-        return pl.DataFrame(columns)
+        return pl.DataFrame([_series(name, array) for name, array in columns.items()])
     array = as_array(predicted)
     _require(array.ndim in {1, 2})
     if array.ndim == 1 or array.shape[1] == 1:
-        return pl.Series("prediction", array.reshape(-1)).to_frame()  # without the fixed cost of pl.DataFrame
-    return pl.DataFrame({f"prediction_{index}": array[:, index] for index in range(array.shape[1])})
+        return _series("prediction", array.reshape(-1)).to_frame()  # without the fixed cost of pl.DataFrame
+    return pl.DataFrame([_series(f"prediction_{index}", array[:, index]) for index in range(array.shape[1])])
+
+
+def _series(name: str, array: np.ndarray) -> pl.Series:
+    """Return an array as a column; one of objects by their values, of which None is a null."""
+    try:
+        return pl.Series(name, array.tolist() if array.dtype.hasobject else array, strict=False)
+    except (TypeError, ValueError, pl.exceptions.PolarsError):
+        raise _no_values(f"values of type {array.dtype}") from None
 
 
 def as_array(values: Any) -> np.ndarray:
-    """Return a tensor of any device, or anything like an array, as an array."""
+    """Return a tensor of any device, or anything like an array, as an array.
+
+    Raises:
+        PredictionShapeError: it is like none.
+    """
     import numpy as np
 
     if hasattr(values, "detach"):
-        tensor = values.detach().cpu()
-        if tensor.element_size() == 2 and tensor.is_floating_point():  # bfloat16, float16
-            tensor = tensor.float()  # exact, and what the output formats can say
-        return np.asarray(tensor.numpy())
-    return np.asarray(values)
+        values = values.detach().cpu()
+        if values.element_size() == 2 and values.is_floating_point():  # bfloat16, float16
+            values = values.float()  # exact, and what the output formats can say
+    try:
+        return np.asarray(values.numpy() if hasattr(values, "detach") else values)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, sparse tensors, lists of tensors in training
+        raise PredictionShapeError(
+            f"the predictions, a {type(values).__name__}, cannot be made an array ({type(error).__name__})",
+            expected=_EXPECTED,
+            fix="return a dense tensor or an array of plain numbers, without gradients",
+        ) from error
 
 
 def _require(fits: bool) -> None:
     if not fits:
         raise PredictionShapeError(
             "the predictions have a shape that cannot be written as rows",
-            expected="shape (rows,) or (rows, n), or named columns of shape (rows,)",
-            fix="return one value, or one vector, per row from `predict` or `postprocess`",
+            expected=_EXPECTED,
+            fix="return one value, or one vector, per row from `predict_arrays`, `predict` or `postprocess`",
         )
+
+
+def _no_values(what: str) -> PredictionShapeError:
+    return PredictionShapeError(
+        f"the predictions are {what}, which no format can say",
+        expected="numbers, bools, texts, dates or timestamps (datetime64[us]), or None among them",
+        fix="return a tensor or an array of numbers, or named columns with one plain value per row",
+    )
 
 
 def _pad(array: np.ndarray | torch.Tensor, missing: int) -> np.ndarray | torch.Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, ParamSpec, TypeVar
 
 import polars as pl
 
@@ -25,7 +25,7 @@ from cleanroom_algo.serving.few_rows import FewRows
 from cleanroom_algo.serving.formats import Format
 from cleanroom_algo.serving.predictor import Predictor, answer, answer_arrays, to_frame
 
-Input = TypeVar("Input")
+Given = ParamSpec("Given")
 Output = TypeVar("Output")
 
 RECORDS = f"records of at most {MAX_ROW_BYTES >> 20} MiB, in a body of lines of any length"
@@ -143,9 +143,9 @@ class Scorer:
         if arrays is None:
             return None
         predicted = _of_the_algorithm(answer_arrays, self.predictor, arrays)
-        lines = encode_few(predicted, arrays.rows)
+        lines = _of_the_algorithm(encode_few, predicted, arrays.rows)
         if lines is None:
-            frame = to_frame(predicted, arrays.rows)
+            frame = _of_the_algorithm(to_frame, predicted, arrays.rows)
             lines = encode_lines(frame, Format.CSV, null=self.placeholder)
             tally.nan += nan_rows(frame)
         tally.rows += arrays.rows
@@ -156,7 +156,8 @@ class Scorer:
         lenient = self.placeholder is not None
         if request.value.lines:
             lines = LineDecoder(request, self.schema, lenient=lenient)
-            for block in cut_rows(gather(chunks), source="body", rules=lines.rules):
+            pieces = gather(chunks, end=b"\n")  # a last line without its end would be predicted by itself
+            for block in cut_rows(pieces, source="body", rules=lines.rules):
                 yield partial(lines.decode, block)
         elif whole := b"".join(chunks):
             yield from repeat(partial(next, decode_document(whole, request, self.schema, lenient=lenient), None))
@@ -168,13 +169,13 @@ class Scorer:
             spool.write(lines)
 
 
-def _of_the_algorithm(predict: Callable[[Predictor, Input], Output], predictor: Predictor, given: Input) -> Output:
-    """Return what an algorithm predicts; what it raises becomes an error of ours."""
+def _of_the_algorithm(function: Callable[Given, Output], *given: Given.args, **named: Given.kwargs) -> Output:
+    """Return what comes of an algorithm's code or values; what they raise becomes an error of ours."""
     try:
-        return predict(predictor, given)
+        return function(*given, **named)
     except (CleanroomError, MemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit, pl.exceptions.PanicException) as error:  # the last two are no Exceptions
         if "can't allocate memory" in str(error):  # torch's words
             raise MemoryError from error
         raise prediction_failed(error) from error

@@ -20,7 +20,7 @@ from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.formats import Format
 from cleanroom_algo.serving.merging import Merger
 from cleanroom_algo.serving.metrics import Metrics
-from cleanroom_algo.serving.predictor import Predictor, takes_arrays
+from cleanroom_algo.serving.predictor import Predictor, says_nothing
 from cleanroom_algo.serving.scoring import Scorer, Tally
 from cleanroom_algo.serving.sizing import (
     DISCARDS,
@@ -48,7 +48,7 @@ def load_predictor(source: str, artifacts: Artifacts) -> Predictor:
         ManifestError: the model directory is not one that a Trainer wrote.
     """
     predictor = find_class(load_algorithm(source), Predictor)()
-    if takes_arrays(predictor) and type(predictor).predict_arrays is Predictor.predict_arrays:
+    if says_nothing(predictor):
         raise AlgorithmClassError(
             f"{type(predictor).__name__} does not say how rows are predicted",
             expected="a Predictor that overrides `predict_arrays` or `predict`",

@@ -152,7 +152,8 @@ def test_json_lines(tmp_path: Path, data: bytes) -> None:
         (b'{"carrier":"secret"}', "x:2:flight", "absent or null, but int32 that is not nullable"),
         (b'{"flight":1,"late":1}', "x:2:late", "not of type bool"),
         (b'{"flight":1,', "x:2", "not valid JSON"),
-        (b"[1]", "x:2", "not a JSON object"),
+        (b"[1]", "x:2", "a list of 1 value(s), not a JSON object"),
+        (b"1", "x:2", "not a JSON object"),
         (b"", "x:2", "the line is blank"),
         (b'{"flight":1} x', "x:2", "something follows the object"),
         (

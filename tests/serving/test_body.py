@@ -105,7 +105,7 @@ def test_garbage_and_unknown_encodings() -> None:
         list(decoded([b"plain"], encoding="gzip", charset="utf-8", limit=None))
     with pytest.raises(ContentTypeError):
         decoded([b""], encoding="br", charset="utf-8", limit=None)
-    for charset in ("klingon", "base64"):
+    for charset in ("klingon", "base64", "undefined", "utf\0"):
         with pytest.raises(ContentTypeError):
             decoded([b""], encoding="", charset=charset, limit=None)
 
@@ -127,3 +127,9 @@ def test_pieces_are_gathered(chunks: list[bytes], size: int) -> None:
     gathered = list(gather(chunks, size))
     assert b"".join(gathered) == b"".join(chunks)
     assert all(len(piece) >= size for piece in gathered[:-1])
+
+
+def test_the_last_piece_gets_the_end_that_it_lacks() -> None:
+    assert list(gather([b"1\n2"], end=b"\n")) == [b"1\n2\n"]
+    assert list(gather([b"1\n2\n"], end=b"\n")) == [b"1\n2\n"]
+    assert list(gather([], end=b"\n")) == []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -48,3 +50,40 @@ def test_damaged_parquet_is_refused(damage: object) -> None:
     assert callable(damage)
     with pytest.raises(BadRecordError):
         list(decode_document(damage(body), Format.PARQUET, SCHEMA))
+
+
+def npy(array: Any) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array, allow_pickle=True)
+    return out.getvalue()
+
+
+def npy_of(shape: str, version: bytes = b"\x01\x00") -> bytes:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY" + version + len(header).to_bytes(2 if version[0] == 1 else 4, "little") + header + bytes(8)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (npy(np.array([[1, None]], dtype=object)), "pickled"),
+        (npy(np.zeros((), dtype=[("x", "i4"), ("text", "U1")])), "0 axes"),
+        (npy(np.zeros((2, 2), dtype="M8[s]")), r"datetime64\[s\]"),
+        (npy(np.zeros(2, dtype=[("x", "M8[s]"), ("text", "U1")])), "are not read"),
+        (npy(np.zeros((2, 2), "f4")) + b"more", "length"),
+        (npy(np.zeros((2, 2), "f4"))[:-1], "length"),
+        (npy_of("(4294967296, 4294967296)"), "length"),
+        (npy_of("(0, 4611686018427387904)")[:-8], "not a plain array"),
+        (npy_of("(-1, 2)"), "length"),
+        (npy_of("(-1, -2)"), "not a plain array"),
+        (npy_of("(1, 2)", version=b"\x09\x00"), "not a plain array"),
+    ],
+)
+def test_npy_that_is_no_plain_rows_is_refused(body: bytes, why: str) -> None:
+    with pytest.raises(BadRecordError, match=why):
+        list(decode_document(body, Format.NPY, SCHEMA))
+
+
+def test_json_may_begin_with_a_byte_order_mark() -> None:
+    (rows,) = decode_document(b'\xef\xbb\xbf[[1,"a"]]', Format.JSON, SCHEMA)
+    assert rows.frame.rows() == [(1, "a")]

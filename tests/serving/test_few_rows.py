@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cleanroom_algo.channels.features import Arrays, Features, NumericFeature
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.manifest import Manifest
-from cleanroom_algo.errors import AlgorithmClassError, PredictionFailedError, PredictionShapeError
+from cleanroom_algo.errors import AlgorithmClassError, NotAcceptableError, PredictionFailedError, PredictionShapeError
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.encoding import encode_few, encode_lines
 from cleanroom_algo.serving.formats import Format
@@ -183,10 +186,78 @@ def test_plain_predictions_are_written_without_a_table(columns: int) -> None:
         lambda arrays: arrays.numeric[:, 0].tolist(),
         lambda arrays: arrays.numeric[:, 0] > 0,
         lambda arrays: np.where(arrays.numeric > 0, np.nan, arrays.numeric),
+        lambda arrays: [0.5, None][: arrays.rows],
     ],
 )
 def test_every_kind_of_prediction(scorer: Callable[..., Scorer], predict: Predict) -> None:
     assert_alike(scorer(NUMBERS, predict), b"1.5,2\n-0.25,7\n")
+
+
+@pytest.mark.parametrize(
+    "predict",
+    [
+        lambda arrays: None,
+        lambda arrays: [[1], [1, 2]],
+        lambda arrays: torch.ones(arrays.rows, 2).to_sparse(),
+        lambda arrays: [torch.ones((), requires_grad=True)] * arrays.rows,
+        lambda arrays: [object()] * arrays.rows,
+        lambda arrays: pl.Series([object()] * arrays.rows, dtype=pl.Object),
+        lambda arrays: np.zeros(arrays.rows, "M8[s]"),
+        lambda arrays: np.ones(arrays.rows, complex),
+    ],
+)
+def test_what_no_format_can_say_is_refused(scorer: Callable[..., Scorer], predict: Predict) -> None:
+    for way in (lambda made: made.respond_to_few(b"1,2\n3,4", Tally()), lambda made: answer_in(made, Format.ARROW)):
+        with pytest.raises(PredictionShapeError):
+            way(scorer(NUMBERS, predict))
+
+
+@pytest.mark.parametrize("kind", [Format.CSV, Format.JSON_LINES, Format.JSON])
+def test_bytes_are_refused_where_they_cannot_be_said(scorer: Callable[..., Scorer], kind: Format) -> None:
+    with pytest.raises(PredictionShapeError, match="Binary"):
+        answer_in(scorer(NUMBERS, lambda arrays: [b"x"] * arrays.rows), kind)
+
+
+def test_decimals_are_no_npy(scorer: Callable[..., Scorer]) -> None:
+    with pytest.raises(NotAcceptableError):
+        answer_in(scorer(NUMBERS, lambda arrays: [Decimal(1)] * arrays.rows), Format.NPY)
+
+
+def test_dates_among_objects_are_dates(scorer: Callable[..., Scorer]) -> None:
+    assert (
+        answer_in(scorer(NUMBERS, lambda arrays: [date(2020, 1, 1)] * arrays.rows), Format.CSV)
+        == b"2020-01-01\n2020-01-01"
+    )
+
+
+@pytest.mark.parametrize("kind", [Format.CSV, Format.JSON_LINES])
+def test_a_missing_last_newline_costs_no_second_pass(scorer: Callable[..., Scorer], kind: Format) -> None:
+    passes: list[int] = []
+
+    def predict(arrays: Arrays) -> Any:
+        passes.append(arrays.rows)
+        return arrays.numeric
+
+    made = scorer(NUMBERS, predict)
+    body = b"1,2\n3,4" if kind is Format.CSV else b"[1,2]\n[3,4]"
+    with made.respond([body], kind, Format.CSV):
+        assert passes == [2]
+
+
+def answer_in(scorer: Scorer, kind: Format) -> bytes:
+    with scorer.respond([b"1,2\n3,4"], Format.CSV, kind) as answer:
+        return answer.read()
+
+
+@pytest.mark.parametrize("failure", [SystemExit(3), pl.exceptions.PanicException("SECRET")])
+def test_an_algorithm_that_exits_or_panics_fails_its_request(
+    scorer: Callable[..., Scorer], failure: BaseException
+) -> None:
+    def fail(_: Arrays) -> Any:
+        raise failure
+
+    with pytest.raises(PredictionFailedError, match=type(failure).__name__):
+        scorer(NUMBERS, fail).respond_to_few(b"1,2", Tally())
 
 
 def test_too_few_predictions_are_refused(scorer: Callable[..., Scorer]) -> None:
@@ -215,8 +286,9 @@ def test_a_predictor_that_wants_the_rows_gets_them(hook: str, tmp_path: Path) ->
     assert Scorer(predictor, NUMBERS).respond_to_few(b"1,2", Tally()) is None
 
 
-def test_a_predictor_must_say_how_it_predicts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("body", ["pass", "def preprocess(self, frame): return frame"])
+def test_a_predictor_must_say_how_it_predicts(tmp_path: Path, body: str) -> None:
     algorithm = tmp_path / "says_nothing.py"
-    algorithm.write_text("from cleanroom_algo import Predictor\n\nclass Nothing(Predictor):\n    pass\n")
+    algorithm.write_text(f"from cleanroom_algo import Predictor\n\nclass Nothing(Predictor):\n    {body}\n")
     with pytest.raises(AlgorithmClassError, match="predict_arrays"):
         load_predictor(str(algorithm), Artifacts(tmp_path))

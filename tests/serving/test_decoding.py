@@ -1,0 +1,45 @@
+"""The lines of a request, as its first ones decide what the others are."""
+
+from __future__ import annotations
+
+import pytest
+
+from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.errors import BadRecordError
+from cleanroom_algo.serving.decoding import LineDecoder
+from cleanroom_algo.serving.formats import Format
+
+SCHEMA = Schema.of(target="t", text="string?", x="float32", t="bool")
+
+
+@pytest.mark.parametrize("bad", [b"garbage\n", b"1,2,3,4\n", b'"not closed,1\n', b"garbage\r\n\n"])
+@pytest.mark.parametrize("target", [b"", b",true"])
+def test_a_bad_first_record_costs_the_others_nothing(bad: bytes, target: bytes) -> None:
+    rows = LineDecoder(Format.CSV, SCHEMA, lenient=True).decode(bad + b"a,1" + target + b"\nb,2" + target + b"\n")
+    assert rows.bad == (0,)
+    assert rows.frame.rows() == [("a", 1.0), ("b", 2.0)]
+
+
+@pytest.mark.parametrize("target", [b"", b",true"])
+def test_the_first_record_may_have_several_lines(target: bytes) -> None:
+    rows = LineDecoder(Format.CSV, SCHEMA).decode(b'"a\nb",1' + target + b"\nc,2" + target)
+    assert rows.frame.rows() == [("a\nb", 1.0), ("c", 2.0)]
+
+
+def test_without_a_record_of_either_width_the_features_are_expected() -> None:
+    with pytest.raises(BadRecordError, match="1 field\\(s\\) instead of 2"):
+        LineDecoder(Format.CSV, SCHEMA).decode(b"garbage\n")
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"x":' * 100_000, "nested too deeply"),
+        (b"[1]", "a list of 1 value"),
+        (b'{"features":[1]}', "a list of 1 value"),
+    ],
+)
+def test_json_that_is_no_record_is_refused(record: bytes, why: str) -> None:
+    with pytest.raises(BadRecordError, match=why):
+        LineDecoder(Format.JSON_LINES, SCHEMA).decode(record)
