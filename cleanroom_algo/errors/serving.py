@@ -146,3 +146,14 @@ class MethodError(ServingError):
     code = "CR-SRV-014"
     title = "method not allowed"
     http_status = 405
+
+
+class MalformedRequestError(ServingError):
+    """What came over a connection is not an HTTP request that the server can read.
+
+    Most often a Content-Length was wrong: the rest of such a body is taken for the next request.
+    """
+
+    code = "CR-SRV-015"
+    title = "malformed request"
+    http_status = 400

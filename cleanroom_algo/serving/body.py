@@ -119,7 +119,7 @@ def decoded(chunks: Iterable[bytes], *, encoding: str, charset: str, limit: int 
 
 
 def gather(chunks: Iterable[bytes], size: int = BLOCK_BYTES, *, end: bytes = b"") -> Iterator[bytes]:
-    """Yield the same bytes in pieces of at least `size`, but for the last, which gets the `end` that it may lack."""
+    """Yield the same bytes in pieces of at least `size`, but for the last; an only one gets the `end` it may lack."""
     pending: list[bytes] = []
     held = 0
     for chunk in chunks:
@@ -127,7 +127,7 @@ def gather(chunks: Iterable[bytes], size: int = BLOCK_BYTES, *, end: bytes = b""
         held += len(chunk)
         if held >= size:
             yield b"".join(pending)
-            pending, held = [], 0
+            pending, held, end = [], 0, b""
     if held:
         yield b"".join(pending if pending[-1].endswith(end) else [*pending, end])
 

@@ -97,10 +97,9 @@ def response_format(header: str | None, request: Format) -> Format:
     """
     if not header or not header.strip():
         return request
-    accepted = MIMEAccept([(_bare(name), quality) for name, quality in parse_accept_header(header, MIMEAccept)])
+    accepted = MIMEAccept([(_usual(name), quality) for name, quality in parse_accept_header(header, MIMEAccept)])
     offered = [request, *(kind for kind in Format if kind is not request)]
-    names = [name for kind in offered for name in (kind.value.media_type, *kind.value.aliases)]
-    chosen = accepted.best_match(names)
+    chosen = accepted.best_match([kind.value.media_type for kind in offered])
     if chosen is None:
         raise NotAcceptableError(
             "the Accept header allows no content type that is written here",
@@ -110,6 +109,7 @@ def response_format(header: str | None, request: Format) -> Format:
     return _BY_NAME[chosen]
 
 
-def _bare(name: str) -> str:
+def _usual(name: str) -> str:
     # Parameters such as charset or header=false narrow nothing that we could do differently.
-    return name.partition(";")[0].strip().lower()
+    bare = name.partition(";")[0].strip().lower()
+    return _BY_NAME[bare].value.media_type if bare in _BY_NAME else bare

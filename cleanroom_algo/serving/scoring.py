@@ -16,6 +16,7 @@ import polars as pl
 
 from cleanroom_algo.channels.blocks import MAX_ROW_BYTES, cut_rows
 from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.contract.failure import is_library
 from cleanroom_algo.errors import BodyTooLargeError, CleanroomError, PredictionFailedError, RowTooLongError
 from cleanroom_algo.serving.body import gather
 from cleanroom_algo.serving.decoding import LineDecoder, Rows
@@ -191,10 +192,17 @@ def nan_rows(predicted: pl.DataFrame) -> int:
 
 def prediction_failed(error: BaseException) -> PredictionFailedError:
     """Return the error for an exception of the algorithm's own code: its type and place, without its message."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno} in {frames[-1].name}" if frames else "unknown"
     return PredictionFailedError(
-        f"the algorithm raised {type(error).__name__} at {place}",
+        f"the algorithm raised {type(error).__name__} at {place_of(error)}",
         expected="a prediction for every row that fits the schema",
         fix="run the algorithm on local data, where CLEANROOM_ALGO_LOG_LEVEL=DEBUG shows the whole traceback",
     )
+
+
+def place_of(error: BaseException) -> str:
+    """Return where an exception was raised, in the algorithm's own code if it went through that."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{Path(error.filename).name}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not is_library(frame.filename)] or frames
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno} in {own[-1].name}" if own else "an unknown place"

@@ -21,10 +21,11 @@ from gunicorn.glogging import Logger
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.contract.failure import write_failure
-from cleanroom_algo.errors import ServerStartError
+from cleanroom_algo.errors import CleanroomError, ServerStartError
 from cleanroom_algo.serving import metrics
 from cleanroom_algo.serving.app import create_app
-from cleanroom_algo.serving.service import Service, describe
+from cleanroom_algo.serving.scoring import place_of
+from cleanroom_algo.serving.service import Service
 from cleanroom_algo.serving.shares import Shares
 from cleanroom_algo.serving.sizing import ServerPlan
 from cleanroom_algo.serving.worker import BoundedWorker
@@ -86,6 +87,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "logger_class": _Logger,
             "loglevel": self.environment.settings.log_level.lower(),
             "limit_request_fields": 64,
+            "forwarder_headers": "",  # headers of proxies are further headers, which must be ignored, like any others
             "pre_fork": self._pre_fork,
             "post_worker_init": self._post_worker_init,
             "child_exit": self._child_exit,
@@ -173,9 +175,18 @@ def configure_compute(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
+def _cannot_load(error: BaseException) -> ServerStartError:
+    return ServerStartError(
+        f"the algorithm raised {type(error).__name__} at {place_of(error)}",
+        expected="a file that can be imported, and a `load` and `sample` that end",
+        fix="the reason of the failure has the message; CLEANROOM_ALGO_LOG_LEVEL=DEBUG shows the whole traceback",
+    )
+
+
 def report(environment: InferenceEnvironment, error: BaseException) -> None:
     """Say why the server cannot serve: in the log, and in the failure file."""
-    log.error("the model cannot be served\n%s", describe(error))
+    told = error if isinstance(error, CleanroomError) else _cannot_load(error)
+    log.error("the model cannot be served\n%s", told)
     log.debug("the traceback", exc_info=error)
     try:
         write_failure(environment.paths, error)

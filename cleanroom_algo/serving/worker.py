@@ -15,7 +15,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.http.body import LengthReader
+from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from cleanroom_algo.serving.malformed import refuse_malformed
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -247,6 +250,13 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
             conn.parser.unreader.unread(arrived[length:])  # of the next request
             req.body = io.BufferedReader(_BodyOfLength(conn.sock, arrived[:length], length))
         return super().handle_request(req, conn)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """Answer a request that cannot be handled."""
+        if isinstance(exc, ParseException):
+            refuse_malformed(client, exc)
+        else:
+            super().handle_error(req, client, addr, exc)
 
     @contextmanager
     def reading(self, connection: socket.socket, seconds: float) -> Iterator[None]:

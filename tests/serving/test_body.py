@@ -129,7 +129,8 @@ def test_pieces_are_gathered(chunks: list[bytes], size: int) -> None:
     assert all(len(piece) >= size for piece in gathered[:-1])
 
 
-def test_the_last_piece_gets_the_end_that_it_lacks() -> None:
+def test_an_only_piece_gets_the_end_that_it_lacks() -> None:
+    assert list(gather([b"1\n", b"2"], 2, end=b"\n")) == [b"1\n", b"2"]
     assert list(gather([b"1\n2"], end=b"\n")) == [b"1\n2\n"]
     assert list(gather([b"1\n2\n"], end=b"\n")) == [b"1\n2\n"]
     assert list(gather([], end=b"\n")) == []

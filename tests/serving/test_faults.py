@@ -168,6 +168,45 @@ def test_expect_continue(server: RunningServer) -> None:
         assert read_answer(connection)[0] == 200
 
 
+# --- what is no request -----------------------------------------------------------------------------------------------
+
+
+def read_whole(server: RunningServer, sent: bytes) -> bytes:
+    with dial(server) as connection, connection.makefile("rb") as stream:
+        connection.sendall(sent)
+        return stream.read()
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"SECRET\r\n\r\n", 400),
+        (head(9) + GOOD + b"SECRET,1.5,3\r\n\r\n", 400),
+        (b"POST /invocations HTTP/1.1\r\nContent-Length: SECRET\r\n\r\n", 400),
+        (b"POST /invocations HTTP/1.1\r\nContent-Length: 9\r\nContent-Length: 8\r\n\r\n" + GOOD, 400),
+        (b"POST /invocations HTTP/1.1\r\nTransfer-Encoding: SECRET\r\n\r\n", 501),
+        (b"POST /invocations HTTP/1.1\r\nExpect: SECRET\r\n\r\n", 417),
+        (b"GET /ping?" + b"SECRET" * 1000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET /ping HTTP/1.1\r\nX: " + b"SECRET" * 2000 + b"\r\n\r\n", 431),
+    ],
+)
+def test_what_is_no_request_is_refused_in_our_form_and_quoted_nowhere(
+    server: RunningServer, sent: bytes, status: int
+) -> None:
+    answer = read_whole(server, sent)
+    answered, _, body = answer.rpartition(b"\r\n\r\n")
+    assert b"HTTP/1.1 %d " % status in answered
+    assert json.loads(body)["code"] == "CR-SRV-015"
+    assert b"SECRET" not in answer
+    assert "SECRET" not in server.log.read_text()
+
+
+def test_further_headers_change_nothing(server: RunningServer) -> None:
+    assert server.request("GET", "/ping", SCRIPT_NAME="/ping", X_Forwarded_Proto="https")[0] == 200
+    sent = b"GET /ping HTTP/1.1\r\nSCRIPT_NAME: /ping\r\nPATH_INFO: /x\r\nConnection: close\r\n\r\n"
+    assert read_whole(server, sent).startswith(b"HTTP/1.1 200 ")
+
+
 # --- clients ----------------------------------------------------------------------------------------------------------
 
 
@@ -342,6 +381,7 @@ def test_a_model_that_cannot_load_ends_at_once_with_the_reason(
     server = start_server(Container(root, write_algorithm(tmp_path, text)), wait=False)
     assert server.process.wait(60) == exit_status
     assert told in server.log.read_text()
+    assert "CR-" in server.log.read_text()
     assert told in (root / "output" / "failure").read_text()
 
 
