@@ -8,6 +8,7 @@ body at the limit and goes on. So this module counts every byte itself, straight
 from __future__ import annotations
 
 import codecs
+import io
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
@@ -130,6 +131,14 @@ def gather(chunks: Iterable[bytes], size: int = BLOCK_BYTES, *, end: bytes = b""
             pending, held, end = [], 0, b""
     if held:
         yield b"".join(pending if pending[-1].endswith(end) else [*pending, end])
+
+
+def joined(chunks: Iterable[bytes]) -> bytes:
+    """Return all of a body; `bytes.join` would hold it twice, in pieces and as a whole."""
+    whole = io.BytesIO()
+    for chunk in chunks:
+        whole.write(chunk)
+    return whole.getvalue()
 
 
 def _read(stream: _Readable, size: int, guard: Callable[[], AbstractContextManager[None]]) -> bytes:

@@ -18,7 +18,7 @@ from cleanroom_algo.channels.blocks import MAX_ROW_BYTES, cut_rows
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.failure import is_library
 from cleanroom_algo.errors import BodyTooLargeError, CleanroomError, PredictionFailedError, RowTooLongError
-from cleanroom_algo.serving.body import gather
+from cleanroom_algo.serving.body import gather, joined
 from cleanroom_algo.serving.decoding import LineDecoder, Rows
 from cleanroom_algo.serving.documents import decode_document
 from cleanroom_algo.serving.encoding import encode_few, encode_lines, encode_whole
@@ -160,7 +160,7 @@ class Scorer:
             pieces = gather(chunks, end=b"\n")  # a last line without its end would be predicted by itself
             for block in cut_rows(pieces, source="body", rules=lines.rules):
                 yield partial(lines.decode, block)
-        elif whole := b"".join(chunks):
+        elif whole := joined(chunks):
             yield from repeat(partial(next, decode_document(whole, request, self.schema, lenient=lenient), None))
 
     def _append(self, spool: IO[bytes], lines: bytes) -> None:
