@@ -21,7 +21,7 @@ from cleanroom_algo.contract.sizes import MB
 from cleanroom_algo.errors import CleanroomError, InferenceOutputTooLargeError, InferenceServerError
 from cleanroom_algo.local.jobs.inference_container import Container, unpack_model
 from cleanroom_algo.local.jobs.inference_plan import InferenceHostPlan, InferencePlan, decide_transfer
-from cleanroom_algo.local.jobs.inference_split import refuse_large, refuse_parquet
+from cleanroom_algo.local.jobs.inference_split import refuse_large, require_lines
 from cleanroom_algo.local.jobs.inference_transform import Ledger, Progress, Transform
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class _Job:
         try:
             if not self.plan.whole_objects:
                 for each in objects:
-                    refuse_parquet(each)
+                    require_lines(each)
             model = unpack_model(self.plan.model, self.plan.run_directory / "model")
             self._run_hosts(model, ledger, outputs)
         except (CleanroomError, OSError, tarfile.TarError) as error:

@@ -21,6 +21,7 @@ NewlineMode = Literal["always", "if-missing"]
 
 _LINE_FEED = ord("\n")
 _PARQUET_MAGIC = b"PAR1"
+_GZIP_MAGIC = b"\x1f\x8b"
 
 
 def split_lines(
@@ -69,8 +70,7 @@ def split_lines(
 
 def is_parquet(reference: ObjectRef) -> bool:
     """Whether an object is a Parquet file, by its first bytes."""
-    with reference.open() as file:
-        return file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
+    return _starts_with(reference, _PARQUET_MAGIC)
 
 
 def refuse_large(reference: ObjectRef, max_bytes: int) -> None:
@@ -87,12 +87,18 @@ def refuse_large(reference: ObjectRef, max_bytes: int) -> None:
         )
 
 
-def refuse_parquet(reference: ObjectRef) -> None:
-    """Check that an object has lines.
+def require_lines(reference: ObjectRef) -> None:
+    """Check that an object has lines, by its first bytes.
 
     Raises:
-        InferenceInputError: it is Parquet.
+        InferenceInputError: it is Parquet, or gzipped.
     """
+    if _starts_with(reference, _GZIP_MAGIC):
+        raise InferenceInputError(
+            f"{reference.key} is gzipped",
+            expected="plain CSV: inference jobs cut their objects by line as they are, and unpack none",
+            fix="unpack the object (gunzip) before it goes into the channel",
+        )
     if not is_parquet(reference):
         return
     raise InferenceInputError(
@@ -120,6 +126,11 @@ def assemble(answer: bytes, newline: NewlineMode) -> bytes:
     if not answer or (newline == "if-missing" and answer.endswith(b"\n")):
         return answer
     return answer + b"\n"
+
+
+def _starts_with(reference: ObjectRef, magic: bytes) -> bool:
+    with reference.open() as file:
+        return file.read(len(magic)) == magic
 
 
 def _ended(line: bytes) -> bytes:

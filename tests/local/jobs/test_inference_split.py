@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import itertools
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cleanroom_algo.errors import InferenceInputError
-from cleanroom_algo.local.jobs.inference_split import HeaderMode, assemble, count_records, refuse_parquet, split_lines
+from cleanroom_algo.local.jobs.inference_split import HeaderMode, assemble, count_records, require_lines, split_lines
 from cleanroom_algo.local.jobs.plan import ObjectRef
 
 LINE = st.binary(max_size=30).map(lambda b: b.replace(b"\n", b"").replace(b"\r", b""))
@@ -80,9 +81,14 @@ def test_a_header_that_leaves_no_room_is_an_error(tmp_path: Path) -> None:
 
 def test_parquet_is_refused_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(InferenceInputError, match="Parquet") as caught:
-        refuse_parquet(write(tmp_path, b"PAR1...."))
+        require_lines(write(tmp_path, b"PAR1...."))
     assert "CSV" in caught.value.fix
-    refuse_parquet(write(tmp_path, b"1,2"))
+    require_lines(write(tmp_path, b"1,2"))
+
+
+def test_gzip_is_refused_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(InferenceInputError, match="gzipped"):
+        require_lines(write(tmp_path, gzip.compress(b"1,2\n")))
 
 
 def test_assembling() -> None:
