@@ -78,7 +78,7 @@ def read_parquet(
                 for part in table.iter_slices(batch_rows):
                     yield _checked(part, wanted, source, row)
                     row += part.height
-    except (pl.exceptions.ComputeError, pl.exceptions.PanicException) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise damaged(source, "its pages cannot be decoded") from error
     except NotParquetError as error:
         raise damaged(source, str(error)) from error

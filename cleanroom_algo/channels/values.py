@@ -134,7 +134,10 @@ def _timestamp(text: str) -> datetime:
     if not _TIMESTAMP.fullmatch(text):
         raise ValueError("not a timestamp")
     moment = datetime.fromisoformat(text)
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    try:
+        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    except OverflowError:  # 0001-01-01T00:00:00+05:00, say, a value that stands for none
+        raise ValueError("a timestamp outside of the years 1 to 9999 in UTC") from None
 
 
 _PARSERS: Final[dict[str, Parser]] = {

@@ -128,6 +128,13 @@ def test_a_row_that_does_not_fit_says_where_and_not_what(tmp_path: Path, row: by
             assert field.decode("latin-1") not in str(caught.value)
 
 
+def test_a_timestamp_that_utc_does_not_have_is_a_fault(tmp_path: Path) -> None:
+    obj = write(tmp_path, "x", b"0001-01-01T00:00:00+05:00\n9999-12-31T23:59:59-05:00\n")
+    with pytest.raises(RowMismatchError) as caught:
+        read(obj, Schema.of(at="timestamp"))
+    assert [problem.path for problem in caught.value.problems] == ["x:1:at", "x:2:at"]
+
+
 def test_all_faults_of_a_block_are_listed_up_to_twenty(tmp_path: Path) -> None:
     with pytest.raises(RowMismatchError) as caught:
         read(write(tmp_path, "x", b"x,,,,y\n" * 100), MIXED)

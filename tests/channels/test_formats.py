@@ -90,6 +90,13 @@ def test_parquet_values_out_of_range_and_nulls_are_told(tmp_path: Path) -> None:
     assert caught.value.problems[0].path == "x:row 1:a"
 
 
+def test_parquet_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]), buffer)
+    with pytest.raises(CorruptObjectError):
+        read(write(tmp_path, "x", buffer.getvalue()), Schema.of(a="int64"))
+
+
 @pytest.mark.parametrize("engine", ["polars", "pyarrow"])
 @pytest.mark.parametrize("change", [lambda d: d[:-1], lambda d: d[:-8], lambda d: d[:20], lambda d: d[:-20] + d[-8:]])
 def test_parquet_without_its_footer_is_damaged(tmp_path: Path, engine: str, change: Any) -> None:
