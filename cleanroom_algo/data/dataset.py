@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import cycle, islice, repeat
+from multiprocessing import current_process
+from multiprocessing.context import ForkProcess
 from typing import Any
 
 import numpy as np
@@ -261,6 +263,12 @@ class ChannelDataset(IterableDataset[Batch]):
                 f"{worker.num_workers} processes of a DataLoader read channel {self.channel.name!r}",
                 expected="num_workers=0: ranks agree on their steps, and a pipe has one reader",
                 fix="pass workers= to ChannelDataset; in Pipe mode do without",
+            )
+        if isinstance(current_process(), ForkProcess):  # polars' threads are not there in it: it would wait for ever
+            raise ForeignLoaderError(
+                f"{worker.num_workers} forked processes of a DataLoader read channel {self.channel.name!r}",
+                expected="processes that are started anew: of threads, a forked one has none but its own",
+                fix='pass multiprocessing_context="forkserver" to the DataLoader, or workers= to ChannelDataset',
             )
         if not self._past:
             tables = self._loader(self.world.with_worker(worker.id, worker.num_workers))

@@ -37,11 +37,12 @@ class ForeignLoaderError(DataError):
     """A DataLoader's own processes iterate the dataset where they cannot.
 
     Ranks take equal steps because they agree on them, which loader processes cannot do for their ranks; and a pipe has
-    one reader. `ChannelDataset(workers=...)` starts loader processes whose rank does the agreeing.
+    one reader. A forked process has none of the threads that decode, and would wait for them for ever.
+    `ChannelDataset(workers=...)` starts loader processes anew, and the rank does the agreeing.
     """
 
     code = "CR-DAT-004"
-    title = "loader processes that cannot agree"
+    title = "loader processes that cannot read"
 
 
 class ObjectsDifferError(DataError):

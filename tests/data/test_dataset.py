@@ -225,6 +225,15 @@ def test_processes_of_somebody_elses_loader_are_refused_where_ranks_must_agree(t
         next(iter(loader))
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12
+def test_forked_loader_processes_are_refused_in_place_of_hanging(tmp_path: Path) -> None:
+    dataset = ChannelDataset(channel(tmp_path, [8]), SCHEMA, World(), batch_size=2)
+    loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context="fork")
+
+    with pytest.raises(RuntimeError, match="forkserver"):
+        next(iter(loader))
+
+
 def test_a_fault_in_a_loader_process_keeps_its_code_and_place(tmp_path: Path) -> None:
     source = channel(tmp_path, [30, 50])
     with (source.path / "part-00001").open("a") as file:
