@@ -7,6 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from cleanroom_algo.channels.blocks import GZIP_MAGIC
+from cleanroom_algo.channels.parquet_footer import MAGIC as PARQUET_MAGIC
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import InferenceInputError
 from cleanroom_algo.local.jobs.plan import ObjectRef
@@ -20,8 +22,6 @@ NewlineMode = Literal["always", "if-missing"]
 """Whether a line break is added to an answer that ends with one already; the documentation is silent."""
 
 _LINE_FEED = ord("\n")
-_PARQUET_MAGIC = b"PAR1"
-_GZIP_MAGIC = b"\x1f\x8b"
 
 
 def split_lines(
@@ -70,7 +70,7 @@ def split_lines(
 
 def is_parquet(reference: ObjectRef) -> bool:
     """Whether an object is a Parquet file, by its first bytes."""
-    return _starts_with(reference, _PARQUET_MAGIC)
+    return _beginning(reference) == PARQUET_MAGIC
 
 
 def refuse_large(reference: ObjectRef, max_bytes: int) -> None:
@@ -93,20 +93,20 @@ def require_lines(reference: ObjectRef) -> None:
     Raises:
         InferenceInputError: it is Parquet, or gzipped.
     """
-    if _starts_with(reference, _GZIP_MAGIC):
+    beginning = _beginning(reference)
+    if beginning.startswith(GZIP_MAGIC):
         raise InferenceInputError(
             f"{reference.key} is gzipped",
             expected="plain CSV: inference jobs cut their objects by line as they are, and unpack none",
             fix="unpack the object (gunzip) before it goes into the channel",
         )
-    if not is_parquet(reference):
-        return
-    raise InferenceInputError(
-        f"{reference.key} is a Parquet file",
-        expected="an input channel in CSV: inference jobs cut their objects by line, and Parquet has no lines",
-        fix="create the channel for inference with resultFormat CSV; what AWS does with Parquet is not documented "
-        '(inference_on_parquet = "whole-objects" in settings.toml sends each as one request)',
-    )
+    if beginning == PARQUET_MAGIC:
+        raise InferenceInputError(
+            f"{reference.key} is a Parquet file",
+            expected="an input channel in CSV: inference jobs cut their objects by line, and Parquet has no lines",
+            fix="create the channel for inference with resultFormat CSV; what AWS does with Parquet is not documented "
+            '(inference_on_parquet = "whole-objects" in settings.toml sends each as one request)',
+        )
 
 
 def count_records(payload: bytes) -> int:
@@ -128,9 +128,10 @@ def assemble(answer: bytes, newline: NewlineMode) -> bytes:
     return answer + b"\n"
 
 
-def _starts_with(reference: ObjectRef, magic: bytes) -> bool:
+def _beginning(reference: ObjectRef) -> bytes:
+    """Return as many first bytes as tell formats that have no lines."""
     with reference.open() as file:
-        return file.read(len(magic)) == magic
+        return file.read(len(PARQUET_MAGIC))
 
 
 def _ended(line: bytes) -> bytes:
