@@ -62,13 +62,13 @@ def encode_few(predicted: Predictions, rows: int) -> bytes | None:
 
     Returns:
         None where they are not that many floats, one column or several, that two libraries write alike: NaN, infinities
-        and numbers with an exponent are not.
+        and numbers with an exponent are not, and neither is what a mask hides.
     """
     if isinstance(predicted, (pl.DataFrame, pl.Series, Mapping)):
         return None
     array = as_array(predicted)
     floats = array.dtype in _PLAIN_FLOATS and array.ndim in {1, 2} and 0 < array.size <= FEW_TEXTS
-    if not floats or len(array) != rows:
+    if not floats or len(array) != rows or isinstance(array, np.ma.MaskedArray):
         return None
     texts = list(map(str, array.reshape(-1)))
     text = "\n".join(texts) if len(texts) == rows else "\n".join(map(",".join, np.reshape(texts, array.shape)))
@@ -125,7 +125,9 @@ def _npy(frame: pl.DataFrame) -> bytes:
             expected="an Accept header that names another format",
             fix="ask for text/csv or application/jsonlines",
         )
-    array = frame.to_numpy()
+    # Numbers with nulls become floats, and nulls NaN; of bools with nulls polars would make objects.
+    gaps = [name for name, dtype in frame.schema.items() if dtype == pl.Boolean and frame[name].has_nulls()]
+    array = frame.cast(dict.fromkeys(gaps, pl.UInt8)).to_numpy()
     out = io.BytesIO()
     np.save(out, array.reshape(-1) if frame.width == 1 else np.ascontiguousarray(array), allow_pickle=False)
     return out.getvalue()

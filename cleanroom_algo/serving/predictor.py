@@ -83,7 +83,7 @@ class Predictor:
         Returns:
             Shape (rows,) for a single output column, named `prediction`; (rows, n) for `prediction_0` and so on; a
             DataFrame or a mapping of names to (rows,) for columns with names of their own. Values are numbers, bools,
-            texts, dates or timestamps; None is a null.
+            texts, dates or timestamps; None is a null, and so is what the mask of a masked array hides.
         """
         return self.predict_arrays(self.artifacts.features.transform(frame))
 
@@ -217,15 +217,18 @@ def _columns(predicted: Predictions) -> pl.DataFrame:
 
 
 def _series(name: str, array: np.ndarray) -> pl.Series:
-    """Return an array as a column; one of objects by their values, of which None is a null."""
+    """Return an array as a column; one of objects by their values, of which None is a null, as is what a mask hides."""
+    import numpy as np
+
     try:
-        return pl.Series(name, array.tolist() if array.dtype.hasobject else array, strict=False)
+        series = pl.Series(name, array.tolist() if array.dtype.hasobject else np.asarray(array), strict=False)
+        return series.set(pl.Series(np.ma.getmaskarray(array)), None) if np.ma.is_masked(array) else series
     except (TypeError, ValueError, pl.exceptions.PolarsError):
         raise _no_values(f"values of type {array.dtype}") from None
 
 
 def as_array(values: Any) -> np.ndarray:
-    """Return a tensor of any device, or anything like an array, as an array.
+    """Return a tensor of any device, or anything like an array, as an array; a masked one keeps its mask.
 
     Raises:
         PredictionShapeError: it is like none.
@@ -236,6 +239,8 @@ def as_array(values: Any) -> np.ndarray:
         values = values.detach().cpu()
         if values.element_size() == 2 and values.is_floating_point():  # bfloat16, float16
             values = values.float()  # exact, and what the output formats can say
+    if isinstance(values, np.ma.MaskedArray):
+        return values
     try:
         return np.asarray(values.numpy() if hasattr(values, "detach") else values)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, sparse tensors, lists of tensors in training
