@@ -19,6 +19,7 @@ from cleanroom_algo.channels.values import Value, convert, parser_of
 from cleanroom_algo.errors import Problem
 
 _PROBE: Final = json.JSONDecoder()
+_SPACE: Final = " \t\r"  # what JSON takes for space within a line (RFC 8259, section 2)
 
 
 class JsonLinesDecoder:
@@ -67,7 +68,7 @@ class JsonLinesDecoder:
         try:
             frame = pl.read_ndjson(block, schema=self._dtypes)
             frame = pl.DataFrame([self._cast(frame.get_column(column.name), column) for column in self._columns])
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError):
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, OSError):  # OSError: half a gzip
             return None
         # polars skips blank lines and ignores what follows a second object on a line: both would lose count of rows.
         if frame.height != count_byte(block, b"\n") + (not block.endswith(b"\n")):
@@ -87,7 +88,7 @@ class JsonLinesDecoder:
         count = 0
         texts = block.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")
         for offset, text in enumerate(texts):
-            if self._skip_blank and text in {"", "\r"}:
+            if self._skip_blank and not text.strip(_SPACE):
                 continue
             values, faults = self._parse(text, f"{self.source}:{line + offset}")
             if not faults:
@@ -164,5 +165,7 @@ def _member(value: object, column: Column) -> Value | None:
         text = str(value)
     try:
         return parser_of(column)(text)
+    except UnicodeEncodeError:
+        raise ValueError("not valid UTF-8") from None
     except ValueError:
         raise fault from None

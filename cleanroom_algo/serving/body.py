@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import codecs
 import io
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from gunicorn.http.errors import ParseException
 
-from cleanroom_algo.channels.blocks import BLOCK_BYTES, gunzip
+from cleanroom_algo.channels.blocks import BLOCK_BYTES, GZIP_MAGIC, gunzip
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import (
     BodyIncompleteError,
@@ -94,7 +95,9 @@ def discard(environ: dict[str, Any], *, guard: Callable[[], AbstractContextManag
         return  # the client has its reasons, too
 
 
-def decoded(chunks: Iterable[bytes], *, encoding: str, charset: str, limit: int | None) -> Iterator[bytes]:
+def decoded(
+    chunks: Iterable[bytes], *, encoding: str, charset: str, limit: int | None, text: bool = True
+) -> Iterator[bytes]:
     """Yield the body as plain UTF-8 bytes.
 
     Args:
@@ -102,9 +105,10 @@ def decoded(chunks: Iterable[bytes], *, encoding: str, charset: str, limit: int 
         encoding: its Content-Encoding: `identity` or `gzip`.
         charset: of its text; whatever Python knows. `utf-8` for formats that are not text.
         limit: bytes that the unpacked body may have; None for no limit.
+        text: whether its format is text.
 
     Raises:
-        ContentTypeError: the encoding or the charset is not known.
+        ContentTypeError: the encoding or the charset is not known, or is another than the body's first bytes show.
         BodyIncompleteError: the body is not in its encoding, or ends within it.
         BodyTooLargeError: it unpacks to more than the limit.
     """
@@ -116,7 +120,9 @@ def decoded(chunks: Iterable[bytes], *, encoding: str, charset: str, limit: int 
             expected="gzip, or none",
             fix="send the body as it is, or gzip it",
         )
-    return chunks if _is_utf8(charset) else _recode(chunks, charset)  # type: ignore[return-value]
+    if not _is_utf8(charset):
+        return _recode(chunks, charset)
+    return _as_named(chunks, text=text)
 
 
 def gather(chunks: Iterable[bytes], size: int = BLOCK_BYTES, *, end: bytes = b"") -> Iterator[bytes]:
@@ -166,6 +172,31 @@ def _gunzip(chunks: Iterable[bytes], limit: int | None) -> Iterator[bytes]:
             yield piece
     except CorruptObjectError:
         raise _incomplete("it is not in gzip form, or breaks off within it") from None
+
+
+def _as_named(chunks: Iterable[bytes], *, text: bool) -> Iterator[bytes]:
+    """Pass on a body whose first bytes are neither gzip's nor those of text in another Unicode encoding.
+
+    Where the first part of it were looked at only after it does not fit, bad records that become placeholders would
+    hide it, and so would polars, which unpacks on its own.
+    """
+    pieces = iter(chunks)
+    first = next(pieces, b"")
+    if first.startswith(GZIP_MAGIC):
+        raise ContentTypeError(
+            "the body is gzipped, and its Content-Encoding does not say so",
+            expected="Content-Encoding: gzip with a body that is gzipped once, or a body as it is",
+            fix="send the header Content-Encoding: gzip, or unpack the body",
+        )
+    encoding = json.detect_encoding(first[:4]) if text else "utf-8"
+    if not encoding.startswith("utf-8"):
+        raise ContentTypeError(
+            f"the body is text in {encoding.upper()}, and its Content-Type does not say so",
+            expected="UTF-8, or the charset named in the Content-Type",
+            fix="send the text in UTF-8, or add `; charset=utf-16` (or what it is) to the Content-Type",
+        )
+    yield first
+    yield from pieces
 
 
 def _recode(chunks: Iterable[bytes], charset: str) -> Iterator[bytes]:

@@ -57,7 +57,8 @@ class LineDecoder:
     """Decodes the blocks of one body of lines, in order.
 
     Blank lines are no records, wherever they stand: a job may cut an object anywhere, and what it predicts must not
-    depend on that. Only in CSV of a single column is a blank line a record, a null.
+    depend on that. Only in CSV of a single column is a blank line a record, a null. Spaces are blank in JSON Lines, and
+    a field in CSV (RFC 4180, section 2).
 
     Args:
         kind: of the body.
@@ -92,8 +93,8 @@ class LineDecoder:
                 self._decoder = self._open(data)
                 data = self._decoder.start(data)
                 line += self._decoder.header_lines
-            if self._kind is Format.JSON_LINES and _POSITIONAL.match(data):
-                data = b"\n".join(json_line(record, self._schema) for record in data.split(b"\n"))
+            if self._kind is Format.JSON_LINES and b"[" in data:  # any of the records may be a list
+                data = b"\n".join(json_line(record.rstrip(b"\r"), self._schema) for record in data.split(b"\n"))
             frame = self._decoder.decode(data, line=line, rejected=rejected)
         except SchemaError as error:
             raise bad_records(error.problems) from None

@@ -90,7 +90,9 @@ def _predict(service: Service, environ: dict[str, Any], tally: Tally) -> Reply:
         unpacked_limit = None if asked.format.value.lines else MAX_BODY_BYTES
         connection = environ.get("gunicorn.socket")
         chunks = read_chunks(environ, limit=limit, guard=lambda: service.reading(connection, READ_SECONDS))
-        plain = decoded(chunks, encoding=encoding, charset=asked.charset, limit=unpacked_limit)
+        plain = decoded(
+            chunks, encoding=encoding, charset=asked.charset, limit=unpacked_limit, text=asked.format.value.text
+        )
         if asked.format is Format.CSV and given.value.lines and not encoding and 0 < (length or 0) <= MERGE_BYTES:
             lines = service.merger.answer(b"".join(plain), given, tally)
             return Reply.of(HTTPStatus.OK, given.value.content_type, lines)

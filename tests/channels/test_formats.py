@@ -17,12 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleanroom_algo.channels import recordio
+from cleanroom_algo.channels.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.parquet_stream import spool_objects
 from cleanroom_algo.channels.reader import decode_stream
 from cleanroom_algo.channels.recordio import MAGIC_BYTES, RecordReader
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import ColumnsMismatchError, CorruptObjectError, RowMismatchError, SpoolLimitError
-from tests.channels.support import MIXED, read, write
+from tests.channels.support import MIXED, read, squeeze, write
 
 ROWS = [(1, "UA", 2.5, dt.date(2013, 1, 2), True), (2, None, None, None, None)]
 
@@ -162,6 +163,7 @@ def test_json_lines(tmp_path: Path, data: bytes) -> None:
         (b"[1]", "x:2", "a list of 1 value(s), not a JSON object"),
         (b"1", "x:2", "not a JSON object"),
         (b"", "x:2", "the line is blank"),
+        (b'{"flight":1,"carrier":"\xe9"}', "x:2:carrier", "not valid UTF-8"),
         (b'{"flight":1} x', "x:2", "something follows the object"),
         (
             b'{"flight":1}{"flight":2}',
@@ -178,6 +180,12 @@ def test_a_json_line_that_does_not_fit_says_where(
         read(obj, MIXED)
     assert [(p.path, p.message) for p in caught.value.problems] == [(path, message)]
     assert "secret" not in str(caught.value) + "".join(capfd.readouterr())
+
+
+def test_packed_bytes_among_json_lines_are_told_as_lines_that_are_none() -> None:
+    # polars unpacks what begins as a packed file does, and raises an OSError where it ends too early.
+    with pytest.raises(RowMismatchError, match="not valid JSON"):
+        JsonLinesDecoder(MIXED, source="x").decode(squeeze(b'{"flight":1}') + b"\n")
 
 
 PAYLOADS = st.lists(

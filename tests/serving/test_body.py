@@ -82,7 +82,7 @@ def pieces(data: bytes, size: int) -> list[bytes]:
 @given(st.lists(st.binary(max_size=400), max_size=4), st.integers(1, 50))
 def test_gzip_with_any_number_of_members(members: list[bytes], size: int) -> None:
     packed = b"".join(gzip.compress(member) for member in members)
-    plain = decoded(pieces(packed, size), encoding="gzip", charset="utf-8", limit=None)
+    plain = decoded(pieces(packed, size), encoding="gzip", charset="utf-8", limit=None, text=False)
     assert b"".join(plain) == b"".join(members)
 
 
@@ -91,13 +91,13 @@ def test_gzip_that_breaks_off_is_refused(body: bytes, data: st.DataObject) -> No
     packed = gzip.compress(body)
     cut = data.draw(st.integers(1, len(packed) - 1))
     with pytest.raises(BodyIncompleteError):
-        list(decoded([packed[:cut]], encoding="gzip", charset="utf-8", limit=None))
+        list(decoded([packed[:cut]], encoding="gzip", charset="utf-8", limit=None, text=False))
 
 
 def test_a_gzip_bomb_is_stopped_at_the_limit() -> None:
     packed = zlib.compress(bytes(50_000_000), wbits=31)
     with pytest.raises(BodyTooLargeError):
-        list(decoded([packed], encoding="gzip", charset="utf-8", limit=1_000_000))
+        list(decoded([packed], encoding="gzip", charset="utf-8", limit=1_000_000, text=False))
 
 
 def test_garbage_and_unknown_encodings() -> None:
@@ -134,3 +134,31 @@ def test_an_only_piece_gets_the_end_that_it_lacks() -> None:
     assert list(gather([b"1\n2"], end=b"\n")) == [b"1\n2\n"]
     assert list(gather([b"1\n2\n"], end=b"\n")) == [b"1\n2\n"]
     assert list(gather([], end=b"\n")) == []
+
+
+@pytest.mark.parametrize("text", ['{"x": 1}\n', "1,2\n"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+def test_text_in_another_encoding_than_it_is_said_to_be_is_refused(text: str, encoding: str) -> None:
+    body = text.encode(encoding)
+    with pytest.raises(ContentTypeError, match=encoding.upper()):
+        list(decoded([body], encoding="", charset="utf-8", limit=None))
+    assert b"".join(decoded([body], encoding="", charset=encoding, limit=None)).decode() == text
+
+
+def test_a_gzipped_body_that_is_not_said_to_be_is_refused_with_the_header_to_send() -> None:
+    packed = gzip.compress(b"1,2\n")
+    for chunks, encoding in (([packed], ""), ([gzip.compress(packed)], "gzip")):
+        for text in (True, False):
+            with pytest.raises(ContentTypeError) as caught:
+                list(decoded(chunks, encoding=encoding, charset="utf-8", limit=None, text=text))
+            assert "Content-Encoding: gzip" in caught.value.fix
+
+
+@pytest.mark.parametrize("body", [b"", b"\n", b"1", b"1,2", b"\xef\xbb\xbf1,2"])
+def test_short_text_passes_as_it_is(body: bytes) -> None:
+    assert b"".join(decoded([body], encoding="", charset="utf-8", limit=None)) == body
+
+
+def test_zeros_at_the_start_of_what_is_no_text_are_no_encoding() -> None:
+    body = b"\x10\0\0\0 of Arrow"
+    assert b"".join(decoded([body], encoding="", charset="utf-8", limit=None, text=False)) == body

@@ -106,6 +106,24 @@ def test_gzip_and_charset(server: RunningServer, frame: pl.DataFrame, truth: pl.
 
 
 @pytest.mark.parametrize(
+    ("content_type", "body", "told"),
+    [
+        ("text/csv", gzip.compress(b"AA,1.5,3\n", mtime=0), "Content-Encoding"),
+        ("application/vnd.apache.parquet", gzip.compress(b"PAR1", mtime=0), "Content-Encoding"),
+        ("text/csv", "AA,1.5,3\n".encode("utf-16"), "UTF-16"),
+        ("application/json", "[]".encode("utf-16-le"), "UTF-16-LE"),
+        ("application/jsonlines", "{}".encode("utf-32"), "UTF-32"),
+    ],
+)
+def test_bodies_that_are_not_what_their_headers_say(
+    server: RunningServer, content_type: str, body: bytes, told: str
+) -> None:
+    status, answered, _ = server.request("POST", "/invocations", body, Content_Type=content_type)
+    assert (status, json.loads(answered)["code"]) == (415, "CR-SRV-003")
+    assert told in json.loads(answered)["what"]
+
+
+@pytest.mark.parametrize(
     ("headers", "status"),
     [
         ({"Content-Type": "application/x-python-pickle"}, 415),

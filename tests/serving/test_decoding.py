@@ -43,3 +43,32 @@ def test_without_a_record_of_either_width_the_features_are_expected() -> None:
 def test_json_that_is_no_record_is_refused(record: bytes, why: str) -> None:
     with pytest.raises(BadRecordError, match=why):
         LineDecoder(Format.JSON_LINES, SCHEMA).decode(record)
+
+
+RECORDS = [b'{"text":"a [1]","x":1.5}', b'["b",2.5]', b'{"features":["c",3.5]}', b'  ["d",4.5,true]']
+
+
+@pytest.mark.parametrize("first", range(len(RECORDS)))
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_json_records_with_and_without_names_may_follow_each_other_in_any_order(first: int, end: bytes) -> None:
+    turned = RECORDS[first:] + RECORDS[:first]
+    frame = LineDecoder(Format.JSON_LINES, SCHEMA).decode(end.join(turned)).frame
+    assert sorted(frame.rows()) == [("a [1]", 1.5), ("b", 2.5), ("c", 3.5), ("d", 4.5)]
+    assert frame["x"].to_list() == [(first + number) % 4 + 1.5 for number in range(4)]
+
+
+def test_the_line_of_a_list_that_does_not_fit_is_named() -> None:
+    with pytest.raises(BadRecordError) as caught:
+        LineDecoder(Format.JSON_LINES, SCHEMA).decode(b'{"text":"a","x":1}\n\n["b",2]\n["c"]\n')
+    assert [problem.path for problem in caught.value.problems] == ["body:4"]
+
+
+@pytest.mark.parametrize("blank", [b"   \n", b"\t\r\n", b" \n\n \n"])
+def test_lines_of_spaces_are_no_json_records(blank: bytes) -> None:
+    body = blank + b'{"x":1}\n' + blank + b'{"x":2}\n' + blank
+    for lenient in (False, True):
+        rows = LineDecoder(Format.JSON_LINES, SCHEMA, lenient=lenient).decode(body)
+        assert (rows.frame["x"].to_list(), rows.bad) == ([1.0, 2.0], ())
+    with pytest.raises(BadRecordError) as caught:
+        LineDecoder(Format.JSON_LINES, SCHEMA).decode(b'  \n{"x":1}\n \nno\n')
+    assert [problem.path for problem in caught.value.problems] == ["body:4"]
