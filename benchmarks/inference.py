@@ -125,7 +125,7 @@ def _bodies(size: int) -> Mapping[str, bytes]:
 
 def _growth(port: int, request: bytes) -> int:
     """Return how many bytes more the server's processes held at most than before."""
-    [worker] = [worker for server in psutil.Process().children() for worker in server.children()]
+    [worker] = [each for each in psutil.Process().children(recursive=True) if not each.children()]
     before: int = worker.memory_info().rss
     peak = before
     done = threading.Event()

@@ -59,6 +59,9 @@ class Settings(BaseModel):
     serve_preload: bool | None = Field(
         None, description="load the model once, before the processes fork; decided by whether that is safe unless set"
     )
+    serve_start_seconds: float = Field(
+        1740.0, gt=0, le=90000, description="how long loading the model and warming up may take before `serve` gives up"
+    )
     serve_timeout_seconds: float = Field(
         3600.0, gt=0, le=90000, description="how long one prediction may take before its process is replaced"
     )

@@ -100,7 +100,7 @@ class BodyTimeoutError(ServingError):
 
 
 class ServerStartError(ServingError):
-    """The server could not start: the port is taken, its processes keep dying, or the model predicts nothing but NaN.
+    """The server could not start: the port is taken, `load` raised, or the model predicts nothing but NaN.
 
     The last is what weights do that training left as NaN. The rows of the warm-up are invented; where they are no legal
     input, `Predictor.sample` says which are.
@@ -157,3 +157,25 @@ class MalformedRequestError(ServingError):
     code = "CR-SRV-015"
     title = "malformed request"
     http_status = 400
+
+
+class ServerDiedError(ServingError):
+    """A process of the server ended without a word, while it loaded the model, warmed up or served.
+
+    Python can say nothing any more where `os._exit` is called, native code crashes, or the kernel kills a process for
+    lack of memory; the process above the server says it. A serving process that dies among others is replaced.
+    """
+
+    code = "CR-SRV-016"
+    title = "server died"
+
+
+class StartTimeoutError(ServingError):
+    """Loading the model or warming up did not end in time: CLEANROOM_ALGO_SERVE_START_SECONDS.
+
+    Every half a minute the log says what is waited for. The platform asks /ping every second and was said to give up
+    after 30 minutes, without a reason; the limit lies a minute below, so that the reason is known.
+    """
+
+    code = "CR-SRV-017"
+    title = "server start takes too long"

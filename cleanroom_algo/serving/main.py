@@ -6,11 +6,14 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import CleanroomError
+from cleanroom_algo.serving.reports import Phase, Reports
+from cleanroom_algo.serving.watch import watched
 
 if TYPE_CHECKING:
     from cleanroom_algo.serving.service import Service
@@ -28,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: `serve`, as the platform adds it to the image's entry point, or nothing.
 
     Returns:
-        An exit status: 0 after SIGTERM; 1 or 3 where the model cannot be served; 2 for other arguments.
+        An exit status: 0 after SIGTERM, or 143 where it came before anything was served; 1 or 3 where the model cannot
+        be served; 2 for other arguments.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments not in ([], ["serve"]):
@@ -42,10 +46,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=environment.settings.log_level, format="%(asctime)s [%(process)d] %(levelname)s %(message)s"
     )
-    return _serve(environment)
+    status = watched(environment, partial(_serve, environment))
+    if status is None:
+        os.environ["CLEANROOM_ALGO_SERVE_PRELOAD"] = "false"
+        environment = InferenceEnvironment.read()
+        status = watched(environment, partial(_serve, environment))
+    return ExitCode.INTERNAL if status is None else status
 
 
-def _serve(environment: InferenceEnvironment) -> int:
+def _serve(environment: InferenceEnvironment, reports: Reports) -> int:
     from cleanroom_algo.serving.artifacts import Artifacts
     from cleanroom_algo.serving.resources import cores, gpus, memory_bytes
     from cleanroom_algo.serving.sizing import Machine, plan_server
@@ -61,30 +70,32 @@ def _serve(environment: InferenceEnvironment) -> int:
     os.environ.setdefault("POLARS_MAX_THREADS", str(plan.compute_threads))
 
     from cleanroom_algo.serving import metrics
-    from cleanroom_algo.serving.server import Server, bind, configure_compute, report
+    from cleanroom_algo.serving.server import Server, bind, configure_compute
 
     configure_compute(1)
     if environment.settings.serve_prometheus:
         metrics.prepare_prometheus()
     try:
         listener = bind(environment.settings.serve_host, environment.port)  # before the long work of loading
-        service = _load_before_fork(environment, plan) if plan.preload else None
+        service = _load_before_fork(environment, plan, reports) if plan.preload else None
     except (Exception, SystemExit) as error:
-        report(environment, error)
+        reports.failed(error)
         return error.exit_code if isinstance(error, CleanroomError) else ExitCode.ALGORITHM_FAILED
     for reason in plan.reasons:
         log.info(reason)
+    reports.phase(Phase.STARTING)
+    master = os.getpid()
     try:
-        Server(environment, plan, service, listener).run()
+        Server(environment, plan, service, listener, reports).run()
     except SystemExit as end:
         return ExitCode.OK if end.code in {0, None} else ExitCode.ALGORITHM_FAILED
     finally:
-        if environment.settings.serve_prometheus:
+        if environment.settings.serve_prometheus and os.getpid() == master:  # its workers come by here as well
             metrics.remove_prometheus()
     return ExitCode.OK
 
 
-def _load_before_fork(environment: InferenceEnvironment, plan: ServerPlan) -> Service:
+def _load_before_fork(environment: InferenceEnvironment, plan: ServerPlan, reports: Reports) -> Service:
     """Load the model in the master; start anew where that made it unfit to fork.
 
     A pool of native threads (of polars, say, if `load` reads a table with it) does not survive a fork: the workers
@@ -100,9 +111,9 @@ def _load_before_fork(environment: InferenceEnvironment, plan: ServerPlan) -> Se
     after = native_threads()
     if before is not None and after is not None and after > before and environment.settings.serve_preload is None:
         log.info("loading the model started %d thread(s), which a fork would lose: starting anew", after - before)
-        os.environ["CLEANROOM_ALGO_SERVE_PRELOAD"] = "false"
+        reports.anew()
         logging.shutdown()
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+        os._exit(ExitCode.OK)
     gc.collect()
     gc.freeze()  # what is loaded stays loaded: collections in the workers need not touch, and so copy, its pages
     return service

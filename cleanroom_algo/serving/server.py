@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
-import mmap
 import os
 import socket
-import struct
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -15,16 +13,15 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from gunicorn.errors import HaltServer
 from gunicorn.glogging import Logger
 
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import InferenceEnvironment
-from cleanroom_algo.contract.failure import write_failure
-from cleanroom_algo.errors import CleanroomError, ServerStartError
+from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors import ServerStartError
 from cleanroom_algo.serving import metrics
 from cleanroom_algo.serving.app import create_app
-from cleanroom_algo.serving.scoring import place_of
+from cleanroom_algo.serving.reports import Phase, Reports, how_ended
 from cleanroom_algo.serving.service import Service
 from cleanroom_algo.serving.shares import Shares
 from cleanroom_algo.serving.sizing import ServerPlan
@@ -34,7 +31,6 @@ log = logging.getLogger("cleanroom_algo.serving")
 
 DRAIN_SECONDS = 25  # the platform kills 30 s after SIGTERM (SageMaker developer guide, hosting services)
 KEEPALIVE_SECONDS = 75  # longer than a client's pause between two requests of a job
-MAX_BOOT_DEATHS = 3  # workers that die one after another before they are ready: no further one will fare better
 
 
 class _Logger(Logger):  # type: ignore[misc]
@@ -47,6 +43,20 @@ class _Logger(Logger):  # type: ignore[misc]
         self.error_log.propagate = True
 
 
+class _Arbiter(Arbiter):  # type: ignore[misc]
+    """gunicorn's master, which knows how its workers ended when `child_exit` is called."""
+
+    def reap_workers(self) -> None:
+        """Look at the workers that have ended, and take leave of them as gunicorn does."""
+        for pid, worker in self.WORKERS.items():
+            if hasattr(os, "waitid"):  # not on every macOS
+                ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if ended is not None:
+                    killed = ended.si_code != os.CLD_EXITED
+                    worker.how_ended = how_ended(-ended.si_status if killed else ended.si_status)
+        super().reap_workers()
+
+
 class Server(BaseApplication):  # type: ignore[misc]
     """The production server.
 
@@ -55,18 +65,22 @@ class Server(BaseApplication):  # type: ignore[misc]
         plan: of the server.
         service: the loaded model, or None where each worker loads its own.
         listener: what `bind` returned.
+        reports: to the process above.
     """
 
     def __init__(
-        self, environment: InferenceEnvironment, plan: ServerPlan, service: Service | None, listener: socket.socket
+        self,
+        environment: InferenceEnvironment,
+        plan: ServerPlan,
+        service: Service | None,
+        listener: socket.socket,
+        reports: Reports,
     ) -> None:
         self.environment = environment
         self.listener = listener
         self.plan = plan
         self.service = service
-        self._boots = mmap.mmap(-1, 8)  # shared with the workers: how many of them became ready
-        self._boots_seen = 0
-        self._boot_deaths = 0
+        self.reports = reports
         self._shares = Shares(2 * plan.workers)  # a reload forks new ones before the old ones end
         super().__init__()
 
@@ -98,18 +112,28 @@ class Server(BaseApplication):  # type: ignore[misc]
         for name, value in settings.items():
             self.cfg.set(name, value)
 
+    def run(self) -> None:
+        """Serve until SIGTERM; never return.
+
+        Raises:
+            SystemExit: the server, or in a forked process that process, has ended.
+        """
+        _Arbiter(self).run()
+
     def load(self) -> Callable[..., Any]:
         """Return the application of a worker, with the model loaded and warm."""
         try:
             if self.service is None:
+                self.reports.phase(Phase.LOADING)
                 self.service = Service.load(self.environment, self.plan)
+            self.reports.phase(Phase.WARMING_UP)
             configure_compute(self.plan.compute_threads)
             keep_freed_memory()
             self.service.metrics.start()
             self.service.warm_up()
         except (Exception, SystemExit) as error:
-            report(self.environment, error)
-            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+            self.reports.failed(error)
+            sys.exit(ExitCode.ALGORITHM_FAILED)
         if self.service.parameters is not None:
             log.info("/execution-parameters: %s", self.service.parameters.reason)
         gc.collect()
@@ -123,23 +147,13 @@ class Server(BaseApplication):  # type: ignore[misc]
         assert self.service is not None
         self.service.reading = worker.reading
         worker.watch(self.service.admission, self.environment.settings.serve_timeout_seconds)
-        struct.pack_into("q", self._boots, 0, struct.unpack_from("q", self._boots, 0)[0] + 1)
+        self.reports.phase(Phase.SERVING)
 
     def _child_exit(self, _server: Arbiter, worker: BoundedWorker) -> None:
         self._shares.take_back(worker.share)
         if self.environment.settings.serve_prometheus:
             metrics.forget_process(worker.pid)
-        boots = struct.unpack_from("q", self._boots, 0)[0]
-        self._boot_deaths = 0 if boots > self._boots_seen else self._boot_deaths + 1
-        self._boots_seen = boots
-        if self._boot_deaths >= MAX_BOOT_DEATHS:
-            error = ServerStartError(
-                f"{self._boot_deaths} serving processes died one after another before they could predict",
-                expected="a model that answers the rows of the warm-up (`Predictor.sample`)",
-                fix="look for what ends a process without an exception: os._exit, native code, too little memory",
-            )
-            report(self.environment, error)
-            raise HaltServer(error.what, error.exit_code)
+        self.reports.ended(worker.pid, worker.how_ended)
 
     def _worker_exit(self, _server: Arbiter, _worker: BoundedWorker) -> None:
         if self.service is not None and self.service.metrics.requests:
@@ -173,22 +187,3 @@ def configure_compute(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-
-
-def _cannot_load(error: BaseException) -> ServerStartError:
-    return ServerStartError(
-        f"the algorithm raised {type(error).__name__} at {place_of(error)}",
-        expected="a file that can be imported, and a `load` and `sample` that end",
-        fix="the reason of the failure has the message; CLEANROOM_ALGO_LOG_LEVEL=DEBUG shows the whole traceback",
-    )
-
-
-def report(environment: InferenceEnvironment, error: BaseException) -> None:
-    """Say why the server cannot serve: in the log, and in the failure file."""
-    told = error if isinstance(error, CleanroomError) else _cannot_load(error)
-    log.error("the model cannot be served\n%s", told)
-    log.debug("the traceback", exc_info=error)
-    try:
-        write_failure(environment.paths, error)
-    except OSError:
-        log.debug("no failure file: %s is not writable", environment.paths.output)

@@ -113,9 +113,11 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
 
     Attributes:
         share: of the connections; the server sets it before the fork.
+        how_ended: as a part of a sentence; the master sets it when the process has.
     """
 
     share: Share
+    how_ended = "ended"
 
     def init_process(self) -> None:
         """Prepare the process, as gunicorn does."""

@@ -1,3 +1,3 @@
-from tests.serving.fixtures import container, server, start_server
+from tests.serving.fixtures import container, server, slow, slow_container, start_server
 
-__all__ = ["container", "server", "start_server"]
+__all__ = ["container", "server", "slow", "slow_container", "start_server"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.serving.support import Container, RunningServer, Start, free_port, write_algorithm, write_artifacts
+from tests.serving.support import SLOW, Container, RunningServer, Start, free_port, write_algorithm, write_artifacts
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +52,18 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 @pytest.fixture(scope="session")
 def server(container: Container, start_server: Start) -> RunningServer:
     return start_server(container, CLEANROOM_ALGO_SERVE_WORKERS="2")
+
+
+@pytest.fixture(scope="session")
+def slow_container(container: Container, tmp_path_factory: pytest.TempPathFactory) -> Container:
+    return Container(container.root, write_algorithm(tmp_path_factory.mktemp("slow"), SLOW))
+
+
+@pytest.fixture
+def slow(slow_container: Container, start_server: Start) -> RunningServer:
+    return start_server(
+        slow_container,
+        CLEANROOM_ALGO_SERVE_WORKERS="1",
+        CLEANROOM_ALGO_SERVE_QUEUE="2",
+        CLEANROOM_ALGO_LOG_LEVEL="INFO",
+    )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import psutil
 
 from cleanroom_algo.channels.features import Features
 from cleanroom_algo.channels.schema import Schema
@@ -49,6 +50,29 @@ class Late(Predictor):
         arrays = self.artifacts.features.transform(frame)
         return self.forward(self.model, arrays.numeric, arrays.categorical)
 '''
+
+SLOW = (
+    ALGORITHM
+    + """
+    def preprocess(self, frame):
+        import time
+        if frame["hour"][0] == 77:
+            time.sleep(1.5)
+        if frame["hour"][0] == 88:
+            time.sleep(600)
+        if frame["hour"][0] == 99:
+            raise ValueError(f"a row: {frame.row(0)}")
+        if frame["hour"][0] == 55:
+            import numpy
+            numpy.empty(1 << 50)
+        if frame["hour"][0] == 66:
+            import os, signal
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return frame
+"""
+)
+
+GOOD = b"AA,1.5,3\n"
 
 
 def table(rows: int, seed: int = 0) -> pl.DataFrame:
@@ -140,14 +164,32 @@ class RunningServer:
             time.sleep(0.02)
         raise AssertionError(self.log.read_text())
 
-    def workers(self) -> list[int]:
-        import psutil
+    def master(self) -> psutil.Process:
+        """Return gunicorn's master, which the process above it runs."""
+        [master] = psutil.Process(self.process.pid).children()
+        return master
 
-        return [child.pid for child in psutil.Process(self.process.pid).children()]
+    def workers(self) -> list[int]:
+        return [child.pid for child in self.master().children()]
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 30) -> int:
         self.process.send_signal(number)
         return self.process.wait(seconds)
+
+
+def head(length: int | None, extra: str = "") -> bytes:
+    framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
+    return f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n{framing}\r\n{extra}\r\n".encode()
+
+
+def dial(server: RunningServer) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=60)
+
+
+def read_answer(connection: socket.socket) -> tuple[int, bytes]:
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    return response.status, response.read()
 
 
 def to_port(port: int) -> Callable[[float | None], socket.socket]:

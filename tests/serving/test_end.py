@@ -1,0 +1,46 @@
+"""How a server ends."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from tests.serving.support import (
+    Container,
+    RunningServer,
+    dial,
+    head,
+    read_answer,
+)
+
+
+def test_sigterm_answers_what_is_in_work(slow: RunningServer) -> None:
+    with dial(slow) as connection:
+        connection.sendall(head(10) + b"AA,1.5,77\n")
+        while slow.request("GET", "/ping")[0] != 200:
+            pass
+        time.sleep(0.3)
+        start = time.monotonic()
+        slow.process.terminate()
+        assert read_answer(connection)[0] == 200
+    assert slow.process.wait(30) == 0
+    assert time.monotonic() - start < 28
+
+
+def test_sigterm_does_not_wait_for_silent_clients(slow: RunningServer) -> None:
+    with dial(slow), dial(slow) as half, contextlib.closing(slow.connect()) as kept:
+        half.sendall(b"POST /invocations HTTP/1.1\r\n")
+        kept.request("GET", "/ping")
+        kept.getresponse().read()
+        start = time.monotonic()
+        assert slow.stop() == 0
+        assert time.monotonic() - start < 8  # not the 10 s that a head may take
+
+
+def test_other_arguments_are_refused(container: Container) -> None:
+    import subprocess
+    import sys
+
+    done = subprocess.run([sys.executable, "-m", "cleanroom_algo.serving", "train"], capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"usage" in done.stderr
