@@ -129,7 +129,7 @@ def _cut_objects(line: bytes) -> bytes:
     while position < len(text.rstrip()):
         try:
             _, end = json.JSONDecoder().raw_decode(text, position)
-        except ValueError:
+        except (ValueError, RecursionError):
             return line
         objects.append(text[position:end])
         position = end

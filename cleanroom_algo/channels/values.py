@@ -6,7 +6,7 @@ import math
 import re
 import struct
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import Final
 
@@ -27,6 +27,9 @@ _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIMESTAMP: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
 )
+_EPOCH: Final = datetime(1970, 1, 1)
+_FIRST: Final = (datetime.min - _EPOCH) // timedelta(microseconds=1)
+_LAST: Final = (datetime.max - _EPOCH) // timedelta(microseconds=1)
 _TIMESTAMP_FORMATS: Final = (
     # Spark's default pattern first: yyyy-MM-dd'T'HH:mm:ss[.SSS][XXX] (Spark SQL guide, "CSV Files", timestampFormat).
     "%Y-%m-%dT%H:%M:%S%.fZ",
@@ -71,8 +74,14 @@ def convert(values: pl.Series, column: Column) -> pl.Series:
         parsed = values.str.to_datetime(form, time_unit="us", strict=False)
         found.append(parsed.dt.replace_time_zone(None))
         if found[-1].null_count() == values.null_count():
-            return found[-1]
-    return _strict(values, found, None)
+            return _of_utc_years(found[-1])
+    return _of_utc_years(_strict(values, found, None))
+
+
+def _of_utc_years(moments: pl.Series) -> pl.Series:
+    if not moments.to_physical().is_between(_FIRST, _LAST).all():  # nulls are not asked
+        raise ValueError("a timestamp outside of the years 1 to 9999 in UTC")
+    return moments
 
 
 def _strict(values: pl.Series, readings: list[pl.Series], pattern: str | None) -> pl.Series:

@@ -128,8 +128,10 @@ def test_a_row_that_does_not_fit_says_where_and_not_what(tmp_path: Path, row: by
             assert field.decode("latin-1") not in str(caught.value)
 
 
-def test_a_timestamp_that_utc_does_not_have_is_a_fault(tmp_path: Path) -> None:
-    obj = write(tmp_path, "x", b"0001-01-01T00:00:00+05:00\n9999-12-31T23:59:59-05:00\n")
+@pytest.mark.parametrize("others", [0, 100])
+def test_a_timestamp_that_utc_does_not_have_is_a_fault(tmp_path: Path, others: int) -> None:
+    rows = b"0001-01-01T00:00:00+05:00\n9999-12-31T23:59:59-05:00\n" + b"2013-01-01T00:00:00+05:00\n" * others
+    obj = write(tmp_path, "x", rows)
     with pytest.raises(RowMismatchError) as caught:
         read(obj, Schema.of(at="timestamp"))
     assert [problem.path for problem in caught.value.problems] == ["x:1:at", "x:2:at"]

@@ -17,13 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleanroom_algo.channels import recordio
-from cleanroom_algo.channels.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.parquet_stream import spool_objects
 from cleanroom_algo.channels.reader import decode_stream
 from cleanroom_algo.channels.recordio import MAGIC_BYTES, RecordReader
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import ColumnsMismatchError, CorruptObjectError, RowMismatchError, SpoolLimitError
-from tests.channels.support import MIXED, read, squeeze, write
+from tests.channels.support import read, write
 
 ROWS = [(1, "UA", 2.5, dt.date(2013, 1, 2), True), (2, None, None, None, None)]
 
@@ -138,54 +137,6 @@ def test_a_parquet_stream_that_ends_early_or_is_too_large_is_told() -> None:
         list(spool_objects(iter([data, data[:-9]]), source="train"))
     with pytest.raises(SpoolLimitError):
         list(spool_objects(iter(cut(data, [64])), source="train", max_bytes=256))
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b'{"flight":1,"carrier":"UA","distance":2.5,"day":"2013-01-02","late":true}\n{"flight":2,"late":null}\n',
-        b'\xef\xbb\xbf{"late":true,"flight":1,"carrier":"UA","distance":2.5,"day":"2013-01-02","x":[1]}\r\n{"flight":2}',
-    ],
-)
-def test_json_lines(tmp_path: Path, data: bytes) -> None:
-    assert read(write(tmp_path, "x", data), MIXED).rows() == ROWS
-
-
-@pytest.mark.parametrize(
-    ("line", "path", "message"),
-    [
-        (b'{"flight":"secret"}', "x:2:flight", "not of type int32"),
-        (b'{"flight":1.5}', "x:2:flight", "not of type int32"),
-        (b'{"flight":3000000000}', "x:2:flight", "not of type int32"),
-        (b'{"carrier":"secret"}', "x:2:flight", "absent or null, but int32 that is not nullable"),
-        (b'{"flight":1,"late":1}', "x:2:late", "not of type bool"),
-        (b'{"flight":1,', "x:2", "not valid JSON"),
-        (b"[1]", "x:2", "a list of 1 value(s), not a JSON object"),
-        (b"1", "x:2", "not a JSON object"),
-        (b"", "x:2", "the line is blank"),
-        (b'{"flight":1,"carrier":"\xe9"}', "x:2:carrier", "not valid UTF-8"),
-        (b'{"flight":1} x', "x:2", "something follows the object"),
-        (
-            b'{"flight":1}{"flight":2}',
-            "x:2",
-            "two objects on one line: a part without a final line break may have been joined with the next one",
-        ),
-    ],
-)
-def test_a_json_line_that_does_not_fit_says_where(
-    tmp_path: Path, line: bytes, path: str, message: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    obj = write(tmp_path, "x", b'{"flight":1}\n' + line + b'\n{"flight":2}\n')
-    with pytest.raises(RowMismatchError) as caught:
-        read(obj, MIXED)
-    assert [(p.path, p.message) for p in caught.value.problems] == [(path, message)]
-    assert "secret" not in str(caught.value) + "".join(capfd.readouterr())
-
-
-def test_packed_bytes_among_json_lines_are_told_as_lines_that_are_none() -> None:
-    # polars unpacks what begins as a packed file does, and raises an OSError where it ends too early.
-    with pytest.raises(RowMismatchError, match="not valid JSON"):
-        JsonLinesDecoder(MIXED, source="x").decode(squeeze(b'{"flight":1}') + b"\n")
 
 
 PAYLOADS = st.lists(
