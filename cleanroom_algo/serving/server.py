@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,6 +22,7 @@ from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import ServerStartError
 from cleanroom_algo.serving import metrics
 from cleanroom_algo.serving.app import create_app
+from cleanroom_algo.serving.invocation import invoke
 from cleanroom_algo.serving.reports import Phase, Reports, how_ended
 from cleanroom_algo.serving.service import Service
 from cleanroom_algo.serving.shares import Shares
@@ -146,6 +148,7 @@ class Server(BaseApplication):  # type: ignore[misc]
     def _post_worker_init(self, worker: BoundedWorker) -> None:
         assert self.service is not None
         self.service.reading = worker.reading
+        worker.invoke = partial(invoke, self.service)
         worker.watch(self.service.admission, self.environment.settings.serve_timeout_seconds)
         self.reports.phase(Phase.SERVING)
 

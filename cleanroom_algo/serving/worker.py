@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,15 @@ from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from cleanroom_algo.serving.heads import Heads, message
 from cleanroom_algo.serving.malformed import refuse_malformed
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
     from cleanroom_algo.serving.admission import Admission
+    from cleanroom_algo.serving.heads import Head
+    from cleanroom_algo.serving.invocation import Reply
     from cleanroom_algo.serving.shares import Share
 
 HEADER_SECONDS = 10.0  # for the head of a request; a job's client sends it in one packet
@@ -113,15 +116,18 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
 
     Attributes:
         share: of the connections; the server sets it before the fork.
+        invoke: answers a prediction, given its WSGI environment; the server sets it before the first request.
         how_ended: as a part of a sentence; the master sets it when the process has.
     """
 
     share: Share
+    invoke: Callable[[dict[str, Any]], Reply]
     how_ended = "ended"
 
     def init_process(self) -> None:
         """Prepare the process, as gunicorn does."""
         self.deadlines = Deadlines()
+        self._heads = Heads()
         self._waiting = 0  # requests that no thread has taken yet
         self._leave_until = 0.0
         super().init_process()
@@ -181,10 +187,10 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
             return
         except OSError:
             piece = b""
-        searched = max(0, len(conn.head) - 3)
-        conn.head += piece
-        whole = conn.head.find(b"\r\n\r\n", searched) >= 0
-        if piece and not whole and len(conn.head) < HEAD_BYTES:
+        searched = max(0, len(conn.received) - 3)
+        conn.received += piece
+        whole = conn.received.find(b"\r\n\r\n", searched) >= 0
+        if piece and not whole and len(conn.received) < HEAD_BYTES:
             return
         self.poller.unregister(client)
         self.pending_conns.remove(conn)
@@ -193,12 +199,11 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
             conn.close()
             return
         conn.init()
-        conn.parser.unreader.unread(bytes(conn.head))
         conn.data_ready = True
         self.enqueue_req(conn)
 
     def _await_head(self, conn: TConn) -> None:
-        conn.head = bytearray()
+        conn.received = b""
         conn.timeout = time.monotonic() + HEADER_SECONDS
         self.pending_conns.append(conn)
 
@@ -228,24 +233,45 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         return kept
 
     def _handle_one(self, conn: TConn) -> Any:
+        received, conn.received = conn.received, b""
+        known = self._heads.find(received)
+        if known is not None:
+            return self._answer(conn, *known)
+        conn.begun = received
+        conn.parser.unreader.unread(received)
         conn.head_deadline = self.deadlines.arm(conn.sock, HEADER_SECONDS)
         try:
             return super().handle(conn)
         finally:
             self.deadlines.disarm(conn.head_deadline)
 
+    def _answer(self, conn: TConn, head: Head, body: bytes) -> bool:
+        """Answer a request that is whole, past gunicorn; return whether the connection is kept."""
+        reply = self.invoke({**head.environ, "wsgi.input": io.BytesIO(body)})
+        last = not self.alive or len(self.keepalived_conns) >= self.max_keepalived
+        try:
+            conn.sock.setblocking(True)
+            conn.sock.sendall(message(reply, last=last))
+        except OSError:
+            return False  # the client has gone
+        return not last
+
     def _follows_at_once(self, conn: TConn) -> bool:
         if self.nr_conns > 1 or not self.alive or conn.parser.unreader.buf.getvalue():
             return False
         try:
             conn.sock.settimeout(FOLLOW_SECONDS)
-            return b"\r\n\r\n" in conn.sock.recv(HEAD_BYTES, socket.MSG_PEEK)
+            if b"\r\n\r\n" not in conn.sock.recv(HEAD_BYTES, socket.MSG_PEEK):
+                return False
+            conn.received = conn.sock.recv(HEAD_BYTES)
         except OSError:
             return False
+        return True
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Handle a request whose head has arrived."""
         self.deadlines.disarm(conn.head_deadline)
+        self._heads.remember(conn.begun, req)
         if isinstance(req.body.reader, LengthReader):
             length = req.body.reader.length
             arrived = conn.parser.unreader.take_buffered()

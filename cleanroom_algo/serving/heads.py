@@ -1,0 +1,97 @@
+"""Heads of requests that have come before: a client repeats its own, and parsing one takes as long as predicting a row.
+
+Nothing is parsed here: what gunicorn made of the same bytes is remembered.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+from functools import lru_cache
+from typing import Any, Final
+
+from gunicorn import SERVER
+from gunicorn.http.body import LengthReader
+
+from cleanroom_algo.serving.invocation import Reply
+
+_BEGINS: Final = b"POST /invocations HTTP/1.1\r\n"
+_ENDS: Final = b"\r\n\r\n"
+_MOST: Final = 256  # heads; those of a client differ in the length of its bodies
+_BYTES: Final = 4096  # of a head
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What gunicorn made of a head.
+
+    Attributes:
+        environ: its headers, by the names of WSGI.
+        length: of the body that follows it, in bytes.
+    """
+
+    environ: Mapping[str, str]
+    length: int
+
+
+class Heads:
+    """Remembers the heads of predictions that ask for nothing but an answer on the same connection."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Head] = {}
+
+    def find(self, received: bytes) -> tuple[Head, bytes] | None:
+        """Return the head and the body of a whole request; None where it is not whole, or its head is new.
+
+        Args:
+            received: from a connection on which no other request is under way.
+        """
+        end = received.find(_ENDS) + len(_ENDS)
+        head = self._known.get(received[:end])
+        return (head, received[end:]) if head is not None and len(received) - end == head.length else None
+
+    def remember(self, received: bytes, request: Any) -> None:
+        """Remember the head with which `received` begins.
+
+        Args:
+            received: from a connection.
+            request: gunicorn's, made of these bytes.
+        """
+        end = received.find(_ENDS) + len(_ENDS)
+        names = [name for name, _ in request.headers]
+        usual = received.startswith(_BEGINS) and end <= _BYTES and isinstance(request.body.reader, LengthReader)
+        if not usual or request.should_close() or "EXPECT" in names or len(names) > len(set(names)):
+            return
+        if len(self._known) >= _MOST:
+            self._known.clear()  # somebody's heads are all different
+        environ = {_variable(name): value for name, value in request.headers}
+        self._known[bytes(received[:end])] = Head(environ, request.body.reader.length)
+
+
+def message(reply: Reply, *, last: bool) -> bytes:
+    """Return an answer as it is sent, in one piece: its head by itself would wake the client twice.
+
+    Args:
+        reply: whose body is at hand.
+        last: whether the connection ends after it.
+    """
+    lines = [
+        f"HTTP/1.1 {reply.status.value} {reply.status.phrase}",
+        f"Server: {SERVER}",
+        f"Date: {_date(int(time.time()))}",
+        f"Connection: {'close' if last else 'keep-alive'}",
+        *(f"{name}: {value}" for name, value in reply.headers),
+    ]
+    return b"".join(["\r\n".join(lines).encode("latin-1"), _ENDS, *reply.body])
+
+
+def _variable(header: str) -> str:
+    variable = header.replace("-", "_")
+    return variable if variable in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{variable}"
+
+
+@lru_cache(maxsize=1)
+def _date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
