@@ -56,7 +56,11 @@ class BindingError(RoomError):
 
 
 class ObjectStoreError(RoomError):
-    """Objects cannot be read or written: the location is no s3:// URI, escapes its folder, or the store refuses."""
+    """Objects cannot be read or written.
+
+    The location is no s3:// URI, escapes its folder, or the store refuses. In a folder that stands for a channel there
+    is something that is neither file nor folder, that a link does not lead to, or that this user may not read.
+    """
 
     code = "CR-ROM-004"
     title = "objects not usable"

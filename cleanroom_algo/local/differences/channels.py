@@ -68,6 +68,14 @@ CHANNELS: tuple[Row, ...] = (
     ),
     Row(
         "channels",
+        (*TRAIN, *INFER),
+        "hidden files of a local folder are left out of a channel, and named in a warning; links are followed",
+        "S3 has neither; what is uploaded to it is an object, whatever its name",
+        "guessed",
+        "what hides there is an engine's checksums or a desktop's notes, which a query's output in S3 does not have",
+    ),
+    Row(
+        "channels",
         TRAIN,
         "ShardedByS3Key deals the objects out in turn, by key",
         "about 1/n of the objects for each host; which ones is not documented",

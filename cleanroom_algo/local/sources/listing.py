@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import stat
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path, PurePosixPath
 
-from cleanroom_algo.errors import NoObjectsError, Problem
+from cleanroom_algo.errors import NoObjectsError, ObjectStoreError, Problem
 from cleanroom_algo.local.jobs.plan import ObjectRef
 from cleanroom_algo.local.sources.s3 import SCHEME, S3Prefix, list_objects
 
 Source = Path | S3Prefix
 """A folder whose files are the objects, or one file; the same in S3."""
 _SHOWN = 5  # keys in one message
+
+log = logging.getLogger("cleanroom_algo.local")
 
 
 def source_of(text: str) -> Source:
@@ -24,7 +31,10 @@ def source_of(text: str) -> Source:
 
 
 def objects_of(source: Source, endpoint: str | None = None) -> tuple[ObjectRef, ...]:
-    """Return the objects of a channel by key, hidden files left out; in S3 there is nothing that counts as hidden.
+    """Return the objects of a channel by key.
+
+    Links count as what they lead to. Hidden files are left out of a folder, and that is logged: they are an engine's
+    checksums or a desktop's notes, which a query that writes to S3 does not leave there. In S3 nothing is hidden.
 
     Args:
         source: where they are.
@@ -32,18 +42,74 @@ def objects_of(source: Source, endpoint: str | None = None) -> tuple[ObjectRef, 
 
     Raises:
         NoObjectsError: CR-ROM-007, there are none in S3, or some whose keys are no paths.
-        ObjectStoreError: CR-ROM-004, S3 refuses or does not answer.
+        ObjectStoreError: CR-ROM-004, S3 refuses or does not answer; something in the folder is neither file nor folder,
+            or cannot be read.
     """
     return _in_s3(source, endpoint) if isinstance(source, S3Prefix) else _in_folder(source)
 
 
 def _in_folder(folder: Path) -> tuple[ObjectRef, ...]:
-    if folder.is_file():
-        return (ObjectRef(folder.name, folder, folder.stat().st_size),)
-    paths = (path for path in folder.rglob("*") if path.is_file())
-    named = ((path.relative_to(folder), path) for path in paths)
-    found = [(name.as_posix(), path) for name, path in named if not any(p.startswith(".") for p in name.parts)]
-    return tuple(ObjectRef(key, path, path.stat().st_size) for key, path in sorted(found))
+    walk = _Walk()
+    walk.enter(folder, folder.name, ())
+    if walk.problems:
+        raise ObjectStoreError(
+            f"{folder}: {len(walk.problems)} thing(s) in it cannot be objects of a channel",
+            expected="files and folders that this user may read, and links to them",
+            fix="remove these, or move the channel's objects to a folder of their own",
+            problems=walk.problems[:_SHOWN],
+        )
+    if walk.hidden:
+        _tell_hidden(folder, tuple(sorted(walk.hidden)))
+    return tuple(sorted(walk.found, key=lambda each: each.key))
+
+
+@cache  # a job lists its channels several times
+def _tell_hidden(folder: Path, keys: tuple[str, ...]) -> None:
+    more = ", ..." if len(keys) > _SHOWN else ""
+    log.warning("%s: %d hidden file(s) or folder(s) left out: %s", folder, len(keys), ", ".join(keys[:_SHOWN]) + more)
+
+
+@dataclass
+class _Walk:
+    """What is found below a folder; places are free of links, so that a host may be shown where they lead."""
+
+    found: list[ObjectRef] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def enter(self, path: Path, key: str, above: tuple[tuple[int, int], ...]) -> None:
+        """Take a file, or all that is in a folder.
+
+        Args:
+            path: of either.
+            key: of the file; of a folder below the channel's own, with `/` at its end in what it holds.
+            above: device and inode of the folders that it lies in, which a link may lead back to.
+        """
+        try:
+            place = path if above and not path.is_symlink() else path.resolve(strict=True)
+            status = place.stat()
+            if stat.S_ISREG(status.st_mode):
+                os.close(os.open(place, os.O_RDONLY))  # now is the time to hear that it cannot be read
+                self.found.append(ObjectRef(key, place, status.st_size))
+            elif not stat.S_ISDIR(status.st_mode):
+                self.problems.append(Problem(key, "is neither a file nor a folder"))
+            elif (identity := (status.st_dev, status.st_ino)) in above:
+                self.problems.append(Problem(key, "is a link to a folder that it lies in"))
+            else:
+                self._take_folder(place, f"{key}/" if above else "", (*above, identity))
+        except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
+            what = "leads nowhere" if path.is_symlink() else "cannot be read"
+            why = error.strerror if isinstance(error, OSError) else error
+            self.problems.append(Problem(key, f"{what} ({why})"))
+
+    def _take_folder(self, place: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> None:
+        with os.scandir(place) as entries:
+            names = [entry.name for entry in entries]
+        for name in names:
+            if name.startswith("."):
+                self.hidden.append(prefix + name)
+            else:
+                self.enter(place / name, prefix + name, above)
 
 
 def _in_s3(prefix: S3Prefix, endpoint: str | None) -> tuple[ObjectRef, ...]:

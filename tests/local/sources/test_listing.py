@@ -1,7 +1,11 @@
-"""What a prefix in S3 means: an object, or a folder of them; everything else is refused in words that help."""
+"""What a prefix in S3 or a folder means: an object, or objects; everything else is refused in words that help."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,3 +97,74 @@ def test_without_credentials(gate: Gate, monkeypatch: pytest.MonkeyPatch, tmp_pa
     with pytest.raises(ObjectStoreError) as caught:
         keys(f"s3://{BUCKET}/p/")
     assert "aws configure" in caught.value.fix
+
+
+def local(folder: Path) -> list[tuple[str, bytes]]:
+    return [(each.key, Path(str(each.place)).read_bytes()) for each in objects_of(folder)]
+
+
+def test_links_in_a_folder_count_as_what_they_lead_to(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    channel = tmp_path / "channel"
+    (elsewhere / "deep").mkdir(parents=True)
+    (channel / "sub").mkdir(parents=True)
+    (elsewhere / "deep/b.csv").write_bytes(b"b")
+    (channel / "a.csv").write_bytes(b"a")
+    (channel / "sub/linked").symlink_to("../../elsewhere")
+    (channel / "same").symlink_to(elsewhere / "deep")
+    (channel / "file.csv").symlink_to(elsewhere / "deep/b.csv")
+    assert local(channel) == [
+        ("a.csv", b"a"),
+        ("file.csv", b"b"),
+        ("same/b.csv", b"b"),
+        ("sub/linked/deep/b.csv", b"b"),
+    ]
+    assert {each.place for each in objects_of(channel)} == {channel / "a.csv", elsewhere / "deep/b.csv"}
+    (tmp_path / "link").symlink_to(channel / "file.csv")
+    assert local(tmp_path / "link") == [("link", b"b")]
+
+
+def test_all_that_cannot_be_an_object_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "good.csv").write_bytes(b"1")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "sub/again").symlink_to(tmp_path)
+    (tmp_path / "round").symlink_to("round")
+    (tmp_path / "device").symlink_to("/dev/null")
+    os.mkfifo(tmp_path / "sub/pipe")
+    with pytest.raises(ObjectStoreError, match="5 thing") as caught:
+        objects_of(tmp_path)
+    assert {problem.path: problem.message.partition(" (")[0] for problem in caught.value.problems} == {
+        "dangling": "leads nowhere",
+        "device": "is neither a file nor a folder",
+        "round": "leads nowhere",
+        "sub/again": "is a link to a folder that it lies in",
+        "sub/pipe": "is neither a file nor a folder",
+    }
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root reads everything")
+def test_what_a_user_may_not_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "shut").mkdir(mode=0)
+    (tmp_path / "mine.csv").touch(mode=0)
+    (tmp_path / "good.csv").touch(mode=0o644)
+    code = "import sys; from cleanroom_algo.local.sources.listing import *; print(objects_of(source_of(sys.argv[1])))"
+    as_others = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    ended = subprocess.run(
+        [*as_others, sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    (tmp_path / "shut").chmod(0o700)  # or it could not be removed
+    assert "CR-ROM-004" in ended.stderr
+    assert "- mine.csv: cannot be read (Permission denied)" in ended.stderr
+    assert "- shut: cannot be read (Permission denied)" in ended.stderr
+
+
+def test_hidden_files_are_left_out_and_that_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in (".DS_Store", ".part-0.csv.crc", "part-0.csv", "sub/.ipynb_checkpoints/part-0.csv", "sub/_SUCCESS"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"1")
+    for _ in range(2):
+        assert local(tmp_path) == [("part-0.csv", b"1"), ("sub/_SUCCESS", b"1")]
+    (told,) = caplog.messages
+    assert told.endswith("3 hidden file(s) or folder(s) left out: .DS_Store, .part-0.csv.crc, sub/.ipynb_checkpoints")
+    assert local(tmp_path / ".DS_Store") == [(".DS_Store", b"1")]  # asked for by its name
