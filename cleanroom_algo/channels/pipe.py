@@ -101,7 +101,7 @@ class Pipe:
             timeout: seconds that the pipe may take to appear, and may stay silent.
 
         Raises:
-            PipeTimeoutError: CR-CHN-007, no such pipe appeared.
+            PipeTimeoutError: CR-CHN-007, no such pipe appeared, or the platform has gone on to a later one.
             PipeInUseError: CR-CHN-008, another reader has it.
             NotFilesError: CR-CHN-002, there is a file or directory of that name.
         """
@@ -200,18 +200,18 @@ class Pipe:
 
     def _open(self, path: Path) -> int:
         deadline = time.monotonic() + self._timeout
+        passed = False
         while True:
             try:
                 # Not blocking: a blocking open waits for a writer and would be taken up again after every signal.
                 descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                 break
             except FileNotFoundError:
-                if time.monotonic() > deadline:
-                    raise PipeTimeoutError(
-                        f"the pipe {self.name} did not appear within {self._timeout:g} s",
-                        expected="one pipe per channel and epoch, made by the platform when the one before has ended",
-                        fix="read each epoch to its end or close it, in order; check the channel's name",
-                    ) from None
+                if passed or time.monotonic() > deadline:
+                    raise self._absent(passed=passed) from None
+                passed = _has_later(path)  # where both were made just now, the next look finds this one
+                if passed:
+                    continue
                 if select.select([self._wake_reader], [], [], _LOOK_SECONDS)[0]:
                     return os.open(os.devnull, os.O_RDONLY)
         try:
@@ -240,6 +240,14 @@ class Pipe:
             with contextlib.suppress(OSError):  # a lower limit for this user: slower, not wrong
                 fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
+    def _absent(self, *, passed: bool) -> PipeTimeoutError:
+        why = "is over: there is a later one" if passed else f"did not appear within {self._timeout:g} s"
+        return PipeTimeoutError(
+            f"the pipe {self.name} {why}",
+            expected="one pipe per channel and epoch, made by the platform when the one before has ended",
+            fix="read each epoch to its end or close it, in order and by one dataset; check the channel's name",
+        )
+
     def _silent(self) -> PipeTimeoutError:
         what = "went silent" if self._seen_data else "has no writer"
         return PipeTimeoutError(
@@ -253,6 +261,13 @@ class Pipe:
             os.close(self._wake_reader)
             os.close(self._wake_writer)
             self._wake_reader = self._wake_writer = -1  # the numbers may be another file's soon
+
+
+def _has_later(path: Path) -> bool:
+    """Whether there is a pipe of a later epoch of the channel, as where another dataset has read this one."""
+    channel, _, epoch = path.name.rpartition("_")
+    others = (other.name.removeprefix(f"{channel}_") for other in path.parent.glob(f"{channel}_*"))
+    return any(other.isdecimal() and int(other) > int(epoch) for other in others)
 
 
 def _in_use(name: str, why: str) -> PipeInUseError:

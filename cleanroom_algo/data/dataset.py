@@ -17,31 +17,28 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import cycle, islice, repeat
-from multiprocessing import current_process
-from multiprocessing.context import ForkProcess
 from typing import Any
 
 import numpy as np
 import polars as pl
 import torch.distributed as dist
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from cleanroom_algo.channels.features import Features
-from cleanroom_algo.channels.objects import Object, list_objects
-from cleanroom_algo.channels.pieces import Piece
 from cleanroom_algo.channels.reader import read_object
 from cleanroom_algo.channels.schema import Schema
-from cleanroom_algo.channels.splitting import count_rows, split_object
 from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.data.batch import Batch
 from cleanroom_algo.data.fan_out import SLICE_ROWS, Stream, read_share
 from cleanroom_algo.data.in_step import Uneven, in_step
-from cleanroom_algo.data.plan import Readers, readers_of, share_of
+from cleanroom_algo.data.loaders import SharedEpoch, batches_of, check_worker
+from cleanroom_algo.data.plan import readers_of
 from cleanroom_algo.data.resume import Segment, in_turn, inherited, part_of, segments_of
 from cleanroom_algo.data.same_objects import compare_objects
+from cleanroom_algo.data.shares import Shares, joined
 from cleanroom_algo.data.tables import rebatched, shuffled
 from cleanroom_algo.data.world import World
-from cleanroom_algo.errors import CleanroomError, DataStateError, ForeignLoaderError
+from cleanroom_algo.errors import DataStateError, PipeInUseError
 
 SHUFFLE_ROWS = 65_536  # a few MB as a table; parts of objects are shuffled besides
 READ_ROWS = 65_536  # the size of table at which polars' streaming reader is fastest
@@ -61,9 +58,10 @@ class ChannelDataset(IterableDataset[Batch]):
     Zero-row batches work with DistributedDataParallel and with fully_shard alike, as every rank takes part in every
     step's collectives.
 
-    Iterating again begins the epoch anew; in Pipe mode, where nothing can be read twice, it takes the next pipe. The
-    dataset is a source for a DataLoader or StatefulDataLoader, too, with `batch_size=None`. These may have processes of
-    their own (`num_workers`) where there is one rank; several agree on their steps in the rank itself: use `workers`.
+    Iterating again begins the epoch anew; in Pipe mode, where nothing can be read twice, it takes the next pipe, once
+    the iteration before has ended or was closed. The dataset is a source for a DataLoader or StatefulDataLoader, too,
+    with `batch_size=None`. These may have processes of their own (`num_workers`) where there is one rank; several agree
+    on their steps in the rank itself: use `workers`.
 
     Args:
         channel: of the job.
@@ -75,7 +73,8 @@ class ChannelDataset(IterableDataset[Batch]):
         seed: of the shuffling.
         uneven: see above.
         shuffle_rows: rows of the buffer, at least 1.
-        workers: loader processes of this rank; 0 reads in the rank itself, as Pipe mode always does.
+        workers: loader processes of this rank; 0 reads in the rank itself, as Pipe mode always does. They import the
+            script that is run, which must do its work below `if __name__ == "__main__"`.
         pipe_timeout: seconds that a pipe may stay silent.
         reading: wraps this rank's own batches where they are read, and may end them early; the ranks stay in step.
         first_pipe: the number of the channel's first pipe that this container has not read.
@@ -83,6 +82,7 @@ class ChannelDataset(IterableDataset[Batch]):
     Raises:
         ObjectsDifferError: CR-DAT-005, on every rank, where they have listed different objects.
         ForeignLoaderError: CR-DAT-004, iterated in a DataLoader's own processes on several ranks or in Pipe mode.
+        PipeInUseError: CR-CHN-008, iterated in Pipe mode while an iteration before has the pipe open.
     """
 
     def __init__(
@@ -116,8 +116,10 @@ class ChannelDataset(IterableDataset[Batch]):
         self.pipe_timeout = pipe_timeout
         self._reading = reading
         self.epoch = 0
+        self._shared_epoch = SharedEpoch()
         self._next_pipe = first_pipe
-        self._shares: dict[Readers, list[tuple[Object, Piece]]] = {}
+        self._pipe_is_open = False
+        self._shares = Shares(channel, schema)
         self._segments = self._begin()
         self._resumed = False
         self._compared = False
@@ -161,6 +163,10 @@ class ChannelDataset(IterableDataset[Batch]):
 
         Pipes come in the order in which they are read, whatever the epoch is called.
         """
+        self._shared_epoch.tell(epoch)
+        self._at(epoch)
+
+    def _at(self, epoch: int) -> None:
         self.epoch = epoch
         self._segments = self._begin()
         self._resumed = False
@@ -197,7 +203,8 @@ class ChannelDataset(IterableDataset[Batch]):
                 expected="the same layout: what is left of a pipe is known to those who read it alone",
                 fix="resume with the layout of the job that stopped, or begin the epoch anew",
             )
-        self.set_epoch(int(state["epoch"]))
+        self._shared_epoch.tell(int(state["epoch"]), taken_up=True)
+        self._at(int(state["epoch"]))
         self._segments = segments
         self._resumed = True
 
@@ -226,6 +233,9 @@ class ChannelDataset(IterableDataset[Batch]):
         return (Segment(self.world.hosts, self.world.ranks_per_host, self._loaders, 0),)
 
     def __iter__(self) -> Iterator[Batch]:
+        in_worker = get_worker_info() is not None
+        if in_worker and (epoch := self._shared_epoch.news()) is not None:
+            self._at(epoch)
         if not self._resumed:
             self._segments = self._begin()
         self._resumed = False
@@ -233,7 +243,7 @@ class ChannelDataset(IterableDataset[Batch]):
             self._segments = (*self._segments, *self._begin())
         *past, own = self._segments
         self._compare_objects()
-        batches = self._reading(self._own(own.steps)) if get_worker_info() is None else self._of_worker(own.steps)
+        batches = self._of_worker(own.steps) if in_worker else self._reading(self._own(own.steps))
         if self.world.size > 1:
             batches = in_step(batches, self.world.size, uneven=self.uneven, filling=self._filling)
         for step, batch in enumerate(batches, own.steps + 1):
@@ -245,31 +255,18 @@ class ChannelDataset(IterableDataset[Batch]):
         if not self.workers or self._past:
             yield from map(self._batch, islice(self._tables(self.world, self._segments), skip, None))
             return
-        _ = self._objects  # listed once, for all loader processes
-        processes = _LoaderProcesses(self)
-        loader = DataLoader(processes, batch_size=None, num_workers=self.workers, multiprocessing_context="forkserver")
-        for position, batch in enumerate(loader):
-            if isinstance(batch, CleanroomError):
-                raise batch
-            if position >= skip:
-                yield batch
+        _ = self._shares.objects  # listed once, for all loader processes
+        yield from islice(batches_of(self._of_loader, self.world, self.workers), skip, None)
+
+    def _of_loader(self, loader: World) -> Iterator[Batch]:
+        """Yield what one loader process of this rank reads of the epoch."""
+        return map(self._batch, self._loader(loader))
 
     def _of_worker(self, skip: int) -> Iterator[Batch]:
         """Yield the batches of a process of somebody else's DataLoader; `skip` counts its own."""
         worker = get_worker_info()
         assert worker is not None
-        if self.world.size > 1 or not self.channel.input_mode.has_files:
-            raise ForeignLoaderError(
-                f"{worker.num_workers} processes of a DataLoader read channel {self.channel.name!r}",
-                expected="num_workers=0: ranks agree on their steps, and a pipe has one reader",
-                fix="pass workers= to ChannelDataset; in Pipe mode do without",
-            )
-        if isinstance(current_process(), ForkProcess):  # polars' threads are not there in it: it would wait for ever
-            raise ForeignLoaderError(
-                f"{worker.num_workers} forked processes of a DataLoader read channel {self.channel.name!r}",
-                expected="processes that are started anew: of threads, a forked one has none but its own",
-                fix='pass multiprocessing_context="forkserver" to the DataLoader, or workers= to ChannelDataset',
-            )
+        check_worker(self.channel, self.world)
         if not self._past:
             tables = self._loader(self.world.with_worker(worker.id, worker.num_workers))
         elif worker.id:
@@ -323,29 +320,38 @@ class ChannelDataset(IterableDataset[Batch]):
     def _frames(self, loader: World) -> Iterator[pl.DataFrame]:
         columns = self.features.columns
         if not self.channel.input_mode.has_files:
-            stream = Stream(self.channel, self.schema, self._next_pipe, columns, READ_ROWS, self.pipe_timeout)
-            self._next_pipe += 1
-            yield from read_share(stream, self.world, rows=max(self.batch_size, SLICE_ROWS))
+            yield from self._of_pipe(columns)
             return
-        share = self._share(loader)
+        share = self._shares.of(loader)
         if self.shuffle:
             share = [share[position] for position in self._random(loader, "pieces").permutation(len(share))]
         else:
-            share = list(_joined(share))
+            share = list(joined(share))
         for obj, piece in share:
             yield from read_object(obj, self.schema, batch_rows=READ_ROWS, columns=columns, piece=piece)
 
-    # --- the share --------------------------------------------------------------------------------------------------
+    def _of_pipe(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        if self._pipe_is_open:
+            raise PipeInUseError(
+                f"an iteration of channel {self.channel.name!r} began while the one before has its pipe open",
+                expected="one iteration at a time: the next pipe comes when the one before is done with",
+                fix="read an iterator to its end, close() it, or let go of it before the next one",
+            )
+        stream = Stream(self.channel, self.schema, self._next_pipe, columns, READ_ROWS, self.pipe_timeout)
+        self._next_pipe += 1
+        self._pipe_is_open = True
+        try:
+            yield from read_share(stream, self.world, rows=max(self.batch_size, SLICE_ROWS))
+        finally:
+            self._pipe_is_open = False
 
-    @cached_property
-    def _objects(self) -> tuple[Object, ...]:
-        return list_objects(self.channel)
+    # --- the share --------------------------------------------------------------------------------------------------
 
     def _compare_objects(self) -> None:
         """Have the ranks compare what they have listed, before the first of them reads."""
         divided = self.world.size > 1 and self.channel.input_mode.has_files and get_worker_info() is None
         if divided and not self._compared:
-            compare_objects(self.channel.name, self._objects, self.channel.distribution, self.world)
+            compare_objects(self.channel.name, self._shares.objects, self.channel.distribution, self.world)
         self._compared = True
 
     @cached_property
@@ -354,20 +360,7 @@ class ChannelDataset(IterableDataset[Batch]):
         if not self.channel.input_mode.has_files:
             return None
         workers = max(self.workers, 1)
-        shares = [self._share(self.world.with_worker(worker, workers)) for worker in range(workers)]
-        return [sum(count_rows(obj, self.schema, piece) for obj, piece in share) for share in shares]
-
-    def _share(self, loader: World) -> list[tuple[Object, Piece]]:
-        readers = readers_of(loader, self.channel.distribution)
-        if readers not in self._shares:
-            share = share_of([obj.size for obj in self._objects], readers)
-            self._shares[readers] = [
-                (self._objects[position], piece)
-                for position, own, count in share.runs()
-                for piece in split_object(self._objects[position], self.schema, count, own)
-                if piece.start < piece.end
-            ]
-        return self._shares[readers]
+        return [self._shares.rows(self.world.with_worker(worker, workers)) for worker in range(workers)]
 
     def _random(self, loader: World, purpose: str) -> np.random.Generator:
         readers = readers_of(loader, self.channel.distribution)
@@ -376,37 +369,3 @@ class ChannelDataset(IterableDataset[Batch]):
     def __getstate__(self) -> dict[str, Any]:
         # A loader process plans for itself; what the ranks agreed on, and when to end, is the rank's affair.
         return {name: value for name, value in vars(self).items() if name not in {"steps", "total_rows", "_reading"}}
-
-
-class _LoaderProcesses(IterableDataset[Batch | CleanroomError]):
-    """What the loader processes of a rank read: each its own share, from the beginning of the epoch.
-
-    Errors are handed over like batches: torch would make a RuntimeError of them.
-    """
-
-    def __init__(self, dataset: ChannelDataset) -> None:
-        super().__init__()
-        self._dataset = dataset
-
-    def __iter__(self) -> Iterator[Batch | CleanroomError]:
-        worker = get_worker_info()
-        assert worker is not None
-        loader = self._dataset.world.with_worker(worker.id, worker.num_workers)
-        try:
-            yield from map(self._dataset._batch, self._dataset._loader(loader))
-        except CleanroomError as error:
-            yield error
-
-
-def _joined(share: Sequence[tuple[Object, Piece]]) -> Iterator[tuple[Object, Piece]]:
-    """Yield the pieces of a share with those that follow each other as one: an object is opened once."""
-    held: tuple[Object, Piece] | None = None
-    for obj, piece in share:
-        if held is not None and held[0] is obj and held[1].end == piece.start:
-            held = obj, replace(piece, start=held[1].start)
-            continue
-        if held is not None:
-            yield held
-        held = obj, piece
-    if held is not None:
-        yield held

@@ -22,6 +22,7 @@ import os
 import queue
 import socket
 import struct
+import sys
 import tempfile
 import threading
 import time
@@ -45,6 +46,7 @@ SLICE_ROWS: Final = 8192
 _SLICES_WAITING: Final = 2
 _LOOK_SECONDS: Final = 0.05
 _LENGTH: Final = struct.Struct("<q")
+_CREDENTIALS: Final = struct.Struct("3i")  # of SO_PEERCRED: process, user, group
 _END: Final = -1  # in the place of a length: the epoch is over
 _LEAVING: Final = b"\0"  # from a rank that wants no more
 
@@ -201,20 +203,15 @@ def _accept(stream: Stream, world: World) -> dict[int, socket.socket]:
     """Return a connection to each other rank of this host, by its local rank."""
     if world.ranks_per_host == 1:
         return {}
-    path = _meeting_place(stream)
-    path.unlink(missing_ok=True)
     found: dict[int, socket.socket] = {}
-    with socket.socket(socket.AF_UNIX) as listener:
-        draft = path.with_suffix(".new")
-        draft.unlink(missing_ok=True)
-        listener.bind(str(draft))
-        draft.chmod(0o600)
-        listener.listen(world.ranks_per_host)
-        draft.rename(path)  # who finds it can connect
+    with _listening(_meeting_place(stream), world.ranks_per_host) as listener:
         listener.settimeout(stream.timeout)
         try:
             while len(found) < world.ranks_per_host - 1:
                 connection, _ = listener.accept()
+                if not _is_ours(connection):
+                    connection.close()
+                    continue
                 connection.settimeout(None)
                 found[_receive(connection, 1)[0]] = connection
         except BaseException as error:
@@ -225,33 +222,62 @@ def _accept(stream: Stream, world: World) -> dict[int, socket.socket]:
                 what = f"rank(s) {', '.join(map(str, missing))} of this host did not come for {stream.channel.name!r}"
                 raise _lost(f"{what} within {stream.timeout:g} s") from None
             raise
-        finally:
-            path.unlink(missing_ok=True)
     return found
 
 
-def _connect(stream: Stream, world: World) -> socket.socket:
-    path, deadline = _meeting_place(stream), time.monotonic() + stream.timeout
-    connection = socket.socket(socket.AF_UNIX)
-    while True:
+@contextlib.contextmanager
+def _listening(address: str, waiting: int) -> Iterator[socket.socket]:
+    """Yield a socket that others can connect to."""
+    file = None if address.startswith("\0") else Path(address)
+    if file:
+        file.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
         try:
-            connection.connect(str(path))
-            connection.sendall(bytes([world.local_rank]))
-        except OSError:
-            if time.monotonic() > deadline:
-                connection.close()
-                what = f"the first rank of this host did not open the pipe of {stream.channel.name!r}"
-                raise _lost(f"{what} within {stream.timeout:g} s") from None
-            time.sleep(_LOOK_SECONDS)  # there is nothing to wait on yet
-            continue
-        return connection
+            listener.bind(address)
+            if file:
+                file.chmod(0o600)
+            listener.listen(waiting)  # from here on connections are not refused
+            yield listener
+        finally:
+            if file:
+                file.unlink(missing_ok=True)
 
 
-def _meeting_place(stream: Stream) -> Path:
-    """Return where the ranks of this host meet: children of one launcher, for one epoch of one channel."""
+def _connect(stream: Stream, world: World) -> socket.socket:
+    address, deadline = _meeting_place(stream), time.monotonic() + stream.timeout
+    while True:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(address)
+            if _is_ours(connection):
+                connection.sendall(bytes([world.local_rank]))
+                return connection
+        except OSError:  # there is nobody yet
+            pass
+        connection.close()
+        if time.monotonic() > deadline:
+            what = f"the first rank of this host did not open the pipe of {stream.channel.name!r}"
+            raise _lost(f"{what} within {stream.timeout:g} s")
+        time.sleep(_LOOK_SECONDS)  # there is nothing to wait on yet
+
+
+def _meeting_place(stream: Stream) -> str:
+    """Return where the ranks of this host meet: children of one launcher, for one epoch of one channel.
+
+    On Linux it is a name without a file (unix(7), abstract sockets): nothing is left of it where a rank is killed.
+    """
     job = [str(os.getppid()), os.environ.get("MASTER_PORT", ""), str(stream.channel.fifo(stream.epoch))]
-    name = hashlib.sha256("\n".join(job).encode()).hexdigest()[:24]
-    return Path(tempfile.gettempdir()) / f"cleanroom-{name}.sock"
+    name = "cleanroom-" + hashlib.sha256("\n".join(job).encode()).hexdigest()[:24]
+    return f"\0{name}" if sys.platform == "linux" else str(Path(tempfile.gettempdir()) / f"{name}.sock")
+
+
+def _is_ours(connection: socket.socket) -> bool:
+    """Whether the other end belongs to this user: a name without a file is open to all of the machine."""
+    if sys.platform != "linux":
+        return True  # the file's mode says so
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, user, _ = _CREDENTIALS.unpack(found)
+    return bool(user == os.getuid())
 
 
 def _send(connection: socket.socket, part: pl.DataFrame) -> None:

@@ -204,6 +204,18 @@ def test_no_pipe_no_writer_and_a_silent_writer_end_in_an_error(channel: Channel)
         os.close(writer)
 
 
+def test_a_pipe_that_is_over_is_not_waited_for(channel: Channel) -> None:
+    """The platform has gone on: somebody else in this container has read it."""
+    os.mkfifo(channel.fifo(3))
+
+    with pytest.raises(PipeTimeoutError, match="train_2 is over: there is a later one"):
+        Pipe(channel, 2, timeout=600)
+
+    os.mkfifo(Channel("train_4", channel.paths, InputMode.PIPE).fifo(0))  # of another channel
+    with pytest.raises(PipeTimeoutError, match="did not appear"):
+        Pipe(channel, 4, timeout=0.05)
+
+
 def test_a_second_reader_is_refused_in_this_process_and_in_others(channel: Channel, feed: Feed) -> None:
     feed(channel, 0, [b"1,x,2\n"])
     with Pipe(channel, 0, timeout=20) as pipe:

@@ -4,40 +4,19 @@ import json
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
-from torch.utils.data import DataLoader
 
-from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Channel, Distribution, InputMode
 from cleanroom_algo.contract.paths import Paths
-from cleanroom_algo.data.batch import Batch
 from cleanroom_algo.data.dataset import ChannelDataset
 from cleanroom_algo.data.world import World
-from cleanroom_algo.errors import DataStateError, RowMismatchError
+from cleanroom_algo.errors import DataStateError, PipeInUseError
 from tests.data.ranks import Layout, run
-
-SCHEMA = Schema.of(target="y", x="float32", y="float32")
-
-
-def channel(root: Path, rows: list[int], distribution: Distribution = Distribution.FULLY_REPLICATED) -> Channel:
-    """Write a channel with an object for each number of rows; x counts the rows."""
-    made = Channel("train", Paths(root), distribution=distribution)
-    made.path.mkdir(parents=True)
-    number = 0
-    for position, count in enumerate(rows):
-        lines = [f"{number + i},{(number + i) % 2}\n" for i in range(count)]
-        (made.path / f"part-{position:05}").write_text("".join(lines))
-        number += count
-    return made
-
-
-def xs(dataset: ChannelDataset) -> list[int]:
-    return [int(x) for batch in dataset for x in batch.numeric[:, 0].tolist()]
+from tests.data.support import SCHEMA, channel, feed, xs
 
 
 def test_alone_it_yields_every_row_in_order(tmp_path: Path) -> None:
@@ -87,13 +66,6 @@ def test_a_position_of_another_run_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DataStateError):
         ChannelDataset(source, SCHEMA, World(), batch_size=2, seed=2).load_state_dict(state)
-
-
-def test_loader_processes_read_every_row_once(tmp_path: Path) -> None:
-    dataset = ChannelDataset(channel(tmp_path, [30, 50, 3]), SCHEMA, World(), batch_size=8, workers=2)
-
-    assert sorted(xs(dataset)) == list(range(83))
-    assert dataset.rows == 83
 
 
 @pytest.mark.parametrize("uneven", ["weight", "drop", "pad"])
@@ -192,57 +164,28 @@ def test_pipes_are_taken_one_after_another_whatever_the_epoch(tmp_path: Path) ->
     feeder.join(30)
 
 
-@pytest.mark.filterwarnings("ignore")  # of torchdata, about torch
-@pytest.mark.parametrize("workers", [0, 2])
-def test_it_is_a_source_for_a_stateful_data_loader(tmp_path: Path, workers: int) -> None:
-    from torchdata.stateful_dataloader import StatefulDataLoader  # type: ignore[import-untyped]
+def test_a_second_iteration_of_a_pipe_is_refused_while_the_first_is_open(tmp_path: Path) -> None:
+    source = Channel("train", Paths(tmp_path), InputMode.PIPE)
+    source.fifo(0).parent.mkdir(parents=True)
+    for number in range(2):
+        os.mkfifo(source.fifo(number))
 
-    dataset = ChannelDataset(channel(tmp_path, [30, 50, 3]), SCHEMA, World(), batch_size=8, shuffle=True)
+    def run() -> None:
+        for number in range(2):
+            feed(source.fifo(number), "7,1\n" * 500_000)
 
-    def loader() -> Any:
-        options = {"multiprocessing_context": "forkserver"} if workers else {}
-        return StatefulDataLoader(dataset, batch_size=None, num_workers=workers, **options)
+    feeder = threading.Thread(target=run)
+    feeder.start()
+    dataset = ChannelDataset(source, SCHEMA, World(), batch_size=4, pipe_timeout=60)
 
-    def rows(batches: Iterable[Batch]) -> list[int]:
-        return [int(x) for batch in batches for x in batch.numeric[:, 0]]
-
-    first = loader()
-    iterator = iter(first)
-    head = rows(next(iterator) for _ in range(5))
-    state = json.loads(json.dumps(first.state_dict())) if not workers else first.state_dict()
-    second = loader()
-    second.load_state_dict(state)
-
-    assert sorted(head + rows(second)) == list(range(83))
-    assert sorted(rows(loader())) == list(range(83))
-
-
-def test_processes_of_somebody_elses_loader_are_refused_where_ranks_must_agree(tmp_path: Path) -> None:
-    dataset = ChannelDataset(channel(tmp_path, [8]), SCHEMA, World(ranks_per_host=2), batch_size=2)
-    loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context="forkserver")
-
-    with pytest.raises(RuntimeError, match="ForeignLoaderError: CR-DAT-004"):  # torch's own words around ours
-        next(iter(loader))
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12
-def test_forked_loader_processes_are_refused_in_place_of_hanging(tmp_path: Path) -> None:
-    dataset = ChannelDataset(channel(tmp_path, [8]), SCHEMA, World(), batch_size=2)
-    loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context="fork")
-
-    with pytest.raises(RuntimeError, match="forkserver"):
-        next(iter(loader))
-
-
-def test_a_fault_in_a_loader_process_keeps_its_code_and_place(tmp_path: Path) -> None:
-    source = channel(tmp_path, [30, 50])
-    with (source.path / "part-00001").open("a") as file:
-        file.write("abc,1\n")
-
-    with pytest.raises(RowMismatchError) as caught:
-        list(ChannelDataset(source, SCHEMA, World(), batch_size=8, workers=2))
-
-    assert [problem.path for problem in caught.value.problems] == ["train/part-00001:51:x"]
+    first = iter(dataset)
+    next(first)
+    with pytest.raises(PipeInUseError, match="while the one before"):
+        next(iter(dataset))
+    assert xs([next(first)]) == [7] * 4  # it lost nothing
+    del first
+    assert len(xs(dataset)) == 500_000  # of the second pipe, whole
+    feeder.join(30)
 
 
 def test_objects_that_are_not_shared_are_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,147 @@
+"""Processes that read for a rank: loader processes of its own, and the workers of somebody else's DataLoader."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from functools import cache
+from multiprocessing import current_process, parent_process
+from multiprocessing.context import ForkProcess
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from cleanroom_algo.contract.channel import Channel
+from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.data.batch import Batch
+from cleanroom_algo.data.world import World
+from cleanroom_algo.errors import CleanroomError, ForeignLoaderError
+
+
+def batches_of(read: Callable[[World], Iterator[Batch]], rank: World, count: int) -> Iterator[Batch]:
+    """Yield what `count` loader processes of a rank read, from each in turn.
+
+    Args:
+        read: returns what a loader reads; it is pickled.
+        rank: the rank's place.
+        count: of processes, at least 1.
+
+    Raises:
+        CleanroomError: whatever `read` raises in a process.
+    """
+    loader = DataLoader(
+        _LoaderProcesses(read, rank),
+        batch_size=None,
+        num_workers=count,
+        multiprocessing_context="forkserver",
+        worker_init_fn=_begin,
+    )
+    for batch in loader:
+        if isinstance(batch, CleanroomError):
+            raise batch
+        yield batch
+
+
+class _LoaderProcesses(IterableDataset[Batch | CleanroomError]):
+    """What each loader process reads; errors are handed over like batches: torch would make a RuntimeError of them."""
+
+    def __init__(self, read: Callable[[World], Iterator[Batch]], rank: World) -> None:
+        super().__init__()
+        self._read = read
+        self._rank = rank
+
+    def __iter__(self) -> Iterator[Batch | CleanroomError]:
+        worker = get_worker_info()
+        assert worker is not None
+        try:
+            yield from self._read(self._rank.with_worker(worker.id, worker.num_workers))
+        except CleanroomError as error:
+            yield error
+
+
+def check_worker(channel: Channel, world: World) -> None:
+    """Return where this worker of a DataLoader may read the channel.
+
+    Raises:
+        ForeignLoaderError: CR-DAT-004, it may not.
+    """
+    worker = get_worker_info()
+    assert worker is not None
+    end_with_parent()
+    if world.size > 1 or not channel.input_mode.has_files:
+        raise ForeignLoaderError(
+            f"{worker.num_workers} processes of a DataLoader read channel {channel.name!r}",
+            expected="num_workers=0: ranks agree on their steps, and a pipe has one reader",
+            fix="pass workers= to ChannelDataset; in Pipe mode do without",
+        )
+    if isinstance(current_process(), ForkProcess):  # polars' threads are not there in it: it would wait for ever
+        raise ForeignLoaderError(
+            f"{worker.num_workers} forked processes of a DataLoader read channel {channel.name!r}",
+            expected="processes that are started anew: of threads, a forked one has none but its own",
+            fix='pass multiprocessing_context="forkserver" to the DataLoader, or workers= to ChannelDataset',
+        )
+
+
+class SharedEpoch:
+    """The epoch that a dataset is set to, also for its copies in workers that stay (`persistent_workers`).
+
+    A copy is made when its process starts, and would read the epoch of that instant for ever.
+    """
+
+    def __init__(self) -> None:
+        self._known = [0, 0]  # the epoch, and how many positions were taken up
+        self._shared: Tensor | None = None  # the same in shared memory, once there is a copy
+
+    def tell(self, epoch: int, *, taken_up: bool = False) -> None:
+        """Tell the copies of an epoch, and whether a position in it was taken up; a worker tells nobody."""
+        if get_worker_info() is not None:
+            return
+        self._known = [epoch, self._known[1] + taken_up]
+        if self._shared is not None:
+            self._shared.copy_(torch.tensor(self._known))
+
+    def news(self) -> int | None:
+        """Return the epoch that this copy was told of since it last asked, if any.
+
+        Raises:
+            ForeignLoaderError: CR-DAT-004, a position was taken up meanwhile, which this copy does not know.
+        """
+        if self._shared is None:
+            return None
+        told: list[int] = self._shared.tolist()
+        before, self._known = self._known, told
+        if told[1] != before[1]:
+            raise ForeignLoaderError(
+                "a position in the data was taken up after the processes of a DataLoader had started",
+                expected="load_state_dict before the first iteration of a DataLoader with persistent_workers",
+                fix="make a new DataLoader after load_state_dict, or use a StatefulDataLoader",
+            )
+        return told[0] if told[0] != before[0] else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._shared is None:
+            self._shared = torch.tensor(self._known).share_memory_()  # type: ignore[no-untyped-call]
+        return vars(self)
+
+
+@cache
+def end_with_parent() -> None:
+    """End this process when the one that started it has ended, even by SIGKILL.
+
+    torch's own workers look at their parent, which is the fork server, and the fork server lives as long as they do.
+    """
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_wait_for, args=(parent,), name="parent", daemon=True).start()
+
+
+def _wait_for(parent: Any) -> None:
+    parent.join()
+    os._exit(ExitCode.INTERNAL)
+
+
+def _begin(_worker: int) -> None:
+    end_with_parent()

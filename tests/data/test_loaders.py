@@ -1,0 +1,144 @@
+"""Loader processes, a rank's own and those of somebody else's DataLoader: each row once, and none outlives its rank."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from torch.utils.data import DataLoader
+
+from cleanroom_algo.data.dataset import ChannelDataset
+from cleanroom_algo.data.world import World
+from cleanroom_algo.errors import RowMismatchError
+from tests.data.support import SCHEMA, channel, xs
+
+READER = """
+import sys
+from pathlib import Path
+from torch.utils.data import DataLoader
+from cleanroom_algo import ChannelDataset, World
+from cleanroom_algo.contract.channel import Channel
+from cleanroom_algo.contract.paths import Paths
+from tests.data.support import SCHEMA
+
+if __name__ == "__main__":
+    source = Channel("train", Paths(Path(sys.argv[1])))
+    own, foreign = int(sys.argv[2]), int(sys.argv[3])
+    batches = ChannelDataset(source, SCHEMA, World(), batch_size=1, workers=own)
+    if foreign:
+        batches = DataLoader(batches, batch_size=None, num_workers=1, multiprocessing_context="forkserver")
+    next(iterator := iter(batches))
+    print("reading", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_loader_processes_read_every_row_once(tmp_path: Path) -> None:
+    dataset = ChannelDataset(channel(tmp_path, [30, 50, 3]), SCHEMA, World(), batch_size=8, workers=2)
+
+    assert sorted(xs(dataset)) == list(range(83))
+    assert dataset.rows == 83
+
+
+@pytest.mark.filterwarnings("ignore")  # of torchdata, about torch
+@pytest.mark.parametrize("workers", [0, 2])
+def test_it_is_a_source_for_a_stateful_data_loader(tmp_path: Path, workers: int) -> None:
+    from torchdata.stateful_dataloader import StatefulDataLoader  # type: ignore[import-untyped]
+
+    dataset = ChannelDataset(channel(tmp_path, [30, 50, 3]), SCHEMA, World(), batch_size=8, shuffle=True)
+
+    def loader() -> Any:
+        options = {"multiprocessing_context": "forkserver"} if workers else {}
+        return StatefulDataLoader(dataset, batch_size=None, num_workers=workers, **options)
+
+    first = loader()
+    iterator = iter(first)
+    head = xs(islice(iterator, 5))
+    state = json.loads(json.dumps(first.state_dict())) if not workers else first.state_dict()
+    second = loader()
+    second.load_state_dict(state)
+
+    assert sorted(head + xs(second)) == list(range(83))
+    assert sorted(xs(loader())) == list(range(83))
+
+
+def test_processes_of_somebody_elses_loader_are_refused_where_ranks_must_agree(tmp_path: Path) -> None:
+    dataset = ChannelDataset(channel(tmp_path, [8]), SCHEMA, World(ranks_per_host=2), batch_size=2)
+    loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context="forkserver")
+
+    with pytest.raises(RuntimeError, match="ForeignLoaderError: CR-DAT-004"):  # torch's own words around ours
+        next(iter(loader))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12
+def test_forked_loader_processes_are_refused_in_place_of_hanging(tmp_path: Path) -> None:
+    dataset = ChannelDataset(channel(tmp_path, [8]), SCHEMA, World(), batch_size=2)
+    loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context="fork")
+
+    with pytest.raises(RuntimeError, match="forkserver"):
+        next(iter(loader))
+
+
+def test_a_fault_in_a_loader_process_keeps_its_code_and_place(tmp_path: Path) -> None:
+    source = channel(tmp_path, [30, 50])
+    with (source.path / "part-00001").open("a") as file:
+        file.write("abc,1\n")
+
+    with pytest.raises(RowMismatchError) as caught:
+        list(ChannelDataset(source, SCHEMA, World(), batch_size=8, workers=2))
+
+    assert [problem.path for problem in caught.value.problems] == ["train/part-00001:51:x"]
+
+
+def test_workers_that_stay_hear_of_the_next_epoch(tmp_path: Path) -> None:
+    source = channel(tmp_path, [30, 50, 3])
+    own = ChannelDataset(source, SCHEMA, World(), batch_size=8, shuffle=True, workers=1)
+    dataset = ChannelDataset(source, SCHEMA, World(), batch_size=8, shuffle=True)
+    loader = DataLoader(
+        dataset, batch_size=None, num_workers=1, multiprocessing_context="forkserver", persistent_workers=True
+    )
+    orders = []
+    for epoch in (0, 1, 2):
+        own.set_epoch(epoch)
+        dataset.set_epoch(epoch)
+        orders.append(xs(loader))
+        assert orders[-1] == xs(own)
+
+    assert sorted(orders[2]) == list(range(83))
+    assert len({tuple(order) for order in orders}) == 3
+
+
+def test_workers_that_stay_refuse_a_position_that_they_do_not_know(tmp_path: Path) -> None:
+    dataset = ChannelDataset(channel(tmp_path, [30]), SCHEMA, World(), batch_size=8)
+    loader = DataLoader(
+        dataset, batch_size=None, num_workers=1, multiprocessing_context="forkserver", persistent_workers=True
+    )
+    assert len(xs(loader)) == 30
+    dataset.load_state_dict(dataset.after(1))
+
+    with pytest.raises(RuntimeError, match=r"CR-DAT-004[^$]*a position in the data was taken up after"):
+        xs(loader)
+
+
+@pytest.mark.parametrize(("own", "foreign"), [(1, 0), (0, 1)])
+def test_no_loader_process_outlives_a_rank_that_is_killed(tmp_path: Path, own: int, foreign: int) -> None:
+    channel(tmp_path, [500])
+    script = tmp_path / "reader.py"
+    script.write_text(READER)
+    command = [sys.executable, str(script), str(tmp_path), str(own), str(foreign)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == b"reading\n"
+        processes = psutil.Process(reader.pid).children(recursive=True)
+        reader.kill()
+
+    assert len(processes) >= 2  # the fork server, and the loader process
+    assert not psutil.wait_procs(processes, timeout=30)[1]
