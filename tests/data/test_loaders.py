@@ -133,7 +133,7 @@ def test_no_loader_process_outlives_a_rank_that_is_killed(tmp_path: Path, own: i
     script = tmp_path / "reader.py"
     script.write_text(READER)
     command = [sys.executable, str(script), str(tmp_path), str(own), str(foreign)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as reader:
         assert reader.stdout is not None
         assert reader.stdout.readline() == b"reading\n"
