@@ -61,7 +61,8 @@ def cut_rows(chunks: Iterator[bytes], *, source: str, rules: RowRules) -> Iterat
         if not end:
             held.append(chunk)
             continue
-        data = b"".join([*held, memoryview(chunk)[:end]])  # a slice of bytes would be copied twice
+        # A slice of bytes would be copied twice.
+        data = b"".join([*held, memoryview(chunk)[:end]]) if held or end < len(chunk) else chunk
         kept = len(data) if rules.blank_rows else without_blank_end(data)
         if kept:
             yield data[:kept]

@@ -12,11 +12,12 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from gunicorn.http.errors import ParseException
 
-from cleanroom_algo.channels.blocks import BLOCK_BYTES, GZIP_MAGIC, gunzip
+from cleanroom_algo.channels.blocks import GZIP_MAGIC, gunzip
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import (
     BodyIncompleteError,
@@ -25,13 +26,17 @@ from cleanroom_algo.errors import (
     ContentTypeError,
     CorruptObjectError,
 )
+from cleanroom_algo.serving.sizing import WHOLE_BYTES
 
 DISCARD_BYTES = 256 << 20  # a body over the limit is rarely far over it
-READ_BYTES = 1 << 18  # of one read: the server copies what it reads, and these copies stay small
+READ_BYTES = 1 << 18  # of one read, which has a limit of time
+
+Output = TypeVar("Output")
 
 
 class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
+    def readinto(self, buffer: memoryview, /) -> int: ...
 
 
 def declared_length(environ: dict[str, Any]) -> int | None:
@@ -54,7 +59,7 @@ def read_chunks(
     limit: int | None,
     guard: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Iterator[bytes]:
-    """Yield the body as it arrives, in pieces of any size up to `READ_BYTES`.
+    """Yield the body as it arrives, in pieces of up to `READ_BYTES`; one of declared length up to `WHOLE_BYTES` in one.
 
     Args:
         environ: of the WSGI request.
@@ -70,10 +75,13 @@ def read_chunks(
     length = declared_length(environ)
     if limit is not None and length is not None and length > limit:
         raise _too_large(f"the body is declared with {format_bytes(length)}", limit)
+    if length and length <= WHOLE_BYTES:
+        yield _whole(stream, length, guard)
+        return
     taken = 0
     while length is None or taken < length:
         wanted = READ_BYTES if length is None else min(READ_BYTES, length - taken)
-        piece = _read(stream, wanted, guard)
+        piece = _read(partial(stream.read, wanted), guard)
         if not piece:
             break
         taken += len(piece)
@@ -81,7 +89,7 @@ def read_chunks(
             raise _too_large(f"the chunked body does not end within {format_bytes(limit)}", limit)
         yield piece
     if length is not None and taken < length:
-        raise _incomplete(f"{format_bytes(taken)} of {format_bytes(length)} arrived")
+        raise _cut_short(taken, length)
 
 
 def discard(environ: dict[str, Any], *, guard: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
@@ -125,7 +133,7 @@ def decoded(
     return _as_named(chunks, text=text)
 
 
-def gather(chunks: Iterable[bytes], size: int = BLOCK_BYTES, *, end: bytes = b"") -> Iterator[bytes]:
+def gather(chunks: Iterable[bytes], size: int = WHOLE_BYTES, *, end: bytes = b"") -> Iterator[bytes]:
     """Yield the same bytes in pieces of at least `size`, but for the last; an only one gets the `end` it may lack."""
     pending: list[bytes] = []
     held = 0
@@ -147,10 +155,22 @@ def joined(chunks: Iterable[bytes]) -> bytes:
     return whole.getvalue()
 
 
-def _read(stream: _Readable, size: int, guard: Callable[[], AbstractContextManager[None]]) -> bytes:
+def _whole(stream: _Readable, length: int, guard: Callable[[], AbstractContextManager[None]]) -> bytes:
+    whole = io.BytesIO(bytes(length))
+    with whole.getbuffer() as body:
+        taken = 0
+        while taken < length:
+            count = _read(partial(stream.readinto, body[taken : taken + READ_BYTES]), guard)
+            if not count:
+                raise _cut_short(taken, length)
+            taken += count
+    return whole.getvalue()  # the same bytes, not a copy of them
+
+
+def _read(read: Callable[[], Output], guard: Callable[[], AbstractContextManager[None]]) -> Output:
     try:
         with guard():
-            return stream.read(size)
+            return read()
     except TimeoutError:
         raise BodyTimeoutError(
             "the request's body came too slowly",
@@ -231,6 +251,10 @@ def _too_large(what: str, limit: int) -> BodyTooLargeError:
         expected=f"at most {format_bytes(limit)} in one request",
         fix="send fewer records per request; a line format sent in chunks has no limit",
     )
+
+
+def _cut_short(taken: int, length: int) -> BodyIncompleteError:
+    return _incomplete(f"{format_bytes(taken)} of {format_bytes(length)} arrived")
 
 
 def _incomplete(what: str) -> BodyIncompleteError:

@@ -74,7 +74,8 @@ class LineDecoder:
         self._schema = schema
         self._lenient = lenient
         self._decoder: CsvDecoder | JsonLinesDecoder | None = None
-        self._line = 1  # the number of the next block's first line
+        self._line = 1  # the number of the first line of the block before
+        self._before = b""  # that block: its lines are counted where another one follows
         csv = kind is Format.CSV
         self.rules = RowRules(quotes=csv, blank_rows=csv and len(schema.features) == 1)
 
@@ -85,8 +86,9 @@ class LineDecoder:
             BadRecordError: records do not fit, with the positions of the first of them.
         """
         rejected: list[int] | None = [] if self._lenient else None
+        self._line += count_byte(self._before, b"\n")
+        self._before = block
         data, line = block, self._line
-        self._line += count_byte(block, b"\n")
         try:
             if self._decoder is None:
                 data, line = self._begin(data, line)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cleanroom_algo.channels.blocks import BLOCK_BYTES
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.contract.sizes import MB, format_bytes
 
@@ -14,9 +13,10 @@ in the larger reading of "MB": refusing what the platform sends would be the wor
 
 MAX_PRODUCT_MB = 100  # MaxConcurrentTransforms x MaxPayloadInMB, by the same page
 DEFAULT_PAYLOAD_MB = 6  # the platform's own default, by the same page
+WHOLE_BYTES = DEFAULT_PAYLOAD_MB << 20  # a body up to here is answered in one piece, longer ones of lines in several
 
 PROCESS_BYTES = 250 * MB  # what a forked process touches for itself, measured with torch, polars and flask loaded
-BLOCK_COPIES = 12  # bytes of memory per byte of a block while it is parsed, predicted and written; measured
+BLOCK_COPIES = 12  # bytes of memory per byte of a piece while it is parsed, predicted and written; measured
 SPARE_THREADS = 8  # for /ping and for refusals while all the others wait on slow clients
 DISCARDS = SPARE_THREADS - 2  # refusals that may read the rest of a body: two threads are left for /ping
 TARGET_SECONDS = 60  # of one request: a tenth of the platform's default timeout of 600 s
@@ -70,7 +70,7 @@ def plan_server(machine: Machine, model_bytes: int, environment: InferenceEnviro
     """
     settings = environment.settings
     preload = can_fork and machine.gpus == 0 if settings.serve_preload is None else settings.serve_preload
-    own = PROCESS_BYTES + BLOCK_COPIES * BLOCK_BYTES + (0 if preload else 2 * model_bytes)
+    own = PROCESS_BYTES + BLOCK_COPIES * WHOLE_BYTES + (0 if preload else 2 * model_bytes)
     shared = 2 * model_bytes if preload else 0  # once as loaded, once for what loading and predicting add
     by_memory = max(1, int((0.8 * machine.memory_bytes - shared) // own))
     if settings.serve_workers is not None:

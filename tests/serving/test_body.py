@@ -3,13 +3,18 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cleanroom_algo.errors import BodyIncompleteError, BodyTimeoutError, BodyTooLargeError, ContentTypeError
-from cleanroom_algo.serving.body import declared_length, decoded, gather, read_chunks
+from cleanroom_algo.serving.body import READ_BYTES, declared_length, decoded, gather, read_chunks
+from cleanroom_algo.serving.sizing import WHOLE_BYTES
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 
 def environ(body: bytes, *, length: int | None = None, chunked: bool = False) -> dict[str, object]:
@@ -55,13 +60,50 @@ def test_bytes_after_the_declared_end_are_left_alone() -> None:
     assert b"".join(read_chunks(environ(b"abcdef", length=3), limit=10)) == b"abc"
 
 
-def test_a_broken_transfer_is_told_as_such() -> None:
+class Arriving(io.RawIOBase):
+    """A body that arrives in packets, of which an empty one stands for the end of the connection."""
+
+    def __init__(self, *packets: bytes) -> None:
+        self._packets = list(packets)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        into = memoryview(buffer)
+        packet = self._packets.pop(0) if self._packets else b""
+        taken = packet[: len(into)]
+        into[: len(taken)] = taken
+        if packet[len(taken) :]:
+            self._packets.insert(0, packet[len(taken) :])
+        return len(taken)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=20))
+def test_a_body_of_usual_length_is_one_piece_however_it_arrives(packets: list[bytes]) -> None:
+    body = b"".join(packets)
+    arriving = {"wsgi.input": Arriving(*packets), "CONTENT_LENGTH": str(len(body))}
+    assert list(read_chunks(arriving, limit=None)) == [body]
+
+
+def test_a_longer_body_comes_in_pieces() -> None:
+    body = b"0123456789" * (WHOLE_BYTES // 10 + 1)
+    found = list(read_chunks(environ(body), limit=None))
+    assert b"".join(found) == body
+    assert max(map(len, found)) <= READ_BYTES
+
+
+@pytest.mark.parametrize("length", [5, WHOLE_BYTES + 1])
+def test_a_broken_transfer_is_told_as_such(length: int) -> None:
     class Broken(io.RawIOBase):
-        def read(self, size: int = -1) -> bytes:
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, _buffer: WriteableBuffer, /) -> int:
             raise ConnectionResetError
 
     with pytest.raises(BodyIncompleteError, match="broke off"):
-        list(read_chunks({"wsgi.input": Broken(), "CONTENT_LENGTH": "5"}, limit=10))
+        list(read_chunks({"wsgi.input": Broken(), "CONTENT_LENGTH": str(length)}, limit=None))
 
 
 def test_a_slow_body_is_told_as_such() -> None:

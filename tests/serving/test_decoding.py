@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import BadRecordError
@@ -72,3 +76,15 @@ def test_lines_of_spaces_are_no_json_records(blank: bytes) -> None:
     with pytest.raises(BadRecordError) as caught:
         LineDecoder(Format.JSON_LINES, SCHEMA).decode(b'  \n{"x":1}\n \nno\n')
     assert [problem.path for problem in caught.value.problems] == ["body:4"]
+
+
+@given(st.lists(st.sampled_from([b"a,1\n", b"\n", b"b,2\r\n"]), min_size=1, max_size=12), st.data())
+def test_a_bad_record_is_named_by_its_line_in_whichever_block_it_is(lines: list[bytes], data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(lines)))) - {len(lines)})
+    bounds = [0, *cuts, len(lines)]
+    decoder = LineDecoder(Format.CSV, SCHEMA)
+    for start, end in itertools.pairwise(bounds):
+        decoder.decode(b"".join(lines[start:end]))
+    with pytest.raises(BadRecordError) as caught:
+        decoder.decode(b"c,x\n")
+    assert [problem.path for problem in caught.value.problems] == [f"body:{len(lines) + 1}:x"]
