@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +57,7 @@ def read_job_log(home: Path | None, job: str, kinds: tuple[str, ...], account: s
         NoSuchRecordError: CR-CLI-007, there is no such job, it has no log, or the account is no member.
     """
     from cleanroom_algo.local.jobs.files import LOG_FILE, USAGE_FILE
+    from cleanroom_algo.local.jobs.job_log import read_lines
     from cleanroom_algo.local.policies.publication import Publication
 
     with open_room(home) as room:
@@ -78,10 +78,4 @@ def read_job_log(home: Path | None, job: str, kinds: tuple[str, ...], account: s
             expected="a job that has been started",
             fix=f"see `cleanroom-algo show {record.name}`",
         )
-    return JobLog(record, _read(log), _read(usage) if usage.is_file() else [], publication, switches)
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    written = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    # The last line of a running job may be half written.
-    return [json.loads(line) for line in written if line.endswith("\n")]
+    return JobLog(record, read_lines(log), read_lines(usage) if usage.is_file() else [], publication, switches)

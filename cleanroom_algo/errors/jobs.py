@@ -92,7 +92,7 @@ class InferenceInputError(JobError):
 
 
 class InferenceServerError(JobError):
-    """The inference container did not become ready, or ended while the job still needed it.
+    """The inference container did not become ready.
 
     It is started with the argument `serve`, and GET /ping on port 8080 must answer 200 (SageMaker developer guide,
     "Use your own inference code with batch transform"). A container that cannot load its model should exit at once,
@@ -101,6 +101,25 @@ class InferenceServerError(JobError):
 
     code = "CR-JOB-202"
     title = "inference container not ready"
+
+
+class InferenceContainerDiedError(JobError):
+    """The inference container ended while the job still needed it.
+
+    An exit status over 128 stands for a signal: 137 is SIGKILL, which most often means that the memory of the instance
+    was not enough. What the container wrote last is shown to the account that asked for the job, as far as the
+    association's containerLogs policies let it see that.
+    """
+
+    code = "CR-JOB-205"
+    title = "inference container died"
+
+
+class InferenceTimeoutError(JobError):
+    """The inference job was not done within the quota of its duration, 25 hours."""
+
+    code = "CR-JOB-206"
+    title = "inference job takes too long"
 
 
 class InferenceRequestError(JobError):

@@ -180,6 +180,23 @@ def test_a_channel_for_which_the_disk_has_no_room(desk: Desk) -> None:
     assert not [path for path in desk.home.rglob("*") if path.name.startswith("part-")]
 
 
+def test_outputs_for_which_the_disk_has_no_room(desk: Desk) -> None:
+    assert desk.train().status == ExitCode.OK
+    (desk.data / "part-00003.csv").write_text("x,label,y\n" + "1,a,2\n" * 400_000)
+    words = ["infer", desk.algorithm.stem.replace("_", "-"), "--channel", str(desk.data), "--home", str(desk.home)]
+    done = subprocess.run(
+        [sys.executable, "-m", "cleanroom_algo.cli", *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY)),
+    )
+    assert done.returncode == ExitCode.CONTRACT, done.stderr
+    assert "CR-JOB-304" in done.stderr
+    assert not list(desk.home.rglob("*.out*"))
+
+
 def test_an_algorithm_that_does_not_import(desk: Desk) -> None:
     desk.algorithm.write_text("import no_such_module_at_all\n")
     done = desk.train()

@@ -21,7 +21,7 @@ from cleanroom_algo.contract.channel import Distribution
 from cleanroom_algo.contract.environment import JOB_NAME_VARIABLE
 from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.contract.sizes import GB
-from cleanroom_algo.errors import CleanroomError, HostStartError, InferenceServerError, SageMakerError
+from cleanroom_algo.errors import CleanroomError, HostStartError, JobFailedError, SageMakerError
 from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE
 from cleanroom_algo.local.jobs.inference import InferenceListener, InferenceOutcome, InferenceStatus
 from cleanroom_algo.local.jobs.inference_plan import InferencePlan
@@ -276,7 +276,7 @@ def _inference_outcome(plan: InferencePlan, end: Mapping[str, Any], outputs: Pat
     error: CleanroomError | None = None
     size = sum(path.stat().st_size for path in written)
     if status == "Failed":
-        error = InferenceServerError(
+        error = JobFailedError(
             end.get("FailureReason") or "the transform job failed without a reason",
             expected="a transform job that ends Completed",
             fix="read its log in the account",

@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from cleanroom_algo.contract.sizes import MB
-from cleanroom_algo.errors import CleanroomError, InferenceOutputTooLargeError, InferenceServerError
+from cleanroom_algo.contract.sizes import DISK_FULL, MB
+from cleanroom_algo.errors import CleanroomError, InferenceOutputTooLargeError, InferenceTimeoutError, JobFailedError
 from cleanroom_algo.local.jobs.inference_container import Container, unpack_model
 from cleanroom_algo.local.jobs.inference_plan import InferenceHostPlan, InferencePlan, decide_transfer
 from cleanroom_algo.local.jobs.inference_split import refuse_large, require_lines
@@ -61,6 +61,7 @@ class InferenceOutcome:
         failed_objects: keys without an output.
         error: the first cause.
         left_out: why objects have no output, where the plan leaves out what no longer fits.
+        ended_host: whose container ended by itself, where that is the first cause.
     """
 
     status: InferenceStatus
@@ -71,6 +72,7 @@ class InferenceOutcome:
     failed_objects: tuple[str, ...] = ()
     error: CleanroomError | None = None
     left_out: InferenceOutputTooLargeError | None = None
+    ended_host: str | None = None
 
 
 def run_inference(
@@ -83,6 +85,9 @@ def run_inference(
         host_kind: where its containers run.
         listener: told what happens.
         stopped: set from outside to end the job early.
+
+    Raises:
+        OSError: the disk is full.
     """
     return _Job(plan, host_kind, listener, stopped or threading.Event()).run()
 
@@ -96,6 +101,8 @@ class _Job:
     aborted: threading.Event = field(default_factory=threading.Event)
     containers: list[Container] = field(default_factory=list)
     causes: list[CleanroomError] = field(default_factory=list)
+    ended: dict[str, CleanroomError] = field(default_factory=dict)  # why containers ended by themselves, by host
+    disk_full: OSError | None = None
     failed: list[str] = field(default_factory=list)
 
     def run(self) -> InferenceOutcome:
@@ -111,6 +118,8 @@ class _Job:
             self._run_hosts(model, ledger, outputs)
         except (CleanroomError, OSError, tarfile.TarError) as error:
             self._blame(error)
+        if self.disk_full is not None:
+            raise self.disk_full
         too_large = next((cause for cause in self.causes if isinstance(cause, InferenceOutputTooLargeError)), None)
         if too_large is not None and self.plan.leave_out:
             self.causes.clear()  # the others are requests that were given up after it
@@ -148,7 +157,11 @@ class _Job:
             self.containers.append(container)
             if self.aborted.is_set():
                 return
-            container.wait_until_ready()
+            try:
+                container.wait_until_ready()
+            except CleanroomError as cause:
+                self._note_end(container, cause)
+                raise
             transfer = decide_transfer(self.plan.max_payload_mb, container.client.parameters())
             say(
                 f"MaxConcurrentTransforms={transfer.concurrency}, MaxPayloadInMB={transfer.payload_bytes // MB}, "
@@ -161,13 +174,21 @@ class _Job:
             transform = Transform(self.plan, transfer, container.client, ledger, outputs, say, container.over)
             failed = transform.run(host.objects)
             self.failed += [reference.key for reference, _ in failed]
-            for error in [container.failure(), *(error for _, error in failed)]:
-                if error is not None:
-                    self._blame(error)
+            if (died := container.failure()) is not None:
+                self._note_end(container, died)
+                self._blame(died)
+            for _, error in failed:
+                self._blame(error)
+
+    def _note_end(self, container: Container, error: CleanroomError) -> None:
+        if container.exit_code is not None:
+            self.ended[container.host.name] = error
 
     def _blame(self, error: Exception) -> None:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            self.disk_full = error
         if not isinstance(error, CleanroomError):
-            error = InferenceServerError(
+            error = JobFailedError(
                 f"the job ended with {type(error).__name__}: {error}",
                 expected="readable artifacts and objects, and containers that start",
                 fix="see the job's log",
@@ -192,11 +213,12 @@ class _Job:
             failed_objects=tuple(sorted(self.failed)),
             error=cause,
             left_out=left_out,
+            ended_host=next((host for host, error in self.ended.items() if error is cause), None),
         )
 
 
-def _too_long(seconds: float) -> InferenceServerError:
-    return InferenceServerError(
+def _too_long(seconds: float) -> InferenceTimeoutError:
+    return InferenceTimeoutError(
         f"the job has run for {seconds / 3600:g} hours",
         expected="at most 25 hours, a quota that AWS does not raise",
         fix="take more instances, or give the job a smaller channel",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tarfile
 import threading
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Self
 
 from cleanroom_algo.contract.failure import read_failure
 from cleanroom_algo.contract.paths import Paths
-from cleanroom_algo.errors import InferenceServerError
+from cleanroom_algo.errors import CleanroomError, InferenceContainerDiedError, InferenceServerError
 from cleanroom_algo.local.hosts.protocol import HostSpec, JobHosts, Limits
 from cleanroom_algo.local.jobs.files import USAGE_FILE
 from cleanroom_algo.local.jobs.inference_client import Client, wait_until_ready
@@ -73,6 +74,7 @@ class Container:
         self.over = threading.Event()
         self._ended = threading.Event()
         self._told = False
+        self._ready = False
         self.exit_code: int | None = None
         root = plan.run_directory / "hosts" / host.name / "ml"
         root.mkdir(parents=True)
@@ -111,23 +113,25 @@ class Container:
             InferenceServerError: the container ended, or the time is over.
         """
         seconds = self.plan.start_seconds
-        if not wait_until_ready(self.client, seconds=seconds, interval=PING_INTERVAL_SECONDS, ended=self.over):
+        self._ready = wait_until_ready(self.client, seconds=seconds, interval=PING_INTERVAL_SECONDS, ended=self.over)
+        if not self._ready:
             raise self.failure() or InferenceServerError(
                 f"{self.host.name}: /ping has not answered 200 for {seconds:g} s",
                 expected="GET /ping on port 8080 answering 200 once the model is loaded",
                 fix="see the container's log; let `serve` exit with a status other than 0 if the model cannot load",
             )
 
-    def failure(self) -> InferenceServerError | None:
+    def failure(self) -> CleanroomError | None:
         """Return why the container ended by itself; None while it runs, or where it was told to end."""
         if self.exit_code is None or self._told:
             return None
         reason = read_failure(self.paths)
-        return InferenceServerError(
-            f"{self.host.name}: the container ended with exit status {self.exit_code}"
-            + (f": {reason}" if reason else ""),
+        kind = InferenceContainerDiedError if self._ready else InferenceServerError
+        return kind(
+            f"{self.host.name}: the container ended with {_status(self.exit_code)}" + (f": {reason}" if reason else ""),
             expected="a container that serves until it gets SIGTERM",
-            fix="see the container's log",
+            fix="see the container's log; after SIGKILL, choose an instance type with more memory or a smaller "
+            "maxPayloadInMB",
         )
 
     def abandon(self) -> None:
@@ -157,3 +161,11 @@ class Container:
         self._ended.set()
         self.over.set()
         self.client.cancel()
+
+
+def _status(exit_code: int) -> str:
+    """Return an exit status, with the name of the signal that it stands for."""
+    try:
+        return f"exit status {exit_code} ({signal.Signals(exit_code - 128).name})"
+    except ValueError:
+        return f"exit status {exit_code}"

@@ -107,6 +107,12 @@ class Ledger:
             raise output_too_large(self.output_bytes, self.max_output_bytes)
         self.report(progress)
 
+    def forget(self, *, output_bytes: int, records: int) -> None:
+        """Take back what was counted of an object that has no output in the end."""
+        with self._lock:
+            self.output_bytes -= output_bytes
+            self.records -= records
+
 
 @dataclass
 class _Open:
@@ -116,6 +122,7 @@ class _Open:
     draft: Path
     file: IO[bytes]
     failure: CleanroomError | None = None
+    records: int = 0
 
 
 @dataclass(frozen=True)
@@ -235,9 +242,10 @@ class Transform:
             return
         if owner.failure is not None:
             return
-        owner.file.write(assemble(answer, self.plan.newline))
+        written = owner.file.write(assemble(answer, self.plan.newline))
         records = count_records(answer)
-        self.ledger.add(input_bytes=sent.input_bytes, output_bytes=len(answer), records=records)
+        owner.records += records
+        self.ledger.add(input_bytes=sent.input_bytes, output_bytes=written, records=records)
         self._compare(owner.reference, sent.records, records)
 
     def _has_header(self, number: int) -> bool:
@@ -254,6 +262,7 @@ class Transform:
             )
 
     def _finish(self, owner: _Open, failed: list[tuple[ObjectRef, CleanroomError]]) -> None:
+        written = owner.file.tell()
         owner.file.close()
         self._unfinished.remove(owner)
         if self.stopped.is_set() and owner.failure is None:
@@ -264,6 +273,7 @@ class Transform:
             owner.draft.replace(self.outputs / (owner.reference.key + OUTPUT_SUFFIX))
         else:
             owner.draft.unlink()
+            self.ledger.forget(output_bytes=written, records=owner.records)
             failed.append((owner.reference, owner.failure))
 
 

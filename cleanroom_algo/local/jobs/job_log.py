@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 import time
 from datetime import UTC, datetime
@@ -67,3 +68,19 @@ class JobLog:
             log.warning("%s ends before its job does: %s", self._path, error.strerror)
             self._file.truncate(whole)
             self._file.close()
+
+
+def read_lines(path: Path, *, last_bytes: int | None = None) -> list[dict[str, Any]]:
+    """Return the lines of a job's log, or of what its hosts took; the last of a running job may be half written.
+
+    Args:
+        path: of the file.
+        last_bytes: read no more than these, and only the lines that begin within them.
+    """
+    with path.open("rb") as file:
+        if last_bytes is not None and file.seek(0, os.SEEK_END) > last_bytes:
+            file.seek(-last_bytes - 1, os.SEEK_END)
+            file.readline()
+        else:
+            file.seek(0)
+        return [json.loads(line) for line in file if line.endswith(b"\n")]

@@ -24,7 +24,7 @@ from cleanroom_algo.local.jobs.context import JobContext, JobResult, Runner
 from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE, USAGE_FILE
 from cleanroom_algo.local.jobs.inference_plan import InferencePlan, spread_objects
 from cleanroom_algo.local.jobs.inference_split import is_parquet
-from cleanroom_algo.local.jobs.job_log import JobLog
+from cleanroom_algo.local.jobs.job_log import JobLog, read_lines
 from cleanroom_algo.local.jobs.places import digest_of, host_kind, sagemaker_account
 from cleanroom_algo.local.jobs.plan import (
     DEFAULT_MAX_RUNTIME_SECONDS,
@@ -35,6 +35,8 @@ from cleanroom_algo.local.jobs.plan import (
     TrainingPlan,
     plan_hosts,
 )
+from cleanroom_algo.local.policies.logs import LogReading, member_logs
+from cleanroom_algo.local.policies.publication import Publication
 from cleanroom_algo.local.sources.mount import unmount_below
 from cleanroom_algo.local.store import Record
 
@@ -44,6 +46,9 @@ if TYPE_CHECKING:
 
 _CSV, _PARQUET = "text/csv", "application/vnd.apache.parquet"  # what an inference job sends; IANA's names
 _HEAD_BYTES = 64 * 1024  # of an object's beginning, in which a header is looked for
+_TAIL_BYTES = 64 * 1024  # of a log's end, in which the last lines of a container are looked for
+_TAIL_LINES = 5
+_LINE_CHARACTERS = 200
 
 _RUNNERS: Final = {
     TRAINED_MODEL: "cleanroom_algo.local.jobs.runners:train",
@@ -189,6 +194,8 @@ def infer(context: JobContext) -> JobResult:
     tidy(context.directory)
     if failed:
         reason = outcome.failure_reason or "the job was stopped"
+        if outcome.ended_host is not None:
+            reason += _last_lines(context, outcome.ended_host)
         stopped = outcome.status is InferenceStatus.STOPPED
         exit_code = ExitCode.STOPPED if stopped else getattr(outcome.error, "exit_code", ExitCode.ALGORITHM_FAILED)
         code = "JobStopped" if stopped else _status_code(reason)
@@ -202,6 +209,18 @@ def _keeps_outputs(room: Room, outcome: InferenceOutcome) -> bool:
     from cleanroom_algo.local.jobs.inference import InferenceStatus
 
     return outcome.status is InferenceStatus.FAILED and room.settings.switches.inference_after_failure == "keep"
+
+
+def _last_lines(context: JobContext, host: str) -> str:
+    """Return what a host's container wrote last, as far as the account of the job may see it."""
+    room, record = context.room, context.record
+    written = read_lines(context.directory / LOG_FILE, last_bytes=_TAIL_BYTES)
+    lines = [line for line in written if line["host"] == host and line["stream"] != "job"]
+    switches = room.settings.switches
+    reading = LogReading(switches.log_filter, switches.redaction_placeholder)
+    seen = member_logs(lines, None, Publication.of(room.store, record), record.account, reading).lines[-_TAIL_LINES:]
+    shown = [line["text"][:_LINE_CHARACTERS] for line in seen]
+    return "\n  log       " + "\n            ".join(shown) if shown else ""
 
 
 def _publish(room: Room, outputs: Path, uri: str) -> list[str]:

@@ -61,9 +61,11 @@ def container(answer: Answer, parameters: bytes | None = None) -> Iterator[int]:
     with Quiet(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def lines(payload: bytes) -> tuple[int, bytes]:
@@ -199,6 +201,32 @@ def test_the_cap_on_outputs_leaves_no_part(tmp_path: Path) -> None:
     with container(lines) as port, pytest.raises(InferenceOutputTooLargeError):
         transform(tmp_path, objects(tmp_path, *contents), port, cap=2 * MB)
     assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("payload_bytes", [20, MB])  # in several requests: a line break is added to each answer
+@pytest.mark.parametrize(("below", "fits"), [(-1, True), (0, True), (1, False)])
+def test_the_cap_counts_the_bytes_of_the_outputs(tmp_path: Path, payload_bytes: int, below: int, fits: bool) -> None:
+    references = objects(tmp_path, b"1,2,3\n" * 10, b"1,2,3\n" * 5)
+    size = 15 * len("p1,2,3\n")
+    with container(lines) as port:
+        if fits:
+            assert transform(tmp_path, references, port, cap=size - below, payload_bytes=payload_bytes) == []
+            assert sum(path.stat().st_size for path in (tmp_path / "outputs").rglob("*.out")) == size
+        else:
+            with pytest.raises(InferenceOutputTooLargeError, match=f"{size} bytes"):
+                transform(tmp_path, references, port, cap=size - below, payload_bytes=payload_bytes)
+
+
+def test_the_cap_counts_no_objects_without_an_output(tmp_path: Path) -> None:
+    def answer(payload: bytes) -> tuple[int, bytes]:
+        return (400, b"") if b"bad" in payload else lines(payload)
+
+    good = b"1,2,3\n" * 9
+    with container(answer) as port:
+        references = objects(tmp_path, good + b"bad\n", good)
+        failed = transform(tmp_path, references, port, cap=len(good) + 9, payload_bytes=6, concurrency=1)
+    assert [reference.key for reference, _ in failed] == ["part/0"]
+    assert left(tmp_path) == ["part/1.out"]
 
 
 def test_a_wrong_number_of_answers_is_told(tmp_path: Path) -> None:
