@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterator
+from typing import Final
 
 from cleanroom_algo.channels.blocks import BLOCK_BYTES
-from cleanroom_algo.channels.formats import PROBE_BYTES, Format, sniff
+from cleanroom_algo.channels.formats import Format, sniff
 from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.errors import ObjectUnreadableError
+
+PROBE_BYTES: Final = 4096
+"""What is read to tell a format, and Parquet from the rest before more is read in vain."""
 
 
 def probe(obj: Object) -> tuple[Format, bytes]:
@@ -17,7 +21,7 @@ def probe(obj: Object) -> tuple[Format, bytes]:
         head = file.read(PROBE_BYTES)
         if b"\n" not in head:
             head += file.read(BLOCK_BYTES)
-    return sniff(head[:PROBE_BYTES], source=obj.name), head
+    return sniff(head, source=obj.name), head
 
 
 def lines_before(obj: Object, offset: int) -> int:

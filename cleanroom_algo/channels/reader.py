@@ -24,8 +24,8 @@ import polars as pl
 from cleanroom_algo.channels.ahead import decode_ahead
 from cleanroom_algo.channels.blocks import RowRules, cut_rows, gunzip, head_of
 from cleanroom_algo.channels.csv_decoder import CsvDecoder
-from cleanroom_algo.channels.files import file_chunks, lines_before, probe, readable
-from cleanroom_algo.channels.formats import LEAST_BYTES, PROBE_BYTES, Format, sniff
+from cleanroom_algo.channels.files import PROBE_BYTES, file_chunks, lines_before, probe, readable
+from cleanroom_algo.channels.formats import LEAST_BYTES, Format, sniff
 from cleanroom_algo.channels.joined import JoinedCsvDecoder, JoinedJsonLinesDecoder
 from cleanroom_algo.channels.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.objects import Object
@@ -35,9 +35,9 @@ from cleanroom_algo.channels.parquet_stream import spool_objects
 from cleanroom_algo.channels.pieces import Piece
 from cleanroom_algo.channels.recordio import RecordReader
 from cleanroom_algo.channels.schema import Schema
-from cleanroom_algo.errors import JoinedRowsError, Problem, RowMismatchError
+from cleanroom_algo.errors import ColumnsMismatchError, JoinedRowsError, Problem, RowMismatchError
 
-_E = TypeVar("_E", bound=RowMismatchError | JoinedRowsError)
+_E = TypeVar("_E", bound=RowMismatchError | ColumnsMismatchError | JoinedRowsError)
 
 
 class Decoder(Protocol):
@@ -186,7 +186,7 @@ def _batches(
                     yield from (frame,) if frame.height else ()
                 else:
                     yield from frame.iter_slices(batch_rows)
-        except (RowMismatchError, JoinedRowsError) as error:
+        except (RowMismatchError, ColumnsMismatchError, JoinedRowsError) as error:
             raise _shifted(error, decoder.source, lines) from None
 
 

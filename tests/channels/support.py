@@ -33,3 +33,13 @@ def read(obj: Object, schema: Schema, *, batch_rows: int = 1 << 20, piece: Piece
 def squeeze(data: bytes) -> bytes:
     """Compress with gzip: the same bytes at any time, so that parallel test runners agree on the tests' names."""
     return gzip.compress(data, mtime=0)
+
+
+def cut(data: bytes, sizes: list[int]) -> list[bytes]:
+    """Cut bytes into chunks of these sizes, in turn."""
+    chunks: list[bytes] = []
+    position = 0
+    while position < len(data):
+        chunks.append(data[position : position + sizes[len(chunks) % len(sizes)]])
+        position += len(chunks[-1])
+    return chunks

@@ -22,7 +22,6 @@ from cleanroom_algo.errors import (
     CorruptObjectError,
     RowMismatchError,
     RowTooLongError,
-    UnknownFormatError,
 )
 from tests.channels.support import MIXED, read, squeeze, write
 
@@ -200,14 +199,6 @@ def test_quotes_inside_a_field_without_quotes_are_text(count: int) -> None:
 
 def test_one_column_has_a_row_per_line_blank_ones_too(tmp_path: Path) -> None:
     assert read(write(tmp_path, "x", b"1\n\n2\n\n"), Schema.of(a="int8?")).rows() == [(1,), (None,), (2,), (None,)]
-
-
-@pytest.mark.parametrize(
-    "data", [b"ARROW1\0\0", b"Obj\x01\x04\x16avro", b"PK\x03\x04\0", b"\x28\xb5\x2f\xfd\0", b"a\0b", b"\xff\xfea\0"]
-)
-def test_other_formats_are_refused_by_name(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(UnknownFormatError):
-        read(write(tmp_path, "x.csv", data), MIXED)
 
 
 @pytest.mark.parametrize("cut", [11, 20, -1, -8])

@@ -22,7 +22,7 @@ from cleanroom_algo.channels.reader import decode_stream
 from cleanroom_algo.channels.recordio import MAGIC_BYTES, RecordReader
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import ColumnsMismatchError, CorruptObjectError, RowMismatchError, SpoolLimitError
-from tests.channels.support import read, write
+from tests.channels.support import cut, read, write
 
 ROWS = [(1, "UA", 2.5, dt.date(2013, 1, 2), True), (2, None, None, None, None)]
 
@@ -35,15 +35,6 @@ def parquet(rows: int, start: int = 0, *, engine: str = "polars", group: int = 5
     else:
         pq.write_table(frame.to_arrow(), buffer, row_group_size=group, write_page_index=True)
     return buffer.getvalue()
-
-
-def cut(data: bytes, sizes: list[int]) -> list[bytes]:
-    chunks: list[bytes] = []
-    position = 0
-    while position < len(data):
-        chunks.append(data[position : position + sizes[len(chunks) % len(sizes)]])
-        position += len(chunks[-1])
-    return chunks
 
 
 def test_parquet_is_read_by_name_and_cast_where_nothing_is_lost(tmp_path: Path) -> None:

@@ -15,20 +15,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cleanroom_algo.channels import recordio
 from cleanroom_algo.channels.objects import list_objects
 from cleanroom_algo.channels.pipe import Pipe, read_pipe
-from cleanroom_algo.channels.reader import decode_stream
 from cleanroom_algo.channels.records import read_records
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Channel, InputMode
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.errors import (
     CorruptObjectError,
-    JoinedRowsError,
     NotFilesError,
     PipeInUseError,
     PipeTimeoutError,
@@ -291,66 +287,6 @@ def test_a_writer_that_is_killed_inside_an_object_is_noticed_where_the_format_te
         with pytest.raises(error) as caught:
             rows(channel)
         assert "train_0" in str(caught.value)
-
-
-def decode(parts: list[bytes], schema: Schema) -> list[tuple[object, ...]]:
-    stream = decode_stream(iter(parts), schema, source="train_0", batch_rows=10, joined=True)
-    return [row for frame in stream for row in frame.rows()]
-
-
-def test_rows_that_ran_together_are_cut_where_only_one_cut_is_possible() -> None:
-    schema = Schema.of(a="int64", day="date32")
-    days = [row[1] for row in decode([b"1,2013-01-02", b"7,2013-01-03\n"], schema)]
-    assert [str(day) for day in days] == ["2013-01-02", "2013-01-03"]
-    assert decode([b'5,"x"', b'6,"y"\n'], Schema.of(a="int64", b="string")) == [(5, "x"), (6, "y")]
-
-
-def test_rows_that_ran_together_are_an_error_where_several_cuts_are_possible() -> None:
-    with pytest.raises(JoinedRowsError) as caught:
-        decode([b"1,2\n3,44", b"55,6\n"], Schema.of(a="int64", b="int64"))
-    assert caught.value.problems[0].path == "train_0:2"
-
-
-def test_the_line_of_a_fault_counts_dropped_headers() -> None:
-    with pytest.raises(RowMismatchError) as caught:
-        decode([b"a,b\n1,2\n", b"a,b\n3,4\n5,x\n"], Schema.of(a="int64", b="int64"))
-    assert caught.value.problems[0].path == "train_0:5:b"
-
-
-def test_a_text_that_ends_like_the_header_is_no_header() -> None:
-    assert decode([b"name\nmy name\n", b"name\nx"], Schema.of(name="string")) == [("my name",), ("x",)]
-
-
-CELLS = st.one_of(st.none(), st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1, max_size=5))
-
-
-@given(
-    objects=st.lists(st.lists(st.tuples(st.integers(0, 999), CELLS), max_size=5), min_size=1, max_size=4),
-    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=5),
-    final=st.booleans(),
-    end=st.sampled_from(["\n", "\r\n"]),
-    zipped=st.booleans(),
-)
-@settings(max_examples=150, deadline=None)
-def test_headered_objects_are_told_apart_however_the_stream_is_cut(
-    objects: list[list[tuple[int, str | None]]], sizes: list[int], final: bool, end: str, zipped: bool
-) -> None:
-    parts = []
-    for table in objects:
-        lines = [
-            "number,text",
-            *(f"{n},{'' if t is None else chr(34) + t.replace(chr(34), chr(34) * 2) + chr(34)}" for n, t in table),
-        ]
-        data = (end.join(lines) + (end if final else "")).encode()
-        parts.append(squeeze(data) if zipped else data)
-    stream = b"".join(parts)
-    chunks: list[bytes] = []
-    position = 0
-    while position < len(stream):
-        chunks.append(stream[position : position + sizes[len(chunks) % len(sizes)]])
-        position += len(chunks[-1])
-    found = decode(chunks, Schema.of(number="int64", text="string?"))
-    assert found == [row for table in objects for row in table]
 
 
 @pytest.mark.parametrize("mode", InputMode)

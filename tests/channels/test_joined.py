@@ -1,0 +1,123 @@
+"""CSV and JSON Lines of several objects that follow each other with nothing between them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cleanroom_algo.channels.reader import decode_stream
+from cleanroom_algo.channels.schema import Column, Schema
+from cleanroom_algo.errors import ColumnsMismatchError, JoinedRowsError, RowMismatchError
+from tests.channels.support import squeeze
+
+NUMBERS = Schema.of(a="int64", b="int64")
+TEXTS = Schema.of(a="string", b="string")
+
+
+def decode(parts: list[bytes], schema: Schema) -> list[tuple[object, ...]]:
+    stream = decode_stream(iter(parts), schema, source="train_0", batch_rows=10, joined=True)
+    return [row for frame in stream for row in frame.rows()]
+
+
+def test_rows_that_ran_together_are_cut_where_only_one_cut_is_possible() -> None:
+    schema = Schema.of(a="int64", day="date32")
+    days = [row[1] for row in decode([b"1,2013-01-02", b"7,2013-01-03\n"], schema)]
+    assert [str(day) for day in days] == ["2013-01-02", "2013-01-03"]
+    assert decode([b'5,"x"', b'6,"y"\n'], Schema.of(a="int64", b="string")) == [(5, "x"), (6, "y")]
+
+
+def test_rows_that_ran_together_are_an_error_where_several_cuts_are_possible() -> None:
+    with pytest.raises(JoinedRowsError) as caught:
+        decode([b"1,2\n3,44", b"55,6\n"], Schema.of(a="int64", b="int64"))
+    assert caught.value.problems[0].path == "train_0:2"
+
+
+def test_the_line_of_a_fault_counts_dropped_headers() -> None:
+    with pytest.raises(RowMismatchError) as caught:
+        decode([b"a,b\n1,2\n", b"a,b\n3,4\n5,x\n"], Schema.of(a="int64", b="int64"))
+    assert caught.value.problems[0].path == "train_0:5:b"
+
+
+def test_a_text_that_ends_like_the_header_is_no_header() -> None:
+    assert decode([b"name\nmy name\n", b"name\nx"], Schema.of(name="string")) == [("my name",), ("x",)]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [b"1,2\n", b"a,b\n3,4\n", b"5,6\n"],
+        [b"1,2\r\n", b"a,b\r\n3,4\r\n", b"a,b\r\n", b"5,6"],
+        [b"1,2", b"a,b\n3,4", b"a,b\n5,6"],
+        [b"1,2\n", b'"a","b"\n3,4\n', b"a,b\n5,6\n"],
+        [b"a,b\n1,2\n", b"3,4\n", b'"a","b"\n5,6\n'],
+        [b"1,2\n", b"\xef\xbb\xbfa,b\n3,4\n5,6\n"],
+        [b"1,2\n3,4\n5,6\n", b"a,b"],
+    ],
+)
+def test_only_some_objects_may_have_a_header(parts: list[bytes]) -> None:
+    assert decode(parts, NUMBERS) == [(1, 2), (3, 4), (5, 6)]
+    assert decode(parts, TEXTS) == [("1", "2"), ("3", "4"), ("5", "6")]
+
+
+@pytest.mark.parametrize("schema", [NUMBERS, TEXTS])
+@pytest.mark.parametrize("first", [b"a,b\n1,2\n", b"1,2\n5,6\n", b"a,b\n1,2\n" + b"3,4\n" * 2_000_000])
+def test_a_later_header_in_another_order_is_an_error(schema: Schema, first: bytes) -> None:
+    with pytest.raises(ColumnsMismatchError, match="in another order") as caught:
+        decode([first, b"b,a\n4,3\n"], schema)
+    line = first.count(b"\n") + 1
+    assert [(p.path, p.message) for p in caught.value.problems] == [(f"train_0:{line}", "is a header in another order")]
+
+
+def test_a_header_in_another_order_is_found_in_the_one_column_that_is_asked_for() -> None:
+    schema = Schema.of(a="int64", b="string", c="string")
+    with pytest.raises(ColumnsMismatchError):
+        list(
+            decode_stream(iter([b"1,x,y\n", b"c,b,a\n"]), schema, source="x", batch_rows=10, columns=["b"], joined=True)
+        )
+
+
+def test_rows_that_read_like_a_header_are_rows() -> None:
+    numbered = Schema([Column("1", "int64"), Column("2", "int64")])
+    assert decode([b"5,6\n1,2\n2,1\n"], numbered) == [(5, 6), (1, 2), (2, 1)]
+    assert decode([b"x\nname\n"], Schema.of(name="string")) == [("x",), ("name",)]
+    assert decode([b"a,x\nb,y\n"], TEXTS) == [("a", "x"), ("b", "y")]
+
+
+CELLS = st.one_of(st.none(), st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1, max_size=5))
+
+
+@given(
+    objects=st.lists(st.lists(st.tuples(st.integers(0, 999), CELLS), max_size=5), min_size=1, max_size=4),
+    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=5),
+    final=st.booleans(),
+    end=st.sampled_from(["\n", "\r\n"]),
+    zipped=st.booleans(),
+    headers=st.lists(st.sampled_from(["number,text", '"number","text"', ""]), min_size=1, max_size=4),
+)
+@settings(max_examples=150, deadline=None)
+def test_objects_are_told_apart_however_the_stream_is_cut(
+    objects: list[list[tuple[int, str | None]]],
+    sizes: list[int],
+    final: bool,
+    end: str,
+    zipped: bool,
+    headers: list[str],
+) -> None:
+    parts = []
+    for number, table in enumerate(objects):
+        header = headers[number % len(headers)] if final else "number,text"
+        lines = [
+            *([header] if header else []),
+            *(f"{n},{'' if t is None else chr(34) + t.replace(chr(34), chr(34) * 2) + chr(34)}" for n, t in table),
+        ]
+        data = (end.join(lines) + (end if final and lines else "")).encode()
+        parts.append(squeeze(data) if zipped else data)
+    stream = b"".join(parts)
+    chunks: list[bytes] = []
+    position = 0
+    while position < len(stream):
+        chunks.append(stream[position : position + sizes[len(chunks) % len(sizes)]])
+        position += len(chunks[-1])
+    found = decode(chunks, Schema.of(number="int64", text="string?"))
+    assert found == [row for table in objects for row in table]
