@@ -15,9 +15,11 @@ import pytest
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.local.hosts import sandbox
 from tests.scenario.conftest import Desk
+from tests.training.support import listing
 
 WAIT = """
-import time
+import tempfile, time
+tempfile.mkdtemp()
 print("waiting", flush=True)
 while True:
     time.sleep(0.05)
@@ -43,6 +45,7 @@ def test_a_command_that_is_ended_ends_its_job(waiting: Desk, number: signal.Sign
     command.communicate(timeout=60)
     assert command.returncode == status
     assert not psutil.wait_procs(processes, timeout=30)[1]
+    assert listing(waiting.folder / "tmp") == []
     record = waiting.model()
     assert record["status"] in {"CREATE_FAILED", "INACTIVE"}
     assert waiting.artifacts() == []
@@ -53,6 +56,7 @@ def test_a_command_that_is_killed_leaves_a_truthful_record(waiting: Desk) -> Non
     command.kill()
     command.communicate(timeout=60)
     assert not psutil.wait_procs(processes, timeout=30)[1]
+    assert listing(waiting.folder / "tmp") == []
     record = waiting.model()
     assert record["status"] == "CREATE_FAILED"
     assert "ended without a word" in record["statusDetails"]["message"]
@@ -61,6 +65,8 @@ def test_a_command_that_is_killed_leaves_a_truthful_record(waiting: Desk) -> Non
 
 def start(desk: Desk) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
     """Start the command; return it and its processes once the algorithm waits."""
+    temporary = desk.folder / "tmp"
+    temporary.mkdir()
     words = ["train", desk.algorithm, "--channel", f"train={desk.data}", "--home", desk.home]
     command = subprocess.Popen(
         [sys.executable, "-m", "cleanroom_algo.cli", *map(str, words)],
@@ -69,7 +75,7 @@ def start(desk: Desk) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
         stderr=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary)},
     )
     assert command.stderr is not None
     assert any("waiting" in line for line in command.stderr)

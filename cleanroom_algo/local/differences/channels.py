@@ -112,6 +112,14 @@ CHANNELS: tuple[Row, ...] = (
     Row(
         "channels",
         TRAIN,
+        "files of a FastFile channel can be read in any order, mapped into memory and locked, as those of a disk can",
+        "random reads work, and reading from front to back is faster; maps and locks are not documented",
+        "documented",
+        "SageMaker developer guide, Access training data",
+    ),
+    Row(
+        "channels",
+        TRAIN,
         "a prefix in S3 is a folder or an object; one that is a part of names, has no objects, or has keys that are no "
         "paths is refused; keys that end with / are passed over",
         "for FastFile a prefix must not be a part of a name; other modes take whatever begins so",

@@ -8,7 +8,7 @@ CONTAINER: tuple[Row, ...] = (
     Row(
         "container",
         TRAIN + INFER,
-        "on process hosts each host has its own root, to which SAGEMAKER_BASE_DIR points; sandboxes have /opt/ml",
+        "process hosts have a root and temporary files of their own, SAGEMAKER_BASE_DIR and TMPDIR; sandboxes have /opt/ml",
         "the tree lies at /opt/ml",
         "documented",
         "SageMaker developer guide, How Amazon SageMaker runs your training image",
@@ -57,7 +57,7 @@ CONTAINER: tuple[Row, ...] = (
     Row(
         "container",
         TRAIN,
-        "a host that writes more than volumeSizeInGB below /opt/ml, or in a sandbox's /tmp, is ended with status 137",
+        "a host that writes more than volumeSizeInGB below /opt/ml, or of temporary files, is ended with 137",
         "the write fails: no space left on device",
         "documented",
         "SageMaker API, ResourceConfig; half a second may pass; of a docker host what lies elsewhere is not counted",

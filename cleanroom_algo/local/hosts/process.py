@@ -1,15 +1,17 @@
 """Hosts as process trees of this machine: no rights needed, and no walls.
 
-Each host has its own root, to which SAGEMAKER_BASE_DIR points; the hosts of a job meet on a free port of loopback.
+Each host has its own root, to which SAGEMAKER_BASE_DIR points, and its own folder for temporary files, TMPDIR, which
+goes with it; the hosts of a job meet on a free port of loopback.
 """
 
 from __future__ import annotations
 
-import os
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from cleanroom_algo.contract.paths import ROOT_VARIABLE
 from cleanroom_algo.contract.settings import variable
@@ -47,8 +49,6 @@ class ProcessJob:
         """
         entry = find_entry(spec)
         environment = inherited_environment() | {"HOME": str(spec.root.parent), "PATH": entry.path}
-        if "TMPDIR" in os.environ:
-            environment["TMPDIR"] = os.environ["TMPDIR"]
         environment |= {**self.environment, **spec.environment, ROOT_VARIABLE: str(spec.root)}
         environment.setdefault(variable("algorithm"), str(entry.algorithm))
         port = 0
@@ -57,9 +57,18 @@ class ProcessJob:
             environment |= {PORT_VARIABLE: str(port), variable("serve_host"): "127.0.0.1"}
         for name, folder in spec.shared.items():
             (spec.root / name).symlink_to(folder)
-        return GuardedHost(
-            spec, entry.command, environment, lambda timeout: socket.create_connection(("127.0.0.1", port), timeout)
-        )
+
+        def connect(timeout: float | None) -> socket.socket:
+            return socket.create_connection(("127.0.0.1", port), timeout)
+
+        # Not below the root: the paths of sockets, which programs put there, may have 107 bytes.
+        scratch = Path(tempfile.mkdtemp(prefix="cleanroom-host-"))
+        environment["TMPDIR"] = str(scratch)
+        try:
+            return GuardedHost(spec, entry.command, environment, connect, scratch=scratch)
+        except BaseException:
+            scratch.rmdir()
+            raise
 
 
 def _free_port() -> int:
