@@ -123,6 +123,7 @@ def _loops(folder: Path, steps: int, repeats: int) -> Iterator[Row]:
     alone = [(_ours(folder, 1, environ), _rate([[sys.executable, str(script)]], environ)) for _ in range(repeats)]
     yield _row("the loop, one rank", alone, "a loop by hand", 0.97)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    torchrun += ["--log-dir", str(folder)]  # nobody removes its default
     together = []
     for _ in range(repeats):
         address = ["--master-addr", "127.0.0.1", "--master-port", str(_free_port())]

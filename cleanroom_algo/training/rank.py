@@ -7,12 +7,14 @@ import ctypes
 import logging
 import os
 import re
+import shutil
 import signal
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Iterator
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 from cleanroom_algo.contract.environment import Environment
@@ -154,5 +156,6 @@ def _watch_parent(launcher: int) -> None:
 
 if __name__ == "__main__":
     status = main()
+    shutil.rmtree(get_temp_dir(), ignore_errors=True)  # of loader processes; the interpreter's end would remove it
     # Threads of a broken process group can keep the interpreter from ending.
     os._exit(status)

@@ -12,7 +12,6 @@ import os
 import select
 import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from typing import NoReturn, TypeVar
 
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import PipeReaderLostError
+from cleanroom_algo.training.temporary import temporary_folder
 
 GRACE_SECONDS = 120.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -125,14 +125,16 @@ class StopRequest:
 
     @contextlib.contextmanager
     def temporary_folder(self, prefix: str) -> Iterator[Path]:
-        """Yield a new folder that goes with the block, and where a signal ends the process at once."""
-        path = Path(tempfile.mkdtemp(prefix=prefix))
-        self._folders.append(path)
-        try:
-            yield path
-        finally:
-            shutil.rmtree(path, ignore_errors=True)
-            self._folders.remove(path)
+        """Yield a new folder that goes with the block, and where a signal ends the process at once.
+
+        What a process that was killed has left of the prefix goes, too.
+        """
+        with temporary_folder(prefix) as path:
+            self._folders.append(path)
+            try:
+                yield path
+            finally:
+                self._folders.remove(path)
 
     def finish(self) -> None:
         """From now on nothing interrupts: only the way out is left."""

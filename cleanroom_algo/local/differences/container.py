@@ -8,7 +8,7 @@ CONTAINER: tuple[Row, ...] = (
     Row(
         "container",
         TRAIN + INFER,
-        "process hosts have a root and temporary files of their own, SAGEMAKER_BASE_DIR and TMPDIR; sandboxes have /opt/ml",
+        "process hosts have a root and temporary files of their own (SAGEMAKER_BASE_DIR, TMPDIR); sandboxes /opt/ml",
         "the tree lies at /opt/ml",
         "documented",
         "SageMaker developer guide, How Amazon SageMaker runs your training image",
