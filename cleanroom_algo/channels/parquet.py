@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ from cleanroom_algo.channels.csv_rows import row_mismatch
 from cleanroom_algo.channels.parquet_footer import Footer, NotParquetError, read_footer
 from cleanroom_algo.channels.parquet_groups import group_files, without_rows
 from cleanroom_algo.channels.schema import Column, Schema
+from cleanroom_algo.channels.values import of_utc_years
 from cleanroom_algo.errors import ColumnsMismatchError, CorruptObjectError, Problem
 
 
@@ -45,7 +47,8 @@ def read_parquet(
 
     Columns that the schema does not declare are not read. A type other than the declared one is cast if no value is
     lost: other widths of integers and floats, decimals without fraction to integers (what some engines make of a sum),
-    integers and decimals to floats, timestamps of any unit and zone, and categories to strings.
+    integers and decimals to floats, timestamps of any unit and zone, dates to timestamps, categories and bytes in UTF-8
+    to strings.
 
     Streamed, the file is read once, front to back but for its footer, with the next row group on its way; memory: two
     row groups, stored and decoded. Else polars maps it into memory.
@@ -61,7 +64,7 @@ def read_parquet(
 
     Raises:
         CorruptObjectError: CR-CHN-005, no footer, or damaged pages.
-        ColumnsMismatchError: CR-SCH-003, a column is missing or of another type.
+        ColumnsMismatchError: CR-SCH-003, a column is missing, there twice or of another type.
         RowMismatchError: CR-SCH-002, a value out of the type's range, or a null where none may be.
     """
     wanted = [schema.column(name) for name in (columns if columns is not None else schema.names)]
@@ -78,7 +81,11 @@ def read_parquet(
                 for part in table.iter_slices(batch_rows):
                     yield _checked(part, wanted, source, row)
                     row += part.height
+    except pl.exceptions.DuplicateError as error:
+        raise _ambiguous(source, footer or footer_of(path, source=source)) from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        if footer is None:
+            footer_of(path, source=source)  # says what is wrong with it
         raise damaged(source, "its pages cannot be decoded") from error
     except NotParquetError as error:
         raise damaged(source, str(error)) from error
@@ -147,11 +154,26 @@ def damaged(source: str, what: str) -> CorruptObjectError:
     )
 
 
+def _ambiguous(source: str, footer: Footer) -> ColumnsMismatchError:
+    return ColumnsMismatchError(
+        f"{source}: columns of one name",
+        expected="columns of which each has a name of its own",
+        fix="give each column that the channel's query selects a name of its own (AS)",
+        problems=[
+            Problem(f"{source}:{name}", f"is there {count} times")
+            for name, count in Counter(footer.columns).items()
+            if count > 1
+        ],
+    )
+
+
 def _check_columns(wanted: Sequence[Column], found: pl.Schema, source: str) -> None:
     problems = []
+    folded = {name.lower() for name in found}
     for column in wanted:
         if column.name not in found:
-            problems.append(Problem(f"{source}:{column.name}", "is missing"))
+            case = ", but there is one whose name differs only in case" if column.name.lower() in folded else ""
+            problems.append(Problem(f"{source}:{column.name}", f"is missing{case}"))
         elif not _castable(found[column.name], column):
             problems.append(Problem(f"{source}:{column.name}", f"is {found[column.name]}, declared as {column.dtype}"))
     if problems:
@@ -171,8 +193,8 @@ def _castable(found: pl.DataType, column: Column) -> bool:
     if column.is_float:
         return found.is_numeric()
     if column.dtype == "string":
-        return isinstance(found, (pl.Categorical, pl.Enum))
-    return column.dtype == "timestamp" and isinstance(found, pl.Datetime)
+        return isinstance(found, (pl.Categorical, pl.Enum, pl.Binary))
+    return column.dtype == "timestamp" and isinstance(found, (pl.Datetime, pl.Date))
 
 
 def _checked(frame: pl.DataFrame, wanted: Sequence[Column], source: str, row: int) -> pl.DataFrame:
@@ -181,19 +203,43 @@ def _checked(frame: pl.DataFrame, wanted: Sequence[Column], source: str, row: in
     for column in wanted:
         given = frame.get_column(column.name)
         values = given if given.dtype == column.polars_dtype() else _cast(given, column)
+        if column.dtype == "timestamp":
+            values = of_utc_years(values)
         result.append(values)
-        lost = values.null_count() - given.null_count()
-        if lost or (values.null_count() and not column.nullable):
-            faulty = values.is_null() & given.is_not_null() if lost and column.nullable else values.is_null()
+        for faulty, what in _faults(column, given, values):
             at = row + int(faulty.arg_max() or 0)
-            what = f"{lost} value(s) out of the range of" if lost else f"{values.null_count()} null(s) in"
-            problems.append(Problem(f"{source}:row {at}:{column.name}", f"{what} {column.dtype}, not nullable"))
+            problems.append(Problem(f"{source}:row {at}:{column.name}", f"{faulty.sum()} {what}"))
     if problems:
         raise row_mismatch(source, problems, frame.height)
     return pl.DataFrame(result)
 
 
+def _faults(column: Column, given: pl.Series, values: pl.Series) -> Iterator[tuple[pl.Series, str]]:
+    """Yield which values have a fault, and what is said of so many of them."""
+    if values.null_count() > given.null_count():
+        rule = "that are not valid UTF-8" if column.dtype == "string" else f"out of the range of {column.dtype}"
+        yield values.is_null() & given.is_not_null(), f"value(s) {rule}"
+    if given.null_count() and not column.nullable:
+        yield given.is_null(), f"null(s) in {column.dtype} that is not nullable"
+
+
 def _cast(values: pl.Series, column: Column) -> pl.Series:
+    """Return the values in the column's type, with nulls for those that are lost."""
+    if isinstance(values.dtype, pl.Binary):
+        return _decoded_text(values)
     if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is not None:
         values = values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     return values.cast(column.polars_dtype(), strict=False)
+
+
+def _decoded_text(values: pl.Series) -> pl.Series:
+    try:
+        return values.cast(pl.String)
+    except pl.exceptions.ComputeError:  # raised for one of them, whatever is asked for
+
+        def decoded(value: bytes) -> str | None:
+            with contextlib.suppress(UnicodeDecodeError):
+                return value.decode()
+            return None
+
+        return values.map_elements(decoded, return_dtype=pl.String)

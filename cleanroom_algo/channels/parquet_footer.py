@@ -49,6 +49,21 @@ class Footer:
     fields: Fields
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns, of nested ones the outermost alone (FileMetaData.schema: a tree, parents first)."""
+        elements = iter(self.fields[2].value.values)
+
+        def names_below(parent: Fields) -> list[str]:
+            names = []
+            for _ in range(parent[5].value if 5 in parent else 0):  # SchemaElement.num_children
+                child = next(elements)
+                names.append(str(child[4].value, "utf-8"))
+                names_below(child)
+            return names
+
+        return tuple(names_below(next(elements)))
+
+    @property
     def follows_its_data(self) -> bool:
         """Whether what it describes reaches up to it, as in every whole file.
 

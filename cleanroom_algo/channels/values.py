@@ -72,16 +72,16 @@ def convert(values: pl.Series, column: Column) -> pl.Series:
     found: list[pl.Series] = []
     for form in _TIMESTAMP_FORMATS:
         parsed = values.str.to_datetime(form, time_unit="us", strict=False)
-        found.append(parsed.dt.replace_time_zone(None))
+        found.append(of_utc_years(parsed.dt.replace_time_zone(None)))
         if found[-1].null_count() == values.null_count():
-            return _of_utc_years(found[-1])
-    return _of_utc_years(_strict(values, found, None))
+            return found[-1]
+    return _strict(values, found, None)
 
 
-def _of_utc_years(moments: pl.Series) -> pl.Series:
-    if not moments.to_physical().is_between(_FIRST, _LAST).all():  # nulls are not asked
-        raise ValueError("a timestamp outside of the years 1 to 9999 in UTC")
-    return moments
+def of_utc_years(moments: pl.Series) -> pl.Series:
+    """Return timestamps in microseconds with a null for each that is not of the years 1 to 9999."""
+    within = moments.to_physical().is_between(_FIRST, _LAST)
+    return moments if within.all() else moments.set(~within, None)  # of nulls nothing is asked
 
 
 def _strict(values: pl.Series, readings: list[pl.Series], pattern: str | None) -> pl.Series:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.channels.pieces import Piece
@@ -43,3 +45,14 @@ def cut(data: bytes, sizes: list[int]) -> list[bytes]:
         chunks.append(data[position : position + sizes[len(chunks) % len(sizes)]])
         position += len(chunks[-1])
     return chunks
+
+
+def parquet(rows: int, start: int = 0, *, engine: str = "polars", group: int = 50) -> bytes:
+    """Return a Parquet file with the columns a, int64, and b, string."""
+    frame = pl.DataFrame({"a": range(start, start + rows), "b": [f"t{n % 7}" for n in range(rows)]})
+    buffer = io.BytesIO()
+    if engine == "polars":
+        frame.write_parquet(buffer, row_group_size=group)
+    else:
+        pq.write_table(frame.to_arrow(), buffer, row_group_size=group, write_page_index=True)
+    return buffer.getvalue()
