@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from cleanroom_algo.channels.blocks import count_byte, count_outside_quotes, without_blank_lines
-from cleanroom_algo.channels.csv_rows import header_names, parse_few, parse_slowly
+from cleanroom_algo.channels.csv_rows import NAME_COLUMNS, bare_name, header_names, parse_few, parse_slowly
 from cleanroom_algo.channels.plain_numbers import plain_numbers, read_plain_numbers
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.channels.values import Value, convert, parser_of, text_dtype
@@ -78,7 +78,8 @@ class CsvDecoder:
         """
         block = block.removeprefix(BOM)
         end = block.find(b"\n") + 1 or len(block)
-        if b'"' not in block[:end] and self._folded.isdisjoint(map(bytes.strip, block[:end].lower().split(b","))):
+        parts = block[:end].lower().replace(b".", b",").split(b",")  # of a name with a table's before it, both
+        if b'"' not in block[:end] and self._last_parts.isdisjoint(map(bytes.strip, parts)):
             return block
         names = header_names(block[:end])
         if names is None:
@@ -155,7 +156,7 @@ class CsvDecoder:
         self._read = [c for c in layout.columns if c.name in read]
         self._has_strings = any(column.dtype == "string" for column in layout.columns)
         self._texts = [c for c in self._read if c.dtype in {"date32", "timestamp"}]
-        self._folded = {name.lower().encode() for name in layout.names}
+        self._last_parts = {bare_name(name).encode() for name in layout.names}
         self._parsers = [parser_of(column) for column in layout.columns]
         self._float32 = list(layout.names) if all(column.dtype == "float32" for column in layout.columns) else None
 
@@ -196,17 +197,20 @@ class CsvDecoder:
 
     def _refuse_foreign_header(self, names: list[str], known: set[str]) -> None:
         folded = {name.strip().lower() for name in names}
+        bare = {bare_name(name) for name in names}
         shared = known & set(names)
         respelt = {name for name in known - shared if name.lower() in folded}
-        if len(shared | respelt) * 2 <= len(known) or len(known) < 2:
+        prefixed = {name for name in known - shared - respelt if name.lower() in bare}
+        found = shared | respelt | prefixed
+        if len(found) * 2 <= len(known) or len(known) < 2:
             return
-        problems = [
-            Problem(f"{self.source}:1:{name}", "is in other case in the header, or with blanks around it")
-            for name in sorted(respelt)
-        ]
-        missing = sorted(known - shared - respelt)
-        problems += [Problem(f"{self.source}:1:{name}", "is missing from the header") for name in missing]
-        extra = len(names) - len(shared | respelt)
+        ways = (
+            (respelt, "is in other case in the header, or with blanks around it"),
+            (prefixed, f"has a table's name before it in the header; {NAME_COLUMNS}"),
+            (known - found, "is missing from the header"),
+        )
+        problems = [Problem(f"{self.source}:1:{name}", what) for some, what in ways for name in sorted(some)]
+        extra = len(names) - len(found)
         if extra:
             problems.append(Problem(f"{self.source}:1", f"{extra} name(s) more that the schema does not declare"))
         raise ColumnsMismatchError(

@@ -19,6 +19,7 @@ MAX_PROBLEMS: Final = 20
 _FEW_ROWS: Final = 16
 """Up to here a table by rows is made quicker than one by columns, each of which costs 8 us (measured)."""
 
+NAME_COLUMNS: Final = "name the columns in the query (SELECT t.x AS x)"
 _QUOTED: Final = re.compile(r'"((?:[^"]|"")*)"(?=,|\r?\n|\r?\Z)')
 _ESCAPED: Final = re.compile(r'"((?:[^"\\]|""|\\.)*)"(?=,|\r?\n|\r?\Z)', re.DOTALL)
 _OTHER_SEPARATORS: Final = {";": "semicolon", "\t": "tab", "|": "bar"}
@@ -83,6 +84,11 @@ def header_names(line: bytes) -> list[str] | None:
     if found is None or found.fault or any(name is None for name in found.fields):
         return None
     return [name for name in found.fields if name is not None]
+
+
+def bare_name(field: str) -> str:
+    """Return a name in lower case, without blanks around it and without the table's name before it."""
+    return field.rpartition(".")[2].strip().lower()
 
 
 def parse_slowly(
@@ -175,7 +181,20 @@ def _parse_row(
             values.append(_value(field, column.nullable, column.dtype, parse))
         except ValueError as error:
             faults.append(Problem(f"{place}:{column.name}", str(error)))
+    if faults and (what := _header_fault(row, schema)):
+        return [], [Problem(place, what)]
     return values, faults
+
+
+def _header_fault(row: Row, schema: Schema) -> str:
+    """Return what is wrong with a row that is a header, or "" where it is none."""
+    names = {name.lower() for name in schema.names}
+    fields = [field or "" for field in row.fields]
+    if names.issubset(field.strip().lower() for field in fields):
+        return "it is a header, and only a first line that names the columns exactly is read as one"
+    if names.issubset(map(bare_name, fields)):
+        return f"it is a header with a table's name before the columns'; {NAME_COLUMNS}"
+    return ""
 
 
 def row_mismatch(source: str, problems: list[Problem], rows_read: int) -> RowMismatchError:

@@ -197,7 +197,8 @@ class TrainingLoop:
             raise NoDataError(
                 f"channel {self._context.inputs.train.name!r} has no row on any host",
                 expected="rows to train on",
-                fix="look at the query of the ML input channel: GetMLInputChannel tells numberOfRecords",
+                fix="look at the query of the ML input channel (GetMLInputChannel tells numberOfRecords), "
+                "or at the folder that the channel is bound to",
             )
         metrics = {"epoch_train_loss": self._finite(total / rows)}
         epoch = self._progress.epoch

@@ -77,6 +77,47 @@ def test_a_header_that_is_spelt_otherwise_is_no_row(tmp_path: Path, header: byte
     assert {p.message for p in caught.value.problems} == {"is in other case in the header, or with blanks around it"}
 
 
+PREFIXED = b"t.flight,w.carrier,t.distance,day,T.LATE\n"
+
+
+def test_a_header_with_the_names_of_tables_is_no_row(tmp_path: Path) -> None:
+    with pytest.raises(ColumnsMismatchError) as caught:
+        read(write(tmp_path, "x", PREFIXED + TEXT), MIXED)
+    assert [p.path for p in caught.value.problems] == [
+        f"x:1:{name}" for name in ("carrier", "distance", "flight", "late")
+    ]
+    assert {p.message for p in caught.value.problems} == {
+        "has a table's name before it in the header; name the columns in the query (SELECT t.x AS x)"
+    }
+    texts = Schema.of(carrier="string", origin="string")
+    with pytest.raises(ColumnsMismatchError):
+        read(write(tmp_path, "x", b"t.carrier,t.origin\nUA,EWR\n"), texts)
+
+
+def test_a_declared_name_may_have_a_dot(tmp_path: Path) -> None:
+    schema = Schema([Column("t.a", "int8"), Column("t.b", "int8")])
+    for header in (b"t.a,t.b\n", b'"t.a","t.b"\n', b""):
+        assert read(write(tmp_path, "x", header + b"1,2\n"), schema).rows() == [(1, 2)]
+
+
+@pytest.mark.parametrize("count", [1, 100])
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        (HEADER, "it is a header, and only a first line that names the columns exactly is read as one"),
+        (HEADER.upper(), "it is a header, and only a first line that names the columns exactly is read as one"),
+        (
+            PREFIXED,
+            "it is a header with a table's name before the columns'; name the columns in the query (SELECT t.x AS x)",
+        ),
+    ],
+)
+def test_a_later_header_is_told_as_one(tmp_path: Path, line: bytes, what: str, count: int) -> None:
+    with pytest.raises(RowMismatchError) as caught:
+        read(write(tmp_path, "x", HEADER + TEXT * count + line), MIXED)
+    assert [(p.path, p.message) for p in caught.value.problems] == [(f"x:{3 * count + 2}", what)]
+
+
 @pytest.mark.parametrize(
     ("row", "path", "message"),
     [
