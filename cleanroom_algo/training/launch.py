@@ -19,7 +19,7 @@ from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.failure import cut
 from cleanroom_algo.errors import CleanroomError, RankDiedError, RankLostError, RendezvousError
 from cleanroom_algo.training.job import RUN_DIRECTORY_VARIABLE, Job
-from cleanroom_algo.training.meeting import MEETING_SECONDS, Meeting, endpoint, free_port, interface
+from cleanroom_algo.training.meeting import MEETING_SECONDS, Cause, Meeting, endpoint, free_port, interface
 from cleanroom_algo.training.reports import RankReport, first_cause, read_reports
 from cleanroom_algo.training.signals import StopRequest
 
@@ -149,10 +149,10 @@ def _with_first_cause(report: RankReport, meeting: Meeting, host: str) -> RankRe
     if report.outcome != "failed":
         return report
     if not report.lost_others:
-        text = meeting.publish_cause(cut(f"{report.text}\n  on host {host}, rank {report.rank}"))
-        return RankReport.failed(report.rank, text, report.exit_code)
-    text = meeting.cause(_CAUSE_SECONDS) or str(_lost(report, host))
-    return RankReport.failed(report.rank, text, report.exit_code)
+        own = Cause(cut(f"{report.text}\n  on host {host}, rank {report.rank}"), report.exit_code)
+        return RankReport.failed(report.rank, *meeting.publish_cause(own))
+    found = meeting.cause(_CAUSE_SECONDS) or Cause(str(_lost(report, host)), report.exit_code)
+    return RankReport.failed(report.rank, *found)
 
 
 def _lost(report: RankReport, host: str) -> CleanroomError:

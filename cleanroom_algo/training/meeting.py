@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cleanroom_algo.contract.environment import Environment
 
@@ -53,6 +54,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class Cause(NamedTuple):
+    """Why a host failed.
+
+    Attributes:
+        text: of the failure file.
+        exit_code: of its processes.
+    """
+
+    text: str
+    exit_code: int
+
+
 class Meeting:
     """The store of the job, as a launcher sees it.
 
@@ -72,22 +85,22 @@ class Meeting:
         self._store: TCPStore | None = self._connect(MEETING_SECONDS) if serve else None
         self._watch_ended = threading.Event()
 
-    def publish_cause(self, text: str) -> str:
+    def publish_cause(self, cause: Cause) -> Cause:
         """Tell the others why this host failed; return the first cause that any host told."""
         if not self._others:
-            return text
+            return cause
         try:
-            return str(self._client().compare_set(_CAUSE, "", text).decode())
+            return Cause(*json.loads(self._client().compare_set(_CAUSE, "", json.dumps(cause))))
         except RuntimeError:
-            return text
+            return cause
 
-    def cause(self, seconds: float) -> str | None:
+    def cause(self, seconds: float) -> Cause | None:
         """Return the cause that another host told, waiting for it; None where none comes."""
         deadline = time.monotonic() + seconds
         while self._others:
             try:
                 if self._client().check([_CAUSE]):
-                    return str(self._client().get(_CAUSE).decode())
+                    return Cause(*json.loads(self._client().get(_CAUSE)))
             except RuntimeError:
                 return None  # the first host is gone, and the store with it
             if time.monotonic() > deadline:
