@@ -33,6 +33,7 @@ HEADER_SECONDS = 10.0  # for the head of a request; a job's client sends it in o
 HEAD_BYTES = 1 << 16  # of a head; gunicorn refuses longer ones
 SEND_SECONDS = 60  # without any progress in sending an answer
 LEAVE_SECONDS = 0.05  # that a connection is left to a worker which has fewer; one that is busy may take so long
+MOVE_SECONDS = 0.05  # between two looks at whether a connection shall go to a worker which has fewer
 YIELD_SECONDS = 0.0003  # between two looks at whether it has been taken
 CHECK_SECONDS = 0.25
 STOPPING_SECONDS = 1.0  # for a request that is on its way while the worker ends
@@ -130,6 +131,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         self._heads = Heads()
         self._waiting = 0  # requests that no thread has taken yet
         self._leave_until = 0.0
+        self._look_at = 0.0
         super().init_process()
 
     def watch(self, admission: Admission, limit_seconds: float) -> None:
@@ -171,6 +173,19 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         if now > self._leave_until + LEAVE_SECONDS:
             self._leave_until = now + LEAVE_SECONDS
         return now < self._leave_until
+
+    def _moves_to_another(self) -> bool:
+        """Whether a connection shall end with its answer, so that the client opens one to a worker that has fewer.
+
+        A job opens its connections as soon as one worker serves; those that warm up meanwhile would stay idle. Only one
+        moves at a time: all that saw the same difference would go to and fro.
+        """
+        now = time.monotonic()
+        if now < self._look_at:
+            return False
+        self._look_at = now + MOVE_SECONDS
+        fewest = self.share.fewest_elsewhere()
+        return fewest is not None and self.nr_conns > fewest + 1
 
     def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
         """Take the first bytes of a further request on a connection."""
@@ -248,7 +263,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
     def _answer(self, conn: TConn, head: Head, body: bytes) -> bool:
         """Answer a request that is whole, past gunicorn; return whether the connection is kept."""
         reply = self.invoke({**head.environ, "wsgi.input": io.BytesIO(body)})
-        last = not self.alive or len(self.keepalived_conns) >= self.max_keepalived
+        last = not self.alive or len(self.keepalived_conns) >= self.max_keepalived or self._moves_to_another()
         try:
             conn.sock.setblocking(True)
             conn.sock.sendall(message(reply, last=last))
@@ -272,6 +287,8 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         """Handle a request whose head has arrived."""
         self.deadlines.disarm(conn.head_deadline)
         self._heads.remember(conn.begun, req)
+        if self._moves_to_another():
+            req.force_close()
         if isinstance(req.body.reader, LengthReader):
             length = req.body.reader.length
             arrived = conn.parser.unreader.take_buffered()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import psutil
+import pytest
 
 from cleanroom_algo.serving.shares import Shares
-from tests.serving.support import Container, RunningServer, Start
+from tests.serving.support import ALGORITHM, Container, RunningServer, Start, write_algorithm
 
 
 def test_the_fewest_of_those_who_are_there() -> None:
@@ -54,6 +57,47 @@ def test_connections_that_stay_are_shared_out_evenly(container: Container, start
         assert _connections(server) == [more + 2, more + 2]
 
 
+ONE_IS_LATE = ALGORITHM.replace(
+    "        self.model.eval()",
+    """        self.model.eval()
+
+    def sample(self, rows):
+        import pathlib, time
+        folder = pathlib.Path(__file__).parent
+        try:
+            (folder / "first").touch(exist_ok=False)
+            self.first = True
+        except FileExistsError:
+            pass
+        while not getattr(self, "first", False) and not (folder / "go").exists():
+            time.sleep(0.01)
+        return super().sample(rows)""",
+)
+
+
+@pytest.mark.parametrize("rows", [1, 2000])
+def test_connections_move_to_a_process_that_was_still_warming_up(
+    container: Container, start_server: Start, tmp_path: Path, rows: int
+) -> None:
+    late = Container(container.root, write_algorithm(tmp_path, ONE_IS_LATE))
+    server = start_server(late, CLEANROOM_ALGO_SERVE_WORKERS="2")
+    body = b"AA,1.5,3\n" * rows
+    with ExitStack() as stack:
+        clients = [stack.enter_context(contextlib.closing(server.connect())) for _ in range(4)]
+        assert len({_invoke(client, body) for client in clients}) == 1
+        assert _connections(server) == [0, 4]
+        (tmp_path / "go").touch()
+        wanted = _invoke(clients[0], body)
+        deadline = time.monotonic() + 60
+        while _connections(server) != [2, 2]:
+            assert {_invoke(client, body) for client in clients} == {wanted}
+            assert time.monotonic() < deadline
+        sockets = [client.sock for client in clients]
+        for _ in range(100):  # and stay there
+            assert {_invoke(client, body) for client in clients} == {wanted}
+        assert [client.sock for client in clients] == sockets
+
+
 def test_no_connection_is_left_to_a_process_that_is_no_more(container: Container, start_server: Start) -> None:
     server = start_server(container, CLEANROOM_ALGO_SERVE_WORKERS="2")
     killed = server.workers()[0]
@@ -62,6 +106,14 @@ def test_no_connection_is_left_to_a_process_that_is_no_more(container: Container
         for _ in range(4):
             with _pinging(server):
                 pass
+
+
+def _invoke(client: http.client.HTTPConnection, body: bytes) -> bytes:
+    client.request("POST", "/invocations", body, {"Content-Type": "text/csv"})
+    response = client.getresponse()
+    answer = response.read()
+    assert response.status == 200, answer
+    return answer
 
 
 @contextmanager
