@@ -43,18 +43,15 @@ def test_a_forked_process_is_seen_by_the_others() -> None:
     assert mine.fewest_elsewhere() == 7
 
 
-def test_connections_that_stay_are_shared_out_evenly(container: Container, start_server: Start) -> None:
+def test_connections_that_are_used_are_shared_out_evenly(container: Container, start_server: Start) -> None:
     server = start_server(container, CLEANROOM_ALGO_SERVE_WORKERS="2")
     with ExitStack() as stack:
-        fewer, more = 0, 0
+        clients = [stack.enter_context(contextlib.closing(server.connect())) for _ in range(8)]
         deadline = time.monotonic() + 60
-        while not fewer and time.monotonic() < deadline:  # until the second process serves, too
-            time.sleep(0.02)
-            stack.enter_context(_pinging(server))
-            fewer, more = _connections(server)
-        for _ in range(more - fewer + 4):
-            stack.enter_context(_pinging(server))
-        assert _connections(server) == [more + 2, more + 2]
+        while _connections(server) != [4, 4]:  # soon after the second process serves, too
+            for client in clients:
+                _ping(client)
+            assert time.monotonic() < deadline
 
 
 ONE_IS_LATE = ALGORITHM.replace(
@@ -119,9 +116,13 @@ def _invoke(client: http.client.HTTPConnection, body: bytes) -> bytes:
 @contextmanager
 def _pinging(server: RunningServer) -> Iterator[None]:
     with contextlib.closing(server.connect()) as connection:
-        connection.request("GET", "/ping")
-        assert connection.getresponse().read() == b""
+        _ping(connection)
         yield
+
+
+def _ping(client: http.client.HTTPConnection) -> None:
+    client.request("GET", "/ping")
+    assert client.getresponse().read() == b""
 
 
 def _connections(server: RunningServer) -> list[int]:
