@@ -47,7 +47,7 @@ def rows(text: str) -> Iterator[Row]:
         yield from _quoted_rows(text)
         return
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
-        yield Row(number, [field or None for field in line.removesuffix("\r").split(",")])
+        yield Row(number, [field.removesuffix("\r") or None for field in line.split(",")])
 
 
 def _quoted_rows(text: str) -> Iterator[Row]:
@@ -64,8 +64,7 @@ def _quoted_rows(text: str) -> Iterator[Row]:
             else:
                 match = _PLAIN.match(text, position)
                 assert match is not None
-                at_end = match.end() == len(text) or text[match.end()] == "\n"
-                plain = match[0].removesuffix("\r") if at_end else match[0]
+                plain = match[0].removesuffix("\r")
                 if plain.startswith('"'):
                     fault = f"field {len(fields) + 1}: its quotes do not enclose it"
                 fields.append(plain or None)
@@ -226,6 +225,8 @@ def _form_fault(row: Row, expected: int) -> str:
 
 def _value(field: str | None, nullable: bool, dtype: str, parse: object) -> Value | None:
     assert callable(parse)
+    if field and dtype.startswith(("int", "uint", "float")):
+        field = field.lstrip(" \t")  # as databases and spreadsheets align numbers; a blank is no number then
     if field is None or (field == "" and dtype != "string"):
         if not nullable:
             raise ValueError(f"empty, but {dtype} that is not nullable")

@@ -23,9 +23,10 @@ _FLOAT: Final = re.compile(
 )
 BELOW_FLOAT32: Final = (1 << 29) - 1  # the bits of a float64's fraction that a float32 has not
 MIDDLE: Final = 1 << 28  # these bits, halfway between two float32
-_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DATE: Final = re.compile(r"(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-[0-9]{2}-[0-9]{2}")
 _TIMESTAMP: Final = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+    _DATE.pattern + r"(?:(?P<separator>[T ])[0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.(?P<fraction>[0-9]{1,9}))?"
+    r"(?P<zone>Z|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])?)?"
 )
 _EPOCH: Final = datetime(1970, 1, 1)
 _FIRST: Final = (datetime.min - _EPOCH) // timedelta(microseconds=1)
@@ -40,6 +41,7 @@ _TIMESTAMP_FORMATS: Final = (
     "%Y-%m-%d %H:%M:%S%.fZ",
     "%Y-%m-%d",
 )
+_FRACTIONS: Final = {0: "", 3: ".%3f", 6: ".%6f", 9: ".%9f"}
 
 
 def parser_of(column: Column) -> Parser:
@@ -66,16 +68,33 @@ def convert(values: pl.Series, column: Column) -> pl.Series:
         ValueError: a text is no date or timestamp in an ISO form.
     """
     if column.dtype == "date32":
-        return _strict(values, [values.str.to_date("%Y-%m-%d", strict=False)], r"^\d{4}-\d{2}-\d{2}$")
-    if column.dtype != "timestamp":
-        return values
+        _require(values, _DATE)
+        return _whole(values, [values.str.to_date("%Y-%m-%d", strict=False)])
+    return _timestamps(values) if column.dtype == "timestamp" else values
+
+
+def _timestamps(values: pl.Series) -> pl.Series:
+    _require(values, _TIMESTAMP)  # polars takes blanks, signs and leap seconds, too
     found: list[pl.Series] = []
-    for form in _TIMESTAMP_FORMATS:
-        parsed = values.str.to_datetime(form, time_unit="us", strict=False)
+    for form in (*map(_form_of, values.drop_nulls().head(1)), *_TIMESTAMP_FORMATS):
+        # Without zones and fractions of any length polars has a reader of its own, which is quickest without its cache.
+        cache = "%.f" in form or "%z" in form
+        parsed = values.str.to_datetime(form, time_unit="us", strict=False, cache=cache)
         found.append(of_utc_years(parsed.dt.replace_time_zone(None)))
         if found[-1].null_count() == values.null_count():
             return found[-1]
-    return _strict(values, found, None)
+    return _whole(values, found)
+
+
+def _form_of(text: str) -> str:
+    """Return the format of one timestamp: as narrow as it may be, it is read up to thirty times as fast (measured)."""
+    match = _TIMESTAMP.fullmatch(text)
+    assert match is not None
+    if match["separator"] is None:
+        return "%Y-%m-%d"
+    fraction = _FRACTIONS.get(len(match["fraction"] or ""), "%.f")
+    zone = "%z" if match["zone"] not in {None, "Z"} else match["zone"] or ""
+    return f"%Y-%m-%d{match['separator']}%H:%M:%S{fraction}{zone}"
 
 
 def of_utc_years(moments: pl.Series) -> pl.Series:
@@ -84,13 +103,18 @@ def of_utc_years(moments: pl.Series) -> pl.Series:
     return moments if within.all() else moments.set(~within, None)  # of nulls nothing is asked
 
 
-def _strict(values: pl.Series, readings: list[pl.Series], pattern: str | None) -> pl.Series:
+def _require(values: pl.Series, pattern: re.Pattern[str]) -> None:
+    if not values.str.contains(f"^(?:{pattern.pattern})$").all():  # nulls are not asked
+        raise ValueError("not in an ISO form")
+
+
+def _whole(values: pl.Series, readings: list[pl.Series]) -> pl.Series:
+    """Return of each value the first reading that has it."""
     result = readings[0]
     for reading in readings[1:]:
         result = result.zip_with(result.is_not_null(), reading)
-    unread = result.null_count() != values.null_count()
-    if unread or (pattern is not None and not values.str.contains(pattern).drop_nulls().all()):
-        raise ValueError("not in an ISO form")
+    if result.null_count() != values.null_count():
+        raise ValueError("no such date or time")
     return result
 
 

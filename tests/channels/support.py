@@ -1,13 +1,15 @@
-"""Objects on disk, and reading them whole."""
+"""Objects on disk, reading them whole, and texts that are hard to read."""
 
 from __future__ import annotations
 
 import gzip
 import io
+import json
 from pathlib import Path
 
 import polars as pl
 import pyarrow.parquet as pq
+from hypothesis import strategies as st
 
 from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.channels.pieces import Piece
@@ -15,6 +17,28 @@ from cleanroom_algo.channels.reader import read_object
 from cleanroom_algo.channels.schema import Schema
 
 MIXED = Schema.of(target="late", flight="int32", carrier="string?", distance="float64?", day="date32?", late="bool?")
+DIGITS = st.integers(-(10**45), 10**45).map(str)
+SMALL = st.integers(-300, 300).map(str)
+# Between two float32, or close to it: where rounding twice differs from rounding once.
+MIDDLES = st.builds(lambda n, e: (2**24 + 2 * n + 1) * 2.0**e, st.integers(0, 2**23), st.integers(-30, 30)).map(repr)
+INTEGER_MIDDLES = st.builds(
+    lambda n, e, near: str((2**24 + 2 * n + 1) * 2**e + near), st.integers(0, 2**23), st.integers(0, 38), SMALL.map(int)
+)
+NUMBERS = st.one_of(
+    DIGITS,
+    MIDDLES,
+    INTEGER_MIDDLES,
+    st.floats().map(json.dumps),
+    st.from_regex(r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?", fullmatch=True),
+)
+TIMES = st.one_of(
+    st.from_regex(r"[ +]?[0-9]{4}-[0-9]{1,2}-[0-3][0-9]", fullmatch=True),
+    st.from_regex(
+        r"[0-9]{4}-(0[1-9]|1[0-2])-[0-2][0-9][T ][0-2 ][0-9]:[0-5]0:[0-6]0(\.[0-9]{1,9})?(Z|[+-][0-2][0-9]:?[0-6]0)?",
+        fullmatch=True,
+    ),
+    st.sampled_from(["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-01:00", "0000-01-01", "2013-01-01T24:00:00"]),
+)
 
 
 def write(directory: Path, key: str, data: bytes) -> Object:

@@ -23,7 +23,7 @@ from cleanroom_algo.errors import (
     RowMismatchError,
     RowTooLongError,
 )
-from tests.channels.support import MIXED, read, squeeze, write
+from tests.channels.support import DIGITS, INTEGER_MIDDLES, MIXED, NUMBERS, SMALL, TIMES, read, squeeze, write
 
 ROWS = [(1, "UA", 2.5, dt.date(2013, 1, 2), True), (2, None, None, None, None), (3, "", 1e3, None, False)]
 TEXT = b'1,UA,2.5,2013-01-02,true\n2,,,,\n3,"",1e3,,false\n'
@@ -340,3 +340,58 @@ def test_what_the_csv_module_writes_is_read_back_however_the_bytes_are_cut(
     for number, block in enumerate(cut_rows(iter(chunks), source="x", rules=RowRules(quotes=True, blank_rows=False))):
         frames.append(decoder.decode(block if number else decoder.start(block)))
     assert pl.concat(frames).rows() == table
+
+
+COLUMNS = Schema.of(
+    s="string?",
+    i="int64?",
+    u="uint64?",
+    h="int8?",
+    f="float32?",
+    d="float64?",
+    b="bool?",
+    day="date32?",
+    at="timestamp?",
+)
+INTEGERS = st.one_of(SMALL, DIGITS, INTEGER_MIDDLES, st.from_regex(r"[+-]?0{0,3}[0-9]{1,20}", fullmatch=True))
+DECIMALS = st.one_of(
+    INTEGERS,
+    NUMBERS,
+    st.sampled_from(["nan", "-NaN", "inf", "+Infinity", "1.", ".5", "1E+5", "1_0", ".", "e5", "-", "1e400", "\u0661"]),
+)
+TEXTS = st.one_of(
+    st.text(st.characters(exclude_characters="\n"), max_size=5),
+    st.text(alphabet='",\\\r ab\0\u00e9', max_size=6),
+    st.sampled_from(["", "true", "FALSE", "tRuE", "t", "yes"]),
+)
+FIELDS = st.one_of(
+    st.tuples(st.sampled_from(["i", "u", "h"]), INTEGERS),
+    st.tuples(st.sampled_from(["f", "d"]), DECIMALS),
+    st.tuples(st.sampled_from(["day", "at"]), TIMES),
+    st.tuples(st.sampled_from(COLUMNS.names), TEXTS),
+)
+FORMS = st.sampled_from(["{}"] * 4 + ['"{}"'] * 2 + [" {}", "{} ", "\t{}", "{}\r", '" {}"'])
+
+
+@given(fields=st.lists(st.tuples(FIELDS, FORMS), max_size=2))
+@settings(max_examples=500, deadline=None)
+def test_a_row_reads_the_same_whatever_stands_beside_it(fields: list[tuple[tuple[str, str], str]]) -> None:
+    cells = dict.fromkeys(COLUMNS.names, "")
+    for (name, text), form in fields:
+        cells[name] = form.format(text.replace('"', '""') if '"' in form else text)
+    row = ",".join(cells.values()).encode(errors="surrogatepass") + b"\n"
+    alone = _outcome(row, 0)
+    plain = b"x,1,1,1,1,1,true,2013-01-01,2013-01-01\n"
+    assert _outcome(plain * 40 + row + plain, 40) == alone
+    assert _outcome(b"too few\n" + row + plain * 40, 1) == alone
+
+
+def _outcome(rows: bytes, position: int) -> str | None:
+    """Return what the row at a position reads as, or None where it is refused."""
+    rejected: list[int] = []
+    frame = CsvDecoder(COLUMNS, source="x").decode(rows, rejected=rejected)
+    return (
+        None
+        if position in rejected
+        else repr(frame.row(position - len([each for each in rejected if each < position])))
+    )
