@@ -82,6 +82,7 @@ class ChannelDataset(IterableDataset[Batch]):
     Raises:
         ObjectsDifferError: CR-DAT-005, on every rank, where they have listed different objects.
         ForeignLoaderError: CR-DAT-004, iterated in a DataLoader's own processes on several ranks or in Pipe mode.
+        LoaderLostError: CR-DAT-006, one of the loader processes was killed.
         PipeInUseError: CR-CHN-008, iterated in Pipe mode while an iteration before has the pipe open.
     """
 

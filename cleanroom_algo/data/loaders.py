@@ -18,7 +18,7 @@ from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.data.batch import Batch
 from cleanroom_algo.data.world import World
-from cleanroom_algo.errors import CleanroomError, ForeignLoaderError
+from cleanroom_algo.errors import CleanroomError, ForeignLoaderError, LoaderLostError
 
 
 def batches_of(read: Callable[[World], Iterator[Batch]], rank: World, count: int) -> Iterator[Batch]:
@@ -30,6 +30,7 @@ def batches_of(read: Callable[[World], Iterator[Batch]], rank: World, count: int
         count: of processes, at least 1.
 
     Raises:
+        LoaderLostError: CR-DAT-006, a process ended before its share did.
         CleanroomError: whatever `read` raises in a process.
     """
     loader = DataLoader(
@@ -39,10 +40,26 @@ def batches_of(read: Callable[[World], Iterator[Batch]], rank: World, count: int
         multiprocessing_context="forkserver",
         worker_init_fn=_begin,
     )
-    for batch in loader:
+    batches = iter(loader)
+    while (batch := _next(batches, count)) is not None:
         if isinstance(batch, CleanroomError):
             raise batch
         yield batch
+
+
+def _next(batches: Iterator[Batch | CleanroomError], count: int) -> Batch | CleanroomError | None:
+    try:
+        return next(batches, None)
+    except (RuntimeError, OSError, EOFError) as error:
+        # torch has no class for a worker that is gone: the next batch, or the memory of one that came, is out of reach.
+        gone = not isinstance(error, RuntimeError) or str(error).startswith("DataLoader worker (pid")
+        if str(error).startswith("Caught ") or not gone:  # of the code in a process
+            raise
+        raise LoaderLostError(
+            f"a loader process, one of {count} of this rank, ended before the epoch did",
+            expected="loader processes that stay to the end of their share",
+            fix="if the machine was short of memory: fewer workers or ranks per host, or a larger instance type",
+        ) from error
 
 
 class _LoaderProcesses(IterableDataset[Batch | CleanroomError]):

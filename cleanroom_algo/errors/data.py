@@ -54,3 +54,15 @@ class ObjectsDifferError(DataError):
 
     code = "CR-DAT-005"
     title = "ranks see different objects"
+
+
+class LoaderLostError(DataError):
+    """A loader process of a rank ended in the middle of an epoch.
+
+    A kernel that is short of memory kills processes without a word, and each loader process holds the libraries and
+    the blocks that it decodes. What it was about to deliver is lost, so the rank cannot go on.
+    """
+
+    code = "CR-DAT-006"
+    title = "a loader process is gone"
+    exit_code = ExitCode.ALGORITHM_FAILED

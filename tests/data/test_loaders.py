@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from cleanroom_algo.data.dataset import ChannelDataset
 from cleanroom_algo.data.world import World
-from cleanroom_algo.errors import RowMismatchError
+from cleanroom_algo.errors import LoaderLostError, RowMismatchError
 from tests.data.support import SCHEMA, channel, xs
 
 READER = """
@@ -142,3 +142,15 @@ def test_no_loader_process_outlives_a_rank_that_is_killed(tmp_path: Path, own: i
 
     assert len(processes) >= 2  # the fork server, and the loader process
     assert not psutil.wait_procs(processes, timeout=30)[1]
+
+
+def test_a_loader_process_that_is_killed_is_told(tmp_path: Path) -> None:
+    dataset = ChannelDataset(channel(tmp_path, [500]), SCHEMA, World(), batch_size=1, workers=1)
+    iterator = iter(dataset)
+    next(iterator)
+    (fork_server,) = (each for each in psutil.Process().children() if each.children())
+    for loader in fork_server.children():
+        loader.kill()
+
+    with pytest.raises(LoaderLostError, match="one of 1 of this rank, ended before the epoch did"):
+        list(iterator)
