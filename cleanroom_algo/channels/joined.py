@@ -52,7 +52,7 @@ class JoinedCsvDecoder(CsvDecoder):
             ColumnsMismatchError: CR-SCH-003, a header names the columns in another order than those before it.
             JoinedRowsError: CR-CHN-009, rows ran together and where to cut them cannot be proven.
         """
-        parts = list(self._without_headers(block, line))
+        parts = list(self._without_headers(_without_marks(block), line))
         try:
             frame = super().decode(b"".join(data for data, _ in parts), line=line, rejected=rejected)
         except RowMismatchError:
@@ -161,6 +161,7 @@ class JoinedJsonLinesDecoder(JsonLinesDecoder):
 
     def decode(self, block: bytes, *, line: int = 1, rejected: list[int] | None = None) -> pl.DataFrame:
         """Return the rows of a block; the arguments and errors are those of `JsonLinesDecoder.decode`."""
+        block = _without_marks(block)
         try:
             return super().decode(block, line=line, rejected=rejected)
         except RowMismatchError:
@@ -172,6 +173,13 @@ class JoinedJsonLinesDecoder(JsonLinesDecoder):
     def lines(self, block: bytes, rows: int) -> int:  # noqa: ARG002 (joined rows share a line)
         """Return how many lines a block has."""
         return count_byte(block, b"\n")
+
+
+def _without_marks(block: bytes) -> bytes:
+    """Return a block without the byte order marks of objects that begin on a line of their own."""
+    if BOM[0] not in block or BOM not in block:
+        return block
+    return block.removeprefix(BOM).replace(b"\n" + BOM, b"\n")
 
 
 def _cut_objects(line: bytes) -> bytes:

@@ -53,6 +53,8 @@ def test_a_text_that_ends_like_the_header_is_no_header() -> None:
         [b"a,b\n1,2\n", b"3,4\n", b'"a","b"\n5,6\n'],
         [b"1,2\n", b"\xef\xbb\xbfa,b\n3,4\n5,6\n"],
         [b"1,2\n3,4\n5,6\n", b"a,b"],
+        [b"\xef\xbb\xbf1,2\n", b"\xef\xbb\xbf3,4\n", b"5,6\n"],
+        [b'\xef\xbb\xbf{"a":1,"b":2}\n', b'\xef\xbb\xbf{"a":3,"b":4}\n', b'\xef\xbb\xbf{"a":5,"b":6}'],
     ],
 )
 def test_only_some_objects_may_have_a_header(parts: list[bytes]) -> None:
