@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import signal
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
 from cleanroom_algo.contract.manifest import Manifest
+from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.errors import CleanroomError
+from cleanroom_algo.local.hosts.feeding import Feeder
+from cleanroom_algo.local.jobs.plan import ObjectRef
 from tests.training.support import (
     ALGORITHM,
     DIE_ONCE,
@@ -75,6 +83,60 @@ def loss(self, model, batch):
     whole = [float(x) for call in range(1, 17) for x in (code.parent / f"1-0-{call}").read_text().splitlines()]
     assert len(seen) == 1000
     assert sorted(seen) == sorted(whole)
+
+
+@contextlib.contextmanager
+def pipe(container: Container, objects: Sequence[Path]) -> Iterator[None]:
+    """Feed the channel `train` from its first epoch on, as to a container that was just started."""
+    data = container.root / "input" / "data"
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir(parents=True)
+    container.channels["train"] = {"TrainingInputMode": "Pipe"}
+    references = [ObjectRef(path.name, path, path.stat().st_size) for path in objects]
+    faults: list[CleanroomError] = []
+    feeder = Feeder(Paths(container.root), "train", lambda _epoch: references, faults.append)
+    feeder.start()
+    try:
+        yield
+    finally:
+        feeder.end()
+    assert faults == []
+
+
+def test_a_killed_run_goes_on_in_the_middle_of_a_pipe(tmp_path: Path) -> None:
+    """A rank dies in the second epoch; the rerun passes over what was taken of it, each row once over both."""
+    record = """
+calls = 0
+def loss(self, model, batch):
+    self.calls += 1
+    name = f"{os.environ['RUN']}-{self.world.rank}-{self.calls}"
+    (__import__("pathlib").Path(__file__).parent / name).write_text("\\n".join(map(str, batch.numeric[:, 0].tolist())))
+    if os.environ["RUN"] == "1" and self.world.rank == 1 and self.calls == 15:
+        os.kill(os.getpid(), 9)
+    return nn.functional.binary_cross_entropy_with_logits(model(batch.numeric, batch.categorical), batch.target)
+"""
+    code = algorithm(tmp_path / "code", "checkpoint_steps = 3\npublish_seconds = 0\n" + record)
+    objects = [tmp_path / "a", tmp_path / "b"]
+    for seed, path in enumerate(objects):
+        path.write_text(csv_rows(512, seed))
+    settings = {"epochs": "2", "batch_size": "64"}  # 8 steps an epoch, without any that is not full
+    container = Container(tmp_path / "ml", code, hyperparameters=settings)
+    with pipe(container, objects):
+        killed = container.run(CLEANROOM_ALGO_RANKS_PER_HOST="2", RUN="1")
+    assert "rank 1 on algo-1 was ended by SIGKILL" in killed.err
+
+    with pipe(container, objects):
+        ended = container.run(CLEANROOM_ALGO_RANKS_PER_HOST="2", RUN="2")
+
+    assert ended.status == 0, ended.err
+    assert "going on from checkpoint step-0000000012" in ended.err
+    names = [f"1-{rank}-{call}" for rank in (0, 1) for call in range(1, 13)]
+    names += [path.name for path in code.parent.glob("2-*")]
+    seen = Counter(float(line) for name in names for line in (code.parent / name).read_text().splitlines())
+    epoch = [f"1-{rank}-{call}" for rank in (0, 1) for call in range(1, 9)]
+    whole = Counter(float(line) for name in epoch for line in (code.parent / name).read_text().splitlines())
+    assert whole.total() == 1024
+    assert seen == Counter({row: 2 * count for row, count in whole.items()})
 
 
 # More than a megabyte of weights, which DDP sends in several buckets.
