@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Protocol
 
+from cleanroom_algo.contract.sizes import DISK_FULL
 from cleanroom_algo.errors import ObjectStoreError
 from cleanroom_algo.local.sources.s3 import split_uri
 
@@ -55,8 +56,23 @@ class FolderObjects:
         return self.root.joinpath(bucket, *parts)
 
     def put(self, source: Path, uri: str) -> str:
-        """Copy a file to its place: first under a temporary name, then renamed."""
+        """Copy a file to its place: first under a temporary name, then renamed.
+
+        Raises:
+            ObjectStoreError: CR-ROM-004, the place cannot be written to.
+            OSError: the disk is full.
+        """
         target = self.path(uri)
+        try:
+            self._put(source, target)
+        except OSError as error:
+            if error.errno in DISK_FULL:
+                raise
+            fix = f"move away what stands where {target} shall be; the folders above it must be writable"
+            raise _unusable(f"{uri} cannot be written: {error.strerror}", fix) from error
+        return str(target)
+
+    def _put(self, source: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=".incomplete-")
         try:
@@ -68,7 +84,6 @@ class FolderObjects:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-        return str(target)
 
     def list(self, uri: str) -> list[str]:
         """Return the URIs that start with this one, sorted."""

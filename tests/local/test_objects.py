@@ -140,3 +140,15 @@ def test_a_bucket_that_refuses_fails_the_export_with_the_reason(tmp_path: Path, 
     assert failed.status == "CREATE_FAILED"
     assert failed.document["statusDetails"]["statusCode"] == "CR-ROM-004"
     assert "NoSuchBucket" in failed.document["statusDetails"]["message"]
+
+
+@pytest.mark.parametrize("in_the_way", ["bureau", "bureau/out/a/model.tar.gz/x"])
+def test_a_place_that_cannot_be_written_to_is_told(tmp_path: Path, in_the_way: str) -> None:
+    store, source = FolderObjects(tmp_path / "s3"), tmp_path / "source"
+    source.write_text("new")
+    other = store.root / in_the_way
+    other.parent.mkdir(parents=True)
+    other.write_text("other")
+    with pytest.raises(ObjectStoreError, match=r"s3://bureau/out/a/model\.tar\.gz cannot be written"):
+        store.put(source, "s3://bureau/out/a/model.tar.gz")
+    assert [path for path in store.root.rglob("*") if path.is_file()] == [other]

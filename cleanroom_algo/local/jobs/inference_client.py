@@ -161,6 +161,10 @@ class Client:
         """Return why it failed, the answer if it did not, and how long to wait before another attempt (None: never)."""
         connection = self._connection()
         try:
+            if connection.sock is None:
+                connection.connect()
+            if self._cancelled.is_set():  # a connection that was there before is cut off by `cancel`, this one is not
+                return "the job has ended", None, None
             chunked = not isinstance(payload, bytes)
             connection.request("POST", "/invocations", body=payload, headers=self.headers, encode_chunked=chunked)
             response = connection.getresponse()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -282,6 +283,28 @@ def test_a_request_without_an_answer_times_out() -> None:
             own.invoke(b"1")
         done.set()
         own.close()
+
+
+def test_requests_that_wait_for_their_turn_are_not_sent_after_the_end() -> None:
+    asked, done = threading.Event(), threading.Event()
+    seen: list[bytes] = []
+
+    def answer(payload: bytes) -> tuple[int, bytes]:
+        seen.append(payload)
+        asked.set()
+        done.wait(30)
+        return lines(payload)
+
+    with container(answer) as port, ThreadPoolExecutor(1) as pool:
+        own = client(port)
+        answers = [pool.submit(own.invoke, payload) for payload in (b"1", b"2", b"3")]
+        assert asked.wait(30)
+        own.cancel()
+        for each in answers:
+            assert isinstance(each.exception(timeout=10), InferenceRequestError)
+        done.set()
+        own.close()
+    assert seen == [b"1"]
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -14,13 +17,13 @@ from hypothesis import strategies as st
 from cleanroom_algo.local.jobs.inference_client import Client, Retries
 from cleanroom_algo.local.jobs.inference_plan import InferencePlan, Transfer, spread_objects
 from cleanroom_algo.local.jobs.inference_split import HeaderMode
-from cleanroom_algo.local.jobs.inference_transform import Ledger, Transform
+from cleanroom_algo.local.jobs.inference_transform import Ledger, Progress, Transform
 from cleanroom_algo.local.jobs.plan import AlgorithmSource, ObjectRef
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.predictor import answer
 from cleanroom_algo.serving.service import load_predictor
 from tests.serving.fixtures import container, server, start_server
-from tests.serving.support import Container, RunningServer, table, to_port
+from tests.serving.support import Container, RunningServer, Start, table, to_port
 
 __all__ = ["container", "server", "start_server"]
 
@@ -103,3 +106,38 @@ def test_a_job_predicts_what_the_model_predicts(
     for number, (start, end) in enumerate(itertools.pairwise(bounds)):
         output = (folder / "outputs" / f"{number}.out").read_bytes()
         assert output == b"".join(truth[start:end])
+
+
+def test_a_job_loses_and_doubles_nothing_where_workers_are_killed(
+    tmp_path: Path, container: Container, start_server: Start, frame: pl.DataFrame, truth: list[bytes]
+) -> None:
+    server = start_server(container, CLEANROOM_ALGO_SERVE_WORKERS="2")
+    references = []
+    for number in range(3):
+        path = tmp_path / f"{number}"
+        path.write_text(frame[number * 1000 : (number + 1) * 1000].write_csv(include_header=False))
+        references.append(ObjectRef(f"{number}", path, path.stat().st_size))
+    plan = InferencePlan(
+        job_name="job",
+        job_arn="arn",
+        run_directory=tmp_path,
+        source=AlgorithmSource(str(tmp_path), None, None),
+        model=tmp_path,
+        hosts=spread_objects(references, 1),
+    )
+    due = list(range(500, 3000, 500))  # records answered
+
+    def kill_at_times(progress: Progress) -> None:
+        if due and progress.records >= due[0]:
+            due.pop(0)
+            os.kill(server.workers()[0], signal.SIGKILL)
+
+    ledger = Ledger(sum(each.size for each in references), None, kill_at_times)
+    client = Client(to_port(server.port), content_type="text/csv", accept=None, retries=Retries(3, 60))
+    transform = Transform(plan, Transfer(300, 4), client, ledger, tmp_path / "outputs", print, threading.Event())
+    assert transform.run(plan.hosts[0].objects) == []
+    assert not due
+    for number in range(3):
+        output = (tmp_path / "outputs" / f"{number}.out").read_bytes()
+        assert output == b"".join(truth[number * 1000 : (number + 1) * 1000])
+    assert server.stop() == 0
