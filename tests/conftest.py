@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
-from multiprocessing.util import get_temp_dir
 
 import pytest
 
@@ -29,9 +27,3 @@ def engine(engines: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]
     engines.use(monkeypatch)
     yield engines
     find_engine.cache_clear()
-
-
-def pytest_sessionfinish() -> None:
-    """Remove the folder of loader processes: those of pytest-xdist end without the interpreter's end, which would."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shutil.rmtree(get_temp_dir(), ignore_errors=True)
