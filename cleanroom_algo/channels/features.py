@@ -46,6 +46,11 @@ class Arrays:
         """The number of rows."""
         return len(self.numeric)
 
+    def slice(self, start: int, end: int) -> Arrays:
+        """Return some of the rows; they share their memory."""
+        target = None if self.target is None else self.target[start:end]
+        return Arrays(self.numeric[start:end], self.categorical[start:end], target)
+
 
 @dataclass(frozen=True, slots=True)
 class NumericFeature:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
-from cleanroom_algo.channels.features import Arrays
+from cleanroom_algo.channels.features import Arrays, Features
+
+GROUP_ROWS: Final = 8192
+"""Rows that become tensors together: that has a fixed cost, of several times the work on a batch of 1024 rows. More
+rows at once would not stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +60,21 @@ class Batch:
             self.categorical.pin_memory(),
             None if self.target is None else self.target.pin_memory(),
         )
+
+
+def batches(tables: Iterator[pl.DataFrame], features: Features, rows: int, *, skip: int = 0) -> Iterator[Batch]:
+    """Yield the rows of tables in order, as batches of `rows` rows but for the last.
+
+    Args:
+        tables: of a multiple of `rows` rows, but for the last.
+        features: the preprocessing.
+        rows: of a batch, at least 1.
+        skip: how many batches to leave out first.
+    """
+    for table in tables:
+        left_out = min(skip, -(-table.height // rows))
+        skip -= left_out
+        for group in table.slice(left_out * rows).iter_slices(max(rows, GROUP_ROWS // rows * rows)):
+            arrays = features.transform(group)
+            for start in range(0, arrays.rows, rows):
+                yield Batch.of(arrays.slice(start, start + rows))

@@ -7,7 +7,7 @@ Memory of one rank, whatever the size of the channel:
 
     what `channels.reader` states for its blocks (in Pipe mode, what `data.fan_out` states)
     + 2 x shuffle_rows x the bytes of a row as a table, where rows are shuffled
-    + 2 x batch_size x the bytes of a row as tensors, and with several ranks 32 batches (`data.in_step`)
+    + 2 x max(batch_size, 8,192) x the bytes of a row as tensors, and with several ranks 32 batches (`data.in_step`)
     + the list of the channel's objects, about 300 bytes for each
 """
 
@@ -28,7 +28,7 @@ from cleanroom_algo.channels.features import Features
 from cleanroom_algo.channels.reader import read_object
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Channel
-from cleanroom_algo.data.batch import Batch
+from cleanroom_algo.data.batch import Batch, batches
 from cleanroom_algo.data.fan_out import SLICE_ROWS, Stream, read_share
 from cleanroom_algo.data.in_step import Uneven, in_step
 from cleanroom_algo.data.loaders import SharedEpoch, batches_of, check_worker
@@ -36,7 +36,7 @@ from cleanroom_algo.data.plan import readers_of
 from cleanroom_algo.data.resume import Segment, in_turn, inherited, part_of, segments_of
 from cleanroom_algo.data.same_objects import compare_objects
 from cleanroom_algo.data.shares import Shares, joined
-from cleanroom_algo.data.tables import rebatched, shuffled
+from cleanroom_algo.data.tables import multiples, rebatched, shuffled
 from cleanroom_algo.data.world import World
 from cleanroom_algo.errors import DataStateError, PipeInUseError
 
@@ -254,14 +254,19 @@ class ChannelDataset(IterableDataset[Batch]):
     def _own(self, skip: int) -> Iterator[Batch]:
         """Yield this rank's batches after the first `skip`, before any is added for balance."""
         if not self.workers or self._past:
-            yield from map(self._batch, islice(self._tables(self.world, self._segments), skip, None))
-            return
+            return self._of_rank(skip)
         _ = self._shares.objects  # listed once, for all loader processes
-        yield from islice(batches_of(self._of_loader, self.world, self.workers), skip, None)
+        return islice(batches_of(self._of_loader, self.world, self.workers), skip, None)
 
-    def _of_loader(self, loader: World) -> Iterator[Batch]:
-        """Yield what one loader process of this rank reads of the epoch."""
-        return map(self._batch, self._loader(loader))
+    def _of_rank(self, skip: int) -> Iterator[Batch]:
+        """Yield in this process what this rank reads of the epoch, after the first `skip` batches."""
+        if not self._past and self._segments[-1].workers == 1:
+            return self._of_loader(self.world.with_worker(0, 1), skip)
+        return map(self._batch, islice(self._tables(self.world, self._segments), skip, None))
+
+    def _of_loader(self, loader: World, skip: int = 0) -> Iterator[Batch]:
+        """Yield what one loader reads of the epoch, after the first `skip` batches."""
+        return batches(multiples(self._rows(loader), self.batch_size), self.features, self.batch_size, skip=skip)
 
     def _of_worker(self, skip: int) -> Iterator[Batch]:
         """Yield the batches of a process of somebody else's DataLoader; `skip` counts its own."""
@@ -269,12 +274,9 @@ class ChannelDataset(IterableDataset[Batch]):
         assert worker is not None
         check_worker(self.channel, self.world)
         if not self._past:
-            tables = self._loader(self.world.with_worker(worker.id, worker.num_workers))
-        elif worker.id:
-            return  # what another layout left over is not divided again
-        else:
-            tables = self._tables(self.world, self._segments)
-        yield from map(self._batch, islice(tables, skip, None))
+            return self._of_loader(self.world.with_worker(worker.id, worker.num_workers), skip)
+        # What another layout left over is not divided again.
+        return iter(()) if worker.id else self._of_rank(skip)
 
     def _filling(self, last: list[Batch]) -> Iterator[Batch]:
         """Yield without end what this rank yields once it has run out of rows."""
@@ -303,7 +305,8 @@ class ChannelDataset(IterableDataset[Batch]):
         """Yield what a rank of the last segment's layout reads of the epoch, in tables of a batch each."""
         *past, own = segments
         if not past:
-            return in_turn([self._loader(rank.with_worker(each, own.workers)) for each in range(own.workers)])
+            loaders = [rank.with_worker(each, own.workers) for each in range(own.workers)]
+            return in_turn([rebatched(self._rows(loader), self.batch_size) for loader in loaders])
         return rebatched(self._left_over(rank, past), self.batch_size)
 
     def _left_over(self, rank: World, past: Sequence[Segment]) -> Iterator[pl.DataFrame]:
@@ -311,12 +314,10 @@ class ChannelDataset(IterableDataset[Batch]):
             rest = islice(self._tables(share.of, past), past[-1].steps, None)
             yield from part_of(rest, share, self.batch_size)
 
-    def _loader(self, loader: World) -> Iterator[pl.DataFrame]:
-        """Yield the tables of one loader, of a batch each, whole but for the last."""
+    def _rows(self, loader: World) -> Iterator[pl.DataFrame]:
+        """Yield tables of the rows of one loader, in the epoch's order."""
         frames = self._frames(loader)
-        if self.shuffle:
-            frames = shuffled(frames, self.shuffle_rows, self._random(loader, "rows"))
-        return rebatched(frames, self.batch_size)
+        return shuffled(frames, self.shuffle_rows, self._random(loader, "rows")) if self.shuffle else frames
 
     def _frames(self, loader: World) -> Iterator[pl.DataFrame]:
         columns = self.features.columns

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 
-def rebatched(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
-    """Yield the rows of tables in order, as tables of exactly `rows` rows but for the last."""
+def multiples(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+    """Yield the rows of tables in order, as tables of a multiple of `rows` rows but for the last; none is empty."""
     held: list[pl.DataFrame] = []
     count = 0
     for frame in frames:
@@ -20,11 +20,17 @@ def rebatched(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFram
             continue
         table = pl.concat(held) if len(held) > 1 else frame
         whole = count - count % rows
-        yield from table.head(whole).iter_slices(rows)
-        held = [table.slice(whole)]
+        yield table.head(whole)
         count -= whole
+        held = [table.slice(whole)] if count else []
     if count:
         yield pl.concat(held)
+
+
+def rebatched(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+    """Yield the rows of tables in order, as tables of exactly `rows` rows but for the last."""
+    for table in multiples(frames, rows):
+        yield from table.iter_slices(rows)
 
 
 def shuffled(frames: Iterator[pl.DataFrame], rows: int, random: np.random.Generator) -> Iterator[pl.DataFrame]:
