@@ -19,7 +19,8 @@ from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
 from cleanroom_algo.local.jobs.instances import GIB, memory_bytes
 from cleanroom_algo.local.jobs.plan import AlgorithmSource
 from cleanroom_algo.local.jobs.training import TrainingOutcome, TrainingStatus, run_training
-from tests.local.jobs.test_training import Job, Lines, job
+from tests.local.jobs.fixtures import job
+from tests.local.jobs.support import Job, Lines
 from tests.local.support import text_of
 
 __all__ = ["job"]

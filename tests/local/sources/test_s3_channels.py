@@ -32,7 +32,7 @@ from cleanroom_algo.local.jobs.training import TrainingOutcome, TrainingStatus, 
 from cleanroom_algo.local.sources import mount
 from cleanroom_algo.local.sources.listing import objects_of, source_of
 from tests.local.hosts.kinds import KINDS, place_of
-from tests.local.jobs.test_training import Lines, members
+from tests.local.jobs.support import Lines, members
 from tests.local.sources.conftest import BUCKET, Gate
 from tests.scenario.conftest import make_desk
 

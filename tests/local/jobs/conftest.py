@@ -1,0 +1,3 @@
+from tests.local.jobs.fixtures import job, kind, run
+
+__all__ = ["job", "kind", "run"]
