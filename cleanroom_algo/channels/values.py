@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
-from typing import Final
+from typing import Final, cast
 
 import polars as pl
 
@@ -76,9 +76,7 @@ def convert(values: pl.Series, column: Column) -> pl.Series:
 
 def _timestamps(values: pl.Series) -> pl.Series:
     sample = values.head(_SAMPLE)
-    repeats = 2 * sample.n_unique() <= len(
-        sample
-    )  # then each needs to be looked at once (a fourth of the time, measured)
+    repeats = 2 * sample.n_unique() <= len(sample)  # then each is looked at once, in a fourth of the time (measured)
     _require(values.unique() if repeats else values, _TIMESTAMP)  # polars takes blanks, signs and leap seconds, too
     found: list[pl.Series] = []
     for form in (*map(_form_of, values.drop_nulls().head(1)), *_TIMESTAMP_FORMATS):
@@ -104,8 +102,11 @@ def _form_of(text: str) -> str:
 
 def of_utc_years(moments: pl.Series) -> pl.Series:
     """Return timestamps in microseconds with a null for each that is not of the years 1 to 9999."""
-    within = moments.to_physical().is_between(_FIRST, _LAST)
-    return moments if within.all() else moments.set(~within, None)  # of nulls nothing is asked
+    numbers = moments.to_physical()
+    first, last = (cast("int | None", bound) for bound in (numbers.min(), numbers.max()))
+    if first is None or last is None or (first >= _FIRST and last <= _LAST):  # quicker to see than of each
+        return moments
+    return moments.set(~numbers.is_between(_FIRST, _LAST), None)
 
 
 def _require(values: pl.Series, pattern: re.Pattern[str]) -> None:
