@@ -5,17 +5,11 @@ Nothing is parsed here: what gunicorn made of the same bytes is remembered.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import formatdate
-from functools import lru_cache
 from typing import Any, Final
 
-from gunicorn import SERVER
 from gunicorn.http.body import LengthReader
-
-from cleanroom_algo.serving.invocation import Reply
 
 _BEGINS: Final = b"POST /invocations HTTP/1.1\r\n"
 _ENDS: Final = b"\r\n\r\n"
@@ -67,31 +61,9 @@ class Heads:
         if len(self._known) >= _MOST:
             self._known.clear()  # somebody's heads are all different
         environ = {_variable(name): value for name, value in request.headers}
-        self._known[bytes(received[:end])] = Head(environ, request.body.reader.length)
-
-
-def message(reply: Reply, *, last: bool) -> bytes:
-    """Return an answer as it is sent, in one piece: its head by itself would wake the client twice.
-
-    Args:
-        reply: whose body is at hand.
-        last: whether the connection ends after it.
-    """
-    lines = [
-        f"HTTP/1.1 {reply.status.value} {reply.status.phrase}",
-        f"Server: {SERVER}",
-        f"Date: {_date(int(time.time()))}",
-        f"Connection: {'close' if last else 'keep-alive'}",
-        *(f"{name}: {value}" for name, value in reply.headers),
-    ]
-    return b"".join(["\r\n".join(lines).encode("latin-1"), _ENDS, *reply.body])
+        self._known[received[:end]] = Head(environ, request.body.reader.length)
 
 
 def _variable(header: str) -> str:
     variable = header.replace("-", "_")
     return variable if variable in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{variable}"
-
-
-@lru_cache(maxsize=1)
-def _date(seconds: int) -> str:
-    return formatdate(seconds, usegmt=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
@@ -12,7 +13,7 @@ from gunicorn.http import errors
 from gunicorn.util import write_nonblock
 
 from cleanroom_algo.errors import MalformedRequestError
-from cleanroom_algo.serving.invocation import Reply, refusal
+from cleanroom_algo.serving.invocation import refusal
 
 log = logging.getLogger("cleanroom_algo.serving")
 
@@ -39,13 +40,7 @@ def refuse_malformed(client: socket.socket, fault: errors.ParseException) -> Non
         expected="one Content-Length that is true or chunks, a head of at most 64 fields of 8 kB, a path of 4 kB",
         fix="correct the client; after a body of another length than declared, its rest is taken for a request",
     )
-    status = _STATUSES.get(type(fault), HTTPStatus.BAD_REQUEST)
-    log.warning("answered %d\n%s", status, error)
+    reply = replace(refusal(error), status=_STATUSES.get(type(fault), HTTPStatus.BAD_REQUEST))
+    log.warning("answered %d\n%s", reply.status, error)
     with contextlib.suppress(OSError):
-        write_nonblock(client, _whole(status, refusal(error)))
-
-
-def _whole(status: HTTPStatus, reply: Reply) -> bytes:
-    headers = [("Connection", "close"), *reply.headers]
-    head = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in headers), "", ""]
-    return "\r\n".join(head).encode() + b"".join(reply.body)
+        write_nonblock(client, reply.message(last=True))

@@ -18,7 +18,7 @@ from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from cleanroom_algo.serving.heads import Heads, message
+from cleanroom_algo.serving.heads import Heads
 from cleanroom_algo.serving.malformed import refuse_malformed
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         last = not self.alive or len(self.keepalived_conns) >= self.max_keepalived or self._moves_to_another()
         try:
             conn.sock.setblocking(True)
-            conn.sock.sendall(message(reply, last=last))
+            conn.sock.sendall(reply.message(last=last))
         except OSError:
             return False  # the client has gone
         return not last

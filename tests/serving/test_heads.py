@@ -16,7 +16,7 @@ from gunicorn.http.parser import RequestParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cleanroom_algo.serving.heads import Heads, message
+from cleanroom_algo.serving.heads import Heads
 from cleanroom_algo.serving.invocation import Reply
 from tests.serving.support import Container, RunningServer, Start
 
@@ -99,7 +99,7 @@ def test_so_many_heads_as_there_may_be_take_bounded_memory() -> None:
 def test_an_answer_is_a_message_of_http(body: bytes, status: HTTPStatus, last: bool) -> None:
     sender, receiver = socket.socketpair()
     with sender, receiver:
-        sender.sendall(message(Reply.of(status, "text/csv", body, ("Retry-After", "1")), last=last))
+        sender.sendall(Reply.of(status, "text/csv", body, ("Retry-After", "1")).message(last=last))
         sender.shutdown(socket.SHUT_WR)
         response = http.client.HTTPResponse(receiver, method="POST")
         response.begin()
