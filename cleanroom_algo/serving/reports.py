@@ -16,6 +16,7 @@ from typing import Literal
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.failure import write_failure
+from cleanroom_algo.contract.processes import signal_name
 from cleanroom_algo.errors import CleanroomError, ServerStartError
 
 log = logging.getLogger("cleanroom_algo.serving")
@@ -121,12 +122,7 @@ def leave_failure(environment: InferenceEnvironment, error: BaseException) -> No
 
 def how_ended(exit_code: int) -> str:
     """Return how a process ended, as a part of a sentence; the exit code is negative after a signal."""
-    if exit_code >= 0:
-        return f"ended with exit status {exit_code}"
-    try:
-        return f"was ended by {signal.Signals(-exit_code).name}"
-    except ValueError:  # a real-time signal
-        return f"was ended by signal {-exit_code}"
+    return f"ended with exit status {exit_code}" if exit_code >= 0 else f"was ended by {signal_name(-exit_code)}"
 
 
 def _cannot_load(error: BaseException) -> ServerStartError:

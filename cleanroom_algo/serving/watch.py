@@ -6,13 +6,11 @@ process can speak. This one loads nothing, so that it can.
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import logging
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,6 +18,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from cleanroom_algo.contract.environment import InferenceEnvironment
+from cleanroom_algo.contract.processes import signal_when_orphaned
 from cleanroom_algo.errors import CleanroomError, ServerDiedError, StartTimeoutError
 from cleanroom_algo.serving.reports import STACKS_SIGNAL, Phase, Report, Reports, how_ended, leave_failure, parse
 
@@ -30,7 +29,6 @@ MAX_DEATHS = 3  # of processes, one after another, before they are ready: no fur
 STACKS_SECONDS = 1.0  # that a process which hangs has to write its stacks
 END_SECONDS = 5.0  # that the server has to end in order
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
-_PR_SET_PDEATHSIG = 1
 
 
 def watched(environment: InferenceEnvironment, serve: Callable[[Reports], int]) -> int | None:
@@ -48,8 +46,7 @@ def watched(environment: InferenceEnvironment, serve: Callable[[Reports], int]) 
     child = os.fork()
     if child == 0:
         os.close(reading)
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # no server outlives this process
+        signal_when_orphaned(signal.SIGTERM)  # no server outlives this process
         faulthandler.enable()  # a crash in native code leaves the stacks that led to it
         reports = Reports(environment, writing)
         reports.phase(Phase.LOADING)

@@ -17,6 +17,7 @@ from pathlib import Path
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.failure import cut
+from cleanroom_algo.contract.processes import signal_name
 from cleanroom_algo.errors import CleanroomError, RankDiedError, RankLostError, RendezvousError
 from cleanroom_algo.training.job import RUN_DIRECTORY_VARIABLE, Job
 from cleanroom_algo.training.meeting import MEETING_SECONDS, Cause, Meeting, endpoint, free_port, interface
@@ -176,7 +177,7 @@ def _how(exit_code: int | None) -> str:
     if exit_code is None or exit_code == 0:
         return "left without a word"
     if exit_code < 0:
-        return f"was ended by {signal.Signals(-exit_code).name}"
+        return f"was ended by {signal_name(-exit_code)}"
     return f"exited with status {exit_code} without a word"
 
 

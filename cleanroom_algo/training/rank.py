@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import re
@@ -20,6 +19,7 @@ from pathlib import Path
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.failure import failure_text, is_library
+from cleanroom_algo.contract.processes import signal_when_orphaned
 from cleanroom_algo.errors import AlgorithmExitError, CleanroomError, PipeReaderLostError
 from cleanroom_algo.training.job import BASE_MODEL_VARIABLE, RUN_DIRECTORY_VARIABLE, Job
 from cleanroom_algo.training.logs import configure_logging
@@ -27,7 +27,6 @@ from cleanroom_algo.training.redaction import Redactor
 from cleanroom_algo.training.reports import RankReport
 from cleanroom_algo.training.signals import StopRequest, TrainingStopped
 
-_PR_SET_PDEATHSIG = 1
 _LOST = re.compile(r"gloo|NCCL|Connection (closed|reset|refused)|Broken pipe|[Tt]imed out waiting|TCPStore|recvBytes")
 
 log = logging.getLogger(__name__)
@@ -143,8 +142,7 @@ def _left(error: SystemExit) -> CleanroomError:
 def _die_with_launcher() -> None:
     """End when the launcher is gone, even by SIGKILL: no process outlives its job."""
     launcher = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal_when_orphaned(signal.SIGKILL)
     threading.Thread(target=_watch_parent, args=(launcher,), name="launcher", daemon=True).start()
 
 

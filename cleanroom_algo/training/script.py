@@ -18,6 +18,7 @@ from typing import IO
 
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.failure import cut, read_failure
+from cleanroom_algo.contract.processes import signal_name
 from cleanroom_algo.contract.script_names import script_names
 from cleanroom_algo.errors import AlgorithmNotFoundError, ScriptFailedError
 from cleanroom_algo.training.redaction import Redactor
@@ -101,7 +102,7 @@ def _report(status: int, tail: deque[bytes], script: Path, environment: Environm
     redact = Redactor(script.parent.glob("*.py"), environment.hyperparameters, environment.hyperparameters.values())
     text = _last_exception([line.decode(errors="replace").rstrip("\n") for line in tail], redact)
     if text is None:
-        how = f"exited with status {status}" if status > 0 else f"was ended by {signal.Signals(-status).name}"
+        how = f"exited with status {status}" if status > 0 else f"was ended by {signal_name(-status)}"
         text = str(
             ScriptFailedError(
                 f"{script.name} {how} and raised no exception",
