@@ -63,10 +63,10 @@ class Batch:
 
 
 def batches(tables: Iterator[pl.DataFrame], features: Features, rows: int, *, skip: int = 0) -> Iterator[Batch]:
-    """Yield the rows of tables in order, as batches of `rows` rows but for the last.
+    """Yield the rows of tables in order, as batches of `rows` rows but for the last of a table.
 
     Args:
-        tables: of a multiple of `rows` rows, but for the last.
+        tables: whatever their size; no batch has rows of two.
         features: the preprocessing.
         rows: of a batch, at least 1.
         skip: how many batches to leave out first.

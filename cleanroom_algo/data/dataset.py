@@ -244,10 +244,10 @@ class ChannelDataset(IterableDataset[Batch]):
             self._segments = (*self._segments, *self._begin())
         *past, own = self._segments
         self._compare_objects()
-        batches = self._of_worker(own.steps) if in_worker else self._reading(self._own(own.steps))
+        found = self._of_worker(own.steps) if in_worker else self._reading(self._own(own.steps))
         if self.world.size > 1:
-            batches = in_step(batches, self.world.size, uneven=self.uneven, filling=self._filling)
-        for step, batch in enumerate(batches, own.steps + 1):
+            found = in_step(found, self.world.size, uneven=self.uneven, filling=self._filling)
+        for step, batch in enumerate(found, own.steps + 1):
             self._segments = (*past, replace(own, steps=step))
             yield batch
 
@@ -262,7 +262,7 @@ class ChannelDataset(IterableDataset[Batch]):
         """Yield in this process what this rank reads of the epoch, after the first `skip` batches."""
         if not self._past and self._segments[-1].workers == 1:
             return self._of_loader(self.world.with_worker(0, 1), skip)
-        return map(self._batch, islice(self._tables(self.world, self._segments), skip, None))
+        return batches(self._tables(self.world, self._segments), self.features, self.batch_size, skip=skip)
 
     def _of_loader(self, loader: World, skip: int = 0) -> Iterator[Batch]:
         """Yield what one loader reads of the epoch, after the first `skip` batches."""
@@ -297,9 +297,6 @@ class ChannelDataset(IterableDataset[Batch]):
     def _past(self) -> tuple[Segment, ...]:
         """What other layouts have read of this epoch."""
         return self._segments[:-1]
-
-    def _batch(self, table: pl.DataFrame) -> Batch:
-        return Batch.of(self.features.transform(table))
 
     def _tables(self, rank: World, segments: Sequence[Segment]) -> Iterator[pl.DataFrame]:
         """Yield what a rank of the last segment's layout reads of the epoch, in tables of a batch each."""
