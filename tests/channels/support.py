@@ -17,6 +17,17 @@ from cleanroom_algo.channels.reader import read_object
 from cleanroom_algo.channels.schema import Schema
 
 MIXED = Schema.of(target="late", flight="int32", carrier="string?", distance="float64?", day="date32?", late="bool?")
+ALL = Schema.of(
+    s="string?",
+    i="int64?",
+    u="uint64?",
+    h="int8?",
+    f="float32?",
+    d="float64?",
+    b="bool?",
+    day="date32?",
+    at="timestamp?",
+)
 DIGITS = st.integers(-(10**45), 10**45).map(str)
 SMALL = st.integers(-300, 300).map(str)
 # Between two float32, or close to it: where rounding twice differs from rounding once.

@@ -28,7 +28,7 @@ from tests.channels.support import cut, parquet, read, write
     sizes=st.lists(st.integers(1, 700), min_size=1, max_size=4),
     engine=st.sampled_from(["polars", "pyarrow"]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_joined_parquet_objects_are_told_apart(counts: list[int], sizes: list[int], engine: str) -> None:
     schema = Schema.of(a="int64", b="string")
     parts = [parquet(count, start=1000 * n, engine=engine) for n, count in enumerate(counts)]
@@ -68,7 +68,7 @@ PAYLOADS = st.lists(
 
 
 @given(payloads=PAYLOADS, sizes=st.lists(st.integers(1, 50), min_size=1, max_size=4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_records_survive_framing_however_the_bytes_are_cut(payloads: list[bytes], sizes: list[int]) -> None:
     data = b"".join(map(recordio.pack, payloads))
     assert list(RecordReader(iter(cut(data, sizes)), source="x")) == payloads

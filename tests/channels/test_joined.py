@@ -97,7 +97,7 @@ CELLS = st.one_of(st.none(), st.text(st.characters(codec="ascii", categories=["L
     zipped=st.booleans(),
     headers=st.lists(st.sampled_from(["number,text", '"number","text"', ""]), min_size=1, max_size=4),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_objects_are_told_apart_however_the_stream_is_cut(
     objects: list[list[tuple[int, str | None]]],
     sizes: list[int],

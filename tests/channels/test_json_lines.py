@@ -13,20 +13,9 @@ from hypothesis import strategies as st
 from cleanroom_algo.channels.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import RowMismatchError
-from tests.channels.support import DIGITS, INTEGER_MIDDLES, MIXED, NUMBERS, SMALL, TIMES, read, squeeze, write
+from tests.channels.support import ALL, DIGITS, INTEGER_MIDDLES, MIXED, NUMBERS, SMALL, TIMES, read, squeeze, write
 
 ROWS = [(1, "UA", 2.5, dt.date(2013, 1, 2), True), (2, None, None, None, None)]
-ALL = Schema.of(
-    s="string?",
-    i="int64?",
-    u="uint64?",
-    h="int8?",
-    f="float32?",
-    d="float64?",
-    b="bool?",
-    day="date32?",
-    at="timestamp?",
-)
 PLAIN = b'{"s":"x"}'
 SLOW = b'{"d":NaN}'  # polars does not read it
 
@@ -180,7 +169,7 @@ RECORDS = st.lists(MEMBERS, max_size=3).map(
 
 
 @given(record=RECORDS)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_a_record_reads_the_same_whatever_stands_beside_it(record: bytes) -> None:
     alone = _outcome([record], 0)
     assert _outcome([PLAIN, record, PLAIN], 1) == alone

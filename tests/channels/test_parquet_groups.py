@@ -79,7 +79,7 @@ def test_each_row_group_is_a_file_that_holds_its_rows(data: bytes) -> None:
 
 
 @given(st.sampled_from([name for name in WHOLE if not name.startswith("no")]), st.sets(st.sampled_from(TABLE.columns)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_columns_are_read_with_nothing_outside_of_them(name: str, columns: set[str]) -> None:
     wanted = [column for column in TABLE.columns if column in columns]
     if wanted:

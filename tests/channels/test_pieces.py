@@ -29,7 +29,7 @@ NUMBERS = Schema.of(a="int64", b="float64?")
     end=st.sampled_from(["\n", "\r\n"]),
     blanks=st.integers(0, 3),
 )
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_csv_pieces_hold_each_row_once(
     tmp_path: Path, cells: list[str], parts: int, header: bool, final: bool, end: str, blanks: int
 ) -> None:
@@ -52,7 +52,7 @@ SPARK = ['"x, y"', '"pipe 5\\""', '"5\\" x"', '"\\"b\\", c"', '"C:\\\\"', '"\\\\
 
 
 @given(cells=st.lists(st.sampled_from(SPARK), min_size=1, max_size=40), parts=st.integers(1, 8))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_pieces_of_what_spark_writes_hold_each_row_once(tmp_path: Path, cells: list[str], parts: int) -> None:
     """Its quotes are escaped by a backslash, so that those of a row may be odd in number."""
     obj = write(tmp_path, "x", "".join(f"{number},{cell}\n" for number, cell in enumerate(cells)).encode())

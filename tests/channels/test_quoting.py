@@ -37,7 +37,7 @@ def near(monkeypatch: pytest.MonkeyPatch) -> None:
     style=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     final=st.booleans(),
 )
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_it_is_what_counting_says(tmp_path: Path, rows: list[list[str]], style: int, final: bool) -> None:
     text = io.StringIO(newline="")
     csv.writer(text, quoting=style, lineterminator="\n").writerows(rows)  # type: ignore[arg-type]

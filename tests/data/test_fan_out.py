@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cleanroom_algo.contract.channel import Channel, Distribution, InputMode
@@ -122,7 +122,6 @@ def lines(count: int, start: int = 0) -> str:
     return "".join(f"{number},{number % 2}\n" for number in range(start, start + count))
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 40), max_size=12),
     st.integers(1, 5),

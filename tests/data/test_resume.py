@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
@@ -39,7 +39,6 @@ def channel(root: Path, rows: list[int], distribution: Distribution, start: int 
     return start
 
 
-@settings(deadline=None)
 @given(layouts, layouts, st.sampled_from(Distribution), st.integers(0, 30), st.integers(1, 5))
 def test_what_is_left_over_goes_on_once(
     before: tuple[int, int], after: tuple[int, int], distribution: Distribution, rows: int, batch: int

@@ -162,17 +162,22 @@ def test_an_algorithm_that_fills_its_disk(desk_with: Callable[..., Desk]) -> Non
     assert failed(desk, done)
 
 
-def test_a_channel_for_which_the_disk_has_no_room(desk: Desk) -> None:
-    (desk.data / "part-00003.csv").write_text("x,label,y\n" + "1,a,2\n" * 700_000)
-    words = ["train", str(desk.algorithm), "--channel", f"train={desk.data}", "--home", str(desk.home)]
-    done = subprocess.run(
+def on_a_disk_with(largest_file: int, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that can write no file of more bytes, as on a full disk."""
+    return subprocess.run(
         [sys.executable, "-m", "cleanroom_algo.cli", *words],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, resource.RLIM_INFINITY)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY)),
     )
+
+
+def test_a_channel_for_which_the_disk_has_no_room(desk: Desk) -> None:
+    (desk.data / "part-00003.csv").write_text("x,label,y\n" + "1,a,2\n" * 700_000)
+    words = ["train", str(desk.algorithm), "--channel", f"train={desk.data}", "--home", str(desk.home)]
+    done = on_a_disk_with(3_000_000, *words)
     assert done.returncode == ExitCode.CONTRACT, done.stderr
     record = desk.model()
     assert (record["status"], record["statusDetails"]["statusCode"]) == ("CREATE_FAILED", "CR-JOB-304")
@@ -184,14 +189,7 @@ def test_outputs_for_which_the_disk_has_no_room(desk: Desk) -> None:
     assert desk.train().status == ExitCode.OK
     (desk.data / "part-00003.csv").write_text("x,label,y\n" + "1,a,2\n" * 400_000)
     words = ["infer", desk.algorithm.stem.replace("_", "-"), "--channel", str(desk.data), "--home", str(desk.home)]
-    done = subprocess.run(
-        [sys.executable, "-m", "cleanroom_algo.cli", *words],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY)),
-    )
+    done = on_a_disk_with(1_000_000, *words)
     assert done.returncode == ExitCode.CONTRACT, done.stderr
     assert "CR-JOB-304" in done.stderr
     assert not list(desk.home.rglob("*.out*"))

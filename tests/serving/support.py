@@ -57,6 +57,7 @@ SLOW = (
     def preprocess(self, frame):
         import time
         if frame["hour"][0] == 77:
+            open(__file__ + ".begun", "w").close()
             time.sleep(1.5)
         if frame["hour"][0] == 88:
             time.sleep(600)

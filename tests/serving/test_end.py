@@ -14,12 +14,13 @@ from tests.serving.support import (
 )
 
 
-def test_sigterm_answers_what_is_in_work(slow: RunningServer) -> None:
+def test_sigterm_answers_what_is_in_work(slow: RunningServer, slow_container: Container) -> None:
+    begun = slow_container.algorithm.with_name(f"{slow_container.algorithm.name}.begun")
+    begun.unlink(missing_ok=True)
     with dial(slow) as connection:
         connection.sendall(head(10) + b"AA,1.5,77\n")
-        while slow.request("GET", "/ping")[0] != 200:
-            pass
-        time.sleep(0.3)
+        while not begun.exists():
+            assert slow.request("GET", "/ping")[0] == 200
         start = time.monotonic()
         slow.process.terminate()
         assert read_answer(connection)[0] == 200

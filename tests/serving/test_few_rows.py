@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cleanroom_algo.channels.features import Arrays, Features, NumericFeature
@@ -113,7 +113,6 @@ def bodies(columns: int, field: st.SearchStrategy[str]) -> st.SearchStrategy[byt
 @given(body=bodies(2, numbers))
 @example(body=b"16777217.000000001,1e39")
 @example(body=b"1e-45,-1e-46\n")
-@settings(deadline=None)
 def test_numbers_give_the_same_bytes(scorer: Callable[..., Scorer], body: bytes) -> None:
     assert_alike(scorer(NUMBERS), body)
 
@@ -124,7 +123,6 @@ def test_numbers_give_the_same_bytes(scorer: Callable[..., Scorer], body: bytes)
 @example(body=b"1,1,128,1,true,x")
 @example(body=b"1,1,1.0,1,true,x")
 @example(body=b"1,1,1,1,1,x")
-@settings(deadline=None)
 def test_all_types_give_the_same_bytes(scorer: Callable[..., Scorer], body: bytes) -> None:
     assert_alike(scorer(MIXED), body)
 
@@ -163,7 +161,6 @@ floats = st.floats() | st.floats(-1e6, 1e6) | st.sampled_from([0.0, -0.0, 1e7, 1
 
 
 @given(values=st.lists(floats, min_size=1, max_size=70), single=st.booleans(), columns=st.sampled_from([0, 1, 3]))
-@settings(deadline=None)
 def test_predictions_are_written_alike(values: list[float], single: bool, columns: int) -> None:
     with np.errstate(over="ignore"):
         array = np.array(values).astype(np.float32 if single else np.float64)

@@ -106,7 +106,7 @@ def together(scorer: Scorer, requests: Sequence[tuple[bytes, Format]]) -> list[t
         st.tuples(st.sampled_from(BODIES), st.sampled_from([Format.CSV, Format.JSON_LINES])), min_size=1, max_size=12
     )
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_each_gets_what_it_would_get_alone(scorer: Scorer, requests: list[tuple[bytes, Format]]) -> None:
     assert together(scorer, requests) == [alone(scorer, *request) for request in requests]
 

@@ -51,7 +51,7 @@ def truth(container: Container, frame: pl.DataFrame) -> list[bytes]:
     crlf=st.booleans(),
     blank=st.booleans(),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_job_predicts_what_the_model_predicts(
     tmp_path_factory: pytest.TempPathFactory,
     server: RunningServer,

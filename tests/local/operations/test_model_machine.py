@@ -182,5 +182,5 @@ class ModelMachine(RuleBasedStateMachine):
         self.refused(ResourceNotFoundError, "GetTrainedModel", trainedModelArn=nobodys)
 
 
-ModelMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+ModelMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestModelMachine = ModelMachine.TestCase

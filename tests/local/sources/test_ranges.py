@@ -102,7 +102,7 @@ def test_readers_at_several_places_do_not_get_in_each_others_way() -> None:
     st.integers(0, 5 * FIRST_BYTES),
     st.lists(st.tuples(st.integers(0, 5 * FIRST_BYTES), st.integers(0, 2 * FIRST_BYTES)), max_size=12),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_reads_return_what_is_there(size: int, reads: list[tuple[int, int]]) -> None:
     reader = Service().reader(size)
     for offset, length in reads:
