@@ -173,7 +173,9 @@ class _Watch:
             )
 
     def _check(self, now: float) -> None:
-        for pid, start in () if self._endings else tuple(self._starts.items()):
+        for pid, start in tuple(self._starts.items()):
+            if self._endings:
+                break  # two processes at once would write their stacks into each other's
             if now - start.began > self._limit:
                 self._give_up(pid, start)
             elif now > start.remind_at:
