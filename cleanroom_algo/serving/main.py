@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import CleanroomError
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments not in ([], ["serve"]):
         print(USAGE, file=sys.stderr)
         return ExitCode.USAGE
+    keep_freed_memory()  # the processes that serve inherit it
     try:
         environment = InferenceEnvironment.read()
     except CleanroomError as error:

@@ -16,7 +16,6 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
-from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import ServerStartError
@@ -130,7 +129,6 @@ class Server(BaseApplication):  # type: ignore[misc]
                 self.service = Service.load(self.environment, self.plan)
             self.reports.phase(Phase.WARMING_UP)
             configure_compute(self.plan.compute_threads)
-            keep_freed_memory()
             self.service.metrics.start()
             self.service.warm_up()
         except (Exception, SystemExit) as error:

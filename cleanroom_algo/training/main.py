@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.failure import write_failure
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 143 stopped after SIGTERM, 130 after SIGINT, else why it failed, as `ExitCode` has it. The failure file
         says the same in words.
     """
+    keep_freed_memory()
     stop = StopRequest()
     stop.install()
     arguments = list(sys.argv[1:] if argv is None else argv)

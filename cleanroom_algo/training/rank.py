@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
+from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.failure import failure_text, is_library
@@ -41,10 +42,8 @@ def run_rank(job: Job, local_rank: int, ranks: int, stop: StopRequest) -> RankRe
         ranks: per host.
         stop: tells when the job is to end.
     """
-    from cleanroom_algo.channels.memory import keep_freed_memory
     from cleanroom_algo.training.context import Context
 
-    keep_freed_memory()
     resources = job.environment.resources
     rank = resources.host_rank * ranks + local_rank
     base = os.environ.get(BASE_MODEL_VARIABLE)
@@ -78,6 +77,7 @@ def report_of(
 
 def main() -> int:
     """Run as a process that the launcher started."""
+    keep_freed_memory()
     stop = StopRequest()
     stop.install()
     directory = Path(os.environ[RUN_DIRECTORY_VARIABLE])

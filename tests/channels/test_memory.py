@@ -1,7 +1,7 @@
 """Memory: what freed blocks leave is used again, and the peak of a fresh process hardly grows with the data.
 
-The benchmarks hold it to a tenth. Here a fifth is allowed: what an allocator keeps grows a little for a while, from 156
-MB at 2 times the data to 171 at 8 and 169 at 20.
+The benchmarks hold it to a tenth. Here a fifth is allowed: what an allocator keeps grows a little for a while, from 141
+MB at 2 times the data to 153 at 8, 160 at 20 and no more at 60 (measured while other programs had both cores).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import pytest
 ROWS = 150_000  # about 30 MB of CSV, several blocks
 
 READ = """
+from cleanroom_algo.channels.memory import keep_freed_memory
+keep_freed_memory()
 import json, re, sys
 from pathlib import Path
 from cleanroom_algo.channels.objects import Object
@@ -42,7 +44,8 @@ print(json.dumps([rows, int(re.search(r"VmHWM:\\s+([0-9]+)", Path("/proc/self/st
 """
 
 ROUNDS = """
-import resource, sys
+import resource, sys, threading
+from concurrent.futures import ThreadPoolExecutor
 from cleanroom_algo.channels.memory import keep_freed_memory
 
 def faults():
@@ -52,7 +55,16 @@ def faults():
 
 if sys.argv[1] == "keep":
     keep_freed_memory()
-print([faults() for _ in range(4)][-1])
+found, lock, all_there = [], threading.Lock(), threading.Barrier(4)
+
+def one_of_four(_):
+    with lock:
+        found.append(faults())
+    all_there.wait()
+
+with ThreadPoolExecutor(4) as pool:
+    list(pool.map(one_of_four, range(4)))
+print(found[-1])
 """
 
 
@@ -84,8 +96,8 @@ def feed(fifo: Path, data: bytes, times: int) -> threading.Thread:
 def test_peak_memory_is_flat(tmp_path: Path, mode: str) -> None:
     numbers = np.random.default_rng(0).standard_normal((ROWS, 20), dtype=np.float32)
     data = pl.DataFrame(numbers).write_csv(include_header=False).encode()
-    # Twice the data fills all buffers. The lesser of two: what an allocator keeps besides differs from run to run.
-    peaks = [min(measured(mode, tmp_path / f"{times}-{turn}", data, times) for turn in range(2)) for times in (2, 20)]
+    # Five times the data fills all buffers. The lesser of two: what an allocator keeps besides differs from run to run.
+    peaks = [min(measured(mode, tmp_path / f"{times}-{turn}", data, times) for turn in range(2)) for times in (5, 20)]
     assert peaks[1] <= 1.2 * peaks[0], peaks
 
 
