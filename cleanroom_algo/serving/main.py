@@ -80,7 +80,9 @@ def _serve(environment: InferenceEnvironment, reports: Reports) -> int:
     try:
         listener = bind(environment.settings.serve_host, environment.port)  # before the long work of loading
         service = _load_before_fork(environment, plan, reports) if plan.preload else None
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a panic of native code, too, is no Exception
         reports.failed(error)
         return error.exit_code if isinstance(error, CleanroomError) else ExitCode.ALGORITHM_FAILED
     for reason in plan.reasons:

@@ -176,7 +176,7 @@ def _of_the_algorithm(function: Callable[Given, Output], *given: Given.args, **n
         return function(*given, **named)
     except (CleanroomError, MemoryError):
         raise
-    except (Exception, SystemExit, pl.exceptions.PanicException) as error:  # the last two are no Exceptions
+    except BaseException as error:  # SystemExit, KeyboardInterrupt, a panic in Rust: each would end the process
         if "can't allocate memory" in str(error):  # torch's words
             raise MemoryError from error
         raise prediction_failed(error) from error

@@ -131,7 +131,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             configure_compute(self.plan.compute_threads)
             self.service.metrics.start()
             self.service.warm_up()
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # a panic of native code, too, is no Exception
             self.reports.failed(error)
             sys.exit(ExitCode.ALGORITHM_FAILED)
         if self.service.parameters is not None:

@@ -246,7 +246,7 @@ def answer_in(scorer: Scorer, kind: Format) -> bytes:
         return answer.read()
 
 
-@pytest.mark.parametrize("failure", [SystemExit(3), pl.exceptions.PanicException("SECRET")])
+@pytest.mark.parametrize("failure", [SystemExit(3), pl.exceptions.PanicException("SECRET"), BaseException("SECRET")])
 def test_an_algorithm_that_exits_or_panics_fails_its_request(
     scorer: Callable[..., Scorer], failure: BaseException
 ) -> None:
