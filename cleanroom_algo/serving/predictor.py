@@ -117,7 +117,8 @@ class Predictor:
         """Run a torch model over rows in passes of one fixed size, without gradients.
 
         A matrix product of 1 row and one of 10,000 rows take different code paths and may differ in the last bit.
-        Passes of one size, the last one padded, give a row the same bits in whatever request it arrives.
+        Passes of one size, the last one padded, give a row the same bits in whatever request it arrives. So do the rest
+        of the computing in `function`, too: the last bit of torch.sigmoid, say, depends on how many values there are.
 
         Args:
             function: the model, or any function of tensors that treats each row by itself.

@@ -98,7 +98,11 @@ class DelayPredictor(Predictor):
 
     def predict_arrays(self, arrays: Arrays) -> Tensor:
         """Return probabilities, shape (rows,)."""
-        return torch.sigmoid(self.forward(self.model, arrays.numeric, arrays.categorical))
+        return self.forward(self.probabilities, arrays.numeric, arrays.categorical)
+
+    def probabilities(self, numeric: Tensor, categorical: Tensor) -> Tensor:
+        """Return them for one pass: outside of `forward`, the last bit of a sigmoid depends on the number of rows."""
+        return torch.sigmoid(self.model(numeric, categorical))
 
 
 def build(features: Features, params: DelayHyperparameters) -> DelayNet:

@@ -54,7 +54,10 @@ def predict(root: Path, algorithm: Path, frame: pl.DataFrame) -> np.ndarray:
     predictor = find_class(load_algorithm(algorithm), Predictor)()
     predictor.artifacts = artifacts
     predictor.load(artifacts)
-    return answer(predictor, frame)["prediction"].to_numpy()
+    predictions = answer(predictor, frame)["prediction"]
+    for first, rows in [*((row, 1) for row in range(50)), (3, 50), (200, 300)]:  # in whatever request a row arrives
+        assert answer(predictor, frame[first : first + rows])["prediction"].equals(predictions[first : first + rows])
+    return predictions.to_numpy()
 
 
 def test_flight_delays_are_told_better_than_by_the_hour_alone(tmp_path: Path) -> None:
