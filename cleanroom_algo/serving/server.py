@@ -45,7 +45,7 @@ class _Logger(Logger):  # type: ignore[misc]
 
 
 class _Arbiter(Arbiter):  # type: ignore[misc]
-    """gunicorn's master, which knows how its workers ended when `child_exit` is called."""
+    """gunicorn's master, which knows how its workers ended when `child_exit` is called, and does not reload."""
 
     def reap_workers(self) -> None:
         """Look at the workers that have ended, and take leave of them as gunicorn does."""
@@ -56,6 +56,10 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
                     killed = ended.si_code != os.CLD_EXITED
                     worker.how_ended = how_ended(-ended.si_status if killed else ended.si_status)
         super().reap_workers()
+
+    def handle_hup(self) -> None:
+        """End as after SIGTERM: the model is not loaded anew, and who hangs up wants no server left behind."""
+        self.handle_term()
 
 
 class Server(BaseApplication):  # type: ignore[misc]
@@ -82,7 +86,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         self.plan = plan
         self.service = service
         self.reports = reports
-        self._shares = Shares(2 * plan.workers)  # a reload forks new ones before the old ones end
+        self._shares = Shares(2 * plan.workers)  # gunicorn forks a further one at each SIGTTIN
         super().__init__()
 
     def load_config(self) -> None:

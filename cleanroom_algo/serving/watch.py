@@ -125,8 +125,7 @@ class _Watch:
             yield reading
 
     def _forward(self, number: int, _frame: FrameType | None) -> None:
-        if number != signal.SIGHUP:
-            self._signal = number
+        self._signal = number
         _kill(self._child, number)
 
     def _read(self) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
+
+import pytest
 
 from tests.serving.support import (
     Container,
@@ -14,7 +17,10 @@ from tests.serving.support import (
 )
 
 
-def test_sigterm_answers_what_is_in_work(slow: RunningServer, slow_container: Container) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_server_that_shall_end_answers_what_is_in_work(
+    slow: RunningServer, slow_container: Container, number: int
+) -> None:
     begun = slow_container.algorithm.with_name(f"{slow_container.algorithm.name}.begun")
     begun.unlink(missing_ok=True)
     with dial(slow) as connection:
@@ -22,7 +28,7 @@ def test_sigterm_answers_what_is_in_work(slow: RunningServer, slow_container: Co
         while not begun.exists():
             assert slow.request("GET", "/ping")[0] == 200
         start = time.monotonic()
-        slow.process.terminate()
+        slow.process.send_signal(number)
         assert read_answer(connection)[0] == 200
     assert slow.process.wait(30) == 0
     assert time.monotonic() - start < 28
