@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import cycle, islice, repeat
+from itertools import chain, cycle, islice, repeat
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from cleanroom_algo.channels.reader import read_object
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.data.batch import Batch, batches
+from cleanroom_algo.data.checksums import Checksums
 from cleanroom_algo.data.fan_out import SLICE_ROWS, Stream, read_share
 from cleanroom_algo.data.in_step import Uneven, in_step
 from cleanroom_algo.data.loaders import SharedEpoch, batches_of, check_worker
@@ -122,6 +123,7 @@ class ChannelDataset(IterableDataset[Batch]):
         self._pipe_is_open = False
         self._shares = Shares(channel, schema)
         self._segments = self._begin()
+        self._checksums = Checksums()
         self._resumed = False
         self._compared = False
 
@@ -170,21 +172,26 @@ class ChannelDataset(IterableDataset[Batch]):
     def _at(self, epoch: int) -> None:
         self.epoch = epoch
         self._segments = self._begin()
+        self._checksums = Checksums()
         self._resumed = False
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the iteration stands: a few integers, which tell of all ranks what they have read."""
-        return {"epoch": self.epoch, "segments": [each.to_list() for each in self._segments], **self._order()}
+        """Return where the iteration stands: a few integers, which tell of all ranks what they have read.
+
+        In Pipe mode they hold a checksum of what this rank has read, too.
+        """
+        return self.after(self.taken)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken, so that over all ranks no row of the epoch is repeated or lost.
 
         The number of workers and of ranks may be another one, and with FullyReplicated the number of hosts. What is
         left of the epoch is then read without loader processes, in another order than the earlier layout would have.
-        In Pipe mode the next pipe is read and what was taken is passed over: the objects must come in the same order.
+        In Pipe mode the next pipe is read and what was taken is passed over: the objects must come in the same order,
+        which is looked at where the iteration begins.
 
         Args:
-            state: the same on all ranks.
+            state: of all ranks the same one, or of each its own.
 
         Raises:
             DataStateError: CR-DAT-002, the state was taken with another seed, batch size or shuffling; in Pipe mode
@@ -207,6 +214,8 @@ class ChannelDataset(IterableDataset[Batch]):
         self._shared_epoch.tell(int(state["epoch"]), taken_up=True)
         self._at(int(state["epoch"]))
         self._segments = segments
+        rank, checksum = state.get("read", (None, None))
+        self._checksums = Checksums(self.taken, checksum if rank == self.world.rank else None)
         self._resumed = True
 
     @property
@@ -215,9 +224,15 @@ class ChannelDataset(IterableDataset[Batch]):
         return self._segments[-1].steps
 
     def after(self, steps: int) -> dict[str, Any]:
-        """Return the state in which this layout has taken so many batches since it took up the epoch."""
+        """Return the state in which this layout has taken so many batches since it took up the epoch.
+
+        Args:
+            steps: as many as were taken; or one less, while the last one is not used yet.
+        """
         *past, own = self._segments
-        return self.state_dict() | {"segments": [each.to_list() for each in (*past, replace(own, steps=steps))]}
+        segments = [each.to_list() for each in (*past, replace(own, steps=steps))]
+        read = {} if self.channel.input_mode.has_files else {"read": [self.world.rank, self._checksums.at(steps)]}
+        return {"epoch": self.epoch, "segments": segments, **self._order(), **read}
 
     def _order(self) -> dict[str, int]:
         """Return what the order of the rows depends on besides the epoch and the layout."""
@@ -238,25 +253,45 @@ class ChannelDataset(IterableDataset[Batch]):
         if in_worker and (epoch := self._shared_epoch.news()) is not None:
             self._at(epoch)
         if not self._resumed:
-            self._segments = self._begin()
+            self._at(self.epoch)
         self._resumed = False
         if self._segments[-1].workers != self._loaders:  # taken up in one process, iterated in others
             self._segments = (*self._segments, *self._begin())
         *past, own = self._segments
         self._compare_objects()
+        checksums = self._checksums
         found = self._of_worker(own.steps) if in_worker else self._reading(self._own(own.steps))
+        if own.steps and not self.channel.input_mode.has_files:
+            found = self._passed_over(found)
         if self.world.size > 1:
             found = in_step(found, self.world.size, uneven=self.uneven, filling=self._filling)
         for step, batch in enumerate(found, own.steps + 1):
             self._segments = (*past, replace(own, steps=step))
+            checksums.step(step)
             yield batch
 
     def _own(self, skip: int) -> Iterator[Batch]:
         """Yield this rank's batches after the first `skip`, before any is added for balance."""
+        if not self.channel.input_mode.has_files:
+            return self._checksums.follow(self._of_rank(0))
         if not self.workers or self._past:
             return self._of_rank(skip)
         _ = self._shares.objects  # listed once, for all loader processes
         return islice(batches_of(self._of_loader, self.world, self.workers), skip, None)
+
+    def _passed_over(self, found: Iterator[Batch]) -> Iterator[Batch]:
+        """Return the batches after those passed over, where these are the ones taken before; a collective."""
+        first = list(islice(found, 1))
+        differs = [self._checksums.differs] * self.world.size
+        if self.world.size > 1:
+            dist.all_gather_object(differs, self._checksums.differs)
+        if any(differs):
+            raise DataStateError(
+                f"the pipe of channel {self.channel.name!r} does not deliver what was read of it before, in that order",
+                expected="the same objects in the same order: what was read is passed over, and not looked at again",
+                fix="begin the epoch anew; or use File or FastFile mode, where a position means the same in each run",
+            )
+        return chain(first, found)
 
     def _of_rank(self, skip: int) -> Iterator[Batch]:
         """Yield in this process what this rank reads of the epoch, after the first `skip` batches."""

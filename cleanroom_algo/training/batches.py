@@ -27,7 +27,7 @@ class Batches:
         self._dataset = dataset
         self._device = device
         self._latest: Batch | None = None
-        self._resumed = False
+        self._resumed: tuple[Iterator[Batch], Batch | None] | None = None
 
     @property
     def steps(self) -> int | None:
@@ -35,7 +35,7 @@ class Batches:
         return self._dataset.steps
 
     def resume(self, state: Mapping[str, Any]) -> int:
-        """Let the next epoch go on where `position` was taken.
+        """Let the next epoch go on where `position` was taken; all ranks must come here, and read up to there.
 
         Returns:
             Batches that this layout has taken of it; 0 where the layout is another one and takes over what is left.
@@ -44,8 +44,9 @@ class Batches:
             DataStateError: CR-DAT-002, the position cannot be taken up.
         """
         self._dataset.load_state_dict(dict(state))
-        self._resumed = True
-        return self._dataset.taken
+        taken = self._dataset.taken
+        self._resumed = self._begun()  # only now a pipe shows whether it is the same
+        return taken
 
     def position(self, batches: int) -> dict[str, Any]:
         """Return the position after so many batches of the epoch under way, counted from where it was taken up."""
@@ -57,11 +58,10 @@ class Batches:
         Args:
             number: of the epoch, from 0.
         """
-        if not self._resumed:
+        if self._resumed is None:
             self._dataset.set_epoch(number)
-        self._resumed = False
-        source = iter(self._dataset)
-        current = self._fetch(source)
+        source, current = self._resumed or self._begun()
+        self._resumed = None
         while current is not None:
             following = self._fetch(source)  # its copy runs while the current batch is computed
             yield current, following is None
@@ -86,6 +86,10 @@ class Batches:
             categorical=_zeros(batch.categorical),
             target=None if target is None else _zeros(target),
         )
+
+    def _begun(self) -> tuple[Iterator[Batch], Batch | None]:
+        source = iter(self._dataset)
+        return source, self._fetch(source)
 
     def _fetch(self, source: Iterator[Batch]) -> Batch | None:
         batch = next(source, None)

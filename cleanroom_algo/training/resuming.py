@@ -87,7 +87,11 @@ class Resuming:
                 "sums": reduce_sums(own_sums[0] + own_sums[1]).tolist(),
             },
         }
-        own = {"random": random_states(), "sums": [each.tolist() for each in own_sums]}
+        own = {
+            "random": random_states(),
+            "sums": [each.tolist() for each in own_sums],
+            "data": self._batches.position(progress.batches),
+        }
         self._checkpoints.save(progress.step, shared if self._holds_shared else None, own)
 
     def load(self, line: Sums, epoch: Sums) -> Progress:
@@ -118,7 +122,7 @@ class Resuming:
             self._steps.scaler.load_state_dict(about["scaler"])
         self._trainer._final_metrics.update(about["metrics"])
         self._publication.resume(about["publication"])
-        progress = self._position(Progress(**about["progress"]), about["data"])
+        progress = self._position(Progress(**about["progress"]), own["data"] if own else about["data"])
         if progress is not None:
             _restore_sums(line, epoch, own["sums"] if own else None, about["sums"] if self._leads else None)
         else:

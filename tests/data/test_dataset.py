@@ -164,6 +164,39 @@ def test_pipes_are_taken_one_after_another_whatever_the_epoch(tmp_path: Path) ->
     feeder.join(30)
 
 
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_a_position_in_a_pipe_means_the_batches_before_it(tmp_path: Path, order: str) -> None:
+    objects = {"a": "".join(f"{row},1\n" for row in range(9)), "b": "".join(f"{row},0\n" for row in range(9, 18))}
+    source = Channel("train", Paths(tmp_path), InputMode.PIPE)
+    source.fifo(0).parent.mkdir(parents=True)
+    for number in range(3):
+        os.mkfifo(source.fifo(number))
+    epochs = [objects["a"] + objects["b"], *("".join(objects[name] for name in order) for _ in range(2))]
+
+    def write() -> None:
+        for number, text in enumerate(epochs):
+            feed(source.fifo(number), text)
+
+    feeder = threading.Thread(target=write, daemon=True)
+    feeder.start()
+    before = ChannelDataset(source, SCHEMA, World(), batch_size=4, pipe_timeout=30)
+    seen = xs(islice(before, 3))
+    earlier, state = before.after(2), json.loads(json.dumps(before.state_dict()))
+    after = ChannelDataset(source, SCHEMA, World(), batch_size=4, pipe_timeout=30, first_pipe=1)
+    after.load_state_dict(state)
+
+    assert after.state_dict() == state
+    assert earlier["read"] != state["read"]
+    if order == "ab":
+        assert seen + xs(after) == list(range(18))
+    else:
+        with pytest.raises(DataStateError, match="does not deliver what was read of it before"):
+            next(iter(after))
+    after.set_epoch(1)
+    assert sorted(xs(after)) == list(range(18))
+    feeder.join(30)
+
+
 def test_a_second_iteration_of_a_pipe_is_refused_while_the_first_is_open(tmp_path: Path) -> None:
     source = Channel("train", Paths(tmp_path), InputMode.PIPE)
     source.fifo(0).parent.mkdir(parents=True)
