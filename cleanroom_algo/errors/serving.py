@@ -179,3 +179,15 @@ class StartTimeoutError(ServingError):
 
     code = "CR-SRV-017"
     title = "server start takes too long"
+
+
+class AnswerSpaceError(ServingError):
+    """A long answer found no room on the disk.
+
+    An answer is complete before its first byte is sent; meanwhile a file keeps one of over 32 MB. The client gets 503, as
+    there may be room when fewer requests are in work at once; what always helps are smaller requests.
+    """
+
+    code = "CR-SRV-018"
+    title = "no room for the answer"
+    http_status = 503

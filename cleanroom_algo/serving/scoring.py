@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
@@ -17,7 +17,14 @@ import polars as pl
 from cleanroom_algo.channels.blocks import MAX_ROW_BYTES, cut_rows
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.failure import is_library
-from cleanroom_algo.errors import BodyTooLargeError, CleanroomError, PredictionFailedError, RowTooLongError
+from cleanroom_algo.contract.sizes import format_bytes
+from cleanroom_algo.errors import (
+    AnswerSpaceError,
+    BodyTooLargeError,
+    CleanroomError,
+    PredictionFailedError,
+    RowTooLongError,
+)
 from cleanroom_algo.serving.body import gather, joined
 from cleanroom_algo.serving.decoding import LineDecoder, Rows
 from cleanroom_algo.serving.documents import decode_document
@@ -90,6 +97,7 @@ class Scorer:
             BodyTooLargeError: a record of a body of lines is over 64 MiB.
             PredictionFailedError: the algorithm raised.
             PredictionShapeError: its predictions do not match the rows.
+            AnswerSpaceError: the answer is long, and the disk has no room for it.
         """
         tally = Tally() if tally is None else tally
         spool: IO[bytes] = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 (the response closes it)
@@ -111,13 +119,17 @@ class Scorer:
             if not response.value.lines:
                 with turn():
                     spool.write(encode_whole(frames or [self.predict(Rows.none(self.schema))], response))
+            spool.seek(0)
+        except OSError as error:  # of the spool: what others raise has become an error of ours
+            with suppress(OSError):
+                spool.close()
+            raise _not_kept(error) from None
         except RowTooLongError as error:
             spool.close()
             raise BodyTooLargeError(error.what, expected=RECORDS, fix=error.fix) from None
         except BaseException:
             spool.close()
             raise
-        spool.seek(0)
         return spool
 
     def predict(self, rows: Rows) -> pl.DataFrame:
@@ -196,6 +208,14 @@ def prediction_failed(error: BaseException) -> PredictionFailedError:
         f"the algorithm raised {type(error).__name__} at {place_of(error)}",
         expected="a prediction for every row that fits the schema",
         fix="run the algorithm on local data, where CLEANROOM_ALGO_LOG_LEVEL=DEBUG shows the whole traceback",
+    )
+
+
+def _not_kept(error: OSError) -> AnswerSpaceError:
+    return AnswerSpaceError(
+        f"an answer over {format_bytes(SPOOL_BYTES)} cannot be kept in a temporary file: {error.strerror}",
+        expected="room in the folder for temporary files (TMPDIR, or /tmp) for all answers that are in work",
+        fix="send smaller requests (containerExecutionParameters.maxPayloadInMB), or make room",
     )
 
 

@@ -17,6 +17,13 @@ from cleanroom_algo.serving.predictor import to_frame
 MASK = [False, True, False]
 
 
+class FullBuffer(io.BytesIO):
+    """A buffer where there is no memory left."""
+
+    def write(self, _: Any) -> int:
+        raise MemoryError
+
+
 def as_npy(predicted: Any) -> np.ndarray:
     array: np.ndarray = np.load(io.BytesIO(encode_whole([to_frame(predicted, 3)], Format.NPY)))
     return array
@@ -68,3 +75,9 @@ def test_predictions_of_blocks_with_and_without_nulls_are_one_array() -> None:
     frames = [pl.DataFrame({"yes": [True, False]}), pl.DataFrame({"yes": [None, True]}, {"yes": pl.Boolean})]
     whole = np.load(io.BytesIO(encode_whole(frames, Format.NPY)))
     np.testing.assert_array_equal(whole, [1.0, 0.0, np.nan, 1.0])
+
+
+def test_memory_that_runs_out_in_polars_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polars.dataframe.frame.BytesIO", FullBuffer)
+    with pytest.raises(MemoryError):
+        encode_whole([pl.DataFrame({"a": [1.0] * 1000})], Format.JSON)

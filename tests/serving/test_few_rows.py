@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -19,7 +20,13 @@ from hypothesis import strategies as st
 from cleanroom_algo.channels.features import Arrays, Features, NumericFeature
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.manifest import Manifest
-from cleanroom_algo.errors import AlgorithmClassError, NotAcceptableError, PredictionFailedError, PredictionShapeError
+from cleanroom_algo.errors import (
+    AlgorithmClassError,
+    AnswerSpaceError,
+    NotAcceptableError,
+    PredictionFailedError,
+    PredictionShapeError,
+)
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.encoding import encode_few, encode_lines
 from cleanroom_algo.serving.formats import Format
@@ -244,6 +251,19 @@ def test_a_missing_last_newline_costs_no_second_pass(scorer: Callable[..., Score
 def answer_in(scorer: Scorer, kind: Format) -> bytes:
     with scorer.respond([b"1,2\n3,4"], Format.CSV, kind) as answer:
         return answer.read()
+
+
+def test_a_long_answer_that_finds_no_room_is_told(
+    scorer: Callable[..., Scorer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cleanroom_algo.serving.scoring.SPOOL_BYTES", 4)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, hard))
+    try:
+        with pytest.raises(AnswerSpaceError, match="File too large"):
+            answer_in(scorer(NUMBERS), Format.CSV)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("failure", [SystemExit(3), pl.exceptions.PanicException("SECRET"), BaseException("SECRET")])
