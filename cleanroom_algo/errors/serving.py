@@ -184,7 +184,7 @@ class StartTimeoutError(ServingError):
 class AnswerSpaceError(ServingError):
     """A long answer found no room on the disk.
 
-    An answer is complete before its first byte is sent; meanwhile a file keeps one of over 32 MB. The client gets 503, as
+    An answer is complete before its first byte is sent; meanwhile a file keeps one of over 32 MB. The client gets 503:
     there may be room when fewer requests are in work at once; what always helps are smaller requests.
     """
 

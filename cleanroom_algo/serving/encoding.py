@@ -89,9 +89,16 @@ def encode_whole(frames: Iterable[pl.DataFrame], kind: Format) -> bytes:
 
 @contextmanager
 def _written_as(kind: Format, frame: pl.DataFrame) -> Iterator[None]:
-    """Turn what polars says of types that it cannot write in a format, such as bytes, into an error of ours."""
+    """Turn what polars says of types that it cannot write in a format, such as bytes, into an error of ours.
+
+    Raises:
+        PredictionShapeError: such types are among the predictions.
+        MemoryError: there is none left; polars says OSError where a buffer in memory cannot grow.
+    """
     try:
         yield
+    except OSError as error:
+        raise MemoryError from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         dtypes = sorted({str(dtype) for dtype in frame.dtypes})
         raise PredictionShapeError(
