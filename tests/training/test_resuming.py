@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 
 from cleanroom_algo.contract.manifest import Manifest
 from cleanroom_algo.contract.paths import Paths
-from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.local.hosts.feeding import Feeder
 from cleanroom_algo.local.jobs.plan import ObjectRef
 from tests.training.support import (
@@ -93,7 +92,7 @@ def pipe(container: Container, objects: Sequence[Path]) -> Iterator[None]:
     data.mkdir(parents=True)
     container.channels["train"] = {"TrainingInputMode": "Pipe"}
     references = [ObjectRef(path.name, path, path.stat().st_size) for path in objects]
-    faults: list[CleanroomError] = []
+    faults: list[Exception] = []
     feeder = Feeder(Paths(container.root), "train", lambda _epoch: references, faults.append)
     feeder.start()
     try:

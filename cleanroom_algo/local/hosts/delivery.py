@@ -18,7 +18,6 @@ from typing import Self
 
 from cleanroom_algo.contract.channel import InputMode
 from cleanroom_algo.contract.paths import Paths
-from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.local.hosts.feeding import Feeder
 from cleanroom_algo.local.jobs.files import MODEL_ARCHIVE
 from cleanroom_algo.local.jobs.plan import BaseModel, HostPlan, ObjectRef, TrainingPlan, epoch_objects
@@ -40,7 +39,7 @@ class Delivery:
         linked: the folders that links in the tree point into.
         shared: the folders that are to be seen below the root, by their paths there.
         written: what the container changed in a channel that is read-only on the platform; known when it has ended.
-        fault: why an object of a pipe could not be read; None: all could.
+        fault: why a pipe could not be fed; None: all could.
 
     Raises:
         CleanroomError: CR-ROM-004 or CR-ROM-008, an object of S3 cannot be downloaded. JobStoppedError: CR-JOB-302.
@@ -63,7 +62,7 @@ class Delivery:
         self.linked: set[Path] = set()
         self.shared: dict[str, Path] = {}
         self.written: list[str] = []
-        self.fault: CleanroomError | None = None
+        self.fault: Exception | None = None
         base = self._base_model()
         for name, objects in {**host.objects, **base}.items():
             if plan.input_mode is InputMode.PIPE:
@@ -132,7 +131,7 @@ class Delivery:
             self._copy(name, objects)
             self._guarded[root] = _make_read_only(root)
 
-    def _fail(self, error: CleanroomError) -> None:
+    def _fail(self, error: Exception) -> None:
         self.fault = self.fault or error
 
 

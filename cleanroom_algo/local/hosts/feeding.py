@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from cleanroom_algo.contract.paths import Paths
-from cleanroom_algo.errors import CleanroomError, ObjectLostError
+from cleanroom_algo.errors import ObjectLostError
 from cleanroom_algo.local.jobs.plan import ObjectRef
 from cleanroom_algo.local.sources.ranges import RangeStream
 
@@ -34,7 +34,7 @@ class Feeder:
         paths: of the host's tree.
         channel: its name.
         objects: returns what an epoch holds.
-        fail: told why an object cannot be read; its pipe stays open then, as its end would pass for that of the data.
+        fail: told why a pipe cannot be fed; it stays open then, as its end would pass for that of the data.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Feeder:
         paths: Paths,
         channel: str,
         objects: Callable[[int], Sequence[ObjectRef]],
-        fail: Callable[[CleanroomError], None],
+        fail: Callable[[Exception], None],
     ) -> None:
         self._paths, self._channel, self._objects, self._fail = paths, channel, objects, fail
         self._stop = threading.Event()
@@ -65,13 +65,15 @@ class Feeder:
             descriptor = self._open(fifo)
             if descriptor is None:
                 return
-            # The next pipe is there before this one ends, as a reader may look for it at once.
-            with contextlib.suppress(FileExistsError):
-                os.mkfifo(self._paths.fifo(self._channel, epoch + 1))
-            with os.fdopen(descriptor, "wb", buffering=0) as pipe, contextlib.suppress(BrokenPipeError):
+            with os.fdopen(descriptor, "wb", buffering=0) as pipe:
                 try:
+                    # The next pipe is there before this one ends, as a reader may look for it at once.
+                    with contextlib.suppress(FileExistsError):
+                        os.mkfifo(self._paths.fifo(self._channel, epoch + 1))
                     self._write(pipe, self._objects(epoch))
-                except CleanroomError as error:
+                except BrokenPipeError:
+                    pass
+                except Exception as error:  # whatever it is
                     self._fail(error)
                     self._stop.wait()
             fifo.unlink(missing_ok=True)

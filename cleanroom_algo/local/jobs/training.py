@@ -237,7 +237,7 @@ class _Job:
             self.log.line(name, stream, text)
             self.listener.line(name, stream, text)
 
-    def _fault(self) -> CleanroomError | None:
+    def _fault(self) -> Exception | None:
         """Return why the hosts do not get all of their data, where that is so."""
         return next((each.fault for each in self._sources if each.fault is not None), None)
 
@@ -246,6 +246,8 @@ class _Job:
     def _outcome(self, trees: dict[str, Paths], written: list[str]) -> TrainingOutcome:
         log = self.plan.run_directory / LOG_FILE
         if (fault := self._fault()) is not None:  # whatever the containers made of it
+            if not isinstance(fault, CleanroomError):
+                raise fault
             return TrainingOutcome(TrainingStatus.FAILED, str(fault)[:_REASON_CHARACTERS], self.exit_codes, log)
         if self.first_failed is not None:
             return TrainingOutcome(TrainingStatus.FAILED, self._reason(trees), self.exit_codes, log)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cleanroom_algo.contract.channel import InputMode
-from cleanroom_algo.local.jobs.plan import BaseModel
+from cleanroom_algo.local.jobs.plan import BaseModel, HostPlan, ObjectRef, TrainingPlan, epoch_objects
 from cleanroom_algo.local.jobs.training import TrainingStatus
 from tests.local.jobs.support import Job, Lines, Run
 from tests.local.support import text_of
@@ -40,6 +40,31 @@ print(read(0), read(1, 2), read(2), (root / "input/data/train").exists())
 
     assert outcome.status is TrainingStatus.COMPLETED
     assert [text for _, _, text in lines.seen] == ["b'0\\n1\\n2\\n' b'0\\n' b'0\\n1\\n2\\n' False"]
+
+
+def test_a_pipe_that_cannot_be_fed_does_not_end_like_one_that_was_fed(
+    job: Job, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a pipe passes for the end of the data: the room's own failure, whatever it is, must not be one."""
+
+    def objects(plan: TrainingPlan, host: HostPlan, channel: str, epoch: int) -> tuple[ObjectRef, ...]:
+        if epoch:
+            raise MemoryError("no room for the list")
+        return epoch_objects(plan, host, channel, epoch)
+
+    monkeypatch.setattr("cleanroom_algo.local.hosts.delivery.epoch_objects", objects)
+    body = """
+for epoch in range(2):
+    path = root / f"input/data/train_{epoch}"
+    while not path.exists(): time.sleep(0.01)
+    print(path.read_text().split(), flush=True)
+"""
+    lines = Lines()
+
+    with pytest.raises(MemoryError, match="no room for the list"):
+        run(job(body, parts=2, mode=InputMode.PIPE), lines)
+
+    assert [text for _, _, text in lines.seen] == ["['0', '1']"]
 
 
 def test_fast_file_shows_the_same_tree(job: Job, run: Run) -> None:
