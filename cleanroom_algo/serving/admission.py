@@ -40,21 +40,21 @@ class Admission:
         return self._admitted
 
     @contextmanager
-    def enter(self) -> Iterator[None]:
-        """Hold a place for one request.
+    def enter(self, requests: int = 1) -> Iterator[None]:
+        """Hold a place for each of some requests.
 
         Raises:
-            OverloadedError: all places are taken.
+            OverloadedError: so many places are not free.
         """
         with self._lock:
-            if self._admitted >= self.capacity:
+            if self._admitted + requests > self.capacity:
                 raise _busy(f"{self._admitted} requests are in work or wait", f"at most {self.capacity} of them")
-            self._admitted += 1
+            self._admitted += requests
         try:
             yield
         finally:
             with self._lock:
-                self._admitted -= 1
+                self._admitted -= requests
 
     @contextmanager
     def buffer(self, size: int) -> Iterator[None]:

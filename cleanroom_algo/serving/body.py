@@ -128,9 +128,14 @@ def decoded(
             expected="gzip, or none",
             fix="send the body as it is, or gzip it",
         )
-    if not _is_utf8(charset):
+    if not names_utf8(charset):
         return _recode(chunks, charset)
     return _as_named(chunks, text=text)
+
+
+def is_utf8(body: bytes) -> bool:
+    """Return whether a body of text, sent as UTF-8, begins like it, neither packed nor in another encoding."""
+    return not body.startswith(GZIP_MAGIC) and json.detect_encoding(body[:4]).startswith("utf-8")
 
 
 def gather(chunks: Iterable[bytes], size: int = WHOLE_BYTES, *, end: bytes = b"") -> Iterator[bytes]:
@@ -229,7 +234,12 @@ def _recode(chunks: Iterable[bytes], charset: str) -> Iterator[bytes]:
         raise _incomplete(f"it is not text in {charset}") from None
 
 
-def _is_utf8(charset: str) -> bool:
+def names_utf8(charset: str) -> bool:
+    """Return whether a charset is that of UTF-8, or a part of it.
+
+    Raises:
+        ContentTypeError: there is no such charset.
+    """
     try:
         "".encode(charset)  # refuses the codecs that are not text, such as base64
         return codecs.lookup(charset).name in {"utf-8", "ascii"}

@@ -11,6 +11,11 @@ from typing import Any, Final
 
 from gunicorn.http.body import LengthReader
 
+from cleanroom_algo.errors import CleanroomError
+from cleanroom_algo.serving.body import names_utf8
+from cleanroom_algo.serving.formats import Format, request_type, response_format
+from cleanroom_algo.serving.merging import MERGE_BYTES
+
 _BEGINS: Final = b"POST /invocations HTTP/1.1\r\n"
 _ENDS: Final = b"\r\n\r\n"
 _MOST: Final = 256  # heads; those of a client differ in the length of its bodies
@@ -24,10 +29,12 @@ class Head:
     Attributes:
         environ: its headers, by the names of WSGI.
         length: of the body that follows it, in bytes.
+        together: the format of the answer, where the request may be answered together with others; else None.
     """
 
     environ: Mapping[str, str]
     length: int
+    together: Format | None
 
 
 class Heads:
@@ -61,7 +68,19 @@ class Heads:
         if len(self._known) >= _MOST:
             self._known.clear()  # somebody's heads are all different
         environ = {_variable(name): value for name, value in request.headers}
-        self._known[received[:end]] = Head(environ, request.body.reader.length)
+        length = request.body.reader.length
+        self._known[received[:end]] = Head(environ, length, _together(environ, length))
+
+
+def _together(environ: Mapping[str, str], length: int) -> Format | None:
+    try:
+        asked = request_type(environ.get("CONTENT_TYPE"))
+        given = response_format(environ.get("HTTP_ACCEPT"), asked.format)
+        plain = names_utf8(asked.charset) and "HTTP_CONTENT_ENCODING" not in environ
+    except CleanroomError:
+        return None  # the request will be refused
+    few = asked.format is Format.CSV and given.value.lines and 0 < length <= MERGE_BYTES
+    return given if plain and few else None
 
 
 def _variable(header: str) -> str:

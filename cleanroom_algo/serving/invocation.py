@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gunicorn import SERVER
 from werkzeug.wsgi import wrap_file
 
 from cleanroom_algo.contract.exit_codes import ExitCode
-from cleanroom_algo.errors import CleanroomError, MemoryExhaustedError, ServingError
+from cleanroom_algo.errors import CleanroomError, MemoryExhaustedError, OverloadedError, ServingError
 from cleanroom_algo.serving.body import declared_length, decoded, discard, read_chunks
 from cleanroom_algo.serving.formats import Format, request_type, response_format
-from cleanroom_algo.serving.merging import MERGE_BYTES
+from cleanroom_algo.serving.merging import MERGE_BYTES, Small
 from cleanroom_algo.serving.scoring import SPOOL_BYTES, Tally
 from cleanroom_algo.serving.service import Service, describe
 from cleanroom_algo.serving.sizing import MAX_BODY_BYTES
+
+if TYPE_CHECKING:
+    from cleanroom_algo.serving.heads import Head
 
 log = logging.getLogger("cleanroom_algo.serving")
 
@@ -81,14 +85,43 @@ def invoke(service: Service, environ: dict[str, Any]) -> Reply:
     tally = Tally()
     try:
         reply = _predict(service, environ, tally)
-    except MemoryError:
-        reply = _refuse(service, environ, _memory_exhausted())
     except Exception as error:
         reply = _refuse(service, environ, error)
+    _observe(service, reply, tally, time.perf_counter() - start)
+    return reply
+
+
+def invoke_together(service: Service, requests: Sequence[tuple[Head, bytes]]) -> list[Reply]:
+    """Return the replies to small requests that have come at once, to each what `invoke` would reply.
+
+    Args:
+        service: answers.
+        requests: heads that allow it, and their bodies.
+    """
+    start = time.perf_counter()
+    small = [Small(body, cast("Format", head.together)) for head, body in requests]
+    try:
+        with service.admission.enter(len(small)):
+            service.merger.answer(small)
+    except OverloadedError as error:
+        for each in small:
+            each.answer = error
+    seconds = time.perf_counter() - start
+    replies = []
+    for (head, body), each in zip(requests, small, strict=True):
+        if isinstance(each.answer, Exception):
+            reply = _refuse(service, {**head.environ, "wsgi.input": io.BytesIO(body)}, each.answer)
+        else:
+            reply = _lines(each)
+        _observe(service, reply, each.tally, seconds)
+        replies.append(reply)
+    return replies
+
+
+def _observe(service: Service, reply: Reply, tally: Tally, seconds: float) -> None:
     if tally.nan and not service.metrics.nan:  # once in a process; its last line says how many there were
         log.warning("predictions are NaN, and are answered as such: %d of %d in this request", tally.nan, tally.rows)
-    service.metrics.observe(tally, status=reply.status.value, seconds=time.perf_counter() - start)
-    return reply
+    service.metrics.observe(tally, status=reply.status.value, seconds=seconds)
 
 
 def refusal(error: Exception) -> Reply:
@@ -114,8 +147,9 @@ def _predict(service: Service, environ: dict[str, Any], tally: Tally) -> Reply:
             chunks, encoding=encoding, charset=asked.charset, limit=unpacked_limit, text=asked.format.value.text
         )
         if asked.format is Format.CSV and given.value.lines and not encoding and 0 < (length or 0) <= MERGE_BYTES:
-            lines = service.merger.answer(b"".join(plain), given, tally)
-            return Reply.of(HTTPStatus.OK, given.value.content_type, lines)
+            small = Small(b"".join(plain), given, tally)
+            service.merger.answer([small])
+            return _lines(small)
         held = 0 if asked.format.value.lines else MAX_BODY_BYTES if length is None or encoding else length
         with service.admission.buffer(held):
             body = service.scorer.respond(plain, asked.format, given, turn=service.admission.predicting, tally=tally)
@@ -128,7 +162,16 @@ def _predict(service: Service, environ: dict[str, Any], tally: Tally) -> Reply:
     return Reply(HTTPStatus.OK, headers, wrap_file(environ, body))
 
 
+def _lines(answered: Small) -> Reply:
+    if isinstance(answered.answer, Exception):
+        raise answered.answer
+    assert answered.answer is not None
+    return Reply.of(HTTPStatus.OK, answered.response.value.content_type, answered.answer)
+
+
 def _refuse(service: Service, environ: dict[str, Any], error: Exception) -> Reply:
+    if isinstance(error, MemoryError):
+        error = _memory_exhausted()
     reply = refusal(error)
     if reply.status is HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, MemoryExhaustedError):
         service.suspect = True

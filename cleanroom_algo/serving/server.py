@@ -21,7 +21,7 @@ from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import ServerStartError
 from cleanroom_algo.serving import metrics
 from cleanroom_algo.serving.app import create_app
-from cleanroom_algo.serving.invocation import invoke
+from cleanroom_algo.serving.invocation import invoke, invoke_together
 from cleanroom_algo.serving.reports import Phase, Reports, how_ended
 from cleanroom_algo.serving.service import Service
 from cleanroom_algo.serving.shares import Shares
@@ -151,6 +151,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         assert self.service is not None
         self.service.reading = worker.reading
         worker.invoke = partial(invoke, self.service)
+        worker.invoke_together = partial(invoke_together, self.service)
         worker.watch(self.service.admission, self.environment.settings.serve_timeout_seconds)
         self.reports.phase(Phase.SERVING)
 

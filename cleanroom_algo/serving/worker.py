@@ -9,7 +9,8 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,12 +19,12 @@ from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from cleanroom_algo.serving.body import is_utf8
+from cleanroom_algo.serving.connections import BodyOfLength, Deadlines
 from cleanroom_algo.serving.heads import Heads
 from cleanroom_algo.serving.malformed import refuse_malformed
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
     from cleanroom_algo.serving.admission import Admission
     from cleanroom_algo.serving.heads import Head
     from cleanroom_algo.serving.invocation import Reply
@@ -40,102 +41,34 @@ STOPPING_SECONDS = 1.0  # for a request that is on its way while the worker ends
 FOLLOW_SECONDS = 0.002  # a client that sends one request after the other needs less
 
 
-class Deadlines:
-    """Ends the reading from sockets whose clients are too slow, whatever a thread is waiting for there."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._armed: dict[int, tuple[float, socket.socket]] = {}
-        self._expired: set[int] = set()
-
-    def arm(self, connection: socket.socket, seconds: float) -> int:
-        """Start a deadline; return what `disarm` takes."""
-        entry = (time.monotonic() + seconds, connection)
-        with self._lock:
-            self._armed[id(entry)] = entry
-        return id(entry)
-
-    def disarm(self, token: int) -> bool:
-        """End a deadline; return whether it had passed."""
-        with self._lock:
-            self._armed.pop(token, None)
-            passed = token in self._expired
-            self._expired.discard(token)
-            return passed
-
-    def check(self) -> None:
-        """Shut the sockets whose deadlines have passed: a blocked read of theirs returns as if the client had gone."""
-        now = time.monotonic()
-        with self._lock:
-            late = [token for token, (deadline, _) in self._armed.items() if deadline < now]
-            for token in late:
-                _, connection = self._armed.pop(token)
-                self._expired.add(token)
-                try:
-                    connection.shutdown(socket.SHUT_RD)
-                except OSError:
-                    continue  # the connection has ended by itself
-
-
-class _BodyOfLength(io.RawIOBase):
-    """A body of known length, straight from its socket.
-
-    gunicorn's own reader copies each byte about six times: a tenth of the time of a request of 5 MB (measured).
-
-    Args:
-        connection: its socket.
-        begun: what has been read of it already, at most `length` bytes.
-        length: of the whole body, in bytes.
-    """
-
-    def __init__(self, connection: socket.socket, begun: bytes, length: int) -> None:
-        self._connection = connection
-        self._begun = memoryview(begun)
-        self._left = length - len(begun)
-
-    def readable(self) -> bool:
-        """Say that it can be read."""
-        return True
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read what has arrived, into a buffer; return how many bytes, 0 at the body's end or where the client ends."""
-        into = memoryview(buffer)
-        if self._begun:
-            count = min(len(into), len(self._begun))
-            into[:count] = self._begun[:count]
-            self._begun = self._begun[count:]
-            return count
-        if not self._left:
-            return 0
-        count = self._connection.recv_into(into, min(len(into), self._left))
-        self._left -= count
-        return count
-
-
 class BoundedWorker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's threaded worker, in which no client holds a thread for ever.
 
     Attributes:
         share: of the connections; the server sets it before the fork.
         invoke: answers a prediction, given its WSGI environment; the server sets it before the first request.
+        invoke_together: answers several small ones, given their heads and bodies; so does this.
         how_ended: as a part of a sentence; the master sets it when the process has.
     """
 
     share: Share
     invoke: Callable[[dict[str, Any]], Reply]
+    invoke_together: Callable[[Sequence[tuple[Head, bytes]]], list[Reply]]
     how_ended = "ended"
 
     def init_process(self) -> None:
         """Prepare the process, as gunicorn does."""
         self.deadlines = Deadlines()
         self._heads = Heads()
-        self._waiting = 0  # requests that no thread has taken yet
+        self._together: list[tuple[TConn, Head, bytes]] = []  # small requests that nobody works on yet
+        self._answering = False  # whether a thread works on such
         self._leave_until = 0.0
         self._look_at = 0.0
         super().init_process()
 
     def watch(self, admission: Admission, limit_seconds: float) -> None:
         """Start the thread that keeps the deadlines, those of clients and that of predictions."""
+        self.admission = admission
         watch = partial(self._watch, admission, limit_seconds)
         threading.Thread(target=watch, name="deadlines", daemon=True).start()
 
@@ -215,7 +148,8 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
             return
         conn.init()
         conn.data_ready = True
-        self.enqueue_req(conn)
+        if not self._takes_along(conn):
+            self.enqueue_req(conn)
 
     def _await_head(self, conn: TConn) -> None:
         conn.received = b""
@@ -231,17 +165,67 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         super().murder_pending()
         self.share.publish(self.nr_conns)  # the last step of each turn of the loop
 
-    def enqueue_req(self, conn: TConn) -> None:
-        """Let a thread handle a request."""
-        self._waiting += 1
-        super().enqueue_req(conn)
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Do one turn of the loop; small requests that it found are answered together.
+
+        A thread for each of them costs two changes of thread, as much as predicting a row.
+        """
+        super().wait_for_and_dispatch_events(timeout)
+        if not self._together or self._answering:
+            return  # what comes while some are answered is answered together next
+        requests, self._together = self._together, []
+        self._answering = True
+        future = self.tpool.submit(self._answer_together, requests)
+        future.add_done_callback(partial(self.method_queue.defer, self._take_back))
+
+    def _takes_along(self, conn: TConn) -> bool:
+        """Keep a request for the end of the turn, if it can be answered together with others; return whether."""
+        known = self._heads.find(conn.received) if self.nr_conns > 1 else None
+        if known is None or known[0].together is None or not is_utf8(known[1]):
+            return False
+        if self.admission.admitted + len(self._together) >= self.admission.capacity:
+            return False  # it will be refused
+        self._together.append((conn, *known))
+        return True
+
+    def _answer_together(self, requests: Sequence[tuple[TConn, Head, bytes]]) -> list[tuple[TConn, bool]]:
+        """Answer small requests; return the connections, and of each whether it is kept."""
+        replies = self.invoke_together([(head, body) for _, head, body in requests])
+        connections = [conn for conn, _, _ in requests]
+        return [each for each in map(self._send_at_once, connections, replies) if each is not None]
+
+    def _send_at_once(self, conn: TConn, reply: Reply) -> tuple[TConn, bool] | None:
+        """Send an answer and return its connection, and whether it is kept; None where another thread goes on with it.
+
+        A client that does not read must not keep others waiting.
+        """
+        last = self._is_last()
+        message = reply.message(last=last)
+        try:
+            sent = conn.sock.send(message, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return conn, False  # the client has gone
+        if sent == len(message):
+            return conn, not last
+        future = self.tpool.submit(self._send_all, conn, message[sent:], last=last)
+        future.add_done_callback(partial(self.method_queue.defer, self.finish_request, conn))
+        return None
+
+    def _take_back(self, answered: Future[list[tuple[TConn, bool]]]) -> None:
+        """Give connections back to the poller, or end them."""
+        self._answering = False
+        for conn, is_kept in answered.result():
+            kept: Future[bool] = Future()
+            kept.set_result(is_kept)
+            self.finish_request(conn, kept)
 
     def handle(self, conn: TConn) -> Any:
         """Handle a request, and those that follow at once on its connection.
 
         Going back to the poller between two of them costs two changes of thread, as much as predicting a row.
         """
-        self._waiting -= 1
         kept = self._handle_one(conn)
         while kept is True and self._follows_at_once(conn):
             kept = self._handle_one(conn)
@@ -263,13 +247,20 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
     def _answer(self, conn: TConn, head: Head, body: bytes) -> bool:
         """Answer a request that is whole, past gunicorn; return whether the connection is kept."""
         reply = self.invoke({**head.environ, "wsgi.input": io.BytesIO(body)})
-        last = not self.alive or len(self.keepalived_conns) >= self.max_keepalived or self._moves_to_another()
+        last = self._is_last()
+        return self._send_all(conn, reply.message(last=last), last=last)
+
+    def _send_all(self, conn: TConn, message: bytes, *, last: bool) -> bool:
         try:
             conn.sock.setblocking(True)
-            conn.sock.sendall(reply.message(last=last))
+            conn.sock.sendall(message)
         except OSError:
             return False  # the client has gone
         return not last
+
+    def _is_last(self) -> bool:
+        """Whether a connection shall end with its next answer."""
+        return not self.alive or len(self.keepalived_conns) >= self.max_keepalived or self._moves_to_another()
 
     def _follows_at_once(self, conn: TConn) -> bool:
         if self.nr_conns > 1 or not self.alive or conn.parser.unreader.buf.getvalue():
@@ -293,7 +284,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
             length = req.body.reader.length
             arrived = conn.parser.unreader.take_buffered()
             conn.parser.unreader.unread(arrived[length:])  # of the next request
-            req.body = io.BufferedReader(_BodyOfLength(conn.sock, arrived[:length], length))
+            req.body = io.BufferedReader(BodyOfLength(conn.sock, arrived[:length], length))
         return super().handle_request(req, conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:

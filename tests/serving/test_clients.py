@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 import time
 
@@ -47,6 +48,44 @@ def test_a_client_that_goes_away_leaves_nothing(slow: RunningServer) -> None:
     while {status for status, _ in _at_once(slow, [GOOD] * 3)} != {200}:
         time.sleep(0.1)
     assert slow.stop() == 0
+
+
+def test_a_client_that_does_not_read_keeps_nobody_waiting_and_loses_nothing(slow: RunningServer) -> None:
+    lines = table(120).write_csv(include_header=False).encode()
+    request = head(len(lines), "Accept: application/jsonlines\r\n") + lines
+    wanted, wanted_elsewhere = slow.invoke(lines, Accept="application/jsonlines"), slow.invoke(GOOD)
+    whole = 0
+    with _dial_narrow(slow) as lazy, contextlib.closing(slow.connect()) as other:
+        while _sends_at_once(lazy, request):  # until nothing more fits on the way to the server and back
+            whole += 1
+            start = time.monotonic()
+            other.request("POST", "/invocations", GOOD, {"Content-Type": "text/csv"})
+            assert other.getresponse().read() == wanted_elsewhere
+            assert time.monotonic() - start < 10
+        lazy.settimeout(60)
+        answers = b""
+        while answers.count(wanted) < whole:
+            answers += lazy.recv(1 << 20)
+        assert answers.count(b"HTTP/1.1 ") == answers.count(b"HTTP/1.1 200 OK") == whole
+    assert slow.stop() == 0
+
+
+def _dial_narrow(server: RunningServer) -> socket.socket:
+    """Connect in such a way that little fits on the way."""
+    connection = socket.socket()
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+    for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        connection.setsockopt(socket.SOL_SOCKET, buffer, 4096)
+    connection.connect(("127.0.0.1", server.port))
+    connection.setblocking(False)
+    return connection
+
+
+def _sends_at_once(connection: socket.socket, message: bytes) -> bool:
+    try:
+        return connection.send(message) == len(message)
+    except BlockingIOError:
+        return False
 
 
 def test_many_tiny_requests_on_few_connections(server: RunningServer) -> None:

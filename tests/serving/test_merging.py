@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 
 import polars as pl
 import pytest
@@ -15,7 +13,7 @@ from hypothesis import strategies as st
 from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.formats import Format
-from cleanroom_algo.serving.merging import Merger
+from cleanroom_algo.serving.merging import Merger, Small
 from cleanroom_algo.serving.scoring import Scorer, Tally
 from cleanroom_algo.serving.service import load_predictor
 from tests.serving.support import Container
@@ -38,23 +36,6 @@ BODIES = [
     b"",
     b"\n",
 ]
-
-
-class Turns:
-    """Turns of one at a time; the first comes only when as many as expected want one."""
-
-    def __init__(self, expected: int) -> None:
-        self._all_there = threading.Barrier(expected)
-        self._waited = threading.local()
-        self._one = threading.Lock()
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        if not getattr(self._waited, "done", False):
-            self._waited.done = True
-            self._all_there.wait(60)
-        with self._one:
-            yield
 
 
 @pytest.fixture(scope="module")
@@ -88,17 +69,13 @@ def alone(scorer: Scorer, body: bytes, response: Format) -> tuple[object, int, i
 
 
 def together(scorer: Scorer, requests: Sequence[tuple[bytes, Format]]) -> list[tuple[object, int, int]]:
-    merger = Merger(scorer, Turns(len(requests)))
-
-    def answer(request: tuple[bytes, Format]) -> tuple[object, int, int]:
-        tally = Tally()
-        try:
-            return merger.answer(*request, tally), tally.rows, tally.placeholders
-        except CleanroomError as error:
-            return str(error), tally.rows, tally.placeholders
-
-    with ThreadPoolExecutor(len(requests)) as pool:
-        return list(pool.map(answer, requests))
+    small = [Small(*request) for request in requests]
+    Merger(scorer, nullcontext).answer(small)
+    return [
+        (str(each.answer) if isinstance(each.answer, CleanroomError) else each.answer, tally.rows, tally.placeholders)
+        for each in small
+        for tally in [each.tally]
+    ]
 
 
 @given(
@@ -123,7 +100,7 @@ def test_one_that_fails_costs_the_others_nothing_but_time(scorer: Scorer) -> Non
     assert [answers[0], answers[2]] == [alone(scorer, body, Format.CSV) for body in BODIES[:2]]
 
 
-def test_more_rows_than_one_pass_has_are_left_for_the_next_turn(scorer: Scorer, calls: list[int]) -> None:
+def test_more_rows_than_one_pass_has_are_predicted_by_several(scorer: Scorer, calls: list[int]) -> None:
     calls.clear()
     body = BODIES[0] * 100
     answers = together(scorer, [(body, Format.CSV)] * 4)
