@@ -6,9 +6,9 @@ columns in one order, as nothing shows where an object ends; another order is an
 the order of the first header, or the schema's.
 
 An object may lack its last line break: its last row and the next object's first line then stand on one line. Where only
-one way of cutting that line gives rows of the schema, it is cut there; where there are several, or none, it is an
-error. It is never silent in a table of two columns or more, because such a line has too many fields; in a table of one
-column without headers it cannot be noticed.
+one way of cutting that line gives rows of the schema, it is cut there; where there are several, it is an error, and
+where there is none it is a row that does not fit. It is never silent in a table of two columns or more, because such a
+line has too many fields; in a table of one column without headers it cannot be noticed.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class JoinedCsvDecoder(CsvDecoder):
 
         Raises:
             ColumnsMismatchError: CR-SCH-003, one is a header in another order.
-            JoinedRowsError: CR-CHN-009, one could be cut in several places, or in none.
+            JoinedRowsError: CR-CHN-009, one could be cut in several places.
         """
         width = len(self._layout.columns)
         lines = data.splitlines(keepends=True)
@@ -132,9 +132,10 @@ class JoinedCsvDecoder(CsvDecoder):
             if width > 1 and len(row.fields) == 2 * width - 1:
                 text = lines[row.line - 1]
                 places = [at for at in range(1, len(text)) if self._fits(text[:at]) and self._fits(text[at:])]
-                if len(places) != 1:
+                if len(places) > 1:
                     raise _joined(self.source, line + row.line - 1, len(places))
-                lines[row.line - 1] = text[: places[0]] + b"\n" + text[places[0] :]
+                for place in places:
+                    lines[row.line - 1] = text[:place] + b"\n" + text[place:]
         return b"".join(lines)
 
     def _refuse_other_order(self, fields: Sequence[str | None], line: int) -> None:

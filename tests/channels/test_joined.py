@@ -33,6 +33,12 @@ def test_rows_that_ran_together_are_an_error_where_several_cuts_are_possible() -
     assert caught.value.problems[0].path == "train_0:2"
 
 
+def test_a_row_too_wide_that_can_be_cut_nowhere_is_told_as_that() -> None:
+    with pytest.raises(RowMismatchError) as caught:
+        decode([b"a,b\n1,2\n", b"3,4,5\n6,7\n"], Schema.of(a="int64", b="int64"))
+    assert [problem.path for problem in caught.value.problems] == ["train_0:3"]
+
+
 def test_the_line_of_a_fault_counts_dropped_headers() -> None:
     with pytest.raises(RowMismatchError) as caught:
         decode([b"a,b\n1,2\n", b"a,b\n3,4\n5,x\n"], Schema.of(a="int64", b="int64"))
