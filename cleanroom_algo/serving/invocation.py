@@ -109,10 +109,10 @@ def invoke_together(service: Service, requests: Sequence[tuple[Head, bytes]]) ->
     seconds = time.perf_counter() - start
     replies = []
     for (head, body), each in zip(requests, small, strict=True):
-        if isinstance(each.answer, Exception):
-            reply = _refuse(service, {**head.environ, "wsgi.input": io.BytesIO(body)}, each.answer)
-        else:
+        try:
             reply = _lines(each)
+        except Exception as error:
+            reply = _refuse(service, {**head.environ, "wsgi.input": io.BytesIO(body)}, error)
         _observe(service, reply, each.tally, seconds)
         replies.append(reply)
     return replies

@@ -48,12 +48,14 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         share: of the connections; the server sets it before the fork.
         invoke: answers a prediction, given its WSGI environment; the server sets it before the first request.
         invoke_together: answers several small ones, given their heads and bodies; so does this.
+        admission: of predictions; `watch` sets it.
         how_ended: as a part of a sentence; the master sets it when the process has.
     """
 
     share: Share
     invoke: Callable[[dict[str, Any]], Reply]
     invoke_together: Callable[[Sequence[tuple[Head, bytes]]], list[Reply]]
+    admission: Admission
     how_ended = "ended"
 
     def init_process(self) -> None:
@@ -69,7 +71,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
     def watch(self, admission: Admission, limit_seconds: float) -> None:
         """Start the thread that keeps the deadlines, those of clients and that of predictions."""
         self.admission = admission
-        watch = partial(self._watch, admission, limit_seconds)
+        watch = partial(self._watch, limit_seconds)
         threading.Thread(target=watch, name="deadlines", daemon=True).start()
 
     def accept(self, listener: socket.socket) -> None:
@@ -311,11 +313,11 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         if self.deadlines.disarm(token):
             raise TimeoutError
 
-    def _watch(self, admission: Admission, limit_seconds: float) -> None:
+    def _watch(self, limit_seconds: float) -> None:
         while True:
             time.sleep(CHECK_SECONDS)
             self.deadlines.check()
-            if admission.longest_running() > limit_seconds:
+            if self.admission.longest_running() > limit_seconds:
                 self.log.error(
                     "a prediction has been running for more than %g s (CLEANROOM_ALGO_SERVE_TIMEOUT_SECONDS): "
                     "this process ends, and another takes its place",
