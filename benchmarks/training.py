@@ -86,6 +86,7 @@ class Bench(Trainer):
 BY_HAND = (
     COMMON
     + """
+import gc
 import torch.distributed as dist
 model = build()
 if "RANK" in os.environ:
@@ -103,6 +104,10 @@ for step in range(STEPS):
     if step % 50 == 49:
         print("loss", loss.item(), flush=True)
 print("rate", (STEPS - WARM) / (time.perf_counter() - start), flush=True)
+if "RANK" in os.environ:
+    dist.destroy_process_group()
+    del model
+    gc.collect()  # DDP still holds the group, whose threads may abort the process while Python ends
 """
 )
 

@@ -16,7 +16,7 @@ from tests.data.support import channel
 
 # The loop is that of docs/guides/channels.md; a copy of the model is trained on what all ranks have in each step.
 SCRIPT = """
-import faulthandler, json, sys
+import faulthandler, gc, json, sys
 from pathlib import Path
 import torch
 import torch.distributed as dist
@@ -72,6 +72,7 @@ def main():
 
 if __name__ == "__main__":
     main()
+    gc.collect()  # DDP still holds the group, whose threads may abort the process while Python ends
 """
 
 
