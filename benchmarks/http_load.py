@@ -73,18 +73,22 @@ class Connection:
 
 
 def send_large(port: int, request: bytes, count: int, concurrency: int) -> None:
-    """Send a request `count` times over some connections, a thread for each: sending is most of the work."""
+    """Send a request `count` times over some connections, a thread for each: sending is most of the work.
 
-    def run(times: int) -> None:
-        connection = Connection(port)
-        for _ in range(times):
+    A connection that is free takes the next one, as in a job. With a share for each, most of what was measured of the
+    last requests was one process that had nothing left to do.
+    """
+    left = iter(range(count))
+
+    def run(connection: Connection) -> None:
+        for _ in left:
             connection.send(request)
             while not connection.receive():
                 pass
         connection.socket.close()
 
     with ThreadPoolExecutor(concurrency) as pool:
-        list(pool.map(run, [count // concurrency + (number < count % concurrency) for number in range(concurrency)]))
+        list(pool.map(run, [Connection(port) for _ in range(concurrency)]))
 
 
 def send_small(port: int, request: bytes, count: int, concurrency: int) -> None:

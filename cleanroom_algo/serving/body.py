@@ -12,8 +12,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from gunicorn.http.errors import ParseException
 
@@ -29,14 +28,12 @@ from cleanroom_algo.errors import (
 from cleanroom_algo.serving.sizing import WHOLE_BYTES
 
 DISCARD_BYTES = 256 << 20  # a body over the limit is rarely far over it
-READ_BYTES = 1 << 18  # of one read, which has a limit of time
-
-Output = TypeVar("Output")
+READ_BYTES = 1 << 18  # that must arrive within READ_SECONDS
+READ_SECONDS = 60  # nginx gives up after 60 s of silence
 
 
 class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
-    def readinto(self, buffer: memoryview, /) -> int: ...
 
 
 def declared_length(environ: dict[str, Any]) -> int | None:
@@ -64,7 +61,8 @@ def read_chunks(
     Args:
         environ: of the WSGI request.
         limit: bytes that the body may have; None for no limit on a chunked body.
-        guard: held during each read; it raises TimeoutError where that took too long.
+        guard: held during each read of a chunked body; it raises TimeoutError where that took too long. A stream of
+            declared length has to see to that itself.
 
     Raises:
         BodyTooLargeError: the body is declared longer than the limit, or grows beyond it.
@@ -75,21 +73,15 @@ def read_chunks(
     length = declared_length(environ)
     if limit is not None and length is not None and length > limit:
         raise _too_large(f"the body is declared with {format_bytes(length)}", limit)
-    if length and length <= WHOLE_BYTES:
-        yield _whole(stream, length, guard)
+    if length is not None:
+        yield from _pieces_of(stream, length)
         return
     taken = 0
-    while length is None or taken < length:
-        wanted = READ_BYTES if length is None else min(READ_BYTES, length - taken)
-        piece = _read(partial(stream.read, wanted), guard)
-        if not piece:
-            break
+    while piece := _read(stream, READ_BYTES, guard):
         taken += len(piece)
         if limit is not None and taken > limit:
             raise _too_large(f"the chunked body does not end within {format_bytes(limit)}", limit)
         yield piece
-    if length is not None and taken < length:
-        raise _cut_short(taken, length)
 
 
 def discard(environ: dict[str, Any], *, guard: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
@@ -160,22 +152,21 @@ def joined(chunks: Iterable[bytes]) -> bytes:
     return whole.getvalue()
 
 
-def _whole(stream: _Readable, length: int, guard: Callable[[], AbstractContextManager[None]]) -> bytes:
-    whole = io.BytesIO(bytes(length))
-    with whole.getbuffer() as body:
-        taken = 0
-        while taken < length:
-            count = _read(partial(stream.readinto, body[taken : taken + READ_BYTES]), guard)
-            if not count:
-                raise _cut_short(taken, length)
-            taken += count
-    return whole.getvalue()  # the same bytes, not a copy of them
+def _pieces_of(stream: _Readable, length: int) -> Iterator[bytes]:
+    size = length if length <= WHOLE_BYTES else READ_BYTES
+    taken = 0
+    while taken < length:
+        piece = _read(stream, min(size, length - taken), nullcontext)
+        if not piece:
+            raise _incomplete(f"{taken} of {length} bytes arrived")
+        taken += len(piece)
+        yield piece
 
 
-def _read(read: Callable[[], Output], guard: Callable[[], AbstractContextManager[None]]) -> Output:
+def _read(stream: _Readable, size: int, guard: Callable[[], AbstractContextManager[None]]) -> bytes:
     try:
         with guard():
-            return read()
+            return stream.read(size)
     except TimeoutError:
         raise BodyTimeoutError(
             "the request's body came too slowly",
@@ -261,10 +252,6 @@ def _too_large(what: str, limit: int) -> BodyTooLargeError:
         expected=f"at most {format_bytes(limit)} in one request",
         fix="send fewer records per request; a line format sent in chunks has no limit",
     )
-
-
-def _cut_short(taken: int, length: int) -> BodyIncompleteError:
-    return _incomplete(f"{format_bytes(taken)} of {format_bytes(length)} arrived")
 
 
 def _incomplete(what: str) -> BodyIncompleteError:

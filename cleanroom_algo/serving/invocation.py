@@ -20,7 +20,7 @@ from werkzeug.wsgi import wrap_file
 
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import CleanroomError, MemoryExhaustedError, OverloadedError, ServingError
-from cleanroom_algo.serving.body import declared_length, decoded, discard, read_chunks
+from cleanroom_algo.serving.body import READ_SECONDS, declared_length, decoded, discard, read_chunks
 from cleanroom_algo.serving.formats import Format, request_type, response_format
 from cleanroom_algo.serving.merging import MERGE_BYTES, Small
 from cleanroom_algo.serving.scoring import SPOOL_BYTES, Tally
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("cleanroom_algo.serving")
 
-READ_SECONDS = 60.0  # for each 256 kB of a body, so at least 4 kB/s: nginx gives up after 60 s of silence
 DISCARD_SECONDS = 5.0  # for the rest of a refused body: many clients look at the answer only after they have sent all
 RETRY_AFTER_SECONDS = 1  # a place in the queue is free as soon as any request is answered
 

@@ -58,16 +58,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve(environment: InferenceEnvironment, reports: Reports) -> int:
     from cleanroom_algo.serving.artifacts import Artifacts
-    from cleanroom_algo.serving.resources import cores, gpus, memory_bytes
+    from cleanroom_algo.serving.resources import affine_cores, cores, gpus, memory_bytes
     from cleanroom_algo.serving.sizing import Machine, plan_server
 
-    machine_cores = cores()
     # Before numpy, torch and polars are imported: they read these once. The master itself must start no pool of
     # threads, as none of them would exist in the forked workers.
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     artifacts = Artifacts(environment.paths.model)
-    machine = Machine(cores=machine_cores, memory_bytes=memory_bytes(), gpus=gpus())
+    machine = Machine(cores(), memory_bytes(), gpus(), affine_cores())
     plan = plan_server(machine, artifacts.size_bytes, environment, can_fork=sys.platform == "linux")
     os.environ.setdefault("POLARS_MAX_THREADS", str(plan.compute_threads))
 

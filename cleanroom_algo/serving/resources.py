@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,9 +15,20 @@ def cores(cgroup: Path = _CGROUP) -> int:
 
     torch and most libraries look at the machine's cores alone and are throttled under a quota.
     """
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    affinity = len(affine_cores()) or os.cpu_count() or 1
     quota = _quota(cgroup)
     return max(1, min(affinity, int(quota))) if quota else affinity
+
+
+def affine_cores() -> tuple[int, ...]:
+    """Return the numbers of the cores on which this process may run; none where the system does not say."""
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
+
+
+def stay_on(core: int) -> None:
+    """Keep this process, and the threads that it starts from now on, on one core; where that is forbidden, on all."""
+    with suppress(OSError):
+        os.sched_setaffinity(0, {core})
 
 
 def memory_bytes(cgroup: Path = _CGROUP) -> int:

@@ -23,6 +23,7 @@ from cleanroom_algo.serving import metrics
 from cleanroom_algo.serving.app import create_app
 from cleanroom_algo.serving.invocation import invoke, invoke_together
 from cleanroom_algo.serving.reports import Phase, Reports, how_ended
+from cleanroom_algo.serving.resources import stay_on
 from cleanroom_algo.serving.service import Service
 from cleanroom_algo.serving.shares import Shares
 from cleanroom_algo.serving.sizing import ServerPlan
@@ -108,6 +109,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "limit_request_fields": 64,
             "forwarder_headers": "",  # headers of proxies are further headers, which must be ignored, like any others
             "pre_fork": self._pre_fork,
+            "post_fork": self._post_fork,
             "post_worker_init": self._post_worker_init,
             "child_exit": self._child_exit,
             "worker_exit": self._worker_exit,
@@ -146,6 +148,10 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def _pre_fork(self, _server: Arbiter, worker: BoundedWorker) -> None:
         worker.share = self._shares.claim()
+
+    def _post_fork(self, _server: Arbiter, worker: BoundedWorker) -> None:
+        if own := self.plan.own_cores:
+            stay_on(own[worker.share.place % len(own)])
 
     def _post_worker_init(self, worker: BoundedWorker) -> None:
         assert self.service is not None

@@ -49,8 +49,10 @@ class Shares:
             self._counts[place] = _NOBODY
 
     def claim(self) -> Share:
-        """Return a place for the next process."""
-        return Share(self._counts, self._free.pop(0))
+        """Return the lowest free place for the next process: one that replaces another has that one's."""
+        place = min(self._free)
+        self._free.remove(place)
+        return Share(self._counts, place)
 
     def take_back(self, share: Share) -> None:
         """Free the place of a process that has ended."""

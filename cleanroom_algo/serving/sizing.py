@@ -24,11 +24,20 @@ TARGET_SECONDS = 60  # of one request: a tenth of the platform's default timeout
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the server may use."""
+    """What the server may use.
+
+    Attributes:
+        cores: that it may keep busy.
+        memory_bytes: of the container.
+        gpus: that torch can use.
+        affine_cores: the numbers of the cores on which it may run: more than `cores` under a quota of CPU time; empty
+            where the system does not say.
+    """
 
     cores: int
     memory_bytes: int
     gpus: int = 0
+    affine_cores: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,7 @@ class ServerPlan:
         queue: requests that may wait in one process.
         preload: whether the model is loaded before the processes fork.
         buffer_bytes: that whole bodies may take in one process.
+        own_cores: of each process the number of the core on which it stays; empty where all may run on all.
         reasons: why, for the log.
     """
 
@@ -51,6 +61,7 @@ class ServerPlan:
     queue: int
     preload: bool
     buffer_bytes: int
+    own_cores: tuple[int, ...]
     reasons: tuple[str, ...]
 
     @property
@@ -83,6 +94,9 @@ def plan_server(machine: Machine, model_bytes: int, environment: InferenceEnviro
     else:
         workers, why = machine.cores, "one for each core"
     compute_threads = max(1, machine.cores // workers)
+    # A process is several threads that take turns. Left to itself, the kernel often has two processes' on one core for
+    # milliseconds while another is idle. Under a quota, which cores are free is not known.
+    own_cores = machine.affine_cores if workers == machine.cores == len(machine.affine_cores) > 1 else ()
     buffer_bytes = max(MAX_BODY_BYTES, int(0.2 * machine.memory_bytes) // workers)
     return ServerPlan(
         workers=workers,
@@ -91,8 +105,9 @@ def plan_server(machine: Machine, model_bytes: int, environment: InferenceEnviro
         queue=settings.serve_queue,
         preload=preload,
         buffer_bytes=buffer_bytes,
+        own_cores=own_cores,
         reasons=(
-            f"{workers} process(es): {why}",
+            f"{workers} process(es): {why}{', on which it stays' if own_cores else ''}",
             f"{compute_threads} compute thread(s) in each: {machine.cores} core(s) shared out, never more",
             "the model is loaded once and shared by the processes"
             if preload

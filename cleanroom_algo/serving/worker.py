@@ -19,7 +19,7 @@ from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from cleanroom_algo.serving.body import is_utf8
+from cleanroom_algo.serving.body import READ_SECONDS, is_utf8
 from cleanroom_algo.serving.connections import BodyOfLength, Deadlines
 from cleanroom_algo.serving.heads import Heads
 from cleanroom_algo.serving.malformed import refuse_malformed
@@ -91,6 +91,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         self.share.publish(self.nr_conns)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_SECONDS, 0))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", READ_SECONDS, 0))
         connection = TConn(self.cfg, client, address, listener.getsockname())
         self._await_head(connection)
         self.poller.register(client, selectors.EVENT_READ, partial(self.on_pending_socket_readable, connection))

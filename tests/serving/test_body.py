@@ -6,9 +6,10 @@ import zlib
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from cleanroom_algo.channels.blocks import GZIP_MAGIC
 from cleanroom_algo.errors import BodyIncompleteError, BodyTimeoutError, BodyTooLargeError, ContentTypeError
 from cleanroom_algo.serving.body import READ_BYTES, declared_length, decoded, gather, read_chunks
 from cleanroom_algo.serving.sizing import WHOLE_BYTES
@@ -82,7 +83,7 @@ class Arriving(io.RawIOBase):
 @given(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=20))
 def test_a_body_of_usual_length_is_one_piece_however_it_arrives(packets: list[bytes]) -> None:
     body = b"".join(packets)
-    arriving = {"wsgi.input": Arriving(*packets), "CONTENT_LENGTH": str(len(body))}
+    arriving = {"wsgi.input": io.BufferedReader(Arriving(*packets)), "CONTENT_LENGTH": str(len(body))}
     assert list(read_chunks(arriving, limit=None)) == [body]
 
 
@@ -114,7 +115,7 @@ def test_a_slow_body_is_told_as_such() -> None:
         def __exit__(self, *_: object) -> None: ...
 
     with pytest.raises(BodyTimeoutError):
-        list(read_chunks(environ(b"abc"), limit=10, guard=Late))
+        list(read_chunks(environ(b"abc", chunked=True), limit=10, guard=Late))
 
 
 def pieces(data: bytes, size: int) -> list[bytes]:
@@ -123,6 +124,7 @@ def pieces(data: bytes, size: int) -> list[bytes]:
 
 @given(st.lists(st.binary(max_size=400), max_size=4), st.integers(1, 50))
 def test_gzip_with_any_number_of_members(members: list[bytes], size: int) -> None:
+    assume(not b"".join(members).startswith(GZIP_MAGIC))  # would be packed twice, which is refused
     packed = b"".join(gzip.compress(member) for member in members)
     plain = decoded(pieces(packed, size), encoding="gzip", charset="utf-8", limit=None, text=False)
     assert b"".join(plain) == b"".join(members)
