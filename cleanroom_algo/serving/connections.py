@@ -62,12 +62,15 @@ class BodyOfLength(io.RawIOBase):
         connection: its socket, which waits for `READ_SECONDS` at most (SO_RCVTIMEO).
         begun: what has been read of it already, at most `length` bytes.
         length: of the whole body, in bytes.
+
+    Attributes:
+        left: bytes that have not been read from the socket.
     """
 
     def __init__(self, connection: socket.socket, begun: bytes, length: int) -> None:
         self._connection = connection
         self._begun = memoryview(begun)
-        self._left = length - len(begun)
+        self.left = length - len(begun)
 
     def readable(self) -> bool:
         """Say that it can be read."""
@@ -79,7 +82,7 @@ class BodyOfLength(io.RawIOBase):
         Raises:
             TimeoutError: less than `READ_BYTES` came in `READ_SECONDS`.
         """
-        into = memoryview(buffer)[: len(self._begun) or self._left]
+        into = memoryview(buffer)[: len(self._begun) or self.left]
         if self._begun:
             into[:] = self._begun[: len(into)]
             self._begun = self._begun[len(into) :]
@@ -91,5 +94,5 @@ class BodyOfLength(io.RawIOBase):
             raise TimeoutError from None
         if count < min(len(into), READ_BYTES) and time.monotonic() - start > 0.99 * READ_SECONDS:
             raise TimeoutError  # the client may have ended in the last moment: too late as well
-        self._left -= count
+        self.left -= count
         return count

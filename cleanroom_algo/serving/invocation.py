@@ -28,7 +28,7 @@ from cleanroom_algo.serving.service import Service, describe
 from cleanroom_algo.serving.sizing import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
-    from cleanroom_algo.serving.heads import Head
+    from cleanroom_algo.serving.heads import KnownRequest
 
 log = logging.getLogger("cleanroom_algo.serving")
 
@@ -90,15 +90,15 @@ def invoke(service: Service, environ: dict[str, Any]) -> Reply:
     return reply
 
 
-def invoke_together(service: Service, requests: Sequence[tuple[Head, bytes]]) -> list[Reply]:
+def invoke_together(service: Service, requests: Sequence[KnownRequest]) -> list[Reply]:
     """Return the replies to small requests that have come at once, to each what `invoke` would reply.
 
     Args:
         service: answers.
-        requests: heads that allow it, and their bodies.
+        requests: that may be answered together.
     """
     start = time.perf_counter()
-    small = [Small(body, cast("Format", head.together)) for head, body in requests]
+    small = [Small(request.body, cast("Format", request.head.lines)) for request in requests]
     try:
         with service.admission.enter(len(small)):
             service.merger.answer(small)
@@ -107,11 +107,11 @@ def invoke_together(service: Service, requests: Sequence[tuple[Head, bytes]]) ->
             each.answer = error
     seconds = time.perf_counter() - start
     replies = []
-    for (head, body), each in zip(requests, small, strict=True):
+    for request, each in zip(requests, small, strict=True):
         try:
             reply = _lines(each)
         except Exception as error:
-            reply = _refuse(service, {**head.environ, "wsgi.input": io.BytesIO(body)}, error)
+            reply = _refuse(service, request.environ(io.BytesIO(request.body)), error)
         _observe(service, reply, each.tally, seconds)
         replies.append(reply)
     return replies

@@ -19,14 +19,14 @@ from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from cleanroom_algo.serving.body import READ_SECONDS, is_utf8
+from cleanroom_algo.serving.body import READ_SECONDS
 from cleanroom_algo.serving.connections import BodyOfLength, Deadlines
 from cleanroom_algo.serving.heads import Heads
 from cleanroom_algo.serving.malformed import refuse_malformed
 
 if TYPE_CHECKING:
     from cleanroom_algo.serving.admission import Admission
-    from cleanroom_algo.serving.heads import Head
+    from cleanroom_algo.serving.heads import KnownRequest
     from cleanroom_algo.serving.invocation import Reply
     from cleanroom_algo.serving.shares import Share
 
@@ -47,14 +47,14 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
     Attributes:
         share: of the connections; the server sets it before the fork.
         invoke: answers a prediction, given its WSGI environment; the server sets it before the first request.
-        invoke_together: answers several small ones, given their heads and bodies; so does this.
+        invoke_together: answers several small ones; so does this.
         admission: of predictions; `watch` sets it.
         how_ended: as a part of a sentence; the master sets it when the process has.
     """
 
     share: Share
     invoke: Callable[[dict[str, Any]], Reply]
-    invoke_together: Callable[[Sequence[tuple[Head, bytes]]], list[Reply]]
+    invoke_together: Callable[[Sequence[KnownRequest]], list[Reply]]
     admission: Admission
     how_ended = "ended"
 
@@ -62,7 +62,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         """Prepare the process, as gunicorn does."""
         self.deadlines = Deadlines()
         self._heads = Heads()
-        self._together: list[tuple[TConn, Head, bytes]] = []  # small requests that nobody works on yet
+        self._together: list[tuple[TConn, KnownRequest]] = []  # small requests that nobody works on yet
         self._answering = False  # whether a thread works on such
         self._leave_until = 0.0
         self._look_at = 0.0
@@ -184,17 +184,17 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
     def _takes_along(self, conn: TConn) -> bool:
         """Keep a request for the end of the turn, if it can be answered together with others; return whether."""
         known = self._heads.find(conn.received) if self.nr_conns > 1 else None
-        if known is None or known[0].together is None or not is_utf8(known[1]):
+        if known is None or known.together is None:
             return False
         if self.admission.admitted + len(self._together) >= self.admission.capacity:
             return False  # it will be refused
-        self._together.append((conn, *known))
+        self._together.append((conn, known))
         return True
 
-    def _answer_together(self, requests: Sequence[tuple[TConn, Head, bytes]]) -> list[tuple[TConn, bool]]:
+    def _answer_together(self, requests: Sequence[tuple[TConn, KnownRequest]]) -> list[tuple[TConn, bool]]:
         """Answer small requests; return the connections, and of each whether it is kept."""
-        replies = self.invoke_together([(head, body) for _, head, body in requests])
-        connections = [conn for conn, _, _ in requests]
+        replies = self.invoke_together([request for _, request in requests])
+        connections = [conn for conn, _ in requests]
         return [each for each in map(self._send_at_once, connections, replies) if each is not None]
 
     def _send_at_once(self, conn: TConn, reply: Reply) -> tuple[TConn, bool] | None:
@@ -238,7 +238,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         received, conn.received = conn.received, b""
         known = self._heads.find(received)
         if known is not None:
-            return self._answer(conn, *known)
+            return self._answer(conn, known)
         conn.begun = received
         conn.parser.unreader.unread(received)
         conn.head_deadline = self.deadlines.arm(conn.sock, HEADER_SECONDS)
@@ -247,10 +247,13 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         finally:
             self.deadlines.disarm(conn.head_deadline)
 
-    def _answer(self, conn: TConn, head: Head, body: bytes) -> bool:
-        """Answer a request that is whole, past gunicorn; return whether the connection is kept."""
-        reply = self.invoke({**head.environ, "wsgi.input": io.BytesIO(body)})
-        last = self._is_last()
+    def _answer(self, conn: TConn, request: KnownRequest) -> bool:
+        """Answer a request past gunicorn; return whether the connection is kept."""
+        conn.sock.setblocking(True)
+        body = BodyOfLength(conn.sock, request.body, request.length)
+        stream = io.BytesIO(request.body) if request.is_whole else io.BufferedReader(body)
+        reply = self.invoke(request.environ(stream, **{"gunicorn.socket": conn.sock}))
+        last = self._is_last() or (body.left > 0)
         return self._send_all(conn, reply.message(last=last), last=last)
 
     def _send_all(self, conn: TConn, message: bytes, *, last: bool) -> bool:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from cleanroom_algo.serving.heads import Heads
 from cleanroom_algo.serving.invocation import Reply
+from cleanroom_algo.serving.sizing import WHOLE_BYTES
 from tests.serving.support import Container, RunningServer, Start
 
 LINE = b"POST /invocations HTTP/1.1\r\n"
@@ -43,29 +44,45 @@ def test_a_head_is_known_once_it_was_parsed() -> None:
     assert Heads().find(whole(GOOD)) is None
     found = heads_after(whole(GOOD)).find(whole(BAD))
     assert found is not None
-    head, body = found
-    assert body == BAD
-    assert head.environ == {
+    assert found.body == BAD
+    assert found.is_whole
+    assert found.environ("stream", other=1) == {
         "HTTP_HOST": "x",
         "CONTENT_TYPE": "text/csv",
         "HTTP_ACCEPT": "*/*",
         "CONTENT_LENGTH": str(len(GOOD)),
+        "wsgi.input": "stream",
+        "other": 1,
     }
+
+
+@given(st.binary(max_size=300), st.integers(0, 300), st.sampled_from([b"Content-Length: ", b"content-length:"]))
+def test_heads_that_differ_in_the_length_of_their_bodies_are_one(body: bytes, cut: int, name: bytes) -> None:
+    def with_name(request: bytes) -> bytes:
+        return request.replace(b"Content-Length: ", name)
+
+    arrived = with_name(whole(body))[: len(with_name(whole(body))) - min(cut, len(body))]
+    found = heads_after(with_name(whole(GOOD))).find(arrived)
+    assert found is not None
+    assert found.length == len(body)
+    assert body.startswith(found.body)
+    assert found.is_whole == (not min(cut, len(body)))
+    assert found.environ(None)["CONTENT_LENGTH"] == str(len(body))
 
 
 @pytest.mark.parametrize(
     "received",
     [
-        whole(GOOD)[:-1],
         whole(GOOD) + b"P",
+        LINE + USUAL % (WHOLE_BYTES + 1) + b"\r\n",
         whole(GOOD) * 2,
         whole(GOOD).replace(b"text/csv", b"text/CSV"),
         whole(GOOD)[:-12],
         b"",
     ],
-    ids=["cut short", "followed", "twice", "another head", "head cut short", "nothing"],
+    ids=["followed", "too long", "twice", "another head", "head cut short", "nothing"],
 )
-def test_only_a_whole_request_with_the_very_head_is_found(received: bytes) -> None:
+def test_only_a_request_with_the_very_head_is_found(received: bytes) -> None:
     assert heads_after(whole(GOOD)).find(received) is None
 
 
@@ -147,6 +164,35 @@ def test_a_known_head_in_pieces_and_before_another(server: RunningServer, cut: i
         assert [answer(stream), answer(stream)] == [first, first]
         connection.sendall(request)
         assert answer(stream) == first
+
+
+@pytest.mark.parametrize("rows", [1, 30, 3000, 30_000])
+def test_a_known_head_and_a_body_that_is_still_on_its_way(server: RunningServer, rows: int) -> None:
+    request = whole(GOOD * rows)
+    wanted = server.invoke(GOOD * rows)
+    with dialled(server) as (connection, stream):
+        connection.sendall(whole(GOOD))
+        answer(stream)
+        for cut in (len(whole(b"")) + 5, len(request) // 2, len(request)):
+            connection.sendall(request[:cut])
+            connection.sendall(request[cut:])
+            assert answer(stream).endswith(b"\r\n\r\n" + wanted)
+        connection.sendall(request[:-1])
+        connection.shutdown(socket.SHUT_WR)
+        refused = answer(stream)
+        assert f"{len(GOOD) * rows - 1} of {len(GOOD) * rows} bytes arrived".encode() in refused
+        assert b"Connection: close\r\n" in refused
+        assert stream.read() == b""
+
+
+def test_a_known_head_whose_body_is_refused_unread(server: RunningServer) -> None:
+    request = whole(GOOD * 30_000).replace(b"text/csv", b"text/html")
+    with dialled(server) as (connection, stream):
+        for _ in range(4):
+            connection.sendall(request)
+            assert answer(stream).startswith(b"HTTP/1.1 415 ")
+        connection.sendall(whole(GOOD))
+        assert answer(stream).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_server_that_ends_says_so_to_those_it_knows(container: Container, start_server: Start) -> None:
