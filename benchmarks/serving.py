@@ -74,7 +74,7 @@ def run(small: bool) -> Iterator[Row]:
     """Measure a job's requests of 5 MB, and requests of one row: the fixed cost of a request."""
     large, one = rows_of(100 if small else 27_600), rows_of(1)
     loads = [
-        Load("5 MB CSV, 4 at once", large, 4 if small else 40, 4, send_large),
+        Load("5 MB CSV, 4 at once", large, 4 if small else 100, 4, send_large),
         Load("1 row, 1 at once", one, 20 if small else 1500, 1, send_small),
         Load("1 row, 16 at once", one, 32 if small else 5000, 16, send_small),
     ]

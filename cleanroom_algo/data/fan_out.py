@@ -191,7 +191,7 @@ def _received(stream: Stream, world: World) -> Iterator[pl.DataFrame]:
         ended = False
         try:
             while (length := _LENGTH.unpack(_receive(connection, _LENGTH.size))[0]) != _END:
-                yield pl.read_ipc_stream(io.BytesIO(_receive(connection, length)))
+                yield pl.read_ipc_stream(_receive(connection, length))
             ended = True
         finally:
             if not ended:
@@ -287,17 +287,16 @@ def _send(connection: socket.socket, part: pl.DataFrame) -> None:
     connection.sendall(buffer.getbuffer())
 
 
-def _receive(connection: socket.socket, length: int) -> bytearray:
-    data = bytearray(length)
-    rest = memoryview(data)
-    while rest:
+def _receive(connection: socket.socket, length: int) -> bytes:
+    data = b""
+    while len(data) < length:  # in one piece, unless a signal comes
         try:
-            count = connection.recv_into(rest)
+            piece = connection.recv(length - len(data), socket.MSG_WAITALL)
         except OSError:
-            count = 0
-        if not count:
+            piece = b""
+        if not piece:
             raise _lost("the rank of this host that reads the pipe ended before the epoch did")
-        rest = rest[count:]
+        data += piece
     return data
 
 
