@@ -24,6 +24,7 @@ from benchmarks.http_load import request_bytes, send_large
 from benchmarks.peers.servers import CORES
 from benchmarks.serving import serving
 from benchmarks.serving_model import ALGORITHM, SCHEMA, rows_of, write_model
+from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.sizes import MB
 from cleanroom_algo.local.jobs.inference_client import Client, Retries
 from cleanroom_algo.local.jobs.inference_plan import InferencePlan, Transfer, spread_objects
@@ -42,7 +43,8 @@ load_predictor(sys.argv[2], Artifacts(Path(sys.argv[1])))
 
 
 def run(small: bool) -> Iterator[Row]:
-    """Measure all three."""
+    """Measure all three, in a process that keeps freed memory, as the command does."""
+    keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         algorithm, root = scratch / "numbers_algorithm.py", scratch / "ml"

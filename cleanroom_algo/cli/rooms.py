@@ -27,8 +27,10 @@ _MANIFEST_BYTES = 1 << 20
 @contextmanager
 def open_room(home: Path | None) -> Iterator[Room]:
     """Open the room of a state folder; leaving it ends what runs."""
+    from cleanroom_algo.channels.memory import keep_freed_memory
     from cleanroom_algo.local.room import Room
 
+    keep_freed_memory()  # of the requests of inference jobs
     with Room.open(state_folder(home)) as room:
         yield room
 

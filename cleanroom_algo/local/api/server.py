@@ -15,6 +15,7 @@ from typing import Any, Final
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
+from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.errors import PortTakenError
 from cleanroom_algo.local.api.application import Application
 from cleanroom_algo.local.api.model import CLEANROOMS, ML, service_model
@@ -77,6 +78,7 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Callable[..., Any]:
         """Open the room in the process that serves it."""
+        keep_freed_memory()  # of the requests of inference jobs
         self.room = Room.open(self.home, serving=True)
         return Application(self.room)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cleanroom_algo.channels.blocks import GZIP_MAGIC
 from cleanroom_algo.channels.parquet_footer import MAGIC as PARQUET_MAGIC
@@ -113,12 +114,17 @@ def count_records(payload: bytes) -> int:
     """Return how many lines of a payload, or of an answer, are not empty."""
     if not payload:
         return 0
+    ends = np.frombuffer(payload, dtype=np.uint8) == _LINE_FEED
+    if _may_hold_empty_line(payload, ends):
+        return sum(1 for line in payload.split(b"\n") if line.removesuffix(b"\r"))
+    return int(np.count_nonzero(ends)) + (not payload.endswith(b"\n"))
+
+
+def _may_hold_empty_line(payload: bytes, ends: NDArray[np.bool_]) -> bool:
     # Searching for two line breaks in a row byte by byte takes longer than sending the payload.
-    ends = np.flatnonzero(np.frombuffer(payload, dtype=np.uint8) == _LINE_FEED)
-    unended = int(not payload.endswith(b"\n"))
-    if payload[:1] in {b"\n", b"\r"} or payload.endswith(b"\r") or (len(ends) > 1 and np.diff(ends).min() <= 2):
-        return sum(1 for line in payload.split(b"\n") if line.strip(b"\r"))
-    return len(ends) + unended
+    if payload[:1] in {b"\n", b"\r"} or payload.endswith(b"\r") or (ends[1:] & ends[:-1]).any():
+        return True
+    return b"\r" in payload and bool((ends[2:] & ends[:-2]).any())
 
 
 def assemble(answer: bytes, newline: NewlineMode) -> bytes:
