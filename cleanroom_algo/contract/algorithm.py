@@ -32,7 +32,8 @@ def algorithm_file(source: str | Path) -> Path | None:
         return path.resolve()
     if path.is_dir() and (path / ENTRY_FILE).is_file():
         return (path / ENTRY_FILE).resolve()
-    if all(part.isidentifier() for part in str(source).split(".")) and not path.exists():
+    dotted = path.suffix != ".py" and all(part.isidentifier() for part in str(source).split("."))
+    if dotted and not path.exists():
         return None
     found = "a folder without it" if path.is_dir() else "no Python file" if path.exists() else "nothing"
     raise AlgorithmNotFoundError(

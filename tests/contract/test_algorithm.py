@@ -43,6 +43,11 @@ def test_a_module_by_name() -> None:
         load_algorithm("no_such_module_here")
 
 
+def test_a_name_with_the_ending_of_a_file_is_no_module() -> None:
+    with pytest.raises(AlgorithmNotFoundError, match=r"there is nothing at 'missing\.py'"):
+        load_algorithm("missing.py")
+
+
 def test_what_the_algorithm_raises_goes_through(tmp_path: Path) -> None:
     with pytest.raises(ModuleNotFoundError, match="absent_library"):
         load_algorithm(write(tmp_path, "algorithm_that_imports_nothing", "import absent_library\n"))
