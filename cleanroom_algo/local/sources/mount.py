@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from cleanroom_algo.contract.processes import signal_name
 from cleanroom_algo.errors import CleanroomError, MountError, all_errors
 from cleanroom_algo.local.jobs.plan import ObjectRef
 from cleanroom_algo.local.sources.s3 import S3Object
@@ -122,7 +123,7 @@ class S3Mount:
                 kind = all_errors()[told.pop("code")]
                 self.fault = self.fault or kind(**told)
         if not self._ending:
-            self.fault = self.fault or _impossible("the process that serves it has ended")
+            self.fault = self.fault or _broken_off(self._process.wait())
 
 
 def missing() -> str | None:
@@ -162,6 +163,16 @@ def _swallow(pipe: Any) -> None:
     with pipe:
         while pipe.read(1 << 16):
             pass
+
+
+def _broken_off(status: int) -> MountError:
+    """Return what to say of a mount that was there: this machine has what it takes, so nothing is to be installed."""
+    how = f"was ended by {signal_name(-status)}" if status < 0 else f"ended with status {status}"
+    return MountError(
+        f"the mount of the channels on S3 broke off: the process that serves it {how}",
+        expected="that it serves the mount until the job has ended",
+        fix="start the job again; if it was SIGKILL, look whether this machine had run out of memory",
+    )
 
 
 def _impossible(why: str) -> MountError:

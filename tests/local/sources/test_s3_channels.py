@@ -301,6 +301,42 @@ print("all read")  # which would pass for success
     assert mounts(desk.folder) == []
 
 
+def mount_server() -> int:
+    """Return which child of this process serves a mount."""
+    children = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    pids = [pid for each in children for pid in each.read_text().split()]
+    (found,) = (pid for pid in pids if b"mount_server" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return int(found)
+
+
+@needs_fuse
+def test_a_mount_that_breaks_off_fails_the_job_and_asks_for_no_installation(desk: Desk, gate: Gate) -> None:
+    gate.put({"flights/a": bytes(24 * MIB)})
+    body = """
+with open(data / "train/a", "rb", buffering=0) as file:
+    file.read(1)
+    print("begun", flush=True)
+    wait()
+    while file.read(1 << 20): pass
+print("all read")
+"""
+    job = Meanwhile(desk.plan(body, InputMode.FAST_FILE))
+    job.lines.wait_for("begun")
+    os.kill(mount_server(), signal.SIGKILL)
+    desk.go()
+
+    outcome = job.end()
+
+    assert outcome.status is TrainingStatus.FAILED
+    assert outcome.failure_reason is not None
+    assert outcome.failure_reason.startswith("CR-HST-005")
+    assert "was ended by SIGKILL" in outcome.failure_reason
+    assert "start the job again" in outcome.failure_reason
+    assert "install" not in outcome.failure_reason
+    assert "all read" not in [text for _, _, text in job.lines.seen]
+    assert mounts(desk.folder) == []
+
+
 @pytest.mark.parametrize("fault", [remove, replace_it])
 def test_what_goes_wrong_in_a_download_lets_nothing_start(
     desk: Desk, gate: Gate, fault: Callable[[Gate], None]
