@@ -36,6 +36,7 @@ from cleanroom_algo.data.loaders import SharedEpoch, batches_of, check_worker
 from cleanroom_algo.data.plan import readers_of
 from cleanroom_algo.data.resume import Segment, in_turn, inherited, part_of, segments_of
 from cleanroom_algo.data.same_objects import compare_objects
+from cleanroom_algo.data.same_rows import compare_rows
 from cleanroom_algo.data.shares import Shares, joined
 from cleanroom_algo.data.tables import multiples, rebatched, shuffled
 from cleanroom_algo.data.world import World
@@ -79,8 +80,10 @@ class ChannelDataset(IterableDataset[Batch]):
         pipe_timeout: seconds that a pipe may stay silent.
         reading: wraps this rank's own batches where they are read, and may end them early; the ranks stay in step.
         first_pipe: the number of the channel's first pipe that this container has not read.
+        pipe_rows: how many rows an epoch of the pipes has over all hosts, where that is known.
 
     Raises:
+        PipeCutShortError: CR-DAT-007, on every rank, where a pipe had fewer rows than it should have.
         ObjectsDifferError: CR-DAT-005, on every rank, where they have listed different objects.
         ForeignLoaderError: CR-DAT-004, iterated in a DataLoader's own processes on several ranks or in Pipe mode.
         LoaderLostError: CR-DAT-006, one of the loader processes was killed.
@@ -103,6 +106,7 @@ class ChannelDataset(IterableDataset[Batch]):
         pipe_timeout: float = 600.0,
         reading: Callable[[Iterator[Batch]], Iterator[Batch]] = iter,
         first_pipe: int = 0,
+        pipe_rows: int | None = None,
     ) -> None:
         super().__init__()
         self.channel = channel
@@ -121,6 +125,8 @@ class ChannelDataset(IterableDataset[Batch]):
         self._shared_epoch = SharedEpoch()
         self._next_pipe = first_pipe
         self._pipe_is_open = False
+        self._pipe_rows = pipe_rows
+        self._delivered: int | None = None  # rows of the last pipe, where this rank has read it to its end
         self._shares = Shares(channel, schema)
         self._segments = self._begin()
         self._checksums = Checksums()
@@ -269,6 +275,9 @@ class ChannelDataset(IterableDataset[Batch]):
             self._segments = (*past, replace(own, steps=step))
             checksums.step(step)
             yield batch
+        if not self.channel.input_mode.has_files:
+            pipe = self._next_pipe - 1
+            self._pipe_rows = compare_rows(self.channel, pipe, self._delivered, self._pipe_rows, self.world)
 
     def _own(self, skip: int) -> Iterator[Batch]:
         """Yield this rank's batches after the first `skip`, before any is added for balance."""
@@ -374,8 +383,9 @@ class ChannelDataset(IterableDataset[Batch]):
         stream = Stream(self.channel, self.schema, self._next_pipe, columns, READ_ROWS, self.pipe_timeout)
         self._next_pipe += 1
         self._pipe_is_open = True
+        self._delivered = None
         try:
-            yield from read_share(stream, self.world, rows=max(self.batch_size, SLICE_ROWS))
+            self._delivered = yield from read_share(stream, self.world, rows=max(self.batch_size, SLICE_ROWS))
         finally:
             self._pipe_is_open = False
 

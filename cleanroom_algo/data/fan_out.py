@@ -82,7 +82,7 @@ class Stream:
         return read_open_pipe(pipe, self.schema, batch_rows=self.batch_rows, columns=self.columns)
 
 
-def read_share(stream: Stream, world: World, *, rows: int = SLICE_ROWS) -> Iterator[pl.DataFrame]:
+def read_share(stream: Stream, world: World, *, rows: int = SLICE_ROWS) -> Generator[pl.DataFrame, None, int | None]:
     """Yield the rows of an epoch that fall to this rank; all ranks of the host must come here.
 
     Args:
@@ -90,29 +90,42 @@ def read_share(stream: Stream, world: World, *, rows: int = SLICE_ROWS) -> Itera
         world: this rank's place.
         rows: of a slice, at least 1.
 
+    Returns:
+        How many rows the pipe has delivered, to whichever rank; None on a rank that did not read it.
+
     Raises:
         PipeReaderLostError: CR-DAT-003, another rank of this host ended in mid-epoch. And what `read_pipe` raises, on
             the first rank of each host.
     """
     if readers_of(world, stream.channel.distribution).count == 1:
+        delivered = 0
         with stream.open() as pipe:
-            yield from stream.tables(pipe)
-    elif world.local_rank:
+            for table in stream.tables(pipe):
+                delivered += table.height
+                yield table
+        return delivered
+    if world.local_rank:
         yield from _received(stream, world)
-    else:
-        reader = _Reader(stream, world, rows)
-        try:
-            yield from reader.own()
-        finally:
-            reader.close()
+        return None
+    reader = _Reader(stream, world, rows)
+    try:
+        yield from reader.own()
+    finally:
+        reader.close()
+    return reader.delivered
 
 
 class _Reader:
-    """Reads the pipe in a thread, for this rank and the others of its host."""
+    """Reads the pipe in a thread, for this rank and the others of its host.
+
+    Attributes:
+        delivered: the rows that the pipe has had so far.
+    """
 
     def __init__(self, stream: Stream, world: World, rows: int) -> None:
         self._stream = stream
         self._rows = rows
+        self.delivered = 0
         shares = [
             readers_of(replace(world, local_rank=local), stream.channel.distribution)
             for local in range(world.ranks_per_host)
@@ -154,6 +167,7 @@ class _Reader:
         try:
             with self._pipe as pipe, contextlib.closing(self._stream.tables(pipe)) as tables:
                 for table in rebatched(tables, self._count * self._rows):
+                    self.delivered += table.height
                     for position, part in enumerate(deal(table, self._count)):
                         self._hand_over(position, part)
             for other in self._others.values():

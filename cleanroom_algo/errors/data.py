@@ -56,6 +56,18 @@ class ObjectsDifferError(DataError):
     title = "ranks see different objects"
 
 
+class PipeCutShortError(DataError):
+    """The pipes of a channel did not deliver as many rows as they should have.
+
+    A pipe tells the end of an epoch by its end. Where what feeds it dies between two rows, that looks the same, and
+    the rest of the epoch would be missing without a word. So the rows are counted: with FullyReplicated every host
+    gets all of them, and each epoch has as many as the one before it.
+    """
+
+    code = "CR-DAT-007"
+    title = "a pipe ended early"
+
+
 class LoaderLostError(DataError):
     """A loader process of a rank ended in the middle of an epoch.
 

@@ -39,6 +39,8 @@ class Inputs:
         held = environment.channels.items()
         self._channels = {name: channel for name, channel in held if base is None or name != base.name}
         self._epochs_read: dict[str, int] = {}
+        self._delivered: int | None = None  # rows of the pipe read last, where this rank has read it
+        self._pipe_rows: dict[str, int | None] = {}
 
     @property
     def train(self) -> Channel:
@@ -117,6 +119,7 @@ class Inputs:
             pipe_timeout=self._environment.settings.pipe_timeout_seconds,
             reading=stop.until_stopped,
             first_pipe=self.epochs_read(channel),
+            pipe_rows=self._pipe_rows.get(channel.name),
         )
 
     def epochs_read(self, channel: Channel) -> int:
@@ -133,6 +136,8 @@ class Inputs:
         fitter = Features.fitter(schema)
         for frame in self._frames(self.train, schema, world):
             fitter.update(frame)
+        if world is not None and not self.train.input_mode.has_files:
+            self._compare_rows(self.train, world)
         if world is None or world.size == 1:
             return fitter.finish()
         import torch.distributed as dist
@@ -145,6 +150,13 @@ class Inputs:
             part.load_state_dict(state)
             merged.merge(part)
         return merged.finish()
+
+    def _compare_rows(self, channel: Channel, world: World) -> None:
+        """Have the ranks compare how many rows the pipe read last has had, and keep that for the epochs to come."""
+        from cleanroom_algo.data.same_rows import compare_rows
+
+        pipe = self.epochs_read(channel) - 1
+        self._pipe_rows[channel.name] = compare_rows(channel, pipe, self._delivered, None, world)
 
     def _frames(self, channel: Channel, schema: Schema, world: World | None = None) -> Iterator[pl.DataFrame]:
         """Yield the rows of this host, or of this rank: whole objects, dealt out in turn."""
@@ -160,7 +172,8 @@ class Inputs:
             if world is None:
                 yield from read_pipe(channel, schema, epoch=epoch, batch_rows=_FIT_ROWS, timeout=timeout)
             else:
-                yield from read_share(Stream(channel, schema, epoch, None, _FIT_ROWS, timeout), world)
+                stream = Stream(channel, schema, epoch, None, _FIT_ROWS, timeout)
+                self._delivered = yield from read_share(stream, world)
             return
         objects = list_objects(channel)
         if world is not None:

@@ -13,7 +13,7 @@ import pytest
 
 from cleanroom_algo.channels import recordio
 from tests.channels.support import squeeze
-from tests.training.support import Container, Ended, algorithm
+from tests.training.support import Container, Ended, algorithm, run_all, two_hosts
 
 ALGORITHM = """
 import faulthandler
@@ -134,3 +134,57 @@ def test_a_pipe_whose_writer_dies(tmp_path: Path, data: bytes, code: str, place:
     check(made, made.run(), code, place)
     feeder.join(30)
     assert not feeder.is_alive()
+
+
+def _feed_all(made: Container, epochs: list[bytes]) -> threading.Thread:
+    """Feed the pipes of a host in turn, as long as somebody reads them; return who does so, started."""
+    made.channels["train"]["TrainingInputMode"] = "Pipe"
+    fifos = [made.root / "input" / "data" / f"train_{number}" for number in range(len(epochs))]
+    for fifo in fifos:
+        os.mkfifo(fifo)
+
+    def feed() -> None:
+        for fifo, data in zip(fifos, epochs, strict=True):
+            _killed(data)(fifo)
+
+    feeder = threading.Thread(target=feed, daemon=True)
+    feeder.start()
+    return feeder
+
+
+HALF = ROWS[: ROWS.index(b"\n", len(ROWS) // 2) + 1]
+"""What a writer has written that died between two rows."""
+HALF_ROWS = HALF.count(b"\n")
+
+
+@pytest.mark.parametrize(
+    ("distribution", "first", "second", "told"),
+    [
+        # Of the first epoch only the other host's pipe tells that something is missing.
+        pytest.param("FullyReplicated", [ROWS], [HALF], "train_0 of host 2 of 2", id="host"),
+        pytest.param("ShardedByS3Key", [ROWS, ROWS], [ROWS, HALF], "train_1 of host 2 of 2", id="epoch"),
+    ],
+)
+def test_a_pipe_whose_writer_dies_between_two_rows(
+    tmp_path: Path, distribution: str, first: list[bytes], second: list[bytes], told: str
+) -> None:
+    hosts = two_hosts(tmp_path, algorithm(tmp_path, text=ALGORITHM), [{}, {}], epochs="2")
+    for made, epochs in zip(hosts, (first, second), strict=True):
+        made.variables["CLEANROOM_ALGO_RANKS_PER_HOST"] = "2"
+        made.channels["train"]["S3DistributionType"] = distribution
+        _feed_all(made, epochs)
+
+    ended = run_all(hosts)
+
+    for made, each in zip(hosts, ended, strict=True):
+        check(made, each, "CR-DAT-007", f"{told}: {HALF_ROWS} rows")
+
+
+def test_features_are_not_fitted_on_half_a_pipe(tmp_path: Path) -> None:
+    text = ALGORITHM.replace("def fit_features", "def _unused")
+    made = container(tmp_path)
+    made.algorithm = algorithm(tmp_path, text=text)
+    made.channels["train"] = {}
+    (made.root / "input" / "data").mkdir(parents=True)
+    _feed_all(made, [HALF, ROWS])
+    check(made, made.run(), "CR-DAT-007", f"an epoch before: {HALF_ROWS} rows")
