@@ -8,9 +8,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from cleanroom_algo.errors import CleanroomError, ObjectLostError, ObjectStoreError
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
 
 SCHEME: Final = "s3://"
 CONNECTIONS: Final = 32
@@ -21,6 +24,7 @@ _READ_SECONDS = 30
 _DENIED = frozenset({"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"})
 _GONE = frozenset({"NoSuchKey", "404"})
 _CHANGED = frozenset({"PreconditionFailed", "412", "InvalidRange", "416"})
+_SERVICE_FAILED = 500  # and what follows, such as 503 SlowDown: nothing that the user has set is wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +174,17 @@ def explained(error: Exception, what: str) -> CleanroomError:
             "an S3 service that answers",
             "check the network, the region and AWS_ENDPOINT_URL; then try again",
         )
+    elif isinstance(error, ClientError) and _status(error) >= _SERVICE_FAILED:
+        expected, fix = (
+            "an S3 service that can answer: it took the request, and failed by itself",
+            "try again later; AWS_RETRY_MODE=standard and a larger AWS_MAX_ATTEMPTS bridge longer failures",
+        )
     return ObjectStoreError(f"{what}: {error}", expected=expected, fix=fix)
+
+
+def _status(error: ClientError) -> int:
+    """Return the HTTP status of an answer; 0 where there was none."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def _lost(what: str) -> ObjectLostError:

@@ -16,6 +16,7 @@ from moto.server import ThreadedMotoServer
 from cleanroom_algo.local.sources import s3
 
 BUCKET = "airline"
+BUSY = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 DENIED = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 
 
@@ -27,12 +28,14 @@ class Gate:
         s3: a client that does not go through the gate.
         ranges: the ranges of objects that were asked for, by key.
         deny: whether to refuse whoever asks.
+        busy: whether to answer 503 to whoever asks.
         cut: how many of the next answers to break off in the middle.
     """
 
     s3: Any
     ranges: list[tuple[str, str]] = field(default_factory=list)
     deny: bool = False
+    busy: bool = False
     cut: int = 0
 
     def put(self, objects: dict[str, bytes]) -> None:
@@ -92,6 +95,9 @@ def _handler(gate: Gate, moto: tuple[str, int]) -> Callable[..., http.server.Bas
                 gate.ranges.append((self.path.partition("/")[2], self.headers["Range"]))
             if gate.deny:
                 self.answer(403, [("Content-Type", "application/xml")], DENIED)
+                return
+            if gate.busy:
+                self.answer(503, [("Content-Type", "application/xml")], BUSY)
                 return
             behind = http.client.HTTPConnection(*moto)
             behind.request("GET", self.path, headers=dict(self.headers))
