@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.sizes import GB
-from cleanroom_algo.errors import JobError, JobStoppedError
+from cleanroom_algo.errors import JobError, JobStoppedError, all_errors
 from cleanroom_algo.local.arns import (
     ALGORITHM,
     ASSOCIATION,
@@ -336,8 +336,9 @@ def _status_code(reason: str) -> str:
 def _exit_status(exit_codes: Mapping[str, int], code: str) -> ExitCode:
     if code == "JobStopped":
         return ExitCode.STOPPED
-    contract = ExitCode.CONTRACT in exit_codes.values() or code.startswith("CR-CON")
-    return ExitCode.CONTRACT if contract else ExitCode.ALGORITHM_FAILED
+    if (kind := all_errors().get(code)) is not None:
+        return kind.exit_code  # the room's own error, whatever the containers made of it
+    return ExitCode.CONTRACT if ExitCode.CONTRACT in exit_codes.values() else ExitCode.ALGORITHM_FAILED
 
 
 def tidy(directory: Path) -> None:

@@ -24,6 +24,7 @@ from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.channels.reader import read_object
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Distribution, InputMode
+from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import MountError, ObjectLostError
 from cleanroom_algo.local.hosts.process import ProcessHosts
 from cleanroom_algo.local.jobs.files import MOUNT_FOLDER
@@ -473,6 +474,19 @@ def test_the_command_trains_and_predicts_on_s3(gate: Gate, tmp_path: Path) -> No
     ]
     again = desk.run("plan", desk.algorithm, "--channel", f"train={uri}", "--json").json
     assert again["hosts"][0]["channels"]["train"]["objects"] == sorted(path.name for path in desk.data.iterdir())
+
+
+@needs_fuse
+def test_what_is_lost_in_a_training_has_its_own_exit_status(gate: Gate, tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    desk.run_on("process")
+    reads = "next(self.environment.channels['train'].path.iterdir()).read_bytes()"  # fails, and the container with 1
+    desk.algorithm.write_text(desk.algorithm.read_text().replace("def fit(self):", f"def fit(self):\n        {reads}"))
+    gate.put({"flights/a.csv": (desk.data / "part-00000.csv").read_bytes()})
+    gate.cut = 1_000_000
+    done = desk.run("train", desk.algorithm, "--channel", f"train={URI}", "--input-mode", "FastFile")
+    assert done.status == ExitCode.CONTRACT, done.stderr
+    assert "CR-ROM-004" in done.stdout + done.stderr
 
 
 def test_what_is_lost_in_an_inference_fails_it_with_its_reason(gate: Gate, tmp_path: Path) -> None:
