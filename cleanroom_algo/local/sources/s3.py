@@ -5,7 +5,9 @@ Credentials, region and endpoint are what boto3 finds by itself: its environment
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 SCHEME: Final = "s3://"
 CONNECTIONS: Final = 32
 """Requests at once of one process: S3 answers each at 50 to 90 MB/s."""
-_ATTEMPTS = 4  # for an answer that breaks off; requests that get no answer are repeated by boto3 itself
+_PAUSES = (0.0, 1.0, 3.0, 8.0)  # seconds before a range is asked for again; boto3 itself gives up within one
+_PATIENCE_SECONDS = 120.0  # after which nothing is asked for again, where each answer takes as long as its timeout
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 30
 _DENIED = frozenset({"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"})
@@ -126,25 +129,36 @@ def get_range(place: S3Object, start: int, end: int) -> bytes:
         ObjectLostError: CR-ROM-008, the object is gone, or another one.
         ObjectStoreError: CR-ROM-004, S3 refuses, or does not answer.
     """
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+    from botocore.exceptions import BotoCoreError, ClientError
 
-    where = {"Bucket": place.bucket, "Key": place.key, "IfMatch": place.etag, "Range": f"bytes={start}-{end - 1}"}
-    for attempt in range(_ATTEMPTS):
+    give_up_at = time.monotonic() + _PATIENCE_SECONDS
+    for pause in (*_PAUSES, None):
         try:
-            body = client(place.endpoint).get_object(**where)["Body"]
+            data = _got(place, start, end)
         except (BotoCoreError, ClientError) as error:
-            raise explained(error, str(place)) from error
-        try:
-            data: bytes = body.read()
-        except (HTTPClientError, IncompleteReadError) as error:
-            if attempt == _ATTEMPTS - 1:
+            if pause is None or not _may_pass(error) or time.monotonic() > give_up_at:
                 raise explained(error, str(place)) from error
-            continue
-        finally:
-            body.close()
-        if len(data) == end - start:
-            return data
+        else:
+            if len(data) == end - start:
+                return data
+        time.sleep(pause or 0.0)
     raise _lost(f"{place} has fewer bytes than when it was listed")
+
+
+def _got(place: S3Object, start: int, end: int) -> bytes:
+    where = {"Bucket": place.bucket, "Key": place.key, "IfMatch": place.etag, "Range": f"bytes={start}-{end - 1}"}
+    with contextlib.closing(client(place.endpoint).get_object(**where)["Body"]) as body:
+        data: bytes = body.read()
+        return data
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same request may be answered later: a job of hours shall outlive some seconds without S3."""
+    from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
+
+    if isinstance(error, ClientError):
+        return _status(error) >= _SERVICE_FAILED
+    return isinstance(error, (HTTPClientError, IncompleteReadError))
 
 
 def explained(error: Exception, what: str) -> CleanroomError:

@@ -28,14 +28,14 @@ class Gate:
         s3: a client that does not go through the gate.
         ranges: the ranges of objects that were asked for, by key.
         deny: whether to refuse whoever asks.
-        busy: whether to answer 503 to whoever asks.
+        busy: how many of the next requests to answer with 503.
         cut: how many of the next answers to break off in the middle.
     """
 
     s3: Any
     ranges: list[tuple[str, str]] = field(default_factory=list)
     deny: bool = False
-    busy: bool = False
+    busy: int = 0
     cut: int = 0
 
     def put(self, objects: dict[str, bytes]) -> None:
@@ -97,6 +97,7 @@ def _handler(gate: Gate, moto: tuple[str, int]) -> Callable[..., http.server.Bas
                 self.answer(403, [("Content-Type", "application/xml")], DENIED)
                 return
             if gate.busy:
+                gate.busy -= 1
                 self.answer(503, [("Content-Type", "application/xml")], BUSY)
                 return
             behind = http.client.HTTPConnection(*moto)

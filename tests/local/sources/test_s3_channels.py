@@ -246,6 +246,16 @@ def test_answers_that_break_off_are_asked_for_again(desk: Desk, gate: Gate, mode
     assert gate.cut == 0
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_service_that_fails_for_a_while_is_asked_again(desk: Desk, gate: Gate, mode: InputMode) -> None:
+    gate.put({"flights/a": os.urandom(MIB // 2)})  # one range
+    plan = desk.plan(EVERYTHING, mode)
+    gate.busy = 4  # boto3 asks three times here
+    outcome = run(plan)
+    assert outcome.status is TrainingStatus.COMPLETED, outcome.failure_reason
+    assert gate.busy == 0
+
+
 def remove(gate: Gate) -> None:
     gate.s3.delete_object(Bucket=BUCKET, Key="flights/a")
 
@@ -263,7 +273,7 @@ def hang_up(gate: Gate) -> None:
 
 
 def keep_busy(gate: Gate) -> None:
-    gate.busy = True
+    gate.busy = 1_000_000
 
 
 FAULTS = [
