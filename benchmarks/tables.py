@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cleanroom_algo.channels.features import Features
+from cleanroom_algo.channels.features import Features, row_major
 from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.channels.reader import read_object
 from cleanroom_algo.channels.schema import Column, Schema
@@ -71,8 +71,8 @@ def read_to_tables(path: Path, schema: Schema) -> int:
 
 
 def matrix(frame: pl.DataFrame) -> NDArray[np.float32]:
-    """Return a table as one row-major float32 matrix: the fastest way that was measured, for the peers."""
-    return np.ascontiguousarray(frame.to_numpy(order="fortran"))
+    """Return a table as one row-major float32 matrix, for the peers as for ours: no faster way was measured."""
+    return row_major((column.to_numpy() for column in frame), frame.shape)
 
 
 def read_raw(path: Path) -> int:
