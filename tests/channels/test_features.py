@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanroom_algo.channels.features import Features
+from cleanroom_algo.channels.features import Features, row_major
 from cleanroom_algo.channels.fitting import FeaturesFitter
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import FeaturesError
@@ -186,3 +186,11 @@ def test_a_row_has_the_same_bits_alone_as_among_many() -> None:
         many = features.transform(frame).numeric
         few = np.concatenate([features.transform(frame[row : row + 3]).numeric for row in range(0, count, 3)])
         assert many.tobytes() == few.tobytes()
+
+
+@pytest.mark.parametrize("shape", [(0, 2), (1, 3), (15, 1), (16, 5), (17, 2), (8192, 3), (8176, 20)])
+def test_columns_become_rows(shape: tuple[int, int]) -> None:
+    wanted = np.arange(shape[0] * shape[1], dtype=np.float32).reshape(shape)
+    found = row_major(list(wanted.T), shape)
+    assert found.flags.c_contiguous
+    np.testing.assert_array_equal(found, wanted)
