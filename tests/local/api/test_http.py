@@ -25,6 +25,7 @@ EXPORTS = {"trainedModelExports": {"maxSize": {"unit": "GB", "value": 1.0}, "fil
 RATES = """
 [quotas.rates]
 CreateConfiguredModelAlgorithm = [1000, 1000]
+CreateTrainedModel = [1000, 1000]
 TagResource = [1000, 1000]
 GetConfiguredModelAlgorithm = [1000, 1000]
 CancelTrainedModelInferenceJob = [2, 1]
