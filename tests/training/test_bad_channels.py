@@ -136,8 +136,8 @@ def test_a_pipe_whose_writer_dies(tmp_path: Path, data: bytes, code: str, place:
     assert not feeder.is_alive()
 
 
-def _feed_all(made: Container, epochs: list[bytes]) -> threading.Thread:
-    """Feed the pipes of a host in turn, as long as somebody reads them; return who does so, started."""
+def _feed_all(made: Container, epochs: list[bytes]) -> None:
+    """Have the pipes of a host fed in turn, as long as somebody reads them."""
     made.channels["train"]["TrainingInputMode"] = "Pipe"
     fifos = [made.root / "input" / "data" / f"train_{number}" for number in range(len(epochs))]
     for fifo in fifos:
@@ -147,9 +147,7 @@ def _feed_all(made: Container, epochs: list[bytes]) -> threading.Thread:
         for fifo, data in zip(fifos, epochs, strict=True):
             _killed(data)(fifo)
 
-    feeder = threading.Thread(target=feed, daemon=True)
-    feeder.start()
-    return feeder
+    threading.Thread(target=feed, daemon=True).start()
 
 
 HALF = ROWS[: ROWS.index(b"\n", len(ROWS) // 2) + 1]
