@@ -13,7 +13,7 @@ from cleanroom_algo.channels.parquet_footer import MAGIC as PARQUET_MAGIC
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import InferenceInputError
 from cleanroom_algo.local.jobs.plan import ObjectRef
-from cleanroom_algo.local.jobs.spark import MAX_RECORDS
+from cleanroom_algo.local.query.spark import MAX_RECORDS
 
 HeaderMode = Literal["first-chunk", "none", "every"]
 """Which requests of an object carry the header line of its CSV. The user guide of Clean Rooms ML says the first alone

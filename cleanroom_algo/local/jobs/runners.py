@@ -53,7 +53,7 @@ _LINE_CHARACTERS = 200
 _RUNNERS: Final = {
     TRAINED_MODEL: "cleanroom_algo.local.jobs.runners:train",
     INFERENCE_JOB: "cleanroom_algo.local.jobs.runners:infer",
-    INPUT_CHANNEL: "cleanroom_algo.local.jobs.query:run_query",
+    INPUT_CHANNEL: "cleanroom_algo.local.jobs.channel_query:run_query",
     EXPORT_JOB: "cleanroom_algo.local.jobs.export:run_export",
 }
 

@@ -16,7 +16,6 @@ from cleanroom_algo.local.arns import (
     TRAINED_MODEL,
     new_arn,
 )
-from cleanroom_algo.local.jobs import spark
 from cleanroom_algo.local.operations.access import (
     CAN_QUERY,
     in_collaboration,
@@ -31,6 +30,7 @@ from cleanroom_algo.local.operations.algorithms import given
 from cleanroom_algo.local.operations.quotas import check_tags, within
 from cleanroom_algo.local.operations.states import ACTIVE, COUNTED, PENDING, move
 from cleanroom_algo.local.operations.views import show, show_page
+from cleanroom_algo.local.query import spark
 from cleanroom_algo.local.store import Record, Store
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cleanroom_algo.local.arns import CONFIGURED_TABLE, TABLE_ASSOCIATION
-from cleanroom_algo.local.jobs.sql import Table
+from cleanroom_algo.local.query.rules import Table
 from cleanroom_algo.local.store import Record, Store
 
 
 @dataclass(frozen=True, slots=True)
-class Visible:
+class TableAccess:
     """What a query sees.
 
     Attributes:
@@ -31,7 +31,7 @@ class Visible:
     hidden: Mapping[str, str]
 
 
-def visible_tables(store: Store, collaboration: str, algorithm: str) -> Visible:
+def table_access(store: Store, collaboration: str, algorithm: str) -> TableAccess:
     """Return what a query for a configured model algorithm association sees.
 
     Args:
@@ -57,7 +57,7 @@ def visible_tables(store: Store, collaboration: str, algorithm: str) -> Visible:
             hidden[table.name] = (
                 "its owner does not let this algorithm's association use it (allowedAdditionalAnalyses)"
             )
-    return Visible(tuple(tables), hidden)
+    return TableAccess(tuple(tables), hidden)
 
 
 def _declared(association: Record) -> Table:

@@ -7,16 +7,12 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import duckdb
 
-from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import Problem, QueryError
-from cleanroom_algo.local.jobs.context import JobContext, JobResult
-from cleanroom_algo.local.jobs.spark import MAX_RECORDS, spark_properties
-from cleanroom_algo.local.jobs.sql import Table, translate
-from cleanroom_algo.local.jobs.tables import visible_tables
+from cleanroom_algo.local.query.rules import Table, translate
 
 DEFAULT_FILES = 4  # enough that ShardedByS3Key has something to share; Spark writes one file for each of its tasks
 _MEMORY = "1GB"  # what does not fit goes to disk
@@ -83,34 +79,6 @@ def run(plan: QueryPlan) -> QueryOutcome:
     sizes = [path.stat().st_size for path in draft.iterdir()]
     draft.rename(plan.directory)
     return QueryOutcome(records, len(sizes), sum(sizes))
-
-
-def run_query(context: JobContext) -> JobResult:
-    """Run the query of an ML input channel's record."""
-    record, room = context.record, context.room
-    parameters: Mapping[str, Any] = record.document["inputChannel"]["dataSource"]["protectedQueryInputParameters"]
-    visible = visible_tables(room.store, record.collaboration, record.parent)
-    outcome = run(
-        QueryPlan(
-            query=parameters["sqlParameters"]["queryString"],
-            tables=visible.tables,
-            hidden=visible.hidden,
-            directory=room.channel_directory(record),
-            result_format=parameters.get("resultFormat", "CSV"),
-            header=room.settings.switches.channel_header == "header",
-            extension=room.settings.switches.channel_file_names == "spark",
-            max_records=int(spark_properties(parameters).get(MAX_RECORDS, 0)),
-        )
-    )
-    return JobResult(
-        document={
-            "numberOfRecords": outcome.records,
-            "numberOfFiles": float(outcome.files),
-            "sizeInGb": outcome.bytes / GB,
-            "protectedQueryIdentifier": str(uuid.uuid4()),
-        },
-        private={"has_header": room.settings.switches.channel_header == "header"},
-    )
 
 
 def _prepare(connection: duckdb.DuckDBPyConnection, tables: tuple[Table, ...], draft: Path) -> None:

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from cleanroom_algo.errors import QueryError
-from cleanroom_algo.local.jobs.query import QueryPlan, run
-from cleanroom_algo.local.jobs.sql import Table
+from cleanroom_algo.local.query.engines.duckdb import QueryPlan, run
+from cleanroom_algo.local.query.rules import Table
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Engines that run a query once it keeps to the rules."""
