@@ -19,9 +19,9 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from benchmarks.harness import Row, pairs
-from cleanroom_algo.local.arns import TRAINED_MODEL
+from cleanroom_algo.local.resources.arns import TRAINED_MODEL
+from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
-from cleanroom_algo.local.store import Record
 
 NAME = "api"
 CLIENTS = 4

@@ -19,8 +19,8 @@ from cleanroom_algo.local.hosts.docker import ENGINES, DockerHosts
 from cleanroom_algo.local.hosts.engine import call, find_engine
 from cleanroom_algo.local.hosts.process import ProcessHosts
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec
-from cleanroom_algo.local.jobs.plan import AlgorithmSource, ChannelPlan, ObjectRef, TrainingPlan, plan_hosts
 from cleanroom_algo.local.jobs.training import TrainingStatus, run_training
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ChannelPlan, ObjectRef, TrainingPlan, plan_hosts
 
 NAME = "hosts"
 IMAGE = "flight-delay"  # as the README builds it; without it docker hosts are not measured

@@ -27,9 +27,9 @@ from benchmarks.serving_model import ALGORITHM, SCHEMA, rows_of, write_model
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.sizes import MB
 from cleanroom_algo.local.jobs.inference_client import Client, Retries
-from cleanroom_algo.local.jobs.inference_plan import InferencePlan, Transfer, spread_objects
 from cleanroom_algo.local.jobs.inference_transform import Ledger, Transform
-from cleanroom_algo.local.jobs.plan import AlgorithmSource, ObjectRef
+from cleanroom_algo.local.plans.inference_plan import InferencePlan, Transfer, spread_objects
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ObjectRef
 
 NAME = "inference"
 PAYLOAD_BYTES = 6 * MB  # the platform's default

@@ -27,7 +27,7 @@ def command(context: click.Context, file: Path, as_json: bool, home: Path | None
     Examples:
       cleanroom-algo declare examples/flight_delay/cleanroom.toml
     """
-    from cleanroom_algo.local.collaboration import declare
+    from cleanroom_algo.local.setup.collaboration import declare
 
     with open_room(home) as room:
         channels = []

@@ -14,8 +14,8 @@ from cleanroom_algo.errors import NoSuchRecordError
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.policies.publication import Publication
-    from cleanroom_algo.local.settings import Switches
-    from cleanroom_algo.local.store import Record
+    from cleanroom_algo.local.resources.settings import Switches
+    from cleanroom_algo.local.resources.store import Record
 
 account_option = click.option(
     "--as",

@@ -16,7 +16,7 @@ from cleanroom_algo.cli.train import prepare
 from cleanroom_algo.contract.sizes import format_bytes
 
 if TYPE_CHECKING:
-    from cleanroom_algo.local.jobs.plan import TrainingPlan
+    from cleanroom_algo.local.plans.training_plan import TrainingPlan
     from cleanroom_algo.local.room import Room
 
 

@@ -10,7 +10,7 @@ from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.errors import NoSuchRecordError
 
 if TYPE_CHECKING:
-    from cleanroom_algo.local.store import Record, Store
+    from cleanroom_algo.local.resources.store import Record, Store
 
 MODEL = "trained-model"
 CHANNEL = "ml-input-channel"

@@ -18,8 +18,8 @@ from cleanroom_algo.errors import CleanroomError, JobFailedError, JobStoppedErro
 from cleanroom_algo.local.jobs.files import MODEL_ARCHIVE
 
 if TYPE_CHECKING:
+    from cleanroom_algo.local.resources.store import Record
     from cleanroom_algo.local.room import Room
-    from cleanroom_algo.local.store import Record
 
 _MANIFEST_BYTES = 1 << 20
 

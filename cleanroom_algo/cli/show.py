@@ -13,8 +13,8 @@ from cleanroom_algo.cli.output import emit, emit_json, fields, next_commands, sa
 from cleanroom_algo.cli.rooms import inference_result, model_result, open_room
 
 if TYPE_CHECKING:
+    from cleanroom_algo.local.resources.store import Record, Store
     from cleanroom_algo.local.room import Room
-    from cleanroom_algo.local.store import Record, Store
 
 
 @click.command()

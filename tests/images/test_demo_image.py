@@ -14,7 +14,7 @@ import pytest
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.local.hosts.docker import DockerHosts
 from cleanroom_algo.local.hosts.protocol import HostSpec
-from cleanroom_algo.local.jobs.plan import AlgorithmSource
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 from tests.images.engine import BASE, Engine
 from tests.scenario.conftest import make_desk
 from tests.scenario.test_existing_algorithms import SCRIPT

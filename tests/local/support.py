@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cleanroom_algo.local.arns import COLLABORATION, MEMBERSHIP
 from cleanroom_algo.local.jobs.packing import pack
-from cleanroom_algo.local.jobs.plan import ObjectRef
+from cleanroom_algo.local.plans.training_plan import ObjectRef
+from cleanroom_algo.local.resources.arns import COLLABORATION, MEMBERSHIP
+from cleanroom_algo.local.resources.settings import Machine, RoomSettings
+from cleanroom_algo.local.resources.store import Record, Store
 from cleanroom_algo.local.room import Room
-from cleanroom_algo.local.settings import Machine, RoomSettings
-from cleanroom_algo.local.store import Record, Store
 
 AIRLINE, BUREAU, STRANGER = "111122223333", "444455556666", "777788889999"
 COLLABORATION_ID = "c0c0c0c0-0000-4000-8000-000000000001"

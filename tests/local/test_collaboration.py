@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from cleanroom_algo.errors import DeclarationError
-from cleanroom_algo.local.collaboration import declare, read_declaration
 from cleanroom_algo.local.room import Room
+from cleanroom_algo.local.setup.collaboration import declare, read_declaration
 from tests.cli.support import run
 from tests.local.support import text_of
 

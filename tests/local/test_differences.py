@@ -5,7 +5,7 @@ import pytest
 from cleanroom_algo.local.api.model import CLEANROOMS, ML, operation_names
 from cleanroom_algo.local.api.registry import ml_operation
 from cleanroom_algo.local.differences import ROWS, rows_for
-from cleanroom_algo.local.settings import Switches
+from cleanroom_algo.local.resources.settings import Switches
 from tests.cli.support import run
 
 

@@ -13,8 +13,8 @@ from moto.server import ThreadedMotoServer
 
 from cleanroom_algo.errors import ObjectStoreError
 from cleanroom_algo.local.objects import FolderObjects, Objects, S3Objects
+from cleanroom_algo.local.resources.settings import Machine, RoomSettings
 from cleanroom_algo.local.room import Room
-from cleanroom_algo.local.settings import Machine, RoomSettings
 from tests.local.support import AIRLINE, BUREAU, BUREAU_ID, ROLE, Desk
 
 EXPORTS = {"trainedModelExports": {"maxSize": {"unit": "GB", "value": 1.0}, "filesToExport": ["MODEL", "OUTPUT"]}}

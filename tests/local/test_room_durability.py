@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from cleanroom_algo.errors import PortTakenError, RoomInUseError, RoomSettingsError, RoomStateError
+from cleanroom_algo.local.resources.settings import Machine, RoomSettings
+from cleanroom_algo.local.resources.store import Record, Store
 from cleanroom_algo.local.room import Room, clean
-from cleanroom_algo.local.settings import Machine, RoomSettings
-from cleanroom_algo.local.store import Record, Store
 from tests.cli.support import run
 from tests.local.api.server import up
 from tests.local.support import AIRLINE, AIRLINE_ID, SETTINGS, Desk

@@ -11,12 +11,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from cleanroom_algo.local.arns import TABLE_ASSOCIATION
 from cleanroom_algo.local.hosts import sandbox
 from cleanroom_algo.local.jobs.runners import training_plan
+from cleanroom_algo.local.resources.arns import TABLE_ASSOCIATION
+from cleanroom_algo.local.resources.settings import Machine, RoomSettings, Switches
+from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
-from cleanroom_algo.local.settings import Machine, RoomSettings, Switches
-from cleanroom_algo.local.store import Record
 from tests.images.engine import Engine
 from tests.local.support import COLLABORATION_ID, Desk, text_of
 

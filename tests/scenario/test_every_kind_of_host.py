@@ -17,9 +17,16 @@ import pytest
 from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
 from cleanroom_algo.local.jobs.inference import InferenceOutcome, run_inference
-from cleanroom_algo.local.jobs.inference_plan import InferencePlan, spread_objects
-from cleanroom_algo.local.jobs.plan import AlgorithmSource, BaseModel, ChannelPlan, ObjectRef, TrainingPlan, plan_hosts
 from cleanroom_algo.local.jobs.training import run_training
+from cleanroom_algo.local.plans.inference_plan import InferencePlan, spread_objects
+from cleanroom_algo.local.plans.training_plan import (
+    AlgorithmSource,
+    BaseModel,
+    ChannelPlan,
+    ObjectRef,
+    TrainingPlan,
+    plan_hosts,
+)
 from tests.local.hosts.kinds import KINDS, Place, place_of
 
 WITH_WALLS = tuple(kind for kind in KINDS if kind != "process")

@@ -20,7 +20,7 @@ from cleanroom_algo.contract.channel import InputMode
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.local.hosts.feeding import Feeder
 from cleanroom_algo.local.jobs.files import MODEL_ARCHIVE
-from cleanroom_algo.local.jobs.plan import BaseModel, HostPlan, ObjectRef, TrainingPlan, epoch_objects
+from cleanroom_algo.local.plans.training_plan import BaseModel, HostPlan, ObjectRef, TrainingPlan, epoch_objects
 from cleanroom_algo.local.sources.download import Downloads
 
 

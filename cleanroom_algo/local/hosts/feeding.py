@@ -19,7 +19,7 @@ from typing import Final
 
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.errors import ObjectLostError
-from cleanroom_algo.local.jobs.plan import ObjectRef
+from cleanroom_algo.local.plans.training_plan import ObjectRef
 from cleanroom_algo.local.sources.ranges import RangeStream
 
 _PIPE_BYTES: Final = 1 << 20  # the most that any process may ask for on Linux; twice the rate of the default

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.contract.paths import Paths
-from cleanroom_algo.local.jobs.plan import HostPlan, TrainingPlan
+from cleanroom_algo.local.plans.training_plan import HostPlan, TrainingPlan
 
 GROUP_NAME = "homogeneousCluster"  # of every ordinary job seen
 NETWORK_INTERFACE = "eth0"  # of every real job seen; the developer guide's sample says eth1

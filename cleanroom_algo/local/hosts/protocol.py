@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from cleanroom_algo.local.jobs.plan import AlgorithmSource
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 
 Verb = Literal["train", "serve"]
 

@@ -24,13 +24,13 @@ from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import CleanroomError, HostStartError, JobFailedError, SageMakerError
 from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE
 from cleanroom_algo.local.jobs.inference import InferenceListener, InferenceOutcome, InferenceStatus
-from cleanroom_algo.local.jobs.inference_plan import InferencePlan
 from cleanroom_algo.local.jobs.inference_transform import output_too_large
 from cleanroom_algo.local.jobs.job_log import JobLog
 from cleanroom_algo.local.jobs.packing import check_sizes
-from cleanroom_algo.local.jobs.plan import ObjectRef, TrainingPlan
 from cleanroom_algo.local.jobs.training import TrainingListener, TrainingOutcome, TrainingStatus
 from cleanroom_algo.local.objects import S3Objects
+from cleanroom_algo.local.plans.inference_plan import InferencePlan
+from cleanroom_algo.local.plans.training_plan import ObjectRef, TrainingPlan
 
 POLL_SECONDS = 10.0  # jobs take minutes to start
 _NAME_CHARACTERS = 63  # SageMaker API, TrainingJobName

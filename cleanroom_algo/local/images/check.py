@@ -24,7 +24,7 @@ from cleanroom_algo.local.images.image import (
 )
 from cleanroom_algo.local.images.source import check_source
 from cleanroom_algo.local.images.trial import try_out
-from cleanroom_algo.local.jobs.plan import AlgorithmSource
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 
 
 def check(name: str, *, start: bool = True) -> list[Finding]:

@@ -17,7 +17,7 @@ from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, RunningHost,
 from cleanroom_algo.local.images.findings import Finding
 from cleanroom_algo.local.images.source import writes_model
 from cleanroom_algo.local.jobs.inference_client import over
-from cleanroom_algo.local.jobs.plan import AlgorithmSource, TrainingPlan, plan_hosts
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource, TrainingPlan, plan_hosts
 
 TRAIN_SECONDS = 60.0
 SERVE_SECONDS = 20.0  # long enough to import torch and fail on the missing model

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cleanroom_algo.errors import CleanroomError
-from cleanroom_algo.local.store import Record
+from cleanroom_algo.local.resources.store import Record
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.room import Room

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from cleanroom_algo.contract.sizes import GB, format_bytes
 from cleanroom_algo.errors import ExportTooLargeError
-from cleanroom_algo.local.arns import ASSOCIATION, TRAINED_MODEL
 from cleanroom_algo.local.jobs.context import JobContext, JobResult
 from cleanroom_algo.local.jobs.files import MODEL_ARCHIVE, OUTPUT_ARCHIVE
 from cleanroom_algo.local.jobs.packing import fitting
+from cleanroom_algo.local.resources.arns import ASSOCIATION, TRAINED_MODEL
 
 _ARCHIVES = {"MODEL": MODEL_ARCHIVE, "OUTPUT": OUTPUT_ARCHIVE}
 _EVERYTHING = {"filesToExport": ["MODEL", "OUTPUT"]}  # where the switch allows exports without a policy

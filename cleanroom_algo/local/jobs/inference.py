@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Protocol
 from cleanroom_algo.contract.sizes import DISK_FULL, MB
 from cleanroom_algo.errors import CleanroomError, InferenceOutputTooLargeError, InferenceTimeoutError, JobFailedError
 from cleanroom_algo.local.jobs.inference_container import Container, unpack_model
-from cleanroom_algo.local.jobs.inference_plan import InferenceHostPlan, InferencePlan, decide_transfer
 from cleanroom_algo.local.jobs.inference_split import refuse_large, require_lines
 from cleanroom_algo.local.jobs.inference_transform import Ledger, Progress, Transform
+from cleanroom_algo.local.plans.inference_plan import InferenceHostPlan, InferencePlan, decide_transfer
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.hosts.protocol import HostKind, JobHosts

@@ -17,8 +17,8 @@ from cleanroom_algo.errors import CleanroomError, InferenceContainerDiedError, I
 from cleanroom_algo.local.hosts.protocol import HostSpec, JobHosts, Limits
 from cleanroom_algo.local.jobs.files import USAGE_FILE
 from cleanroom_algo.local.jobs.inference_client import Client, wait_until_ready
-from cleanroom_algo.local.jobs.inference_plan import InferenceHostPlan, InferencePlan
-from cleanroom_algo.local.jobs.instances import memory_bytes
+from cleanroom_algo.local.plans.inference_plan import InferenceHostPlan, InferencePlan
+from cleanroom_algo.local.plans.instances import memory_bytes
 
 PING_INTERVAL_SECONDS = 0.1  # the platform asks every second; a container cannot tell, and nobody should have to wait
 STOP_SECONDS = 30.0  # between SIGTERM and SIGKILL (SageMaker developer guide, hosting services)

@@ -20,11 +20,11 @@ from cleanroom_algo.errors import (
     RoomError,
 )
 from cleanroom_algo.local.jobs.inference_client import Client
-from cleanroom_algo.local.jobs.inference_plan import InferencePlan, Transfer
 from cleanroom_algo.local.jobs.inference_split import assemble, count_records, split_lines
+from cleanroom_algo.local.plans.inference_plan import InferencePlan, Transfer
 
 if TYPE_CHECKING:
-    from cleanroom_algo.local.jobs.plan import ObjectRef
+    from cleanroom_algo.local.plans.training_plan import ObjectRef
 
 OUTPUT_SUFFIX = ".out"  # SageMaker developer guide, "Batch transform": input1.csv becomes input1.csv.out
 STREAM_BYTES = 1 << 18  # of one piece of an object that is sent chunked

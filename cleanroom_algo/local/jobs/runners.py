@@ -12,21 +12,13 @@ from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import JobError, JobStoppedError, all_errors
-from cleanroom_algo.local.arns import (
-    ALGORITHM,
-    ASSOCIATION,
-    EXPORT_JOB,
-    INFERENCE_JOB,
-    INPUT_CHANNEL,
-    TRAINED_MODEL,
-)
+from cleanroom_algo.local.hosts.host_selection import digest_of, host_kind, sagemaker_account
 from cleanroom_algo.local.jobs.context import JobContext, JobResult, Runner
 from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE, USAGE_FILE
-from cleanroom_algo.local.jobs.inference_plan import InferencePlan, spread_objects
 from cleanroom_algo.local.jobs.inference_split import is_parquet
 from cleanroom_algo.local.jobs.job_log import JobLog, read_lines
-from cleanroom_algo.local.jobs.places import digest_of, host_kind, sagemaker_account
-from cleanroom_algo.local.jobs.plan import (
+from cleanroom_algo.local.plans.inference_plan import InferencePlan, spread_objects
+from cleanroom_algo.local.plans.training_plan import (
     DEFAULT_MAX_RUNTIME_SECONDS,
     AlgorithmSource,
     BaseModel,
@@ -37,8 +29,16 @@ from cleanroom_algo.local.jobs.plan import (
 )
 from cleanroom_algo.local.policies.logs import LogReading, member_logs
 from cleanroom_algo.local.policies.publication import Publication
+from cleanroom_algo.local.resources.arns import (
+    ALGORITHM,
+    ASSOCIATION,
+    EXPORT_JOB,
+    INFERENCE_JOB,
+    INPUT_CHANNEL,
+    TRAINED_MODEL,
+)
+from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.sources.mount import unmount_below
-from cleanroom_algo.local.store import Record
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.jobs.inference import InferenceOutcome

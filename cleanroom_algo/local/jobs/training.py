@@ -24,10 +24,10 @@ from cleanroom_algo.local.hosts.delivery import Delivery
 from cleanroom_algo.local.hosts.layout import lay_out
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, JobHosts, Limits, RunningHost
 from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, MOUNT_FOLDER, OUTPUT_ARCHIVE, USAGE_FILE
-from cleanroom_algo.local.jobs.instances import GIB, memory_bytes
 from cleanroom_algo.local.jobs.job_log import JobLog
 from cleanroom_algo.local.jobs.packing import check_sizes, fitting, merge, pack
-from cleanroom_algo.local.jobs.plan import HostPlan, TrainingPlan
+from cleanroom_algo.local.plans.instances import GIB, memory_bytes
+from cleanroom_algo.local.plans.training_plan import HostPlan, TrainingPlan
 from cleanroom_algo.local.sources.download import Downloaded, Downloads
 from cleanroom_algo.local.sources.mount import S3Mount
 

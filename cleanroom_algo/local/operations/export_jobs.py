@@ -7,20 +7,20 @@ from typing import Any
 
 from cleanroom_algo.errors import AccessDeniedError
 from cleanroom_algo.local.api.registry import Call, ml_operation
-from cleanroom_algo.local.arns import ASSOCIATION, EXPORT_JOB, new_arn
-from cleanroom_algo.local.operations.access import (
+from cleanroom_algo.local.operations.algorithms import given
+from cleanroom_algo.local.operations.authorization import (
     CAN_RECEIVE_MODEL_OUTPUT,
     in_collaboration,
     own_collaboration,
     own_membership,
     receiver_location,
 )
-from cleanroom_algo.local.operations.algorithms import given
 from cleanroom_algo.local.operations.inference_jobs import of_version, output_uri
-from cleanroom_algo.local.operations.states import PENDING
+from cleanroom_algo.local.operations.projections import show_page
 from cleanroom_algo.local.operations.trained_models import usable_version
-from cleanroom_algo.local.operations.views import show_page
-from cleanroom_algo.local.store import Record
+from cleanroom_algo.local.resources.arns import ASSOCIATION, EXPORT_JOB, new_arn
+from cleanroom_algo.local.resources.states import PENDING
+from cleanroom_algo.local.resources.store import Record
 
 
 @ml_operation("StartTrainedModelExportJob")

@@ -8,8 +8,8 @@ from typing import Any
 from cleanroom_algo.errors import Problem
 from cleanroom_algo.local.api.registry import Call, ml_operation
 from cleanroom_algo.local.api.routing import invalid
-from cleanroom_algo.local.arns import ALGORITHM, ASSOCIATION, INFERENCE_JOB, new_arn
-from cleanroom_algo.local.operations.access import (
+from cleanroom_algo.local.operations.algorithms import given
+from cleanroom_algo.local.operations.authorization import (
     CAN_QUERY,
     CAN_RECEIVE_INFERENCE_OUTPUT,
     in_collaboration,
@@ -20,13 +20,13 @@ from cleanroom_algo.local.operations.access import (
     receiver_location,
     require_ability,
 )
-from cleanroom_algo.local.operations.algorithms import given
 from cleanroom_algo.local.operations.input_channels import active_channel
+from cleanroom_algo.local.operations.projections import show, show_page
 from cleanroom_algo.local.operations.quotas import check_inference, check_tags
-from cleanroom_algo.local.operations.states import PENDING
 from cleanroom_algo.local.operations.trained_models import cancel, usable_version
-from cleanroom_algo.local.operations.views import show, show_page
-from cleanroom_algo.local.store import Record
+from cleanroom_algo.local.resources.arns import ALGORITHM, ASSOCIATION, INFERENCE_JOB, new_arn
+from cleanroom_algo.local.resources.states import PENDING
+from cleanroom_algo.local.resources.store import Record
 
 
 @ml_operation("StartTrainedModelInferenceJob")

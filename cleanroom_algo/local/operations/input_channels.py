@@ -9,14 +9,8 @@ from typing import Any
 from cleanroom_algo.errors import ConflictError, NotEmulatedError, Problem
 from cleanroom_algo.local.api.registry import Call, ml_operation
 from cleanroom_algo.local.api.routing import invalid
-from cleanroom_algo.local.arns import (
-    ASSOCIATION,
-    INFERENCE_JOB,
-    INPUT_CHANNEL,
-    TRAINED_MODEL,
-    new_arn,
-)
-from cleanroom_algo.local.operations.access import (
+from cleanroom_algo.local.operations.algorithms import given
+from cleanroom_algo.local.operations.authorization import (
     CAN_QUERY,
     in_collaboration,
     in_membership,
@@ -26,12 +20,18 @@ from cleanroom_algo.local.operations.access import (
     require_ability,
     unique_name,
 )
-from cleanroom_algo.local.operations.algorithms import given
+from cleanroom_algo.local.operations.projections import show, show_page
 from cleanroom_algo.local.operations.quotas import check_tags, within
-from cleanroom_algo.local.operations.states import ACTIVE, COUNTED, PENDING, move
-from cleanroom_algo.local.operations.views import show, show_page
 from cleanroom_algo.local.query import spark
-from cleanroom_algo.local.store import Record, Store
+from cleanroom_algo.local.resources.arns import (
+    ASSOCIATION,
+    INFERENCE_JOB,
+    INPUT_CHANNEL,
+    TRAINED_MODEL,
+    new_arn,
+)
+from cleanroom_algo.local.resources.states import ACTIVE, COUNTED, PENDING, move
+from cleanroom_algo.local.resources.store import Record, Store
 
 
 @ml_operation("CreateMLInputChannel")

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from cleanroom_algo.local.api.registry import Call, ml_operation
-from cleanroom_algo.local.arns import ML_CONFIGURATION
-from cleanroom_algo.local.operations.access import in_membership, own_membership
-from cleanroom_algo.local.operations.views import show
-from cleanroom_algo.local.store import Record
+from cleanroom_algo.local.operations.authorization import in_membership, own_membership
+from cleanroom_algo.local.operations.projections import show
+from cleanroom_algo.local.resources.arns import ML_CONFIGURATION
+from cleanroom_algo.local.resources.store import Record
 
 
 @ml_operation("PutMLConfiguration")

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from cleanroom_algo.local.api.registry import Call, ml_operation
-from cleanroom_algo.local.arns import Arn
-from cleanroom_algo.local.operations.access import not_found
+from cleanroom_algo.local.operations.authorization import not_found
 from cleanroom_algo.local.operations.quotas import check_tags
-from cleanroom_algo.local.store import Record
+from cleanroom_algo.local.resources.arns import Arn
+from cleanroom_algo.local.resources.store import Record
 
 
 @ml_operation("ListTagsForResource")

@@ -9,16 +9,8 @@ from typing import Any
 from cleanroom_algo.errors import ConflictError, Problem
 from cleanroom_algo.local.api.registry import Call, ml_operation
 from cleanroom_algo.local.api.routing import invalid
-from cleanroom_algo.local.arns import (
-    ALGORITHM,
-    ASSOCIATION,
-    EXPORT_JOB,
-    INFERENCE_JOB,
-    TRAINED_MODEL,
-    new_arn,
-    new_identifier,
-)
-from cleanroom_algo.local.operations.access import (
+from cleanroom_algo.local.operations.algorithms import given
+from cleanroom_algo.local.operations.authorization import (
     CAN_QUERY,
     in_collaboration,
     in_membership,
@@ -28,12 +20,20 @@ from cleanroom_algo.local.operations.access import (
     payer,
     require_ability,
 )
-from cleanroom_algo.local.operations.algorithms import given
 from cleanroom_algo.local.operations.input_channels import active_channel
+from cleanroom_algo.local.operations.projections import show, show_page
 from cleanroom_algo.local.operations.quotas import check_tags, check_training, within
-from cleanroom_algo.local.operations.states import ACTIVE, COUNTED, PENDING, UNDER_WAY, move
-from cleanroom_algo.local.operations.views import show, show_page
-from cleanroom_algo.local.store import Record
+from cleanroom_algo.local.resources.arns import (
+    ALGORITHM,
+    ASSOCIATION,
+    EXPORT_JOB,
+    INFERENCE_JOB,
+    TRAINED_MODEL,
+    new_arn,
+    new_identifier,
+)
+from cleanroom_algo.local.resources.states import ACTIVE, COUNTED, PENDING, UNDER_WAY, move
+from cleanroom_algo.local.resources.store import Record
 
 MAX_CHANNELS = 20  # incremental and data channels together (Clean Rooms user guide, "Incremental training")
 VERSIONS_PAGE = 10  # botocore model, documentation of ListTrainedModelVersions.maxResults

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from cleanroom_algo.local.arns import (
+from cleanroom_algo.local.resources.arns import (
     ALGORITHM,
     ASSOCIATION,
     INFERENCE_JOB,
@@ -19,7 +19,7 @@ from cleanroom_algo.local.arns import (
     ML_CONFIGURATION,
     TRAINED_MODEL,
 )
-from cleanroom_algo.local.store import Record, Store
+from cleanroom_algo.local.resources.store import Record, Store
 
 SUCCEEDED, FAILED = "PUBLISH_SUCCEEDED", "PUBLISH_FAILED"
 _PARTS: Final = {TRAINED_MODEL: "trainedModels", INFERENCE_JOB: "trainedModelInferenceJobs"}

@@ -13,9 +13,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
-from cleanroom_algo.local.arns import CONFIGURED_TABLE, TABLE_ASSOCIATION
 from cleanroom_algo.local.query.rules import Table
-from cleanroom_algo.local.store import Record, Store
+from cleanroom_algo.local.resources.arns import CONFIGURED_TABLE, TABLE_ASSOCIATION
+from cleanroom_algo.local.resources.store import Record, Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Final
 
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import JobStoppedError
-from cleanroom_algo.local.jobs.plan import ObjectRef
+from cleanroom_algo.local.plans.training_plan import ObjectRef
 from cleanroom_algo.local.sources.s3 import S3Object
 
 OBJECTS_AT_ONCE: Final = 16

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from cleanroom_algo.errors import NoObjectsError, ObjectStoreError, Problem
-from cleanroom_algo.local.jobs.plan import ObjectRef
+from cleanroom_algo.local.plans.training_plan import ObjectRef
 from cleanroom_algo.local.sources.s3 import SCHEME, S3Prefix, list_objects
 
 Source = Path | S3Prefix

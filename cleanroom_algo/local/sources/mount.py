@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from cleanroom_algo.contract.processes import signal_name
 from cleanroom_algo.errors import CleanroomError, MountError, all_errors
-from cleanroom_algo.local.jobs.plan import ObjectRef
+from cleanroom_algo.local.plans.training_plan import ObjectRef
 from cleanroom_algo.local.sources.s3 import S3Object
 
 UNMOUNT = "fusermount3"

@@ -12,7 +12,7 @@ from cleanroom_algo.local.hosts import sandbox
 from cleanroom_algo.local.hosts.docker import DockerHosts
 from cleanroom_algo.local.hosts.process import ProcessHosts
 from cleanroom_algo.local.hosts.protocol import HostKind
-from cleanroom_algo.local.jobs.plan import AlgorithmSource
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 from tests.images.engine import Engine
 
 KINDS = ("process", "sandbox", "docker")

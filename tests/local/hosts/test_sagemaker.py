@@ -28,9 +28,16 @@ from cleanroom_algo.local.hosts.sagemaker import (
     transform_request,
 )
 from cleanroom_algo.local.jobs.inference import InferenceStatus
-from cleanroom_algo.local.jobs.inference_plan import InferenceHostPlan, InferencePlan
-from cleanroom_algo.local.jobs.plan import AlgorithmSource, BaseModel, ChannelPlan, ObjectRef, TrainingPlan, plan_hosts
 from cleanroom_algo.local.jobs.training import TrainingStatus
+from cleanroom_algo.local.plans.inference_plan import InferenceHostPlan, InferencePlan
+from cleanroom_algo.local.plans.training_plan import (
+    AlgorithmSource,
+    BaseModel,
+    ChannelPlan,
+    ObjectRef,
+    TrainingPlan,
+    plan_hosts,
+)
 
 IMAGE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/mine:1"
 ROLE = "arn:aws:iam::111122223333:role/sagemaker"

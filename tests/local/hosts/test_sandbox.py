@@ -16,9 +16,9 @@ import pytest
 from cleanroom_algo.contract.channel import InputMode
 from cleanroom_algo.local.hosts import sandbox
 from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
-from cleanroom_algo.local.jobs.instances import GIB, memory_bytes
-from cleanroom_algo.local.jobs.plan import AlgorithmSource
 from cleanroom_algo.local.jobs.training import TrainingOutcome, TrainingStatus, run_training
+from cleanroom_algo.local.plans.instances import GIB, memory_bytes
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 from tests.local.jobs.fixtures import job
 from tests.local.jobs.support import Job, Lines
 from tests.local.support import text_of

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
-from cleanroom_algo.local.jobs.plan import AlgorithmSource
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 from tests.local.hosts.kinds import KINDS, Place, place_of
 
 # A child holds the memory, and ends with its parent; its parent is busy.

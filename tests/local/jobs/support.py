@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from cleanroom_algo.local.jobs.plan import TrainingPlan
 from cleanroom_algo.local.jobs.training import TrainingOutcome
+from cleanroom_algo.local.plans.training_plan import TrainingPlan
 
 PRELUDE = """#!/usr/bin/env python3
 import json, os, signal, subprocess, sys, time

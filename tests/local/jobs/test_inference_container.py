@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
-from cleanroom_algo.local.store import Record
 from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, ONE_PER_LINE, SETTINGS, Desk
 
 DIES = """

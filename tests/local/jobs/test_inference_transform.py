@@ -16,15 +16,15 @@ import pytest
 from cleanroom_algo.contract.sizes import MB
 from cleanroom_algo.errors import CleanroomError, InferenceOutputTooLargeError, InferenceRequestError
 from cleanroom_algo.local.jobs.inference_client import Client, ContainerParameters, Retries
-from cleanroom_algo.local.jobs.inference_plan import (
+from cleanroom_algo.local.jobs.inference_transform import Ledger, Progress, Transform
+from cleanroom_algo.local.plans.inference_plan import (
     InferenceHostPlan,
     InferencePlan,
     Transfer,
     decide_transfer,
     spread_objects,
 )
-from cleanroom_algo.local.jobs.inference_transform import Ledger, Progress, Transform
-from cleanroom_algo.local.jobs.plan import AlgorithmSource, ObjectRef
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ObjectRef
 from tests.serving.support import to_port
 
 Answer = Callable[[bytes], tuple[int, bytes]]

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cleanroom_algo.local.jobs.inference_client import Client, Retries
-from cleanroom_algo.local.jobs.inference_plan import InferencePlan, Transfer, spread_objects
 from cleanroom_algo.local.jobs.inference_split import HeaderMode
 from cleanroom_algo.local.jobs.inference_transform import Ledger, Progress, Transform
-from cleanroom_algo.local.jobs.plan import AlgorithmSource, ObjectRef
+from cleanroom_algo.local.plans.inference_plan import InferencePlan, Transfer, spread_objects
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ObjectRef
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.predictor import answer
 from cleanroom_algo.serving.service import load_predictor

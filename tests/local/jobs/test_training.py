@@ -11,8 +11,8 @@ import pytest
 from cleanroom_algo.contract.channel import Distribution
 from cleanroom_algo.errors import HostStartError
 from cleanroom_algo.local.hosts.layout import input_data_config, resource_config
-from cleanroom_algo.local.jobs.plan import AlgorithmSource, ChannelPlan
 from cleanroom_algo.local.jobs.training import TrainingStatus
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ChannelPlan
 from tests.local.jobs.support import PRELUDE, Job, Lines, Run, members
 
 

@@ -140,7 +140,7 @@ def test_nothing_outlives_a_tool_that_is_killed(job: Job, tmp_path: Path) -> Non
 import sys
 from pathlib import Path
 from cleanroom_algo.local.hosts.process import ProcessHosts
-from cleanroom_algo.local.jobs.plan import AlgorithmSource, TrainingPlan, plan_hosts
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource, TrainingPlan, plan_hosts
 from cleanroom_algo.local.jobs.training import run_training
 class Silent:
     def line(self, host, stream, text): pass

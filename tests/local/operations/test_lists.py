@@ -14,8 +14,8 @@ from cleanroom_algo.errors import (
     ResourceNotFoundError,
 )
 from cleanroom_algo.local.api.model import operation_names
+from cleanroom_algo.local.resources.settings import RoomSettings
 from cleanroom_algo.local.room import Room
-from cleanroom_algo.local.settings import RoomSettings
 from tests.local.support import (
     AIRLINE,
     AIRLINE_ID,

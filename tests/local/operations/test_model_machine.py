@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, precondition, rule
 
 from cleanroom_algo.errors import ConflictError, QuotaExceededError, RequestError, ResourceNotFoundError
-from cleanroom_algo.local.operations.states import move
+from cleanroom_algo.local.resources.states import move
+from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
-from cleanroom_algo.local.store import Record
 from tests.local.support import AIRLINE_ID, SETTINGS, Desk
 
 KIND = "trained-model"

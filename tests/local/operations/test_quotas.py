@@ -14,8 +14,8 @@ from cleanroom_algo.errors import (
     QuotaExceededError,
 )
 from cleanroom_algo.local.api.throttle import rate
-from cleanroom_algo.local.operations.states import TRANSITIONS
-from cleanroom_algo.local.settings import Quotas
+from cleanroom_algo.local.resources.settings import Quotas
+from cleanroom_algo.local.resources.states import TRANSITIONS
 from tests.local.support import (
     BUREAU,
     BUREAU_ID,

@@ -18,9 +18,9 @@ from cleanroom_algo.errors import (
     ResourceNotFoundError,
 )
 from cleanroom_algo.local.api.model import ML, operation_model
-from cleanroom_algo.local.operations.states import TRANSITIONS, move
+from cleanroom_algo.local.resources.settings import Switches
+from cleanroom_algo.local.resources.states import TRANSITIONS, move
 from cleanroom_algo.local.room import Room
-from cleanroom_algo.local.settings import Switches
 from tests.local.support import (
     AIRLINE,
     AIRLINE_ID,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from cleanroom_algo.local.resources.settings import Machine, RoomSettings
 from cleanroom_algo.local.room import Room
-from cleanroom_algo.local.settings import Machine, RoomSettings
 from tests.cli.support import run
 from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, BUREAU_ID, ONE_PER_LINE, ROLE, SETTINGS, Desk
 

@@ -28,8 +28,8 @@ from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import MountError, ObjectLostError
 from cleanroom_algo.local.hosts.process import ProcessHosts
 from cleanroom_algo.local.jobs.files import MOUNT_FOLDER
-from cleanroom_algo.local.jobs.plan import AlgorithmSource, ChannelPlan, TrainingPlan, plan_hosts
 from cleanroom_algo.local.jobs.training import TrainingOutcome, TrainingStatus, run_training
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ChannelPlan, TrainingPlan, plan_hosts
 from cleanroom_algo.local.sources import mount
 from cleanroom_algo.local.sources.listing import objects_of, source_of
 from tests.local.hosts.kinds import KINDS, place_of
@@ -431,7 +431,7 @@ def test_the_reader_takes_each_object_from_front_to_back_once(gate: Gate, tmp_pa
 TOOL = """
 import sys
 from pathlib import Path
-from cleanroom_algo.local.jobs.plan import ObjectRef
+from cleanroom_algo.local.plans.training_plan import ObjectRef
 from cleanroom_algo.local.sources.listing import objects_of, source_of
 from cleanroom_algo.local.sources.mount import S3Mount
 with S3Mount(Path(sys.argv[1]), {"algo-1/train": objects_of(source_of(sys.argv[2]))}) as mount:

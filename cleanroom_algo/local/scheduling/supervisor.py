@@ -22,13 +22,13 @@ from cleanroom_algo.errors import (
     JobDiskError,
     RoomStateError,
 )
-from cleanroom_algo.local.arns import INPUT_CHANNEL
 from cleanroom_algo.local.jobs.context import JobContext, JobResult, Listeners
 from cleanroom_algo.local.jobs.runners import discard, runner_of, tidy
 from cleanroom_algo.local.operations.input_channels import is_read
-from cleanroom_algo.local.operations.states import ACTIVE, FAILED, IN_PROGRESS, INACTIVE, STOPPING, move
 from cleanroom_algo.local.policies.publication import Publication, publishes
-from cleanroom_algo.local.store import QueuedJob, Record
+from cleanroom_algo.local.resources.arns import INPUT_CHANNEL
+from cleanroom_algo.local.resources.states import ACTIVE, FAILED, IN_PROGRESS, INACTIVE, STOPPING, move
+from cleanroom_algo.local.resources.store import QueuedJob, Record
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.room import Room

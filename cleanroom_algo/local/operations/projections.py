@@ -13,16 +13,16 @@ from typing import Any
 from cleanroom_algo.local.api.model import ML, members, operation_model
 from cleanroom_algo.local.api.paging import DEFAULT_PAGE, page
 from cleanroom_algo.local.api.registry import Call
-from cleanroom_algo.local.arns import (
+from cleanroom_algo.local.policies.publication import Publication
+from cleanroom_algo.local.resources.arns import (
     ALGORITHM,
     ASSOCIATION,
     INFERENCE_JOB,
     INPUT_CHANNEL,
     TRAINED_MODEL,
 )
-from cleanroom_algo.local.documents import Json
-from cleanroom_algo.local.policies.publication import Publication
-from cleanroom_algo.local.store import Record
+from cleanroom_algo.local.resources.documents import Json
+from cleanroom_algo.local.resources.store import Record
 
 Describe = Callable[[Call, Record], Mapping[str, Any]]
 

@@ -9,7 +9,7 @@ from cleanroom_algo.local.hosts import sandbox
 from cleanroom_algo.local.hosts.docker import DockerHosts, image_digest
 from cleanroom_algo.local.hosts.process import ProcessHosts
 from cleanroom_algo.local.hosts.protocol import HostKind
-from cleanroom_algo.local.jobs.plan import AlgorithmSource
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.hosts.sagemaker import Account

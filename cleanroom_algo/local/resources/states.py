@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from cleanroom_algo.errors import ConflictError
-from cleanroom_algo.local.arns import EXPORT_JOB, INFERENCE_JOB, INPUT_CHANNEL, TRAINED_MODEL
-from cleanroom_algo.local.store import Record, Store
+from cleanroom_algo.local.resources.arns import EXPORT_JOB, INFERENCE_JOB, INPUT_CHANNEL, TRAINED_MODEL
+from cleanroom_algo.local.resources.store import Record, Store
 
 PENDING: Final = "CREATE_PENDING"
 IN_PROGRESS: Final = "CREATE_IN_PROGRESS"

@@ -20,7 +20,7 @@ from cleanroom_algo.contract.validation import problems_of
 from cleanroom_algo.errors import DeclarationError, Problem
 from cleanroom_algo.local.api.model import ML, operation_model
 from cleanroom_algo.local.api.validation import faults
-from cleanroom_algo.local.arns import (
+from cleanroom_algo.local.resources.arns import (
     ALGORITHM,
     ASSOCIATION,
     COLLABORATION,
@@ -29,8 +29,8 @@ from cleanroom_algo.local.arns import (
     ML_CONFIGURATION,
     TABLE_ASSOCIATION,
 )
-from cleanroom_algo.local.operations.states import PENDING
-from cleanroom_algo.local.store import Record
+from cleanroom_algo.local.resources.states import PENDING
+from cleanroom_algo.local.resources.store import Record
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.room import Room

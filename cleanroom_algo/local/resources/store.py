@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cleanroom_algo.errors import RoomStateError
-from cleanroom_algo.local.documents import Json
+from cleanroom_algo.local.resources.documents import Json
 
 FORMAT = 1
 BUSY_SECONDS = 30.0  # a writer waits for another; transactions take milliseconds, checkpoints of the WAL a little more

@@ -13,8 +13,8 @@ from typing import Any, Final
 from cleanroom_algo.errors import AccessDeniedError, ConflictError, Problem, ResourceNotFoundError
 from cleanroom_algo.local.api.registry import Call
 from cleanroom_algo.local.api.routing import invalid
-from cleanroom_algo.local.arns import COLLABORATION, MEMBERSHIP, ML_CONFIGURATION
-from cleanroom_algo.local.store import Record
+from cleanroom_algo.local.resources.arns import COLLABORATION, MEMBERSHIP, ML_CONFIGURATION
+from cleanroom_algo.local.resources.store import Record
 
 CAN_QUERY: Final = "CAN_QUERY"
 CAN_RECEIVE_MODEL_OUTPUT: Final = "CAN_RECEIVE_MODEL_OUTPUT"

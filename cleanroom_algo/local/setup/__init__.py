@@ -1,0 +1,1 @@
+"""From files of this machine to requests of the API."""
