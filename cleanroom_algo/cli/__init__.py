@@ -13,6 +13,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     import sys
 
-    from cleanroom_algo.cli.outcome import run
+    from cleanroom_algo.cli.run import run
 
     return run(list(sys.argv[1:] if argv is None else argv))

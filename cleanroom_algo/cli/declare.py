@@ -8,9 +8,9 @@ import click
 
 from cleanroom_algo.cli import records
 from cleanroom_algo.cli.options import home_option, json_option
-from cleanroom_algo.cli.outcome import report
 from cleanroom_algo.cli.output import emit_json, next_commands, table
 from cleanroom_algo.cli.rooms import follow, open_room, outcome
+from cleanroom_algo.cli.run import report
 
 
 @click.command()

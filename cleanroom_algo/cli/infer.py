@@ -9,9 +9,9 @@ import click
 
 from cleanroom_algo.cli import records
 from cleanroom_algo.cli.options import channel_sources, home_option, json_option, pairs, request_file
-from cleanroom_algo.cli.outcome import report
 from cleanroom_algo.cli.output import emit_json, fields, next_commands, say
 from cleanroom_algo.cli.rooms import follow, inference_result, open_room, outcome
+from cleanroom_algo.cli.run import report
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import UsageError
 

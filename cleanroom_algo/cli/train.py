@@ -9,10 +9,10 @@ import click
 
 from cleanroom_algo.cli import records
 from cleanroom_algo.cli.options import home_option, json_option
-from cleanroom_algo.cli.outcome import report
 from cleanroom_algo.cli.output import emit_json, fields, next_commands
 from cleanroom_algo.cli.quick import TrainingWords, training_options, training_words
 from cleanroom_algo.cli.rooms import follow, model_result, open_room, outcome
+from cleanroom_algo.cli.run import report
 from cleanroom_algo.contract.algorithm import algorithm_file
 from cleanroom_algo.contract.sizes import format_bytes
 
