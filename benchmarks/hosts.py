@@ -20,7 +20,8 @@ from cleanroom_algo.local.hosts.engine import call, find_engine
 from cleanroom_algo.local.hosts.process import ProcessHosts
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec
 from cleanroom_algo.local.jobs.training import TrainingStatus, run_training
-from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ChannelPlan, ObjectRef, TrainingPlan, plan_hosts
+from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ChannelPlan, TrainingPlan, plan_hosts
 
 NAME = "hosts"
 IMAGE = "flight-delay"  # as the README builds it; without it docker hosts are not measured
@@ -95,7 +96,7 @@ def start(kind: HostKind, folder: Path, image: str | None = None) -> None:
 
 
 def whole_job(engine: str | None, small: bool) -> Iterator[Row]:
-    """Train on many hosts, with walls and without."""
+    """Train on many hosts, isolated and not."""
     count, ranks, turns = (2, 1, 1) if small else (5, 2, 2)  # each job of the latter is 15 processes that import torch
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -27,9 +27,10 @@ from benchmarks.serving_model import ALGORITHM, SCHEMA, rows_of, write_model
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.sizes import MB
 from cleanroom_algo.local.jobs.inference_client import Client, Retries
-from cleanroom_algo.local.jobs.inference_transform import Ledger, Transform
+from cleanroom_algo.local.jobs.inference_transform import TransferProgress, Transform
+from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.inference_plan import InferencePlan, Transfer, spread_objects
-from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ObjectRef
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 
 NAME = "inference"
 PAYLOAD_BYTES = 6 * MB  # the platform's default
@@ -88,10 +89,10 @@ def _run_job(scratch: Path, reference: ObjectRef, port: int) -> None:
         accept=None,
         retries=Retries(),
     )
-    ledger = Ledger(reference.size, None, lambda _: None)
+    moved = TransferProgress(reference.size, None, lambda _: None)
     outputs, stopped = scratch / "outputs", threading.Event()
     transfer = Transfer(PAYLOAD_BYTES, 2 * CORES)
-    failed = Transform(plan, transfer, client, ledger, outputs, print, stopped).run([reference])
+    failed = Transform(plan, transfer, client, moved, outputs, print, stopped).run([reference])
     if failed:
         raise RuntimeError(str(failed[0][1]))
 

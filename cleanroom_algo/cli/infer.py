@@ -16,8 +16,8 @@ from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import UsageError
 
 if TYPE_CHECKING:
+    from cleanroom_algo.local.objects.listing import Source
     from cleanroom_algo.local.room import Room
-    from cleanroom_algo.local.sources.listing import Source
 
 OPERATION = "StartTrainedModelInferenceJob"
 

@@ -13,7 +13,7 @@ import click
 from cleanroom_algo.errors import InputFileError, UsageError
 
 if TYPE_CHECKING:
-    from cleanroom_algo.local.sources.listing import Source
+    from cleanroom_algo.local.objects.listing import Source
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,7 +67,7 @@ def channel_sources(words: Iterable[str]) -> dict[str, Source]:
         InputFileError: there is nothing at a path.
         ObjectStoreError: CR-ROM-004, an s3:// URI has no bucket.
     """
-    from cleanroom_algo.local.sources.listing import source_of
+    from cleanroom_algo.local.objects.listing import source_of
 
     sources = {name: source_of(text) for name, text in pairs(words, "--channel").items()}
     for name, path in sources.items():

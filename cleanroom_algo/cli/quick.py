@@ -13,7 +13,7 @@ from cleanroom_algo.cli.options import channel_sources, pairs, request_file
 from cleanroom_algo.errors import UsageError
 
 if TYPE_CHECKING:
-    from cleanroom_algo.local.sources.listing import Source
+    from cleanroom_algo.local.objects.listing import Source
 
 _QUICK_ONLY = ("name", "hosts", "distribution", "input_mode", "instance_type", "base_model", "max_runtime")
 

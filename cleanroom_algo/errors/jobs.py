@@ -34,9 +34,9 @@ class ArtifactsTooLargeError(JobError):
 class ChannelWrittenError(JobError):
     """The container wrote to a channel in FastFile mode, which the platform mounts read-only.
 
-    There, the write itself fails, and most programs with it. Process hosts have no walls: they give copies without the
-    right to write, which does not bind root, and look at them when the container has ended. The originals stay as they
-    were.
+    There, the write itself fails, and most programs with it. Process hosts isolate nothing: they give copies
+    without the right to write, which does not bind root, and look at them when the container has ended. The originals
+    stay as they were.
     """
 
     code = "CR-JOB-103"

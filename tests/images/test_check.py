@@ -146,8 +146,8 @@ def test_what_starting_shows(tmp_path: Path) -> None:
     expected = {("error", "argparse", "train"), ("error", "pip-at-run-time", "train"), ("warning", "ping", "serve")}
     assert expected <= found
     looked = {("error", "argparse", "train:12"), ("warning", "writes-elsewhere", "train:8")}
-    with_walls = {("error", "network", "train"), ("warning", "writes-elsewhere", "train")}
-    assert found - expected - looked == (set() if sandbox.missing() else with_walls)
+    isolated = {("error", "network", "train"), ("warning", "writes-elsewhere", "train")}
+    assert found - expected - looked == (set() if sandbox.missing() else isolated)
     assert all(each["fix"] for each in done.json["findings"])
     assert done.status == ExitCode.CONTRACT
     (tmp_path / "train").write_text("#!/bin/sh\nexit 2\n")

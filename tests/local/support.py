@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cleanroom_algo.local.jobs.packing import pack
-from cleanroom_algo.local.plans.training_plan import ObjectRef
+from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.resources.arns import COLLABORATION, MEMBERSHIP
 from cleanroom_algo.local.resources.settings import Machine, RoomSettings
 from cleanroom_algo.local.resources.store import Record, Store

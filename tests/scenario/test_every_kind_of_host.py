@@ -18,15 +18,9 @@ from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
 from cleanroom_algo.local.jobs.inference import InferenceOutcome, run_inference
 from cleanroom_algo.local.jobs.training import run_training
+from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.inference_plan import InferencePlan, spread_objects
-from cleanroom_algo.local.plans.training_plan import (
-    AlgorithmSource,
-    BaseModel,
-    ChannelPlan,
-    ObjectRef,
-    TrainingPlan,
-    plan_hosts,
-)
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource, BaseModel, ChannelPlan, TrainingPlan, plan_hosts
 from tests.local.hosts.kinds import KINDS, Place, place_of
 
 WITH_WALLS = tuple(kind for kind in KINDS if kind != "process")
@@ -97,7 +91,7 @@ def crash():
 def clash():
     (root / "model/same-name").write_text(host)
 
-def walls():
+def isolation():
     new = {"data": "input/data/train/new", "config": "input/config/new", "system": "../../usr/new"}
     answers = {name: told((root / path).write_text, "x") for name, path in new.items()}
     report(
@@ -346,8 +340,8 @@ def test_files_that_differ_between_hosts_are_refused(place: Place, programs: Pat
 
 
 @pytest.mark.parametrize("place", WITH_WALLS, indirect=True)
-def test_walls(place: Place, programs: Path) -> None:
-    seen = train(place, programs, "walls")
+def test_isolation(place: Place, programs: Path) -> None:
+    seen = train(place, programs, "isolation")
 
     # `system` is the container's own layer in an image, which goes with it.
     assert set(seen.told["algo-1.json"].pop("read_only")) - {"system"} == {"data", "config"}

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from cleanroom_algo.contract.manifest import Manifest
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.local.hosts.feeding import Feeder
-from cleanroom_algo.local.plans.training_plan import ObjectRef
+from cleanroom_algo.local.objects.reference import ObjectRef
 from tests.training.support import (
     ALGORITHM,
     DIE_ONCE,

@@ -40,7 +40,7 @@ CONTAINER: tuple[Row, ...] = (
     Row(
         "container",
         TRAIN + INFER,
-        "sandboxes and images reach the hosts of their job and nothing else; process hosts have no walls",
+        "sandboxes and images reach the hosts of their job and nothing else; process hosts isolate nothing",
         "no page of Clean Rooms ML says whether containers reach a network",
         "guessed",
         "its containers see other parties' data, and SageMaker can isolate them",

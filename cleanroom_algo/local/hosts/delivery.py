@@ -1,7 +1,7 @@
 """Bringing the objects of the channels to a host, in each of the three input modes.
 
 File: a private copy of each object, all there before the start. FastFile: the same tree at once, as links to objects
-that a host with walls cannot write to; where there are no walls, private copies without the right to write, which are
+that an isolated host cannot write to; on process hosts, private copies without the right to write, which are
 looked at afterwards, as permissions do not bind root; of objects in S3 a mount that streams them. Pipe: see `feeding`.
 """
 
@@ -20,8 +20,9 @@ from cleanroom_algo.contract.channel import InputMode
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.local.hosts.feeding import Feeder
 from cleanroom_algo.local.jobs.files import MODEL_ARCHIVE
-from cleanroom_algo.local.plans.training_plan import BaseModel, HostPlan, ObjectRef, TrainingPlan, epoch_objects
-from cleanroom_algo.local.sources.download import Downloads
+from cleanroom_algo.local.objects.download import Downloads
+from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.plans.training_plan import BaseModel, HostPlan, TrainingPlan, epoch_objects
 
 
 class Delivery:
@@ -33,7 +34,7 @@ class Delivery:
         paths: its tree, laid out.
         downloads: of the job.
         mount: where the job's objects in S3 are mounted, below the names of host and channel.
-        walls: whether the host can be kept from writing through links.
+        isolates_files: whether the host can be kept from writing through links.
 
     Attributes:
         linked: the folders that links in the tree point into.
@@ -53,9 +54,9 @@ class Delivery:
         *,
         downloads: Downloads,
         mount: Path,
-        walls: bool = False,
+        isolates_files: bool = False,
     ) -> None:
-        self._plan, self._host, self._paths, self._walls = plan, host, paths, walls
+        self._plan, self._host, self._paths, self._isolates_files = plan, host, paths, isolates_files
         self._downloads, self._mount = downloads, mount
         self._feeders: list[Feeder] = []
         self._guarded: dict[Path, dict[Path, tuple[int, int]]] = {}
@@ -119,9 +120,9 @@ class Delivery:
         root = self._paths.channel(name)
         if any(not isinstance(each.place, Path) for each in objects):
             self.shared[root.relative_to(self._paths.root).as_posix()] = self._mount / self._host.name / name
-            if self._walls:
+            if self._isolates_files:
                 root.mkdir()  # what is shared is mounted there
-        elif self._walls:
+        elif self._isolates_files:
             root.mkdir()
             for each in objects:
                 assert isinstance(each.place, Path)

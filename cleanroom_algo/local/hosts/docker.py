@@ -20,13 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cleanroom_algo.errors import EngineError, HostStartError
-from cleanroom_algo.local.hosts import network
-from cleanroom_algo.local.hosts.alone import alone
-from cleanroom_algo.local.hosts.door import Door, enter
 from cleanroom_algo.local.hosts.engine import call, find_engine
 from cleanroom_algo.local.hosts.entry import share_of_cores
-from cleanroom_algo.local.hosts.guarded import GuardedHost
-from cleanroom_algo.local.hosts.network import SERVE_PORT
+from cleanroom_algo.local.hosts.isolation import network
+from cleanroom_algo.local.hosts.isolation.connector import NamespaceConnector, enter
+from cleanroom_algo.local.hosts.isolation.guarded import GuardedHost
+from cleanroom_algo.local.hosts.isolation.isolated_python import isolated_python
+from cleanroom_algo.local.hosts.isolation.network import SERVE_PORT
 from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
 
 ENGINES = ("docker", "podman")  # the first that answers is taken
@@ -44,7 +44,7 @@ class DockerHosts:
     """
 
     name = "docker"
-    walls = True
+    isolates_files = True
 
     def __init__(self, *, read_only: bool = False, internal: bool = True, hides_opt_ml: bool = False) -> None:
         self._read_only = read_only
@@ -152,7 +152,7 @@ class _Way:
         self._container = container
         self._address = address
         self._lock = threading.Lock()
-        self._door: Door | None = None
+        self._connector: NamespaceConnector | None = None
 
     def connect(self, timeout: float | None) -> socket.socket:
         """Return a connection.
@@ -161,31 +161,31 @@ class _Way:
             OSError: the container does not run yet, or nobody listens there.
         """
         with self._lock:
-            if self._door is None:
-                self._door = self._open()
+            if self._connector is None:
+                self._connector = self._open()
         try:
-            return self._door.connect(timeout)
+            return self._connector.connect(timeout)
         except (BrokenPipeError, ConnectionResetError):  # no right to enter the namespace
             return socket.create_connection((self._address, SERVE_PORT), timeout)
 
     def close(self) -> None:
         """Let go of the container's network."""
         with self._lock:
-            if self._door is not None:
-                self._door.close()
+            if self._connector is not None:
+                self._connector.close()
 
-    def _open(self) -> Door:
+    def _open(self) -> NamespaceConnector:
         found = call(self._program, *main_process(self._container))
         if found.returncode or not int(found.stdout or 0):
             raise ConnectionRefusedError(f"{self._container} does not run yet")
         ours, theirs = socket.socketpair()
-        words = [*alone(network), "serve", self._address, str(theirs.fileno())]
+        words = [*isolated_python(network), "serve", self._address, str(theirs.fileno())]
         with theirs:
             process = subprocess.Popen(
                 [*enter(int(found.stdout)), *words], stderr=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
             )
         threading.Thread(target=process.wait, name=f"{self._container}-way", daemon=True).start()
-        return Door(ours)
+        return NamespaceConnector(ours)
 
 
 def main_process(container: str) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ from typing import Final
 
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.errors import ObjectLostError
-from cleanroom_algo.local.plans.training_plan import ObjectRef
-from cleanroom_algo.local.sources.ranges import RangeStream
+from cleanroom_algo.local.objects.ranges import RangeStream
+from cleanroom_algo.local.objects.reference import ObjectRef
 
 _PIPE_BYTES: Final = 1 << 20  # the most that any process may ask for on Linux; twice the rate of the default
 _LOOK_SECONDS = 0.02  # opening a pipe for writing before its reader is there fails, and there is nothing to wait on

@@ -1,4 +1,4 @@
-"""Hosts as process trees of this machine: no rights needed, and no walls.
+"""Hosts as process trees of this machine: no rights needed, and no isolation.
 
 Each host has its own root, to which SAGEMAKER_BASE_DIR points, and its own folder for temporary files, TMPDIR, which
 goes with it; the hosts of a job meet on a free port of loopback.
@@ -16,7 +16,7 @@ from pathlib import Path
 from cleanroom_algo.contract.paths import ROOT_VARIABLE
 from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.local.hosts.entry import find_entry, inherited_environment, share_of_cores
-from cleanroom_algo.local.hosts.guarded import GuardedHost
+from cleanroom_algo.local.hosts.isolation.guarded import GuardedHost
 from cleanroom_algo.local.hosts.protocol import HostSpec
 
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
@@ -26,11 +26,11 @@ class ProcessHosts:
     """Runs algorithms that lie in a file or folder of this machine."""
 
     name = "process"
-    walls = False
+    isolates_files = False
 
     @contextmanager
     def open(self, host_names: Sequence[str]) -> Iterator[ProcessJob]:
-        """Give a job of several hosts a place to meet; names such as `algo-1` resolve only where hosts have walls."""
+        """Give a job of several hosts a place to meet; names such as `algo-1` resolve only on isolated hosts."""
         meeting = {} if len(host_names) == 1 else {variable("rendezvous"): f"127.0.0.1:{_free_port()}"}
         yield ProcessJob(meeting | share_of_cores(len(host_names)))
 

@@ -95,7 +95,7 @@ class HostKind(Protocol):
     """A way to run containers."""
 
     name: str
-    walls: bool
+    isolates_files: bool
     """Whether the files that `HostSpec.linked` names cannot be written to from inside."""
 
     def open(self, host_names: Sequence[str]) -> AbstractContextManager[JobHosts]:

@@ -28,9 +28,10 @@ from cleanroom_algo.local.jobs.inference_transform import output_too_large
 from cleanroom_algo.local.jobs.job_log import JobLog
 from cleanroom_algo.local.jobs.packing import check_sizes
 from cleanroom_algo.local.jobs.training import TrainingListener, TrainingOutcome, TrainingStatus
-from cleanroom_algo.local.objects import S3Objects
+from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.objects.store import S3Objects
 from cleanroom_algo.local.plans.inference_plan import InferencePlan
-from cleanroom_algo.local.plans.training_plan import ObjectRef, TrainingPlan
+from cleanroom_algo.local.plans.training_plan import TrainingPlan
 
 POLL_SECONDS = 10.0  # jobs take minutes to start
 _NAME_CHARACTERS = 63  # SageMaker API, TrainingJobName

@@ -21,11 +21,11 @@ from pathlib import Path
 
 from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.errors import SandboxError
-from cleanroom_algo.local.hosts import network
-from cleanroom_algo.local.hosts.alone import alone
-from cleanroom_algo.local.hosts.door import Door, enter
 from cleanroom_algo.local.hosts.entry import Entry, find_entry, inherited_environment, share_of_cores
-from cleanroom_algo.local.hosts.guarded import GuardedHost
+from cleanroom_algo.local.hosts.isolation import network
+from cleanroom_algo.local.hosts.isolation.connector import NamespaceConnector, enter
+from cleanroom_algo.local.hosts.isolation.guarded import GuardedHost
+from cleanroom_algo.local.hosts.isolation.isolated_python import isolated_python
 from cleanroom_algo.local.hosts.protocol import HostSpec
 
 ALGORITHM = Path("/opt/algorithm")
@@ -42,10 +42,10 @@ _CAPABILITIES = (
 
 
 class SandboxHosts:
-    """Runs algorithms that lie in a file or folder of this machine, each host behind walls."""
+    """Runs algorithms that lie in a file or folder of this machine, each host isolated."""
 
     name = "sandbox"
-    walls = True
+    isolates_files = True
 
     @contextmanager
     def open(self, host_names: Sequence[str]) -> Iterator[SandboxJob]:
@@ -65,12 +65,12 @@ class Place:
     Attributes:
         holder: the process that holds its network namespace.
         address: of its eth0.
-        door: by which it is reached.
+        connector: by which it is reached.
     """
 
     holder: int
     address: str
-    door: Door
+    connector: NamespaceConnector
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class SandboxJob:
             str(_inside(entry, Path(entry.command[0]))),
             *entry.command[1:],
         ]
-        return GuardedHost(spec, command, environment, place.door.connect, inner=True, scratch=scratch)
+        return GuardedHost(spec, command, environment, place.connector.connect, inner=True, scratch=scratch)
 
 
 def bubblewrap(spec: HostSpec, algorithm: Path, hosts_file: Path, scratch: Path) -> list[str]:
@@ -162,7 +162,7 @@ def _network(host_names: Sequence[str]) -> Iterator[dict[str, Place]]:
         stack.callback(os.close, lifeline)
         words = [str(theirs.fileno()) for _, theirs in pairs.values()]
         process = subprocess.Popen(
-            [*alone(network), str(theirs_end), *words],
+            [*isolated_python(network), str(theirs_end), *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -183,7 +183,7 @@ def _network(host_names: Sequence[str]) -> Iterator[dict[str, Place]]:
                 fix='let `machine.host_kind` in settings.toml be "process", or run as a user who may',
             )
         yield {
-            name: Place(holder, network.address(number), Door(pairs[name][0]))
+            name: Place(holder, network.address(number), NamespaceConnector(pairs[name][0]))
             for number, (name, holder) in enumerate(zip(pairs, map(int, line.split()), strict=True))
         }
 

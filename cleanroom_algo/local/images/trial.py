@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from cleanroom_algo.local.hosts.isolation.network import SERVE_PORT
 from cleanroom_algo.local.hosts.layout import lay_out
-from cleanroom_algo.local.hosts.network import SERVE_PORT
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, RunningHost, Verb
 from cleanroom_algo.local.images.findings import Finding
 from cleanroom_algo.local.images.source import writes_model
@@ -93,7 +93,7 @@ def _try_serve(source: AlgorithmSource, kind: HostKind, folder: Path) -> Iterato
     elif code == 0:
         what = "it ends with status 0 at once, as if `serve` were any word; nobody answers in an inference job"
         yield Finding("error", "no-serve", "serve", what, "start a server when the first argument is `serve`")
-    elif code is None and kind.walls:  # elsewhere it need not know the port
+    elif code is None and kind.isolates_files:  # elsewhere it need not know the port
         what = f"GET /ping is not answered on port {SERVE_PORT} within {SERVE_SECONDS:g} s"
         fix = f"listen on 0.0.0.0:{SERVE_PORT}; a framework's own default is often 127.0.0.1 and another port"
         yield Finding("warning", "ping", "serve", what, fix)

@@ -21,7 +21,7 @@ from cleanroom_algo.contract.sizes import DISK_FULL, MB
 from cleanroom_algo.errors import CleanroomError, InferenceOutputTooLargeError, InferenceTimeoutError, JobFailedError
 from cleanroom_algo.local.jobs.inference_container import Container, unpack_model
 from cleanroom_algo.local.jobs.inference_split import refuse_large, require_lines
-from cleanroom_algo.local.jobs.inference_transform import Ledger, Progress, Transform
+from cleanroom_algo.local.jobs.inference_transform import Progress, TransferProgress, Transform
 from cleanroom_algo.local.plans.inference_plan import InferenceHostPlan, InferencePlan, decide_transfer
 
 if TYPE_CHECKING:
@@ -109,13 +109,13 @@ class _Job:
         outputs = self.plan.run_directory / "outputs"
         outputs.mkdir(parents=True)
         objects = [each for host in self.plan.hosts for each in host.objects]
-        ledger = Ledger(sum(each.size for each in objects), self.plan.max_output_bytes, self.listener.progress)
+        moved = TransferProgress(sum(each.size for each in objects), self.plan.max_output_bytes, self.listener.progress)
         try:
             if not self.plan.whole_objects:
                 for each in objects:
                     require_lines(each)
             model = unpack_model(self.plan.model, self.plan.run_directory / "model")
-            self._run_hosts(model, ledger, outputs)
+            self._run_hosts(model, moved, outputs)
         except (CleanroomError, OSError, tarfile.TarError) as error:
             self._blame(error)
         if self.disk_full is not None:
@@ -126,12 +126,12 @@ class _Job:
         elif too_large is not None:
             shutil.rmtree(outputs)  # a part of the output would look like all of it
             outputs.mkdir()
-        return self._outcome(outputs, ledger, too_large if self.plan.leave_out else None)
+        return self._outcome(outputs, moved, too_large if self.plan.leave_out else None)
 
-    def _run_hosts(self, model: Path, ledger: Ledger, outputs: Path) -> None:
+    def _run_hosts(self, model: Path, moved: TransferProgress, outputs: Path) -> None:
         names = [host.name for host in self.plan.hosts]
         with self.host_kind.open(names) as hosts, ThreadPoolExecutor(len(names), "instance") as pool:
-            running = {pool.submit(self._run_host, hosts, host, model, ledger, outputs) for host in self.plan.hosts}
+            running = {pool.submit(self._run_host, hosts, host, model, moved, outputs) for host in self.plan.hosts}
             try:
                 limit = time.monotonic() + self.plan.max_seconds
                 while running and not self.stopped.is_set():
@@ -151,7 +151,9 @@ class _Job:
                 for container in self.containers:
                     container.abandon()
 
-    def _run_host(self, hosts: JobHosts, host: InferenceHostPlan, model: Path, ledger: Ledger, outputs: Path) -> None:
+    def _run_host(
+        self, hosts: JobHosts, host: InferenceHostPlan, model: Path, moved: TransferProgress, outputs: Path
+    ) -> None:
         say = partial(self.listener.line, host.name, "job")
         with Container(self.plan, host, hosts, self.listener.line, model) as container:
             self.containers.append(container)
@@ -171,7 +173,7 @@ class _Job:
                 for each in host.objects:
                     refuse_large(each, transfer.payload_bytes)
                 transfer = replace(transfer, payload_bytes=0)
-            transform = Transform(self.plan, transfer, container.client, ledger, outputs, say, container.over)
+            transform = Transform(self.plan, transfer, container.client, moved, outputs, say, container.over)
             failed = transform.run(host.objects)
             self.failed += [reference.key for reference, _ in failed]
             if (died := container.failure()) is not None:
@@ -196,7 +198,7 @@ class _Job:
         self.causes.append(error)
 
     def _outcome(
-        self, outputs: Path, ledger: Ledger, left_out: InferenceOutputTooLargeError | None
+        self, outputs: Path, moved: TransferProgress, left_out: InferenceOutputTooLargeError | None
     ) -> InferenceOutcome:
         if self.stopped.is_set():
             status = InferenceStatus.STOPPED
@@ -209,7 +211,7 @@ class _Job:
             failure_reason=None if cause is None else str(cause),
             outputs=outputs,
             bytes=sum(path.stat().st_size for path in written),
-            rows=ledger.records,
+            rows=moved.records,
             failed_objects=tuple(sorted(self.failed)),
             error=cause,
             left_out=left_out,

@@ -12,7 +12,7 @@ from cleanroom_algo.channels.blocks import GZIP_MAGIC
 from cleanroom_algo.channels.parquet_footer import MAGIC as PARQUET_MAGIC
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import InferenceInputError
-from cleanroom_algo.local.plans.training_plan import ObjectRef
+from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.query.spark import MAX_RECORDS
 
 HeaderMode = Literal["first-chunk", "none", "every"]

@@ -24,7 +24,7 @@ from cleanroom_algo.local.jobs.inference_split import assemble, count_records, s
 from cleanroom_algo.local.plans.inference_plan import InferencePlan, Transfer
 
 if TYPE_CHECKING:
-    from cleanroom_algo.local.plans.training_plan import ObjectRef
+    from cleanroom_algo.local.objects.reference import ObjectRef
 
 OUTPUT_SUFFIX = ".out"  # SageMaker developer guide, "Batch transform": input1.csv becomes input1.csv.out
 STREAM_BYTES = 1 << 18  # of one piece of an object that is sent chunked
@@ -66,7 +66,7 @@ class Progress:
 
 
 @dataclass
-class Ledger:
+class TransferProgress:
     """What all instances of a job have done together.
 
     Attributes:
@@ -144,7 +144,7 @@ class Transform:
         plan: of the job.
         transfer: how much is sent at once.
         client: of the container.
-        ledger: of the job.
+        moved: of the job.
         outputs: the folder for the outputs.
         warn: told what the platform would not notice.
         stopped: set when the job ends early.
@@ -155,7 +155,7 @@ class Transform:
         plan: InferencePlan,
         transfer: Transfer,
         client: Client,
-        ledger: Ledger,
+        moved: TransferProgress,
         outputs: Path,
         warn: Callable[[str], None],
         stopped: threading.Event,
@@ -163,7 +163,7 @@ class Transform:
         self.plan = plan
         self.transfer = transfer
         self.client = client
-        self.ledger = ledger
+        self.moved = moved
         self.outputs = outputs
         self.warn = warn
         self.stopped = stopped
@@ -177,7 +177,7 @@ class Transform:
         """
         failed: list[tuple[ObjectRef, CleanroomError]] = []
         window: deque[_Sent] = deque()
-        self.ledger.begin()
+        self.moved.begin()
         try:
             with ThreadPoolExecutor(self.transfer.concurrency, thread_name_prefix="transform") as pool:
                 try:
@@ -245,7 +245,7 @@ class Transform:
         written = owner.file.write(assemble(answer, self.plan.newline))
         records = count_records(answer)
         owner.records += records
-        self.ledger.add(input_bytes=sent.input_bytes, output_bytes=written, records=records)
+        self.moved.add(input_bytes=sent.input_bytes, output_bytes=written, records=records)
         self._compare(owner.reference, sent.records, records)
 
     def _has_header(self, number: int) -> bool:
@@ -273,7 +273,7 @@ class Transform:
             owner.draft.replace(self.outputs / (owner.reference.key + OUTPUT_SUFFIX))
         else:
             owner.draft.unlink()
-            self.ledger.forget(output_bytes=written, records=owner.records)
+            self.moved.forget(output_bytes=written, records=owner.records)
             failed.append((owner.reference, owner.failure))
 
 

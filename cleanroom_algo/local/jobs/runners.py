@@ -17,13 +17,14 @@ from cleanroom_algo.local.jobs.context import JobContext, JobResult, Runner
 from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE, USAGE_FILE
 from cleanroom_algo.local.jobs.inference_split import is_parquet
 from cleanroom_algo.local.jobs.job_log import JobLog, read_lines
+from cleanroom_algo.local.objects.mount import unmount_below
+from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.inference_plan import InferencePlan, spread_objects
 from cleanroom_algo.local.plans.training_plan import (
     DEFAULT_MAX_RUNTIME_SECONDS,
     AlgorithmSource,
     BaseModel,
     ChannelPlan,
-    ObjectRef,
     TrainingPlan,
     plan_hosts,
 )
@@ -38,7 +39,6 @@ from cleanroom_algo.local.resources.arns import (
     TRAINED_MODEL,
 )
 from cleanroom_algo.local.resources.store import Record
-from cleanroom_algo.local.sources.mount import unmount_below
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.jobs.inference import InferenceOutcome

@@ -26,10 +26,10 @@ from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, JobHosts, Li
 from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, MOUNT_FOLDER, OUTPUT_ARCHIVE, USAGE_FILE
 from cleanroom_algo.local.jobs.job_log import JobLog
 from cleanroom_algo.local.jobs.packing import check_sizes, fitting, merge, pack
+from cleanroom_algo.local.objects.download import Downloaded, Downloads
+from cleanroom_algo.local.objects.mount import S3Mount
 from cleanroom_algo.local.plans.instances import GIB, memory_bytes
 from cleanroom_algo.local.plans.training_plan import HostPlan, TrainingPlan
-from cleanroom_algo.local.sources.download import Downloaded, Downloads
-from cleanroom_algo.local.sources.mount import S3Mount
 
 GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL (SageMaker API, StopTrainingJob)
 LOST_DATA_SECONDS = 10.0  # the same for containers that wait for data which will not come
@@ -143,7 +143,7 @@ class _Job:
                         trees[host.name],
                         downloads=downloads,
                         mount=mount.folder,
-                        walls=self.host_kind.walls,
+                        isolates_files=self.host_kind.isolates_files,
                     )
                 )
             self._sources = (mount, *delivered.values())

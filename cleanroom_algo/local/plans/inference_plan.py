@@ -12,7 +12,8 @@ from cleanroom_algo.local.jobs.inference_client import ContainerParameters, Retr
 from cleanroom_algo.local.jobs.inference_split import HeaderMode, NewlineMode
 
 if TYPE_CHECKING:
-    from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ObjectRef
+    from cleanroom_algo.local.objects.reference import ObjectRef
+    from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 
 MAX_INSTANCES = 10  # botocore model of cleanroomsml: InferenceResourceConfig.instanceCount
 DEFAULT_PAYLOAD_MB = 6  # SageMaker API, CreateTransformJob: MaxPayloadInMB

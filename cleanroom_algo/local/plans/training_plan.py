@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cleanroom_algo.contract.channel import Distribution, InputMode
-from cleanroom_algo.local.sources.ranges import FIRST_BYTES, RangeStream, shared
-from cleanroom_algo.local.sources.s3 import S3Object
+from cleanroom_algo.local.objects.reference import ObjectRef
 
 MAX_INSTANCES = 5  # botocore model of cleanroomsml: ResourceConfig.instanceCount
 DEFAULT_MAX_RUNTIME_SECONDS = 86_400  # SageMaker API, StoppingCondition: one day; Clean Rooms ML states no default
@@ -36,25 +34,6 @@ class AlgorithmSource:
         text = self.image_uri.removeprefix("file://").removeprefix("file:")
         path = Path(text)
         return path.absolute() if path.exists() else None
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectRef:
-    """One object of a channel: its key below the channel's prefix, where its bytes lie, and how many there are."""
-
-    key: str
-    place: Path | S3Object
-    size: int
-
-    def open(self) -> io.BufferedReader:
-        """Return the object as a file, to be read from front to back.
-
-        Raises:
-            OSError: it is a file that cannot be opened. What reading an object of S3 raises is told at `get_range`.
-        """
-        if isinstance(self.place, Path):
-            return self.place.open("rb")
-        return io.BufferedReader(RangeStream(shared().open(self.place, self.size)), FIRST_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,10 @@ from cleanroom_algo.errors import BindingError, Problem
 from cleanroom_algo.local.api.model import ML, operation_model
 from cleanroom_algo.local.api.routing import invalid
 from cleanroom_algo.local.api.validation import faults
-from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ObjectRef
+from cleanroom_algo.local.objects.listing import Source
+from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.objects.s3 import S3Prefix
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 from cleanroom_algo.local.resources.arns import (
     ALGORITHM,
     ASSOCIATION,
@@ -29,8 +32,6 @@ from cleanroom_algo.local.resources.arns import (
     new_arn,
 )
 from cleanroom_algo.local.resources.store import Record
-from cleanroom_algo.local.sources.listing import Source
-from cleanroom_algo.local.sources.s3 import S3Prefix
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.room import Room

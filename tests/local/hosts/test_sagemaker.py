@@ -29,15 +29,9 @@ from cleanroom_algo.local.hosts.sagemaker import (
 )
 from cleanroom_algo.local.jobs.inference import InferenceStatus
 from cleanroom_algo.local.jobs.training import TrainingStatus
+from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.inference_plan import InferenceHostPlan, InferencePlan
-from cleanroom_algo.local.plans.training_plan import (
-    AlgorithmSource,
-    BaseModel,
-    ChannelPlan,
-    ObjectRef,
-    TrainingPlan,
-    plan_hosts,
-)
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource, BaseModel, ChannelPlan, TrainingPlan, plan_hosts
 
 IMAGE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/mine:1"
 ROLE = "arn:aws:iam::111122223333:role/sagemaker"

@@ -16,7 +16,8 @@ import pytest
 from cleanroom_algo.contract.sizes import MB
 from cleanroom_algo.errors import CleanroomError, InferenceOutputTooLargeError, InferenceRequestError
 from cleanroom_algo.local.jobs.inference_client import Client, ContainerParameters, Retries
-from cleanroom_algo.local.jobs.inference_transform import Ledger, Progress, Transform
+from cleanroom_algo.local.jobs.inference_transform import Progress, TransferProgress, Transform
+from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.inference_plan import (
     InferenceHostPlan,
     InferencePlan,
@@ -24,7 +25,7 @@ from cleanroom_algo.local.plans.inference_plan import (
     decide_transfer,
     spread_objects,
 )
-from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ObjectRef
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 from tests.serving.support import to_port
 
 Answer = Callable[[bytes], tuple[int, bytes]]
@@ -115,13 +116,13 @@ def transform(
     **planned: Any,
 ) -> list[tuple[ObjectRef, CleanroomError]]:
     total = sum(reference.size for reference in references)
-    ledger = Ledger(total, cap, (lambda _: None) if progress is None else progress.append)
+    moved = TransferProgress(total, cap, (lambda _: None) if progress is None else progress.append)
     own = client(port)
     return Transform(
         replace(plan(folder, references), **planned),
         Transfer(payload_bytes, concurrency),
         own,
-        ledger,
+        moved,
         folder / "outputs",
         ([] if warnings is None else warnings).append,
         threading.Event(),

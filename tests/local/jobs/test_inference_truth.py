@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from cleanroom_algo.local.jobs.inference_client import Client, Retries
 from cleanroom_algo.local.jobs.inference_split import HeaderMode
-from cleanroom_algo.local.jobs.inference_transform import Ledger, Progress, Transform
+from cleanroom_algo.local.jobs.inference_transform import Progress, TransferProgress, Transform
+from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.inference_plan import InferencePlan, Transfer, spread_objects
-from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ObjectRef
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.predictor import answer
 from cleanroom_algo.serving.service import load_predictor
@@ -90,13 +91,13 @@ def test_a_job_predicts_what_the_model_predicts(
         has_header=header is not None,
         header=header or "first-chunk",
     )
-    ledger = Ledger(0, None, lambda _: None)
+    moved = TransferProgress(0, None, lambda _: None)
     warnings: list[str] = []
 
     def run(number: int) -> list[object]:
         client = Client(to_port(server.port), content_type="text/csv", accept=None, retries=Retries(3, 60))
         transfer = Transfer(payload_bytes, concurrency)
-        transform = Transform(plan, transfer, client, ledger, folder / "outputs", warnings.append, threading.Event())
+        transform = Transform(plan, transfer, client, moved, folder / "outputs", warnings.append, threading.Event())
         return list(transform.run(plan.hosts[number].objects))
 
     with ThreadPoolExecutor(instances) as pool:
@@ -132,9 +133,9 @@ def test_a_job_loses_and_doubles_nothing_where_workers_are_killed(
             due.pop(0)
             os.kill(server.workers()[0], signal.SIGKILL)
 
-    ledger = Ledger(sum(each.size for each in references), None, kill_at_times)
+    moved = TransferProgress(sum(each.size for each in references), None, kill_at_times)
     client = Client(to_port(server.port), content_type="text/csv", accept=None, retries=Retries(3, 60))
-    transform = Transform(plan, Transfer(300, 4), client, ledger, tmp_path / "outputs", print, threading.Event())
+    transform = Transform(plan, Transfer(300, 4), client, moved, tmp_path / "outputs", print, threading.Event())
     assert transform.run(plan.hosts[0].objects) == []
     assert not due
     for number in range(3):

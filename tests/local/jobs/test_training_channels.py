@@ -8,7 +8,8 @@ import pytest
 
 from cleanroom_algo.contract.channel import InputMode
 from cleanroom_algo.local.jobs.training import TrainingStatus
-from cleanroom_algo.local.plans.training_plan import BaseModel, HostPlan, ObjectRef, TrainingPlan, epoch_objects
+from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.plans.training_plan import BaseModel, HostPlan, TrainingPlan, epoch_objects
 from tests.local.jobs.support import Job, Lines, Run
 from tests.local.support import text_of
 

@@ -43,7 +43,7 @@ def test_a_failure_has_its_true_reason_and_leaves_no_artifact(
 
 
 def test_a_container_that_is_killed(job: Job) -> None:
-    # On process hosts alone: with walls it is process 1, which its own signals do not reach.
+    # On process hosts alone: elsewhere it is process 1, which its own signals do not reach.
     outcome = run_training(job("os.kill(os.getpid(), signal.SIGKILL)"), ProcessHosts(), Lines())
 
     assert outcome.failure_reason == "AlgorithmError: Exit Code: 137"

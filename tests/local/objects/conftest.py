@@ -13,7 +13,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from cleanroom_algo.local.sources import s3
+from cleanroom_algo.local.objects import s3
 
 BUCKET = "airline"
 BUSY = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"

@@ -13,8 +13,8 @@ from typing import Final
 
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import JobStoppedError
-from cleanroom_algo.local.plans.training_plan import ObjectRef
-from cleanroom_algo.local.sources.s3 import S3Object
+from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.objects.s3 import S3Object
 
 OBJECTS_AT_ONCE: Final = 16
 _PIECE_BYTES = 4 << 20

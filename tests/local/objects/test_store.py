@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
 from cleanroom_algo.errors import ObjectStoreError
-from cleanroom_algo.local.objects import FolderObjects, Objects, S3Objects
+from cleanroom_algo.local.objects.store import FolderObjects, Objects, S3Objects
 from cleanroom_algo.local.resources.settings import Machine, RoomSettings
 from cleanroom_algo.local.room import Room
 from tests.local.support import AIRLINE, BUREAU, BUREAU_ID, ROLE, Desk

@@ -10,7 +10,7 @@ from types import ModuleType
 _START = "import sys; sys.path.append({folder!r}); import {name}; {name}.run()"
 
 
-def alone(module: ModuleType) -> list[str]:
+def isolated_python(module: ModuleType) -> list[str]:
     """Return the words that call a module's `run`; its arguments follow.
 
     Args:

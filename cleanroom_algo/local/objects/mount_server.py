@@ -1,4 +1,4 @@
-"""Serves the mount of a job: `python -m cleanroom_algo.local.sources.mount_server`, its orders the first line of stdin.
+"""Serves the mount of a job: `python -m cleanroom_algo.local.objects.mount_server`, its orders the first line of stdin.
 
 The orders are a JSON object: `folder`, where to mount; `objects`, each with bucket, key, ETag, endpoint, time and
 bytes; `trees`, by folder below the mount the number of the object of each path. An empty line on stdout says that all
@@ -23,9 +23,9 @@ from typing import Any, Final
 import mfusepy
 
 from cleanroom_algo.errors import CleanroomError
-from cleanroom_algo.local.sources.mount import unmount
-from cleanroom_algo.local.sources.ranges import RangeReader, Ranges
-from cleanroom_algo.local.sources.s3 import S3Object
+from cleanroom_algo.local.objects.mount import unmount
+from cleanroom_algo.local.objects.ranges import RangeReader, Ranges
+from cleanroom_algo.local.objects.s3 import S3Object
 
 _KNOWN_SECONDS: Final = 86_400  # nothing changes: the kernel need not ask again
 _FUSE_CONF = Path("/etc/fuse.conf")

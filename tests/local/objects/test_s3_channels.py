@@ -29,12 +29,12 @@ from cleanroom_algo.errors import MountError, ObjectLostError
 from cleanroom_algo.local.hosts.process import ProcessHosts
 from cleanroom_algo.local.jobs.files import MOUNT_FOLDER
 from cleanroom_algo.local.jobs.training import TrainingOutcome, TrainingStatus, run_training
+from cleanroom_algo.local.objects import mount
+from cleanroom_algo.local.objects.listing import objects_of, source_of
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ChannelPlan, TrainingPlan, plan_hosts
-from cleanroom_algo.local.sources import mount
-from cleanroom_algo.local.sources.listing import objects_of, source_of
 from tests.local.hosts.kinds import KINDS, place_of
 from tests.local.jobs.support import Lines, members
-from tests.local.sources.conftest import BUCKET, Gate
+from tests.local.objects.conftest import BUCKET, Gate
 from tests.scenario.conftest import make_desk
 
 URI = f"s3://{BUCKET}/flights/"
@@ -432,8 +432,8 @@ TOOL = """
 import sys
 from pathlib import Path
 from cleanroom_algo.local.plans.training_plan import ObjectRef
-from cleanroom_algo.local.sources.listing import objects_of, source_of
-from cleanroom_algo.local.sources.mount import S3Mount
+from cleanroom_algo.local.objects.listing import objects_of, source_of
+from cleanroom_algo.local.objects.mount import S3Mount
 with S3Mount(Path(sys.argv[1]), {"algo-1/train": objects_of(source_of(sys.argv[2]))}) as mount:
     print(mount._process.pid, flush=True)
     sys.stdin.read()

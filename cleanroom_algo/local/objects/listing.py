@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from cleanroom_algo.errors import NoObjectsError, ObjectStoreError, Problem
-from cleanroom_algo.local.plans.training_plan import ObjectRef
-from cleanroom_algo.local.sources.s3 import SCHEME, S3Prefix, list_objects
+from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.objects.s3 import SCHEME, S3Prefix, list_objects
 
 Source = Path | S3Prefix
 """A folder whose files are the objects, or one file; the same in S3."""

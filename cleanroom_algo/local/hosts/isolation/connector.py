@@ -8,7 +8,7 @@ import socket
 import threading
 
 
-class Door:
+class NamespaceConnector:
     """The clean room's end of a socket whose other end a process inside the namespace holds (see `network.py`).
 
     Args:

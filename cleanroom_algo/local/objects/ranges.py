@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from cleanroom_algo.local.sources.s3 import CONNECTIONS, S3Object, get_range
+from cleanroom_algo.local.objects.s3 import CONNECTIONS, S3Object, get_range
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from cleanroom_algo.errors import NoObjectsError, ObjectStoreError
-from cleanroom_algo.local.sources import s3
-from cleanroom_algo.local.sources.listing import objects_of, source_of
-from tests.local.sources.conftest import BUCKET, Gate
+from cleanroom_algo.local.objects import s3
+from cleanroom_algo.local.objects.listing import objects_of, source_of
+from tests.local.objects.conftest import BUCKET, Gate
 
 
 def keys(uri: str) -> list[tuple[str, int]]:
@@ -148,7 +148,7 @@ def test_what_a_user_may_not_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "shut").mkdir(mode=0)
     (tmp_path / "mine.csv").touch(mode=0)
     (tmp_path / "good.csv").touch(mode=0o644)
-    code = "import sys; from cleanroom_algo.local.sources.listing import *; print(objects_of(source_of(sys.argv[1])))"
+    code = "import sys; from cleanroom_algo.local.objects.listing import *; print(objects_of(source_of(sys.argv[1])))"
     as_others = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
     ended = subprocess.run(
         [*as_others, sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleanroom_algo.errors import ObjectLostError
-from cleanroom_algo.local.sources.ranges import AHEAD, FIRST_BYTES, RANGE_BYTES, RangeReader, Ranges, RangeStream
-from cleanroom_algo.local.sources.s3 import S3Object
+from cleanroom_algo.local.objects.ranges import AHEAD, FIRST_BYTES, RANGE_BYTES, RangeReader, Ranges, RangeStream
+from cleanroom_algo.local.objects.s3 import S3Object
 
 PLACE = S3Object("bucket", "key", '"etag"')
 SIZE = 60 * FIRST_BYTES + 12_345

@@ -1,8 +1,8 @@
 """Stands between the clean room and a container's main process, so that nothing of it is ever left behind.
 
-Run by a Python of its own (see `alone.py`) with the arguments ORDERS COMMAND..., where ORDERS is a JSON object with the
-attributes of `Orders`. A host's start waits for this process: it imports nothing but the standard library, and of that
-only what every host needs.
+Run by `isolated_python` with the arguments ORDERS COMMAND..., where ORDERS is a JSON object with the attributes of
+`Orders`. A host's start waits for this process: it imports nothing but the standard library, and of that only what
+every host needs.
 
 SIGTERM goes to the main process alone, as `docker stop` does; when that has ended, whatever it started is killed. The
 exit status is the main process's, 128 + number for a signal. Process 1 of a sandbox never sees a signal that it does

@@ -1,8 +1,8 @@
 """The network of one job's sandboxes, held by a process of its own: when that ends, everything of it is gone.
 
-Run by a Python of its own (see `alone.py`) with the arguments LIFELINE DESCRIPTOR..., one descriptor for each host. It
-makes a network namespace with a bridge and, for each host, a namespace whose `eth0` is on that bridge; there is no way
-out of them but that. It then prints the processes that hold the hosts' namespaces, and ends with LIFELINE. On
+Run by `isolated_python` with the arguments LIFELINE DESCRIPTOR..., one descriptor for each host. It makes a network
+namespace with a bridge and, for each host, a namespace whose `eth0` is on that bridge; there is no way out of them but
+that. It then prints the processes that hold the hosts' namespaces, and ends with LIFELINE. On
 DESCRIPTOR, a Unix socket, each byte asks for a connection to the host's port 8080; the answer is the connected socket.
 
 With `serve ADDRESS DESCRIPTOR`, run in the network of a host that is there already, it does that alone.

@@ -19,8 +19,8 @@ from typing import Any, Self
 
 from cleanroom_algo.contract.processes import signal_name
 from cleanroom_algo.errors import CleanroomError, MountError, all_errors
-from cleanroom_algo.local.plans.training_plan import ObjectRef
-from cleanroom_algo.local.sources.s3 import S3Object
+from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.objects.s3 import S3Object
 
 UNMOUNT = "fusermount3"
 _DEVICE = Path("/dev/fuse")
@@ -60,7 +60,7 @@ class S3Mount:
             raise _impossible(why)
         self.folder.mkdir(parents=True)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "cleanroom_algo.local.sources.mount_server"],
+            [sys.executable, "-m", "cleanroom_algo.local.objects.mount_server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from cleanroom_algo.local.hosts import guard
-from cleanroom_algo.local.hosts.alone import alone
+from cleanroom_algo.local.hosts.isolation import guard
+from cleanroom_algo.local.hosts.isolation.isolated_python import isolated_python
 from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
 
 _LINE_BYTES = 1 << 20  # a longer line is handed on in parts, so that memory stays bounded
@@ -75,7 +75,7 @@ class GuardedHost:
         }
         try:
             self._process = subprocess.Popen(
-                [*alone(guard), json.dumps(orders), *command],
+                [*isolated_python(guard), json.dumps(orders), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Protocol
 
 from cleanroom_algo.contract.sizes import DISK_FULL
 from cleanroom_algo.errors import ObjectStoreError
-from cleanroom_algo.local.sources.s3 import split_uri
+from cleanroom_algo.local.objects.s3 import split_uri
 
 
 class Objects(Protocol):

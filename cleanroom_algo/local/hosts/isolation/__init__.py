@@ -1,0 +1,1 @@
+"""What keeps a container to itself, and makes sure that nothing of it is left behind."""

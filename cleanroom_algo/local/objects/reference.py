@@ -1,0 +1,29 @@
+"""One object of a channel, wherever its bytes are."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from cleanroom_algo.local.objects.ranges import FIRST_BYTES, RangeStream, shared
+from cleanroom_algo.local.objects.s3 import S3Object
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """One object of a channel: its key below the channel's prefix, where its bytes lie, and how many there are."""
+
+    key: str
+    place: Path | S3Object
+    size: int
+
+    def open(self) -> io.BufferedReader:
+        """Return the object as a file, to be read from front to back.
+
+        Raises:
+            OSError: it is a file that cannot be opened. What reading an object of S3 raises is told at `get_range`.
+        """
+        if isinstance(self.place, Path):
+            return self.place.open("rb")
+        return io.BufferedReader(RangeStream(shared().open(self.place, self.size)), FIRST_BYTES)
