@@ -36,9 +36,9 @@ IN_PROCESS = """
 import sys
 from pathlib import Path
 from cleanroom_algo.serving.artifacts import Artifacts
-from cleanroom_algo.serving.formats import Format
-from cleanroom_algo.serving.scoring import Scorer
-from cleanroom_algo.serving.service import load_predictor
+from cleanroom_algo.serving.codecs.media_types import Format
+from cleanroom_algo.serving.scoring.scorer import Scorer
+from cleanroom_algo.serving.server.service import load_predictor
 import torch
 torch.set_num_threads(1)
 artifacts = Artifacts(Path(sys.argv[1]))

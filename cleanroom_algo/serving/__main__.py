@@ -2,7 +2,7 @@
 
 import sys
 
-from cleanroom_algo.serving.main import main
+from cleanroom_algo.serving.server.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

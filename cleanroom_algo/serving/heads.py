@@ -13,10 +13,10 @@ from typing import Any, Final
 from gunicorn.http.body import LengthReader
 
 from cleanroom_algo.errors import CleanroomError
-from cleanroom_algo.serving.body import is_utf8, names_utf8
-from cleanroom_algo.serving.formats import Format, request_type, response_format
+from cleanroom_algo.serving.codecs.media_types import Format, request_type, response_format
 from cleanroom_algo.serving.merging import MERGE_BYTES
-from cleanroom_algo.serving.sizing import WHOLE_BYTES
+from cleanroom_algo.serving.scoring.body import is_utf8, names_utf8
+from cleanroom_algo.serving.server.sizing import WHOLE_BYTES
 
 _BEGINS: Final = b"POST /invocations HTTP/1.1\r\n"
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: ?([0-9]{1,18})\r\n", re.IGNORECASE)

@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from cleanroom_algo.channels.csv_decoder import BOM
-from cleanroom_algo.serving.formats import Format
+from cleanroom_algo.serving.codecs.media_types import Format
 from cleanroom_algo.serving.predictor import ROWS_PER_FORWARD
-from cleanroom_algo.serving.scoring import Scorer, Tally
+from cleanroom_algo.serving.scoring.scorer import Scorer, Tally
 
 MERGE_BYTES = 4096
 """The longest body that is answered together with others: what parsing costs, merging cannot save."""

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cleanroom_algo.errors import BodyIncompleteError, BodyTimeoutError
-from cleanroom_algo.serving import connections
-from cleanroom_algo.serving.body import read_chunks
-from cleanroom_algo.serving.connections import BodyOfLength
+from cleanroom_algo.serving.scoring.body import read_chunks
+from cleanroom_algo.serving.server import sized_body as connections
+from cleanroom_algo.serving.server.sized_body import BodyOfLength
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

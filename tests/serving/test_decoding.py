@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import BadRecordError
-from cleanroom_algo.serving.decoding import LineDecoder
-from cleanroom_algo.serving.formats import Format
+from cleanroom_algo.serving.codecs.lines import LineDecoder
+from cleanroom_algo.serving.codecs.media_types import Format
 
 SCHEMA = Schema.of(target="t", text="string?", x="float32", t="bool")
 

@@ -11,8 +11,8 @@ import pytest
 
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import BadRecordError
-from cleanroom_algo.serving.documents import BATCH_ROWS, decode_document
-from cleanroom_algo.serving.formats import Format
+from cleanroom_algo.serving.codecs.documents import BATCH_ROWS, decode_document
+from cleanroom_algo.serving.codecs.media_types import Format
 
 SCHEMA = Schema.of(x="int32", text="string?")
 ROWS = 3 * BATCH_ROWS + 5

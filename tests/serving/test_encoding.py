@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from cleanroom_algo.errors import PredictionShapeError
-from cleanroom_algo.serving.encoding import encode_few, encode_lines, encode_whole
-from cleanroom_algo.serving.formats import Format
+from cleanroom_algo.serving.codecs.encoding import encode_few, encode_lines, encode_whole
+from cleanroom_algo.serving.codecs.media_types import Format
 from cleanroom_algo.serving.predictor import to_frame
 
 MASK = [False, True, False]

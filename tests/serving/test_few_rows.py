@@ -28,11 +28,11 @@ from cleanroom_algo.errors import (
     PredictionShapeError,
 )
 from cleanroom_algo.serving.artifacts import Artifacts
-from cleanroom_algo.serving.encoding import encode_few, encode_lines
-from cleanroom_algo.serving.formats import Format
+from cleanroom_algo.serving.codecs.encoding import encode_few, encode_lines
+from cleanroom_algo.serving.codecs.media_types import Format
 from cleanroom_algo.serving.predictor import Predictor, to_frame
-from cleanroom_algo.serving.scoring import Scorer, Tally
-from cleanroom_algo.serving.service import load_predictor
+from cleanroom_algo.serving.scoring.scorer import Scorer, Tally
+from cleanroom_algo.serving.server.service import load_predictor
 
 NUMBERS = Schema.of(target="t", a="float32", b="float32", t="bool")
 MIXED = Schema.of(target="t", a="float32?", d="float64", i="int8", u="uint64?", flag="bool", word="string?", t="bool")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from cleanroom_algo.errors import ContentTypeError, NotAcceptableError
-from cleanroom_algo.serving.formats import MEDIA_TYPES, Format, request_type, response_format
+from cleanroom_algo.serving.codecs.media_types import MEDIA_TYPES, Format, request_type, response_format
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cleanroom_algo.serving.heads import Heads
-from cleanroom_algo.serving.invocation import Reply
-from cleanroom_algo.serving.sizing import WHOLE_BYTES
+from cleanroom_algo.serving.server.invocation import Reply
+from cleanroom_algo.serving.server.sizing import WHOLE_BYTES
 from tests.serving.support import Container, RunningServer, Start
 
 LINE = b"POST /invocations HTTP/1.1\r\n"

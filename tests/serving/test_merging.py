@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.serving.artifacts import Artifacts
-from cleanroom_algo.serving.formats import Format
+from cleanroom_algo.serving.codecs.media_types import Format
 from cleanroom_algo.serving.merging import Merger, Small
-from cleanroom_algo.serving.scoring import Scorer, Tally
-from cleanroom_algo.serving.service import load_predictor
+from cleanroom_algo.serving.scoring.scorer import Scorer, Tally
+from cleanroom_algo.serving.server.service import load_predictor
 from tests.serving.support import Container
 
 BODIES = [

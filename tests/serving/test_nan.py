@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cleanroom_algo.serving.scoring import nan_rows
+from cleanroom_algo.serving.scoring.scorer import nan_rows
 from tests.serving.support import ALGORITHM, Container, Start, write_algorithm
 
 NAN = float("nan")

@@ -8,10 +8,10 @@ import pytest
 
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.serving.artifacts import Artifacts
-from cleanroom_algo.serving.encoding import encode_lines
-from cleanroom_algo.serving.formats import Format
+from cleanroom_algo.serving.codecs.encoding import encode_lines
+from cleanroom_algo.serving.codecs.media_types import Format
 from cleanroom_algo.serving.predictor import answer
-from cleanroom_algo.serving.service import load_predictor
+from cleanroom_algo.serving.server.service import load_predictor
 from tests.serving.support import Container, RunningServer, table
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cleanroom_algo.serving.shares import Shares
+from cleanroom_algo.serving.server.connection_counts import Shares
 from tests.serving.support import ALGORITHM, Container, RunningServer, Start, write_algorithm
 
 

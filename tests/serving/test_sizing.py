@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from cleanroom_algo.contract.environment import InferenceEnvironment
-from cleanroom_algo.serving.resources import affine_cores, cores
-from cleanroom_algo.serving.sizing import Machine, plan_server
+from cleanroom_algo.serving.server.resources import affine_cores, cores
+from cleanroom_algo.serving.server.sizing import Machine, plan_server
 from tests.serving.support import Container, RunningServer, Start
 
 MEMORY = 64_000_000_000

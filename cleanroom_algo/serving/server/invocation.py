@@ -20,12 +20,12 @@ from werkzeug.wsgi import wrap_file
 
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import CleanroomError, MemoryExhaustedError, OverloadedError, ServingError
-from cleanroom_algo.serving.body import READ_SECONDS, declared_length, decoded, discard, read_chunks
-from cleanroom_algo.serving.formats import Format, request_type, response_format
+from cleanroom_algo.serving.codecs.media_types import Format, request_type, response_format
 from cleanroom_algo.serving.merging import MERGE_BYTES, Small
-from cleanroom_algo.serving.scoring import SPOOL_BYTES, Tally
-from cleanroom_algo.serving.service import Service, describe
-from cleanroom_algo.serving.sizing import MAX_BODY_BYTES
+from cleanroom_algo.serving.scoring.body import READ_SECONDS, declared_length, decoded, discard, read_chunks
+from cleanroom_algo.serving.scoring.scorer import SPOOL_BYTES, Tally
+from cleanroom_algo.serving.server.service import Service, describe
+from cleanroom_algo.serving.server.sizing import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from cleanroom_algo.serving.heads import KnownRequest

@@ -126,7 +126,9 @@ def how_ended(exit_code: int) -> str:
 
 
 def _cannot_load(error: BaseException) -> ServerStartError:
-    from cleanroom_algo.serving.scoring import place_of  # it imports polars, which the process above has no need of
+    from cleanroom_algo.serving.scoring.scorer import (
+        place_of,  # it imports polars, which the process above has no need of
+    )
 
     return ServerStartError(
         f"the algorithm raised {type(error).__name__} at {place_of(error)}",

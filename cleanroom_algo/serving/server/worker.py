@@ -19,16 +19,16 @@ from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from cleanroom_algo.serving.body import READ_SECONDS
-from cleanroom_algo.serving.connections import BodyOfLength, Deadlines
 from cleanroom_algo.serving.heads import Heads
-from cleanroom_algo.serving.malformed import refuse_malformed
+from cleanroom_algo.serving.scoring.body import READ_SECONDS
+from cleanroom_algo.serving.server.malformed import refuse_malformed
+from cleanroom_algo.serving.server.sized_body import BodyOfLength, Deadlines
 
 if TYPE_CHECKING:
-    from cleanroom_algo.serving.admission import Admission
     from cleanroom_algo.serving.heads import KnownRequest
-    from cleanroom_algo.serving.invocation import Reply
-    from cleanroom_algo.serving.shares import Share
+    from cleanroom_algo.serving.server.admission import Admission
+    from cleanroom_algo.serving.server.connection_counts import Share
+    from cleanroom_algo.serving.server.invocation import Reply
 
 HEADER_SECONDS = 10.0  # for the head of a request; a job's client sends it in one packet
 HEAD_BYTES = 1 << 16  # of a head; gunicorn refuses longer ones

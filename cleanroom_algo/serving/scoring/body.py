@@ -25,7 +25,7 @@ from cleanroom_algo.errors import (
     ContentTypeError,
     CorruptObjectError,
 )
-from cleanroom_algo.serving.sizing import WHOLE_BYTES
+from cleanroom_algo.serving.server.sizing import WHOLE_BYTES
 
 DISCARD_BYTES = 256 << 20  # a body over the limit is rarely far over it
 READ_BYTES = 1 << 18  # that must arrive within READ_SECONDS

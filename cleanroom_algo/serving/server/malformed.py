@@ -13,7 +13,7 @@ from gunicorn.http import errors
 from gunicorn.util import write_nonblock
 
 from cleanroom_algo.errors import MalformedRequestError
-from cleanroom_algo.serving.invocation import refusal
+from cleanroom_algo.serving.server.invocation import refusal
 
 log = logging.getLogger("cleanroom_algo.serving")
 

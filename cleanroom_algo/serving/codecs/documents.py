@@ -21,8 +21,8 @@ from cleanroom_algo.channels.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.parquet import conform
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.errors import BadRecordError, Problem, RowMismatchError, SchemaError
-from cleanroom_algo.serving.decoding import Rows, bad_records, json_line, positional
-from cleanroom_algo.serving.formats import Format
+from cleanroom_algo.serving.codecs.lines import Rows, bad_records, json_line, positional
+from cleanroom_algo.serving.codecs.media_types import Format
 
 _ARRAY_START: Final = re.compile(r'[ \t\r\n]*(?:\{[ \t\r\n]*"instances"[ \t\r\n]*:[ \t\r\n]*)?\[[ \t\r\n]*')
 _ARRAY_END: Final = re.compile(r"[ \t\r\n]*\][ \t\r\n]*")

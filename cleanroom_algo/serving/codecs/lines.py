@@ -19,7 +19,7 @@ from cleanroom_algo.channels.csv_rows import rows
 from cleanroom_algo.channels.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.schema import Schema, with_nullable_target
 from cleanroom_algo.errors import BadRecordError, Problem, SchemaError
-from cleanroom_algo.serving.formats import Format
+from cleanroom_algo.serving.codecs.media_types import Format
 
 _BLANK_START: Final = re.compile(rb"(?:\r?\n)+")
 _POSITIONAL: Final = re.compile(rb'[ \t\r\n]*(?:\[|\{[ \t\r\n]*"features"[ \t\r\n]*:)')

@@ -12,9 +12,9 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from cleanroom_algo.errors import MethodError, NoSuchPathError
-from cleanroom_algo.serving.invocation import Reply, invoke, refusal
-from cleanroom_algo.serving.metrics import exposition
-from cleanroom_algo.serving.service import Service
+from cleanroom_algo.serving.server.invocation import Reply, invoke, refusal
+from cleanroom_algo.serving.server.request_metrics import exposition
+from cleanroom_algo.serving.server.service import Service
 
 ROUTES = "GET /ping, GET /execution-parameters, POST /invocations"
 

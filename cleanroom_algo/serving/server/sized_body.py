@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from cleanroom_algo.serving.body import READ_BYTES, READ_SECONDS
+from cleanroom_algo.serving.scoring.body import READ_BYTES, READ_SECONDS
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from cleanroom_algo.errors import NotAcceptableError, PredictionShapeError
-from cleanroom_algo.serving.formats import Format
+from cleanroom_algo.serving.codecs.media_types import Format
 from cleanroom_algo.serving.predictor import Predictions, as_array
 
 QUOTED_EMPTY: Final = '""'

@@ -20,7 +20,7 @@ from types import FrameType
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.contract.processes import signal_when_orphaned
 from cleanroom_algo.errors import CleanroomError, ServerDiedError, StartTimeoutError
-from cleanroom_algo.serving.reports import STACKS_SIGNAL, Phase, Report, Reports, how_ended, leave_failure, parse
+from cleanroom_algo.serving.server.reports import STACKS_SIGNAL, Phase, Report, Reports, how_ended, leave_failure, parse
 
 log = logging.getLogger("cleanroom_algo.serving")
 

@@ -15,14 +15,14 @@ import polars as pl
 from cleanroom_algo.contract.algorithm import find_class, load_algorithm
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.errors import AlgorithmClassError, CleanroomError, ServerStartError
-from cleanroom_algo.serving.admission import Admission
 from cleanroom_algo.serving.artifacts import Artifacts
-from cleanroom_algo.serving.formats import Format
+from cleanroom_algo.serving.codecs.media_types import Format
 from cleanroom_algo.serving.merging import Merger
-from cleanroom_algo.serving.metrics import Metrics
 from cleanroom_algo.serving.predictor import Predictor, says_nothing
-from cleanroom_algo.serving.scoring import Scorer, Tally
-from cleanroom_algo.serving.sizing import (
+from cleanroom_algo.serving.scoring.scorer import Scorer, Tally
+from cleanroom_algo.serving.server.admission import Admission
+from cleanroom_algo.serving.server.request_metrics import Metrics
+from cleanroom_algo.serving.server.sizing import (
     DISCARDS,
     ExecutionParameters,
     ServerPlan,

@@ -25,13 +25,13 @@ from cleanroom_algo.errors import (
     PredictionFailedError,
     RowTooLongError,
 )
-from cleanroom_algo.serving.body import gather, joined
-from cleanroom_algo.serving.decoding import LineDecoder, Rows
-from cleanroom_algo.serving.documents import decode_document
-from cleanroom_algo.serving.encoding import encode_few, encode_lines, encode_whole
+from cleanroom_algo.serving.codecs.documents import decode_document
+from cleanroom_algo.serving.codecs.encoding import encode_few, encode_lines, encode_whole
+from cleanroom_algo.serving.codecs.lines import LineDecoder, Rows
+from cleanroom_algo.serving.codecs.media_types import Format
 from cleanroom_algo.serving.few_rows import FewRows
-from cleanroom_algo.serving.formats import Format
 from cleanroom_algo.serving.predictor import Predictor, answer, answer_arrays, to_frame
+from cleanroom_algo.serving.scoring.body import gather, joined
 
 Given = ParamSpec("Given")
 Output = TypeVar("Output")

@@ -13,12 +13,12 @@ from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import CleanroomError
-from cleanroom_algo.serving.reports import Phase, Reports
-from cleanroom_algo.serving.watch import watched
+from cleanroom_algo.serving.server.reports import Phase, Reports
+from cleanroom_algo.serving.server.watch import watched
 
 if TYPE_CHECKING:
-    from cleanroom_algo.serving.service import Service
-    from cleanroom_algo.serving.sizing import ServerPlan
+    from cleanroom_algo.serving.server.service import Service
+    from cleanroom_algo.serving.server.sizing import ServerPlan
 
 log = logging.getLogger("cleanroom_algo.serving")
 
@@ -58,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve(environment: InferenceEnvironment, reports: Reports) -> int:
     from cleanroom_algo.serving.artifacts import Artifacts
-    from cleanroom_algo.serving.resources import affine_cores, cores, gpus, memory_bytes
-    from cleanroom_algo.serving.sizing import Machine, plan_server
+    from cleanroom_algo.serving.server.resources import affine_cores, cores, gpus, memory_bytes
+    from cleanroom_algo.serving.server.sizing import Machine, plan_server
 
     # Before numpy, torch and polars are imported: they read these once. The master itself must start no pool of
     # threads, as none of them would exist in the forked workers.
@@ -70,8 +70,8 @@ def _serve(environment: InferenceEnvironment, reports: Reports) -> int:
     plan = plan_server(machine, artifacts.size_bytes, environment, can_fork=sys.platform == "linux")
     os.environ.setdefault("POLARS_MAX_THREADS", str(plan.compute_threads))
 
-    from cleanroom_algo.serving import metrics
-    from cleanroom_algo.serving.server import Server, bind, configure_compute
+    from cleanroom_algo.serving.server import request_metrics as metrics
+    from cleanroom_algo.serving.server.master import Server, bind, configure_compute
 
     configure_compute(1)
     if environment.settings.serve_prometheus:
@@ -106,8 +106,8 @@ def _load_before_fork(environment: InferenceEnvironment, plan: ServerPlan, repor
     """
     import gc
 
-    from cleanroom_algo.serving.resources import native_threads
-    from cleanroom_algo.serving.service import Service
+    from cleanroom_algo.serving.server.resources import native_threads
+    from cleanroom_algo.serving.server.service import Service
 
     before = native_threads()
     service = Service.load(environment, plan)

@@ -19,15 +19,15 @@ from gunicorn.glogging import Logger
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import ServerStartError
-from cleanroom_algo.serving import metrics
-from cleanroom_algo.serving.app import create_app
-from cleanroom_algo.serving.invocation import invoke, invoke_together
-from cleanroom_algo.serving.reports import Phase, Reports, how_ended
-from cleanroom_algo.serving.resources import stay_on
-from cleanroom_algo.serving.service import Service
-from cleanroom_algo.serving.shares import Shares
-from cleanroom_algo.serving.sizing import ServerPlan
-from cleanroom_algo.serving.worker import BoundedWorker
+from cleanroom_algo.serving.server import request_metrics as metrics
+from cleanroom_algo.serving.server.app import create_app
+from cleanroom_algo.serving.server.connection_counts import Shares
+from cleanroom_algo.serving.server.invocation import invoke, invoke_together
+from cleanroom_algo.serving.server.reports import Phase, Reports, how_ended
+from cleanroom_algo.serving.server.resources import stay_on
+from cleanroom_algo.serving.server.service import Service
+from cleanroom_algo.serving.server.sizing import ServerPlan
+from cleanroom_algo.serving.server.worker import BoundedWorker
 
 log = logging.getLogger("cleanroom_algo.serving")
 

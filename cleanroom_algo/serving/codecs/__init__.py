@@ -1,0 +1,1 @@
+"""Content types to tables, and predictions back to content types."""

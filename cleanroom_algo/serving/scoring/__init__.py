@@ -1,0 +1,1 @@
+"""One request's way from its body to the answer."""

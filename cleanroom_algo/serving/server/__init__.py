@@ -1,0 +1,1 @@
+"""The HTTP server: processes, connections, sizes, start and end."""
