@@ -26,10 +26,10 @@ from benchmarks.serving import serving
 from benchmarks.serving_model import ALGORITHM, SCHEMA, rows_of, write_model
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.sizes import MB
-from cleanroom_algo.local.jobs.inference_client import Client, Retries
-from cleanroom_algo.local.jobs.inference_transform import TransferProgress, Transform
+from cleanroom_algo.local.jobs.inference.client import Client
+from cleanroom_algo.local.jobs.inference.transform import TransferProgress, Transform
 from cleanroom_algo.local.objects.reference import ObjectRef
-from cleanroom_algo.local.plans.inference_plan import InferencePlan, Transfer, spread_objects
+from cleanroom_algo.local.plans.inference_plan import InferencePlan, Retries, Transfer, spread_objects
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 
 NAME = "inference"

@@ -16,7 +16,7 @@ import pytest
 
 from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
-from cleanroom_algo.local.jobs.inference import InferenceOutcome, run_inference
+from cleanroom_algo.local.jobs.inference.job import InferenceOutcome, run_inference
 from cleanroom_algo.local.jobs.training import run_training
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.inference_plan import InferencePlan, spread_objects

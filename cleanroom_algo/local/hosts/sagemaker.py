@@ -23,8 +23,8 @@ from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import CleanroomError, HostStartError, JobFailedError, SageMakerError
 from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE
-from cleanroom_algo.local.jobs.inference import InferenceListener, InferenceOutcome, InferenceStatus
-from cleanroom_algo.local.jobs.inference_transform import output_too_large
+from cleanroom_algo.local.jobs.inference.job import InferenceListener, InferenceOutcome, InferenceStatus
+from cleanroom_algo.local.jobs.inference.transform import output_too_large
 from cleanroom_algo.local.jobs.job_log import JobLog
 from cleanroom_algo.local.jobs.packing import check_sizes
 from cleanroom_algo.local.jobs.training import TrainingListener, TrainingOutcome, TrainingStatus

@@ -16,7 +16,7 @@ from cleanroom_algo.local.hosts.layout import lay_out
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, RunningHost, Verb
 from cleanroom_algo.local.images.findings import Finding
 from cleanroom_algo.local.images.source import writes_model
-from cleanroom_algo.local.jobs.inference_client import over
+from cleanroom_algo.local.jobs.inference.client import over
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource, TrainingPlan, plan_hosts
 
 TRAIN_SECONDS = 60.0

@@ -15,7 +15,7 @@ from cleanroom_algo.errors import JobError, JobStoppedError, all_errors
 from cleanroom_algo.local.hosts.host_selection import digest_of, host_kind, sagemaker_account
 from cleanroom_algo.local.jobs.context import JobContext, JobResult, Runner
 from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE, USAGE_FILE
-from cleanroom_algo.local.jobs.inference_split import is_parquet
+from cleanroom_algo.local.jobs.inference.split import is_parquet
 from cleanroom_algo.local.jobs.job_log import JobLog, read_lines
 from cleanroom_algo.local.objects.mount import unmount_below
 from cleanroom_algo.local.objects.reference import ObjectRef
@@ -41,7 +41,7 @@ from cleanroom_algo.local.resources.arns import (
 from cleanroom_algo.local.resources.store import Record
 
 if TYPE_CHECKING:
-    from cleanroom_algo.local.jobs.inference import InferenceOutcome
+    from cleanroom_algo.local.jobs.inference.job import InferenceOutcome
     from cleanroom_algo.local.room import Room
 
 _CSV, _PARQUET = "text/csv", "application/vnd.apache.parquet"  # what an inference job sends; IANA's names
@@ -174,7 +174,7 @@ def train(context: JobContext) -> JobResult:
 
 def infer(context: JobContext) -> JobResult:
     """Run an inference job and write its outputs to where the receiver wants them."""
-    from cleanroom_algo.local.jobs.inference import InferenceStatus, run_inference
+    from cleanroom_algo.local.jobs.inference.job import InferenceStatus, run_inference
 
     plan = inference_plan(context.room, context.record, context.directory)
     shown = digest_of("inferenceContainerImageDigest", plan.source)
@@ -206,7 +206,7 @@ def infer(context: JobContext) -> JobResult:
 
 def _keeps_outputs(room: Room, outcome: InferenceOutcome) -> bool:
     """Whether the outputs of a job that did not succeed are the receiver's; of a stopped one SageMaker stores none."""
-    from cleanroom_algo.local.jobs.inference import InferenceStatus
+    from cleanroom_algo.local.jobs.inference.job import InferenceStatus
 
     return outcome.status is InferenceStatus.FAILED and room.settings.switches.inference_after_failure == "keep"
 

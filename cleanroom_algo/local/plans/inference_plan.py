@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cleanroom_algo.contract.sizes import MB
-from cleanroom_algo.local.jobs.inference_client import ContainerParameters, Retries
-from cleanroom_algo.local.jobs.inference_split import HeaderMode, NewlineMode
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.objects.reference import ObjectRef
@@ -19,6 +17,35 @@ MAX_INSTANCES = 10  # botocore model of cleanroomsml: InferenceResourceConfig.in
 DEFAULT_PAYLOAD_MB = 6  # SageMaker API, CreateTransformJob: MaxPayloadInMB
 DEFAULT_CONCURRENCY = 1  # the same page: MaxConcurrentTransforms
 MAX_PRODUCT_MB = 100  # the same page: the product of the two
+
+
+HeaderMode = Literal["first-chunk", "none", "every"]
+"""Which requests of an object carry the header line of its CSV. The user guide of Clean Rooms ML says the first alone
+("Inference model authoring guidelines"); AWS's published samples have channels without any header."""
+
+NewlineMode = Literal["always", "if-missing"]
+"""Whether a line break is added to an answer that ends with one already; the documentation is silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How requests are repeated (SageMaker API, ModelClientConfig).
+
+    Attributes:
+        count: repetitions after the first attempt, 0 to 3.
+        timeout_seconds: of one attempt, 1 to 3600.
+    """
+
+    count: int = 3
+    timeout_seconds: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerParameters:
+    """What GET /execution-parameters answered; None for what it did not say."""
+
+    max_concurrent_transforms: int | None = None
+    max_payload_mb: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from cleanroom_algo.local.hosts.sagemaker import (
     training_request,
     transform_request,
 )
-from cleanroom_algo.local.jobs.inference import InferenceStatus
+from cleanroom_algo.local.jobs.inference.job import InferenceStatus
 from cleanroom_algo.local.jobs.training import TrainingStatus
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.inference_plan import InferenceHostPlan, InferencePlan

@@ -15,12 +15,14 @@ import pytest
 
 from cleanroom_algo.contract.sizes import MB
 from cleanroom_algo.errors import CleanroomError, InferenceOutputTooLargeError, InferenceRequestError
-from cleanroom_algo.local.jobs.inference_client import Client, ContainerParameters, Retries
-from cleanroom_algo.local.jobs.inference_transform import Progress, TransferProgress, Transform
+from cleanroom_algo.local.jobs.inference.client import Client
+from cleanroom_algo.local.jobs.inference.transform import InferenceProgress, TransferProgress, Transform
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.inference_plan import (
+    ContainerParameters,
     InferenceHostPlan,
     InferencePlan,
+    Retries,
     Transfer,
     decide_transfer,
     spread_objects,
@@ -111,7 +113,7 @@ def transform(
     concurrency: int = 2,
     cap: int | None = None,
     warnings: list[str] | None = None,
-    progress: list[Progress] | None = None,
+    progress: list[InferenceProgress] | None = None,
     payload_bytes: int = MB,
     **planned: Any,
 ) -> list[tuple[ObjectRef, CleanroomError]]:
@@ -139,7 +141,7 @@ def big(rows: int, width: int) -> bytes:
 
 def test_outputs_keep_the_order_of_the_records(tmp_path: Path) -> None:
     contents = big(30_000, 100), b"a\nb", b"", big(3, 10)
-    progress: list[Progress] = []
+    progress: list[InferenceProgress] = []
     with container(lines) as port:
         failed = transform(tmp_path, objects(tmp_path, *contents), port, concurrency=4, progress=progress)
     assert failed == []
@@ -151,7 +153,7 @@ def test_outputs_keep_the_order_of_the_records(tmp_path: Path) -> None:
     assert progress[-1].bytes_done == progress[-1].bytes_total
     assert progress[-1].seconds_left == 0
     assert str(progress[-1]).startswith("100%  30,005 rows  ")
-    assert str(Progress(50, 200, 1000, 2.0)) == "25%  1,000 rows  500 rows/s, about 6 s left"
+    assert str(InferenceProgress(50, 200, 1000, 2.0)) == "25%  1,000 rows  500 rows/s, about 6 s left"
 
 
 def test_an_object_that_fails_has_no_output_and_others_keep_theirs(tmp_path: Path) -> None:

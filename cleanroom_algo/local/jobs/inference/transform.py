@@ -19,8 +19,8 @@ from cleanroom_algo.errors import (
     InferenceRequestError,
     RoomError,
 )
-from cleanroom_algo.local.jobs.inference_client import Client
-from cleanroom_algo.local.jobs.inference_split import assemble, count_records, split_lines
+from cleanroom_algo.local.jobs.inference.client import Client
+from cleanroom_algo.local.jobs.inference.split import assemble, count_records, split_lines
 from cleanroom_algo.local.plans.inference_plan import InferencePlan, Transfer
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ STREAM_BYTES = 1 << 18  # of one piece of an object that is sent chunked
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class InferenceProgress:
     """How far an inference job is.
 
     Attributes:
@@ -77,7 +77,7 @@ class TransferProgress:
 
     bytes_total: int
     max_output_bytes: int | None
-    report: Callable[[Progress], None]
+    report: Callable[[InferenceProgress], None]
     records: int = 0
     output_bytes: int = 0
     bytes_done: int = 0
@@ -102,7 +102,9 @@ class TransferProgress:
             self.output_bytes += output_bytes
             self.records += records
             seconds = time.monotonic() - (self._started or time.monotonic())
-            progress = Progress(min(self.bytes_done, self.bytes_total), self.bytes_total, self.records, seconds)
+            progress = InferenceProgress(
+                min(self.bytes_done, self.bytes_total), self.bytes_total, self.records, seconds
+            )
         if self.max_output_bytes is not None and self.output_bytes > self.max_output_bytes:
             raise output_too_large(self.output_bytes, self.max_output_bytes)
         self.report(progress)

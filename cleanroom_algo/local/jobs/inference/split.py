@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +12,8 @@ from cleanroom_algo.channels.parquet_footer import MAGIC as PARQUET_MAGIC
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import InferenceInputError
 from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.plans.inference_plan import HeaderMode, NewlineMode
 from cleanroom_algo.local.query.spark import MAX_RECORDS
-
-HeaderMode = Literal["first-chunk", "none", "every"]
-"""Which requests of an object carry the header line of its CSV. The user guide of Clean Rooms ML says the first alone
-("Inference model authoring guidelines"); AWS's published samples have channels without any header."""
-
-NewlineMode = Literal["always", "if-missing"]
-"""Whether a line break is added to an answer that ends with one already; the documentation is silent."""
 
 _LINE_FEED = ord("\n")
 

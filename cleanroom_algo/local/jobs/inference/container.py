@@ -16,7 +16,7 @@ from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.errors import CleanroomError, InferenceContainerDiedError, InferenceServerError
 from cleanroom_algo.local.hosts.protocol import HostSpec, JobHosts, Limits
 from cleanroom_algo.local.jobs.files import USAGE_FILE
-from cleanroom_algo.local.jobs.inference_client import Client, wait_until_ready
+from cleanroom_algo.local.jobs.inference.client import Client, wait_until_ready
 from cleanroom_algo.local.plans.inference_plan import InferenceHostPlan, InferencePlan
 from cleanroom_algo.local.plans.instances import memory_bytes
 

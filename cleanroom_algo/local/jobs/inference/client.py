@@ -9,35 +9,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from http import HTTPStatus
 
 from cleanroom_algo.errors import InferenceRequestError
+from cleanroom_algo.local.plans.inference_plan import ContainerParameters, Retries
 
 PING_SECONDS = 2.0  # the platform waits so long for an answer to /ping (SageMaker developer guide)
 SEND_BYTES = 1 << 18  # at once, where a body is sent from a file
 RETRY_SECONDS = 0.2  # before the first repetition, doubling: long enough for a worker to be replaced
-
-
-@dataclass(frozen=True, slots=True)
-class Retries:
-    """How requests are repeated (SageMaker API, ModelClientConfig).
-
-    Attributes:
-        count: repetitions after the first attempt, 0 to 3.
-        timeout_seconds: of one attempt, 1 to 3600.
-    """
-
-    count: int = 3
-    timeout_seconds: float = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerParameters:
-    """What GET /execution-parameters answered; None for what it did not say."""
-
-    max_concurrent_transforms: int | None = None
-    max_payload_mb: int | None = None
 
 
 Connect = Callable[[float | None], socket.socket]

@@ -14,11 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cleanroom_algo.local.jobs.inference_client import Client, Retries
-from cleanroom_algo.local.jobs.inference_split import HeaderMode
-from cleanroom_algo.local.jobs.inference_transform import Progress, TransferProgress, Transform
+from cleanroom_algo.local.jobs.inference.client import Client
+from cleanroom_algo.local.jobs.inference.transform import InferenceProgress, TransferProgress, Transform
 from cleanroom_algo.local.objects.reference import ObjectRef
-from cleanroom_algo.local.plans.inference_plan import InferencePlan, Transfer, spread_objects
+from cleanroom_algo.local.plans.inference_plan import HeaderMode, InferencePlan, Retries, Transfer, spread_objects
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.predictor import answer
@@ -128,7 +127,7 @@ def test_a_job_loses_and_doubles_nothing_where_workers_are_killed(
     )
     due = list(range(500, 3000, 500))  # records answered
 
-    def kill_at_times(progress: Progress) -> None:
+    def kill_at_times(progress: InferenceProgress) -> None:
         if due and progress.records >= due[0]:
             due.pop(0)
             os.kill(server.workers()[0], signal.SIGKILL)

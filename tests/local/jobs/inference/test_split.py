@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cleanroom_algo.errors import InferenceInputError
-from cleanroom_algo.local.jobs.inference_split import HeaderMode, assemble, count_records, require_lines, split_lines
+from cleanroom_algo.local.jobs.inference.split import assemble, count_records, require_lines, split_lines
 from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.plans.inference_plan import HeaderMode
 
 LINE = st.binary(max_size=30).map(lambda b: b.replace(b"\n", b"").replace(b"\r", b""))
 SETTINGS = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

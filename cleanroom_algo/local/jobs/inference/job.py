@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from cleanroom_algo.contract.sizes import DISK_FULL, MB
 from cleanroom_algo.errors import CleanroomError, InferenceOutputTooLargeError, InferenceTimeoutError, JobFailedError
-from cleanroom_algo.local.jobs.inference_container import Container, unpack_model
-from cleanroom_algo.local.jobs.inference_split import refuse_large, require_lines
-from cleanroom_algo.local.jobs.inference_transform import Progress, TransferProgress, Transform
+from cleanroom_algo.local.jobs.inference.container import Container, unpack_model
+from cleanroom_algo.local.jobs.inference.split import refuse_large, require_lines
+from cleanroom_algo.local.jobs.inference.transform import InferenceProgress, TransferProgress, Transform
 from cleanroom_algo.local.plans.inference_plan import InferenceHostPlan, InferencePlan, decide_transfer
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class InferenceListener(Protocol):
     def line(self, host: str, stream: str, text: str) -> None:
         """Take a line: of a container (`stdout`, `stderr`), or about its share of the job (`job`)."""
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: InferenceProgress) -> None:
         """Take how far the job is."""
 
 

@@ -1,0 +1,1 @@
+"""Inference jobs, as SageMaker's batch transform runs them for Clean Rooms ML."""
