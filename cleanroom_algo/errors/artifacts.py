@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors.base import CleanroomError
 
 
@@ -57,3 +58,23 @@ class ArtifactClashError(ArtifactError):
 
     code = "CR-ART-005"
     title = "artifact names clash"
+
+
+class ArtifactArchiveRefusedError(ArtifactError):
+    """A model.tar.gz holds something that a model never needs.
+
+    Links, devices, paths that lead elsewhere, names twice, or more files and bytes than the limits. Nothing of a
+    refused archive is used.
+    """
+
+    exit_code = ExitCode.CONTRACT
+    code = "CR-ART-006"
+    title = "archive of a trained model refused"
+
+
+class ArtifactArchiveUnreadableError(ArtifactError):
+    """A model.tar.gz is cut short or damaged, or does not fit on the disk when it is unpacked."""
+
+    exit_code = ExitCode.CONTRACT
+    code = "CR-ART-007"
+    title = "archive of a trained model unreadable"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self, cast
 from cleanroom_algo.channels.objects import Object, list_objects
 from cleanroom_algo.channels.pipe import Pipe
 from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.contract.archive import BASE_MODEL, DEFAULT_LIMITS, MAGIC_BYTES, check_room, extract, looks_like_tar
 from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.manifest import FEATURES_FILE, MANIFEST_FILE, Manifest
@@ -30,7 +31,6 @@ from cleanroom_algo.errors import (
     Problem,
     UnsafeFileError,
 )
-from cleanroom_algo.training.archive import DEFAULT_LIMITS, MAGIC_BYTES, check_room, extract, looks_like_tar
 from cleanroom_algo.training.joined import separate
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _copied(channel: Channel, objects: Sequence[Object], target: Path) -> Path:
     """
     total = sum(each.size for each in objects)
     target.mkdir(parents=True)
-    check_room(channel.name, total, target, DEFAULT_LIMITS)
+    check_room(channel.name, total, target, BASE_MODEL, DEFAULT_LIMITS)
     for each in objects:
         path = target / each.path.relative_to(channel.path)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,10 +16,10 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
+from cleanroom_algo.contract.archive import BASE_MODEL, DEFAULT_LIMITS, Limits, check_room, safe_path
 from cleanroom_algo.contract.manifest import MANIFEST_FILE, WEIGHTS_FILE, Manifest
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import BaseModelUnreadableError, UnsafeArchiveError
-from cleanroom_algo.training.archive import DEFAULT_LIMITS, Limits, check_room, safe_path
 
 _COPY_BYTES = 1 << 20
 _MANIFEST_START = b'{\n  "format_version"'
@@ -49,7 +49,7 @@ def separate(stream: BinaryIO, target: Path, *, source: str, limits: Limits = DE
         with spool.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             for name, start, end in _parts(data, source, limits):
                 path = draft / safe_path(name)
-                check_room(name, end - start, draft, limits)
+                check_room(name, end - start, draft, BASE_MODEL, limits)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("xb") as out:
                     for position in range(start, end, _COPY_BYTES):
@@ -71,7 +71,7 @@ def _store(stream: BinaryIO, spool: Path, limits: Limits) -> int:
                     expected="artifacts within the service's largest cap",
                     fix="check which channel of the request is the incremental one",
                 )
-            check_room(spool.name, len(block), spool.parent, limits)
+            check_room(spool.name, len(block), spool.parent, BASE_MODEL, limits)
             file.write(block)
     return total
 

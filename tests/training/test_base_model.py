@@ -18,6 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from cleanroom_algo.contract.archive import Limits
 from cleanroom_algo.contract.channel import Channel, InputMode
 from cleanroom_algo.contract.manifest import FileEntry, Manifest
 from cleanroom_algo.contract.paths import Paths
@@ -30,7 +31,6 @@ from cleanroom_algo.errors import (
     UnsafeArchiveError,
     UnsafeFileError,
 )
-from cleanroom_algo.training.archive import Limits
 from cleanroom_algo.training.base_model import BaseModelFiles, unpack_base_model
 from cleanroom_algo.training.joined import separate
 from cleanroom_algo.training.weights import load_tensors, read_base_tensors

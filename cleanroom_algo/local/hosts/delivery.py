@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import tarfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cleanroom_algo.contract.archive import TRAINED_MODEL, extract_file
 from cleanroom_algo.contract.channel import InputMode
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.local.hosts.feeding import Feeder
@@ -165,8 +165,6 @@ def _states(root: Path) -> dict[Path, tuple[int, int]]:
 
 def _unpack(base: BaseModel, target: Path) -> list[ObjectRef]:
     """Unpack a base model, and return its files in the order of their keys."""
-    target.mkdir()
-    with tarfile.open(base.archive) as archive:
-        archive.extractall(target, filter="data")
+    extract_file(base.archive, target, subject=TRAINED_MODEL)
     files = {path.relative_to(target).as_posix(): path for path in target.rglob("*") if path.is_file()}
     return [ObjectRef(key, files[key], files[key].stat().st_size) for key in sorted(files, key=str.encode)]

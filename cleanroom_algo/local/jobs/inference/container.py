@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import signal
-import tarfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cleanroom_algo.contract.archive import TRAINED_MODEL, extract_file
 from cleanroom_algo.contract.failure import read_failure
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.errors import CleanroomError, InferenceContainerDiedError, InferenceServerError
@@ -33,16 +33,14 @@ def unpack_model(model: Path, target: Path) -> Path:
 
     Raises:
         OSError: the artifacts cannot be read.
-        tarfile.TarError: the archive is damaged, or reaches out of its folder.
+        CleanroomError: CR-ART-006, the archive reaches out of its folder; CR-ART-007, it is damaged.
     """
     if model.is_dir():
         shutil.copytree(model, target)
     else:
-        target.mkdir(parents=True)
-        with tarfile.open(model) as archive:
-            archive.extractall(target, filter="data")
+        extract_file(model, target, subject=TRAINED_MODEL)
     for path in [target, *target.rglob("*")]:
-        path.chmod(0o555 if path.is_dir() else 0o444)
+        path.chmod(0o555 if path.is_dir() else path.stat().st_mode & 0o111 | 0o444)
     return target
 
 

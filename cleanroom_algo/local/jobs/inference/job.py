@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import shutil
-import tarfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -116,7 +115,7 @@ class _Job:
                     require_lines(each)
             model = unpack_model(self.plan.model, self.plan.run_directory / "model")
             self._run_hosts(model, moved, outputs)
-        except (CleanroomError, OSError, tarfile.TarError) as error:
+        except (CleanroomError, OSError) as error:
             self._blame(error)
         if self.disk_full is not None:
             raise self.disk_full
