@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 from cleanroom_algo.contract.sizes import GB, format_bytes
 from cleanroom_algo.errors import (
@@ -217,9 +217,8 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
         os.fchmod(descriptor, member.mode & 0o777 | stat.S_IRUSR | stat.S_IWUSR)
 
 
-def _check_end(rest: IO[bytes] | None) -> None:
+def _check_end(rest: Any) -> None:
     """Read to the end of the stream, as gzip's checksum stands there; behind a tar's last member are only zeros."""
-    assert rest is not None
     for _ in range(_TRAILING_BYTES // _COPY_BYTES):
         block = rest.read(_COPY_BYTES)
         if not block:
