@@ -8,7 +8,7 @@ import click
 
 from cleanroom_algo.cli.options import json_option
 from cleanroom_algo.cli.output import emit, emit_json, say
-from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors.exit_codes import ExitCode
 
 
 @click.command()

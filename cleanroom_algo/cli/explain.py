@@ -9,9 +9,9 @@ import click
 
 from cleanroom_algo.cli.options import json_option
 from cleanroom_algo.cli.output import emit, emit_json, table
-from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.errors import CleanroomError, UnknownTopicError, all_errors
+from cleanroom_algo.errors.exit_codes import ExitCode
 
 EXIT_STATUSES: dict[ExitCode, str] = {
     ExitCode.OK: "done",

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from cleanroom_algo.cli import records
 from cleanroom_algo.cli.display import JobDisplay
 from cleanroom_algo.cli.options import state_folder
-from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import CleanroomError, JobFailedError, JobStoppedError
+from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.local.jobs.files import MODEL_ARCHIVE
 
 if TYPE_CHECKING:

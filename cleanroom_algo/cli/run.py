@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cleanroom_algo.cli.output import emit_json, say
-from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from cleanroom_algo.errors import CleanroomError

@@ -1,5 +1,5 @@
 """What the platform promises a container, as typed immutable values read in one place.
 
 Import from the modules: `paths`, `channel`, `resources`, `environment`, `settings`, `hyperparameters`, `failure`,
-`manifest`, `algorithm`, `script_names`, `sizes`, `exit_codes`.
+`manifest`, `algorithm`, `script_names`, `sizes`.
 """

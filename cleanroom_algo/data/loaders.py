@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from cleanroom_algo.contract.channel import Channel
-from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.data.batch import Batch
 from cleanroom_algo.data.world import World
 from cleanroom_algo.errors import CleanroomError, ForeignLoaderError, LoaderLostError
+from cleanroom_algo.errors.exit_codes import ExitCode
 
 
 def batches_of(read: Callable[[World], Iterator[Batch]], rank: World, count: int) -> Iterator[Batch]:

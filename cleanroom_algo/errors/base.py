@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors.exit_codes import ExitCode
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors.base import CleanroomError
+from cleanroom_algo.errors.exit_codes import ExitCode
 
 
 class CliError(CleanroomError):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors.base import CleanroomError
+from cleanroom_algo.errors.exit_codes import ExitCode
 
 
 class RequestError(CleanroomError):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors.base import CleanroomError
+from cleanroom_algo.errors.exit_codes import ExitCode
 
 
 class RoomError(CleanroomError):

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cleanroom_algo.contract.environment import Environment
-from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.failure import cut
 from cleanroom_algo.contract.processes import signal_name
 from cleanroom_algo.errors import CleanroomError, RankDiedError, RankLostError, RendezvousError
+from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.training.job import RUN_DIRECTORY_VARIABLE, Job
 from cleanroom_algo.training.meeting import MEETING_SECONDS, Cause, Meeting, endpoint, free_port, interface
 from cleanroom_algo.training.reports import RankReport, first_cause, read_reports

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import Environment
-from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.failure import write_failure
 from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.training.artifacts import ArtifactWriter
 from cleanroom_algo.training.logs import configure_logging, quiet_torch
 from cleanroom_algo.training.redaction import Redactor

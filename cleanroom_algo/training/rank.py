@@ -18,10 +18,10 @@ from pathlib import Path
 
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import Environment
-from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.failure import failure_text, is_library
 from cleanroom_algo.contract.processes import signal_when_orphaned
 from cleanroom_algo.errors import AlgorithmExitError, CleanroomError, PipeReaderLostError
+from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.training.job import BASE_MODEL_VARIABLE, RUN_DIRECTORY_VARIABLE, Job
 from cleanroom_algo.training.logs import configure_logging
 from cleanroom_algo.training.redaction import Redactor

@@ -19,8 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TypeVar
 
-from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import PipeReaderLostError
+from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.training.temporary import temporary_folder
 
 GRACE_SECONDS = 120.0

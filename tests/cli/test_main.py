@@ -13,8 +13,8 @@ import pytest
 
 from cleanroom_algo.cli.explain import EXIT_STATUSES
 from cleanroom_algo.cli.verbs import VERBS, Verbs, root
-from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import InternalError, UsageError
+from cleanroom_algo.errors.exit_codes import ExitCode
 from tests.cli.support import run
 
 COMMAND = [sys.executable, "-m", "cleanroom_algo.cli"]

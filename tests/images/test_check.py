@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.local.hosts import sandbox
 from cleanroom_algo.local.hosts.engine import find_engine
 from cleanroom_algo.local.images import image, trial

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.local.hosts.docker import DockerHosts
 from cleanroom_algo.local.hosts.protocol import HostSpec
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.local.hosts.docker import ENGINES
 from cleanroom_algo.local.hosts.engine import find_engine
 from cleanroom_algo.local.images.build import build

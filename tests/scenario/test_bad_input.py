@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors.exit_codes import ExitCode
 from tests.cli.support import Done, run
 from tests.scenario.conftest import Desk
 

@@ -10,8 +10,8 @@ import pytest
 
 from cleanroom_algo.channels.features import Features
 from cleanroom_algo.channels.schema import Schema
-from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import AccessDeniedError, InvalidRequestError
+from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.local.resources.states import TRANSITIONS
 from cleanroom_algo.local.room import Room
 from tests.cli.support import run

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.local.hosts import sandbox
 from tests.images.engine import Engine
 from tests.scenario.conftest import Desk

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.local.hosts import sandbox
 from tests.scenario.conftest import Desk
 from tests.training.support import listing

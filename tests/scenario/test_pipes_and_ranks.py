@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cleanroom_algo.contract.exit_codes import ExitCode
+from cleanroom_algo.errors.exit_codes import ExitCode
 from tests.scenario.conftest import Desk
 
 ALGORITHM = """

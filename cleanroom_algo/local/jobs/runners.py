@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cleanroom_algo.contract.channel import Distribution, InputMode
-from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import JobError, JobStoppedError, all_errors
+from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.local.hosts.host_selection import digest_of, host_kind, sagemaker_account
 from cleanroom_algo.local.jobs.context import JobContext, JobResult, Runner
 from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE, USAGE_FILE

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, cast
 from gunicorn import SERVER
 from werkzeug.wsgi import wrap_file
 
-from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import CleanroomError, MemoryExhaustedError, OverloadedError, ServingError
+from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.serving.codecs.media_types import Format, request_type, response_format
 from cleanroom_algo.serving.merging import MERGE_BYTES, Small
 from cleanroom_algo.serving.scoring.body import READ_SECONDS, declared_length, decoded, discard, read_chunks

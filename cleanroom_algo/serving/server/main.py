@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import InferenceEnvironment
-from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import CleanroomError
+from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.serving.server.reports import Phase, Reports
 from cleanroom_algo.serving.server.watch import watched
 

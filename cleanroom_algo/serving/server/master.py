@@ -17,8 +17,8 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from cleanroom_algo.contract.environment import InferenceEnvironment
-from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import ServerStartError
+from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.serving.server import request_metrics as metrics
 from cleanroom_algo.serving.server.app import create_app
 from cleanroom_algo.serving.server.connection_counts import Shares

@@ -14,10 +14,10 @@ from enum import StrEnum
 from typing import Literal
 
 from cleanroom_algo.contract.environment import InferenceEnvironment
-from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.contract.failure import write_failure
 from cleanroom_algo.contract.processes import signal_name
 from cleanroom_algo.errors import CleanroomError, ServerStartError
+from cleanroom_algo.errors.exit_codes import ExitCode
 
 log = logging.getLogger("cleanroom_algo.serving")
 

@@ -24,8 +24,8 @@ from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.channels.reader import read_object
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Distribution, InputMode
-from cleanroom_algo.contract.exit_codes import ExitCode
 from cleanroom_algo.errors import MountError, ObjectLostError
+from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.local.hosts.process import ProcessHosts
 from cleanroom_algo.local.jobs.files import MOUNT_FOLDER
 from cleanroom_algo.local.jobs.training import TrainingOutcome, TrainingStatus, run_training
