@@ -23,8 +23,8 @@ def command(operation: str | None, as_json: bool) -> None:
       cleanroom-algo differences CreateTrainedModel
     """
     from cleanroom_algo.contract.suggestions import did_you_mean
-    from cleanroom_algo.local.api.model import CLEANROOMS, ML, operation_names
     from cleanroom_algo.local.differences import rows_for
+    from cleanroom_algo.local.service_model.shapes import CLEANROOMS, ML, operation_names
 
     names = (*operation_names(ML), *operation_names(CLEANROOMS))
     if operation is not None and operation not in names:

@@ -14,20 +14,19 @@ from typing import Any, Self
 
 import cleanroom_algo.local.operations  # noqa: F401 (registers them)
 from cleanroom_algo.errors import RoomInUseError, RoomStateError, UnknownOperationError
-from cleanroom_algo.local.api.model import ML, is_read_only, operation_model, operation_names
-from cleanroom_algo.local.api.registry import REGISTRIES, Call
-from cleanroom_algo.local.api.routing import invalid
-from cleanroom_algo.local.api.validation import faults
 from cleanroom_algo.local.jobs.context import Listener
 from cleanroom_algo.local.objects.listing import Source, objects_of, source_of
 from cleanroom_algo.local.objects.mount import unmount_below
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.objects.store import FolderObjects, Objects, S3Objects
+from cleanroom_algo.local.operations.registry import REGISTRIES, Call
 from cleanroom_algo.local.resources.arns import MEMBERSHIP, Arn
 from cleanroom_algo.local.resources.owners import Owners, take_server_lock
 from cleanroom_algo.local.resources.settings import RoomSettings
 from cleanroom_algo.local.resources.store import Record, Store
 from cleanroom_algo.local.scheduling.supervisor import Supervisor
+from cleanroom_algo.local.service_model.shapes import ML, is_read_only, operation_model, operation_names
+from cleanroom_algo.local.service_model.validation import faults, invalid
 from cleanroom_algo.local.setup import binding
 
 log = logging.getLogger("cleanroom_algo.local")

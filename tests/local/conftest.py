@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from cleanroom_algo.local.api.model import ML, operation_model
-from cleanroom_algo.local.api.validation import faults
 from cleanroom_algo.local.room import Room
+from cleanroom_algo.local.service_model.shapes import ML, operation_model
+from cleanroom_algo.local.service_model.validation import faults
 
 
 @pytest.fixture(autouse=True)

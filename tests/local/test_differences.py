@@ -2,10 +2,10 @@
 
 import pytest
 
-from cleanroom_algo.local.api.model import CLEANROOMS, ML, operation_names
-from cleanroom_algo.local.api.registry import ml_operation
 from cleanroom_algo.local.differences import ROWS, rows_for
+from cleanroom_algo.local.operations.registry import ml_operation
 from cleanroom_algo.local.resources.settings import Switches
+from cleanroom_algo.local.service_model.shapes import CLEANROOMS, ML, operation_names
 from tests.cli.support import run
 
 

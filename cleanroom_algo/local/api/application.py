@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from cleanroom_algo.errors import InvalidRequestError, QuotaExceededError, RequestError, ServiceFailureError
-from cleanroom_algo.local.api.model import CLEANROOMS, ML
-from cleanroom_algo.local.api.registry import REGISTRIES
 from cleanroom_algo.local.api.routing import find_operation, parse_params, serialize
 from cleanroom_algo.local.api.throttle import Throttle
+from cleanroom_algo.local.operations.registry import REGISTRIES
+from cleanroom_algo.local.service_model.shapes import CLEANROOMS, ML
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.room import Room

@@ -16,8 +16,9 @@ from urllib.parse import parse_qsl, unquote
 
 from botocore.model import OperationModel
 
-from cleanroom_algo.errors import InvalidRequestError, Problem, UnknownOperationError
-from cleanroom_algo.local.api.model import members, operation_model, operation_names
+from cleanroom_algo.errors import Problem, UnknownOperationError
+from cleanroom_algo.local.service_model.shapes import members, operation_model, operation_names
+from cleanroom_algo.local.service_model.validation import invalid
 
 
 def find_operation(services: Sequence[str], method: str, raw_path: str) -> tuple[str, OperationModel, dict[str, str]]:
@@ -168,14 +169,3 @@ def _plain(shape: Any, value: Any) -> Any:
             return value.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return round(value.timestamp(), 3)
     return value
-
-
-def invalid(operation: str, problems: Sequence[Problem]) -> InvalidRequestError:
-    """Return the error for a request with faults."""
-    count = "1 fault" if len(problems) == 1 else f"{len(problems)} faults"
-    return InvalidRequestError(
-        f"the request of {operation} has {count}",
-        expected="parameters that fit the API's model and the rules documented beside it",
-        fix="correct what is listed",
-        problems=problems,
-    )

@@ -18,11 +18,11 @@ from gunicorn.glogging import Logger
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.errors import PortTakenError
 from cleanroom_algo.local.api.application import Application
-from cleanroom_algo.local.api.model import CLEANROOMS, ML, service_model
 from cleanroom_algo.local.resources.owners import take_server_lock
 from cleanroom_algo.local.resources.settings import RoomSettings
 from cleanroom_algo.local.resources.store import Store
 from cleanroom_algo.local.room import Room
+from cleanroom_algo.local.service_model.shapes import CLEANROOMS, ML, service_model
 
 THREADS: Final = 16  # more than a laptop's clients open; each waits for SQLite's one writer now and then
 KEEPALIVE_SECONDS: Final = 75

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from cleanroom_algo.errors import ConflictError, Problem
-from cleanroom_algo.local.api.registry import Call, ml_operation
-from cleanroom_algo.local.api.routing import invalid
 from cleanroom_algo.local.operations.authorization import (
     in_collaboration,
     in_membership,
@@ -18,9 +16,11 @@ from cleanroom_algo.local.operations.authorization import (
 )
 from cleanroom_algo.local.operations.projections import show, show_page
 from cleanroom_algo.local.operations.quotas import check_tags, within
+from cleanroom_algo.local.operations.registry import Call, ml_operation
 from cleanroom_algo.local.resources.arns import ALGORITHM, ASSOCIATION, INFERENCE_JOB, TRAINED_MODEL, new_arn
 from cleanroom_algo.local.resources.states import COUNTED
 from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.service_model.validation import invalid
 
 
 def given(call: Call, *left_out: str) -> dict[str, Any]:

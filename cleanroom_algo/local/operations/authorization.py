@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from cleanroom_algo.errors import AccessDeniedError, ConflictError, Problem, ResourceNotFoundError
-from cleanroom_algo.local.api.registry import Call
-from cleanroom_algo.local.api.routing import invalid
+from cleanroom_algo.local.operations.registry import Call
 from cleanroom_algo.local.resources.arns import COLLABORATION, MEMBERSHIP, ML_CONFIGURATION
 from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.service_model.validation import invalid
 
 CAN_QUERY: Final = "CAN_QUERY"
 CAN_RECEIVE_MODEL_OUTPUT: Final = "CAN_RECEIVE_MODEL_OUTPUT"

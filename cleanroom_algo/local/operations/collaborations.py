@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import Any, Final
 
 from cleanroom_algo.errors import AccessDeniedError, ConflictError, NotEmulatedError, Problem
-from cleanroom_algo.local.api.registry import Call, cleanrooms_operation
-from cleanroom_algo.local.api.routing import invalid
 from cleanroom_algo.local.operations.authorization import CAN_QUERY, member_of, own_membership
 from cleanroom_algo.local.operations.projections import show_one, show_page, times
+from cleanroom_algo.local.operations.registry import Call, cleanrooms_operation
 from cleanroom_algo.local.resources.arns import COLLABORATION, MEMBERSHIP, cleanrooms_arn, new_identifier
 from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.service_model.validation import invalid
 
 _OF_CREATOR: Final = {
     "creatorMemberAbilities": "memberAbilities",

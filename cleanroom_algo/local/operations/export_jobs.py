@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cleanroom_algo.errors import AccessDeniedError
-from cleanroom_algo.local.api.registry import Call, ml_operation
 from cleanroom_algo.local.operations.algorithms import given
 from cleanroom_algo.local.operations.authorization import (
     CAN_RECEIVE_MODEL_OUTPUT,
@@ -17,6 +16,7 @@ from cleanroom_algo.local.operations.authorization import (
 )
 from cleanroom_algo.local.operations.inference_jobs import of_version, output_uri
 from cleanroom_algo.local.operations.projections import show_page
+from cleanroom_algo.local.operations.registry import Call, ml_operation
 from cleanroom_algo.local.operations.trained_models import usable_version
 from cleanroom_algo.local.resources.arns import ASSOCIATION, EXPORT_JOB, new_arn
 from cleanroom_algo.local.resources.states import PENDING

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cleanroom_algo.errors import Problem
-from cleanroom_algo.local.api.registry import Call, ml_operation
-from cleanroom_algo.local.api.routing import invalid
 from cleanroom_algo.local.operations.algorithms import given
 from cleanroom_algo.local.operations.authorization import (
     CAN_QUERY,
@@ -23,10 +21,12 @@ from cleanroom_algo.local.operations.authorization import (
 from cleanroom_algo.local.operations.input_channels import active_channel
 from cleanroom_algo.local.operations.projections import show, show_page
 from cleanroom_algo.local.operations.quotas import check_inference, check_tags
+from cleanroom_algo.local.operations.registry import Call, ml_operation
 from cleanroom_algo.local.operations.trained_models import cancel, usable_version
 from cleanroom_algo.local.resources.arns import ALGORITHM, ASSOCIATION, INFERENCE_JOB, new_arn
 from cleanroom_algo.local.resources.states import PENDING
 from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.service_model.validation import invalid
 
 
 @ml_operation("StartTrainedModelInferenceJob")

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from cleanroom_algo.errors import ConflictError, NotEmulatedError, Problem
-from cleanroom_algo.local.api.registry import Call, ml_operation
-from cleanroom_algo.local.api.routing import invalid
 from cleanroom_algo.local.operations.algorithms import given
 from cleanroom_algo.local.operations.authorization import (
     CAN_QUERY,
@@ -22,6 +20,7 @@ from cleanroom_algo.local.operations.authorization import (
 )
 from cleanroom_algo.local.operations.projections import show, show_page
 from cleanroom_algo.local.operations.quotas import check_tags, within
+from cleanroom_algo.local.operations.registry import Call, ml_operation
 from cleanroom_algo.local.query import spark
 from cleanroom_algo.local.resources.arns import (
     ASSOCIATION,
@@ -32,6 +31,7 @@ from cleanroom_algo.local.resources.arns import (
 )
 from cleanroom_algo.local.resources.states import ACTIVE, COUNTED, PENDING, move
 from cleanroom_algo.local.resources.store import Record, Store
+from cleanroom_algo.local.service_model.validation import invalid
 
 
 @ml_operation("CreateMLInputChannel")

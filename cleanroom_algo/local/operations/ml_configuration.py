@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cleanroom_algo.local.api.registry import Call, ml_operation
 from cleanroom_algo.local.operations.authorization import in_membership, own_membership
 from cleanroom_algo.local.operations.projections import show
+from cleanroom_algo.local.operations.registry import Call, ml_operation
 from cleanroom_algo.local.resources.arns import ML_CONFIGURATION
 from cleanroom_algo.local.resources.store import Record
 

@@ -10,9 +10,8 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cleanroom_algo.local.api.model import ML, members, operation_model
-from cleanroom_algo.local.api.paging import DEFAULT_PAGE, page
-from cleanroom_algo.local.api.registry import Call
+from cleanroom_algo.local.operations.paging import DEFAULT_PAGE, page
+from cleanroom_algo.local.operations.registry import Call
 from cleanroom_algo.local.policies.publication import Publication
 from cleanroom_algo.local.resources.arns import (
     ALGORITHM,
@@ -23,6 +22,7 @@ from cleanroom_algo.local.resources.arns import (
 )
 from cleanroom_algo.local.resources.documents import Json
 from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.service_model.shapes import ML, members, operation_model
 
 Describe = Callable[[Call, Record], Mapping[str, Any]]
 

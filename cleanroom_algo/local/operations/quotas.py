@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from cleanroom_algo.errors import Problem, QuotaExceededError
-from cleanroom_algo.local.api.registry import Call
-from cleanroom_algo.local.api.routing import invalid
+from cleanroom_algo.local.operations.registry import Call
 from cleanroom_algo.local.resources.arns import INFERENCE_JOB, TRAINED_MODEL
 from cleanroom_algo.local.resources.states import COUNTED
 from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.service_model.validation import invalid
 
 
 def within(call: Call, name: str, used: int, limit: int) -> None:

@@ -11,11 +11,10 @@ from typing import Any, Final
 
 from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.errors import ConflictError, NotEmulatedError, Problem
-from cleanroom_algo.local.api.registry import Call, cleanrooms_operation
-from cleanroom_algo.local.api.routing import invalid
 from cleanroom_algo.local.operations.authorization import in_membership, not_found, own_membership
 from cleanroom_algo.local.operations.collaborations import membership_arn
 from cleanroom_algo.local.operations.projections import show_one, show_page, times
+from cleanroom_algo.local.operations.registry import Call, cleanrooms_operation
 from cleanroom_algo.local.resources.arns import (
     CONFIGURED_TABLE,
     TABLE_ASSOCIATION,
@@ -23,6 +22,7 @@ from cleanroom_algo.local.resources.arns import (
     new_identifier,
 )
 from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.service_model.validation import invalid
 
 _NOT_EMULATED: Final = ("differentialPrivacy", "aggregationThresholds", "comparisonControls")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cleanroom_algo.local.api.registry import Call, ml_operation
 from cleanroom_algo.local.operations.authorization import not_found
 from cleanroom_algo.local.operations.quotas import check_tags
+from cleanroom_algo.local.operations.registry import Call, ml_operation
 from cleanroom_algo.local.resources.arns import Arn
 from cleanroom_algo.local.resources.store import Record
 

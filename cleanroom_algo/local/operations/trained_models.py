@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cleanroom_algo.errors import ConflictError, Problem
-from cleanroom_algo.local.api.registry import Call, ml_operation
-from cleanroom_algo.local.api.routing import invalid
 from cleanroom_algo.local.operations.algorithms import given
 from cleanroom_algo.local.operations.authorization import (
     CAN_QUERY,
@@ -23,6 +21,7 @@ from cleanroom_algo.local.operations.authorization import (
 from cleanroom_algo.local.operations.input_channels import active_channel
 from cleanroom_algo.local.operations.projections import show, show_page
 from cleanroom_algo.local.operations.quotas import check_tags, check_training, within
+from cleanroom_algo.local.operations.registry import Call, ml_operation
 from cleanroom_algo.local.resources.arns import (
     ALGORITHM,
     ASSOCIATION,
@@ -34,6 +33,7 @@ from cleanroom_algo.local.resources.arns import (
 )
 from cleanroom_algo.local.resources.states import ACTIVE, COUNTED, PENDING, UNDER_WAY, move
 from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.service_model.validation import invalid
 
 MAX_CHANNELS = 20  # incremental and data channels together (Clean Rooms user guide, "Incremental training")
 VERSIONS_PAGE = 10  # botocore model, documentation of ListTrainedModelVersions.maxResults

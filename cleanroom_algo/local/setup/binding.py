@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cleanroom_algo.contract.algorithm import algorithm_file
 from cleanroom_algo.errors import BindingError, Problem
-from cleanroom_algo.local.api.model import ML, operation_model
-from cleanroom_algo.local.api.routing import invalid
-from cleanroom_algo.local.api.validation import faults
 from cleanroom_algo.local.objects.listing import Source
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.objects.s3 import S3Prefix
@@ -32,6 +29,8 @@ from cleanroom_algo.local.resources.arns import (
     new_arn,
 )
 from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.service_model.shapes import ML, operation_model
+from cleanroom_algo.local.service_model.validation import faults, invalid
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.room import Room

@@ -18,8 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.contract.validation import problems_of
 from cleanroom_algo.errors import DeclarationError, Problem
-from cleanroom_algo.local.api.model import ML, operation_model
-from cleanroom_algo.local.api.validation import faults
 from cleanroom_algo.local.resources.arns import (
     ALGORITHM,
     ASSOCIATION,
@@ -31,6 +29,8 @@ from cleanroom_algo.local.resources.arns import (
 )
 from cleanroom_algo.local.resources.states import PENDING
 from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.service_model.shapes import ML, operation_model
+from cleanroom_algo.local.service_model.validation import faults
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.room import Room

@@ -10,9 +10,9 @@ import pytest
 from botocore import xform_name
 from botocore.exceptions import ClientError
 
-from cleanroom_algo.local.api.model import CLEANROOMS, operation_model, operation_names
-from cleanroom_algo.local.api.registry import cleanrooms_operation
-from cleanroom_algo.local.api.validation import faults
+from cleanroom_algo.local.operations.registry import cleanrooms_operation
+from cleanroom_algo.local.service_model.shapes import CLEANROOMS, operation_model, operation_names
+from cleanroom_algo.local.service_model.validation import faults
 from tests.local.api.server import Up, up
 from tests.local.api.shapes import example
 from tests.local.api.test_http import until

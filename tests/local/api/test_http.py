@@ -13,9 +13,9 @@ import pytest
 from botocore import xform_name
 from botocore.exceptions import ClientError
 
-from cleanroom_algo.local.api.model import ML, operation_model, operation_names
-from cleanroom_algo.local.api.registry import ml_operation
+from cleanroom_algo.local.operations.registry import ml_operation
 from cleanroom_algo.local.room import Room
+from cleanroom_algo.local.service_model.shapes import ML, operation_model, operation_names
 from tests.local.api.server import Up, up
 from tests.local.api.shapes import example
 from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, BUREAU_ID, COLLABORATION_ID, ROLE, SETTINGS, Desk

@@ -15,9 +15,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cleanroom_algo.errors import UnknownOperationError
-from cleanroom_algo.local.api.model import CLEANROOMS, ML, TIED_TO, operation_model, operation_names, service_model
 from cleanroom_algo.local.api.routing import find_operation, parse_params, serialize
-from cleanroom_algo.local.api.validation import faults
+from cleanroom_algo.local.service_model.shapes import (
+    CLEANROOMS,
+    ML,
+    TIED_TO,
+    operation_model,
+    operation_names,
+    service_model,
+)
+from cleanroom_algo.local.service_model.validation import faults
 from tests.local.api.shapes import edges, valid
 
 SNAPSHOT = Path(__file__).with_name("model_snapshot.json")

@@ -431,7 +431,7 @@ def test_the_reader_takes_each_object_from_front_to_back_once(gate: Gate, tmp_pa
 TOOL = """
 import sys
 from pathlib import Path
-from cleanroom_algo.local.plans.training_plan import ObjectRef
+from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.objects.listing import objects_of, source_of
 from cleanroom_algo.local.objects.mount import S3Mount
 with S3Mount(Path(sys.argv[1]), {"algo-1/train": objects_of(source_of(sys.argv[2]))}) as mount:

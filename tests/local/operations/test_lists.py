@@ -13,9 +13,9 @@ from cleanroom_algo.errors import (
     RequestError,
     ResourceNotFoundError,
 )
-from cleanroom_algo.local.api.model import operation_names
 from cleanroom_algo.local.resources.settings import RoomSettings
 from cleanroom_algo.local.room import Room
+from cleanroom_algo.local.service_model.shapes import operation_names
 from tests.local.support import (
     AIRLINE,
     AIRLINE_ID,

@@ -17,10 +17,10 @@ from cleanroom_algo.errors import (
     NotEmulatedError,
     ResourceNotFoundError,
 )
-from cleanroom_algo.local.api.model import ML, operation_model
 from cleanroom_algo.local.resources.settings import Switches
 from cleanroom_algo.local.resources.states import TRANSITIONS, move
 from cleanroom_algo.local.room import Room
+from cleanroom_algo.local.service_model.shapes import ML, operation_model
 from tests.local.support import (
     AIRLINE,
     AIRLINE_ID,

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from botocore.model import Shape
 
 from cleanroom_algo.contract.suggestions import did_you_mean
-from cleanroom_algo.errors import Problem
+from cleanroom_algo.errors import InvalidRequestError, Problem
 
 _SHOWN_ENUM = 8  # longer lists of words (133 instance types) help nobody in one line
 
@@ -30,6 +30,17 @@ def faults(shape: Shape | None, value: object) -> tuple[Problem, ...]:
     if shape is None:
         return (Problem("", "takes no parameters"),) if value else ()
     return tuple(_check(shape, value, ""))
+
+
+def invalid(operation: str, problems: Sequence[Problem]) -> InvalidRequestError:
+    """Return the error for a request with faults."""
+    count = "1 fault" if len(problems) == 1 else f"{len(problems)} faults"
+    return InvalidRequestError(
+        f"the request of {operation} has {count}",
+        expected="parameters that fit the API's model and the rules documented beside it",
+        fix="correct what is listed",
+        problems=problems,
+    )
 
 
 def _check(shape: Shape, value: object, path: str) -> Iterator[Problem]:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cleanroom_algo.errors import Problem
-from cleanroom_algo.local.api.registry import Call
-from cleanroom_algo.local.api.routing import invalid
+from cleanroom_algo.local.operations.registry import Call
 from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.service_model.validation import invalid
 
 DEFAULT_PAGE = 100  # of most lists it is not documented; the maximum of maxResults costs the fewest calls
 _DIGEST = 12

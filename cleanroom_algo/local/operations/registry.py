@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cleanroom_algo.errors import NotEmulatedError
-from cleanroom_algo.local.api.model import CLEANROOMS, ML, operation_names
+from cleanroom_algo.local.service_model.shapes import CLEANROOMS, ML, operation_names
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.room import Room

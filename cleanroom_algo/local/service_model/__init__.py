@@ -1,0 +1,1 @@
+"""The models of the API that botocore carries: shapes, operations, and what does not fit them."""
