@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.harness import Row, seconds_of
-from cleanroom_algo.training.tensor_file import write_tensors
+from cleanroom_algo.training.artifacts.tensor_file import write_tensors
 
 STARTUP_SECONDS = 0.5  # what `train` may take beyond importing torch
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from cleanroom_algo.training.main import main
+from cleanroom_algo.training.process.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

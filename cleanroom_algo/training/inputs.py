@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cleanroom_algo.data.dataset import ChannelDataset
     from cleanroom_algo.data.world import World
     from cleanroom_algo.training.options import Options
-    from cleanroom_algo.training.signals import StopRequest
+    from cleanroom_algo.training.process.signals import StopRequest
     from cleanroom_algo.training.trainer import Trainer
 
 TRAIN_CHANNEL = "train"

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from cleanroom_algo.channels.features import Features
     from cleanroom_algo.data.batch import Batch
     from cleanroom_algo.data.world import World
-    from cleanroom_algo.training.base_model import BaseModelFiles
-    from cleanroom_algo.training.context import Context
+    from cleanroom_algo.training.artifacts.base_model import BaseModelFiles
+    from cleanroom_algo.training.process.rank_run import Context
 
 
 class Trainer:
@@ -171,7 +171,7 @@ class Trainer:
 
     def fit(self) -> None:
         """Train. Override it, and `save`, for an algorithm that is not torch; it runs once, on the first host."""
-        from cleanroom_algo.training.loop import TrainingLoop
+        from cleanroom_algo.training.torch.loop import TrainingLoop
 
         TrainingLoop(self, self._context).run()
 

@@ -66,7 +66,8 @@ END
 
 
 START = """
-python -v -c 'import torch.distributed.run, cleanroom_algo.training.rank, cleanroom_algo.serving.server.app' 2>&1 |
+python -v -c 'import torch.distributed.run, cleanroom_algo.training.process.rank, cleanroom_algo.serving.server.app' \
+  2>&1 |
   grep '^# code object from /opt/' | grep -v '\\.pyc' | wc -l
 """
 

@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 
 from cleanroom_algo.contract.manifest import Manifest, hash_files
 from cleanroom_algo.errors import ArtifactClashError, ArtifactTooLargeError, ArtifactWriteError
-from cleanroom_algo.training import atomic
-from cleanroom_algo.training.artifacts import ArtifactWriter
-from cleanroom_algo.training.checkpoints import Checkpoints
-from cleanroom_algo.training.tensor_file import add_tensors, layout, write_tensors
+from cleanroom_algo.training.artifacts import atomic
+from cleanroom_algo.training.artifacts.tensor_file import add_tensors, layout, write_tensors
+from cleanroom_algo.training.artifacts.writer import ArtifactWriter
+from cleanroom_algo.training.torch.checkpoints import Checkpoints
 from tests.training.support import ALGORITHM, Container, algorithm, csv_rows, listing
 
 
@@ -78,8 +78,8 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from cleanroom_algo.contract.manifest import Manifest
-from cleanroom_algo.training import atomic
-from cleanroom_algo.training.artifacts import ArtifactWriter
+from cleanroom_algo.training.artifacts import atomic
+from cleanroom_algo.training.artifacts.writer import ArtifactWriter
 
 calls = int(sys.argv[2])
 def dying(function):
@@ -130,8 +130,8 @@ import errno, os, sys
 from pathlib import Path
 from cleanroom_algo.contract.manifest import Manifest
 from cleanroom_algo.errors import ArtifactWriteError
-from cleanroom_algo.training import atomic
-from cleanroom_algo.training.artifacts import ArtifactWriter
+from cleanroom_algo.training.artifacts import atomic
+from cleanroom_algo.training.artifacts.writer import ArtifactWriter
 
 if sys.argv[2] == "mount":
     def refuse(first, second):
@@ -193,8 +193,8 @@ import resource, sys, torch
 from pathlib import Path
 from cleanroom_algo.contract.manifest import Manifest
 from cleanroom_algo.errors import ArtifactWriteError
-from cleanroom_algo.training.artifacts import ArtifactWriter
-from cleanroom_algo.training.tensor_file import add_tensors
+from cleanroom_algo.training.artifacts.writer import ArtifactWriter
+from cleanroom_algo.training.artifacts.tensor_file import add_tensors
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 writer = ArtifactWriter(Path(sys.argv[1]))

@@ -31,9 +31,9 @@ from cleanroom_algo.errors import (
     UnsafeArchiveError,
     UnsafeFileError,
 )
-from cleanroom_algo.training.base_model import BaseModelFiles, unpack_base_model
-from cleanroom_algo.training.joined import separate
-from cleanroom_algo.training.weights import load_tensors, read_base_tensors
+from cleanroom_algo.training.artifacts.base_model import BaseModelFiles, unpack_base_model
+from cleanroom_algo.training.artifacts.joined import separate
+from cleanroom_algo.training.artifacts.weights import load_tensors, read_base_tensors
 from tests.training.support import ALGORITHM, Container, algorithm, csv_rows
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cleanroom_algo.training.redaction import Redactor
+from cleanroom_algo.training.process.redaction import Redactor
 
 
 @pytest.fixture

@@ -248,7 +248,8 @@ def scheduler(self, optimizer):
 def test_saves_too_slow_for_the_grace_are_made_in_mid_epoch(tmp_path: Path) -> None:
     code = algorithm(tmp_path, "publish_seconds = 0\nlog_steps = 1\n" + act_at(30, "os.kill(os.getpid(), 9)"))
     slow = (
-        "\nfrom cleanroom_algo.training import publication\npublication.GRACE_SECONDS = 0.0  # any save is too slow\n"
+        "\nfrom cleanroom_algo.training.artifacts import publication\n"
+        "publication.GRACE_SECONDS = 0.0  # any save is too slow\n"
     )
     code.write_text(code.read_text() + slow)
     container = Container(tmp_path / "ml", code, hyperparameters=LONG).channel("train", {"a": csv_rows(300)})

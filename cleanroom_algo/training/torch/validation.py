@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from cleanroom_algo.training.devices import autocast
-from cleanroom_algo.training.parallel import any_rank, reduce_sums
+from cleanroom_algo.training.torch.devices import autocast
+from cleanroom_algo.training.torch.parallel import any_rank, reduce_sums
 
 if TYPE_CHECKING:
-    from cleanroom_algo.training.batches import Batches
-    from cleanroom_algo.training.context import Context
+    from cleanroom_algo.training.process.rank_run import Context
+    from cleanroom_algo.training.torch.batches import Batches
     from cleanroom_algo.training.trainer import Trainer
 
 _VOTE_BATCHES = 32  # a vote costs a collective; once in so many batches it cannot be measured

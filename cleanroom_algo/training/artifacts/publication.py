@@ -13,19 +13,19 @@ import torch
 from cleanroom_algo.contract.manifest import MANIFEST_FILE, WEIGHTS_FILE
 from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import ArtifactTooLargeError
-from cleanroom_algo.training.model_state import full_model_state, named_optimizer_state
-from cleanroom_algo.training.optimizer_state import optimizer_tensors
-from cleanroom_algo.training.parallel import from_first_rank
-from cleanroom_algo.training.signals import GRACE_SECONDS
-from cleanroom_algo.training.tensor_file import add_tensors, layout
-from cleanroom_algo.training.weights import OPTIMIZER_FILE
+from cleanroom_algo.training.artifacts.model_state import full_model_state, named_optimizer_state
+from cleanroom_algo.training.artifacts.optimizer_state import optimizer_tensors
+from cleanroom_algo.training.artifacts.tensor_file import add_tensors, layout
+from cleanroom_algo.training.artifacts.weights import OPTIMIZER_FILE
+from cleanroom_algo.training.process.signals import GRACE_SECONDS
+from cleanroom_algo.training.torch.parallel import from_first_rank
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from cleanroom_algo.training.artifacts import Draft
-    from cleanroom_algo.training.context import Context
-    from cleanroom_algo.training.progress import Progress
+    from cleanroom_algo.training.artifacts.writer import Draft
+    from cleanroom_algo.training.process.rank_run import Context
+    from cleanroom_algo.training.torch.progress import Progress
     from cleanroom_algo.training.trainer import Trainer
 
 _MARGIN_SECONDS = 10.0  # between the end of a save and the platform's SIGKILL

@@ -22,7 +22,7 @@ from cleanroom_algo.contract.manifest import FileEntry
 if TYPE_CHECKING:
     import torch
 
-    from cleanroom_algo.training.artifacts import Draft
+    from cleanroom_algo.training.artifacts.writer import Draft
 
 INDEX_SUFFIX = ".index.json"
 _CHUNK_BYTES = 16 << 20  # small enough that writing and hashing one chunk overlap, large enough for full speed

@@ -31,7 +31,7 @@ from cleanroom_algo.errors import (
     Problem,
     UnsafeFileError,
 )
-from cleanroom_algo.training.joined import separate
+from cleanroom_algo.training.artifacts.joined import separate
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

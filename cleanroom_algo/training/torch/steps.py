@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from cleanroom_algo.data.batch import Batch
 from cleanroom_algo.errors import LossError
-from cleanroom_algo.training.devices import autocast, is_plateau
-from cleanroom_algo.training.parallel import Step, check_form, reduce_sums
+from cleanroom_algo.training.torch.devices import autocast, is_plateau
+from cleanroom_algo.training.torch.parallel import Step, check_form, reduce_sums
 
 if TYPE_CHECKING:
-    from cleanroom_algo.training.batches import Batches
-    from cleanroom_algo.training.context import Context
+    from cleanroom_algo.training.process.rank_run import Context
+    from cleanroom_algo.training.torch.batches import Batches
     from cleanroom_algo.training.trainer import Trainer
 
 _UNUSED = re.compile(r"did not receive grad for rank \d+: ([\d ]+)")  # DDP's words, in the step after

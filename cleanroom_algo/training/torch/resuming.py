@@ -10,16 +10,16 @@ import torch
 from torch import nn
 
 from cleanroom_algo.errors import DataStateError
-from cleanroom_algo.training.checkpoints import Checkpoints, fingerprint, random_states, restore_random_states
-from cleanroom_algo.training.model_state import full_model_state, full_optimizer_state, restore_full_state
-from cleanroom_algo.training.parallel import from_first_rank, reduce_sums
-from cleanroom_algo.training.progress import Progress, Sums
+from cleanroom_algo.training.artifacts.model_state import full_model_state, full_optimizer_state, restore_full_state
+from cleanroom_algo.training.torch.checkpoints import Checkpoints, fingerprint, random_states, restore_random_states
+from cleanroom_algo.training.torch.parallel import from_first_rank, reduce_sums
+from cleanroom_algo.training.torch.progress import Progress, Sums
 
 if TYPE_CHECKING:
-    from cleanroom_algo.training.batches import Batches
-    from cleanroom_algo.training.context import Context
-    from cleanroom_algo.training.publication import Publication
-    from cleanroom_algo.training.steps import Steps
+    from cleanroom_algo.training.artifacts.publication import Publication
+    from cleanroom_algo.training.process.rank_run import Context
+    from cleanroom_algo.training.torch.batches import Batches
+    from cleanroom_algo.training.torch.steps import Steps
     from cleanroom_algo.training.trainer import Trainer
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from cleanroom_algo.contract.manifest import WEIGHTS_FILE
 from cleanroom_algo.errors import BaseModelNotFoundError, Problem, TensorMismatchError, UnsafeFileError
-from cleanroom_algo.training.base_model import BaseModelFiles, unreadable
-from cleanroom_algo.training.tensor_file import INDEX_SUFFIX
+from cleanroom_algo.training.artifacts.base_model import BaseModelFiles, unreadable
+from cleanroom_algo.training.artifacts.tensor_file import INDEX_SUFFIX
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

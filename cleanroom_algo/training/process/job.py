@@ -12,7 +12,7 @@ from typing import Self
 from cleanroom_algo.contract.algorithm import find_class, load_algorithm
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.hyperparameters import Hyperparameters
-from cleanroom_algo.training.redaction import Redactor
+from cleanroom_algo.training.process.redaction import Redactor
 from cleanroom_algo.training.trainer import Trainer
 
 RUN_DIRECTORY_VARIABLE = "CLEANROOM_TRAINING_RUN"

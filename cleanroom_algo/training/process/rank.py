@@ -22,11 +22,11 @@ from cleanroom_algo.contract.failure import failure_text, is_library
 from cleanroom_algo.contract.processes import signal_when_orphaned
 from cleanroom_algo.errors import AlgorithmExitError, CleanroomError, PipeReaderLostError
 from cleanroom_algo.errors.exit_codes import ExitCode
-from cleanroom_algo.training.job import BASE_MODEL_VARIABLE, RUN_DIRECTORY_VARIABLE, Job
-from cleanroom_algo.training.logs import configure_logging
-from cleanroom_algo.training.redaction import Redactor
-from cleanroom_algo.training.reports import RankReport
-from cleanroom_algo.training.signals import StopRequest, TrainingStopped
+from cleanroom_algo.training.process.job import BASE_MODEL_VARIABLE, RUN_DIRECTORY_VARIABLE, Job
+from cleanroom_algo.training.process.logs import configure_logging
+from cleanroom_algo.training.process.redaction import Redactor
+from cleanroom_algo.training.process.reports import RankReport
+from cleanroom_algo.training.process.signals import StopRequest, TrainingStopped
 
 _LOST = re.compile(r"gloo|NCCL|Connection (closed|reset|refused)|Broken pipe|[Tt]imed out waiting|TCPStore|recvBytes")
 
@@ -42,7 +42,7 @@ def run_rank(job: Job, local_rank: int, ranks: int, stop: StopRequest) -> RankRe
         ranks: per host.
         stop: tells when the job is to end.
     """
-    from cleanroom_algo.training.context import Context
+    from cleanroom_algo.training.process.rank_run import Context
 
     resources = job.environment.resources
     rank = resources.host_rank * ranks + local_rank
@@ -119,7 +119,7 @@ def _known_to_launcher(directory: Path, local_rank: int, stop: StopRequest) -> I
 def _exit_code(error: BaseException) -> ExitCode:
     if isinstance(error, CleanroomError):
         return error.exit_code
-    ours = Path(__file__).resolve().parents[1]
+    ours = Path(__file__).resolve().parents[2]
     frames = traceback.extract_tb(error.__traceback__)
     # What no line of the algorithm took part in is a defect of this package.
     outside = [frame for frame in frames if not is_library(frame.filename)]

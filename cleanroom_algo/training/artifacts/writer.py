@@ -20,7 +20,7 @@ from typing import Any, Self
 from cleanroom_algo.contract.manifest import MANIFEST_FILE, FileEntry, Manifest
 from cleanroom_algo.contract.sizes import DISK_FULL, GB, format_bytes
 from cleanroom_algo.errors import ArtifactClashError, ArtifactTooLargeError, ArtifactWriteError
-from cleanroom_algo.training.atomic import draft_directory, recover, replace_directory, sync_tree
+from cleanroom_algo.training.artifacts.atomic import draft_directory, recover, replace_directory, sync_tree
 
 _DISK_ERRORS = DISK_FULL | {errno.EROFS, errno.EIO}
 _MANIFEST_RESERVE = 16_384  # the manifest is written last and must fit, too

@@ -46,7 +46,7 @@ def restore_optimizer(
     Returns:
         Whether it fitted; where it does not, the optimizer starts fresh.
     """
-    from cleanroom_algo.training.model_state import parameter_groups, set_named_optimizer_state
+    from cleanroom_algo.training.artifacts.model_state import parameter_groups, set_named_optimizer_state
 
     try:
         described = json.loads(metadata["optimizer"]) if metadata.get("format") == _FORMAT else {}

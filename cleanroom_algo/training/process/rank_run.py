@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 from cleanroom_algo.contract.channel import Distribution
 from cleanroom_algo.contract.manifest import FEATURES_FILE, Manifest
 from cleanroom_algo.errors import SingleHostError
-from cleanroom_algo.training.artifacts import ArtifactWriter, Draft
-from cleanroom_algo.training.base_model import BaseModelFiles, base_model_channel
+from cleanroom_algo.training.artifacts.base_model import BaseModelFiles, base_model_channel
+from cleanroom_algo.training.artifacts.writer import ArtifactWriter, Draft
 from cleanroom_algo.training.inputs import Inputs
 from cleanroom_algo.training.options import read_options
-from cleanroom_algo.training.signals import StopRequest
+from cleanroom_algo.training.process.signals import StopRequest
 
 if TYPE_CHECKING:
     import polars as pl
 
     from cleanroom_algo.channels.features import Features
-    from cleanroom_algo.training.job import Job
+    from cleanroom_algo.training.process.job import Job
     from cleanroom_algo.training.trainer import Trainer
 
 _LIBRARIES = ("cleanroom-algo", "torch", "polars", "numpy", "scikit-learn")

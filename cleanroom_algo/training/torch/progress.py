@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cleanroom_algo.training.parallel import reduce_sums
+from cleanroom_algo.training.torch.parallel import reduce_sums
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from cleanroom_algo.errors import ArtifactWriteError, CheckpointError
-from cleanroom_algo.training.artifacts import disk_errors
-from cleanroom_algo.training.parallel import any_rank, barrier, gather
+from cleanroom_algo.training.artifacts.writer import disk_errors
+from cleanroom_algo.training.torch.parallel import any_rank, barrier, gather
 
 STATE_FILE = "state.pt"
 _LAYOUT_FILE = "layout.json"

@@ -14,11 +14,11 @@ from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.failure import write_failure
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.errors.exit_codes import ExitCode
-from cleanroom_algo.training.artifacts import ArtifactWriter
-from cleanroom_algo.training.logs import configure_logging, quiet_torch
-from cleanroom_algo.training.redaction import Redactor
-from cleanroom_algo.training.reports import RankReport
-from cleanroom_algo.training.signals import StopRequest
+from cleanroom_algo.training.artifacts.writer import ArtifactWriter
+from cleanroom_algo.training.process.logs import configure_logging, quiet_torch
+from cleanroom_algo.training.process.redaction import Redactor
+from cleanroom_algo.training.process.reports import RankReport
+from cleanroom_algo.training.process.signals import StopRequest
 
 ARGUMENT = "train"
 """The platform appends it to an image's ENTRYPOINT (SageMaker developer guide, "How Amazon SageMaker runs your training
@@ -67,19 +67,19 @@ def _run(stop: StopRequest) -> RankReport:
         rank = environment.resources.host_rank
         redact = Redactor(secrets=environment.hyperparameters.values())
         configure_logging(environment.settings.log_level)
-        from cleanroom_algo.training.script import find_script, run_script
+        from cleanroom_algo.training.process.script import find_script, run_script
 
         script = find_script(environment)
         if script is not None:
             report = run_script(script, environment, stop)
         else:
             quiet_torch()
-            from cleanroom_algo.training.job import Job
+            from cleanroom_algo.training.process.job import Job
 
             job = Job.load(environment)
             redact = job.redact
             with _base_model(environment, stop):
-                from cleanroom_algo.training.launch import run_ranks
+                from cleanroom_algo.training.process.launch import run_ranks
 
                 report = run_ranks(job, stop)
         if report.outcome != "failed":
@@ -87,7 +87,7 @@ def _run(stop: StopRequest) -> RankReport:
             ArtifactWriter.for_job(environment.paths.model, cap).check_final(environment.paths.output_data)
         return report
     except BaseException as error:
-        from cleanroom_algo.training.rank import report_of
+        from cleanroom_algo.training.process.rank import report_of
 
         return report_of(error, rank, stop, redact)
 
@@ -95,8 +95,8 @@ def _run(stop: StopRequest) -> RankReport:
 @contextlib.contextmanager
 def _base_model(environment: Environment, stop: StopRequest) -> Iterator[None]:
     """Unpack the base model once per host, before any rank starts."""
-    from cleanroom_algo.training.base_model import base_model_channel, unpack_base_model
-    from cleanroom_algo.training.job import BASE_MODEL_VARIABLE
+    from cleanroom_algo.training.artifacts.base_model import base_model_channel, unpack_base_model
+    from cleanroom_algo.training.process.job import BASE_MODEL_VARIABLE
 
     channel = base_model_channel(environment)
     if channel is None:

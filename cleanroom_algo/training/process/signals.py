@@ -21,7 +21,7 @@ from typing import NoReturn, TypeVar
 
 from cleanroom_algo.errors import PipeReaderLostError
 from cleanroom_algo.errors.exit_codes import ExitCode
-from cleanroom_algo.training.temporary import temporary_folder
+from cleanroom_algo.training.process.temporary import temporary_folder
 
 GRACE_SECONDS = 120.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from cleanroom_algo.errors import LossError, NoDataError
-from cleanroom_algo.training.batches import Batches
-from cleanroom_algo.training.devices import is_plateau, pick_device, seed_everything
-from cleanroom_algo.training.metrics import log_metrics
-from cleanroom_algo.training.optimizer_state import restore_optimizer
-from cleanroom_algo.training.parallel import any_rank, barrier, process_group, shard
-from cleanroom_algo.training.progress import Sums
-from cleanroom_algo.training.publication import Publication
-from cleanroom_algo.training.resuming import Resuming
-from cleanroom_algo.training.steps import Steps
-from cleanroom_algo.training.trainer import Trainer
-from cleanroom_algo.training.validation import validate
-from cleanroom_algo.training.weights import (
+from cleanroom_algo.training.artifacts.optimizer_state import restore_optimizer
+from cleanroom_algo.training.artifacts.publication import Publication
+from cleanroom_algo.training.artifacts.weights import (
     OPTIMIZER_FILE,
     load_tensors,
     read_base_tensors,
     read_metadata,
     read_safetensors,
 )
+from cleanroom_algo.training.metrics import log_metrics
+from cleanroom_algo.training.torch.batches import Batches
+from cleanroom_algo.training.torch.devices import is_plateau, pick_device, seed_everything
+from cleanroom_algo.training.torch.parallel import any_rank, barrier, process_group, shard
+from cleanroom_algo.training.torch.progress import Sums
+from cleanroom_algo.training.torch.resuming import Resuming
+from cleanroom_algo.training.torch.steps import Steps
+from cleanroom_algo.training.torch.validation import validate
+from cleanroom_algo.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from cleanroom_algo.contract.channel import Channel
-    from cleanroom_algo.training.context import Context
+    from cleanroom_algo.training.process.rank_run import Context
 
 log = logging.getLogger(__name__)
 

@@ -19,13 +19,20 @@ from cleanroom_algo.contract.failure import cut
 from cleanroom_algo.contract.processes import signal_name
 from cleanroom_algo.errors import CleanroomError, RankDiedError, RankLostError, RendezvousError
 from cleanroom_algo.errors.exit_codes import ExitCode
-from cleanroom_algo.training.job import RUN_DIRECTORY_VARIABLE, Job
-from cleanroom_algo.training.meeting import MEETING_SECONDS, Cause, Meeting, endpoint, free_port, interface
-from cleanroom_algo.training.reports import RankReport, first_cause, read_reports
-from cleanroom_algo.training.signals import StopRequest
+from cleanroom_algo.training.process.failure_exchange import (
+    MEETING_SECONDS,
+    Cause,
+    Meeting,
+    endpoint,
+    free_port,
+    interface,
+)
+from cleanroom_algo.training.process.job import RUN_DIRECTORY_VARIABLE, Job
+from cleanroom_algo.training.process.reports import RankReport, first_cause, read_reports
+from cleanroom_algo.training.process.signals import StopRequest
 
 STOP_FILE = "stop"
-_RANK_MODULE = "cleanroom_algo.training.rank"
+_RANK_MODULE = "cleanroom_algo.training.process.rank"
 _CAUSE_SECONDS = 15.0  # another host's launcher needs a moment to see how its rank ended
 _END_SECONDS = 10  # for ranks whose peers are gone
 
@@ -50,7 +57,7 @@ def run_ranks(job: Job, stop: StopRequest) -> RankReport:
     ranks = ranks_per_host(job)
     resources = job.environment.resources
     if job.has_own_fit or ranks * resources.host_count == 1:
-        from cleanroom_algo.training.rank import run_rank
+        from cleanroom_algo.training.process.rank import run_rank
 
         return run_rank(job, 0, ranks, stop)
     stop.interrupt_code(interrupt=False)  # the ranks know what there is to save

@@ -21,9 +21,9 @@ from cleanroom_algo.contract.failure import cut, read_failure
 from cleanroom_algo.contract.processes import signal_name
 from cleanroom_algo.contract.script_names import script_names
 from cleanroom_algo.errors import AlgorithmNotFoundError, ScriptFailedError
-from cleanroom_algo.training.redaction import Redactor
-from cleanroom_algo.training.reports import RankReport
-from cleanroom_algo.training.signals import StopRequest
+from cleanroom_algo.training.process.redaction import Redactor
+from cleanroom_algo.training.process.reports import RankReport
+from cleanroom_algo.training.process.signals import StopRequest
 
 PROGRAM_VARIABLE = "SAGEMAKER_PROGRAM"
 PROGRAM_HYPERPARAMETER = "sagemaker_program"

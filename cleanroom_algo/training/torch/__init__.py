@@ -1,0 +1,1 @@
+"""Training of torch models: the loop, its steps, and ranks that train together."""
