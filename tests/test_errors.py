@@ -47,12 +47,14 @@ def test_it_survives_the_way_between_processes(kind: type[CleanroomError]) -> No
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
-def test_the_form() -> None:
-    error = errors.ManifestError("it is gone", expected="a file", fix="write it", problems=[Problem("a.b", "is wrong")])
+def test_the_first_two_lines_say_what_is_wrong_and_what_to_do() -> None:
+    problems = [Problem("a.b", "is wrong"), Problem("a.c", "too")]
+    error = errors.ManifestError("it is gone\nthe log says", expected="a file", fix="write it", problems=problems)
     assert str(error).splitlines() == [
-        "CR-ART-001  no usable manifest",
-        "  what      it is gone",
-        "            - a.b: is wrong",
-        "  expected  a file",
+        "CR-ART-001  it is gone",
         "  fix       write it",
+        "            the log says",
+        "  where     a.b: is wrong",
+        "            a.c: too",
+        "  expected  a file",
     ]

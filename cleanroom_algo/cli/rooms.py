@@ -47,14 +47,14 @@ def outcome(record: Record, log_command: str) -> tuple[CleanroomError, int] | No
     """Return what to say of a job that did not end well, and the exit status; None if it did."""
     if record.status == "ACTIVE":
         return None
-    why = (records.reason(record) or "no reason was given").replace("\n", "\n            ")
+    why = records.reason(record) or "no reason was given"
     cause = re.search(r"CR-[A-Z]{3}-[0-9]{3}", why)
     explain = f"`cleanroom-algo explain {cause[0]}`" if cause else "the reason"
     if record.status == "INACTIVE":
         stopped = JobStoppedError(f"{record.name}: {why}", expected="a job that runs to its end", fix="start it again")
         return stopped, ExitCode.STOPPED
     failed = JobFailedError(
-        f"{record.name} is {record.status}\n            {why}",
+        f"{record.name} is {record.status}: {why}",
         expected="a job that ends ACTIVE",
         fix=f"see {explain}, and what the containers wrote: `{log_command}`",
     )

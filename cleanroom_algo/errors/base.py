@@ -48,9 +48,12 @@ class CleanroomError(Exception):
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        lines = [f"{self.code}  {self.title}", f"  what      {self.what}"]
-        lines += [f"            - {problem}" for problem in self.problems]
-        lines += [f"  expected  {self.expected}", f"  fix       {self.fix}"]
+        """Return the error as text: the first two lines say what is wrong and what to do, what follows explains it."""
+        what, *more = self.what.splitlines() or [""]
+        lines = [f"{self.code}  {what}", f"  fix       {self.fix}"]
+        lines += [f"            {line}" for line in more]
+        lines += [f"{'  where     ' if number == 0 else ' ' * 12}{each}" for number, each in enumerate(self.problems)]
+        lines.append(f"  expected  {self.expected}")
         return "\n".join(lines)
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -42,7 +42,7 @@ def test_the_cause_and_the_algorithms_own_frame_come_first(tmp_path: Path) -> No
 def test_our_own_errors_keep_their_form() -> None:
     error = SettingError("what", expected="expected", fix="fix")
 
-    assert failure_text(error).startswith("CR-CON-003  setting not usable\n  what      what\n")
+    assert failure_text(error).startswith("CR-CON-003  what\n  fix       fix\n")
 
 
 def test_the_first_cause_is_never_overwritten(tmp_path: Path) -> None:

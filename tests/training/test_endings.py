@@ -220,7 +220,7 @@ def test_a_host_that_waits_for_the_others_can_be_stopped(tmp_path: Path, when: s
     ("action", "status", "cause"),
     [
         ("raise ValueError('no such carrier')", 1, "ValueError: no such carrier\n  at late_algorithm.py:"),
-        ("os.kill(os.getpid(), 9)", 1, "CR-TRN-002  a rank died\n  what      rank 1 on algo-2 was ended by SIGKILL"),
+        ("os.kill(os.getpid(), 9)", 1, "CR-TRN-002  rank 1 on algo-2 was ended by SIGKILL"),
         ("import sys; sys.exit(3)", 3, "CR-TRN-001"),
     ],
 )

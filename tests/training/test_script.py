@@ -69,8 +69,8 @@ def test_a_script_runs_unchanged(tmp_path: Path) -> None:
     ("action", "status", "cause"),
     [
         ("raise", 1, "ValueError: cannot use row <value>\n  at train.py:13 in check: raise ValueError"),
-        ("exit", 7, "CR-TRN-008  training script failed\n  what      train.py exited with status 7"),
-        ("kill", 137, "CR-TRN-008  training script failed\n  what      train.py was ended by SIGKILL"),
+        ("exit", 7, "CR-TRN-008  train.py exited with status 7"),
+        ("kill", 137, "CR-TRN-008  train.py was ended by SIGKILL"),
         ("own", 2, "my own words"),
     ],
 )

@@ -85,7 +85,7 @@ class Reports:
         log.debug("the traceback", exc_info=error)
         leave_failure(self._environment, error)
         code = error.exit_code if isinstance(error, CleanroomError) else ExitCode.ALGORITHM_FAILED
-        self._send(Report(os.getpid(), "failed", f"{told.code} {told.title}: {told.what}", int(code)))
+        self._send(Report(os.getpid(), "failed", f"{told.code}  {told.what}", int(code)))
 
     def ended(self, pid: int, how: str) -> None:
         """Say that a process has ended.
