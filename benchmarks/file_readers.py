@@ -29,8 +29,8 @@ from benchmarks.tables import (
     read_to_tables,
 )
 from cleanroom_algo.channels.features import Features
+from cleanroom_algo.channels.formats.parquet.reader import read_parquet
 from cleanroom_algo.channels.memory import keep_freed_memory
-from cleanroom_algo.channels.parquet import read_parquet
 
 NAME = "file_readers"
 

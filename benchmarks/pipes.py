@@ -19,9 +19,9 @@ import pyarrow.csv as pc
 from benchmarks.harness import Other, Row, compare
 from benchmarks.tables import BATCH_ROWS, NUMBERS, matrix, numbers, read_to_matrix
 from cleanroom_algo.channels.features import Features
+from cleanroom_algo.channels.formats.recordio import pack
 from cleanroom_algo.channels.memory import keep_freed_memory
-from cleanroom_algo.channels.pipe import PIPE_BYTES, Pipe, read_pipe
-from cleanroom_algo.channels.recordio import pack
+from cleanroom_algo.channels.modes.pipe import PIPE_BYTES, Pipe, read_pipe
 from cleanroom_algo.channels.records import read_records
 from cleanroom_algo.contract.channel import Channel, InputMode
 from cleanroom_algo.contract.paths import Paths

@@ -12,8 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cleanroom_algo.channels.features import Features, row_major
+from cleanroom_algo.channels.modes.file import read_object
 from cleanroom_algo.channels.objects import Object
-from cleanroom_algo.channels.reader import read_object
 from cleanroom_algo.channels.schema import Column, Schema
 
 NUMBERS = Schema([Column(f"f{position}", "float32", nullable=False) for position in range(20)])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import polars as pl
@@ -17,9 +17,6 @@ from numpy.typing import NDArray
 
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.errors import FeaturesError, Problem
-
-if TYPE_CHECKING:
-    from cleanroom_algo.channels.fitting import FeaturesFitter
 
 FORMAT_VERSION: Final = 1
 
@@ -106,36 +103,6 @@ class Features:
     schema: Schema
     numeric: tuple[NumericFeature, ...]
     categorical: tuple[CategoricalFeature, ...] = ()
-
-    @classmethod
-    def fitter(
-        cls,
-        schema: Schema,
-        *,
-        numeric: Sequence[str] | None = None,
-        categorical: Sequence[str] | None = None,
-        max_categories: int = 1000,
-        min_count: int = 5,
-    ) -> FeaturesFitter:
-        """Return a fitter: `update` it with record batches, `merge` other ranks' fitters, then `finish`.
-
-        Args:
-            schema: the table; its target is no feature.
-            numeric: the columns to standardise; by default every number, bool (0 or 1), date (days) and timestamp
-                (seconds) that is not named in `categorical`.
-            categorical: the columns to index; by default every string that is not named in `numeric`.
-            max_categories: the most words of one vocabulary, at least 1; the most frequent are kept.
-            min_count: how often a category must occur to enter the vocabulary; 5 by default, because a vocabulary
-                travels in the artifacts, and a rare text may identify a person while teaching the model little.
-
-        Raises:
-            FeaturesError: CR-SCH-004, a named column is not a feature or cannot be used that way.
-        """
-        from cleanroom_algo.channels.fitting import FeaturesFitter
-
-        return FeaturesFitter(
-            schema, numeric=numeric, categorical=categorical, max_categories=max_categories, min_count=min_count
-        )
 
     @classmethod
     def plain(cls, schema: Schema) -> Features:

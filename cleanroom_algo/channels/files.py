@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Generator, Iterator
 from typing import Final
 
-from cleanroom_algo.channels.blocks import BLOCK_BYTES
-from cleanroom_algo.channels.formats import Format, sniff
+from cleanroom_algo.channels.formats.blocks import BLOCK_BYTES
+from cleanroom_algo.channels.formats.registry import Format, sniff
 from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.errors import ObjectUnreadableError
 

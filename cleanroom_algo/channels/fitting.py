@@ -51,7 +51,7 @@ class Moments:
 
 
 class FeaturesFitter:
-    """Learns means, deviations and vocabularies from record batches; made by `Features.fitter`.
+    """Learns means, deviations and vocabularies: `update` it with record batches, `merge` other ranks', then `finish`.
 
     The result depends on the rows and, in its last bits, on the order of merging: ranks that merge the same states in
     the order of their ranks get the same features. Memory: at most 200,000 texts per categorical column.
@@ -61,11 +61,25 @@ class FeaturesFitter:
         self,
         schema: Schema,
         *,
-        numeric: Sequence[str] | None,
-        categorical: Sequence[str] | None,
-        max_categories: int,
-        min_count: int,
+        numeric: Sequence[str] | None = None,
+        categorical: Sequence[str] | None = None,
+        max_categories: int = 1000,
+        min_count: int = 5,
     ) -> None:
+        """Make a fitter that has seen nothing.
+
+        Args:
+            schema: the table; its target is no feature.
+            numeric: the columns to standardise; by default every number, bool (0 or 1), date (days) and timestamp
+                (seconds) that is not named in `categorical`.
+            categorical: the columns to index; by default every string that is not named in `numeric`.
+            max_categories: the most words of one vocabulary, at least 1; the most frequent are kept.
+            min_count: how often a category must occur to enter the vocabulary; 5 by default, because a vocabulary
+                travels in the artifacts, and a rare text may identify a person while teaching the model little.
+
+        Raises:
+            FeaturesError: CR-SCH-004, a named column is not a feature or cannot be used that way.
+        """
         self.schema = schema
         self.max_categories = max_categories
         self.min_count = min_count
@@ -76,7 +90,7 @@ class FeaturesFitter:
             raise FeaturesError(
                 "the features asked for cannot be fitted",
                 expected="columns of the schema other than the target, each used once, strings as categories only",
-                fix="correct the lists given to Features.fitter",
+                fix="correct the lists given to FeaturesFitter",
                 problems=problems,
             )
         self._moments = {

@@ -48,7 +48,7 @@ def list_objects(channel: Channel) -> tuple[Object, ...]:
         raise NotFilesError(
             f"channel {channel.name!r} is delivered in Pipe mode and has no files",
             expected="File or FastFile mode",
-            fix="read it as a stream (cleanroom_algo.channels.pipe), or ask for trainingInputMode File or FastFile",
+            fix="read it with channels.modes.pipe, or ask for trainingInputMode File or FastFile",
         )
     if not channel.path.is_dir():
         raise ChannelMissingError(

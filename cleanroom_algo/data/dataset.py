@@ -5,7 +5,7 @@ nothing is read but what it takes to cut objects that several ranks share.
 
 Memory of one rank, whatever the size of the channel:
 
-    what `channels.reader` states for its blocks (in Pipe mode, what `data.fan_out` states)
+    what `channels.modes.file` states for its blocks (in Pipe mode, what `data.fan_out` states)
     + 2 x shuffle_rows x the bytes of a row as a table, where rows are shuffled
     + 2 x max(batch_size, 8,192) x the bytes of a row as tensors, and with several ranks 32 batches (`data.in_step`)
     + the list of the channel's objects, about 300 bytes for each
@@ -25,7 +25,7 @@ import torch.distributed as dist
 from torch.utils.data import IterableDataset, get_worker_info
 
 from cleanroom_algo.channels.features import Features
-from cleanroom_algo.channels.reader import read_object
+from cleanroom_algo.channels.modes.file import read_object
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.data.batch import Batch, batches
@@ -370,8 +370,8 @@ class ChannelDataset(IterableDataset[Batch]):
             share = [share[position] for position in self._random(loader, "pieces").permutation(len(share))]
         else:
             share = list(joined(share))
-        for obj, piece in share:
-            yield from read_object(obj, self.schema, batch_rows=READ_ROWS, columns=columns, piece=piece)
+        for obj, split in share:
+            yield from read_object(obj, self.schema, batch_rows=READ_ROWS, columns=columns, split=split)
 
     def _of_pipe(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         if self._pipe_is_open:

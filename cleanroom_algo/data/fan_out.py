@@ -33,7 +33,7 @@ from typing import Final
 
 import polars as pl
 
-from cleanroom_algo.channels.pipe import Pipe, read_open_pipe
+from cleanroom_algo.channels.modes.pipe import Pipe, read_open_pipe
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.data.plan import readers_of

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cleanroom_algo.channels.csv_decoder import CsvDecoder
 from cleanroom_algo.channels.features import Arrays, Features
+from cleanroom_algo.channels.formats.csv.decoder import CsvDecoder
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.serving.predictor import Predictor, takes_arrays
 

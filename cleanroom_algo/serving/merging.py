@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from cleanroom_algo.channels.csv_decoder import BOM
+from cleanroom_algo.channels.formats.csv.decoder import BOM
 from cleanroom_algo.serving.codecs.media_types import Format
 from cleanroom_algo.serving.predictor import ROWS_PER_FORWARD
 from cleanroom_algo.serving.scoring.scorer import Scorer, Tally

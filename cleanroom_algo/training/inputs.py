@@ -131,9 +131,9 @@ class Inputs:
 
         In Pipe mode this takes the first epoch of the stream.
         """
-        from cleanroom_algo.channels.features import Features
+        from cleanroom_algo.channels.fitting import FeaturesFitter
 
-        fitter = Features.fitter(schema)
+        fitter = FeaturesFitter(schema)
         for frame in self._frames(self.train, schema, world):
             fitter.update(frame)
         if world is not None and not self.train.input_mode.has_files:
@@ -144,9 +144,9 @@ class Inputs:
 
         states: list[dict[str, object]] = [{}] * world.size
         dist.all_gather_object(states, fitter.state_dict())
-        merged = Features.fitter(schema)
+        merged = FeaturesFitter(schema)
         for state in states:
-            part = Features.fitter(schema)
+            part = FeaturesFitter(schema)
             part.load_state_dict(state)
             merged.merge(part)
         return merged.finish()
@@ -160,8 +160,8 @@ class Inputs:
 
     def _frames(self, channel: Channel, schema: Schema, world: World | None = None) -> Iterator[pl.DataFrame]:
         """Yield the rows of this host, or of this rank: whole objects, dealt out in turn."""
-        from cleanroom_algo.channels.pipe import read_pipe
-        from cleanroom_algo.channels.reader import read_object
+        from cleanroom_algo.channels.modes.file import read_object
+        from cleanroom_algo.channels.modes.pipe import read_pipe
         from cleanroom_algo.data.fan_out import Stream, read_share
 
         sharded = channel.distribution is Distribution.SHARDED_BY_S3_KEY

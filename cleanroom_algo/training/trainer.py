@@ -193,7 +193,7 @@ class Trainer:
         """Return this host's rows of a channel as one table; for algorithms that need all rows at once.
 
         Raises:
-            ChannelNotInJobError: CR-CON-006. What reading raises is listed at `channels.reader.read_object`.
+            ChannelNotInJobError: CR-CON-006. What reading raises is listed at `channels.modes.file.read_object`.
         """
         return self._context.table(self, channel)
 

@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 
 from cleanroom_algo import Artifacts, Hyperparameters, Predictor, Schema, Trainer
 from cleanroom_algo.channels.features import Arrays, Features
+from cleanroom_algo.channels.fitting import FeaturesFitter
 
 WEIGHTS = "coefficients.safetensors"
 
@@ -48,7 +49,7 @@ class Rain(Trainer):
     def fit(self) -> None:
         """Fit features and model on the whole table; this runs once, on the first host."""
         rows = self.table()
-        fitter = Features.fitter(self.schema)
+        fitter = FeaturesFitter(self.schema)
         fitter.update(rows)
         self.features = fitter.finish()
         arrays = self.features.transform(rows)

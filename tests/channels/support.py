@@ -11,10 +11,10 @@ import polars as pl
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
+from cleanroom_algo.channels.modes.file import read_object
 from cleanroom_algo.channels.objects import Object
-from cleanroom_algo.channels.pieces import Piece
-from cleanroom_algo.channels.reader import read_object
 from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.channels.splits import Split
 
 MIXED = Schema.of(target="late", flight="int32", carrier="string?", distance="float64?", day="date32?", late="bool?")
 ALL = Schema.of(
@@ -60,9 +60,9 @@ def write(directory: Path, key: str, data: bytes) -> Object:
     return Object(key, path, len(data))
 
 
-def read(obj: Object, schema: Schema, *, batch_rows: int = 1 << 20, piece: Piece | None = None) -> pl.DataFrame:
+def read(obj: Object, schema: Schema, *, batch_rows: int = 1 << 20, split: Split | None = None) -> pl.DataFrame:
     """Return all rows of an object as one table."""
-    frames = list(read_object(obj, schema, batch_rows=batch_rows, piece=piece))
+    frames = list(read_object(obj, schema, batch_rows=batch_rows, split=split))
     assert all(0 < frame.height <= batch_rows for frame in frames)
     return pl.concat([pl.DataFrame(schema=schema.polars_schema()), *frames])
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanroom_algo.channels import blocks
-from cleanroom_algo.channels.blocks import RowRules, cut_rows
-from cleanroom_algo.channels.csv_decoder import CsvDecoder
-from cleanroom_algo.channels.reader import decode_stream
+from cleanroom_algo.channels.formats import blocks
+from cleanroom_algo.channels.formats.blocks import RowRules, cut_rows
+from cleanroom_algo.channels.formats.csv.decoder import CsvDecoder
+from cleanroom_algo.channels.modes.file import decode_stream
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.errors import (
     ColumnsMismatchError,
@@ -289,18 +289,18 @@ def test_line_breaks_of_fields_end_no_row_once_spark_is_known(cells: list[str], 
 @given(
     before=st.lists(st.sampled_from([b"1,a\n", b'2,"b\nc"\n', b'3,"\n\n"\r\n', b"i,s\n"]), max_size=30),
     after=st.lists(st.just(b"4,d\n"), max_size=5),
-    joined=st.booleans(),
+    concatenated=st.booleans(),
     size=st.integers(1, 30),
 )
 def test_a_fault_has_the_right_line_wherever_blocks_end(
-    before: list[bytes], after: list[bytes], joined: bool, size: int
+    before: list[bytes], after: list[bytes], concatenated: bool, size: int
 ) -> None:
-    rows = [b"i,s\n", *(row for row in before if joined or row != b"i,s\n")]
+    rows = [b"i,s\n", *(row for row in before if concatenated or row != b"i,s\n")]
     data = b"".join([*rows, b"x,e\n", *after])
     chunks = (data[start : start + size] for start in range(0, len(data), size))
     schema = Schema.of(i="int32", s="string")
     with pytest.raises(RowMismatchError) as caught:
-        list(decode_stream(chunks, schema, source="x", batch_rows=7, joined=joined))
+        list(decode_stream(chunks, schema, source="x", batch_rows=7, concatenated=concatenated))
     line = b"".join(rows).count(b"\n") + 1
     assert [problem.path for problem in caught.value.problems] == [f"x:{line}:i"]
 

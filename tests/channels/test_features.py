@@ -34,7 +34,7 @@ FRAME = pl.DataFrame(
 
 
 def fitted(*frames: pl.DataFrame, min_count: int = 1) -> Features:
-    fitter = Features.fitter(SCHEMA, min_count=min_count)
+    fitter = FeaturesFitter(SCHEMA, min_count=min_count)
     for frame in frames:
         fitter.update(frame)
     return fitter.finish()
@@ -63,7 +63,7 @@ def test_categories_are_numbered_by_count_and_zero_is_unknown() -> None:
 
 def test_rare_categories_stay_out_of_the_artifacts_and_the_vocabulary_has_a_bound() -> None:
     assert fitted(FRAME, min_count=2).categorical[0].vocabulary == ("b",)
-    fitter = Features.fitter(SCHEMA, min_count=1, max_categories=1)
+    fitter = FeaturesFitter(SCHEMA, min_count=1, max_categories=1)
     fitter.update(FRAME)
     assert fitter.finish().categorical[0].vocabulary == ("b",)
 
@@ -72,17 +72,17 @@ def test_an_identifier_is_no_category(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cleanroom_algo.channels.fitting.MAX_DISTINCT", 100)
     schema = Schema.of(id="string")
     with pytest.raises(FeaturesError, match="'id' has more than 100 distinct texts"):
-        Features.fitter(schema).update(pl.DataFrame({"id": [str(n) for n in range(101)]}))
+        FeaturesFitter(schema).update(pl.DataFrame({"id": [str(n) for n in range(101)]}))
 
 
 def test_columns_can_be_chosen() -> None:
-    fitter = Features.fitter(SCHEMA, numeric=["x"], categorical=["n", "flag"], min_count=1)
+    fitter = FeaturesFitter(SCHEMA, numeric=["x"], categorical=["n", "flag"], min_count=1)
     fitter.update(FRAME)
     features = fitter.finish()
     assert features.columns == ("n", "x", "flag", "y")
     assert features.cardinalities == (4, 3)
     with pytest.raises(FeaturesError) as caught:
-        Features.fitter(SCHEMA, numeric=["word", "y", "m"], categorical=["x", "n"])
+        FeaturesFitter(SCHEMA, numeric=["word", "y", "m"], categorical=["x", "n"])
     assert len(caught.value.problems) == 3
 
 
@@ -119,7 +119,7 @@ def test_plain_features_pass_numbers_through() -> None:
 
 def test_a_constant_column_stays_finite() -> None:
     schema = Schema.of(x="float64")
-    fitter = Features.fitter(schema)
+    fitter = FeaturesFitter(schema)
     fitter.update(pl.DataFrame({"x": [0.1] * 1000}))
     assert fitter.finish().transform(pl.DataFrame({"x": [0.1, 0.2]})).numeric.tolist() == [
         [pytest.approx(0, abs=1e-9)],
@@ -128,9 +128,9 @@ def test_a_constant_column_stays_finite() -> None:
 
 
 def merge(states: list[FeaturesFitter], schema: Schema) -> Features:
-    whole = Features.fitter(schema, min_count=1)
+    whole = FeaturesFitter(schema, min_count=1)
     for state in states:
-        rank = Features.fitter(schema, min_count=1)
+        rank = FeaturesFitter(schema, min_count=1)
         rank.load_state_dict(json.loads(json.dumps(state.state_dict())))  # as it is gathered over ranks
         whole.merge(rank)
     return whole.finish()
@@ -152,7 +152,7 @@ def test_parts_fitted_by_ranks_merge_to_the_whole(
     frame = pl.DataFrame({"x": numbers, "word": words[:rows]}, schema=schema.polars_schema())
     parts = []
     for rank in range(ranks):
-        parts.append(Features.fitter(schema, min_count=1))
+        parts.append(FeaturesFitter(schema, min_count=1))
         parts[-1].update(frame.gather_every(ranks, rank))
     features = merge(parts, schema)
     finite = np.array([number for number in numbers if number is not None])
@@ -180,7 +180,7 @@ def test_a_row_has_the_same_bits_alone_as_among_many() -> None:
         },
         schema=schema.polars_schema(),
     ).with_columns(pl.when(pl.int_range(pl.len()) % 7 != 3).then(pl.col("a", "b", "c", "d")))
-    fitter = Features.fitter(schema)
+    fitter = FeaturesFitter(schema)
     fitter.update(frame)
     for features in (fitter.finish(), Features.plain(schema)):
         many = features.transform(frame).numeric

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanroom_algo.channels.json_lines import JsonLinesDecoder
+from cleanroom_algo.channels.formats.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import RowMismatchError
 from tests.channels.support import ALL, DIGITS, INTEGER_MIDDLES, MIXED, NUMBERS, SMALL, TIMES, read, squeeze, write

@@ -26,8 +26,8 @@ keep_freed_memory()
 import json, re, sys
 from pathlib import Path
 from cleanroom_algo.channels.objects import Object
-from cleanroom_algo.channels.pipe import read_pipe
-from cleanroom_algo.channels.reader import read_object
+from cleanroom_algo.channels.modes.pipe import read_pipe
+from cleanroom_algo.channels.modes.file import read_object
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Channel, InputMode
 from cleanroom_algo.contract.paths import Paths

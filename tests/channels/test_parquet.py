@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cleanroom_algo.channels.parquet import read_parquet
+from cleanroom_algo.channels.formats.parquet.reader import read_parquet
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import CleanroomError, ColumnsMismatchError, CorruptObjectError, RowMismatchError
 from tests.channels.support import parquet, read, write

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanroom_algo.channels.parquet import read_parquet
-from cleanroom_algo.channels.parquet_footer import TAIL_BYTES, NotParquetError, read_footer
-from cleanroom_algo.channels.parquet_groups import group_files, without_rows
+from cleanroom_algo.channels.formats.parquet.footer import TAIL_BYTES, NotParquetError, read_footer
+from cleanroom_algo.channels.formats.parquet.groups import group_files, without_rows
+from cleanroom_algo.channels.formats.parquet.reader import read_parquet
+from cleanroom_algo.channels.formats.parquet.thrift import read_struct, write_struct
 from cleanroom_algo.channels.schema import Schema
-from cleanroom_algo.channels.thrift import read_struct, write_struct
 from cleanroom_algo.errors import ColumnsMismatchError, CorruptObjectError
 
 ROWS = 1000

@@ -16,9 +16,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cleanroom_algo.channels import recordio
+from cleanroom_algo.channels.formats import recordio
+from cleanroom_algo.channels.modes.pipe import Pipe, read_pipe
 from cleanroom_algo.channels.objects import list_objects
-from cleanroom_algo.channels.pipe import Pipe, read_pipe
 from cleanroom_algo.channels.records import read_records
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Channel, InputMode
@@ -151,7 +151,7 @@ def test_closing_does_not_wait_for_a_silent_writer(channel: Channel) -> None:
         frames = read_pipe(channel, SCHEMA, epoch=0, batch_rows=100, timeout=600)
         assert next(frames).height == 100
         frames.close()  # type: ignore[attr-defined]
-        assert not [thread for thread in threading.enumerate() if thread.name.startswith(("read-ahead", "decode"))]
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith(("prefetch", "decode"))]
     finally:
         os.close(writer)
 
@@ -218,7 +218,7 @@ def test_a_second_reader_is_refused_in_this_process_and_in_others(channel: Chann
         with pytest.raises(PipeInUseError):
             Pipe(channel, 0, timeout=20)
         script = (
-            "import sys; from pathlib import Path; from cleanroom_algo.channels.pipe import Pipe;"
+            "import sys; from pathlib import Path; from cleanroom_algo.channels.modes.pipe import Pipe;"
             "from cleanroom_algo.contract.channel import Channel, InputMode;"
             "from cleanroom_algo.contract.paths import Paths;"
             "Pipe(Channel('train', Paths(Path(sys.argv[1])), InputMode.PIPE), 0, timeout=20)"
@@ -247,7 +247,7 @@ def test_a_signal_ends_the_waiting(channel: Channel, made: bool) -> None:
     if made:
         os.mkfifo(channel.fifo(0))
     script = (
-        "import signal, sys; from pathlib import Path; from cleanroom_algo.channels.pipe import read_pipe;"
+        "import signal, sys; from pathlib import Path; from cleanroom_algo.channels.modes.pipe import read_pipe;"
         "from cleanroom_algo.channels.schema import Schema;"
         "from cleanroom_algo.contract.channel import Channel, InputMode;"
         "from cleanroom_algo.contract.paths import Paths;"

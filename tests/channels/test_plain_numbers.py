@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cleanroom_algo.channels.csv_rows import parse_slowly
-from cleanroom_algo.channels.plain_numbers import read_plain_numbers
+from cleanroom_algo.channels.formats.csv.plain_numbers import read_plain_numbers
+from cleanroom_algo.channels.formats.csv.rows import parse_slowly
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.errors import RowMismatchError
 

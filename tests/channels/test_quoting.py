@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cleanroom_algo.channels import quoting
-from cleanroom_algo.channels.quoting import inside_quotes
+from cleanroom_algo.channels.formats.csv import quoting
+from cleanroom_algo.channels.formats.csv.quoting import inside_quotes
 from tests.channels.support import write
 
 FIELD = st.lists(st.sampled_from(["a", '"', '""', ",", "\n", "\r\n", ' "b', '",', "x,y"]), max_size=6).map("".join)

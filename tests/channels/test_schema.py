@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from cleanroom_algo.channels.modes.file import read_object
 from cleanroom_algo.channels.objects import Object, list_objects
-from cleanroom_algo.channels.reader import read_object
 from cleanroom_algo.channels.schema import DTYPES, Column, Schema
 from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.contract.paths import Paths

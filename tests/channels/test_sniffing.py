@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cleanroom_algo.channels.reader import decode_stream, read_object
+from cleanroom_algo.channels.modes.file import decode_stream, read_object
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import RowMismatchError, UnknownFormatError
 from tests.channels.support import MIXED, cut, read, write

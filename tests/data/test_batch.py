@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cleanroom_algo.channels.features import Features
+from cleanroom_algo.channels.fitting import FeaturesFitter
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.data import batch
 from cleanroom_algo.data.batch import Batch, batches
@@ -31,7 +32,7 @@ def table(rows: int) -> pl.DataFrame:
 
 
 def fitted() -> Features:
-    fitter = Features.fitter(SCHEMA, min_count=1)
+    fitter = FeaturesFitter(SCHEMA, min_count=1)
     fitter.update(table(50))
     return fitter.finish()
 

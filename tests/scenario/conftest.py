@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cleanroom_algo import Hyperparameters, Predictor, Schema, Trainer
 from cleanroom_algo.channels.objects import list_objects
-from cleanroom_algo.channels.reader import read_object
+from cleanroom_algo.channels.modes.file import read_object
 
 
 class Knobs(Hyperparameters):

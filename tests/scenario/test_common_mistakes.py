@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cleanroom_algo.channels.features import Features
+from cleanroom_algo.channels.fitting import FeaturesFitter
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import AccessDeniedError, InvalidRequestError
 from cleanroom_algo.errors.exit_codes import ExitCode
@@ -171,7 +171,7 @@ def test_features_do_not_depend_on_the_mini_batch() -> None:
     """The samples make columns of the categories that a request happens to hold."""
     schema = Schema.of(target="y", colour="string", x="float32", y="float32")
     rows = pl.DataFrame({"colour": ["red", "blue", "green"], "x": [1.0, 2.0, 3.0], "y": [0.0, 1.0, 0.0]})
-    fitter = Features.fitter(schema)
+    fitter = FeaturesFitter(schema)
     fitter.update(rows)
     features = fitter.finish()
 

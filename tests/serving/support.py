@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import psutil
 
-from cleanroom_algo.channels.features import Features
+from cleanroom_algo.channels.fitting import FeaturesFitter
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.manifest import Manifest
 
@@ -104,7 +104,7 @@ def write_artifacts(model: Path, algorithm: Path) -> None:
     from cleanroom_algo.contract.algorithm import load_algorithm
 
     model.mkdir(parents=True)
-    fitter = Features.fitter(SCHEMA, min_count=1)
+    fitter = FeaturesFitter(SCHEMA, min_count=1)
     fitter.update(table(500).with_columns(late=pl.lit(value=True)))
     features = fitter.finish()
     (model / "features.json").write_text(json.dumps(features.to_dict()))

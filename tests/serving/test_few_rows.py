@@ -18,6 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cleanroom_algo.channels.features import Arrays, Features, NumericFeature
+from cleanroom_algo.channels.fitting import FeaturesFitter
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.manifest import Manifest
 from cleanroom_algo.errors import (
@@ -56,7 +57,7 @@ def features_of(arrays: Arrays) -> np.ndarray:
 
 
 def features(schema: Schema) -> Features:
-    fitter = Features.fitter(schema, min_count=1)
+    fitter = FeaturesFitter(schema, min_count=1)
     values = {"a": [0.1, 7.3], "b": [1.0, 2.0], "d": [1e3, 2.7], "i": [1, 2], "u": [5, 2**63], "flag": [True, False]}
     table = {**values, "word": ["x", "1"], "day": [None, None], "t": [True, False]}
     fitter.update(pl.DataFrame({name: table[name] for name in schema.names}, schema=schema.polars_schema()))

@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from cleanroom_algo.channels.blocks import RowRules, count_byte
-from cleanroom_algo.channels.csv_decoder import BOM, CsvDecoder
-from cleanroom_algo.channels.csv_rows import rows
-from cleanroom_algo.channels.json_lines import JsonLinesDecoder
+from cleanroom_algo.channels.formats.blocks import RowRules, count_byte
+from cleanroom_algo.channels.formats.csv.decoder import BOM, CsvDecoder
+from cleanroom_algo.channels.formats.csv.rows import rows
+from cleanroom_algo.channels.formats.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.schema import Schema, with_nullable_target
 from cleanroom_algo.errors import BadRecordError, Problem, SchemaError
 from cleanroom_algo.serving.codecs.media_types import Format

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from gunicorn.http.errors import ParseException
 
-from cleanroom_algo.channels.blocks import GZIP_MAGIC, gunzip
+from cleanroom_algo.channels.formats.blocks import GZIP_MAGIC, gunzip
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import (
     BodyIncompleteError,

@@ -14,7 +14,7 @@ from typing import IO, ParamSpec, TypeVar
 
 import polars as pl
 
-from cleanroom_algo.channels.blocks import MAX_ROW_BYTES, cut_rows
+from cleanroom_algo.channels.formats.blocks import MAX_ROW_BYTES, cut_rows
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.failure import is_library
 from cleanroom_algo.contract.sizes import format_bytes

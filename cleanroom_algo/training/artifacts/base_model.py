@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
+from cleanroom_algo.channels.modes.pipe import Pipe
 from cleanroom_algo.channels.objects import Object, list_objects
-from cleanroom_algo.channels.pipe import Pipe
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.archive import BASE_MODEL, DEFAULT_LIMITS, MAGIC_BYTES, check_room, extract, looks_like_tar
 from cleanroom_algo.contract.channel import Channel

@@ -20,8 +20,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from cleanroom_algo.channels.modes.file import read_object
 from cleanroom_algo.channels.objects import Object
-from cleanroom_algo.channels.reader import read_object
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.errors import MountError, ObjectLostError

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from cleanroom_algo.channels.blocks import GZIP_MAGIC
-from cleanroom_algo.channels.parquet_footer import MAGIC as PARQUET_MAGIC
+from cleanroom_algo.channels.formats.blocks import GZIP_MAGIC
+from cleanroom_algo.channels.formats.parquet.footer import MAGIC as PARQUET_MAGIC
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import InferenceInputError
 from cleanroom_algo.local.objects.reference import ObjectRef

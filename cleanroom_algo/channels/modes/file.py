@@ -21,20 +21,20 @@ from typing import Protocol, TypeVar
 
 import polars as pl
 
-from cleanroom_algo.channels.ahead import decode_ahead
-from cleanroom_algo.channels.blocks import RowRules, cut_rows, gunzip, head_of
-from cleanroom_algo.channels.csv_decoder import CsvDecoder
 from cleanroom_algo.channels.files import PROBE_BYTES, file_chunks, lines_before, probe, readable
-from cleanroom_algo.channels.formats import LEAST_BYTES, Format, sniff
-from cleanroom_algo.channels.joined import JoinedCsvDecoder, JoinedJsonLinesDecoder
-from cleanroom_algo.channels.json_lines import JsonLinesDecoder
+from cleanroom_algo.channels.formats.blocks import RowRules, cut_rows, gunzip, head_of
+from cleanroom_algo.channels.formats.csv.concatenated import ConcatenatedCsvDecoder, ConcatenatedJsonLinesDecoder
+from cleanroom_algo.channels.formats.csv.decoder import CsvDecoder
+from cleanroom_algo.channels.formats.json_lines import JsonLinesDecoder
+from cleanroom_algo.channels.formats.parquet.groups import is_streamed
+from cleanroom_algo.channels.formats.parquet.reader import read_parquet
+from cleanroom_algo.channels.formats.parquet.stream import spool_objects
+from cleanroom_algo.channels.formats.recordio import RecordReader
+from cleanroom_algo.channels.formats.registry import LEAST_BYTES, Format, sniff
 from cleanroom_algo.channels.objects import Object
-from cleanroom_algo.channels.parquet import read_parquet
-from cleanroom_algo.channels.parquet_groups import is_streamed
-from cleanroom_algo.channels.parquet_stream import spool_objects
-from cleanroom_algo.channels.pieces import Piece
-from cleanroom_algo.channels.recordio import RecordReader
+from cleanroom_algo.channels.prefetch import decode_prefetched
 from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.channels.splits import Split
 from cleanroom_algo.errors import ColumnsMismatchError, JoinedRowsError, Problem, RowMismatchError
 
 _E = TypeVar("_E", bound=RowMismatchError | ColumnsMismatchError | JoinedRowsError)
@@ -67,7 +67,7 @@ def read_object(
     *,
     batch_rows: int,
     columns: Sequence[str] | None = None,
-    piece: Piece | None = None,
+    split: Split | None = None,
 ) -> Iterator[pl.DataFrame]:
     """Yield the rows of an object in order, as tables of at most `batch_rows` rows.
 
@@ -78,7 +78,7 @@ def read_object(
         schema: the declared columns.
         batch_rows: the most rows of a table, at least 1. Tables may be smaller: they end where a block ends.
         columns: the columns to return, in this order; all by default.
-        piece: the part to read, as `split_object` returns; the whole object by default.
+        split: the part to read, as `split_object` returns; the whole object by default.
 
     Raises:
         RowMismatchError: CR-SCH-002, a row does not fit; with object, line and column.
@@ -87,10 +87,10 @@ def read_object(
         UnknownFormatError: CR-CHN-004; CorruptObjectError: CR-CHN-005; RowTooLongError: CR-CHN-006.
     """
     with readable(obj):
-        if piece is not None and piece.unit == "row_groups":
-            yield from _parquet(obj, schema, batch_rows, columns, range(piece.start, piece.end))
-        elif piece is not None and (piece.start, piece.end) != (0, obj.size):
-            yield from _byte_range(obj, schema, batch_rows, columns, piece)
+        if split is not None and split.unit == "row_groups":
+            yield from _parquet(obj, schema, batch_rows, columns, range(split.start, split.end))
+        elif split is not None and (split.start, split.end) != (0, obj.size):
+            yield from _byte_range(obj, schema, batch_rows, columns, split)
         else:
             yield from _whole(obj, schema, batch_rows, columns)
 
@@ -114,7 +114,7 @@ def decode_stream(
     source: str,
     batch_rows: int,
     columns: Sequence[str] | None = None,
-    joined: bool = False,
+    concatenated: bool = False,
     cancel: Callable[[], None] | None = None,
 ) -> Iterator[pl.DataFrame]:
     """Yield the rows of an object that is given as chunks of bytes; what they raise is listed at `read_object`.
@@ -125,15 +125,15 @@ def decode_stream(
         source: what to call the stream in messages.
         batch_rows: the most rows of a table.
         columns: the columns to return; all by default.
-        joined: whether several objects may follow each other with nothing between them.
-        cancel: makes `chunks` that wait for their source end; see `decode_ahead`.
+        concatenated: whether several objects may follow each other with nothing between them.
+        cancel: makes `chunks` that wait for their source end; see `decode_prefetched`.
     """
     head = head_of(chunks, LEAST_BYTES)
     found = sniff(head, source=source)
     chunks = chain([head], chunks)
     decode = partial(decode_stream, schema=schema, batch_rows=batch_rows, columns=columns)
     if found is Format.GZIP:
-        yield from decode(gunzip(chunks, source=source), source=source, joined=joined, cancel=cancel)
+        yield from decode(gunzip(chunks, source=source), source=source, concatenated=concatenated, cancel=cancel)
     elif found is Format.RECORD_IO:
         for number, record in enumerate(RecordReader(chunks, source=source)):
             yield from decode(iter([record]), source=f"{source}[record {number}]")
@@ -141,17 +141,20 @@ def decode_stream(
         for name, path in spool_objects(chunks, source=source):
             yield from read_parquet(path, schema, source=name, batch_rows=batch_rows, columns=columns)
     else:
-        decoder = decoder_for(found, schema, source=source, columns=columns, joined=joined)
+        decoder = decoder_for(found, schema, source=source, columns=columns, concatenated=concatenated)
         blocks = cut_rows(chunks, source=source, rules=row_rules(found, schema))
         yield from decode_blocks(blocks, decoder, batch_rows=batch_rows, cancel=cancel)
 
 
 def decoder_for(
-    found: Format, schema: Schema, *, source: str, columns: Sequence[str] | None, joined: bool = False
+    found: Format, schema: Schema, *, source: str, columns: Sequence[str] | None, concatenated: bool = False
 ) -> Decoder:
     """Return the decoder of a text format."""
-    csv, json_lines = (JoinedCsvDecoder, JoinedJsonLinesDecoder) if joined else (CsvDecoder, JsonLinesDecoder)
-    return (csv if found is Format.CSV else json_lines)(schema, source=source, columns=columns)
+    if found is Format.CSV:
+        csv = ConcatenatedCsvDecoder if concatenated else CsvDecoder
+        return csv(schema, source=source, columns=columns)
+    json_lines = ConcatenatedJsonLinesDecoder if concatenated else JsonLinesDecoder
+    return json_lines(schema, source=source, columns=columns)
 
 
 def row_rules(found: Format, schema: Schema) -> RowRules:
@@ -178,7 +181,7 @@ def _batches(
     cancel: Callable[[], None] | None = None,
 ) -> Iterator[pl.DataFrame]:
     """Yield the rows of blocks before which there are so many lines."""
-    with contextlib.closing(decode_ahead(blocks, partial(_decode, decoder), cancel)) as decoded:
+    with contextlib.closing(decode_prefetched(blocks, partial(_decode, decoder), cancel)) as decoded:
         try:
             for frame, lines_of_block in decoded:
                 lines += lines_of_block
@@ -210,20 +213,20 @@ def _parquet(
 
 
 def _byte_range(
-    obj: Object, schema: Schema, batch_rows: int, columns: Sequence[str] | None, piece: Piece
+    obj: Object, schema: Schema, batch_rows: int, columns: Sequence[str] | None, split: Split
 ) -> Iterator[pl.DataFrame]:
     found, head = probe(obj)
     decoder = decoder_for(found, schema, source=obj.name, columns=columns)
-    with contextlib.closing(file_chunks(obj, piece.start, piece.end)) as chunks:
+    with contextlib.closing(file_chunks(obj, split.start, split.end)) as chunks:
         blocks = cut_rows(chunks, source=obj.name, rules=row_rules(found, schema))
-        if not piece.start:
+        if not split.start:
             yield from decode_blocks(blocks, decoder, batch_rows=batch_rows)
             return
         decoder.start(head[: head.find(b"\n") + 1])  # a header, if there is one, says the order of the fields
         try:
             yield from _batches(blocks, decoder, batch_rows)
         except RowMismatchError as error:
-            raise _shifted(error, obj.name, lines_before(obj, piece.start)) from None
+            raise _shifted(error, obj.name, lines_before(obj, split.start)) from None
 
 
 def _shifted(error: _E, source: str, lines: int) -> _E:

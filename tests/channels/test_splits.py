@@ -1,4 +1,4 @@
-"""Pieces: each row once whatever the division, and counted without parsing."""
+"""Splits: each row once whatever the division, and counted without parsing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cleanroom_algo.channels import blocks, quoting, recordio, splitting
-from cleanroom_algo.channels.pieces import Piece
+from cleanroom_algo.channels.formats import blocks, recordio
+from cleanroom_algo.channels.formats.csv import quoting
+from cleanroom_algo.channels.modes import splitting
+from cleanroom_algo.channels.modes.splitting import count_rows, split_object
 from cleanroom_algo.channels.schema import Schema
-from cleanroom_algo.channels.splitting import count_rows, split_object
+from cleanroom_algo.channels.splits import Split
 from cleanroom_algo.errors import RowMismatchError
 from tests.channels.support import read, squeeze, write
 
@@ -39,13 +41,13 @@ def test_csv_pieces_hold_each_row_once(
     whole = read(obj, TEXT)
     assert whole.get_column("a").to_list() == list(range(len(cells)))
     assert count_rows(obj, TEXT) == len(cells)
-    pieces = split_object(obj, TEXT, parts)
-    assert len(pieces) == parts
+    splits = split_object(obj, TEXT, parts)
+    assert len(splits) == parts
     own = range(parts // 3, parts - parts // 4)
-    assert split_object(obj, TEXT, parts, own) == pieces[own.start : own.stop]
-    frames = [read(obj, TEXT, piece=piece) for piece in pieces]
+    assert split_object(obj, TEXT, parts, own) == splits[own.start : own.stop]
+    frames = [read(obj, TEXT, split=split) for split in splits]
     assert pl.concat(frames).rows() == whole.rows()
-    assert [count_rows(obj, TEXT, piece) for piece in pieces] == [frame.height for frame in frames]
+    assert [count_rows(obj, TEXT, split) for split in splits] == [frame.height for frame in frames]
 
 
 SPARK = ['"x, y"', '"pipe 5\\""', '"5\\" x"', '"\\"b\\", c"', '"C:\\\\"', '"\\\\\\""', "x"]
@@ -62,22 +64,22 @@ def test_pieces_of_what_spark_writes_hold_each_row_once(tmp_path: Path, cells: l
         patch.setattr(quoting, "_STEP_BYTES", 16)
         patch.setattr(quoting, "_BEFORE_BYTES", 8)
         patch.setattr(splitting, "_STEP", 32)
-        frames = [read(obj, TEXT, piece=piece) for piece in split_object(obj, TEXT, parts)]
+        frames = [read(obj, TEXT, split=split) for split in split_object(obj, TEXT, parts)]
     assert pl.concat(frames).get_column("a").to_list() == list(range(len(cells)))
     assert count_rows(obj, TEXT) == len(cells)
 
 
 def test_numbers_are_divided_by_looking_around_the_cuts(tmp_path: Path) -> None:
     obj = write(tmp_path, "x", b"".join(b"%d,%d.5\n" % (n, n) for n in range(10_000)))
-    pieces = split_object(obj, NUMBERS, 3)
-    assert [piece.end - piece.start for piece in pieces] == pytest.approx([obj.size / 3] * 3, rel=0.01)
-    assert sum(read(obj, NUMBERS, piece=piece).height for piece in pieces) == 10_000
+    splits = split_object(obj, NUMBERS, 3)
+    assert [split.end - split.start for split in splits] == pytest.approx([obj.size / 3] * 3, rel=0.01)
+    assert sum(read(obj, NUMBERS, split=split).height for split in splits) == 10_000
 
 
 def test_a_fault_in_a_later_piece_has_its_line_in_the_object(tmp_path: Path) -> None:
     obj = write(tmp_path, "x", b"a,b\n" + b"1,2\n" * 1000 + b"1,2,3\n")
     with pytest.raises(RowMismatchError) as caught:
-        read(obj, NUMBERS, piece=split_object(obj, NUMBERS, 2)[1])
+        read(obj, NUMBERS, split=split_object(obj, NUMBERS, 2)[1])
     assert caught.value.problems[0].path == "x:1002"
 
 
@@ -86,15 +88,15 @@ def test_parquet_is_divided_at_row_groups(tmp_path: Path, parts: int) -> None:
     buffer = io.BytesIO()
     pl.DataFrame({"a": range(1000), "b": [0.5] * 1000}).write_parquet(buffer, row_group_size=100)
     obj = write(tmp_path, "x", buffer.getvalue())
-    pieces = split_object(obj, NUMBERS, parts)
-    assert len(pieces) == parts
-    rows = [count_rows(obj, NUMBERS, piece) for piece in pieces]
+    splits = split_object(obj, NUMBERS, parts)
+    assert len(splits) == parts
+    rows = [count_rows(obj, NUMBERS, split) for split in splits]
     assert max(rows) - min(rows) <= 100
-    assert split_object(obj, NUMBERS, parts, range(parts // 2, parts)) == pieces[parts // 2 :]
-    frames = [read(obj, NUMBERS, piece=piece, batch_rows=64) for piece in pieces]
+    assert split_object(obj, NUMBERS, parts, range(parts // 2, parts)) == splits[parts // 2 :]
+    frames = [read(obj, NUMBERS, split=split, batch_rows=64) for split in splits]
     assert pl.concat(frames).get_column("a").to_list() == list(range(1000))
     assert rows == [frame.height for frame in frames]
-    assert count_rows(obj, NUMBERS) == count_rows(obj, NUMBERS, Piece(0, obj.size)) == 1000
+    assert count_rows(obj, NUMBERS) == count_rows(obj, NUMBERS, Split(0, obj.size)) == 1000
 
 
 @pytest.mark.parametrize(
@@ -109,19 +111,19 @@ def test_parquet_is_divided_at_row_groups(tmp_path: Path, parts: int) -> None:
 def test_other_formats_are_counted_and_kept_whole_where_they_must(tmp_path: Path, data: bytes) -> None:
     obj = write(tmp_path, "x", data)
     assert count_rows(obj, NUMBERS) == read(obj, NUMBERS).height == 2
-    pieces = split_object(obj, NUMBERS, 4)
-    assert sum(read(obj, NUMBERS, piece=piece).height for piece in pieces) == 2
+    splits = split_object(obj, NUMBERS, 4)
+    assert sum(read(obj, NUMBERS, split=split).height for split in splits) == 2
     if data[:1] != b"{":
-        assert pieces == (Piece(0, 0), Piece(0, 0), Piece(0, obj.size), Piece(0, 0))
+        assert splits == (Split(0, 0), Split(0, 0), Split(0, obj.size), Split(0, 0))
 
 
 def test_an_object_that_is_not_divided_is_not_opened(tmp_path: Path) -> None:
     obj = write(tmp_path, "x", b"1,2\n")
     obj.path.unlink()
-    assert split_object(obj, TEXT, 1) == (Piece(0, 4),)
+    assert split_object(obj, TEXT, 1) == (Split(0, 4),)
 
 
-def test_an_empty_object_has_empty_pieces(tmp_path: Path) -> None:
+def test_an_empty_object_has_empty_splits(tmp_path: Path) -> None:
     obj = write(tmp_path, "x", b"")
-    assert split_object(obj, TEXT, 4) == (Piece(0, 0),) * 4
+    assert split_object(obj, TEXT, 4) == (Split(0, 0),) * 4
     assert count_rows(obj, TEXT) == 0

@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
-from cleanroom_algo.channels.blocks import MAX_ROW_BYTES
+from cleanroom_algo.channels.formats.blocks import MAX_ROW_BYTES
 from cleanroom_algo.channels.objects import Object
 
 _QUOTE: Final = ord('"')

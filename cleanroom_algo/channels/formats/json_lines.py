@@ -17,8 +17,8 @@ from typing import Final
 
 import polars as pl
 
-from cleanroom_algo.channels.blocks import count_byte, without_blank_lines
-from cleanroom_algo.channels.csv_rows import MAX_PROBLEMS, row_mismatch, table_of
+from cleanroom_algo.channels.formats.blocks import count_byte, without_blank_lines
+from cleanroom_algo.channels.formats.csv.rows import MAX_PROBLEMS, row_mismatch, table_of
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.channels.values import Parser, Value, convert, parser_of
 from cleanroom_algo.errors import Problem

@@ -1,4 +1,4 @@
-"""Parquet over a stream: objects joined with nothing between them, told apart by their footers.
+"""Parquet over a stream: objects concatenated with nothing between them, told apart by their footers.
 
 A Parquet file begins and ends with the magic PAR1, so two of them meet at `PAR1PAR1`. Pages may hold these bytes too:
 a boundary is one only if what precedes it ends in a footer that parses, whose rows add up and whose data reach exactly
@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from cleanroom_algo.channels.parquet import damaged
-from cleanroom_algo.channels.parquet_footer import MAGIC, NotParquetError, read_footer
+from cleanroom_algo.channels.formats.parquet.footer import MAGIC, NotParquetError, read_footer
+from cleanroom_algo.channels.formats.parquet.reader import damaged
 from cleanroom_algo.contract.sizes import DISK_FULL, format_bytes
 from cleanroom_algo.errors import SpoolLimitError
 
@@ -31,7 +31,7 @@ def spool_objects(
     """Yield each Parquet object of a stream as its name and a file that lives until the next one is asked for.
 
     Args:
-        chunks: the bytes of one object or of several joined ones.
+        chunks: the bytes of one object or of several concatenated ones.
         source: what to call the stream in messages.
         max_bytes: the largest object.
         directory: where to spool; the system's temporary directory by default.

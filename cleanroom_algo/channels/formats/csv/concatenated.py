@@ -1,4 +1,4 @@
-"""Text of several objects joined with nothing between them, as Pipe mode delivers a channel.
+"""Text of several objects concatenated with nothing between them, as Pipe mode delivers a channel.
 
 Each object may begin with a header, whether the first one has one or not. Such lines are dropped where they prove to be
 headers: no row of the schema reads so, or none would in a table of several columns of text. All headers name the
@@ -19,15 +19,15 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from cleanroom_algo.channels.blocks import count_byte
-from cleanroom_algo.channels.csv_decoder import BOM, CsvDecoder
-from cleanroom_algo.channels.csv_rows import header_names, parse_slowly, rows
-from cleanroom_algo.channels.json_lines import JsonLinesDecoder
+from cleanroom_algo.channels.formats.blocks import count_byte
+from cleanroom_algo.channels.formats.csv.decoder import BOM, CsvDecoder
+from cleanroom_algo.channels.formats.csv.rows import header_names, parse_slowly, rows
+from cleanroom_algo.channels.formats.json_lines import JsonLinesDecoder
 from cleanroom_algo.errors import ColumnsMismatchError, JoinedRowsError, Problem, RowMismatchError
 
 
-class JoinedCsvDecoder(CsvDecoder):
-    """Decodes the blocks of joined CSV objects."""
+class ConcatenatedCsvDecoder(CsvDecoder):
+    """Decodes the blocks of concatenated CSV objects."""
 
     _headers: tuple[bytes, ...] = ()  # the spellings of a header that are looked for, without line ends
 
@@ -133,7 +133,7 @@ class JoinedCsvDecoder(CsvDecoder):
                 text = lines[row.line - 1]
                 places = [at for at in range(1, len(text)) if self._fits(text[:at]) and self._fits(text[at:])]
                 if len(places) > 1:
-                    raise _joined(self.source, line + row.line - 1, len(places))
+                    raise _ran_together(self.source, line + row.line - 1, len(places))
                 for place in places:
                     lines[row.line - 1] = text[:place] + b"\n" + text[place:]
         return b"".join(lines)
@@ -157,8 +157,8 @@ class JoinedCsvDecoder(CsvDecoder):
             return False
 
 
-class JoinedJsonLinesDecoder(JsonLinesDecoder):
-    """Decodes the blocks of joined JSON Lines objects; a line that holds several JSON objects is cut between them."""
+class ConcatenatedJsonLinesDecoder(JsonLinesDecoder):
+    """Decodes the blocks of concatenated objects; a line that holds several JSON objects is cut between them."""
 
     def decode(self, block: bytes, *, line: int = 1, rejected: list[int] | None = None) -> pl.DataFrame:
         """Return the rows of a block; the arguments and errors are those of `JsonLinesDecoder.decode`."""
@@ -199,7 +199,7 @@ def _cut_objects(line: bytes) -> bytes:
     return ("\n".join(objects) + "\n").encode("utf-8", "surrogateescape")
 
 
-def _joined(source: str, line: int, places: int) -> JoinedRowsError:
+def _ran_together(source: str, line: int, places: int) -> JoinedRowsError:
     return JoinedRowsError(
         f"{source}: two rows on one line, which could be cut in {places} places",
         expected="objects that end in a line break, or a header in each, which shows where they begin",

@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from cleanroom_algo.channels.parquet_footer import MAGIC, Footer, NotParquetError, pages
-from cleanroom_algo.channels.thrift import Field, Fields, Items, integer, write_struct
+from cleanroom_algo.channels.formats.parquet.footer import MAGIC, Footer, NotParquetError, pages
+from cleanroom_algo.channels.formats.parquet.thrift import Field, Fields, Items, integer, write_struct
 
 
 def is_streamed(path: Path) -> bool:

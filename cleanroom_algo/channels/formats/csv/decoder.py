@@ -16,9 +16,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from cleanroom_algo.channels.blocks import count_byte, count_outside_quotes, without_blank_lines
-from cleanroom_algo.channels.csv_rows import NAME_COLUMNS, bare_name, header_names, parse_few, parse_slowly
-from cleanroom_algo.channels.plain_numbers import plain_numbers, read_plain_numbers
+from cleanroom_algo.channels.formats.blocks import count_byte, count_outside_quotes, without_blank_lines
+from cleanroom_algo.channels.formats.csv.plain_numbers import plain_numbers, read_plain_numbers
+from cleanroom_algo.channels.formats.csv.rows import NAME_COLUMNS, bare_name, header_names, parse_few, parse_slowly
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.channels.values import Value, convert, parser_of, text_dtype
 from cleanroom_algo.errors import ColumnsMismatchError, Problem

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import polars as pl
 
-from cleanroom_algo.channels.csv_rows import row_mismatch
-from cleanroom_algo.channels.parquet_footer import Footer, NotParquetError, read_footer
-from cleanroom_algo.channels.parquet_groups import group_files, without_rows
+from cleanroom_algo.channels.formats.csv.rows import row_mismatch
+from cleanroom_algo.channels.formats.parquet.footer import Footer, NotParquetError, read_footer
+from cleanroom_algo.channels.formats.parquet.groups import group_files, without_rows
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.channels.values import of_utc_years
 from cleanroom_algo.errors import ColumnsMismatchError, CorruptObjectError, Problem

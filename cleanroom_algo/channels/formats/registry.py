@@ -9,10 +9,10 @@ import re
 from enum import StrEnum
 from typing import Final
 
-from cleanroom_algo.channels.blocks import GZIP_MAGIC
-from cleanroom_algo.channels.csv_decoder import BOM
-from cleanroom_algo.channels.parquet_footer import MAGIC as PARQUET_MAGIC
-from cleanroom_algo.channels.recordio import MAGIC_BYTES as RECORD_IO_MAGIC
+from cleanroom_algo.channels.formats.blocks import GZIP_MAGIC
+from cleanroom_algo.channels.formats.csv.decoder import BOM
+from cleanroom_algo.channels.formats.parquet.footer import MAGIC as PARQUET_MAGIC
+from cleanroom_algo.channels.formats.recordio import MAGIC_BYTES as RECORD_IO_MAGIC
 from cleanroom_algo.errors import UnknownFormatError
 
 LEAST_BYTES: Final = 16

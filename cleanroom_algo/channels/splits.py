@@ -1,4 +1,4 @@
-"""Pieces of an object, so that several ranks can share one."""
+"""Splits of an object, so that several ranks can share one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Piece:
+class Split:
     """A part of one object that holds whole rows.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Reading ahead: blocks are read by one thread and decoded by a few, results come in order.
+"""Prefetching: blocks are read by one thread and decoded by a few, results come in order.
 
 polars releases the interpreter while it parses, so reading, parsing and training overlap.
 """
@@ -32,7 +32,7 @@ def decoders() -> int:
     return max(2, min(MAX_DECODERS, 2 * pl.thread_pool_size()))
 
 
-def decode_ahead(
+def decode_prefetched(
     blocks: Iterator[T], decode: Callable[[T], U], cancel: Callable[[], None] | None = None
 ) -> Generator[U]:
     """Yield `decode(block)` for each block, in order, while later blocks are read and decoded.
@@ -49,10 +49,10 @@ def decode_ahead(
     if len(first) < 2 and cancel is None:
         yield from map(decode, first)
         return
-    yield from _Ahead(chain(first, blocks), decode, cancel).results()
+    yield from _Prefetch(chain(first, blocks), decode, cancel).results()
 
 
-class _Ahead(Generic[T, U]):
+class _Prefetch(Generic[T, U]):
     def __init__(self, blocks: Iterator[T], decode: Callable[[T], U], cancel: Callable[[], None] | None) -> None:
         self._blocks = blocks
         self._decode = decode
@@ -61,7 +61,7 @@ class _Ahead(Generic[T, U]):
         self._slots = threading.Semaphore(decoders() + _WAITING_BLOCKS)
         self._futures: queue.SimpleQueue[Future[U] | BaseException | None] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(decoders(), thread_name_prefix="decode")
-        self._reader = threading.Thread(target=self._read, name="read-ahead", daemon=True)
+        self._reader = threading.Thread(target=self._read, name="prefetch", daemon=True)
 
     def results(self) -> Generator[U]:
         self._reader.start()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanroom_algo.channels.reader import decode_stream
+from cleanroom_algo.channels.modes.file import decode_stream
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.errors import ColumnsMismatchError, JoinedRowsError, RowMismatchError
 from tests.channels.support import squeeze
@@ -16,7 +16,7 @@ TEXTS = Schema.of(a="string", b="string")
 
 
 def decode(parts: list[bytes], schema: Schema) -> list[tuple[object, ...]]:
-    stream = decode_stream(iter(parts), schema, source="train_0", batch_rows=10, joined=True)
+    stream = decode_stream(iter(parts), schema, source="train_0", batch_rows=10, concatenated=True)
     return [row for frame in stream for row in frame.rows()]
 
 
@@ -81,7 +81,9 @@ def test_a_header_in_another_order_is_found_in_the_one_column_that_is_asked_for(
     schema = Schema.of(a="int64", b="string", c="string")
     with pytest.raises(ColumnsMismatchError):
         list(
-            decode_stream(iter([b"1,x,y\n", b"c,b,a\n"]), schema, source="x", batch_rows=10, columns=["b"], joined=True)
+            decode_stream(
+                iter([b"1,x,y\n", b"c,b,a\n"]), schema, source="x", batch_rows=10, columns=["b"], concatenated=True
+            )
         )
 
 

@@ -23,8 +23,8 @@ from typing import Final, Self
 
 import polars as pl
 
-from cleanroom_algo.channels.blocks import BLOCK_BYTES
-from cleanroom_algo.channels.reader import decode_stream
+from cleanroom_algo.channels.formats.blocks import BLOCK_BYTES
+from cleanroom_algo.channels.modes.file import decode_stream
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.errors import NotFilesError, PipeInUseError, PipeTimeoutError
@@ -80,7 +80,7 @@ def read_open_pipe(
             source=pipe.name,
             batch_rows=batch_rows,
             columns=columns,
-            joined=True,
+            concatenated=True,
             cancel=pipe.cancel,
         )
 

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from cleanroom_algo.channels.thrift import Fields, read_struct
+from cleanroom_algo.channels.formats.parquet.thrift import Fields, read_struct
 
 MAGIC: Final = b"PAR1"
 TAIL_BYTES: Final = 8

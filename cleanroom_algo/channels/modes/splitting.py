@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from cleanroom_algo.channels.blocks import (
+from cleanroom_algo.channels.files import file_chunks, probe, readable
+from cleanroom_algo.channels.formats.blocks import (
     MAX_ROW_BYTES,
     RowRules,
     count_byte,
@@ -18,28 +19,27 @@ from cleanroom_algo.channels.blocks import (
     row_too_long,
     without_escaped,
 )
-from cleanroom_algo.channels.csv_decoder import CsvDecoder
-from cleanroom_algo.channels.files import file_chunks, probe, readable
-from cleanroom_algo.channels.formats import Format, sniff
+from cleanroom_algo.channels.formats.csv.decoder import CsvDecoder
+from cleanroom_algo.channels.formats.csv.quoting import inside_quotes
+from cleanroom_algo.channels.formats.parquet.reader import footer_of
+from cleanroom_algo.channels.formats.registry import Format, sniff
+from cleanroom_algo.channels.modes.file import read_object, row_rules
 from cleanroom_algo.channels.objects import Object
-from cleanroom_algo.channels.parquet import footer_of
-from cleanroom_algo.channels.pieces import Piece
-from cleanroom_algo.channels.quoting import inside_quotes
-from cleanroom_algo.channels.reader import read_object, row_rules
 from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.channels.splits import Split
 from cleanroom_algo.errors import RowTooLongError
 
 _STEP: Final = 64 << 10
 """Bytes looked at for the end of a row: a row is rarely longer."""
 
 
-def split_object(obj: Object, schema: Schema, parts: int, own: range | None = None) -> tuple[Piece, ...]:
-    """Divide an object into pieces of about equal size that together hold each row once.
+def split_object(obj: Object, schema: Schema, parts: int, own: range | None = None) -> tuple[Split, ...]:
+    """Divide an object into splits of about equal size that together hold each row once.
 
     Parquet is divided at row groups; CSV and JSON Lines at line breaks that end a row, of which only the surroundings
     of the cuts are read. In CSV with string columns a line break may lie inside quotes: there a little more of what
     follows a cut is read, or what precedes it, without parsing (see `quoting`). gzip and RecordIO cannot be divided:
-    the piece in the middle is the whole object. With one part the object is not even opened.
+    the split in the middle is the whole object. With one part the object is not even opened.
 
     Args:
         obj: an object of `list_objects`.
@@ -48,27 +48,27 @@ def split_object(obj: Object, schema: Schema, parts: int, own: range | None = No
         own: which of the parts are wanted, all by default; only their ends are looked for.
 
     Returns:
-        A piece for each wanted part, in the order of the rows; a piece may be empty.
+        A split for each wanted part, in the order of the rows; a split may be empty.
 
     Raises: what `read_object` raises for objects that cannot be read.
     """
     wanted = range(parts) if own is None else own
     if parts == 1:
-        return (Piece(0, obj.size),) if wanted else ()
+        return (Split(0, obj.size),) if wanted else ()
     with readable(obj):
         found, _ = probe(obj)
         if found is Format.PARQUET:
             rows = [group.rows for group in footer_of(obj.path, source=obj.name).groups]
             cuts = _group_cuts(rows, parts)[wanted.start : wanted.stop + 1]
-            return tuple(Piece(start, end, "row_groups") for start, end in pairwise(cuts))
+            return tuple(Split(start, end, "row_groups") for start, end in pairwise(cuts))
         if found in (Format.GZIP, Format.RECORD_IO):
-            return tuple(Piece(0, obj.size if part == parts // 2 else 0) for part in wanted)
+            return tuple(Split(0, obj.size if part == parts // 2 else 0) for part in wanted)
         quoted = found is Format.CSV and any(column.dtype == "string" for column in schema.columns)
-        return tuple(Piece(start, end) for start, end in pairwise(_byte_cuts(obj, parts, wanted, quoted)))
+        return tuple(Split(start, end) for start, end in pairwise(_byte_cuts(obj, parts, wanted, quoted)))
 
 
-def count_rows(obj: Object, schema: Schema, piece: Piece | None = None) -> int:
-    """Return how many rows `read_object` yields for an object or a piece of it, without parsing it.
+def count_rows(obj: Object, schema: Schema, split: Split | None = None) -> int:
+    """Return how many rows `read_object` yields for an object or a split of it, without parsing it.
 
     Parquet: from the footer. CSV and JSON Lines: by the line breaks that end a row, at about the raw rate of reading;
     gzip is decompressed for it, and blocks of CSV with a quote behind a backslash are parsed, as only the whole field
@@ -80,10 +80,10 @@ def count_rows(obj: Object, schema: Schema, piece: Piece | None = None) -> int:
         found, head = probe(obj)
         if found is Format.PARQUET:
             groups = footer_of(obj.path, source=obj.name).groups
-            divided = piece is not None and piece.unit == "row_groups"
-            first, last = (piece.start, piece.end) if piece is not None and divided else (0, len(groups))
+            divided = split is not None and split.unit == "row_groups"
+            first, last = (split.start, split.end) if split is not None and divided else (0, len(groups))
             return sum(group.rows for group in groups[first:last])
-        chunks: Iterator[bytes] = file_chunks(obj, piece.start, piece.end) if piece else file_chunks(obj)
+        chunks: Iterator[bytes] = file_chunks(obj, split.start, split.end) if split else file_chunks(obj)
         if found is Format.GZIP:
             head = next(gunzip(iter([head]), source=obj.name), b"") if obj.size else b""
             found = sniff(head, source=obj.name)
@@ -95,7 +95,7 @@ def count_rows(obj: Object, schema: Schema, piece: Piece | None = None) -> int:
         if found is Format.CSV:
             decoder.start(head[: head.find(b"\n") + 1 or len(head)])
         rows = sum(_rows_in(block, rules, decoder) for block in cut_rows(chunks, source=obj.name, rules=rules))
-    return rows - (decoder.header_lines if piece is None or not piece.start else 0)
+    return rows - (decoder.header_lines if split is None or not split.start else 0)
 
 
 def _group_cuts(rows: Sequence[int], parts: int) -> list[int]:

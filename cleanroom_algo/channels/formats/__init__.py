@@ -1,0 +1,1 @@
+"""Formats of objects: each one a reader behind the protocol `FormatReader`."""

@@ -1,0 +1,1 @@
+"""Input modes: how the bytes of a channel arrive."""
