@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cleanroom_algo.channels.formats import blocks
 from cleanroom_algo.channels.formats.blocks import RowRules, cut_rows
 from cleanroom_algo.channels.formats.csv.decoder import CsvDecoder
-from cleanroom_algo.channels.formats.registry import blocks
 from cleanroom_algo.channels.modes.file import decode_stream
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.errors import (

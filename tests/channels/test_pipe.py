@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cleanroom_algo.channels.formats.registry import recordio
+from cleanroom_algo.channels.formats import recordio
 from cleanroom_algo.channels.modes.pipe import Pipe, read_pipe
 from cleanroom_algo.channels.objects import list_objects
 from cleanroom_algo.channels.records import read_records

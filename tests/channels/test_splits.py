@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cleanroom_algo.channels.formats import blocks, recordio
 from cleanroom_algo.channels.formats.csv import quoting
-from cleanroom_algo.channels.formats.registry import blocks, recordio
 from cleanroom_algo.channels.modes import splitting
 from cleanroom_algo.channels.modes.splitting import count_rows, split_object
 from cleanroom_algo.channels.schema import Schema

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cleanroom_algo.channels.formats.registry import recordio
+from cleanroom_algo.channels.formats import recordio
 from tests.channels.support import squeeze
 from tests.training.support import Container, Ended, algorithm, run_all, two_hosts
 
