@@ -1,22 +1,25 @@
-# `make demo` runs the main job, `make test` passes the tests; both create the environment first.
-PYTHON ?= python3.11
+# `make demo` runs the main job, `make test` passes the tests; both create the environment first, with the first of
+# python3.11, python3.12 and python3.13 that works, or with `PYTHON=...`.
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint fix bench docs lock clean
+.PHONY: demo test test-fast lint fix bench docs lock clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	touch $(STAMP)
+	@.ci/environment $(VENV) $(PYTHON)
+	@touch $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/python -m examples.flight_delay.demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+# Those that start no process of the project's own: seconds instead of minutes.
+test-fast: $(STAMP)
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m unit
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

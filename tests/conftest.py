@@ -10,6 +10,10 @@ from hypothesis import settings
 
 from cleanroom_algo.local.hosts.engine import find_engine
 from tests.images.engine import Engine, missing, shared_engine
+from tests.kinds import pytest_collection_modifyitems, pytest_configure, pytest_runtest_call
+from tests.skips import pytest_terminal_summary
+
+__all__ = ["pytest_collection_modifyitems", "pytest_configure", "pytest_runtest_call", "pytest_terminal_summary"]
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
 settings.load_profile("untimed")

@@ -91,6 +91,7 @@ def feed(fifo: Path, data: bytes, times: int) -> threading.Thread:
     return thread
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells it")
 @pytest.mark.parametrize("mode", ["file", "pipe"])
 def test_peak_memory_is_flat(tmp_path: Path, mode: str) -> None:
@@ -118,6 +119,7 @@ def measured(mode: str, root: Path, data: bytes, times: int) -> int:
     return kilobytes
 
 
+@pytest.mark.process
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
 def test_the_memory_of_blocks_is_used_again() -> None:
     kept, given_back = (

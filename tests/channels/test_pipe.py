@@ -212,6 +212,7 @@ def test_a_pipe_that_is_over_is_not_waited_for(channel: Channel) -> None:
         Pipe(channel, 4, timeout=0.05)
 
 
+@pytest.mark.process
 def test_a_second_reader_is_refused_in_this_process_and_in_others(channel: Channel, feed: Feed) -> None:
     feed(channel, 0, [b"1,x,2\n"])
     with Pipe(channel, 0, timeout=20) as pipe:
@@ -242,6 +243,7 @@ def test_a_file_in_place_of_the_pipe_is_told(channel: Channel) -> None:
         list_objects(channel)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("made", [False, True])
 def test_a_signal_ends_the_waiting(channel: Channel, made: bool) -> None:
     if made:
@@ -263,6 +265,7 @@ def test_a_signal_ends_the_waiting(channel: Channel, made: bool) -> None:
         assert process.wait(20) == 7
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("data", "error"),
     [

@@ -117,6 +117,7 @@ def test_sigterm_unwinds(verb: dict[str, click.Command]) -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.process
 def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
     read, write = os.pipe()
     os.close(read)
@@ -126,6 +127,7 @@ def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.process
 def test_results_and_talk_are_apart() -> None:
     done = subprocess.run([*COMMAND, "explain", "exit-status", "--json"], capture_output=True, text=True, check=True)
     assert {row["status"] for row in json.loads(done.stdout)} == {int(code) for code in ExitCode}

@@ -11,6 +11,8 @@ from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.contract.script_names import script_names
 from cleanroom_algo.errors import ScriptNamesError
 
+pytestmark = pytest.mark.process  # the toolkit is asked in one of its own
+
 
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:

@@ -35,7 +35,7 @@ ENTRYPOINT ["/usr/local/bin/start"]
 def docker(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """Yield the engine behind a service that the docker client takes for its own."""
     if shutil.which("docker") is None:
-        pytest.skip("the docker client is not installed")
+        pytest.skip("not installed: docker")
     path = engine.folder / f"{time.monotonic_ns()}.sock"
     command = ["podman", "system", "service", "--time", "0", f"unix://{path}"]
     with subprocess.Popen(command, env=engine.environment, cwd=engine.folder, stderr=subprocess.PIPE) as service:

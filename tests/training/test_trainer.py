@@ -145,7 +145,7 @@ def test_options_work_over_hosts(tmp_path: Path, option: str) -> None:
     assert last < first
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile builds its kernels with g++")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="not installed: g++ (torch.compile builds its kernels with it)")
 def test_a_compiled_model_trains_the_same(tmp_path: Path) -> None:
     losses = []
     for name, option in (("plain", ""), ("compiled", "compile = True")):

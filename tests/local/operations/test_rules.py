@@ -47,6 +47,7 @@ def model_arn(desk: Desk, status: str = "ACTIVE") -> str:
 # --- versions ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_a_base_and_a_version_of_it(desk: Desk) -> None:
     base = desk.train()
     assert (base.status, base.version) == ("ACTIVE", None)
@@ -140,6 +141,7 @@ def test_cancelling_before_it_began_and_after_it_ended(tmp_path: Path) -> None:
             desk.own("CancelTrainedModel", trainedModelArn=running)
 
 
+@pytest.mark.process
 def test_deleting_output_takes_one_version_and_leaves_the_rest(desk: Desk) -> None:
     base = desk.train()
     channel = {"trainedModelArn": base.key, "channelName": "base"}

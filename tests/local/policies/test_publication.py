@@ -41,6 +41,7 @@ def model_of(desk: Desk, arn: str, account: str, membership: str, operation: str
     return desk.call(operation, account, trainedModelArn=arn, **where)
 
 
+@pytest.mark.process
 def test_each_member_sees_its_own_status_and_lines(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with Room.open(home, settings=SETTINGS) as room:
@@ -62,6 +63,7 @@ def test_each_member_sees_its_own_status_and_lines(tmp_path: Path) -> None:
     assert run("logs", "model", "--as", "999999999999", "--home", home).status == 2
 
 
+@pytest.mark.process
 def test_a_configuration_that_comes_after_the_end_brings_nothing_back(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with Room.open(home, settings=SETTINGS) as room:
@@ -91,6 +93,7 @@ def test_a_status_appears_when_the_job_has_ended(tmp_path: Path) -> None:
     assert not {"logsStatus", "metricsStatus"} & running.keys()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("noise", ["none", "gaussian"])
 def test_the_command_prints_metrics(tmp_path: Path, noise: str) -> None:
     home = tmp_path / "home"
@@ -120,6 +123,7 @@ while not usage.exists(): time.sleep(0.01)
 """
 
 
+@pytest.mark.process
 def test_members_with_a_configuration_see_cpu_and_memory_of_both_kinds_of_jobs(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with Room.open(home, settings=RoomSettings(machine=Machine(hosts=2, host_kind="process"))) as room:
