@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.contract.tree import Tree
 from cleanroom_algo.errors import CleanroomError
 
 LIMIT_BYTES = 1024
@@ -63,12 +64,18 @@ def write_failure(paths: Paths, error: BaseException | str, *, redact: Callable[
 
 
 def read_failure(paths: Paths) -> str | None:
-    """Return the failure text of a container as the platform would show it, or None where there is none."""
+    """Return the failure text of a container as the platform would show it, or None where there is none.
+
+    Something else than a file in its place is not read, and that is what is returned.
+    """
+    name = paths.failure.relative_to(paths.root).as_posix()
     try:
-        with paths.failure.open("rb") as file:
+        with Tree(paths.root) as tree, tree.open(name) as file:
             text = file.read(4 * LIMIT_BYTES).decode("utf-8", errors="replace")[:LIMIT_BYTES]
     except FileNotFoundError:
         return None
+    except OSError as error:
+        return f"the failure file, {name}, cannot be read: it {error.strerror}"
     return text or None
 
 

@@ -43,6 +43,19 @@ class ChannelWrittenError(JobError):
     title = "a read-only channel was written to"
 
 
+class ArtifactsUnreadableError(JobError):
+    """What a job left in /opt/ml/model or /opt/ml/output/data cannot be packed.
+
+    Both must be the folders that they were at the start. They may hold files, folders, and links to what lies in the
+    same folder: what a link leads to is packed as a file. A link to anything else fails the job. Named pipes, sockets
+    and devices are left out, which the log of the job says. Files and folders keep their permissions, without setuid,
+    setgid and the sticky bit.
+    """
+
+    code = "CR-JOB-104"
+    title = "artifacts cannot be packed"
+
+
 class JobLostError(JobError):
     """The process that ran this job ended without a word: killed, or the machine went down.
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cleanroom_algo.local.jobs.packing import pack
+from cleanroom_algo.contract.tree import Tree
+from cleanroom_algo.local.jobs.packing import Artifacts, merge, pack
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.resources.arns import COLLABORATION, MEMBERSHIP
 from cleanroom_algo.local.resources.settings import Machine, RoomSettings
@@ -270,10 +271,12 @@ class Desk:
     def add_packed_model(self, version: str | None = None) -> Record:
         """Put an ACTIVE model with its archives into the room."""
         record = self.add_model(1, version=version)
-        (self.folder / "weights.txt").write_text("1")
-        folder = self.room.artifacts(record.key, version)
-        pack({"weights.txt": self.folder / "weights.txt"}, folder / "model.tar.gz")
-        pack({}, folder / "output.tar.gz")
+        left, folder = self.folder / "left", self.room.artifacts(record.key, version)
+        left.mkdir(exist_ok=True)
+        (left / "weights.txt").write_text("1")
+        with Tree(left) as tree:
+            pack(merge({"algo-1": tree}), folder / "model.tar.gz")
+        pack(Artifacts(), folder / "output.tar.gz")
         return record
 
     def add_model(self, number: int, status: str = "ACTIVE", version: str | None = None, **changed: Any) -> Record:

@@ -18,6 +18,7 @@ from typing import Self
 from cleanroom_algo.contract.archive import TRAINED_MODEL, extract_file
 from cleanroom_algo.contract.channel import InputMode
 from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.local.hosts.container_tree import ContainerTree
 from cleanroom_algo.local.hosts.feeding import Feeder
 from cleanroom_algo.local.jobs.files import MODEL_ARCHIVE
 from cleanroom_algo.local.objects.download import Downloads
@@ -31,7 +32,7 @@ class Delivery:
     Args:
         plan: of the job.
         host: the host and its objects.
-        paths: its tree, laid out.
+        tree: its tree, laid out.
         downloads: of the job.
         mount: where the job's objects in S3 are mounted, below the names of host and channel.
         isolates_files: whether the host can be kept from writing through links.
@@ -50,13 +51,13 @@ class Delivery:
         self,
         plan: TrainingPlan,
         host: HostPlan,
-        paths: Paths,
+        tree: ContainerTree,
         *,
         downloads: Downloads,
         mount: Path,
         isolates_files: bool = False,
     ) -> None:
-        self._plan, self._host, self._paths, self._isolates_files = plan, host, paths, isolates_files
+        self._plan, self._host, self._paths, self._isolates_files = plan, host, tree.paths, isolates_files
         self._downloads, self._mount = downloads, mount
         self._feeders: list[Feeder] = []
         self._guarded: dict[Path, dict[Path, tuple[int, int]]] = {}
@@ -69,10 +70,10 @@ class Delivery:
             if plan.input_mode is InputMode.PIPE:
                 whole = base.get(name)
                 each_epoch = partial(_always, whole) if whole else partial(epoch_objects, plan, host, name)
-                self._feeders.append(Feeder(paths, name, each_epoch, self._fail))
+                self._feeders.append(Feeder(tree.paths, name, each_epoch, self._fail))
             elif plan.input_mode is InputMode.FILE:
                 self._copy(name, objects)
-                _write_manifest(paths, name, objects)
+                _write_manifest(tree.paths, name, objects)
             else:
                 self._show(name, objects)
 

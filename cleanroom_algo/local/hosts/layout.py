@@ -6,22 +6,21 @@ import json
 from pathlib import Path
 
 from cleanroom_algo.contract.channel import Distribution, InputMode
-from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.local.hosts.container_tree import ContainerTree
 from cleanroom_algo.local.plans.training_plan import HostPlan, TrainingPlan
 
 GROUP_NAME = "homogeneousCluster"  # of every ordinary job seen
 NETWORK_INTERFACE = "eth0"  # of every real job seen; the developer guide's sample says eth1
 
 
-def lay_out(plan: TrainingPlan, host: HostPlan) -> Paths:
+def lay_out(plan: TrainingPlan, host: HostPlan) -> ContainerTree:
     """Create a host's tree with its configuration files; the channels are delivered besides."""
-    paths = Paths(plan.run_directory / "hosts" / host.name / "ml")
-    for folder in (paths.config, paths.data, paths.model, paths.output_data, paths.checkpoints):
-        folder.mkdir(parents=True)
-    _write(paths.hyperparameters, dict(plan.hyperparameters))
-    _write(paths.input_data_config, input_data_config(plan))
-    _write(paths.resource_config, resource_config(plan, host))
-    return paths
+    root = plan.run_directory / "hosts" / host.name / "ml"
+    tree = ContainerTree(root, ("input/config", "input/data", "model", "output", "output/data", "checkpoints"))
+    _write(tree.paths.hyperparameters, dict(plan.hyperparameters))
+    _write(tree.paths.input_data_config, input_data_config(plan))
+    _write(tree.paths.resource_config, resource_config(plan, host))
+    return tree
 
 
 def input_data_config(plan: TrainingPlan) -> dict[str, dict[str, str]]:

@@ -61,9 +61,9 @@ def try_out(source: AlgorithmSource, kind: HostKind) -> Iterator[Finding]:
 
 def _try_train(source: AlgorithmSource, kind: HostKind, folder: Path) -> Iterator[Finding]:
     plan = TrainingPlan("check", "arn:aws:sagemaker:::check", folder, source, plan_hosts((), 1), ())
-    paths = lay_out(plan, plan.hosts[0])
+    root = lay_out(plan, plan.hosts[0]).root
     with kind.open(plan.host_names) as hosts:
-        host = hosts.launch(HostSpec("algo-1", paths.root, source, "train"))
+        host = hosts.launch(HostSpec("algo-1", root, source, "train"))
         with _ended_in_time(host, TRAIN_SECONDS):
             lines = [text for _, text in host.lines]
         code = host.wait() or 0

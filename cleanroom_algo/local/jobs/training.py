@@ -15,17 +15,16 @@ from typing import Protocol
 
 from cleanroom_algo.contract.channel import InputMode
 from cleanroom_algo.contract.environment import JOB_ARN_VARIABLE, JOB_NAME_VARIABLE
-from cleanroom_algo.contract.failure import read_failure
-from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import ArtifactsTooLargeError, ChannelWrittenError, CleanroomError, JobStoppedError
+from cleanroom_algo.local.hosts.container_tree import ContainerTree
 from cleanroom_algo.local.hosts.delivery import Delivery
 from cleanroom_algo.local.hosts.layout import lay_out
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, JobHosts, Limits, RunningHost
 from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, MOUNT_FOLDER, OUTPUT_ARCHIVE, USAGE_FILE
 from cleanroom_algo.local.jobs.job_log import JobLog
-from cleanroom_algo.local.jobs.packing import check_sizes, fitting, merge, pack
+from cleanroom_algo.local.jobs.packing import Artifacts, check_sizes, fitting, merge, pack
 from cleanroom_algo.local.objects.download import Downloaded, Downloads
 from cleanroom_algo.local.objects.mount import S3Mount
 from cleanroom_algo.local.plans.instances import GIB, memory_bytes
@@ -128,7 +127,7 @@ class _Job:
         written = [f"{name}: {path}" for name, each in deliveries.items() for path in each.written]
         return self._outcome(trees, written)
 
-    def _run(self) -> tuple[dict[str, Paths], dict[str, Delivery]]:
+    def _run(self) -> tuple[dict[str, ContainerTree], dict[str, Delivery]]:
         trees = {host.name: lay_out(self.plan, host) for host in self.plan.hosts}
         downloads = Downloads(self.stopped, self.listener.progress)
         delivered: dict[str, Delivery] = {}
@@ -163,7 +162,7 @@ class _Job:
             }
         return S3Mount(self.plan.run_directory / MOUNT_FOLDER, trees)
 
-    def _run_hosts(self, hosts: JobHosts, trees: dict[str, Paths], delivered: dict[str, Delivery]) -> None:
+    def _run_hosts(self, hosts: JobHosts, trees: dict[str, ContainerTree], delivered: dict[str, Delivery]) -> None:
         linked = tuple({folder for each in delivered.values() for folder in each.linked})
         running: dict[str, RunningHost] = {}
         readers: list[threading.Thread] = []
@@ -184,28 +183,30 @@ class _Job:
             for reader in readers:
                 reader.join()
 
-    def _spec(self, host: HostPlan, paths: Paths, linked: tuple[Path, ...], shared: Mapping[str, Path]) -> HostSpec:
+    def _spec(
+        self, host: HostPlan, tree: ContainerTree, linked: tuple[Path, ...], shared: Mapping[str, Path]
+    ) -> HostSpec:
         environment = {JOB_NAME_VARIABLE: self.plan.job_name, JOB_ARN_VARIABLE: self.plan.job_arn}
         if self.plan.max_artifact_bytes is not None:
             # The platform does not tell the container its cap; an author would set the variable in the request.
             environment[variable("max_artifact_gb")] = f"{self.plan.max_artifact_bytes / GB:.9g}"
         return HostSpec(
             name=host.name,
-            root=paths.root,
+            root=tree.root,
             source=self.plan.source,
             verb="train",
-            environment=environment | self._hints(paths) | dict(self.plan.environment),
+            environment=environment | self._hints(tree) | dict(self.plan.environment),
             linked=linked,
             shared=shared,
             limits=Limits(memory_bytes(self.plan.instance_type), self.plan.volume_gb * GIB),
             usage=self.plan.run_directory / USAGE_FILE,
         )
 
-    def _hints(self, paths: Paths) -> dict[str, str]:
+    def _hints(self, tree: ContainerTree) -> dict[str, str]:
         """Return the variables that the user guide names ("Model authoring guidelines for the training container")."""
         if self.plan.file_format is None:
             return {}
-        seen = paths if self.host_kind.name == "process" else Paths()
+        seen = tree.seen_by(self.host_kind)
         channels = {f"SM_CHANNEL_{each.name.upper()}": str(seen.channel(each.name)) for each in self.plan.channels}
         own = {"SM_MODEL_DIR": str(seen.model), "SM_OUTPUT_DIR": str(seen.output_data)}
         return {**own, **channels, "FILE_FORMAT": self.plan.file_format}
@@ -243,7 +244,7 @@ class _Job:
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
-    def _outcome(self, trees: dict[str, Paths], written: list[str]) -> TrainingOutcome:
+    def _outcome(self, trees: dict[str, ContainerTree], written: list[str]) -> TrainingOutcome:
         log = self.plan.run_directory / LOG_FILE
         if (fault := self._fault()) is not None:  # whatever the containers made of it
             if not isinstance(fault, CleanroomError):
@@ -251,19 +252,35 @@ class _Job:
             return TrainingOutcome(TrainingStatus.FAILED, str(fault)[:_REASON_CHARACTERS], self.exit_codes, log)
         if self.first_failed is not None:
             return TrainingOutcome(TrainingStatus.FAILED, self._reason(trees), self.exit_codes, log)
+        if self.stopped.is_set() or self.timed_out:
+            reason = f"MaxRuntimeExceeded: {self.plan.max_runtime_seconds} s" if self.timed_out else None
+            return TrainingOutcome(TrainingStatus.STOPPED, reason, self.exit_codes, log)
         try:
             _refuse_written(written)
-            model = merge({name: paths.model for name, paths in trees.items()})
-            output = merge({name: paths.output_data for name, paths in trees.items()})
-            raw_bytes, left_out = self._bound(model, output)
-            archives = self.plan.run_directory / MODEL_ARCHIVE, self.plan.run_directory / OUTPUT_ARCHIVE
-            packed_bytes = pack(model, archives[0]) + pack(output, archives[1])
+            return self._packed(trees, log)
+        except JobStoppedError:
+            return TrainingOutcome(TrainingStatus.STOPPED, None, self.exit_codes, log)
         except CleanroomError as error:
             return TrainingOutcome(TrainingStatus.FAILED, str(error)[:_REASON_CHARACTERS], self.exit_codes, log)
-        stopped = self.timed_out or self.stopped.is_set()
+
+    def _packed(self, trees: dict[str, ContainerTree], log: Path) -> TrainingOutcome:
+        volume = self.plan.volume_gb * GIB
+        with contextlib.ExitStack() as stack:
+
+            def merged(folder: str) -> Artifacts:
+                left = {name: stack.enter_context(tree.left_in(folder)) for name, tree in trees.items()}
+                found = merge(left, volume_bytes=volume)
+                for problem in found.left_out:
+                    self._tell(f"{folder}/{problem.path} is left out of the artifacts: it {problem.message}")
+                return found
+
+            model, output = merged("model"), merged("output/data")
+            raw_bytes, left_out = self._bound(model, output)
+            archives = self.plan.run_directory / MODEL_ARCHIVE, self.plan.run_directory / OUTPUT_ARCHIVE
+            packed_bytes = pack(model, archives[0], self.stopped) + pack(output, archives[1], self.stopped)
         return TrainingOutcome(
-            status=TrainingStatus.STOPPED if stopped else TrainingStatus.COMPLETED,
-            failure_reason=f"MaxRuntimeExceeded: {self.plan.max_runtime_seconds} s" if self.timed_out else None,
+            status=TrainingStatus.COMPLETED,
+            failure_reason=None,
             exit_codes=self.exit_codes,
             log=log,
             model_archive=archives[0],
@@ -273,10 +290,14 @@ class _Job:
             left_out=left_out,
         )
 
-    def _bound(self, model: dict[str, Path], output: dict[str, Path]) -> tuple[int, ArtifactsTooLargeError | None]:
+    def _tell(self, text: str) -> None:
+        self.log.line("job", "job", text)
+        self.listener.line("job", "job", text)
+
+    def _bound(self, model: Artifacts, output: Artifacts) -> tuple[int, ArtifactsTooLargeError | None]:
         """Hold the files to the cap, taking away those left out; return their bytes, and why some are."""
-        folders = {"model": model, "output": output}
-        sizes = {f"{root}/{name}": path.stat().st_size for root in folders for name, path in folders[root].items()}
+        folders = {"model": model.files, "output": output.files}
+        sizes = {f"{root}/{name}": files[name].entry.size for root, files in folders.items() for name in files}
         cap = self.plan.max_artifact_bytes
         try:
             return check_sizes(sizes, cap), None
@@ -289,11 +310,11 @@ class _Job:
                     del files[name]
             return sum(sizes[name] for name in kept), error
 
-    def _reason(self, trees: dict[str, Paths]) -> str:
+    def _reason(self, trees: dict[str, ContainerTree]) -> str:
         """Return the first failed host's own words, in the form that SageMaker's jobs have shown."""
         name = self.first_failed or next(iter(trees))
         code = self.exit_codes[name]
-        text = read_failure(trees[name]) or f"Exit Code: {code}" + (f" on {name}" if len(trees) > 1 else "")
+        text = trees[name].failure() or f"Exit Code: {code}" + (f" on {name}" if len(trees) > 1 else "")
         return f"AlgorithmError: {text}"[:_REASON_CHARACTERS]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from cleanroom_algo.local.hosts.process import ProcessHosts
 from cleanroom_algo.local.jobs.training import TrainingStatus, run_training
-from tests.local.jobs.support import Job, Lines, Run, members
+from tests.local.jobs.support import Job, Lines, Run
 
 
 @pytest.mark.parametrize(
@@ -91,10 +91,12 @@ while True: time.sleep(0.05)
     lines, stopped = Lines(), threading.Event()
     threading.Thread(target=_stop_when_ready, args=(lines, stopped)).start()
 
-    outcome = run(job(body), lines, stopped=stopped)
+    plan = job(body)
+    outcome = run(plan, lines, stopped=stopped)
 
     assert outcome.status is TrainingStatus.STOPPED
-    assert members(outcome.model_archive) == {"saved": b"in time"}
+    assert outcome.model_archive is None
+    assert (plan.run_directory / "hosts/algo-1/ml/model/saved").read_text() == "in time"
 
 
 def test_a_container_that_will_not_stop_is_killed(job: Job, run: Run) -> None:

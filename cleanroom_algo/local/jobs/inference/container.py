@@ -11,9 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from cleanroom_algo.contract.archive import TRAINED_MODEL, extract_file
-from cleanroom_algo.contract.failure import read_failure
-from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.errors import CleanroomError, InferenceContainerDiedError, InferenceServerError
+from cleanroom_algo.local.hosts.container_tree import ContainerTree
 from cleanroom_algo.local.hosts.protocol import HostSpec, JobHosts, Limits
 from cleanroom_algo.local.jobs.files import USAGE_FILE
 from cleanroom_algo.local.jobs.inference.client import Client, wait_until_ready
@@ -75,8 +74,7 @@ class Container:
         self._ready = False
         self.exit_code: int | None = None
         root = plan.run_directory / "hosts" / host.name / "ml"
-        root.mkdir(parents=True)
-        self.paths = Paths(root)
+        self._tree = ContainerTree(root)
         self._line = line
         self._running = hosts.launch(self._spec(root, model))
         self.client = Client(
@@ -123,7 +121,7 @@ class Container:
         """Return why the container ended by itself; None while it runs, or where it was told to end."""
         if self.exit_code is None or self._told:
             return None
-        reason = read_failure(self.paths)
+        reason = self._tree.failure()
         kind = InferenceContainerDiedError if self._ready else InferenceServerError
         return kind(
             f"{self.host.name}: the container ended with {_status(self.exit_code)}" + (f": {reason}" if reason else ""),
