@@ -242,18 +242,6 @@ def check_room(name: str, size: int, target: Path, subject: Subject, limits: Lim
         )
 
 
-def safe_path(text: str) -> PurePosixPath:
-    """Return a relative path that another party wrote, if it stays below the directory it is relative to.
-
-    Raises:
-        UnsafeArchiveError: CR-BAS-001.
-    """
-    try:
-        return _safe(text)
-    except _NotAllowedError as error:
-        raise BASE_MODEL.refuse(str(error)) from None
-
-
 def _safe(text: str) -> PurePosixPath:
     name = PurePosixPath(text)
     if name.is_absolute() or ".." in name.parts or "\0" in text or "\\" in text:

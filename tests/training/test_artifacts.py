@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from cleanroom_algo.contract.manifest import Manifest, hash_files
 from cleanroom_algo.errors import ArtifactClashError, ArtifactTooLargeError, ArtifactWriteError
 from cleanroom_algo.training.artifacts import atomic
-from cleanroom_algo.training.artifacts.tensor_file import add_tensors, layout, write_tensors
+from cleanroom_algo.training.artifacts.tensor_file import add_tensors, largest_size, write_tensors
 from cleanroom_algo.training.artifacts.writer import ArtifactWriter
 from cleanroom_algo.training.torch.checkpoints import Checkpoints
 from tests.training.support import ALGORITHM, Container, algorithm, csv_rows, listing
@@ -47,7 +47,7 @@ def test_the_cap_holds_before_a_byte_is_written_and_names_the_largest(tmp_path: 
         with pytest.raises(ArtifactTooLargeError) as caught:
             add_tensors(draft, "optimizer.safetensors", {"w": torch.zeros(9_000)})
         assert listing(draft.path) == ["model.safetensors"]
-    assert "optimizer.safetensors 36.1 kB, model.safetensors 20.1 kB" in caught.value.what
+    assert "optimizer.safetensors 36.2 kB, model.safetensors 20.1 kB" in caught.value.what
     assert "save_optimizer" in caught.value.fix
     assert listing(tmp_path / "model") == ["good", "manifest.json"]
 
@@ -105,8 +105,11 @@ with writer.draft() as draft:
 """
 
 
-@pytest.mark.parametrize("kind", ["exchange", "mount"])
-def test_a_kill_at_any_call_leaves_the_old_state_or_the_new_one(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "between"), [("exchange", set()), ("mount", {()})])
+def test_a_kill_at_any_call_leaves_the_old_state_or_the_new_one(
+    tmp_path: Path, kind: str, between: set[tuple[str, ...]]
+) -> None:
+    """Where files are moved one by one, a kill in between leaves nothing, but never a mixture."""
     calls, states = 0, set()
     while True:
         folder = tmp_path / str(calls)
@@ -116,13 +119,14 @@ def test_a_kill_at_any_call_leaves_the_old_state_or_the_new_one(tmp_path: Path, 
         status = subprocess.run(command, check=False, timeout=60).returncode
         assert status in (0, -signal.SIGKILL)
         writer.recover()
-        Manifest.read(writer.directory).verify(writer.directory)
+        if listing(writer.directory):
+            Manifest.read(writer.directory).verify(writer.directory)
         states.add(tuple(listing(writer.directory)))
         assert listing(folder) == ["model"]
         if status == 0:
             break
-        calls += 1 if calls < 4 else 5
-    assert states == {("manifest.json", "old"), ("manifest.json", "new")}
+        calls += 1 if calls < 4 or kind == "mount" else 5
+    assert states == {("manifest.json", "old"), ("manifest.json", "new"), *between}
 
 
 FAILED_SYNC = """
@@ -333,7 +337,7 @@ _FORMS = st.tuples(st.sampled_from(_DTYPES), st.lists(st.integers(0, 4), max_siz
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=8), _FORMS, min_size=1))
-def test_tensor_files_are_safetensors_of_the_planned_size(forms: dict[str, tuple[torch.dtype, list[int]]]) -> None:
+def test_tensor_files_are_no_larger_than_was_reserved(forms: dict[str, tuple[torch.dtype, list[int]]]) -> None:
     import tempfile
 
     forms.pop("__metadata__", None)
@@ -341,7 +345,7 @@ def test_tensor_files_are_safetensors_of_the_planned_size(forms: dict[str, tuple
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file.safetensors"
         entry = write_tensors(path, tensors, {"a": "b"})
-        assert entry.bytes == path.stat().st_size == layout(tensors, {"a": "b"}).size
+        assert entry.bytes == path.stat().st_size <= largest_size(tensors, {"a": "b"})
         assert hash_files(Path(folder))["file.safetensors"] == entry
         loaded = load_file(path)
     assert loaded.keys() == tensors.keys()
@@ -352,7 +356,8 @@ def test_tensor_files_are_safetensors_of_the_planned_size(forms: dict[str, tuple
 
 def test_views_and_large_tensors_are_written_as_they_are(tmp_path: Path) -> None:
     large = torch.arange(6_000_000, dtype=torch.float32)
-    tensors = {"large": large, "view": large[::2].reshape(1000, -1).t(), "scalar": torch.tensor(3.0)}
+    views = {"view": large[::2].reshape(1000, -1).t(), "tied": large, "part": large[5:9]}
+    tensors = {"large": large, "scalar": torch.tensor(3.0), **views}
     write_tensors(tmp_path / "file", tensors)
     loaded = load_file(tmp_path / "file")
     assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())

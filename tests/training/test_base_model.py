@@ -7,32 +7,25 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
-import sys
 import tarfile
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cleanroom_algo.contract.archive import Limits
 from cleanroom_algo.contract.channel import Channel, InputMode
-from cleanroom_algo.contract.manifest import FileEntry, Manifest
+from cleanroom_algo.contract.manifest import Manifest
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.errors import (
     ArtifactChangedError,
     BaseModelMismatchError,
     BaseModelNotFoundError,
-    BaseModelUnreadableError,
     TensorMismatchError,
-    UnsafeArchiveError,
     UnsafeFileError,
 )
 from cleanroom_algo.training.artifacts.base_model import BaseModelFiles, unpack_base_model
-from cleanroom_algo.training.artifacts.joined import separate
 from cleanroom_algo.training.artifacts.weights import load_tensors, read_base_tensors
 from tests.training.support import ALGORITHM, Container, algorithm, csv_rows
 
@@ -102,40 +95,15 @@ def test_the_incremental_channel_can_be_named(tmp_path: Path, base: Path) -> Non
     assert "base model: channel two" in ended.err
 
 
-@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounting a small tmpfs needs root on Linux")
-def test_a_base_on_a_read_only_mount_is_read_once_and_in_order(tmp_path: Path, base: Path) -> None:
-    """A FastFile channel may not promise that its files can be mapped into memory."""
-    channel = Channel("previous", Paths(tmp_path), InputMode.FILE)
-    channel.path.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(channel.path)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("this machine does not let root mount")
-    try:
-        for name, content in files_of(base).items():
-            (channel.path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        subprocess.run(["mount", "-o", "remount,ro", str(channel.path)], check=True)
-        found = unpack_base_model(channel, tmp_path / "copy")
-        assert found == tmp_path / "copy"
-        Manifest.read(found).verify(found)
-    finally:
-        subprocess.run(["umount", str(channel.path)], check=True)
-
-
-def joined(folder: Path) -> bytes:
-    """The files one after another in the order of their names, as Pipe mode delivers the objects of a channel."""
-    return b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
-
-
-@pytest.mark.parametrize("form", [tar_of, joined])
-def test_pipe_mode_streams_data_and_the_base(tmp_path: Path, base: Path, form: Callable[[Path], bytes]) -> None:
+def test_in_pipe_mode_the_base_comes_as_files(tmp_path: Path, base: Path) -> None:
     container = Container(tmp_path / "ml", algorithm(tmp_path), hyperparameters={"epochs": "2"})
+    container.channel("previous", {"model.tar.gz": tar_of(base)})
+    container.channels["train"] = {"TrainingInputMode": "Pipe"}
     data = container.root / "input" / "data"
-    data.mkdir(parents=True)
-    container.channels = {name: {"TrainingInputMode": "Pipe"} for name in ("train", "previous")}
-    streams = {"train_0": csv_rows(200, 3).encode(), "train_1": csv_rows(200, 3).encode(), "previous_0": form(base)}
-    for name in streams:
-        os.mkfifo(data / name)
-    feeders = [threading.Thread(target=(data / name).write_bytes, args=(body,)) for name, body in streams.items()]
+    pipes = [data / "train_0", data / "train_1"]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    feeders = [threading.Thread(target=pipe.write_bytes, args=(csv_rows(200, 3).encode(),)) for pipe in pipes]
     for feeder in feeders:
         feeder.start()
     ended = container.run()
@@ -146,36 +114,9 @@ def test_pipe_mode_streams_data_and_the_base(tmp_path: Path, base: Path, form: C
     assert "the optimizer goes on" in ended.err
 
 
-def test_joined_files_are_told_apart_by_their_manifest_or_alone(tmp_path: Path, base: Path) -> None:
-    copy = copy_of(base, tmp_path)
-    (copy / "a").mkdir()
-    (copy / "a" / "decoy").write_bytes(
-        (copy / "manifest.json").read_bytes()
-    )  # another manifest in front of the true one
-    (copy / "zero").write_bytes(b"")
-    Manifest.read(copy).write(copy)
-    names = sorted(path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file())
-    separate(io.BytesIO(b"".join((copy / name).read_bytes() for name in names)), tmp_path / "all", source="x")
-    Manifest.read(tmp_path / "all").verify(tmp_path / "all")
-    for number, (name, wanted) in enumerate([("model.safetensors", "model.safetensors"), ("weights.pth", "model.pt")]):
-        torch.save({"w": torch.ones(2)}, copy / "weights.pth")
-        separate(io.BytesIO((copy / name).read_bytes()), tmp_path / str(number), source="x")
-        assert read_base_tensors(opened(tmp_path / str(number)))
-        assert [path.name for path in (tmp_path / str(number)).iterdir()] == [wanted]
-
-
-def test_joined_files_that_lead_elsewhere_or_make_no_sense_are_refused(tmp_path: Path) -> None:
-    inside = tmp_path / "inside"
-    evil = Manifest(algorithm="Late", files={"../escape": FileEntry(bytes=1, sha256="0" * 64)})
-    stream = b"x" + (evil.model_dump_json(indent=2, by_alias=True) + "\n").encode()
-    with pytest.raises(UnsafeArchiveError):
-        separate(io.BytesIO(stream), inside / "out", source="x")
-    for body in (b"", b"nonsense", stream + b"more", stream[:-5]):
-        with pytest.raises(BaseModelUnreadableError):
-            separate(io.BytesIO(body), inside / "out", source="x")
-    with pytest.raises(UnsafeArchiveError):
-        separate(io.BytesIO(bytes(100)), inside / "out", source="x", limits=Limits(bytes=50))
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+def test_a_pipe_is_no_base_model(tmp_path: Path) -> None:
+    with pytest.raises(BaseModelNotFoundError, match="is a pipe"):
+        unpack_base_model(Channel("previous", Paths(tmp_path), InputMode.PIPE), tmp_path / "target")
 
 
 def opened(folder: Path, **options: object) -> BaseModelFiles:

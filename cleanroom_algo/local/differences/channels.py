@@ -152,6 +152,14 @@ CHANNELS: tuple[Row, ...] = (
         "SageMaker developer guide, Use incremental training",
         "base_model_form",
     ),
+    Row(
+        "channels",
+        TRAIN,
+        "the incremental channel is delivered in File mode, whatever the input mode of the job is",
+        "not documented by Clean Rooms; SageMaker asks for File mode in incremental training",
+        "guessed",
+        "SageMaker API, Channel.InputMode; developer guide, Use incremental training",
+    ),
 )
 
 

@@ -23,7 +23,7 @@ from cleanroom_algo.local.hosts.feeding import Feeder
 from cleanroom_algo.local.jobs.files import MODEL_ARCHIVE
 from cleanroom_algo.local.objects.download import Downloads
 from cleanroom_algo.local.objects.reference import ObjectRef
-from cleanroom_algo.local.plans.training_plan import BaseModel, HostPlan, TrainingPlan, epoch_objects
+from cleanroom_algo.local.plans.training_plan import HostPlan, TrainingPlan, epoch_objects
 
 
 class Delivery:
@@ -65,15 +65,14 @@ class Delivery:
         self.shared: dict[str, Path] = {}
         self.written: list[str] = []
         self.fault: Exception | None = None
-        base = self._base_model()
-        for name, objects in {**host.objects, **base}.items():
+        self._deliver_base_model()
+        for name, objects in host.objects.items():
             if plan.input_mode is InputMode.PIPE:
-                whole = base.get(name)
-                each_epoch = partial(_always, whole) if whole else partial(epoch_objects, plan, host, name)
+                each_epoch = partial(epoch_objects, plan, host, name)
                 self._feeders.append(Feeder(tree.paths, name, each_epoch, self._fail))
             elif plan.input_mode is InputMode.FILE:
                 self._copy(name, objects)
-                _write_manifest(tree.paths, name, objects)
+                _write_manifest(tree.paths, name, [each.key for each in objects])
             else:
                 self._show(name, objects)
 
@@ -95,17 +94,17 @@ class Delivery:
             for folder in [root, *(path for path in root.rglob("*") if path.is_dir())]:
                 folder.chmod(0o755)  # or it could not be removed
 
-    def _base_model(self) -> dict[str, tuple[ObjectRef, ...]]:
-        """Return the objects of the incremental channel by its name; none where it is there already, or is none."""
+    def _deliver_base_model(self) -> None:
+        """Bring the incremental channel, in File mode in every job."""
         base = self._plan.base_model
         if base is None:
-            return {}
+            return
+        root = self._paths.channel(base.channel)
         if base.packed:
-            return {base.channel: (ObjectRef(MODEL_ARCHIVE, base.archive, base.archive.stat().st_size),)}
-        if self._plan.input_mode is InputMode.PIPE:
-            return {base.channel: tuple(_unpack(base, self._plan.run_directory / f"{self._host.name}-{base.channel}"))}
-        _unpack(base, self._paths.channel(base.channel))
-        return {}
+            shutil.copyfile(base.archive, _made(root / MODEL_ARCHIVE))
+        else:
+            extract_file(base.archive, root, subject=TRAINED_MODEL)
+        _write_manifest(self._paths, base.channel, sorted(p.relative_to(root).as_posix() for p in _files(root)))
 
     def _copy(self, name: str, objects: Sequence[ObjectRef]) -> None:
         root = self._paths.channel(name)
@@ -137,18 +136,18 @@ class Delivery:
         self.fault = self.fault or error
 
 
-def _always(objects: tuple[ObjectRef, ...], _epoch: int) -> tuple[ObjectRef, ...]:
-    return objects
-
-
 def _made(target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
 
 
-def _write_manifest(paths: Paths, name: str, objects: Sequence[ObjectRef]) -> None:
+def _files(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
+def _write_manifest(paths: Paths, name: str, keys: Sequence[str]) -> None:
     # Real jobs have this file; what it holds is not documented.
-    manifest = [{"prefix": f"s3://channel/{name}/"}, *(each.key for each in objects)]
+    manifest = [{"prefix": f"s3://channel/{name}/"}, *keys]
     paths.manifest(name).write_text(json.dumps(manifest), encoding="utf-8")
 
 
@@ -160,12 +159,5 @@ def _make_read_only(root: Path) -> dict[Path, tuple[int, int]]:
 
 
 def _states(root: Path) -> dict[Path, tuple[int, int]]:
-    files = ((path, path.stat()) for path in root.rglob("*") if path.is_file())
+    files = ((path, path.stat()) for path in _files(root))
     return {path: (state.st_size, state.st_mtime_ns) for path, state in files}
-
-
-def _unpack(base: BaseModel, target: Path) -> list[ObjectRef]:
-    """Unpack a base model, and return its files in the order of their keys."""
-    extract_file(base.archive, target, subject=TRAINED_MODEL)
-    files = {path.relative_to(target).as_posix(): path for path in target.rglob("*") if path.is_file()}
-    return [ObjectRef(key, files[key], files[key].stat().st_size) for key in sorted(files, key=str.encode)]

@@ -24,15 +24,15 @@ def lay_out(plan: TrainingPlan, host: HostPlan) -> ContainerTree:
 
 
 def input_data_config(plan: TrainingPlan) -> dict[str, dict[str, str]]:
-    """Return the content of inputdataconfig.json; an incremental channel is always fully replicated."""
-    distributions = {channel.name: channel.distribution for channel in plan.channels}
-    if plan.base_model is not None:
-        distributions[plan.base_model.channel] = Distribution.FULLY_REPLICATED
+    """Return the content of inputdataconfig.json; an incremental channel comes whole and as files in every job."""
     # The developer guide: FastFile is "similar to File mode" and written as File here.
     mode = InputMode.PIPE if plan.input_mode is InputMode.PIPE else InputMode.FILE
+    channels = {channel.name: (mode, channel.distribution) for channel in plan.channels}
+    if plan.base_model is not None:
+        channels[plan.base_model.channel] = InputMode.FILE, Distribution.FULLY_REPLICATED
     return {
         name: {"TrainingInputMode": mode, "S3DistributionType": distribution, "RecordWrapperType": "None"}
-        for name, distribution in distributions.items()
+        for name, (mode, distribution) in channels.items()
     }
 
 

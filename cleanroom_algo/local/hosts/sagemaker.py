@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cleanroom_algo.contract.channel import Distribution
+from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.contract.environment import JOB_NAME_VARIABLE
 from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.contract.sizes import GB
@@ -92,17 +92,21 @@ def training_request(plan: TrainingPlan, account: Account, name: str) -> dict[st
     if plan.max_artifact_bytes is not None:
         environment.setdefault(variable("max_artifact_gb"), f"{plan.max_artifact_bytes / GB:.9g}")
     environment.pop(JOB_NAME_VARIABLE, None)  # SageMaker sets it
-    channels = {channel.name: channel.distribution for channel in plan.channels}
+    channels = {channel.name: (plan.input_mode, channel.distribution) for channel in plan.channels}
     if plan.base_model is not None:
-        channels[plan.base_model.channel] = Distribution.FULLY_REPLICATED
+        channels[plan.base_model.channel] = InputMode.FILE, Distribution.FULLY_REPLICATED
     return {
         "TrainingJobName": name,
         "AlgorithmSpecification": algorithm,
         "RoleArn": account.role,
         "HyperParameters": dict(plan.hyperparameters),
         "InputDataConfig": [
-            {"ChannelName": channel, "DataSource": _s3_source(f"{account.place}/{name}/input/{channel}/", distribution)}
-            for channel, distribution in channels.items()
+            {
+                "ChannelName": channel,
+                "InputMode": mode.value,
+                "DataSource": _s3_source(f"{account.place}/{name}/input/{channel}/", distribution),
+            }
+            for channel, (mode, distribution) in channels.items()
         ],
         "OutputDataConfig": {"S3OutputPath": account.place},
         "ResourceConfig": {

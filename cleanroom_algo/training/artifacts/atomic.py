@@ -15,7 +15,7 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _RENAME_SWAP = 2  # macOS, renamex_np
 _UNSUPPORTED = {errno.EXDEV, errno.EBUSY, errno.EINVAL, errno.ENOSYS, errno.EPERM}
-_PREVIOUS = ".previous"
+_REPLACING = ".replacing"  # is there while files are moved one by one
 
 
 def draft_directory(target: Path) -> Path:
@@ -44,8 +44,8 @@ def sync_tree(directory: Path) -> None:
 def replace_directory(draft: Path, target: Path) -> None:
     """Put a complete draft in the target's place; a kill at any instant leaves the old content or the new one.
 
-    Where the target is a mount point, which cannot be exchanged, the files are moved one by one, the manifest last; a
-    kill in between leaves the old content in `.previous`, from which `recover` brings it back.
+    A mount point cannot be exchanged: there the files are moved one by one, the manifest last. A kill in between leaves
+    a directory without a manifest, which nobody takes for whole and `recover` empties.
     """
     try:
         _exchange(draft, target)
@@ -55,25 +55,23 @@ def replace_directory(draft: Path, target: Path) -> None:
         try:
             _replace_files(draft, target)
         except OSError:
-            recover(target)  # else the platform would pack what lies in `.previous`, too
+            recover(target)  # else the platform would pack a mixture
             raise
     shutil.rmtree(draft, ignore_errors=True)
     _sync_directory(target.parent)
 
 
 def recover(target: Path) -> None:
-    """Bring a directory back into its last whole state, and remove what killed writers left."""
+    """Remove what killed writers left."""
     for parent in (target.parent, target):
         for left in parent.glob(f".{target.name}-draft-*"):
             shutil.rmtree(left, ignore_errors=True)
-    previous = target / _PREVIOUS
-    if not previous.is_dir():
-        return
-    if (previous / MANIFEST_FILE).exists() and not (target / MANIFEST_FILE).exists():
-        for path in _content(target):
-            _remove(path)
-        _link_all(list(previous.iterdir()), target)  # not moved: a kill here, too, must leave them
-    shutil.rmtree(previous)
+    mark = target / _REPLACING
+    if mark.exists():
+        if not (target / MANIFEST_FILE).exists():
+            for path in _content(target):
+                _remove(path)
+        mark.unlink()
 
 
 def _exchange(first: Path, second: Path) -> None:
@@ -91,35 +89,20 @@ def _exchange(first: Path, second: Path) -> None:
 
 
 def _replace_files(draft: Path, target: Path) -> None:
-    previous = target / _PREVIOUS
-    shutil.rmtree(previous, ignore_errors=True)
-    previous.mkdir()
-    old = [path for path in _content(target) if path != draft]
-    _link_all(old, previous)
-    _sync_directory(previous)
-    for path in sorted(old, key=_manifest_last, reverse=True):
-        _remove(path)
-    for path in sorted(draft.iterdir(), key=_manifest_last):
-        path.rename(target / path.name)
+    mark = target / _REPLACING
+    mark.touch()
+    (target / MANIFEST_FILE).unlink(missing_ok=True)  # first: from now on nothing here counts as whole
+    for path in _content(target):
+        if path != draft:
+            _remove(path)
+    for path in sorted(draft.iterdir(), key=lambda path: path.name == MANIFEST_FILE):
+        path.replace(target / path.name)
+    mark.unlink()
     _sync_directory(target)
-    shutil.rmtree(previous)
-
-
-def _link_all(paths: list[Path], folder: Path) -> None:
-    """Link files and trees into a folder, the manifest last: with it, the folder is complete."""
-    for path in sorted(paths, key=_manifest_last):
-        if path.is_dir():
-            shutil.copytree(path, folder / path.name, copy_function=os.link)
-        else:
-            os.link(path, folder / path.name)
-
-
-def _manifest_last(path: Path) -> bool:
-    return path.name == MANIFEST_FILE
 
 
 def _content(target: Path) -> list[Path]:
-    return [path for path in target.iterdir() if path.name != _PREVIOUS]
+    return [path for path in target.iterdir() if path.name != _REPLACING]
 
 
 def _own_disk(directory: Path) -> bool:

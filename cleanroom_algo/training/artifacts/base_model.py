@@ -6,20 +6,16 @@ as it is, so model.tar.gz (SageMaker developer guide, "Use Incremental Training 
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import shutil
 import zipfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
-from cleanroom_algo.channels.modes.pipe import Pipe
-from cleanroom_algo.channels.objects import Object, list_objects
+from cleanroom_algo.channels.objects import list_objects
 from cleanroom_algo.channels.schema import Schema
-from cleanroom_algo.contract.archive import BASE_MODEL, DEFAULT_LIMITS, MAGIC_BYTES, check_room, extract, looks_like_tar
+from cleanroom_algo.contract.archive import MAGIC_BYTES, extract, looks_like_tar
 from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.manifest import FEATURES_FILE, MANIFEST_FILE, Manifest
@@ -31,25 +27,21 @@ from cleanroom_algo.errors import (
     Problem,
     UnsafeFileError,
 )
-from cleanroom_algo.training.artifacts.joined import separate
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
     from cleanroom_algo.channels.features import Features
 
 DATA_CHANNELS = ("train", "training", "validation", "test")
-"""Names that are never a base model's, so that nothing of a data stream is read to find out."""
+"""Names that are never a base model's, so that nothing of the data is read to find out."""
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
-_PIPE_BLOCK_BYTES = 1 << 20
 _HEAD_BYTES = 64 * MAGIC_BYTES  # a gzip header may carry a file name before the first block
 
 
 def base_model_channel(environment: Environment) -> Channel | None:
     """Return the incremental channel, or None where the job has none.
 
-    It is the setting CLEANROOM_ALGO_BASE_MODEL_CHANNEL, or the channel that holds a tar, a manifest or weights. In Pipe
-    mode, where looking would consume the stream, it is the one channel whose name is not that of a data channel.
+    It is the setting CLEANROOM_ALGO_BASE_MODEL_CHANNEL, or the channel that holds a tar, a manifest or weights. No pipe
+    is looked at: the base model comes in File mode in every job.
 
     Raises:
         ChannelNotInJobError: CR-CON-006, the named channel is not there.
@@ -59,7 +51,7 @@ def base_model_channel(environment: Environment) -> Channel | None:
     if named is not None:
         return environment.channel(named)
     others = [channel for name, channel in environment.channels.items() if name not in DATA_CHANNELS]
-    found = [channel for channel in others if _may_hold_model(channel, alone=len(environment.channels) == 1)]
+    found = [channel for channel in others if _may_hold_model(channel)]
     if len(found) > 1:
         raise BaseModelNotFoundError(
             f"{len(found)} channels could hold the base model: {', '.join(channel.name for channel in found)}",
@@ -69,20 +61,23 @@ def base_model_channel(environment: Environment) -> Channel | None:
     return found[0] if found else None
 
 
-def unpack_base_model(channel: Channel, target: Path, *, timeout: float = 600.0) -> Path:
+def unpack_base_model(channel: Channel, target: Path) -> Path:
     """Return a directory with the files of the base model: the channel's own, or the target with what was packed.
 
     Args:
         channel: the incremental channel.
         target: where to unpack; must not exist.
-        timeout: seconds that a pipe may stay silent.
 
     Raises:
         BaseModelNotFoundError: CR-BAS-002, the channel holds no model.
         UnsafeArchiveError: CR-BAS-001; BaseModelUnreadableError: CR-BAS-006.
     """
     if not channel.input_mode.has_files:
-        return _unpack_pipe(channel, target, timeout)
+        raise BaseModelNotFoundError(
+            f"channel {channel.name!r} is a pipe",
+            expected="the incremental channel in File mode, as SageMaker delivers it whatever the mode of the data is",
+            fix="deliver the base model in File mode, or name another channel in CLEANROOM_ALGO_BASE_MODEL_CHANNEL",
+        )
     objects = list_objects(channel)
     packed = [each for each in objects if _is_tar(each.path)]
     if len(packed) == 1 and len(objects) == 1:
@@ -95,25 +90,7 @@ def unpack_base_model(channel: Channel, target: Path, *, timeout: float = 600.0)
             expected="one model.tar.gz, or the files that were in it",
             fix="give the incremental channel the artifacts of one version",
         )
-    if os.statvfs(channel.path).f_flag & os.ST_RDONLY:
-        return _root_of(_copied(channel, objects, target))
     return _root_of(channel.path)
-
-
-def _copied(channel: Channel, objects: Sequence[Object], target: Path) -> Path:
-    """Copy the objects of a FastFile channel, each read once and in order: mapping them into memory is not promised.
-
-    inputdataconfig.json says "File" for both modes; the read-only mount tells them apart (SageMaker developer guide,
-    "Access Training Data").
-    """
-    total = sum(each.size for each in objects)
-    target.mkdir(parents=True)
-    check_room(channel.name, total, target, BASE_MODEL, DEFAULT_LIMITS)
-    for each in objects:
-        path = target / each.path.relative_to(channel.path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(each.path, path)
-    return target
 
 
 @dataclass(frozen=True)
@@ -235,9 +212,9 @@ def _schema_problems(base: Schema, own: Schema) -> list[Problem]:
     return problems or [Problem("schema", "the columns stand in another order")]
 
 
-def _may_hold_model(channel: Channel, *, alone: bool) -> bool:
+def _may_hold_model(channel: Channel) -> bool:
     if not channel.input_mode.has_files:
-        return not alone
+        return False
     try:
         objects = list_objects(channel)
     except CleanroomError:
@@ -251,46 +228,6 @@ def _may_hold_model(channel: Channel, *, alone: bool) -> bool:
 def _is_tar(path: Path) -> bool:
     with path.open("rb") as file:
         return looks_like_tar(file.read(_HEAD_BYTES))
-
-
-def _unpack_pipe(channel: Channel, target: Path, timeout: float) -> Path:
-    """In Pipe mode the channel's stream is the packed tar, or the unpacked files one after another."""
-    with Pipe(channel, 0, timeout=timeout) as pipe:
-        file = _PipeFile(pipe)
-        stream = io.BufferedReader(file, _PIPE_BLOCK_BYTES)
-        if looks_like_tar(file.look_ahead(_HEAD_BYTES)):
-            extract(stream, target, source=pipe.name)
-        else:
-            separate(stream, target, source=pipe.name)
-    return _root_of(target)
-
-
-class _PipeFile(io.RawIOBase):
-    def __init__(self, pipe: Pipe) -> None:
-        super().__init__()
-        self._pipe = pipe
-        self._ahead = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def look_ahead(self, count: int) -> bytes:
-        """Return the first bytes, fewer only where there are no more; they are read again later."""
-        buffer = memoryview(bytearray(count))
-        filled = 0
-        while filled < count and (more := self._pipe.readinto(buffer[filled:])):
-            filled += more
-        self._ahead = bytes(buffer[:filled])
-        return self._ahead
-
-    def readinto(self, buffer: Buffer) -> int:
-        view = memoryview(buffer).cast("B")
-        if not self._ahead:
-            return self._pipe.readinto(view)
-        count = min(len(self._ahead), len(view))
-        view[:count] = self._ahead[:count]
-        self._ahead = self._ahead[count:]
-        return count
 
 
 def _root_of(directory: Path) -> Path:

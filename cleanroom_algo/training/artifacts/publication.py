@@ -15,7 +15,7 @@ from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import ArtifactTooLargeError
 from cleanroom_algo.training.artifacts.model_state import full_model_state, named_optimizer_state
 from cleanroom_algo.training.artifacts.optimizer_state import optimizer_tensors
-from cleanroom_algo.training.artifacts.tensor_file import add_tensors, layout
+from cleanroom_algo.training.artifacts.tensor_file import add_tensors, largest_size
 from cleanroom_algo.training.artifacts.weights import OPTIMIZER_FILE
 from cleanroom_algo.training.process.signals import GRACE_SECONDS
 from cleanroom_algo.training.torch.parallel import from_first_rank
@@ -183,9 +183,9 @@ class Publication:
         stored = self._stored(weights)
         shard_bytes = int(self._options.shard_gb * GB) if self._options.shard_gb else None
         tensors, metadata = optimizer_tensors(optimizer) if optimizer is not None and self._optimized else ({}, {})
-        coming = {WEIGHTS_FILE: layout(stored).size}
+        coming = {WEIGHTS_FILE: largest_size(stored)}
         if metadata:
-            coming[OPTIMIZER_FILE] = layout(tensors, metadata).size
+            coming[OPTIMIZER_FILE] = largest_size(tensors, metadata)
         draft.check_cap(coming)  # of both, before the first of them is written
         add_tensors(draft, WEIGHTS_FILE, stored, shard_bytes=shard_bytes)
         if metadata:

@@ -103,8 +103,7 @@ def _base_model(environment: Environment, stop: StopRequest) -> Iterator[None]:
         yield
         return
     with stop.temporary_folder("cleanroom-base-") as scratch:
-        timeout = environment.settings.pipe_timeout_seconds
-        os.environ[BASE_MODEL_VARIABLE] = str(unpack_base_model(channel, scratch / "model", timeout=timeout))
+        os.environ[BASE_MODEL_VARIABLE] = str(unpack_base_model(channel, scratch / "model"))
         log.info("base model: channel %s", channel.name)
         try:
             yield
