@@ -38,7 +38,7 @@ LOAD = """
 import sys
 from pathlib import Path
 from cleanroom_algo.serving.artifacts import Artifacts
-from cleanroom_algo.serving.server.service import load_predictor
+from cleanroom_algo.serving.scoring.prediction import load_predictor
 load_predictor(sys.argv[2], Artifacts(Path(sys.argv[1])))
 """
 

@@ -66,7 +66,6 @@ class Peer:
         ready: the path that answers 200 once it serves.
         path: of a prediction.
         body: from lines of CSV to what it takes, with the content type.
-        model_server: whether it is a product, or a Flask application; other applications are shown for comparison.
     """
 
     name: str
@@ -76,7 +75,6 @@ class Peer:
     ready: str = "/ping"
     path: str = "/invocations"
     body: Callable[[bytes], tuple[bytes, str]] = lambda csv: (csv, "text/csv")
-    model_server: bool = True
 
     @property
     def python(self) -> Path | None:
@@ -185,7 +183,6 @@ PEERS: tuple[Peer, ...] = (
             "--factory",
             "benchmarks.peers.starlette_app:app",
         ),
-        model_server=False,
     ),
     Peer(
         "LitServe",
