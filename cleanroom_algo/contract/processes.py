@@ -15,6 +15,11 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
+def how_ended(exit_code: int) -> str:
+    """Return how a process ended, as a part of a sentence; the exit code is negative after a signal."""
+    return f"ended with exit status {exit_code}" if exit_code >= 0 else f"was ended by {signal_name(-exit_code)}"
+
+
 def signal_when_orphaned(number: signal.Signals) -> None:
     """Have the kernel send this process a signal when the one that started it has ended, on Linux."""
     if sys.platform == "linux":

@@ -14,11 +14,11 @@ class ServingError(CleanroomError):
 
 
 class BodyTooLargeError(ServingError):
-    """A request is larger than the server takes.
+    """A request is larger than the server accepts.
 
     A batch transform job sends at most 100 MB in one request (SageMaker API, CreateTransformJob, MaxPayloadInMB).
-    Line formats sent with chunked transfer encoding have no limit, as they are answered block by block; one record, and
-    a body of another format, must fit into the limit.
+    CSV and JSON Lines sent with chunked transfer encoding have no limit, because they are answered block by block. A
+    single record, and a body in any other format, must fit within the limit.
     """
 
     code = "CR-SRV-001"
@@ -27,9 +27,9 @@ class BodyTooLargeError(ServingError):
 
 
 class BodyIncompleteError(ServingError):
-    """A request ended before its declared end, or its transfer or content encoding is broken.
+    """A request body ended early, or its chunks or its Content-Encoding are damaged.
 
-    Answering the part that arrived would lose records without a word, so nothing of it is answered.
+    Nothing of such a request is answered: predictions for the part that arrived would silently lose records.
     """
 
     code = "CR-SRV-002"
@@ -38,15 +38,15 @@ class BodyIncompleteError(ServingError):
 
 
 class ContentTypeError(ServingError):
-    """The Content-Type, its charset or the Content-Encoding of a request is not one that the server reads."""
+    """The server cannot read the Content-Type, charset or Content-Encoding of a request."""
 
     code = "CR-SRV-003"
-    title = "content type not readable"
+    title = "content type not supported"
     http_status = 415
 
 
 class NotAcceptableError(ServingError):
-    """The Accept header of a request names no content type that the server writes."""
+    """The Accept header of a request names no content type that the server can write."""
 
     code = "CR-SRV-004"
     title = "no acceptable content type"
@@ -54,19 +54,19 @@ class NotAcceptableError(ServingError):
 
 
 class BadRecordError(ServingError):
-    """Records of a request do not fit the schema that travels in the artifacts.
+    """Records of a request do not fit the schema stored in the model artifacts.
 
-    The positions are named, the values never. With CLEANROOM_ALGO_SERVE_BAD_RECORDS=placeholder such records are
-    answered by a placeholder instead, so that one of them does not cost the whole object of a batch transform job.
+    The error names the positions of the records, never their values. To answer such records with a placeholder instead
+    of failing the request, set CLEANROOM_ALGO_SERVE_BAD_RECORDS=placeholder.
     """
 
     code = "CR-SRV-005"
-    title = "records do not fit"
+    title = "records do not fit the schema"
     http_status = 400
 
 
 class OverloadedError(ServingError):
-    """More requests arrived than the server holds in its queue; the answer says when to come again."""
+    """The server already holds as many requests as its queue allows. The Retry-After header says when to try again."""
 
     code = "CR-SRV-006"
     title = "server busy"
@@ -74,17 +74,17 @@ class OverloadedError(ServingError):
 
 
 class PredictionShapeError(ServingError):
-    """The algorithm's `predict` did not give exactly one prediction per row."""
+    """The algorithm's `predict` did not return exactly one prediction per row."""
 
     code = "CR-SRV-007"
     title = "predictions do not match the rows"
 
 
 class PredictionFailedError(ServingError):
-    """The algorithm's own code raised while it predicted.
+    """The algorithm's own code raised an exception during a prediction.
 
-    The exception's type and place are told; its message is left out, because it may quote a row. Set
-    CLEANROOM_ALGO_LOG_LEVEL=DEBUG, on data that may be seen, to have the whole traceback in the log.
+    The error names the type of the exception and the place in the code. It leaves out the message, which may quote a
+    row. To see the whole traceback in the log, on data that you may see, set CLEANROOM_ALGO_LOG_LEVEL=DEBUG.
     """
 
     code = "CR-SRV-008"
@@ -92,7 +92,7 @@ class PredictionFailedError(ServingError):
 
 
 class BodyTimeoutError(ServingError):
-    """A client sent its request too slowly; the connection was given up so that others are served."""
+    """A client sent its request too slowly. The server closed the connection to stay available to other clients."""
 
     code = "CR-SRV-009"
     title = "request too slow"
@@ -100,10 +100,10 @@ class BodyTimeoutError(ServingError):
 
 
 class ServerStartError(ServingError):
-    """The server could not start: the port is taken, `load` raised, or the model predicts nothing but NaN.
+    """The server could not start: its port is in use, `load` raised an exception, or the model predicts NaN.
 
-    The last is what weights do that training left as NaN. The rows of the warm-up are invented; where they are no legal
-    input, `Predictor.sample` says which are.
+    A model predicts NaN when training diverged and left NaN in the weights. The rows of the warm-up are invented. If
+    they are not valid input for your model, override `Predictor.sample` to return rows that are.
     """
 
     code = "CR-SRV-010"
@@ -111,17 +111,17 @@ class ServerStartError(ServingError):
 
 
 class ModelFilesError(ServingError):
-    """The model directory lacks what the predictor asks of it: weights, features or a schema."""
+    """The model directory lacks a file that the predictor asks for: weights, features or a schema."""
 
     code = "CR-SRV-011"
     title = "model files missing"
 
 
 class MemoryExhaustedError(ServingError):
-    """A request needed more memory than the container has left.
+    """A request needed more memory than the container has left. Nothing of it was answered.
 
-    Nothing of it was answered. The answer is 503, as it may go better when fewer requests are in work at once; what
-    always helps is a smaller request: containerExecutionParameters.maxPayloadInMB of the inference job.
+    The status is 503 because the request may succeed when fewer others are being processed. Smaller requests always
+    help: lower containerExecutionParameters.maxPayloadInMB of the inference job.
     """
 
     code = "CR-SRV-012"
@@ -130,9 +130,9 @@ class MemoryExhaustedError(ServingError):
 
 
 class NoSuchPathError(ServingError):
-    """A request asks for a path at which the server has nothing.
+    """A request asks for a path that does not exist.
 
-    There are those that the platform asks for: /ping, /execution-parameters and /invocations.
+    The paths are those that the platform uses: /ping, /execution-parameters and /invocations.
     """
 
     code = "CR-SRV-013"
@@ -141,7 +141,7 @@ class NoSuchPathError(ServingError):
 
 
 class MethodError(ServingError):
-    """A request uses a method that its path does not take; the Allow header of the answer names those it does."""
+    """A request uses a method that its path does not support. The Allow header of the answer lists the others."""
 
     code = "CR-SRV-014"
     title = "method not allowed"
@@ -149,9 +149,9 @@ class MethodError(ServingError):
 
 
 class MalformedRequestError(ServingError):
-    """What came over a connection is not an HTTP request that the server can read.
+    """A client sent something that is not a valid HTTP/1.1 request.
 
-    Most often a Content-Length was wrong: the rest of such a body is taken for the next request.
+    The most common cause is a wrong Content-Length: the rest of such a body is read as the next request.
     """
 
     code = "CR-SRV-015"
@@ -160,10 +160,11 @@ class MalformedRequestError(ServingError):
 
 
 class ServerDiedError(ServingError):
-    """A process of the server ended without a word, while it loaded the model, warmed up or served.
+    """A process of the server ended without saying why, while loading the model, warming up or serving.
 
-    Python can say nothing any more where `os._exit` is called, native code crashes, or the kernel kills a process for
-    lack of memory; the process above the server says it. A serving process that dies among others is replaced.
+    A process cannot report its own end when it calls `os._exit`, when native code crashes, or when the kernel kills it
+    because memory ran out. The process above the server reports it instead. A serving process that dies while another
+    one serves is replaced.
     """
 
     code = "CR-SRV-016"
@@ -171,10 +172,11 @@ class ServerDiedError(ServingError):
 
 
 class StartTimeoutError(ServingError):
-    """Loading the model or warming up did not end in time: CLEANROOM_ALGO_SERVE_START_SECONDS.
+    """Loading the model and warming up took longer than CLEANROOM_ALGO_SERVE_START_SECONDS.
 
-    Every half a minute the log says what is waited for. The platform asks /ping every second and was said to give up
-    after 30 minutes, without a reason; the limit lies a minute below, so that the reason is known.
+    During the start, the log says every 30 seconds what the server is waiting for. The platform asks /ping every second
+    and is said to give up after 30 minutes without giving a reason. The default limit is one minute less, so that the
+    reason is known.
     """
 
     code = "CR-SRV-017"
@@ -182,12 +184,25 @@ class StartTimeoutError(ServingError):
 
 
 class AnswerSpaceError(ServingError):
-    """A long answer found no room on the disk.
+    """The disk has no room for a long answer.
 
-    An answer is complete before its first byte is sent; meanwhile a file keeps one of over 32 MB. The client gets 503:
-    there may be room when fewer requests are in work at once; what always helps are smaller requests.
+    An answer is complete before its first byte is sent. An answer larger than 32 MB is kept in a temporary file until
+    then. The status is 503 because there may be room when fewer requests are being processed. Smaller requests always
+    help.
     """
 
     code = "CR-SRV-018"
     title = "no room for the answer"
     http_status = 503
+
+
+class TrainingModeError(ServingError):
+    """After `load`, a torch module of the predictor is still in training mode.
+
+    In training mode, dropout is random, and batch normalization makes the prediction for a row depend on the other rows
+    of its request. Call `eval()` on the model in `load`. If a module must stay in training mode, name it in the class
+    attribute `training_modules` of the predictor.
+    """
+
+    code = "CR-SRV-019"
+    title = "model in training mode"

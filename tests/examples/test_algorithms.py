@@ -16,7 +16,8 @@ from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.algorithm import find_class, load_algorithm
 from cleanroom_algo.contract.manifest import Manifest
 from cleanroom_algo.serving.artifacts import Artifacts
-from cleanroom_algo.serving.predictor import Predictor, answer
+from cleanroom_algo.serving.predictor import Predictor
+from cleanroom_algo.serving.scoring.prediction import answer
 from examples.flight_delay.evaluation import area_under_curve, baseline, read_parts
 from tests.examples.support import write_flights, write_weather
 

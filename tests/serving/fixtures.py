@@ -20,14 +20,14 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> Container:
     return Container(folder / "ml", algorithm)
 
 
-@pytest.fixture(scope="session")
-def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Start servers; they are killed, with all their processes, when the session ends."""
+@contextlib.contextmanager
+def starting(folders: pytest.TempPathFactory) -> Iterator[Start]:
+    """Start servers; they are killed, with all their processes, at the end."""
     started: list[RunningServer] = []
 
     def start(container: Container, *, wait: bool = True, **environment: str) -> RunningServer:
         port = free_port()
-        log = tmp_path_factory.mktemp("log") / "log"
+        log = folders.mktemp("log") / "log"
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", "cleanroom_algo.serving", "serve"],
@@ -42,16 +42,25 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
             server.wait_until_ready()
         return server
 
-    yield start
-    for server in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.process.pid, signal.SIGKILL)
-        server.process.wait()
+    try:
+        yield start
+    finally:
+        for server in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.process.pid, signal.SIGKILL)
+            server.process.wait()
+
+
+@pytest.fixture
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    with starting(tmp_path_factory) as start:
+        yield start
 
 
 @pytest.fixture(scope="session")
-def server(container: Container, start_server: Start) -> RunningServer:
-    return start_server(container, CLEANROOM_ALGO_SERVE_WORKERS="2")
+def server(container: Container, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with starting(tmp_path_factory) as start:
+        yield start(container, CLEANROOM_ALGO_SERVE_WORKERS="2")
 
 
 @pytest.fixture(scope="session")

@@ -21,21 +21,20 @@ from cleanroom_algo.channels.formats.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.formats.parquet.reader import conform
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.errors import BadRecordError, Problem, RowMismatchError, SchemaError
+from cleanroom_algo.serving.codecs.json_text import elements, members, skip_space
 from cleanroom_algo.serving.codecs.lines import Rows, bad_records, json_line, positional
-from cleanroom_algo.serving.codecs.media_types import Format
+from cleanroom_algo.serving.codecs.media_types import MediaType
 
-_ARRAY_START: Final = re.compile(r'[ \t\r\n]*(?:\{[ \t\r\n]*"instances"[ \t\r\n]*:[ \t\r\n]*)?\[[ \t\r\n]*')
-_ARRAY_END: Final = re.compile(r"[ \t\r\n]*\][ \t\r\n]*")
-_SEPARATOR: Final = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
+_ARRAY_START: Final = re.compile(r'[ \t\r\n]*(?:\{[ \t\r\n]*"instances"[ \t\r\n]*:[ \t\r\n]*)?\[')
+_NO_RECORDS: Final = 'is neither a list of records nor {"instances": [...]}'
 BATCH_ROWS: Final = 1 << 16  # of Parquet at once; they are cut further by their size
-_RECORD: Final = json.JSONDecoder()
 _NPY_HEADERS: Final = {  # (3, 0) differs in names of fields that are not Latin-1, and so in no column's
     (1, 0): npy.read_array_header_1_0,
     (2, 0): npy.read_array_header_2_0,
 }
 
 
-def decode_document(body: bytes, kind: Format, schema: Schema, *, lenient: bool = False) -> Iterator[Rows]:
+def decode_document(body: bytes, kind: MediaType, schema: Schema, *, lenient: bool = False) -> Iterator[Rows]:
     """Yield the records of a body, in order.
 
     Args:
@@ -48,7 +47,7 @@ def decode_document(body: bytes, kind: Format, schema: Schema, *, lenient: bool 
         BadRecordError: records do not fit the schema, with the positions of the first of them.
     """
     try:
-        if kind is Format.JSON:
+        if kind is MediaType.JSON:
             yield from _json(body, schema, lenient)
         else:
             for row, part in _TABLES[kind](body, schema):
@@ -108,11 +107,12 @@ def _npy(body: bytes, schema: Schema) -> Parts:
         if array.ndim not in {1, 2} or not names:
             raise _no_document(f"has {array.ndim} axes of lengths {array.shape}: not rows by columns")
         part_of, array = partial(_columns, schema=schema), array.reshape(len(array), len(names))
-    try:
-        for row in range(0, len(array), rows):
-            yield row, part_of(array[row : row + rows], names)
-    except (TypeError, ValueError):
-        raise _no_document(f"has values of type {array.dtype}, which are not read") from None
+    for row in range(0, len(array), rows):
+        try:
+            part = part_of(array[row : row + rows], names)
+        except (TypeError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+            raise _no_document(f"has values of type {array.dtype}, which are not read") from None
+        yield row, part
 
 
 def _read_npy(body: bytes) -> NDArray[Any]:
@@ -120,15 +120,18 @@ def _read_npy(body: bytes) -> NDArray[Any]:
     head = io.BytesIO(body)
     try:
         shape, by_columns, dtype = _NPY_HEADERS[npy.read_magic(head)](head)
-        if dtype.hasobject:
-            raise _no_document("holds pickled objects, which are not read as they could run code of the sender's")
-        count = math.prod(shape)
-        if head.tell() + count * dtype.itemsize != len(body):
-            raise _no_document(f"has another length than npy of shape {shape} and type {dtype}")
-        array = np.frombuffer(body, dtype, offset=head.tell(), count=count)
-        return array.reshape(shape, order="F" if by_columns else "C")
-    except (ValueError, TypeError, KeyError, OSError, EOFError, OverflowError):
+    except Exception:  # numpy reads a literal of Python: a damaged one may raise anything, MemoryError among it
         raise _no_document("is not a plain array in npy form") from None
+    if dtype.hasobject:
+        raise _no_document("holds pickled objects, which are not read as they could run code of the sender's")
+    count = math.prod(shape)
+    if head.tell() + count * dtype.itemsize != len(body):
+        raise _no_document(f"has another length than npy of shape {shape} and type {dtype}")
+    try:
+        array = np.frombuffer(body, dtype, offset=head.tell(), count=count)
+        return array.reshape(shape, order="F" if by_columns else "C").astype(dtype.newbyteorder("="), copy=False)
+    except (ValueError, TypeError, OverflowError):
+        raise _no_document(f"is no array of shape {shape} and type {dtype}") from None
 
 
 def _fields(part: NDArray[Any], names: Sequence[str], *, schema: Schema) -> pl.DataFrame:  # noqa: ARG001 (as _columns)
@@ -191,48 +194,40 @@ def _json_rows(decoder: JsonLinesDecoder, lines: Sequence[bytes], first: int, le
 
 
 def _json_records(body: bytes) -> Iterator[bytes]:
-    """Yield the text of each record.
-
-    The document is never held as objects, which take ten times its size. Each byte is taken for a character: all that
-    has a meaning in JSON is ASCII, and no byte of a longer UTF-8 sequence is.
-    """
-    body = body.removeprefix(BOM)
-    text = body.decode("latin-1")
+    """Yield the text of each record."""
+    text = body.removeprefix(BOM).decode("latin-1")
     start = _ARRAY_START.match(text)
     try:
-        if start is None:
-            yield from _records_of_an_object(body)
-            return
-        end = start.end()
-        closed = _ARRAY_END.match(text, end)
-        while closed is None:
-            begin = end
-            _, end = _RECORD.raw_decode(text, begin)
-            yield text[begin:end].encode("latin-1")
-            closed = _ARRAY_END.match(text, end)
-            if closed is None:
-                separator = _SEPARATOR.match(text, end)
-                end = separator.end() if separator else len(text)  # where no record begins
-        json.loads(f"{start[0]}]{text[closed.end() :]}")  # the rest, around the records
+        records = _records_of_an_object(text) if start is None else _records_of_a_list(text, start)
+        for record in records:
+            yield record.encode("latin-1")
     except (ValueError, RecursionError):
         raise _no_document("is not JSON") from None
 
 
-def _records_of_an_object(body: bytes) -> Iterator[bytes]:
-    document = json.loads(body)
-    records = document.get("instances", [document]) if isinstance(document, dict) else None
-    if not isinstance(records, list):
-        raise _no_document('is neither a list of records nor {"instances": [...]}')
-    for record in records:
-        yield json.dumps(record).encode()
+def _records_of_a_list(text: str, start: re.Match[str]) -> Iterator[str]:
+    end = yield from elements(text, start.end())
+    json.loads(f"{start[0]}]{text[end:]}")  # the rest, around the records
+
+
+def _records_of_an_object(text: str) -> Iterator[str]:
+    if not isinstance(json.loads(text), dict):
+        raise _no_document(_NO_RECORDS)
+    instances = members(text, skip_space(text, 0) + 1).get("instances")
+    if instances is None:
+        yield text.strip()
+    elif instances.startswith("["):
+        yield from elements(instances, 1)
+    else:
+        raise _no_document(_NO_RECORDS)
 
 
 def _no_document(what: str) -> BadRecordError:
     return bad_records([Problem("body", what)])
 
 
-_TABLES: Final[dict[Format, Callable[[bytes, Schema], Parts]]] = {
-    Format.PARQUET: _parquet,
-    Format.ARROW: _arrow,
-    Format.NPY: _npy,
+_TABLES: Final[dict[MediaType, Callable[[bytes, Schema], Parts]]] = {
+    MediaType.PARQUET: _parquet,
+    MediaType.ARROW: _arrow,
+    MediaType.NPY: _npy,
 }

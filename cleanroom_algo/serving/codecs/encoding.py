@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -11,18 +11,13 @@ import numpy as np
 import polars as pl
 
 from cleanroom_algo.errors import NotAcceptableError, PredictionShapeError
-from cleanroom_algo.serving.codecs.media_types import Format
-from cleanroom_algo.serving.predictor import Predictions, as_array
+from cleanroom_algo.serving.codecs.media_types import MediaType
 
 QUOTED_EMPTY: Final = '""'
 """A null alone in its line: an empty line would be skipped by most readers, and the count of records be wrong."""
 
-FEW_ROWS: Final = 256
-FEW_TEXTS: Final = 64  # values up to which numpy's texts, one by one, come quicker than a table (measured)
-_PLAIN_FLOATS: Final = (np.dtype(np.float32), np.dtype(np.float64))
 
-
-def encode_lines(frame: pl.DataFrame, kind: Format, *, null: str | None = None) -> bytes:
+def encode_lines(frame: pl.DataFrame, kind: MediaType, *, null: str | None = None) -> bytes:
     """Return predictions as lines, without a header and without a line break after the last.
 
     A batch transform job adds the last line break itself (AssembleWith Line), so one of ours would leave empty lines.
@@ -37,45 +32,17 @@ def encode_lines(frame: pl.DataFrame, kind: Format, *, null: str | None = None) 
     """
     if frame.height == 0:
         return b""
-    if kind is Format.JSON_LINES:
+    if kind is MediaType.JSON_LINES:
         with _written_as(kind, frame):
             return frame.write_ndjson().removesuffix("\n").encode()
     if null is None:
         null = QUOTED_EMPTY if frame.width == 1 else ""
-    numbers = all(dtype.is_numeric() for dtype in frame.dtypes)
-    if not numbers:
-        _require_flat(frame)
-    if numbers and frame.height <= FEW_ROWS:
-        # The writer's own texts without its fixed cost, a quarter of a millisecond.
-        columns = [[null if text is None else text for text in series.cast(pl.String).to_list()] for series in frame]
-        return "\n".join(map(",".join, zip(*columns, strict=True))).encode()
+    _require_flat(frame)
     with _written_as(kind, frame):
         return frame.write_csv(include_header=False, null_value=null).removesuffix("\n").encode()
 
 
-def encode_few(predicted: Predictions, rows: int) -> bytes | None:
-    """Return a few predictions as the lines of CSV that `encode_lines` would write, without a table of them.
-
-    Args:
-        predicted: by an algorithm.
-        rows: that it was given.
-
-    Returns:
-        None where they are not that many floats, one column or several, that two libraries write alike: NaN, infinities
-        and numbers with an exponent are not, and neither is what a mask hides.
-    """
-    if isinstance(predicted, (pl.DataFrame, pl.Series, Mapping)):
-        return None
-    array = as_array(predicted)
-    floats = array.dtype in _PLAIN_FLOATS and array.ndim in {1, 2} and 0 < array.size <= FEW_TEXTS
-    if not floats or len(array) != rows or isinstance(array, np.ma.MaskedArray):
-        return None
-    texts = list(map(str, array.reshape(-1)))
-    text = "\n".join(texts) if len(texts) == rows else "\n".join(map(",".join, np.reshape(texts, array.shape)))
-    return None if "e" in text or "n" in text else text.encode()
-
-
-def encode_whole(frames: Iterable[pl.DataFrame], kind: Format) -> bytes:
+def encode_whole(frames: Iterable[pl.DataFrame], kind: MediaType) -> bytes:
     """Return predictions as one document of a format whose records are not lines.
 
     Raises:
@@ -88,7 +55,7 @@ def encode_whole(frames: Iterable[pl.DataFrame], kind: Format) -> bytes:
 
 
 @contextmanager
-def _written_as(kind: Format, frame: pl.DataFrame) -> Iterator[None]:
+def _written_as(kind: MediaType, frame: pl.DataFrame) -> Iterator[None]:
     """Turn what polars says of types that it cannot write in a format, such as bytes, into an error of ours.
 
     Raises:
@@ -102,7 +69,7 @@ def _written_as(kind: Format, frame: pl.DataFrame) -> Iterator[None]:
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         dtypes = sorted({str(dtype) for dtype in frame.dtypes})
         raise PredictionShapeError(
-            f"{kind.value.media_type} cannot hold predictions of the types {', '.join(dtypes)}",
+            f"{kind.media_type} cannot hold predictions of the types {', '.join(dtypes)}",
             expected="numbers, bools, texts, dates or timestamps",
             fix="return such values from `predict_arrays`, `predict` or `postprocess`, or ask for Parquet",
         ) from None
@@ -140,11 +107,11 @@ def _npy(frame: pl.DataFrame) -> bytes:
     return out.getvalue()
 
 
-_WRITERS: Final[dict[Format, Callable[[pl.DataFrame], bytes]]] = {
-    Format.JSON: _json,
-    Format.PARQUET: _parquet,
-    Format.ARROW: _arrow,
-    Format.NPY: _npy,
+_WRITERS: Final[dict[MediaType, Callable[[pl.DataFrame], bytes]]] = {
+    MediaType.JSON: _json,
+    MediaType.PARQUET: _parquet,
+    MediaType.ARROW: _arrow,
+    MediaType.NPY: _npy,
 }
 
 

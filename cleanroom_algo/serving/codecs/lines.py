@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Sequence
-from copy import copy
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -19,7 +17,8 @@ from cleanroom_algo.channels.formats.csv.rows import rows
 from cleanroom_algo.channels.formats.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.schema import Schema, with_nullable_target
 from cleanroom_algo.errors import BadRecordError, Problem, SchemaError
-from cleanroom_algo.serving.codecs.media_types import Format
+from cleanroom_algo.serving.codecs.json_text import elements, members, skip_space
+from cleanroom_algo.serving.codecs.media_types import MediaType
 
 _BLANK_START: Final = re.compile(rb"(?:\r?\n)+")
 _POSITIONAL: Final = re.compile(rb'[ \t\r\n]*(?:\[|\{[ \t\r\n]*"features"[ \t\r\n]*:)')
@@ -69,14 +68,14 @@ class LineDecoder:
         rules: where its records end.
     """
 
-    def __init__(self, kind: Format, schema: Schema, *, lenient: bool = False) -> None:
+    def __init__(self, kind: MediaType, schema: Schema, *, lenient: bool = False) -> None:
         self._kind = kind
         self._schema = schema
         self._lenient = lenient
         self._decoder: CsvDecoder | JsonLinesDecoder | None = None
         self._line = 1  # the number of the first line of the block before
         self._before = b""  # that block: its lines are counted where another one follows
-        csv = kind is Format.CSV
+        csv = kind is MediaType.CSV
         self.rules = RowRules(quotes=csv, blank_rows=csv and len(schema.features) == 1)
 
     def decode(self, block: bytes) -> Rows:
@@ -95,7 +94,7 @@ class LineDecoder:
                 self._decoder = self._open(data)
                 data = self._decoder.start(data)
                 line += self._decoder.header_lines
-            if self._kind is Format.JSON_LINES and b"[" in data:  # any of the records may be a list
+            if self._kind is MediaType.JSON_LINES and b"[" in data:  # any of the records may be a list
                 data = b"\n".join(json_line(record.rstrip(b"\r"), self._schema) for record in data.split(b"\n"))
             frame = self._decoder.decode(data, line=line, rejected=rejected)
         except SchemaError as error:
@@ -109,20 +108,19 @@ class LineDecoder:
 
     def _open(self, data: bytes) -> CsvDecoder | JsonLinesDecoder:
         names = [column.name for column in self._schema.features]
-        if self._kind is Format.JSON_LINES:
+        if self._kind is MediaType.JSON_LINES:
             return JsonLinesDecoder(self._schema.without_target(), source="body", columns=names, skip_blank=True)
         # A body has the target or not, as its first record has it that may be one: the very first may be bad.
         all_names = len(self._schema.columns)
         width = _width(data.removeprefix(BOM), {len(names), all_names})
         with_target = width == all_names != len(names)
-        return copy(_csv_decoder(self._schema, with_target=with_target, skip_blank=not self.rules.blank_rows))
+        layout = with_nullable_target(self._schema) if with_target else self._schema.without_target()
+        return CsvDecoder(layout, source="body", columns=names, skip_blank=not self.rules.blank_rows)
 
 
 def _width(data: bytes, possible: Collection[int]) -> int | None:
     """Return the number of fields of the first row that has as many as it may; None where no row has."""
     first = data[: data.find(b"\n") + 1 or len(data)]
-    if b'"' not in first and (width := first.count(b",") + 1) in possible:  # as it is nearly always
-        return width
     return next((width for part in (first, data) for width in _widths(part) if width in possible), None)
 
 
@@ -130,33 +128,35 @@ def _widths(data: bytes) -> Iterator[int]:
     return (len(row.fields) for row in rows(data.decode("utf-8", "surrogateescape")) if not row.fault)
 
 
-@lru_cache(maxsize=4)
-def _csv_decoder(schema: Schema, *, with_target: bool, skip_blank: bool) -> CsvDecoder:
-    """Return a decoder to copy: laying out the columns takes longer than reading a row."""
-    layout = with_nullable_target(schema) if with_target else schema.without_target()
-    names = [column.name for column in schema.features]
-    return CsvDecoder(layout, source="body", columns=names, skip_blank=skip_blank)
-
-
 def json_line(record: bytes, schema: Schema) -> bytes:
-    """Return a JSON record as one line with names.
+    """Return a JSON record as one line with names; as it is where it is not JSON, which the decoder will say.
 
     Args:
         record: an object with the columns' names; a list of values; or {"features": [...]}, the form that SageMaker's
             own algorithms read (SageMaker developer guide, "Common data formats for inference").
         schema: whose columns, or features, a list stands for.
     """
-    if _POSITIONAL.match(record) is None and b"\n" not in record and b"\r" not in record:
-        return record
+    line = record.replace(b"\r", b" ").replace(b"\n", b" ")  # within a string, JSON has no line breaks
+    if _POSITIONAL.match(line) is None:
+        return line
+    text = line.decode("latin-1")
     try:
-        value = json.loads(record)
+        start = skip_space(text, 0)
+        if text[start] == "{":
+            whole = members(text, start + 1)
+            if len(whole) > 1 or not whole["features"].startswith("["):
+                return line
+            text, start = whole["features"], 0
+        values = list(elements(text, start + 1))
     except (ValueError, RecursionError):
-        return record  # as it is: the decoder says what is wrong with it
-    values = value.get("features") if isinstance(value, dict) and len(value) == 1 else value
-    if not isinstance(values, list):
-        return json.dumps(value).encode()
+        return line
     names = positional(len(values), schema)
-    return json.dumps(dict(zip(names, values, strict=True)) if names else values).encode()
+    if names is None:
+        return text.encode("latin-1")
+    named = (
+        f"{json.dumps(name)}:".encode() + value.encode("latin-1") for name, value in zip(names, values, strict=True)
+    )
+    return b"{%b}" % b",".join(named)
 
 
 def positional(width: int, schema: Schema) -> Sequence[str] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
 
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header, parse_options_header
@@ -12,21 +11,37 @@ from werkzeug.http import parse_accept_header, parse_options_header
 from cleanroom_algo.errors import ContentTypeError, NotAcceptableError
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One format.
+class MediaType(Enum):
+    """The formats that the server reads and writes.
 
     Attributes:
         media_type: its name in our answers.
         aliases: further names, as clients use them.
-        lines: whether each line is a record, so that a body can be answered block by block.
-        text: whether a charset applies.
     """
 
-    media_type: str
-    aliases: tuple[str, ...] = ()
-    lines: bool = False
-    text: bool = False
+    CSV = "text/csv", ("application/csv", "text/x-csv")
+    JSON_LINES = (
+        "application/jsonlines",
+        ("application/x-jsonlines", "application/jsonl", "application/x-ndjson", "application/ndjson"),
+    )
+    JSON = "application/json", ()
+    PARQUET = "application/vnd.apache.parquet", ("application/x-parquet", "application/parquet")
+    NPY = "application/x-npy", ("application/npy",)
+    ARROW = "application/vnd.apache.arrow.stream", ("application/x-arrow",)
+
+    def __init__(self, media_type: str, aliases: tuple[str, ...]) -> None:
+        self.media_type = media_type
+        self.aliases = aliases
+
+    @property
+    def lines(self) -> bool:
+        """Whether each line is a record, so that a body can be answered block by block."""
+        return self in {MediaType.CSV, MediaType.JSON_LINES}
+
+    @property
+    def text(self) -> bool:
+        """Whether a charset applies."""
+        return self.lines or self is MediaType.JSON
 
     @property
     def content_type(self) -> str:
@@ -34,36 +49,19 @@ class Kind:
         return f"{self.media_type}; charset=utf-8" if self.media_type.startswith("text/") else self.media_type
 
 
-class Format(Enum):
-    """The formats that the server reads and writes."""
+MEDIA_TYPES = tuple(each.media_type for each in MediaType)
 
-    CSV = Kind("text/csv", ("application/csv", "text/x-csv"), lines=True, text=True)
-    JSON_LINES = Kind(
-        "application/jsonlines",
-        ("application/x-jsonlines", "application/jsonl", "application/x-ndjson", "application/ndjson"),
-        lines=True,
-        text=True,
-    )
-    JSON = Kind("application/json", text=True)
-    PARQUET = Kind("application/vnd.apache.parquet", ("application/x-parquet", "application/parquet"))
-    NPY = Kind("application/x-npy", ("application/npy",))
-    ARROW = Kind("application/vnd.apache.arrow.stream", ("application/x-arrow",))
-
-
-MEDIA_TYPES = tuple(kind.value.media_type for kind in Format)
-
-_BY_NAME = {name: kind for kind in Format for name in (kind.value.media_type, *kind.value.aliases)}
+_BY_NAME = {name: each for each in MediaType for name in (each.media_type, *each.aliases)}
 
 
 @dataclass(frozen=True, slots=True)
 class ContentType:
     """The format of a request, and the charset of its text."""
 
-    format: Format
+    media_type: MediaType
     charset: str = "utf-8"
 
 
-@lru_cache(maxsize=64)  # the same few headers come again and again, and reading one takes as long as a prediction
 def request_type(header: str | None) -> ContentType:
     """Return what a Content-Type header says.
 
@@ -75,7 +73,7 @@ def request_type(header: str | None) -> ContentType:
     """
     name, options = parse_options_header(header)
     if not name or name == "application/octet-stream":
-        return ContentType(Format.CSV)
+        return ContentType(MediaType.CSV)
     kind = _BY_NAME.get(name.lower())
     if kind is None:
         raise ContentTypeError(
@@ -83,11 +81,10 @@ def request_type(header: str | None) -> ContentType:
             expected=f"one of {', '.join(MEDIA_TYPES)}",
             fix="send the records as text/csv, or in another of these formats",
         )
-    return ContentType(kind, options.get("charset", "utf-8") if kind.value.text else "utf-8")
+    return ContentType(kind, options.get("charset", "utf-8") if kind.text else "utf-8")
 
 
-@lru_cache(maxsize=64)
-def response_format(header: str | None, request: Format) -> Format:
+def response_format(header: str | None, request: MediaType) -> MediaType:
     """Return the format of the answer: the best that an Accept header allows (RFC 9110, section 12.5.1).
 
     Between equals the request's own format is taken, as a job that sends lines expects lines.
@@ -98,8 +95,8 @@ def response_format(header: str | None, request: Format) -> Format:
     if not header or not header.strip():
         return request
     accepted = MIMEAccept([(_usual(name), quality) for name, quality in parse_accept_header(header, MIMEAccept)])
-    offered = [request, *(kind for kind in Format if kind is not request)]
-    chosen = accepted.best_match([kind.value.media_type for kind in offered])
+    offered = [request, *(kind for kind in MediaType if kind is not request)]
+    chosen = accepted.best_match([kind.media_type for kind in offered])
     if chosen is None:
         raise NotAcceptableError(
             "the Accept header allows no content type that is written here",
@@ -112,4 +109,4 @@ def response_format(header: str | None, request: Format) -> Format:
 def _usual(name: str) -> str:
     # Parameters such as charset or header=false narrow nothing that we could do differently.
     bare = name.partition(";")[0].strip().lower()
-    return _BY_NAME[bare].value.media_type if bare in _BY_NAME else bare
+    return _BY_NAME[bare].media_type if bare in _BY_NAME else bare

@@ -10,11 +10,8 @@ from __future__ import annotations
 import codecs
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
-
-from gunicorn.http.errors import ParseException
 
 from cleanroom_algo.channels.formats.blocks import GZIP_MAGIC, gunzip
 from cleanroom_algo.contract.sizes import format_bytes
@@ -25,9 +22,12 @@ from cleanroom_algo.errors import (
     ContentTypeError,
     CorruptObjectError,
 )
-from cleanroom_algo.serving.server.sizing import WHOLE_BYTES
 
-DISCARD_BYTES = 256 << 20  # a body over the limit is rarely far over it
+MAX_BODY_BYTES = 100 << 20
+"""The most that a batch transform job may send at once (SageMaker API, CreateTransformJob: MaxPayloadInMB up to 100),
+in the larger reading of "MB": refusing what the platform sends would be the worse error."""
+
+WHOLE_BYTES = 6 << 20  # the platform's default of MaxPayloadInMB, by the same page; a longer body comes in pieces
 READ_BYTES = 1 << 18  # that must arrive within READ_SECONDS
 READ_SECONDS = 60  # nginx gives up after 60 s of silence
 
@@ -50,19 +50,12 @@ def declared_length(environ: dict[str, Any]) -> int | None:
     return None if environ.get("wsgi.input_terminated") and _is_chunked(environ) else 0
 
 
-def read_chunks(
-    environ: dict[str, Any],
-    *,
-    limit: int | None,
-    guard: Callable[[], AbstractContextManager[None]] = nullcontext,
-) -> Iterator[bytes]:
+def read_chunks(environ: dict[str, Any], *, limit: int | None) -> Iterator[bytes]:
     """Yield the body as it arrives, in pieces of up to `READ_BYTES`; one of declared length up to `WHOLE_BYTES` in one.
 
     Args:
-        environ: of the WSGI request.
+        environ: of the WSGI request; reading its `wsgi.input` raises TimeoutError where the client is too slow.
         limit: bytes that the body may have; None for no limit on a chunked body.
-        guard: held during each read of a chunked body; it raises TimeoutError where that took too long. A stream of
-            declared length has to see to that itself.
 
     Raises:
         BodyTooLargeError: the body is declared longer than the limit, or grows beyond it.
@@ -77,22 +70,11 @@ def read_chunks(
         yield from _pieces_of(stream, length)
         return
     taken = 0
-    while piece := _read(stream, READ_BYTES, guard):
+    while piece := _read(stream, READ_BYTES):
         taken += len(piece)
         if limit is not None and taken > limit:
             raise _too_large(f"the chunked body does not end within {format_bytes(limit)}", limit)
         yield piece
-
-
-def discard(environ: dict[str, Any], *, guard: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
-    """Read what is left of a refused body, as long as it comes quickly and is not endless."""
-    left = DISCARD_BYTES
-    try:
-        with guard():
-            while left > 0 and (piece := environ["wsgi.input"].read(READ_BYTES)):
-                left -= len(piece)
-    except (OSError, ParseException, ValueError, MemoryError):
-        return  # the client has its reasons, too
 
 
 def decoded(
@@ -120,14 +102,9 @@ def decoded(
             expected="gzip, or none",
             fix="send the body as it is, or gzip it",
         )
-    if not names_utf8(charset):
+    if not _names_utf8(charset):
         return _recode(chunks, charset)
     return _as_named(chunks, text=text)
-
-
-def is_utf8(body: bytes) -> bool:
-    """Return whether a body of text, sent as UTF-8, begins like it, neither packed nor in another encoding."""
-    return not body.startswith(GZIP_MAGIC) and json.detect_encoding(body[:4]).startswith("utf-8")
 
 
 def gather(chunks: Iterable[bytes], size: int = WHOLE_BYTES, *, end: bytes = b"") -> Iterator[bytes]:
@@ -144,7 +121,7 @@ def gather(chunks: Iterable[bytes], size: int = WHOLE_BYTES, *, end: bytes = b""
         yield b"".join(pending if pending[-1].endswith(end) else [*pending, end])
 
 
-def joined(chunks: Iterable[bytes]) -> bytes:
+def read_all(chunks: Iterable[bytes]) -> bytes:
     """Return all of a body; `bytes.join` would hold it twice, in pieces and as a whole."""
     whole = io.BytesIO()
     for chunk in chunks:
@@ -156,24 +133,23 @@ def _pieces_of(stream: _Readable, length: int) -> Iterator[bytes]:
     size = length if length <= WHOLE_BYTES else READ_BYTES
     taken = 0
     while taken < length:
-        piece = _read(stream, min(size, length - taken), nullcontext)
+        piece = _read(stream, min(size, length - taken))
         if not piece:
             raise _incomplete(f"{taken} of {length} bytes arrived")
         taken += len(piece)
         yield piece
 
 
-def _read(stream: _Readable, size: int, guard: Callable[[], AbstractContextManager[None]]) -> bytes:
+def _read(stream: _Readable, size: int) -> bytes:
     try:
-        with guard():
-            return stream.read(size)
+        return stream.read(size)
     except TimeoutError:
         raise BodyTimeoutError(
             "the request's body came too slowly",
             expected="a body that arrives at 4 kB/s at least",
             fix="send the request again over a connection that is not stalled",
         ) from None
-    except (OSError, ParseException, ValueError):
+    except (OSError, ValueError):
         # A broken chunk, a reset connection: in each case the end of the body will never come.
         raise _incomplete("its transfer broke off") from None
 
@@ -225,7 +201,7 @@ def _recode(chunks: Iterable[bytes], charset: str) -> Iterator[bytes]:
         raise _incomplete(f"it is not text in {charset}") from None
 
 
-def names_utf8(charset: str) -> bool:
+def _names_utf8(charset: str) -> bool:
     """Return whether a charset is that of UTF-8, or a part of it.
 
     Raises:

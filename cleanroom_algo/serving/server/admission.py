@@ -18,43 +18,33 @@ class Admission:
         predictions: that run at once, at least 1.
         queue: requests that may wait for them, at least 0.
         buffer_bytes: that bodies read as a whole may take together.
-        discards: refused requests whose bodies may be read away at once.
-
-    Attributes:
-        discards: held while the rest of a refused body is read.
     """
 
-    def __init__(self, *, predictions: int, queue: int, buffer_bytes: int, discards: int) -> None:
+    def __init__(self, *, predictions: int, queue: int, buffer_bytes: int) -> None:
         self.capacity = predictions + queue
         self.buffer_bytes = buffer_bytes
-        self.discards = threading.BoundedSemaphore(discards)
         self._slots = threading.BoundedSemaphore(predictions)
         self._lock = threading.Lock()
         self._admitted = 0
         self._buffered = 0
         self._running: dict[int, float] = {}
 
-    @property
-    def admitted(self) -> int:
-        """Requests that are in work or wait."""
-        return self._admitted
-
     @contextmanager
-    def enter(self, requests: int = 1) -> Iterator[None]:
-        """Hold a place for each of some requests.
+    def enter(self) -> Iterator[None]:
+        """Hold a place for a request.
 
         Raises:
-            OverloadedError: so many places are not free.
+            OverloadedError: none is free.
         """
         with self._lock:
-            if self._admitted + requests > self.capacity:
+            if self._admitted >= self.capacity:
                 raise _busy(f"{self._admitted} requests are in work or wait", f"at most {self.capacity} of them")
-            self._admitted += requests
+            self._admitted += 1
         try:
             yield
         finally:
             with self._lock:
-                self._admitted -= requests
+                self._admitted -= 1
 
     @contextmanager
     def buffer(self, size: int) -> Iterator[None]:

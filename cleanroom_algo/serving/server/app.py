@@ -5,39 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
-
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from cleanroom_algo.errors import MethodError, NoSuchPathError
-from cleanroom_algo.serving.server.invocation import Reply, invoke, refusal
+from cleanroom_algo.serving.server.invocation import invoke
+from cleanroom_algo.serving.server.refusal import refusal
 from cleanroom_algo.serving.server.request_metrics import exposition
 from cleanroom_algo.serving.server.service import Service
 
 ROUTES = "GET /ping, GET /execution-parameters, POST /invocations"
 
-Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-
-def create_app(service: Service) -> Application:
-    """Return the WSGI application that answers from a service.
-
-    It is Flask's; only that POST /invocations goes past Flask's routing, which takes longer than predicting a row.
-    """
-    flask = create_flask(service)
-
-    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == "/invocations" and environ["REQUEST_METHOD"] == "POST":
-            return invoke(service, environ).send(start_response)
-        return flask(environ, start_response)
-
-    return application
-
-
-def create_flask(service: Service) -> Flask:
-    """Return the whole application in Flask's own form."""
+def create_app(service: Service) -> Flask:
+    """Return the application that answers from a service."""
     app = Flask("cleanroom_algo.serving", static_folder=None)
 
     @app.get("/ping")
@@ -55,7 +36,7 @@ def create_flask(service: Service) -> Flask:
     @app.post("/invocations")
     def invocations() -> Response:
         """One prediction per record of the body, in order."""
-        return _flask_response(invoke(service, request.environ))
+        return invoke(service, request.environ)
 
     if service.environment.settings.serve_prometheus:
 
@@ -69,18 +50,14 @@ def create_flask(service: Service) -> Flask:
     def no_such_path(_: NotFound) -> Response:
         """404 in the form of all refusals."""
         error = NoSuchPathError("nothing is at the path of the request", expected=ROUTES, fix="ask for one of these")
-        return _flask_response(refusal(error))
+        return refusal(error)
 
     @app.errorhandler(MethodNotAllowed)
     def other_method(refused: MethodNotAllowed) -> Response:
         """405 in the form of all refusals, with the methods that there are."""
         error = MethodError("the path takes no requests of this method", expected=ROUTES, fix="use the path's method")
-        response = _flask_response(refusal(error))
+        response = refusal(error)
         response.allow.update(refused.valid_methods or ())
         return response
 
     return app
-
-
-def _flask_response(reply: Reply) -> Response:
-    return Response(reply.body, reply.status, reply.headers, direct_passthrough=True)

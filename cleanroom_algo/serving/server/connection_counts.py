@@ -10,32 +10,33 @@ _PLACE_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Place:
     """One process' place among those of its server.
 
     Attributes:
         counts: of all processes.
-        place: of this one.
+        number: of this one.
     """
 
     counts: memoryview
-    place: int
+    number: int
+
+    @property
+    def serves(self) -> bool:
+        """Whether the process has said how many connections it has."""
+        return bool(self.counts[self.number] != _NOBODY)
 
     def publish(self, connections: int) -> None:
         """Say how many connections this process has; from the first time on, others may leave new ones to it."""
-        self.counts[self.place] = connections
-
-    def release(self) -> None:
-        """Say that there is no such process."""
-        self.counts[self.place] = _NOBODY
+        self.counts[self.number] = connections
 
     def fewest_elsewhere(self) -> int | None:
         """Return the fewest connections that another process has; None where there is no other."""
-        others = [count for place, count in enumerate(self.counts) if place != self.place and count != _NOBODY]
+        others = [count for number, count in enumerate(self.counts) if number != self.number and count != _NOBODY]
         return min(others, default=None)
 
 
-class Shares:
+class ConnectionCounts:
     """The places of all processes; made, given and taken back in the process that forks them.
 
     Args:
@@ -45,16 +46,21 @@ class Shares:
     def __init__(self, places: int) -> None:
         self._counts = memoryview(mmap.mmap(-1, places * _PLACE_BYTES)).cast("q")
         self._free = list(range(places))
-        for place in self._free:
-            self._counts[place] = _NOBODY
+        for number in self._free:
+            self._counts[number] = _NOBODY
 
-    def claim(self) -> Share:
+    @property
+    def anybody_serves(self) -> bool:
+        """Whether any process serves."""
+        return any(count != _NOBODY for count in self._counts)
+
+    def claim(self) -> Place:
         """Return the lowest free place for the next process: one that replaces another has that one's."""
-        place = min(self._free)
-        self._free.remove(place)
-        return Share(self._counts, place)
+        number = min(self._free)
+        self._free.remove(number)
+        return Place(self._counts, number)
 
-    def take_back(self, share: Share) -> None:
+    def take_back(self, place: Place) -> None:
         """Free the place of a process that has ended."""
-        share.release()
-        self._free.append(share.place)
+        place.publish(_NOBODY)
+        self._free.append(place.number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import sys
@@ -13,8 +14,8 @@ from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.errors.exit_codes import ExitCode
-from cleanroom_algo.serving.server.reports import Phase, Reports
-from cleanroom_algo.serving.server.watch import watched
+from cleanroom_algo.serving.server.parent import limit_start, supervise
+from cleanroom_algo.serving.server.report import Report
 
 if TYPE_CHECKING:
     from cleanroom_algo.serving.server.service import Service
@@ -48,15 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=environment.settings.log_level, format="%(asctime)s [%(process)d] %(levelname)s %(message)s"
     )
-    status = watched(environment, partial(_serve, environment))
+    status = supervise(environment, partial(_serve, environment))
     if status is None:
         os.environ["CLEANROOM_ALGO_SERVE_PRELOAD"] = "false"
         environment = InferenceEnvironment.read()
-        status = watched(environment, partial(_serve, environment))
+        status = supervise(environment, partial(_serve, environment))
     return ExitCode.INTERNAL if status is None else status
 
 
-def _serve(environment: InferenceEnvironment, reports: Reports) -> int:
+def _serve(environment: InferenceEnvironment, report: Report) -> int:
     from cleanroom_algo.serving.artifacts import Artifacts
     from cleanroom_algo.serving.server.resources import affine_cores, cores, gpus, memory_bytes
     from cleanroom_algo.serving.server.sizing import Machine, plan_server
@@ -70,35 +71,34 @@ def _serve(environment: InferenceEnvironment, reports: Reports) -> int:
     plan = plan_server(machine, artifacts.size_bytes, environment, can_fork=sys.platform == "linux")
     os.environ.setdefault("POLARS_MAX_THREADS", str(plan.compute_threads))
 
-    from cleanroom_algo.serving.server import request_metrics as metrics
-    from cleanroom_algo.serving.server.master import Server, bind, configure_compute
+    from cleanroom_algo.serving.server import request_metrics
+    from cleanroom_algo.serving.server.master import Server, bind, configure_compute, tell_failure
 
     configure_compute(1)
     if environment.settings.serve_prometheus:
-        metrics.prepare_prometheus()
+        request_metrics.prepare_prometheus()
     try:
         listener = bind(environment.settings.serve_host, environment.port)  # before the long work of loading
-        service = _load_before_fork(environment, plan, reports) if plan.preload else None
+        service = _load_before_fork(environment, plan, report) if plan.preload else None
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a panic of native code, too, is no Exception
-        reports.failed(error)
+        tell_failure(report, error)
         return error.exit_code if isinstance(error, CleanroomError) else ExitCode.ALGORITHM_FAILED
     for reason in plan.reasons:
         log.info(reason)
-    reports.phase(Phase.STARTING)
     master = os.getpid()
     try:
-        Server(environment, plan, service, listener, reports).run()
+        Server(environment, plan, service, listener, report).run()
     except SystemExit as end:
         return ExitCode.OK if end.code in {0, None} else ExitCode.ALGORITHM_FAILED
     finally:
         if environment.settings.serve_prometheus and os.getpid() == master:  # its workers come by here as well
-            metrics.remove_prometheus()
+            request_metrics.remove_prometheus()
     return ExitCode.OK
 
 
-def _load_before_fork(environment: InferenceEnvironment, plan: ServerPlan, reports: Reports) -> Service:
+def _load_before_fork(environment: InferenceEnvironment, plan: ServerPlan, report: Report) -> Service:
     """Load the model in the master; start anew where that made it unfit to fork.
 
     A pool of native threads (of polars, say, if `load` reads a table with it) does not survive a fork: the workers
@@ -109,14 +109,16 @@ def _load_before_fork(environment: InferenceEnvironment, plan: ServerPlan, repor
     from cleanroom_algo.serving.server.resources import native_threads
     from cleanroom_algo.serving.server.service import Service
 
+    limit_start(report, environment.settings.serve_start_seconds)
     before = native_threads()
     service = Service.load(environment, plan)
     after = native_threads()
     if before is not None and after is not None and after > before and environment.settings.serve_preload is None:
         log.info("loading the model started %d thread(s), which a fork would lose: starting anew", after - before)
-        reports.anew()
+        report.want_anew()
         logging.shutdown()
         os._exit(ExitCode.OK)
+    faulthandler.cancel_dump_traceback_later()
     gc.collect()
     gc.freeze()  # what is loaded stays loaded: collections in the workers need not touch, and so copy, its pages
     return service

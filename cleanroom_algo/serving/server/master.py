@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import logging
 import os
+import signal
 import socket
 import sys
-from collections.abc import Callable
+import threading
+import time
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
+from flask import Flask
 from gunicorn.app.base import BaseApplication
-from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from cleanroom_algo.contract.environment import InferenceEnvironment
-from cleanroom_algo.errors import ServerStartError
+from cleanroom_algo.contract.processes import signal_when_orphaned
+from cleanroom_algo.errors import CleanroomError, ServerStartError
 from cleanroom_algo.errors.exit_codes import ExitCode
-from cleanroom_algo.serving.server import request_metrics as metrics
+from cleanroom_algo.serving.scoring.algorithm_errors import loading_failed
+from cleanroom_algo.serving.server import request_metrics
+from cleanroom_algo.serving.server.admission import Admission
 from cleanroom_algo.serving.server.app import create_app
-from cleanroom_algo.serving.server.connection_counts import Shares
-from cleanroom_algo.serving.server.invocation import invoke, invoke_together
-from cleanroom_algo.serving.server.reports import Phase, Reports, how_ended
+from cleanroom_algo.serving.server.connection_counts import ConnectionCounts
+from cleanroom_algo.serving.server.gunicorn_internals import Master, Worker
+from cleanroom_algo.serving.server.parent import cause_of_death, limit_start
+from cleanroom_algo.serving.server.report import Failure, Report, Stage
 from cleanroom_algo.serving.server.resources import stay_on
 from cleanroom_algo.serving.server.service import Service
 from cleanroom_algo.serving.server.sizing import ServerPlan
-from cleanroom_algo.serving.server.worker import BoundedWorker
 
 log = logging.getLogger("cleanroom_algo.serving")
 
 DRAIN_SECONDS = 25  # the platform kills 30 s after SIGTERM (SageMaker developer guide, hosting services)
+CHECK_SECONDS = 0.25  # between two looks at whether a prediction is stuck
 KEEPALIVE_SECONDS = 75  # longer than a client's pause between two requests of a job
 
 
@@ -45,24 +52,6 @@ class _Logger(Logger):  # type: ignore[misc]
         self.error_log.propagate = True
 
 
-class _Arbiter(Arbiter):  # type: ignore[misc]
-    """gunicorn's master, which knows how its workers ended when `child_exit` is called, and does not reload."""
-
-    def reap_workers(self) -> None:
-        """Look at the workers that have ended, and take leave of them as gunicorn does."""
-        for pid, worker in self.WORKERS.items():
-            if hasattr(os, "waitid"):  # not on every macOS
-                ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                if ended is not None:
-                    killed = ended.si_code != os.CLD_EXITED
-                    worker.how_ended = how_ended(-ended.si_status if killed else ended.si_status)
-        super().reap_workers()
-
-    def handle_hup(self) -> None:
-        """End as after SIGTERM: the model is not loaded anew, and who hangs up wants no server left behind."""
-        self.handle_term()
-
-
 class Server(BaseApplication):  # type: ignore[misc]
     """The production server.
 
@@ -71,7 +60,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         plan: of the server.
         service: the loaded model, or None where each worker loads its own.
         listener: what `bind` returned.
-        reports: to the process above.
+        report: to the process above.
     """
 
     def __init__(
@@ -80,21 +69,22 @@ class Server(BaseApplication):  # type: ignore[misc]
         plan: ServerPlan,
         service: Service | None,
         listener: socket.socket,
-        reports: Reports,
+        report: Report,
     ) -> None:
         self.environment = environment
         self.listener = listener
         self.plan = plan
         self.service = service
-        self.reports = reports
-        self._shares = Shares(2 * plan.workers)  # gunicorn forks a further one at each SIGTTIN
+        self.report = report
+        self._counts = ConnectionCounts(2 * plan.workers)  # gunicorn forks a further one at each SIGTTIN
+        self._gave_up = False
         super().__init__()
 
     def load_config(self) -> None:
         """Set gunicorn's settings; it reads no file, argument or variable of its own."""
         settings = {
             "bind": f"fd://{self.listener.detach()}",
-            "worker_class": BoundedWorker,  # threads: parsing and torch release the GIL, and /ping stays alive
+            "worker_class": Worker,  # threads: parsing and torch release the GIL, and /ping stays alive
             "workers": self.plan.workers,
             "threads": self.plan.threads,
             "timeout": 0,  # gunicorn's heartbeat sees no stuck thread; the worker's own deadlines do
@@ -125,49 +115,63 @@ class Server(BaseApplication):  # type: ignore[misc]
         Raises:
             SystemExit: the server, or in a forked process that process, has ended.
         """
-        _Arbiter(self).run()
+        try:
+            Master(self).run()
+        finally:
+            if self._gave_up:
+                sys.exit(ExitCode.ALGORITHM_FAILED)
 
-    def load(self) -> Callable[..., Any]:
+    def load(self) -> Flask:
         """Return the application of a worker, with the model loaded and warm."""
+        limit_start(self.report, self.environment.settings.serve_start_seconds)
         try:
             if self.service is None:
-                self.reports.phase(Phase.LOADING)
                 self.service = Service.load(self.environment, self.plan)
-            self.reports.phase(Phase.WARMING_UP)
+            self.report.reach(Stage.WARMING_UP)
             configure_compute(self.plan.compute_threads)
             self.service.metrics.start()
             self.service.warm_up()
         except BaseException as error:  # a panic of native code, too, is no Exception
-            self.reports.failed(error)
+            tell_failure(self.report, error)
             sys.exit(ExitCode.ALGORITHM_FAILED)
+        faulthandler.cancel_dump_traceback_later()
         if self.service.parameters is not None:
             log.info("/execution-parameters: %s", self.service.parameters.reason)
         gc.collect()
         gc.freeze()  # a collection over the objects of torch and polars stops all threads for 50 ms
         return create_app(self.service)
 
-    def _pre_fork(self, _server: Arbiter, worker: BoundedWorker) -> None:
-        worker.share = self._shares.claim()
+    def _pre_fork(self, _server: Master, worker: Worker) -> None:
+        worker.place = self._counts.claim()
+        worker.forked = time.monotonic()
 
-    def _post_fork(self, _server: Arbiter, worker: BoundedWorker) -> None:
+    def _post_fork(self, _server: Master, worker: Worker) -> None:
+        signal_when_orphaned(signal.SIGKILL)  # one that hangs does not see that the master has ended
         if own := self.plan.own_cores:
-            stay_on(own[worker.share.place % len(own)])
+            stay_on(own[worker.place.number % len(own)])
 
-    def _post_worker_init(self, worker: BoundedWorker) -> None:
+    def _post_worker_init(self, _worker: Worker) -> None:
         assert self.service is not None
-        self.service.reading = worker.reading
-        worker.invoke = partial(invoke, self.service)
-        worker.invoke_together = partial(invoke_together, self.service)
-        worker.watch(self.service.admission, self.environment.settings.serve_timeout_seconds)
-        self.reports.phase(Phase.SERVING)
+        limit = self.environment.settings.serve_timeout_seconds
+        watch = partial(end_when_stuck, self.service.admission, limit)
+        threading.Thread(target=watch, name="deadlines", daemon=True).start()
+        self.report.reach(Stage.SERVING)
 
-    def _child_exit(self, _server: Arbiter, worker: BoundedWorker) -> None:
-        self._shares.take_back(worker.share)
+    def _child_exit(self, server: Master, worker: Worker) -> None:
+        served = worker.place.serves
+        self._counts.take_back(worker.place)
         if self.environment.settings.serve_prometheus:
-            metrics.forget_process(worker.pid)
-        self.reports.ended(worker.pid, worker.how_ended)
+            request_metrics.forget_process(worker.pid)
+        if served or server.ending or self._counts.anybody_serves or self._gave_up:
+            return  # gunicorn replaces it, where that is wanted
+        # No other process will fare better. Where this one has told why itself, the first word is the one that counts.
+        limit = self.environment.settings.serve_start_seconds
+        error = cause_of_death(worker.how_ended, self.report, time.monotonic() - self.report.began, limit)
+        self.report.tell(Failure.of(error, error))
+        self._gave_up = True
+        os.kill(os.getpid(), signal.SIGTERM)
 
-    def _worker_exit(self, _server: Arbiter, _worker: BoundedWorker) -> None:
+    def _worker_exit(self, _server: Master, _worker: Worker) -> None:
         if self.service is not None and self.service.metrics.requests:
             log.info(self.service.metrics.line())
 
@@ -199,3 +203,23 @@ def configure_compute(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+
+
+def end_when_stuck(admission: Admission, limit_seconds: float) -> None:
+    """End this process once a prediction runs for too long: a thread inside native code cannot be stopped otherwise."""
+    while admission.longest_running() <= limit_seconds:
+        time.sleep(CHECK_SECONDS)
+    log.error(
+        "a prediction has been running for more than %g s (CLEANROOM_ALGO_SERVE_TIMEOUT_SECONDS): "
+        "this process ends, and another takes its place",
+        limit_seconds,
+    )
+    os._exit(ExitCode.ALGORITHM_FAILED)
+
+
+def tell_failure(report: Report, error: BaseException) -> None:
+    """Say why this process cannot serve: here in the log, and to the process above."""
+    told = error if isinstance(error, CleanroomError) else loading_failed(error)
+    log.error("the model cannot be served\n%s", told)
+    log.debug("the traceback", exc_info=error)
+    report.tell(Failure.of(told, error))

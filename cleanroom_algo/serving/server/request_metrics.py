@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cleanroom_algo.serving.scoring.scorer import Tally
+    from cleanroom_algo.serving.scoring.scorer import RequestStats
 
 _DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
@@ -47,7 +47,7 @@ def exposition() -> tuple[bytes, str]:
 
 
 @dataclass
-class Metrics:
+class RequestMetrics:
     """Counts the requests of one process.
 
     Attributes:
@@ -80,20 +80,20 @@ class Metrics:
             "seconds": Histogram("cleanroom_algo_request_seconds", "Seconds per request", buckets=_SECONDS),
         }
 
-    def observe(self, tally: Tally, *, status: int, seconds: float) -> None:
+    def observe(self, stats: RequestStats, *, status: int, seconds: float) -> None:
         """Count one request."""
         with self._lock:
             self.requests += 1
             self.failures += status >= 400
-            self.rows += tally.rows
-            self.placeholders += tally.placeholders
-            self.nan += tally.nan
+            self.rows += stats.rows
+            self.placeholders += stats.placeholders
+            self.nan += stats.nan
             self.seconds += seconds
         if self._prometheus:
             self._prometheus["requests"].labels(str(status)).inc()
-            self._prometheus["rows"].inc(tally.rows)
-            self._prometheus["placeholders"].inc(tally.placeholders)
-            self._prometheus["nan"].inc(tally.nan)
+            self._prometheus["rows"].inc(stats.rows)
+            self._prometheus["placeholders"].inc(stats.placeholders)
+            self._prometheus["nan"].inc(stats.nan)
             self._prometheus["seconds"].observe(seconds)
 
     def line(self) -> str:

@@ -6,19 +6,14 @@ from dataclasses import dataclass
 
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.contract.sizes import MB, format_bytes
+from cleanroom_algo.serving.scoring.body import MAX_BODY_BYTES, WHOLE_BYTES
 
-MAX_BODY_BYTES = 100 << 20
-"""The most that a batch transform job may send at once (SageMaker API, CreateTransformJob: MaxPayloadInMB up to 100),
-in the larger reading of "MB": refusing what the platform sends would be the worse error."""
-
-MAX_PRODUCT_MB = 100  # MaxConcurrentTransforms x MaxPayloadInMB, by the same page
+MAX_PRODUCT_MB = 100  # MaxConcurrentTransforms x MaxPayloadInMB (SageMaker API, CreateTransformJob)
 DEFAULT_PAYLOAD_MB = 6  # the platform's own default, by the same page
-WHOLE_BYTES = DEFAULT_PAYLOAD_MB << 20  # a body up to here is answered in one piece, longer ones of lines in several
 
 PROCESS_BYTES = 250 * MB  # what a forked process touches for itself, measured with torch, polars and flask loaded
 BLOCK_COPIES = 12  # bytes of memory per byte of a piece while it is parsed, predicted and written; measured
 SPARE_THREADS = 8  # for /ping and for refusals while all the others wait on slow clients
-DISCARDS = SPARE_THREADS - 2  # refusals that may read the rest of a body: two threads are left for /ping
 TARGET_SECONDS = 60  # of one request: a tenth of the platform's default timeout of 600 s
 
 

@@ -20,8 +20,7 @@ from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.inference_plan import HeaderMode, InferencePlan, Retries, Transfer, spread_objects
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 from cleanroom_algo.serving.artifacts import Artifacts
-from cleanroom_algo.serving.predictor import answer
-from cleanroom_algo.serving.server.service import load_predictor
+from cleanroom_algo.serving.scoring.prediction import answer, load_predictor
 from tests.serving.fixtures import container, server, start_server
 from tests.serving.support import Container, RunningServer, Start, table, to_port
 

@@ -12,8 +12,7 @@ import pytest
 
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.codecs.media_types import MEDIA_TYPES
-from cleanroom_algo.serving.predictor import answer
-from cleanroom_algo.serving.server.service import load_predictor
+from cleanroom_algo.serving.scoring.prediction import answer, load_predictor
 from tests.serving.support import Container, RunningServer, Start, table
 
 

@@ -7,6 +7,8 @@ import socket
 import threading
 import time
 
+import pytest
+
 from tests.serving.support import (
     GOOD,
     RunningServer,
@@ -35,6 +37,30 @@ def test_slow_bodies_over_the_queue_do_not_keep_ping_waiting(slow: RunningServer
             start = time.monotonic()
             assert slow.request("GET", "/ping")[0] == 200
             assert time.monotonic() - start < 2
+    assert slow.stop() == 0
+
+
+@pytest.mark.parametrize("sent", [b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"no request\r\n\r\n"])
+def test_clients_that_do_not_close_keep_nobody_waiting(slow: RunningServer, sent: bytes) -> None:
+    with contextlib.ExitStack() as stack:
+        # Were each waited for in turn, for gunicorn's 2 s, an answer would take longer than a client waits here.
+        clients = [stack.enter_context(dial(slow)) for _ in range(80)]
+        for client in clients:
+            client.sendall(sent)
+        for client in clients:
+            answer = client.makefile("rb").read()  # to the end, which the server has said
+            assert answer.startswith(b"HTTP/1.1 ")
+        assert slow.request("GET", "/ping")[0] == 200
+    assert slow.stop() == 0
+
+
+def test_a_refused_body_does_not_cost_the_connection_of_another_request(slow: RunningServer) -> None:
+    with dial(slow) as connection, connection.makefile("rb") as stream:
+        connection.sendall(head(5 << 20).replace(b"text/csv", b"image/png") + GOOD)
+        answer = stream.read()
+    assert b"HTTP/1.1 415 " in answer
+    assert b"Connection: close" in answer
+    assert answer.count(b"HTTP/1.1 ") == 1
     assert slow.stop() == 0
 
 

@@ -31,7 +31,16 @@ def test_a_body_shorter_than_declared_is_refused(server: RunningServer, sent: in
 
 
 @pytest.mark.parametrize(
-    "broken", [b"9\r\n" + GOOD, b"9\r\n" + GOOD + b"\r\n", b"zz\r\n", b"9\r\n" + GOOD + b"\r\n0\r\n"]
+    "broken",
+    [
+        b"9\r\n" + GOOD,
+        b"9\r\n" + GOOD + b"\r\n",
+        b"zz\r\n",
+        b"-9\r\n" + GOOD,
+        b"9\n" + GOOD + b"\n0\n\n",
+        b"9\r\n" + GOOD + b"0\r\n\r\n",
+        b"9\r\n" + GOOD + b"\r\n0\r\n",
+    ],
 )
 def test_a_chunked_body_that_breaks_off_is_refused(server: RunningServer, broken: bytes) -> None:
     with dial(server) as connection:
@@ -127,6 +136,9 @@ def read_whole(server: RunningServer, sent: bytes) -> bytes:
     ("sent", "status"),
     [
         (b"SECRET\r\n\r\n", 400),
+        (b"GET /ping HTTP/1.1\nHost: SECRET\n\n", 400),
+        (b"GET /ping HTTP/1.1\r\nHost: SECRET\nX: y\r\n\r\n", 400),
+        (b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\nSECRET\n\n", 400),
         (head(9) + GOOD + b"SECRET,1.5,3\r\n\r\n", 400),
         (b"POST /invocations HTTP/1.1\r\nContent-Length: SECRET\r\n\r\n", 400),
         (b"POST /invocations HTTP/1.1\r\nContent-Length: 9\r\nContent-Length: 8\r\n\r\n" + GOOD, 400),

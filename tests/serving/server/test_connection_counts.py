@@ -13,28 +13,28 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cleanroom_algo.serving.server.connection_counts import Shares
+from cleanroom_algo.serving.server.connection_counts import ConnectionCounts
 from tests.serving.support import ALGORITHM, Container, RunningServer, Start, write_algorithm
 
 
 def test_the_fewest_of_those_who_are_there() -> None:
-    shares = Shares(3)
-    first, second = shares.claim(), shares.claim()
+    counts = ConnectionCounts(3)
+    first, second = counts.claim(), counts.claim()
     assert first.fewest_elsewhere() is None
     second.publish(4)
     assert first.fewest_elsewhere() == 4
     assert second.fewest_elsewhere() is None
-    third = shares.claim()
+    third = counts.claim()
     third.publish(0)
     assert first.fewest_elsewhere() == 0
-    shares.take_back(third)
+    counts.take_back(third)
     assert first.fewest_elsewhere() == 4
-    assert shares.claim().place == third.place
+    assert counts.claim().number == third.number
 
 
 def test_a_forked_process_is_seen_by_the_others() -> None:
-    shares = Shares(2)
-    mine, its = shares.claim(), shares.claim()
+    counts = ConnectionCounts(2)
+    mine, its = counts.claim(), counts.claim()
     child = os.fork()
     if child == 0:
         its.publish(7)

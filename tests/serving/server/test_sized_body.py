@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from cleanroom_algo.errors import BodyIncompleteError, BodyTimeoutError
 from cleanroom_algo.serving.scoring.body import read_chunks
-from cleanroom_algo.serving.server import sized_body as connections
-from cleanroom_algo.serving.server.sized_body import BodyOfLength
+from cleanroom_algo.serving.server import sized_body
+from cleanroom_algo.serving.server.sized_body import SizedBody
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -28,8 +28,8 @@ SECONDS = 0.3
 @pytest.fixture
 def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[socket.socket, socket.socket]]:
     """Yield a client and the server's end, which waits a moment where it would wait a minute."""
-    monkeypatch.setattr(connections, "READ_SECONDS", SECONDS)
-    monkeypatch.setattr(connections, "READ_BYTES", 1000)
+    monkeypatch.setattr(sized_body, "READ_SECONDS", SECONDS)
+    monkeypatch.setattr(sized_body, "READ_BYTES", 1000)
     client, server = socket.socketpair()
     server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, int(SECONDS * 1e6)))
     with client, server:
@@ -37,7 +37,7 @@ def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[socket.socket, socke
 
 
 def body_of(server: socket.socket, length: int, begun: bytes = b"") -> bytes:
-    stream = io.BufferedReader(BodyOfLength(server, begun, length))
+    stream = io.BufferedReader(SizedBody(server, begun, length))
     return b"".join(read_chunks({"wsgi.input": stream, "CONTENT_LENGTH": str(length)}, limit=None))
 
 
@@ -68,7 +68,7 @@ def test_a_client_that_is_slow_but_sends_enough_is_waited_for(pair: tuple[socket
     parts = [bytes([number]) * 2000 for number in range(3)]
     returned = threading.Semaphore(0)
 
-    class Told(BodyOfLength):
+    class Told(SizedBody):
         def readinto(self, buffer: WriteableBuffer, /) -> int:
             count = super().readinto(buffer)
             returned.release()

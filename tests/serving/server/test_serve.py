@@ -9,15 +9,14 @@ import pytest
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.codecs.encoding import encode_lines
-from cleanroom_algo.serving.codecs.media_types import Format
-from cleanroom_algo.serving.predictor import answer
-from cleanroom_algo.serving.server.service import load_predictor
+from cleanroom_algo.serving.codecs.media_types import MediaType
+from cleanroom_algo.serving.scoring.prediction import answer, load_predictor
 from tests.serving.support import Container, RunningServer, table
 
 
 def expected(container: Container, frame: pl.DataFrame) -> bytes:
     predictor = load_predictor(str(container.algorithm), Artifacts(container.root / "model"))
-    return encode_lines(answer(predictor, frame), Format.CSV)
+    return encode_lines(answer(predictor, frame), MediaType.CSV)
 
 
 def test_ping_is_empty_and_200(server: RunningServer) -> None:

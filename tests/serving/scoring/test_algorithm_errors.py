@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cleanroom_algo.contract.algorithm import load_algorithm
-from cleanroom_algo.serving.scoring.scorer import place_of
+from cleanroom_algo.serving.scoring.algorithm_errors import place_of
 
 
 def test_a_failure_within_a_library_is_told_by_the_line_that_called_it(tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from cleanroom_algo.channels.formats.blocks import GZIP_MAGIC
 from cleanroom_algo.errors import BodyIncompleteError, BodyTimeoutError, BodyTooLargeError, ContentTypeError
-from cleanroom_algo.serving.scoring.body import READ_BYTES, declared_length, decoded, gather, read_chunks
-from cleanroom_algo.serving.server.sizing import WHOLE_BYTES
+from cleanroom_algo.serving.scoring.body import READ_BYTES, WHOLE_BYTES, declared_length, decoded, gather, read_chunks
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -108,14 +107,12 @@ def test_a_broken_transfer_is_told_as_such(length: int) -> None:
 
 
 def test_a_slow_body_is_told_as_such() -> None:
-    class Late:
-        def __enter__(self) -> None:
+    class Late(io.RawIOBase):
+        def read(self, _size: int = -1, /) -> bytes:
             raise TimeoutError
 
-        def __exit__(self, *_: object) -> None: ...
-
     with pytest.raises(BodyTimeoutError):
-        list(read_chunks(environ(b"abc", chunked=True), limit=10, guard=Late))
+        list(read_chunks(environ(b"", chunked=True) | {"wsgi.input": Late()}, limit=10))
 
 
 def pieces(data: bytes, size: int) -> list[bytes]:

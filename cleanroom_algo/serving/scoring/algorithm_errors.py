@@ -1,0 +1,36 @@
+"""What an algorithm's own code raised, told without values: its type and its place."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+from cleanroom_algo.contract.failure import is_library
+from cleanroom_algo.errors import PredictionFailedError, ServerStartError
+
+
+def prediction_failed(error: BaseException) -> PredictionFailedError:
+    """Return the error for an exception in `preprocess`, `predict` or `postprocess`."""
+    return PredictionFailedError(
+        f"the algorithm raised {type(error).__name__} at {place_of(error)}",
+        expected="a prediction for every row that fits the schema",
+        fix="run the algorithm on local data, where CLEANROOM_ALGO_LOG_LEVEL=DEBUG shows the whole traceback",
+    )
+
+
+def loading_failed(error: BaseException) -> ServerStartError:
+    """Return the error for an exception while the algorithm was imported, loaded or warmed up."""
+    return ServerStartError(
+        f"the algorithm raised {type(error).__name__} at {place_of(error)}",
+        expected="a file that can be imported, and a `load` and a `sample` that return",
+        fix="correct that line; the failure reason has the message, CLEANROOM_ALGO_LOG_LEVEL=DEBUG the whole traceback",
+    )
+
+
+def place_of(error: BaseException) -> str:
+    """Return where an exception was raised, in the algorithm's own code if it went through that."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{Path(error.filename).name}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not is_library(frame.filename)] or frames
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno} in {own[-1].name}" if own else "an unknown place"

@@ -1,0 +1,75 @@
+"""A predictor: loaded, checked, and asked for predictions."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from cleanroom_algo.contract.algorithm import find_class, load_algorithm
+from cleanroom_algo.errors import AlgorithmClassError, CleanroomError
+from cleanroom_algo.serving.artifacts import Artifacts
+from cleanroom_algo.serving.codecs.predictions import to_frame
+from cleanroom_algo.serving.predictor import Predictor
+from cleanroom_algo.serving.scoring.algorithm_errors import prediction_failed
+from cleanroom_algo.serving.scoring.training_mode import require_evaluation_mode
+
+
+def load_predictor(source: str, artifacts: Artifacts) -> Predictor:
+    """Import the algorithm and load its model; whatever its code raises goes through.
+
+    Args:
+        source: the algorithm: a file, a folder or a module name.
+        artifacts: the model directory.
+
+    Raises:
+        AlgorithmNotFoundError: there is no algorithm.
+        AlgorithmClassError: it does not define one Predictor.
+        ManifestError: the model directory is not one that a Trainer wrote.
+        TrainingModeError: `load` left a module in training mode.
+    """
+    predictor = find_class(load_algorithm(source), Predictor)()
+    if not any(_overrides(predictor, hook) for hook in ("predict", "predict_arrays")):
+        raise AlgorithmClassError(
+            f"{type(predictor).__name__} does not say how rows are predicted",
+            expected="a Predictor that overrides `predict_arrays` or `predict`",
+            fix="define one of them",
+        )
+    predictor.artifacts = artifacts
+    predictor.load(artifacts)
+    require_evaluation_mode(predictor)
+    return predictor
+
+
+def answer(predictor: Predictor, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the predictions for a frame, one row for each of its rows.
+
+    This is the whole path of a prediction but for the formats: the server and a caller in process get the same bits.
+
+    Raises:
+        PredictionShapeError: the predictions do not match the rows.
+    """
+    if frame.height == 0:
+        # What an empty answer's columns are called, only the model knows; a row shows it.
+        return answer(predictor, predictor.sample(1)).clear()
+    predicted = predictor.postprocess(predictor.predict(predictor.preprocess(frame)))
+    return to_frame(predicted, frame.height)
+
+
+def answer_or_refuse(predictor: Predictor, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return what `answer` does; whatever the algorithm raises becomes an error of ours.
+
+    Raises:
+        PredictionFailedError: the algorithm raised.
+        PredictionShapeError: its predictions do not match the rows.
+    """
+    try:
+        return answer(predictor, frame)
+    except (CleanroomError, MemoryError):
+        raise
+    except BaseException as error:  # SystemExit, KeyboardInterrupt, a panic in Rust: each would end the process
+        if "can't allocate memory" in str(error):  # torch's words
+            raise MemoryError from error
+        raise prediction_failed(error) from error
+
+
+def _overrides(predictor: Predictor, hook: str) -> bool:
+    return getattr(getattr(predictor, hook), "__func__", None) is not getattr(Predictor, hook)

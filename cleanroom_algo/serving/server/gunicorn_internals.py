@@ -1,0 +1,388 @@
+"""All that is used of gunicorn beyond its documented interface: of version 27, to which `pyproject.toml` holds it.
+
+`tests/serving/test_gunicorn_internals.py` fails where another version has changed it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import math
+import os
+import re
+import selectors
+import socket
+import struct
+import time
+from collections import deque
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Final
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.http import errors
+from gunicorn.http.body import LengthReader
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from cleanroom_algo.contract.processes import how_ended
+from cleanroom_algo.errors import MalformedRequestError
+from cleanroom_algo.serving.scoring.body import READ_SECONDS
+from cleanroom_algo.serving.server.connection_counts import Place
+from cleanroom_algo.serving.server.refusal import refusal
+from cleanroom_algo.serving.server.sized_body import SizedBody
+
+log = logging.getLogger("cleanroom_algo.serving")
+
+HEADER_SECONDS = 10.0  # for the head of a request; a job's client sends it in one packet
+HEAD_BYTES = 1 << 16  # of a head; gunicorn refuses longer ones
+SEND_SECONDS = 60  # without any progress in sending an answer
+LEAVE_SECONDS = 0.05  # that a connection is left to a worker which has fewer; one that is busy may take so long
+MOVE_SECONDS = 0.05  # between two looks at whether a connection shall go to a worker which has fewer
+YIELD_SECONDS = 0.0003  # between two looks at whether it has been taken
+STOPPING_SECONDS = 1.0  # for a request that is on its way, or a client that has not closed, while the worker ends
+LINGER_SECONDS = 5.0  # for the rest of a refused body: many clients look at the answer only after they have sent all
+LINGER_BYTES = 256 << 20  # of that rest: a body over the limit is rarely far over it
+LINGERING = 64  # connections at once whose rest is read away: with more, the oldest is given up
+
+_HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
+_BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
+_STATUSES: Final[dict[type[errors.ParseException], HTTPStatus]] = {
+    errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
+    errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    errors.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
+    errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+}
+
+
+class Master(Arbiter):  # type: ignore[misc]
+    """gunicorn's master, which knows how its workers ended when `child_exit` is called, and does not reload.
+
+    Attributes:
+        ending: whether it ends its workers.
+    """
+
+    ending = False
+
+    def stop(self, graceful: bool = True) -> None:
+        """End the workers, as gunicorn does."""
+        self.ending = True
+        super().stop(graceful)
+
+    def reap_workers(self) -> None:
+        """Look at the workers that have ended, and take leave of them as gunicorn does."""
+        for pid, worker in self.WORKERS.items():
+            if hasattr(os, "waitid"):  # not on every macOS
+                ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if ended is not None:
+                    killed = ended.si_code != os.CLD_EXITED
+                    worker.how_ended = how_ended(-ended.si_status if killed else ended.si_status)
+        super().reap_workers()
+
+    def handle_hup(self) -> None:
+        """End as after SIGTERM: the model is not loaded anew, and who hangs up wants no server left behind."""
+        self.handle_term()
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's threaded worker, in which no client holds a thread, or the poller, for ever.
+
+    Attributes:
+        place: of this process among the others; the server sets it before the fork.
+        forked: the time of the fork, of `time.monotonic`; so it does this.
+        how_ended: as a part of a sentence; the master sets it when the process has.
+    """
+
+    place: Place
+    forked: float
+    how_ended = "ended"
+
+    def init_process(self) -> None:
+        """Prepare the process, as gunicorn does."""
+        self._lingering: deque[_Connection] = deque()
+        self._leave_until = 0.0
+        self._look_at = 0.0
+        super().init_process()
+
+    # --- connections: each is with the process that has fewest -------------------------------------------------------
+
+    def accept(self, listener: socket.socket) -> None:
+        """Accept a connection and wait for its first request in the poller.
+
+        gunicorn gives a thread to each new connection, and to each request whose head has begun: a few idle or slow
+        clients would keep /ping from its 2 s (SageMaker developer guide).
+        """
+        if self._leaves_it_to_another():
+            time.sleep(YIELD_SECONDS)  # the poller comes back to it as long as nobody has taken it
+            return
+        try:
+            client, address = listener.accept()
+        except OSError:
+            return  # another worker was faster, or the client has gone
+        self.nr_conns += 1
+        self.place.publish(self.nr_conns)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_SECONDS, 0))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", READ_SECONDS, 0))
+        connection = _Connection(self, client, address, listener.getsockname())
+        self._await_head(connection)
+        self.poller.register(client, selectors.EVENT_READ, partial(self.on_pending_socket_readable, connection))
+
+    def _leaves_it_to_another(self) -> bool:
+        """Whether another worker shall take a new connection, as it has fewer.
+
+        All workers wake up for one. The connections of a job stay where they begin: with three of four on one worker
+        the other waits half of the time.
+        """
+        fewest = self.place.fewest_elsewhere()
+        if fewest is None or self.nr_conns <= fewest:
+            return False
+        now = time.monotonic()
+        if now > self._leave_until + LEAVE_SECONDS:
+            self._leave_until = now + LEAVE_SECONDS
+        return now < self._leave_until
+
+    def _moves_to_another(self) -> bool:
+        """Whether a connection shall end with its answer, so that the client opens one to a worker that has fewer.
+
+        A job opens its connections as soon as one worker serves; those that warm up meanwhile would stay idle. Only one
+        moves at a time: all that saw the same difference would go to and fro.
+        """
+        now = time.monotonic()
+        if now < self._look_at:
+            return False
+        self._look_at = now + MOVE_SECONDS
+        fewest = self.place.fewest_elsewhere()
+        return fewest is not None and self.nr_conns > fewest + 1
+
+    # --- heads: a thread takes over only when one is whole -----------------------------------------------------------
+
+    def on_client_socket_readable(self, conn: _Connection, client: socket.socket) -> None:
+        """Take the first bytes of a further request on a connection."""
+        self.keepalived_conns.remove(conn)
+        self._await_head(conn)
+        self.poller.modify(client, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+        self.on_pending_socket_readable(conn, client)
+
+    def on_pending_socket_readable(self, conn: _Connection, client: socket.socket) -> None:
+        """Collect the head of a request; only when it is whole, a thread takes over."""
+        piece = _receive(client, HEAD_BYTES)
+        if piece is None:
+            return
+        searched = max(0, len(conn.received) - 3)
+        conn.received += piece
+        whole = _HEAD_END.search(conn.received, searched)
+        if piece and not whole and len(conn.received) < HEAD_BYTES:
+            return
+        self.poller.unregister(client)
+        self.pending_conns.remove(conn)
+        if piece:
+            conn.data_ready = True
+            self.enqueue_req(conn)
+        else:
+            self.nr_conns -= 1
+            conn.close()
+
+    def _await_head(self, conn: _Connection) -> None:
+        conn.received = b""
+        conn.timeout = time.monotonic() + HEADER_SECONDS
+        self.pending_conns.append(conn)
+
+    def murder_pending(self) -> None:
+        """Close connections whose requests, or whose ends, do not come; soon, once the worker shall end."""
+        now = time.monotonic()
+        if not self.alive:
+            for conn in (*self.pending_conns, *self._lingering):
+                conn.timeout = min(conn.timeout, now + STOPPING_SECONDS)
+        super().murder_pending()
+        while self._lingering and self._lingering[0].timeout < now:
+            self._end(self._lingering[0])
+        self.place.publish(self.nr_conns)  # the last step of each turn of the loop
+
+    # --- requests ----------------------------------------------------------------------------------------------------
+
+    def handle(self, conn: _Connection) -> Any:
+        """Handle a request whose head has arrived."""
+        conn.init()
+        conn.parser.unreader.unread(conn.received)
+        conn.timed.settimeout(HEADER_SECONDS)
+        conn.received = b""
+        begun = conn.parser.unreader.buf.getvalue()
+        end = _HEAD_END.search(begun)
+        if end and _BARE_LINE_FEED.search(begun, 0, end.end()):
+            self.handle_error(None, conn.sock, conn.client, errors.InvalidHeader("bare line feed"))
+            return False
+        return super().handle(conn)
+
+    def handle_request(self, req: Any, conn: _Connection) -> Any:
+        """Answer a request; the connection ends with it where its body has not been read, or has broken off."""
+        source: SizedBody | _ChunkedBody
+        if isinstance(req.body.reader, LengthReader):
+            length = req.body.reader.length
+            arrived = conn.parser.unreader.take_buffered()
+            conn.parser.unreader.unread(arrived[length:])  # of the next request
+            source = SizedBody(conn.sock, arrived[:length], length)
+            req.body = io.BufferedReader(source)
+        else:
+            req.body = source = _ChunkedBody(req.body, conn.timed)
+        should_close = req.should_close
+        req.should_close = lambda: should_close() or not source.is_read
+        if self._moves_to_another():
+            req.force_close()
+        return super().handle_request(req, conn)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """Answer what is no request and log it, by the kind of fault alone.
+
+        What follows a body that is longer than declared is read as the next request, so it may be rows: gunicorn itself
+        quotes it in answer and log.
+        """
+        if not isinstance(exc, errors.ParseException):
+            super().handle_error(req, client, addr, exc)
+            return
+        error = MalformedRequestError(
+            f"what came is not a request in HTTP/1.1 ({type(exc).__name__})",
+            expected="one Content-Length that is true or chunks, a head of at most 64 fields of 8 kB, a path of 4 kB",
+            fix="correct the client; after a body of another length than declared, its rest is taken for a request",
+        )
+        answer = refusal(error)
+        answer.status_code = _STATUSES.get(type(exc), HTTPStatus.BAD_REQUEST)
+        log.warning("answered %d\n%s", answer.status_code, error)
+        head = (
+            f"HTTP/1.1 {answer.status}\r\n{answer.headers}".removesuffix("\r\n\r\n") + "\r\nConnection: close\r\n\r\n"
+        )
+        with contextlib.suppress(OSError):
+            client.send(head.encode("latin-1") + answer.data, socket.MSG_DONTWAIT)
+
+    # --- ends --------------------------------------------------------------------------------------------------------
+
+    def linger(self, conn: _Connection) -> None:
+        """Close a connection once its client has, or after some seconds; what still comes is read and dropped.
+
+        A socket that is closed while bytes are unread is reset, and the client loses its answer (RFC 9112, section
+        9.6). gunicorn waits for that in its poller: 20 such clients kept /ping waiting for 40 s.
+        """
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+            conn.sock.setblocking(False)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._drop, conn))
+        except OSError:
+            conn.sock.close()
+            return
+        self.nr_conns += 1
+        conn.timeout = time.monotonic() + LINGER_SECONDS
+        self._lingering.append(conn)
+        if len(self._lingering) > LINGERING:
+            self._end(self._lingering[0])
+
+    def _drop(self, conn: _Connection, client: socket.socket) -> None:
+        piece = _receive(client, HEAD_BYTES)
+        if piece is None:
+            return
+        conn.dropped += len(piece)
+        if not piece or conn.dropped > LINGER_BYTES:
+            self._end(conn)
+
+    def _end(self, conn: _Connection) -> None:
+        self._lingering.remove(conn)
+        self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
+
+
+class _Connection(TConn):  # type: ignore[misc]
+    """A connection of a worker.
+
+    Attributes:
+        received: the bytes of a head that is not whole.
+        timed: reads from the socket until a deadline.
+        dropped: bytes that came after its end.
+    """
+
+    def __init__(self, worker: Worker, client: socket.socket, address: Any, server: Any) -> None:
+        super().__init__(worker.cfg, client, address, server)
+        self._worker = worker
+        self.received = b""
+        self.dropped = 0
+        self.timed = _TimedSocket(client)
+
+    def init(self) -> None:
+        """Prepare for reading, as gunicorn does, with deadlines."""
+        super().init()
+        self.parser.unreader.sock = self.timed
+
+    def close(self, graceful: bool = False) -> None:
+        """Close it, or let it linger."""
+        if graceful:
+            self._worker.linger(self)
+        else:
+            super().close()
+
+
+class _TimedSocket:
+    """Reads from a socket until a deadline, however little comes at a time."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._deadline = math.inf
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Set the deadline, from now; None for none."""
+        self._deadline = math.inf if seconds is None else time.monotonic() + seconds
+
+    def gettimeout(self) -> None:
+        """Say that there is no limit on a single read."""
+
+    def recv(self, size: int) -> bytes:
+        """Return what comes first.
+
+        Raises:
+            TimeoutError: the deadline has passed.
+        """
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(None if math.isinf(left) else left)
+        try:
+            return self._connection.recv(size)
+        finally:
+            self._connection.setblocking(True)
+
+
+class _ChunkedBody:
+    """A chunked body, as gunicorn reads it, with a deadline for each read and errors that say no more than OSError."""
+
+    def __init__(self, body: Any, timed: _TimedSocket) -> None:
+        self._body = body
+        self._timed = timed
+        self._is_read = False
+
+    @property
+    def is_read(self) -> bool:
+        """Whether all of it has been read."""
+        return self._is_read
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes; none at the end.
+
+        Raises:
+            TimeoutError: they came too slowly.
+            OSError: the body broke off, or is not chunked as HTTP/1.1 says.
+        """
+        self._timed.settimeout(READ_SECONDS)
+        try:
+            piece: bytes = self._body.read(size)
+        except errors.ParseException:
+            raise ConnectionAbortedError from None
+        self._is_read = not piece
+        return piece
+
+
+def _receive(client: socket.socket, size: int) -> bytes | None:
+    """Return what has come; none at the end, None where nothing has."""
+    try:
+        return client.recv(size)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""

@@ -1,0 +1,131 @@
+"""The process above the server: it says how a server died that cannot say so itself.
+
+`os._exit`, native code and the kernel end a process without a last word. This one loads nothing, so that it can wait.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+
+from cleanroom_algo.contract.environment import InferenceEnvironment
+from cleanroom_algo.contract.failure import write_failure
+from cleanroom_algo.contract.processes import how_ended, signal_when_orphaned
+from cleanroom_algo.errors import CleanroomError, ServerDiedError, StartTimeoutError
+from cleanroom_algo.serving.server.report import Failure, Report, Stage
+
+log = logging.getLogger("cleanroom_algo.serving")
+
+REMIND_SECONDS = 30.0  # between two lines about what is waited for; a quarter of the limit, where that is shorter
+_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+
+
+def supervise(environment: InferenceEnvironment, serve: Callable[[Report], int]) -> int | None:
+    """Run a server in a process of its own, and wait for its end.
+
+    Args:
+        environment: of the container.
+        serve: runs the server in the new process; returns its exit status.
+
+    Returns:
+        In the new process what `serve` returned. In this one the exit status of the whole; None where the server wants
+        to be started anew.
+    """
+    report = Report()
+    child = os.fork()
+    if child == 0:
+        signal_when_orphaned(signal.SIGTERM)  # no server outlives this process
+        faulthandler.enable()  # a crash in native code leaves the stacks that led to it
+        return serve(report)
+    forwarded: list[int] = []
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        forwarded.append(number)
+        with suppress(ProcessLookupError):
+            os.kill(child, number)
+
+    before = {number: signal.signal(number, forward) for number in _FORWARDED}
+    ended = threading.Event()
+    limit = environment.settings.serve_start_seconds
+    reminder = threading.Thread(target=_remind, args=(report, limit, ended))
+    reminder.start()
+    try:
+        _, status = os.waitpid(child, 0)
+        return _conclude(environment, report, os.waitstatus_to_exitcode(status), forwarded)
+    finally:
+        ended.set()
+        reminder.join()
+        report.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def limit_start(report: Report, limit: float) -> None:
+    """End this process with the stacks of all its threads if it does not serve in time, even out of native code.
+
+    Args:
+        report: of the server.
+        limit: seconds from the server's start, or from now where another process serves already.
+    """
+    spent = 0.0 if report.stage is Stage.SERVING else time.monotonic() - report.began
+    faulthandler.dump_traceback_later(max(1.0, limit - spent), exit=True)
+
+
+def cause_of_death(how: str, report: Report, seconds: float, limit: float) -> CleanroomError:
+    """Return what is told of a process that said nothing itself.
+
+    Args:
+        how: it ended, as a part of a sentence.
+        report: of the server.
+        seconds: for which it ran.
+        limit: seconds that a start may take.
+    """
+    if report.stage < Stage.SERVING and seconds >= limit:
+        return StartTimeoutError(
+            f"the server has been {report.stage} for {seconds:.0f} s",
+            expected=f"a server that serves {limit:g} s after its start (CLEANROOM_ALGO_SERVE_START_SECONDS; AWS is "
+            "said to end a job after 30 minutes)",
+            fix="look at the stacks in the log: they show where it hangs, most often at a network that is not there",
+        )
+    return ServerDiedError(
+        f"the server {how} while {report.stage}, without a word",
+        expected="processes that end when they are told to, and whose code raises what is wrong",
+        fix="SIGKILL: the kernel ends processes for lack of memory: choose a larger instance type; SIGSEGV, SIGABRT: "
+        "look at the stacks of native code in the log; an exit status: find the call of os._exit",
+    )
+
+
+def _remind(report: Report, limit: float, ended: threading.Event) -> None:
+    while not ended.wait(min(REMIND_SECONDS, limit / 4)) and report.stage < Stage.SERVING:
+        seconds = time.monotonic() - report.began
+        log.warning("still %s, for %.0f s; serve gives up %g s after its start", report.stage, seconds, limit)
+
+
+def _conclude(environment: InferenceEnvironment, report: Report, exit_code: int, forwarded: list[int]) -> int | None:
+    """Say as the last line of the log why the server has ended, where that was not asked for."""
+    if report.anew:
+        return None
+    if exit_code == 0 and (report.stage is Stage.SERVING or forwarded):
+        return 0
+    if -exit_code in forwarded:
+        return 128 - exit_code
+    failure = report.failure()
+    if failure is None:
+        seconds = time.monotonic() - report.began
+        error = cause_of_death(how_ended(exit_code), report, seconds, environment.settings.serve_start_seconds)
+        failure = Failure.of(error, error)
+        log.error("serve ends with exit status %d\n%s", failure.exit_code, error)
+    else:
+        log.error("serve ends with exit status %d: %s", failure.exit_code, failure.title)
+    try:
+        write_failure(environment.paths, failure.text)
+    except OSError:
+        log.debug("no failure file: %s is not writable", environment.paths.output)
+    return failure.exit_code
