@@ -52,10 +52,15 @@ def command(context: click.Context, /, as_json: bool, home: Path | None, quiet: 
         request, account = _prepare(room, words)
         arn = room.call(OPERATION, request, account)["trainedModelInferenceJobArn"]
         record = follow(room, arn, None, title=request["name"], verbose=not quiet)
+        warnings = record.private.get("warnings") or []
+        if not as_json:
+            for each in warnings:
+                say(f"warning: {each}")
         if failure := outcome(record, f"cleanroom-algo logs {record.name}"):
             error, status = failure
             kept = record.private.get("outputs") or []
-            report(error, as_json, {"trainedModelInferenceJob": records.document(record), "outputs": kept})
+            beside = {"trainedModelInferenceJob": records.document(record), "outputs": kept, "warnings": warnings}
+            report(error, as_json, beside)
             if kept and not as_json:
                 say("\n            ".join(["\n  outputs   of the objects that were answered whole:", *kept]))
             context.exit(status)

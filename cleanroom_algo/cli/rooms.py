@@ -76,7 +76,7 @@ def model_result(room: Room, record: Record) -> dict[str, Any]:
 
 def inference_result(record: Record) -> dict[str, Any]:
     """Return what there is to know of an inference job: its record and its outputs."""
-    names = ("outputs", "rows", "bytes")
+    names = ("outputs", "rows", "bytes", "warnings")
     return records.document(record) | {name: record.private.get(name) for name in names}
 
 

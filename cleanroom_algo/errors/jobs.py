@@ -146,6 +146,19 @@ class InferenceRequestError(JobError):
     title = "inference request failed"
 
 
+class InferenceRowsLostError(JobError):
+    """The container answered a request with fewer predictions than the request has records.
+
+    The output of a batch transform has no other order than that of the lines, so that all predictions behind the lost
+    one belong to the wrong records. The documentation does not say that AWS counts them. A request that carries the
+    header of its object may have one prediction fewer than lines. A usual cause is a server that takes the first line
+    of every request for a header. With `inference_lost_rows = "warn"` in settings.toml the job goes on, and says so.
+    """
+
+    code = "CR-JOB-207"
+    title = "predictions missing"
+
+
 class InferenceOutputTooLargeError(JobError):
     """The output of an inference job is larger than its cap (trainedModelInferenceJobs.maxOutputSize)."""
 

@@ -241,8 +241,8 @@ class Desk:
         self.own("StartTrainedModelExportJob", **{**own, **changed})
         return self.room.wait(self.room.store.find("trained-model-export-job", limit=1)[0].key, timeout=60)
 
-    def infer(self, model: str, **changed: Any) -> Record:
-        """Run an inference job over the channel for the bureau and return its record when it has ended."""
+    def start_inference(self, model: str, **changed: Any) -> str:
+        """Start an inference job over the channel for the bureau and return its ARN."""
         asked = {
             "name": "inference",
             "trainedModelArn": model,
@@ -251,7 +251,11 @@ class Desk:
             "dataSource": {"mlInputChannelArn": self.channel},
         }
         created = self.own("StartTrainedModelInferenceJob", **{**asked, **changed})
-        return self.room.wait(created["trainedModelInferenceJobArn"], timeout=60)
+        return str(created["trainedModelInferenceJobArn"])
+
+    def infer(self, model: str, **changed: Any) -> Record:
+        """Run such a job and return its record when it has ended."""
+        return self.room.wait(self.start_inference(model, **changed), timeout=60)
 
     def query(self, name: str = "query", sql: dict[str, Any] | None = None, **changed: Any) -> dict[str, Any]:
         """Return the parameters of a small query; what is not asked of the channel itself is asked of the query."""

@@ -185,6 +185,16 @@ JOBS: tuple[Row, ...] = (
     Row(
         "jobs",
         INFER,
+        "an object of which some records have no prediction has no output, and the job is CREATE_FAILED with "
+        "CR-JOB-207; with warn it goes on and says so",
+        "not documented; SageMaker joins answers with their input only where DataProcessing asks for it",
+        "guessed",
+        "predictions that cannot be matched with records are worth nothing",
+        "inference_lost_rows",
+    ),
+    Row(
+        "jobs",
+        INFER,
         "objects in Parquet are refused: they cannot be split by line; with whole-objects each is one request",
         "not documented",
         "guessed",

@@ -44,6 +44,7 @@ class DockerHosts:
     """
 
     name = "docker"
+    lacks = ""
     isolates_files = True
 
     def __init__(self, *, read_only: bool = False, internal: bool = True, hides_opt_ml: bool = False) -> None:

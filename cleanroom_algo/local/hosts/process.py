@@ -26,6 +26,7 @@ class ProcessHosts:
     """Runs algorithms that lie in a file or folder of this machine."""
 
     name = "process"
+    lacks = ", and files and network are those of this machine: no /opt/ml, no isolation"
     isolates_files = False
 
     @contextmanager
@@ -65,7 +66,8 @@ class ProcessJob:
         scratch = Path(tempfile.mkdtemp(prefix="cleanroom-host-"))
         environment["TMPDIR"] = str(scratch)
         try:
-            return GuardedHost(spec, entry.command, environment, connect, scratch=scratch)
+            address = f"port {port} ({PORT_VARIABLE})"
+            return GuardedHost(spec, entry.command, environment, connect, scratch=scratch, address=address)
         except BaseException:
             scratch.rmdir()
             raise

@@ -57,7 +57,13 @@ class HostSpec:
 
 
 class RunningHost(Protocol):
-    """A started container."""
+    """A started container.
+
+    Attributes:
+        address: where its server is expected, in words.
+    """
+
+    address: str
 
     @property
     def lines(self) -> Iterator[tuple[str, str]]:
@@ -95,6 +101,8 @@ class HostKind(Protocol):
     """A way to run containers."""
 
     name: str
+    lacks: str
+    """What its containers lack of the platform's isolation, behind a comma; "" where nothing is known of."""
     isolates_files: bool
     """Whether the files that `HostSpec.linked` names cannot be written to from inside."""
 

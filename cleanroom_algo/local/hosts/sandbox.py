@@ -45,6 +45,7 @@ class SandboxHosts:
     """Runs algorithms that lie in a file or folder of this machine, each host isolated."""
 
     name = "sandbox"
+    lacks = ""
     isolates_files = True
 
     @contextmanager

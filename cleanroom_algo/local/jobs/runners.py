@@ -129,7 +129,9 @@ def inference_plan(room: Room, record: Record, directory: Path) -> InferencePlan
         max_output_bytes=None if cap is None else int(cap["value"] * GB),
         instance_type=resources["instanceType"],
         has_header=_looks_like_header(objects) if has_header is None else has_header,
+        header_known=has_header is not None,
         header=switches.inference_header,
+        lost_rows=switches.inference_lost_rows,
         content_type=_PARQUET if whole else _CSV,
         leave_out=switches.overflow == "leave-out",
         whole_objects=whole,
@@ -188,6 +190,7 @@ def infer(context: JobContext) -> JobResult:
         else:
             outcome = run_inference(plan, host_kind(context.room, plan.source), context.listener, context.stopped)
     private: dict[str, Any] = {"log": str(log), "failed_objects": list(outcome.failed_objects)}
+    private["warnings"] = list(outcome.warnings)
     failed = outcome.status is not InferenceStatus.COMPLETED
     if not failed or _keeps_outputs(context.room, outcome):
         private["outputs"] = _publish(context.room, outcome.outputs, context.record.private["output"])

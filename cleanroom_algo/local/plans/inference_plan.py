@@ -27,6 +27,10 @@ NewlineMode = Literal["always", "if-missing"]
 """Whether a line break is added to an answer that ends with one already; the documentation is silent."""
 
 
+LostRows = Literal["fail", "warn"]
+"""What fewer predictions than records mean; the documentation does not say that anybody counts them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retries:
     """How requests are repeated (SageMaker API, ModelClientConfig).
@@ -73,10 +77,12 @@ class InferencePlan:
         max_output_bytes: the cap on all outputs together.
         instance_type: of the hosts.
         has_header: whether the first line of each object is a header.
+        header_known: whether that is known, and not guessed from what the line holds.
         header: which requests carry it.
         newline: how answers are put together.
         content_type: of the requests. The service does not say which it sends; its only format with lines is CSV.
         retries: of requests.
+        lost_rows: whether an object fails of whose records some have no prediction.
         leave_out: whether objects over the cap are left out; else they fail the job.
         whole_objects: whether each object is one request; else it is cut by line.
         max_seconds: after which the job fails.
@@ -95,10 +101,12 @@ class InferencePlan:
     max_output_bytes: int | None = None
     instance_type: str = "ml.m5.2xlarge"
     has_header: bool = False
+    header_known: bool = True
     header: HeaderMode = "first-chunk"
     newline: NewlineMode = "always"
     content_type: str = "text/csv"
     retries: Retries = field(default_factory=Retries)
+    lost_rows: LostRows = "fail"
     leave_out: bool = False
     whole_objects: bool = False
     max_seconds: float = 25 * 3600.0  # Clean Rooms user guide, "Quotas for AWS Clean Rooms ML": inference job duration

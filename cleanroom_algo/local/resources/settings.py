@@ -92,6 +92,8 @@ class Switches(_Table):
     samples say none."""
     inference_header: Literal["first-chunk", "every", "none"] = "first-chunk"
     """Which requests of an inference job carry the header."""
+    inference_lost_rows: Literal["fail", "warn"] = "fail"
+    """What an inference job does where a server answers fewer predictions than it got records: not documented."""
     inference_on_parquet: Literal["refuse", "whole-objects"] = "refuse"
     """Inference on a channel in PARQUET: not documented; its objects have no lines to be split at."""
     inference_after_failure: Literal["keep", "drop"] = "keep"

@@ -31,6 +31,10 @@ class Lines:
     def progress(self, progress: object) -> None:
         self.line("job", "progress", str(progress))
 
+    def wait_for_part(self, text: str) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: any(text in seen[2] for seen in self.seen), timeout=60)
+
     def wait_for(self, text: str, count: int = 1) -> None:
         with self._changed:
             assert self._changed.wait_for(lambda: sum(seen[2] == text for seen in self.seen) >= count, timeout=60)

@@ -16,6 +16,7 @@ from typing import IO
 
 from cleanroom_algo.local.hosts.isolation import guard
 from cleanroom_algo.local.hosts.isolation.isolated_python import isolated_python
+from cleanroom_algo.local.hosts.isolation.network import SERVE_PORT
 from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
 
 _LINE_BYTES = 1 << 20  # a longer line is handed on in parts, so that memory stays bounded
@@ -38,6 +39,7 @@ class GuardedHost:
         main: tells the container's main process, where the command is only a client of what runs it.
         limits: what the guard watches; all that the spec names, unless the command does it.
         scratch: a folder for the command's temporary files, counted with the rest and removed at the end.
+        address: where a server is expected, in words.
     """
 
     def __init__(
@@ -53,9 +55,11 @@ class GuardedHost:
         main: Sequence[str] = (),
         limits: Limits | None = None,
         scratch: Path | None = None,
+        address: str = f"port {SERVE_PORT}",
     ) -> None:
         self.name = spec.name
         self.connect = connect
+        self.address = address
         limits = limits or spec.limits
         theirs, self._lifeline = os.pipe()
         self._lock = threading.Lock()

@@ -7,17 +7,24 @@ import http.client
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
 from cleanroom_algo.errors import InferenceRequestError
+from cleanroom_algo.local.jobs.inference.answers import Answer
 from cleanroom_algo.local.plans.inference_plan import ContainerParameters, Retries
 
 PING_SECONDS = 2.0  # the platform waits so long for an answer to /ping (SageMaker developer guide)
 SEND_BYTES = 1 << 18  # at once, where a body is sent from a file
 RETRY_SECONDS = 0.2  # before the first repetition, doubling: long enough for a worker to be replaced
 
+
+NOBODY_LISTENS = "nobody accepts connections"
+_SEE_LOG = "see the container's log; answer a record that cannot be predicted with a placeholder"
+_TOO_LARGE = (
+    "413 means that the request is larger than the server takes: set "
+    "containerExecutionParameters.maxPayloadInMB lower, or raise the server's own limit"
+)
 
 Connect = Callable[[float | None], socket.socket]
 
@@ -66,16 +73,23 @@ class Client:
         self._lock = threading.Lock()
         self._connections: list[http.client.HTTPConnection] = []
 
-    def ping(self) -> bool:
-        """Return whether /ping answers 200 in time."""
+    def ping(self) -> str:
+        """Return what keeps GET /ping from answering 200; "" where it does."""
         connection = over(self._connect)
         try:
+            connection.connect()
+        except OSError:
+            return NOBODY_LISTENS
+        try:
             connection.request("GET", "/ping")
-            return connection.getresponse().status == HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
+            status = connection.getresponse().status
+        except TimeoutError:
+            return f"it does not answer within {PING_SECONDS:g} s"
+        except (OSError, http.client.HTTPException) as error:
+            return f"it breaks off ({type(error).__name__})"
         finally:
             connection.close()
+        return "" if status == HTTPStatus.OK else f"it answers {status}"
 
     def parameters(self) -> ContainerParameters:
         """Return what the container says about itself; a container need not say anything.
@@ -96,7 +110,7 @@ class Client:
             return ContainerParameters()
         return _parse_parameters(body)
 
-    def invoke(self, payload: bytes | Iterable[bytes]) -> bytes:
+    def invoke(self, payload: bytes | Iterable[bytes]) -> Answer:
         """Return the answer to a payload.
 
         Lost connections, timeouts and answers of 500 and above are repeated; which ones the platform repeats is not
@@ -116,7 +130,7 @@ class Client:
         raise InferenceRequestError(
             f"a request failed after {attempts} attempt(s): {reason}",
             expected="status 200 and one line of predictions for each record",
-            fix="see the container's log; answer a record that cannot be predicted with a placeholder",
+            fix=_TOO_LARGE if reason.startswith(f"status {HTTPStatus.REQUEST_ENTITY_TOO_LARGE}") else _SEE_LOG,
         )
 
     def cancel(self) -> None:
@@ -136,7 +150,7 @@ class Client:
                 connection.close()
             self._connections.clear()
 
-    def _attempt(self, payload: bytes | Iterable[bytes], pause: float) -> tuple[str, bytes | None, float | None]:
+    def _attempt(self, payload: bytes | Iterable[bytes], pause: float) -> tuple[str, Answer | None, float | None]:
         """Return why it failed, the answer if it did not, and how long to wait before another attempt (None: never)."""
         connection = self._connection()
         try:
@@ -155,7 +169,7 @@ class Client:
             connection.close()
             return f"the connection was lost ({type(error).__name__})", None, pause
         if response.status == HTTPStatus.OK:
-            return "", body, None
+            return "", Answer(body, response.headers.get("Content-Type", "")), None
         reason = f"status {response.status}{_told(body)}"
         if response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             return reason, None, None
@@ -170,16 +184,6 @@ class Client:
             with self._lock:
                 self._connections.append(connection)
         return connection
-
-
-def wait_until_ready(client: Client, *, seconds: float, interval: float, ended: threading.Event) -> bool:
-    """Ask /ping until it answers 200; return False where the container has ended or the time is over."""
-    deadline = time.monotonic() + seconds
-    while not ended.is_set() and time.monotonic() < deadline:
-        if client.ping():
-            return True
-        ended.wait(interval)
-    return False
 
 
 def _parse_parameters(body: bytes) -> ContainerParameters:

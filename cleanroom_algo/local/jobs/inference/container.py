@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -15,12 +16,19 @@ from cleanroom_algo.errors import CleanroomError, InferenceContainerDiedError, I
 from cleanroom_algo.local.hosts.container_tree import ContainerTree
 from cleanroom_algo.local.hosts.protocol import HostSpec, JobHosts, Limits
 from cleanroom_algo.local.jobs.files import USAGE_FILE
-from cleanroom_algo.local.jobs.inference.client import Client, wait_until_ready
+from cleanroom_algo.local.jobs.inference.client import NOBODY_LISTENS, Client
 from cleanroom_algo.local.plans.inference_plan import InferenceHostPlan, InferencePlan
 from cleanroom_algo.local.plans.instances import memory_bytes
 
 PING_INTERVAL_SECONDS = 0.1  # the platform asks every second; a container cannot tell, and nobody should have to wait
 STOP_SECONDS = 30.0  # between SIGTERM and SIGKILL (SageMaker developer guide, hosting services)
+HINT_SECONDS = 5.0  # before the first word about a wait, then after twice as long: most models have loaded by then
+
+
+IGNORES_SIGTERM = (
+    f"the server did not end within {STOP_SECONDS:g} s of SIGTERM and was killed, as it is in every inference job; "
+    "handle SIGTERM in the program that is started: process 1 of a container ends for no signal that it does not handle"
+)
 
 
 def unpack_model(model: Path, target: Path) -> Path:
@@ -50,12 +58,14 @@ class Container:
         plan: of the job.
         host: the instance.
         hosts: of the job.
-        line: takes (host, stream, text) of each line that it writes.
+        line: takes (host, stream, text) of each line that it writes, and of what is said about it (`job`).
         model: the unpacked artifacts.
+        warn: told what costs time or may fail in the clean room: a word for it, and the text.
 
     Attributes:
         over: set when the container has ended, or shall not be asked any more.
         client: its HTTP interface.
+        address: where the server is expected, in words.
     """
 
     def __init__(
@@ -65,6 +75,7 @@ class Container:
         hosts: JobHosts,
         line: Callable[[str, str, str], None],
         model: Path,
+        warn: Callable[[str, str], None],
     ) -> None:
         self.plan = plan
         self.host = host
@@ -76,7 +87,9 @@ class Container:
         root = plan.run_directory / "hosts" / host.name / "ml"
         self._tree = ContainerTree(root)
         self._line = line
+        self._warn = warn
         self._running = hosts.launch(self._spec(root, model))
+        self.address = self._running.address
         self.client = Client(
             self._running.connect, content_type=plan.content_type, accept=plan.accept, retries=plan.retries
         )
@@ -96,26 +109,38 @@ class Container:
         """End the container: SIGTERM, after 30 s SIGKILL; nothing of it is left."""
         self.abandon()
         self._running.terminate()
-        if not self._ended.wait(STOP_SECONDS):
-            self._running.kill()
+        if not self._ended.wait(HINT_SECONDS):
+            self._say(
+                f"the server has not ended {HINT_SECONDS:g} s after SIGTERM; it is killed after {STOP_SECONDS:g} s"
+            )
+            if not self._ended.wait(STOP_SECONDS - HINT_SECONDS):
+                self._warn("sigterm", f"{self.host.name}: {IGNORES_SIGTERM}")
+                self._running.kill()
         for thread in self._threads:
             thread.join()
         self.client.close()
 
     def wait_until_ready(self) -> None:
-        """Wait for /ping to answer 200.
+        """Wait for /ping to answer 200, and say from time to time why it does not.
 
         Raises:
             InferenceServerError: the container ended, or the time is over.
         """
-        seconds = self.plan.start_seconds
-        self._ready = wait_until_ready(self.client, seconds=seconds, interval=PING_INTERVAL_SECONDS, ended=self.over)
-        if not self._ready:
-            raise self.failure() or InferenceServerError(
-                f"{self.host.name}: /ping has not answered 200 for {seconds:g} s",
-                expected="GET /ping on port 8080 answering 200 once the model is loaded",
-                fix="see the container's log; let `serve` exit with a status other than 0 if the model cannot load",
-            )
+        started, hint, reason = time.monotonic(), HINT_SECONDS, ""
+        while not self.over.is_set() and (waited := time.monotonic() - started) < self.plan.start_seconds:
+            if not (reason := self.client.ping()):
+                self._ready = True
+                return
+            if waited >= hint:
+                self._say(f"waiting for GET /ping on {self.address} for {waited:.0f} s: {reason}{_advice(reason)}")
+                hint *= 2
+            self.over.wait(PING_INTERVAL_SECONDS)
+        raise self.failure() or InferenceServerError(
+            f"{self.host.name}: GET /ping on {self.address} has not answered 200 for "
+            f"{self.plan.start_seconds:g} s: {reason}",
+            expected="GET /ping answering 200 once the model is loaded",
+            fix="see the container's log; let `serve` exit with a status other than 0 if the model cannot load",
+        )
 
     def failure(self) -> CleanroomError | None:
         """Return why the container ended by itself; None while it runs, or where it was told to end."""
@@ -135,6 +160,9 @@ class Container:
         self._told = True
         self.over.set()
         self.client.cancel()
+
+    def _say(self, text: str) -> None:
+        self._line(self.host.name, "job", text)
 
     def _spec(self, root: Path, model: Path) -> HostSpec:
         return HostSpec(
@@ -165,3 +193,9 @@ def _status(exit_code: int) -> str:
         return f"exit status {exit_code} ({signal.Signals(exit_code - 128).name})"
     except ValueError:
         return f"exit status {exit_code}"
+
+
+def _advice(reason: str) -> str:
+    if reason != NOBODY_LISTENS:
+        return ""
+    return "; listen on 0.0.0.0 and the port that SAGEMAKER_BIND_TO_PORT names, 8080 where it is not set"

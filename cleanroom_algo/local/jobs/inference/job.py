@@ -9,6 +9,8 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -16,8 +18,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from cleanroom_algo.contract.manifest import Manifest
 from cleanroom_algo.contract.sizes import DISK_FULL, MB
-from cleanroom_algo.errors import CleanroomError, InferenceOutputTooLargeError, InferenceTimeoutError, JobFailedError
+from cleanroom_algo.errors import (
+    CleanroomError,
+    InferenceOutputTooLargeError,
+    InferenceTimeoutError,
+    JobFailedError,
+    ManifestError,
+)
 from cleanroom_algo.local.jobs.inference.container import Container, unpack_model
 from cleanroom_algo.local.jobs.inference.split import refuse_large, require_lines
 from cleanroom_algo.local.jobs.inference.transform import InferenceProgress, TransferProgress, Transform
@@ -25,8 +34,10 @@ from cleanroom_algo.local.plans.inference_plan import InferenceHostPlan, Inferen
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.hosts.protocol import HostKind, JobHosts
+    from cleanroom_algo.local.objects.reference import ObjectRef
 
 CHECK_SECONDS = 0.1  # how soon a stop from outside is seen
+_HEADER_BYTES = 64 * 1024  # of an object's first line, which may be a header
 
 
 class InferenceListener(Protocol):
@@ -60,6 +71,7 @@ class InferenceOutcome:
         failed_objects: keys without an output.
         error: the first cause.
         left_out: why objects have no output, where the plan leaves out what no longer fits.
+        warnings: what would cost time or is doubtful, though it does not fail the job here.
         ended_host: whose container ended by itself, where that is the first cause.
     """
 
@@ -71,6 +83,7 @@ class InferenceOutcome:
     failed_objects: tuple[str, ...] = ()
     error: CleanroomError | None = None
     left_out: InferenceOutputTooLargeError | None = None
+    warnings: tuple[str, ...] = ()
     ended_host: str | None = None
 
 
@@ -92,6 +105,26 @@ def run_inference(
 
 
 @dataclass
+class _Warnings:
+    """What a job is warned of; of several of a kind the first is told, and how many there were."""
+
+    listener: InferenceListener
+    texts: dict[str, str] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, host: str, kind: str, text: str) -> None:
+        with self.lock:
+            self.counts[kind] += 1
+            if self.texts.setdefault(kind, text) is text:
+                self.listener.line(host, "job", f"warning: {text}")
+
+    def all(self) -> tuple[str, ...]:
+        more = {kind: f" (and {count - 1:,} more of this kind)" for kind, count in self.counts.items() if count > 1}
+        return tuple(text + more.get(kind, "") for kind, text in self.texts.items())
+
+
+@dataclass
 class _Job:
     plan: InferencePlan
     host_kind: HostKind
@@ -104,6 +137,9 @@ class _Job:
     disk_full: OSError | None = None
     failed: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.warnings = _Warnings(self.listener)
+
     def run(self) -> InferenceOutcome:
         outputs = self.plan.run_directory / "outputs"
         outputs.mkdir(parents=True)
@@ -114,6 +150,8 @@ class _Job:
                 for each in objects:
                     require_lines(each)
             model = unpack_model(self.plan.model, self.plan.run_directory / "model")
+            if self.plan.has_header and not self.plan.header_known:
+                self.plan = replace(self.plan, header_known=_names_columns(objects, model))
             self._run_hosts(model, moved, outputs)
         except (CleanroomError, OSError) as error:
             self._blame(error)
@@ -154,8 +192,10 @@ class _Job:
         self, hosts: JobHosts, host: InferenceHostPlan, model: Path, moved: TransferProgress, outputs: Path
     ) -> None:
         say = partial(self.listener.line, host.name, "job")
-        with Container(self.plan, host, hosts, self.listener.line, model) as container:
+        warn = partial(self.warnings.add, host.name)
+        with Container(self.plan, host, hosts, self.listener.line, model, warn) as container:
             self.containers.append(container)
+            say(f"{self.host_kind.name} host, GET /ping is asked on {container.address}{self.host_kind.lacks}")
             if self.aborted.is_set():
                 return
             try:
@@ -172,7 +212,7 @@ class _Job:
                 for each in host.objects:
                     refuse_large(each, transfer.payload_bytes)
                 transfer = replace(transfer, payload_bytes=0)
-            transform = Transform(self.plan, transfer, container.client, moved, outputs, say, container.over)
+            transform = Transform(self.plan, transfer, container.client, moved, outputs, warn, container.over)
             failed = transform.run(host.objects)
             self.failed += [reference.key for reference, _ in failed]
             if (died := container.failure()) is not None:
@@ -214,6 +254,7 @@ class _Job:
             failed_objects=tuple(sorted(self.failed)),
             error=cause,
             left_out=left_out,
+            warnings=self.warnings.all(),
             ended_host=next((host for host, error in self.ended.items() if error is cause), None),
         )
 
@@ -224,3 +265,16 @@ def _too_long(seconds: float) -> InferenceTimeoutError:
         expected="at most 25 hours, a quota that AWS does not raise",
         fix="take more instances, or give the job a smaller channel",
     )
+
+
+def _names_columns(objects: Sequence[ObjectRef], model: Path) -> bool:
+    """Whether the first line of the first object names columns of the table that the model was trained on."""
+    try:
+        schema = Manifest.read(model).table_schema or {}
+    except ManifestError:
+        return False
+    first = next(each for each in objects if each.size)
+    with first.open() as file:
+        line = file.readline(_HEADER_BYTES).decode("utf-8", "replace").strip("\r\n\ufeff")
+    known = {column["name"] for column in schema.get("columns", [])}
+    return {name.strip('" ') for name in line.split(",")} <= known

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cleanroom_algo.channels.formats.blocks import GZIP_MAGIC
 from cleanroom_algo.channels.formats.parquet.footer import MAGIC as PARQUET_MAGIC
 from cleanroom_algo.contract.sizes import format_bytes
@@ -14,8 +11,6 @@ from cleanroom_algo.errors import InferenceInputError
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.inference_plan import HeaderMode, NewlineMode
 from cleanroom_algo.local.query.spark import MAX_RECORDS
-
-_LINE_FEED = ord("\n")
 
 
 def split_lines(
@@ -101,23 +96,6 @@ def require_lines(reference: ObjectRef) -> None:
             fix="create the channel for inference with resultFormat CSV; what AWS does with Parquet is not documented "
             '(inference_on_parquet = "whole-objects" in settings.toml sends each as one request)',
         )
-
-
-def count_records(payload: bytes) -> int:
-    """Return how many lines of a payload, or of an answer, are not empty."""
-    if not payload:
-        return 0
-    ends = np.frombuffer(payload, dtype=np.uint8) == _LINE_FEED
-    if _may_hold_empty_line(payload, ends):
-        return sum(1 for line in payload.split(b"\n") if line.removesuffix(b"\r"))
-    return int(np.count_nonzero(ends)) + (not payload.endswith(b"\n"))
-
-
-def _may_hold_empty_line(payload: bytes, ends: NDArray[np.bool_]) -> bool:
-    # Searching for two line breaks in a row byte by byte takes longer than sending the payload.
-    if payload[:1] in {b"\n", b"\r"} or payload.endswith(b"\r") or (ends[1:] & ends[:-1]).any():
-        return True
-    return b"\r" in payload and bool((ends[2:] & ends[:-2]).any())
 
 
 def assemble(answer: bytes, newline: NewlineMode) -> bytes:

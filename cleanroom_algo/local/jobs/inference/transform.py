@@ -17,10 +17,12 @@ from cleanroom_algo.errors import (
     InferenceInputError,
     InferenceOutputTooLargeError,
     InferenceRequestError,
+    InferenceRowsLostError,
     RoomError,
 )
+from cleanroom_algo.local.jobs.inference.answers import Answer, count_lines, count_predictions
 from cleanroom_algo.local.jobs.inference.client import Client
-from cleanroom_algo.local.jobs.inference.split import assemble, count_records, split_lines
+from cleanroom_algo.local.jobs.inference.split import assemble, split_lines
 from cleanroom_algo.local.plans.inference_plan import InferencePlan, Transfer
 
 if TYPE_CHECKING:
@@ -127,13 +129,29 @@ class _Open:
     records: int = 0
 
 
+@dataclass
+class _Request:
+    """What is sent at once.
+
+    Attributes:
+        payload: bytes, or pieces of them for a chunked body.
+        size: in bytes.
+        header: whether the first line is one.
+        lines: that hold something; None before a chunked body is sent, and where nobody counts them.
+    """
+
+    payload: bytes | Iterable[bytes]
+    size: int
+    header: bool
+    lines: int | None = None
+
+
 @dataclass(frozen=True)
 class _Sent:
     owner: _Open
     first: int  # record of the object, from 1
-    input_bytes: int
-    records: int | None  # None: nobody has counted them
-    answer: Future[bytes] | None  # None: the object ends here
+    request: _Request
+    answer: Future[Answer]
 
 
 class Transform:
@@ -148,7 +166,7 @@ class Transform:
         client: of the container.
         moved: of the job.
         outputs: the folder for the outputs.
-        warn: told what the platform would not notice.
+        warn: told what the platform would not notice: a word for it, by which the like are counted, and the text.
         stopped: set when the job ends early.
     """
 
@@ -159,7 +177,7 @@ class Transform:
         client: Client,
         moved: TransferProgress,
         outputs: Path,
-        warn: Callable[[str], None],
+        warn: Callable[[str, str], None],
         stopped: threading.Event,
     ) -> None:
         self.plan = plan
@@ -178,7 +196,7 @@ class Transform:
             InferenceOutputTooLargeError: all outputs together are over the cap.
         """
         failed: list[tuple[ObjectRef, CleanroomError]] = []
-        window: deque[_Sent] = deque()
+        window: deque[_Sent | _Open] = deque()
         self.moved.begin()
         try:
             with ThreadPoolExecutor(self.transfer.concurrency, thread_name_prefix="transform") as pool:
@@ -201,7 +219,8 @@ class Transform:
                 opened.draft.unlink(missing_ok=True)
         return failed
 
-    def _send(self, objects: Iterable[ObjectRef], pool: ThreadPoolExecutor) -> Iterator[_Sent]:
+    def _send(self, objects: Iterable[ObjectRef], pool: ThreadPoolExecutor) -> Iterator[_Sent | _Open]:
+        """Yield each request when it is sent, and behind them the object that they belong to."""
         for reference in objects:
             target = self.outputs / (reference.key + OUTPUT_SUFFIX)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -210,58 +229,110 @@ class Transform:
             self._unfinished.append(opened)
             first = 1
             try:
-                for number, (payload, size, records) in enumerate(self._payloads(reference)):
+                for request in self._requests(reference):
                     if opened.failure is not None or self.stopped.is_set():
                         break  # nothing of this object will be kept
-                    yield _Sent(opened, first, size, records, pool.submit(self.client.invoke, payload))
-                    first += (records or 0) - self._has_header(number)
+                    yield _Sent(opened, first, request, pool.submit(self.client.invoke, request.payload))
+                    first += (request.lines or 0) - request.header
             except (InferenceInputError, RoomError, OSError) as error:
                 opened.failure = opened.failure or _as_input_error(error, reference)
-            yield _Sent(opened, first, 0, None, None)
+            yield opened
 
-    def _payloads(self, reference: ObjectRef) -> Iterator[tuple[bytes | Iterable[bytes], int, int | None]]:
+    def _requests(self, reference: ObjectRef) -> Iterator[_Request]:
         if self.transfer.payload_bytes == 0:
             if reference.size:
-                yield _pieces(reference), reference.size, None
+                yield self._streamed(reference)
             return
-        for payload in split_lines(
+        payloads = split_lines(
             reference,
             max_bytes=self.transfer.payload_bytes,
             has_header=self.plan.has_header,
             header=self.plan.header,
-        ):
-            yield payload, len(payload), count_records(payload)
+        )
+        for number, payload in enumerate(payloads):
+            carrying = self.plan.header == "every" or (self.plan.header == "first-chunk" and number == 0)
+            yield _Request(payload, len(payload), self.plan.has_header and carrying, count_lines(payload))
 
-    def _take(self, sent: _Sent, failed: list[tuple[ObjectRef, CleanroomError]]) -> None:
-        owner = sent.owner
-        if sent.answer is None:
-            self._finish(owner, failed)
+    def _streamed(self, reference: ObjectRef) -> _Request:
+        """Return a request that holds a whole object, whose lines are counted when they are sent."""
+        request = _Request((), reference.size, header=self.plan.has_header and not self.plan.whole_objects)
+
+        def pieces() -> Iterator[bytes]:
+            lines, rest = 0, b""
+            with reference.open() as file:
+                while piece := file.read(STREAM_BYTES):
+                    whole, end, rest = (rest + piece).rpartition(b"\n")
+                    lines += count_lines(whole + end)
+                    yield piece
+            if not self.plan.whole_objects:
+                request.lines = lines + count_lines(rest)
+
+        request.payload = pieces()
+        return request
+
+    def _take(self, taken: _Sent | _Open, failed: list[tuple[ObjectRef, CleanroomError]]) -> None:
+        if isinstance(taken, _Open):
+            self._finish(taken, failed)
             return
+        owner = taken.owner
         try:
-            answer = sent.answer.result()
+            answer = taken.answer.result()
+            predictions = self._count(taken, answer)
         except InferenceRequestError as error:
-            owner.failure = owner.failure or _placed(error, owner.reference, sent)
+            what = f"{_place(taken)}: {error.what}"
+            owner.failure = owner.failure or InferenceRequestError(what, expected=error.expected, fix=error.fix)
+            return
+        except InferenceRowsLostError as error:
+            owner.failure = owner.failure or error
             return
         if owner.failure is not None:
             return
-        written = owner.file.write(assemble(answer, self.plan.newline))
-        records = count_records(answer)
-        owner.records += records
-        self.moved.add(input_bytes=sent.input_bytes, output_bytes=written, records=records)
-        self._compare(owner.reference, sent.records, records)
+        written = owner.file.write(assemble(answer.body, self.plan.newline))
+        owner.records += predictions
+        self.moved.add(input_bytes=taken.request.size, output_bytes=written, records=predictions)
 
-    def _has_header(self, number: int) -> bool:
-        """Whether a request of an object, counted from 0, carries the header."""
-        carrying = self.plan.header == "every" or (self.plan.header == "first-chunk" and number == 0)
-        return self.plan.has_header and carrying
+    def _count(self, sent: _Sent, answer: Answer) -> int:
+        """Return how many predictions an answer holds, after comparing them with what was sent.
 
-    def _compare(self, reference: ObjectRef, sent: int | None, answered: int) -> None:
-        # Each of two counts is right, depending on whether the first line was a header.
-        if sent is not None and answered not in {sent, sent - 1}:
+        Raises:
+            InferenceRowsLostError: there are fewer than records.
+        """
+        lines, header = sent.request.lines, sent.request.header
+        if lines is None:
+            return count_predictions(answer, ()) or 0
+        records = lines - header
+        found = count_predictions(answer, {records, lines})
+        key = sent.owner.reference.key
+        if found is None:
+            self.warn("not-counted", f"{key}: answers of the type {answer.content_type} are not counted")
+            return records
+        if found < records:
+            self._lost(sent, records, found)
+        elif found > lines:
             self.warn(
-                f"{reference.key}: a request of {sent} lines was answered by {answered} lines; the platform does not "
-                "check this, and the output cannot be matched with the input"
+                "too-many",
+                f"{_place(sent)}: {records:,} records were answered by {found:,} predictions, which cannot "
+                "be matched with them; the platform does not check this",
             )
+        elif header and found == records and not self.plan.header_known:
+            self.warn(
+                "header",
+                f"{key}: its first line has no prediction, and is taken for a header as it holds no number; "
+                "if it is a record, the server has lost it",
+            )
+        return records if found == lines else found
+
+    def _lost(self, sent: _Sent, records: int, found: int) -> None:
+        what = f"{_place(sent)}: {records:,} records were answered by {found:,} predictions"
+        if self.plan.lost_rows == "warn":
+            self.warn("lost", f"{what}; the output cannot be matched with the input")
+            return
+        raise InferenceRowsLostError(
+            what,
+            expected="one prediction for each record",
+            fix="predict the first line of a request, too (pandas.read_csv takes it for a header without header=None); "
+            'inference_lost_rows = "warn" in settings.toml lets such jobs pass',
+        )
 
     def _finish(self, owner: _Open, failed: list[tuple[ObjectRef, CleanroomError]]) -> None:
         written = owner.file.tell()
@@ -279,16 +350,10 @@ class Transform:
             failed.append((owner.reference, owner.failure))
 
 
-def _pieces(reference: ObjectRef) -> Iterator[bytes]:
-    with reference.open() as file:
-        while piece := file.read(STREAM_BYTES):
-            yield piece
-
-
-def _placed(error: InferenceRequestError, reference: ObjectRef, sent: _Sent) -> InferenceRequestError:
-    """Say which request of the job it was: what the container tells counts from the beginning of that request."""
-    place = reference.key if sent.records is None else f"{reference.key}, from record {sent.first} on"
-    return InferenceRequestError(f"{place}: {error.what}", expected=error.expected, fix=error.fix)
+def _place(sent: _Sent) -> str:
+    """Return where a request begins: what the container tells counts from there."""
+    key = sent.owner.reference.key
+    return key if sent.request.lines is None else f"{key}, from record {sent.first} on"
 
 
 def _as_input_error(error: Exception, reference: ObjectRef) -> CleanroomError:

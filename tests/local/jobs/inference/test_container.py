@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cleanroom_algo.local.jobs.inference import container
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
+from tests.local.jobs.support import Lines
 from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, ONE_PER_LINE, SETTINGS, Desk
 
 DIES = """
@@ -70,3 +74,59 @@ def test_a_container_that_ends_before_it_is_ready(tmp_path: Path) -> None:
     assert details["statusCode"] == "CR-JOB-202"
     assert "exit status 4" in details["message"]
     assert details["message"].endswith("no model for flight 4711")
+
+
+DEAF = (
+    """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+"""
+    + ONE_PER_LINE
+)
+ELSEWHERE = (
+    """
+os.environ.pop("SAGEMAKER_BIND_TO_PORT")
+http.server.ThreadingHTTPServer = lambda place, handler: http.server.HTTPServer(("0.0.0.0", 0), handler)
+"""
+    + ONE_PER_LINE
+)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a job wait for less than on the platform."""
+    monkeypatch.setattr(container, "HINT_SECONDS", 0.3)
+    monkeypatch.setattr(container, "STOP_SECONDS", 0.6)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_server_that_does_not_end_is_told_in_the_log_and_in_the_record(tmp_path: Path) -> None:
+    with Room.open(tmp_path / "home", SETTINGS) as room:
+        desk = Desk(room, tmp_path, answer=DEAF)
+        desk.configure()
+        record = desk.infer(desk.add_packed_model().key)
+    assert record.status == "ACTIVE"
+    (warning,) = record.private["warnings"]
+    assert "did not end within" in warning
+    assert "handle SIGTERM" in warning
+    log = Path(record.private["log"]).read_text()
+    assert "the server has not ended" in log
+    assert "warning: algo-1: the server did not end" in log
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_server_on_another_port_is_told_while_it_is_waited_for(tmp_path: Path) -> None:
+    machine = SETTINGS.machine.model_copy(update={"host_kind": "process"})
+    with Room.open(tmp_path / "home", SETTINGS.model_copy(update={"machine": machine})) as room:
+        desk = Desk(room, tmp_path, answer=ELSEWHERE)
+        desk.configure()
+        seen = Lines()
+        started = desk.start_inference(desk.add_packed_model().key)
+        waiting = threading.Thread(target=room.wait, args=(started,), kwargs={"listener": seen})
+        waiting.start()
+        seen.wait_for_part("nobody accepts connections; listen on 0.0.0.0 and the port that SAGEMAKER_BIND_TO_PORT")
+        desk.own("CancelTrainedModelInferenceJob", trainedModelInferenceJobArn=started)
+        waiting.join()
+    first = next(text for _, stream, text in seen.seen if stream == "job")
+    assert re.match(
+        r"process host, GET /ping is asked on port \d+ \(SAGEMAKER_BIND_TO_PORT\), and .*: no /opt/ml", first
+    )

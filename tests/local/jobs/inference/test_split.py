@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cleanroom_algo.errors import InferenceInputError
-from cleanroom_algo.local.jobs.inference.split import assemble, count_records, require_lines, split_lines
+from cleanroom_algo.local.jobs.inference.split import assemble, require_lines, split_lines
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.inference_plan import HeaderMode
 
@@ -97,9 +97,3 @@ def test_assembling() -> None:
     assert assemble(b"", "always") == b""
     assert assemble(b"1\n", "always") == b"1\n\n"
     assert assemble(b"1\n", "if-missing") == b"1\n"
-
-
-@given(st.lists(st.sampled_from([b"a", b"bc", b"\r", b"\n", b"\r\n"]), max_size=20))
-def test_counting_leaves_blank_lines_out(pieces: list[bytes]) -> None:
-    data = b"".join(pieces)
-    assert count_records(data) == sum(1 for line in data.split(b"\n") if line.removesuffix(b"\r"))

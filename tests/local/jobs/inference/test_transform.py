@@ -44,7 +44,16 @@ def container(answer: Answer, parameters: bytes | None = None) -> Iterator[int]:
             self._reply(404 if parameters is None else 200, parameters or b"")
 
         def do_POST(self) -> None:
-            self._reply(*answer(self.rfile.read(int(self.headers["Content-Length"]))))
+            self._reply(*answer(b"".join(self._body())))
+
+        def _body(self) -> Iterator[bytes]:
+            if "Content-Length" in self.headers:
+                yield self.rfile.read(int(self.headers["Content-Length"]))
+                return
+            while size := int(self.rfile.readline(), 16):
+                yield self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
 
         def _reply(self, status: int, body: bytes) -> None:
             if status == 0:
@@ -126,7 +135,7 @@ def transform(
         own,
         moved,
         folder / "outputs",
-        ([] if warnings is None else warnings).append,
+        lambda _, text: ([] if warnings is None else warnings).append(text),
         threading.Event(),
     ).run(references)
 
@@ -233,11 +242,80 @@ def test_the_cap_counts_no_objects_without_an_output(tmp_path: Path) -> None:
     assert left(tmp_path) == ["part/1.out"]
 
 
-def test_a_wrong_number_of_answers_is_told(tmp_path: Path) -> None:
+def without(place: int) -> Answer:
+    """Return a server that loses a record of each request."""
+
+    def answer(payload: bytes) -> tuple[int, bytes]:
+        records = payload.splitlines()
+        del records[place]
+        return 200, b"\n".join(records)
+
+    return answer
+
+
+@pytest.mark.parametrize("place", [0, 1, -1])
+@pytest.mark.parametrize(
+    ("payload_bytes", "planned"),
+    [(0, {}), (8, {}), (MB, {}), (MB, {"has_header": True, "header": "none"})],
+)
+def test_a_lost_record_fails_its_object_wherever_it_is(
+    tmp_path: Path, place: int, payload_bytes: int, planned: dict[str, Any]
+) -> None:
+    content = b"1\n2\n3\n4\n5\n6\n7\n8\n"
+    with container(without(place)) as port:
+        failed = transform(tmp_path, objects(tmp_path, content), port, payload_bytes=payload_bytes, **planned)
+    assert [error.code for _, error in failed] == ["CR-JOB-207"]
+    assert "part/0" in failed[0][1].what
+    assert left(tmp_path) == []
+
+
+def test_a_lost_record_is_a_warning_where_that_is_wished(tmp_path: Path) -> None:
     warnings: list[str] = []
-    with container(lambda payload: (200, b"[1,2,3]")) as port:
+    with container(without(0)) as port:
+        references = objects(tmp_path, b"1\n2\n3\n")
+        assert transform(tmp_path, references, port, warnings=warnings, lost_rows="warn") == []
+    (warning,) = warnings
+    assert warning.startswith(
+        "part/0, from record 1 on: 3 records were answered by 2 predictions; the output cannot be"
+    )
+
+
+@pytest.mark.parametrize(("header", "failing"), [("first-chunk", ["part/1"]), ("every", [])])
+def test_a_header_that_was_sent_explains_one_record(tmp_path: Path, header: str, failing: list[str]) -> None:
+    """The second object takes two requests, of which the first alone carries the header, or each does."""
+    contents = b"x\n1\n2\n", b"x\n1\n2\n3\n4\n"
+    warnings: list[str] = []
+    with container(without(0)) as port:
+        references = objects(tmp_path, *contents)
+        failed = transform(
+            tmp_path, references, port, payload_bytes=6, warnings=warnings, has_header=True, header=header
+        )
+    assert [reference.key for reference, _ in failed] == failing
+    assert warnings == []
+
+
+def test_a_header_that_was_guessed_is_told_where_it_explains_a_missing_prediction(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    with container(without(0)) as port:
+        references = objects(tmp_path, b"good movie,fine\nbad movie,poor\n")
+        planned = {"has_header": True, "header_known": False}
+        assert transform(tmp_path, references, port, warnings=warnings, **planned) == []
+    assert "its first line has no prediction" in warnings[0]
+    assert "movie" not in warnings[0]
+
+
+def test_predictions_are_counted_and_not_the_answer_to_the_header(tmp_path: Path) -> None:
+    progress: list[InferenceProgress] = []
+    with container(lines) as port:
+        transform(tmp_path, objects(tmp_path, b"x\n1\n2\n"), port, progress=progress, has_header=True)
+    assert progress[-1].records == 2
+
+
+def test_more_predictions_than_records_are_told(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    with container(lambda payload: (200, b"[1,2,3,4]")) as port:
         assert transform(tmp_path, objects(tmp_path, b"1\n2\n3\n"), port, warnings=warnings) == []
-    assert "a request of 3 lines was answered by 1 lines" in warnings[0]
+    assert "3 records were answered by 4 predictions" in warnings[0]
 
 
 @pytest.mark.parametrize(("failures", "status"), [(3, 500), (3, 503), (3, 0), (0, 200)])
@@ -250,7 +328,7 @@ def test_requests_are_repeated_three_times(failures: int, status: int) -> None:
 
     with container(answer) as port:
         own = client(port)
-        assert own.invoke(b"1") == b"p1"
+        assert own.invoke(b"1").body == b"p1"
         own.close()
     assert len(seen) == failures + 1
 
@@ -271,6 +349,7 @@ def test_a_request_that_keeps_failing_is_given_up(status: int, attempts: int) ->
     assert len(seen) == attempts
     assert f"after {attempts} attempt(s)" in caught.value.what
     assert "1,2,3" not in str(caught.value)
+    assert ("maxPayloadInMB lower" in caught.value.fix) == (status == 413)
 
 
 def test_a_request_without_an_answer_times_out() -> None:

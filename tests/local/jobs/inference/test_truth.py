@@ -90,12 +90,15 @@ def test_a_job_predicts_what_the_model_predicts(
         header=header or "first-chunk",
     )
     moved = TransferProgress(0, None, lambda _: None)
-    warnings: list[str] = []
+    warnings: list[tuple[str, ...]] = []
 
     def run(number: int) -> list[object]:
         client = Client(to_port(server.port), content_type="text/csv", accept=None, retries=Retries(3, 60))
         transfer = Transfer(payload_bytes, concurrency)
-        transform = Transform(plan, transfer, client, moved, folder / "outputs", warnings.append, threading.Event())
+        outputs = folder / "outputs"
+        transform = Transform(
+            plan, transfer, client, moved, outputs, lambda *each: warnings.append(each), threading.Event()
+        )
         return list(transform.run(plan.hosts[number].objects))
 
     with ThreadPoolExecutor(instances) as pool:

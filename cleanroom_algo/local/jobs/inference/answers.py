@@ -1,0 +1,103 @@
+"""How many predictions the answers of a server hold, whatever their form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_JSON = {"application/json"}
+_LINES = {"", "application/jsonlines", "application/x-jsonlines", "application/jsonl"}  # and everything in text/
+_LINE_FEED, _QUOTE = ord("\n"), ord('"')
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one request.
+
+    Attributes:
+        body: of it.
+        content_type: as its header says; "" where there is none.
+    """
+
+    body: bytes
+    content_type: str = ""
+
+
+def count_predictions(answer: Answer, wanted: Collection[int]) -> int | None:
+    """Return how many predictions an answer holds; None where its content type does not tell.
+
+    An answer can often be counted in several ways: as lines, as records of CSV with line breaks in quotes, as the
+    elements of a JSON document. Any of them that gives a wanted number is taken.
+
+    Args:
+        answer: of the server.
+        wanted: the numbers that would be right.
+    """
+    kind = answer.content_type.partition(";")[0].strip().lower()
+    if kind not in _JSON | _LINES and not kind.startswith("text/"):
+        return None
+    found = []
+    for count in _counts(answer.body, is_json=kind in _JSON):
+        if count in wanted:
+            return count
+        found.append(count)
+    return found[0]
+
+
+def _counts(body: bytes, *, is_json: bool) -> Iterator[int]:
+    """Yield the numbers of predictions that a body can be said to hold, the most likely one first."""
+    lines = count_lines(body)
+    whole = None
+    if is_json or (lines == 1 and body.lstrip()[:1] in {b"[", b"{"}):
+        whole = _count_elements(body)
+    if whole is not None:
+        yield whole
+    yield lines
+    if whole is None and b'"' in body:
+        yield _count_quoted(body)
+
+
+def count_lines(payload: bytes) -> int:
+    """Return how many lines of a request, or of an answer, are not empty."""
+    if not payload:
+        return 0
+    ends = np.frombuffer(payload, dtype=np.uint8) == _LINE_FEED
+    if _may_hold_empty_line(payload, ends):
+        return sum(1 for line in payload.split(b"\n") if line.removesuffix(b"\r"))
+    return int(np.count_nonzero(ends)) + (not payload.endswith(b"\n"))
+
+
+def _may_hold_empty_line(payload: bytes, ends: NDArray[np.bool_]) -> bool:
+    # Searching for two line breaks in a row byte by byte takes longer than sending the payload.
+    if payload[:1] in {b"\n", b"\r"} or payload.endswith(b"\r") or (ends[1:] & ends[:-1]).any():
+        return True
+    return b"\r" in payload and bool((ends[2:] & ends[:-2]).any())
+
+
+def _count_quoted(body: bytes) -> int:
+    """Return how many records of CSV a body holds: a line break inside quotes ends none."""
+    values = np.frombuffer(body, dtype=np.uint8)
+    outside = np.cumsum(values == _QUOTE) % 2 == 0
+    return int(np.count_nonzero((values == _LINE_FEED) & outside)) + (not body.endswith(b"\n"))
+
+
+def _count_elements(body: bytes) -> int | None:
+    """Return how many predictions a JSON document holds; None where it is none.
+
+    `[...]` holds one for each element; so does an object with one list, as in `{"predictions": [...]}`, or with several
+    of one length, as in `{"scores": [...], "labels": [...]}`. Any other document is one prediction.
+    """
+    try:
+        document: Any = json.loads(body)
+    except ValueError:
+        return None
+    if isinstance(document, list):
+        return len(document)
+    lists = [value for value in document.values() if isinstance(value, list)] if isinstance(document, dict) else []
+    lengths = {len(value) for value in lists}
+    return lengths.pop() if len(lengths) == 1 else 1
