@@ -298,7 +298,7 @@ def test_a_header_that_was_guessed_is_told_where_it_explains_a_missing_predictio
     warnings: list[str] = []
     with container(without(0)) as port:
         references = objects(tmp_path, b"good movie,fine\nbad movie,poor\n")
-        planned = {"has_header": True, "header_known": False}
+        planned: dict[str, Any] = {"has_header": True, "header_known": False}
         assert transform(tmp_path, references, port, warnings=warnings, **planned) == []
     assert "its first line has no prediction" in warnings[0]
     assert "movie" not in warnings[0]
