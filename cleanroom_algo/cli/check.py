@@ -8,6 +8,7 @@ import click
 
 from cleanroom_algo.cli.options import json_option
 from cleanroom_algo.cli.output import emit, emit_json, say
+from cleanroom_algo.cli.visible import visible
 from cleanroom_algo.errors.exit_codes import ExitCode
 
 
@@ -35,8 +36,9 @@ def command(context: click.Context, algorithm: str, no_start: bool, as_json: boo
         emit_json({"findings": [asdict(finding) for finding in findings]})
     else:
         for finding in findings:
-            colour = "red" if finding.severity == "error" else "yellow"
-            emit(f"{click.style(finding.severity, fg=colour, bold=True)}  {finding.name}  {finding.where}")
+            color = "red" if finding.severity == "error" else "yellow"
+            severity = click.style(finding.severity, fg=color, bold=True)
+            click.echo(f"{severity}  {finding.name}  {visible(finding.where)}")
             emit(f"  what  {finding.what}\n  fix   {finding.fix}")
         say(f"{len(errors)} error(s), {len(findings) - len(errors)} warning(s)")
     if errors:

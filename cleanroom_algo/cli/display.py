@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from cleanroom_algo.cli.output import is_terminal, say
+from cleanroom_algo.cli.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,6 +95,7 @@ class JobDisplay:
             self._status.update(self._text())
 
     def _print(self, text: str) -> None:
+        text = visible(text)
         if self._console is not None:
             self._console.print(text, markup=False)
         else:
@@ -103,4 +105,4 @@ class JobDisplay:
         from rich.markup import escape
 
         parts = [self._title, self._state, f"{self.seconds:.0f} s", self._metrics]
-        return escape("  ".join(part for part in parts if part))
+        return escape(visible("  ".join(part for part in parts if part)))

@@ -1,4 +1,4 @@
-"""Writing results and talk: tables and colour on a terminal, plain lines elsewhere."""
+"""Writing results and talk: tables and color on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ from typing import Any
 
 import click
 
+from cleanroom_algo.cli.visible import visible, visible_json
+
 
 def say(text: str) -> None:
     """Write talk: to stderr, so that results on stdout can be piped."""
-    click.echo(text, err=True)
+    click.echo(visible(text), err=True)
 
 
 def emit(text: str) -> None:
     """Write a result in plain text to stdout."""
-    click.echo(text)
+    click.echo(visible(text))
 
 
 def emit_json(document: object) -> None:
     """Write the one JSON document of a `--json` call to stdout."""
-    click.echo(json.dumps(document, indent=2, default=_plain, ensure_ascii=False))
+    click.echo(visible_json(json.dumps(document, indent=2, default=_plain, ensure_ascii=False)))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Write rows as a table to stdout: aligned columns, no frames, so that `awk` can read it as well as people."""
     cells = [[str(column) for column in columns]] + [
-        ["-" if cell is None else str(cell) for cell in row] for row in rows
+        ["-" if cell is None else visible(str(cell)) for cell in row] for row in rows
     ]
     widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
     for number, row in enumerate(cells):
@@ -43,7 +45,7 @@ def fields(values: Mapping[str, object]) -> None:
     """Write names and values to stdout, one pair a line."""
     width = max((len(name) for name in values), default=0)
     for name, value in values.items():
-        click.echo(f"{click.style(name.ljust(width), bold=True)}  {'-' if value is None else value}")
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {'-' if value is None else visible(str(value))}")
 
 
 def next_commands(*commands: str) -> None:

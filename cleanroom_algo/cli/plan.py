@@ -38,7 +38,11 @@ def command(context: click.Context, /, as_json: bool, home: Path | None, print_r
       cleanroom-algo plan my_algorithm.py --channel train=data/ --hosts 2
       cleanroom-algo plan my_algorithm.py --channel train=data/ --print-request > request.json
     """
+    from cleanroom_algo.local.images.importing import find_import_error
+
     words = training_words(context)
+    if words.algorithm is not None and (error := find_import_error(Path(words.algorithm))) is not None:
+        raise error
     with open_room(home) as room:
         request, plan = planned(room, words)
     if print_request:

@@ -80,7 +80,7 @@ def _row(record: Record, columns: tuple[str, ...]) -> list[object]:
         "version": (record.version or "base")[:8],
         "hosts": shown.get("resourceConfig", {}).get("instanceCount", 1),
         "created": records.moment(record.created).replace("T", " ").removesuffix("+00:00"),
-        "reason": (records.reason(record) or "-").splitlines()[0][:60],
+        "reason": (records.reason(record) or "-").splitlines()[0],
         "records": shown.get("numberOfRecords"),
         "files": None if shown.get("numberOfFiles") is None else int(shown["numberOfFiles"]),
         "to": ", ".join(member["accountId"] for member in shown.get("outputConfiguration", {}).get("members", [])),

@@ -66,6 +66,7 @@ def test_an_unknown_option_is_a_usage_error_in_json() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.process  # Python asks `uname` once what machine this is
 def test_a_defect_is_reported_without_the_values_of_options(
     verb: dict[str, click.Command], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

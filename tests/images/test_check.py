@@ -146,7 +146,11 @@ def test_what_starting_shows(tmp_path: Path) -> None:
     expected = {("error", "argparse", "train"), ("error", "pip-at-run-time", "train"), ("warning", "ping", "serve")}
     assert expected <= found
     looked = {("error", "argparse", "train:12"), ("warning", "writes-elsewhere", "train:8")}
-    isolated = {("error", "network", "train"), ("warning", "writes-elsewhere", "train")}
+    isolated = {
+        ("error", "network", "train"),
+        ("warning", "writes-elsewhere", "train"),
+        ("warning", "sigterm", "serve"),
+    }
     assert found - expected - looked == (set() if sandbox.missing() else isolated)
     assert all(each["fix"] for each in done.json["findings"])
     assert done.status == ExitCode.CONTRACT
@@ -196,6 +200,7 @@ def test_what_an_image_shows_when_it_starts(engine: Engine) -> None:
         ("warning", "opt-ml", "/opt/ml"),
         ("warning", "pickle", "usr/src/mine/main.py:2"),
         ("warning", "ping", "serve"),
+        ("warning", "sigterm", "serve"),
         ("warning", "writes-elsewhere", "usr/src/mine/main.py:11"),
         ("warning", "writes-elsewhere", "train"),
     }
@@ -246,7 +251,11 @@ def test_an_image_for_other_machines_and_users(engine: Engine, monkeypatch: pyte
             None,
             [("error", "network", "train"), ("error", "no-serve", "serve")],
         ),
-        ("mkdir /data", "exec sleep 60", [("warning", "ping", "serve"), ("warning", "writes-elsewhere", "train")]),
+        (
+            "mkdir /data",
+            "exec sleep 60",
+            [("warning", "ping", "serve"), ("warning", "sigterm", "serve"), ("warning", "writes-elsewhere", "train")],
+        ),
         (None, "exit 1", [("error", "no-train", "train")]),
     ],
     ids=["usage", "host", "folder", "interpreter"],

@@ -88,7 +88,7 @@ def build(
             say(line.rstrip("\n"))
     if process.returncode:
         raise BuildError(
-            f"{engine} build ended with exit status {process.returncode}: {last[-300:]}",
+            f"{engine} build ended with exit status {process.returncode}: {last}",
             expected="a base image with Python 3.11 or later or apt-get, and package indexes within reach",
             fix="read the lines above; try another --base-image or --torch; options of the engine go after --",
         )

@@ -22,6 +22,7 @@ from cleanroom_algo.local.images.image import (
     inspect,
     search_path,
 )
+from cleanroom_algo.local.images.importing import find_import_error
 from cleanroom_algo.local.images.source import check_source
 from cleanroom_algo.local.images.trial import try_out
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource
@@ -43,8 +44,14 @@ def check(name: str, *, start: bool = True) -> list[Finding]:
 
 
 def _check_path(source: AlgorithmSource, path: Path, start: bool) -> Iterator[Finding]:
-    yield from check_source(path)
-    if start:
+    found = list(check_source(path))
+    yield from found
+    if any(each.name == "syntax" for each in found):
+        return
+    if (error := find_import_error(path)) is not None:
+        place, _, what = error.what.partition(": ")
+        yield Finding("error", "import", place, what, error.fix)
+    elif start:
         yield from try_out(source, ProcessHosts() if sandbox.missing() else sandbox.SandboxHosts())
 
 

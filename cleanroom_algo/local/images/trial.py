@@ -21,6 +21,7 @@ from cleanroom_algo.local.plans.training_plan import AlgorithmSource, TrainingPl
 
 TRAIN_SECONDS = 60.0
 SERVE_SECONDS = 20.0  # long enough to import torch and fail on the missing model
+END_SECONDS = 5.0  # for a server to end after SIGTERM; the platform kills it after 30
 _NOT_FOUND = {126, 127}
 _USAGE = 2
 # What engines, Python and the kernel say of a program that is not there or not for this machine; the last is what is
@@ -37,6 +38,7 @@ _OFFLINE = re.compile(
     r"|Max retries exceeded|getaddrinfo failed|ConnectError|[Cc]ould not resolve host|unable to resolve host"
     r"|UnknownHostException|no such host|couldn't connect to"
 )
+_NOT_IMPORTED = re.compile(r"(?:ModuleNotFoundError|ImportError): .*")
 _PIP = re.compile(r"^(Collecting |Looking in indexes|ERROR: Could not find a version|WARNING: Retrying)")
 # Python says the path behind the words, most others before them.
 _READ_ONLY = re.compile(
@@ -81,6 +83,8 @@ def _try_serve(source: AlgorithmSource, kind: HostKind, folder: Path) -> Iterato
         reader.start()
         answered = _answers(host)
         code = host.wait(0)
+        host.terminate()
+        ended = host.wait(END_SECONDS) is not None
         host.kill()
         reader.join()
         host.wait()
@@ -97,6 +101,10 @@ def _try_serve(source: AlgorithmSource, kind: HostKind, folder: Path) -> Iterato
         what = f"GET /ping is not answered on port {SERVE_PORT} within {SERVE_SECONDS:g} s"
         fix = f"listen on 0.0.0.0:{SERVE_PORT}; a framework's own default is often 127.0.0.1 and another port"
         yield Finding("warning", "ping", "serve", what, fix)
+    if not ended:
+        what = f"the server does not end within {END_SECONDS:g} s of SIGTERM; after 30 s it is killed"
+        fix = "handle SIGTERM: process 1 of a container ends for no signal that it does not handle"
+        yield Finding("warning", "sigterm", "serve", what, fix)
     yield from _conclude("serve", code or 0, lines)
 
 
@@ -110,6 +118,9 @@ def _conclude(verb: Verb, code: int, lines: list[str]) -> Iterator[Finding]:
     elif code == _USAGE and _WRONG_ARGUMENTS.search(text):
         what = f"the program takes the word `{verb}` for a wrong argument (exit status 2)"
         yield Finding("error", "argparse", verb, what, "call parse_known_args, or declare a positional argument")
+    if code and (found := _NOT_IMPORTED.search(text)):
+        fix = "install it in the image: name it in requirements.txt, or copy it there"
+        yield Finding("error", "import", verb, f"it cannot be imported ({found[0]})", fix)
     if found := _OFFLINE.search(text):
         what = f"it looks for a network when it starts ({found[0]})"
         yield Finding("error", "network", verb, what, "put what is needed into the image, or bring it in as a channel")
