@@ -169,12 +169,25 @@ class InferenceOutputTooLargeError(JobError):
 class QueryError(JobError):
     """The query of an ML input channel cannot be run.
 
-    A query sees the tables of its collaboration and their allowed columns, nothing else: no files, no network. Join
-    columns of a table with a LIST rule may be compared, not selected.
+    A query sees the tables of its collaboration and their allowed columns, and nothing else: no files, no network, no
+    settings. It may call the functions of Spark SQL that are known to give the same values here. Join columns of a
+    table with a LIST rule may be compared with columns of other tables, for equality, and stand nowhere else.
     """
 
     code = "CR-JOB-401"
     title = "query refused"
+    exit_code = ExitCode.CONTRACT
+
+
+class TableUnreadableError(JobError):
+    """The files of a table that a query names cannot be read; queries that do not name it run as ever.
+
+    The format and the columns are those that the table's owner declared. A file whose name ends in .csv is no Parquet
+    file, and a folder is read for the files whose names end in the format's.
+    """
+
+    code = "CR-JOB-402"
+    title = "table cannot be read"
     exit_code = ExitCode.CONTRACT
 
 

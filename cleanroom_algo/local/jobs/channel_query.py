@@ -8,7 +8,8 @@ from typing import Any
 
 from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.local.jobs.context import JobContext, JobResult
-from cleanroom_algo.local.query.engines.duckdb import QueryPlan, run
+from cleanroom_algo.local.query.engines.duckdb import run
+from cleanroom_algo.local.query.plan import QueryPlan
 from cleanroom_algo.local.query.spark import MAX_RECORDS, spark_properties
 from cleanroom_algo.local.query.tables import table_access
 
@@ -17,12 +18,10 @@ def run_query(context: JobContext) -> JobResult:
     """Run the query of an ML input channel's record."""
     record, room = context.record, context.room
     parameters: Mapping[str, Any] = record.document["inputChannel"]["dataSource"]["protectedQueryInputParameters"]
-    access = table_access(room.store, record.collaboration, record.parent)
     outcome = run(
         QueryPlan(
             query=parameters["sqlParameters"]["queryString"],
-            tables=access.tables,
-            hidden=access.hidden,
+            access=table_access(room.store, record.collaboration, record.parent, record.account),
             directory=room.channel_directory(record),
             result_format=parameters.get("resultFormat", "CSV"),
             header=room.settings.switches.channel_header == "header",

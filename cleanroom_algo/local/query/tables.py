@@ -8,55 +8,33 @@ association must name the configured model algorithm association, or a wildcard.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
-from cleanroom_algo.local.query.rules import Table
+from cleanroom_algo.local.query.table import Table, TableAccess
 from cleanroom_algo.local.resources.arns import CONFIGURED_TABLE, TABLE_ASSOCIATION
 from cleanroom_algo.local.resources.store import Record, Store
 
 
-@dataclass(frozen=True, slots=True)
-class TableAccess:
-    """What a query sees.
-
-    Attributes:
-        tables: that it may use.
-        hidden: why it may not use the others of the collaboration, by name.
-    """
-
-    tables: tuple[Table, ...]
-    hidden: Mapping[str, str]
-
-
-def table_access(store: Store, collaboration: str, algorithm: str) -> TableAccess:
+def table_access(store: Store, collaboration: str, algorithm: str, account: str) -> TableAccess:
     """Return what a query for a configured model algorithm association sees.
 
     Args:
         store: of the room.
         collaboration: identifier.
         algorithm: ARN of the association that the query's channel is for.
+        account: that asks.
     """
     tables: list[Table] = []
     hidden: dict[str, str] = {}
     for association in store.find(TABLE_ASSOCIATION, collaboration=collaboration):
         configured = store.get(CONFIGURED_TABLE, association.parent)
-        if configured is None:
-            table, allowed = _declared(association), association.private.get("allowed_associations", ["*"])
+        why = _unusable(association, configured, algorithm, account)
+        if why:
+            hidden[association.name] = why
         else:
-            rules = configured.document.get("rules", {})
-            if why := _unusable(rules):
-                hidden[association.name] = why
-                continue
-            table, allowed = _configured(association, configured), _additional(association)
-        if any(fnmatchcase(algorithm, pattern) for pattern in allowed):
-            tables.append(table)
-        else:
-            hidden[table.name] = (
-                "its owner does not let this algorithm's association use it (allowedAdditionalAnalyses)"
-            )
+            tables.append(_declared(association) if configured is None else _configured(association, configured))
     return TableAccess(tuple(tables), hidden)
 
 
@@ -74,29 +52,53 @@ def _declared(association: Record) -> Table:
 def _configured(association: Record, configured: Record) -> Table:
     location = Path(configured.private["location"])
     rules: Mapping[str, Any] = configured.document["rules"]
-    if "LIST" in rules:
-        compared = rules["LIST"]["joinColumns"]
-        columns = [*compared, *rules["LIST"]["listColumns"]]
+    listed = rules.get("LIST")
+    if listed is None:
+        return Table(
+            association.name,
+            location,
+            format_of(location),
+            columns=tuple(configured.document["allowedColumns"]),
+            withheld_columns=tuple(rules["CUSTOM"].get("disallowedOutputColumns", ())),
+        )
+    return Table(
+        association.name,
+        location,
+        format_of(location),
+        columns=(*listed["joinColumns"], *listed["listColumns"]),
+        join_columns=tuple(listed["joinColumns"]),
+        either_join="OR" in listed.get("allowedJoinOperators", ()),
+    )
+
+
+def _unusable(association: Record, configured: Record | None, algorithm: str, account: str) -> str:
+    """Return why a query may not use a table; "" if it may."""
+    if configured is None:
+        allowed = [association.private.get("allowed_associations", ["*"])]
     else:
-        compared = rules["CUSTOM"].get("disallowedOutputColumns", [])
-        columns = configured.document["allowedColumns"]
-    return Table(association.name, location, format_of(location), tuple(columns), tuple(compared))
+        rules: Mapping[str, Any] = configured.document.get("rules", {})
+        if not rules:
+            return "it has no analysis rule, and cannot be queried without one"
+        ((kind, rule),) = rules.items()
+        if why := _forbidden(kind, rule, account):
+            return why
+        own = association.document.get("rules", {})
+        allowed = [[each for policy in own.values() for each in policy.get("allowedAdditionalAnalyses", ())]]
+        if "allowedAdditionalAnalyses" in rule:
+            allowed.append(rule["allowedAdditionalAnalyses"])
+    if all(any(fnmatchcase(algorithm, pattern) for pattern in patterns) for patterns in allowed):
+        return ""
+    return "its owner does not let this algorithm's association use it (allowedAdditionalAnalyses)"
 
 
-def _unusable(rules: Mapping[str, Any]) -> str:
-    if not rules:
-        return "it has no analysis rule, and cannot be queried without one"
-    ((kind, rule),) = rules.items()
+def _forbidden(kind: str, rule: Mapping[str, Any], account: str) -> str:
     if rule.get("additionalAnalyses") not in ("ALLOWED", "REQUIRED"):
         return "its analysis rule does not allow additionalAnalyses, such as machine learning"
     if kind == "CUSTOM" and "ANY_QUERY" not in rule["allowedAnalyses"]:
         return "its analysis rule allows queries of analysis templates only, which are not emulated"
+    if kind == "CUSTOM" and account not in rule.get("allowedAnalysisProviders", ()):
+        return "its analysis rule does not name the account that asks (allowedAnalysisProviders)"
     return ""
-
-
-def _additional(association: Record) -> list[str]:
-    rules: Mapping[str, Any] = association.document.get("rules", {})
-    return [pattern for rule in rules.values() for pattern in rule.get("allowedAdditionalAnalyses", ())]
 
 
 def format_of(location: Path) -> Literal["csv", "parquet"]:

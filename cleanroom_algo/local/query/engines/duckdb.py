@@ -1,57 +1,30 @@
-"""ML input channels: a query over the members' tables, written as part files the way Spark writes them."""
+"""The embedded engine: DuckDB, over a database that holds nothing but what the query may read.
+
+Of each table that a query names, the columns that it uses are copied into a database of its own. Then every other door
+is closed, and the query runs: no file, no other column, no network, no extension and no Python variable is within its
+reach, whatever its text says. Its result is written to part files, the way Spark writes them, by another connection.
+"""
 
 from __future__ import annotations
 
 import shutil
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import duckdb
 
-from cleanroom_algo.errors import Problem, QueryError
-from cleanroom_algo.local.query.rules import Table, translate
+from cleanroom_algo.errors import Problem, QueryError, TableUnreadableError
+from cleanroom_algo.local.query.plan import QueryOutcome, QueryPlan
+from cleanroom_algo.local.query.resolution import MEMBERS, Resolution
+from cleanroom_algo.local.query.rules import check
+from cleanroom_algo.local.query.table import Table
 
 DEFAULT_FILES = 4  # enough that ShardedByS3Key has something to share; Spark writes one file for each of its tasks
 _MEMORY = "1GB"  # what does not fit goes to disk
 _TIMESTAMP = "%Y-%m-%dT%H:%M:%S.%gZ"  # as Spark writes them in its session zone, UTC
 _SUFFIXES = {"CSV": "csv", "PARQUET": "snappy.parquet"}
-
-
-@dataclass(frozen=True, slots=True)
-class QueryPlan:
-    """A query to run, as a plain value.
-
-    Attributes:
-        query: in Spark's dialect.
-        tables: that it may see.
-        hidden: why it may not see others, by name.
-        directory: for the part files; it must not exist.
-        result_format: of the part files.
-        header: whether CSV files begin with the names.
-        max_records: per file; 0: no limit.
-        extension: whether the names of part files say their format.
-    """
-
-    query: str
-    tables: tuple[Table, ...]
-    directory: Path
-    result_format: Literal["CSV", "PARQUET"] = "CSV"
-    header: bool = True
-    max_records: int = 0
-    extension: bool = True
-    hidden: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class QueryOutcome:
-    """What a query wrote: rows, part files, and their bytes together."""
-
-    records: int
-    files: int
-    bytes: int
+_DATABASE = "result.duckdb"
 
 
 def run(plan: QueryPlan) -> QueryOutcome:
@@ -59,67 +32,101 @@ def run(plan: QueryPlan) -> QueryOutcome:
 
     Raises:
         QueryError: CR-JOB-401, the query cannot be run; no value of a row is in the message.
+        TableUnreadableError: CR-JOB-402, nor the files of a table that it names.
     """
-    tables = {table.name: table for table in plan.tables}
-    statement = translate(plan.query, tables, plan.hidden)
+    resolution = check(plan.query, plan.access)
     draft = plan.directory.with_name(f".{plan.directory.name}")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        with duckdb.connect(str(draft / "result.duckdb")) as connection:
-            _prepare(connection, plan.tables, draft)
-            connection.execute(f"CREATE TABLE result AS {statement}")
-            records = _write(connection, plan, draft)
+        compute(resolution, draft)
+        records = _write(plan, draft)
     except duckdb.Error as error:
-        shutil.rmtree(draft)
         raise _failed(error) from None
-    for path in draft.glob("result.duckdb*"):
-        path.unlink()
-    shutil.rmtree(draft / "spill", ignore_errors=True)
-    sizes = [path.stat().st_size for path in draft.iterdir()]
-    draft.rename(plan.directory)
-    return QueryOutcome(records, len(sizes), sum(sizes))
+    else:
+        for path in draft.glob(f"{_DATABASE}*"):
+            path.unlink()
+        shutil.rmtree(draft / "spill", ignore_errors=True)
+        sizes = [path.stat().st_size for path in draft.iterdir()]
+        draft.rename(plan.directory)
+        return QueryOutcome(records, len(sizes), sum(sizes))
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
-def _prepare(connection: duckdb.DuckDBPyConnection, tables: tuple[Table, ...], draft: Path) -> None:
-    """Make the tables visible, then close every other door: no files, no network, no extensions, no settings."""
-    connection.execute(f"SET memory_limit='{_MEMORY}'")
-    connection.execute(f"SET temp_directory='{_quoted(draft / 'spill')}'")
+def compute(resolution: Resolution, draft: Path) -> None:
+    """Make the table `result` of a database in a folder, with everything else shut out."""
+    with _connection(draft) as connection:
+        connection.execute(f"CREATE SCHEMA {MEMBERS}")
+        for name, columns in resolution.columns.items():
+            _copy(connection, resolution.tables[name.lower()], columns)
+        connection.execute("SET enable_external_access=false")
+        connection.execute("SET lock_configuration=true")
+        connection.execute(f"CREATE TABLE result AS {resolution.statement.sql(dialect='duckdb', comments=False)}")
+        connection.execute(f"DROP SCHEMA {MEMBERS} CASCADE")
+
+
+def _connection(draft: Path) -> duckdb.DuckDBPyConnection:
+    settings: Mapping[str, str | bool] = {
+        "memory_limit": _MEMORY,
+        "temp_directory": str(draft / "spill"),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "allow_community_extensions": False,
+        "python_enable_replacements": False,
+    }
+    connection = duckdb.connect(str(draft / _DATABASE), config=dict(settings))
     connection.execute("SET TimeZone='UTC'")
     # Where several rows are equal in ORDER BY, files of one query would differ from run to run otherwise.
     connection.execute("SET preserve_insertion_order=true")
-    for table in tables:
-        columns = ", ".join(f'"{name}"' for name in table.columns)
-        connection.execute(f'CREATE TEMP VIEW "{table.name}" AS SELECT {columns} FROM {_source(table)}')  # noqa: S608
-    places = ", ".join(f"'{_quoted(path)}/'" for path in (draft, *(_folder(table) for table in tables)))
-    connection.execute(f"SET allowed_directories=[{places}]")
-    connection.execute("SET enable_external_access=false")
-    connection.execute("SET lock_configuration=true")
+    return connection
 
 
-def _folder(table: Table) -> Path:
-    return table.location if table.location.is_dir() else table.location.parent
+def _copy(connection: duckdb.DuckDBPyConnection, table: Table, columns: tuple[str, ...]) -> None:
+    """Copy the used columns of a table; of one whose rows are only counted, nothing but that they are there."""
+    shown = ", ".join(map(_identifier, columns)) or "true AS present"
+    try:
+        connection.execute(
+            f"CREATE TABLE {MEMBERS}.{_identifier(table.name)} AS SELECT {shown} FROM {_source(table)}"  # noqa: S608
+        )
+    except duckdb.Error as error:
+        raise TableUnreadableError(
+            f"table {table.name!r} cannot be read as {table.format} ({type(error).__name__})",
+            expected=f"{table.format} files with the columns {', '.join(columns)}"
+            if columns
+            else f"{table.format} files",
+            fix="see whether the format and the columns that are declared for the table are those of its files",
+        ) from None
 
 
 def _source(table: Table) -> str:
-    pattern = table.location / f"**/*.{table.format}" if table.location.is_dir() else table.location
-    if table.format == "parquet":
-        return f"read_parquet('{_quoted(pattern)}')"
-    return f"read_csv('{_quoted(pattern)}', header=true, sample_size=-1)"
+    """Return what reads a table's files, each by its name."""
+    files = sorted(table.location.rglob(f"*.{table.format}")) if table.location.is_dir() else [table.location]
+    names = ", ".join(f"'{_quoted(path)}'" for path in files if path.is_file())
+    if not names:
+        raise TableUnreadableError(
+            f"table {table.name!r} has no files whose names end in .{table.format}",
+            expected=f"a {table.format} file, or a folder of such files",
+            fix="see whether the location and the format that are declared for the table are right",
+        )
+    return (
+        f"read_parquet([{names}])" if table.format == "parquet" else f"read_csv([{names}], header=true, sample_size=-1)"
+    )
 
 
-def _write(connection: duckdb.DuckDBPyConnection, plan: QueryPlan, draft: Path) -> int:
-    row = connection.execute("SELECT count(*) FROM result").fetchone()
-    records = int(row[0]) if row else 0
-    per_file = max(-(-records // DEFAULT_FILES), 1)
-    if plan.max_records:
-        per_file = min(per_file, plan.max_records)
-    identifier, suffix = uuid.uuid4(), f".{_SUFFIXES[plan.result_format]}" if plan.extension else ""
-    for number, first in enumerate(range(0, max(records, 1), per_file)):
-        path = draft / f"part-{number:05}-{identifier}-c000{suffix}"
-        rows = f"SELECT * FROM result WHERE rowid >= {first} AND rowid < {first + per_file}"  # noqa: S608
-        connection.execute(f"COPY ({rows}) TO '{_quoted(path)}' ({_options(plan)})")
-    return records
+def _write(plan: QueryPlan, draft: Path) -> int:
+    with _connection(draft) as connection:
+        row = connection.execute("SELECT count(*) FROM result").fetchone()
+        records = int(row[0]) if row else 0
+        per_file = max(-(-records // DEFAULT_FILES), 1)
+        if plan.max_records:
+            per_file = min(per_file, plan.max_records)
+        identifier, suffix = uuid.uuid4(), f".{_SUFFIXES[plan.result_format]}" if plan.extension else ""
+        for number, first in enumerate(range(0, max(records, 1), per_file)):
+            path = draft / f"part-{number:05}-{identifier}-c000{suffix}"
+            rows = f"SELECT * FROM result WHERE rowid >= {first} AND rowid < {first + per_file}"  # noqa: S608
+            connection.execute(f"COPY ({rows}) TO '{_quoted(path)}' ({_options(plan)})")
+        return records
 
 
 def _options(plan: QueryPlan) -> str:
@@ -132,6 +139,10 @@ def _options(plan: QueryPlan) -> str:
 
 def _quoted(path: Path) -> str:
     return str(path).replace("'", "''")
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _failed(error: duckdb.Error) -> QueryError:

@@ -1,0 +1,176 @@
+"""The text of a member's query, read as Spark SQL, with nothing in it but what the checks know.
+
+Syntax and functions are lists of what is allowed. What is on neither is refused before anything looks at names: a star
+inside a function, a table function, a pivot or a sample cannot be misread further on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Final
+
+import sqlglot
+from sqlglot import TokenType, exp
+from sqlglot.dialects.spark import Spark
+from sqlglot.errors import ParseError, SqlglotError
+from sqlglot.parsers.spark import SparkParser
+
+from cleanroom_algo.contract.suggestions import did_you_mean
+from cleanroom_algo.errors import Problem, QueryError
+from cleanroom_algo.local.query.functions import FUNCTIONS
+
+MAX_NODES: Final = 100_000  # far more than a person writes; names that stand for others could multiply without end
+
+_SYNTAX: Final = frozenset({
+    # queries
+    exp.Select, exp.Union, exp.Except, exp.Intersect, exp.Subquery, exp.CTE, exp.From, exp.Where,
+    exp.Group, exp.Having, exp.Order, exp.Ordered, exp.Limit, exp.Offset, exp.Distinct, exp.Values, exp.Tuple,
+    exp.Lateral, exp.TableAlias, exp.Window, exp.WindowSpec,
+    # names and values
+    exp.Identifier, exp.Column, exp.Alias, exp.Literal, exp.RawString, exp.Boolean, exp.Null, exp.Var,
+    exp.Interval, exp.IntervalSpan, exp.DataType, exp.DataTypeParam, exp.ColumnDef,
+    # operators
+    exp.Paren, exp.Neg, exp.Not, exp.And, exp.Or, exp.Xor, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod,
+    exp.DPipe, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.Is, exp.In, exp.Between,
+    exp.Like, exp.ILike, exp.Escape, exp.BitwiseAnd, exp.BitwiseOr, exp.BitwiseXor, exp.BitwiseNot,
+    exp.BitwiseLeftShift, exp.BitwiseRightShift, exp.Bracket, exp.Slice, exp.PropertyEQ,
+    # what stands around functions
+    exp.Filter, exp.IgnoreNulls, exp.RespectNulls, exp.Exists, exp.Explode,
+})  # fmt: skip
+
+_OF_TABLES: Final = frozenset({"this", "alias", "joins", "laterals"})
+
+
+class MemberSql(Spark):
+    """Spark SQL with the listed functions alone: a call of any other is kept as one of an unknown name."""
+
+    class Parser(SparkParser):
+        """Knows no function that is not listed."""
+
+        FUNCTIONS: ClassVar[dict[str, Any]] = {
+            name: build for name, build in SparkParser.FUNCTIONS.items() if name.lower() in FUNCTIONS
+        }
+        FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
+            name: parse for name, parse in SparkParser.FUNCTION_PARSERS.items() if name.lower() in FUNCTIONS
+        }
+        NO_PAREN_FUNCTIONS: ClassVar[dict[TokenType, Any]] = {
+            token: build
+            for token, build in SparkParser.NO_PAREN_FUNCTIONS.items()
+            if token in (TokenType.CURRENT_DATE, TokenType.CURRENT_TIMESTAMP)
+        }
+        NO_PAREN_FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
+            name: parse for name, parse in SparkParser.NO_PAREN_FUNCTION_PARSERS.items() if name in ("CASE", "IF")
+        }
+
+
+def parse(query: str) -> exp.Query:
+    """Return the one SELECT statement of a query's text, without hints: they say how Spark works, not what results.
+
+    Raises:
+        QueryError: CR-JOB-401, it is no query, or has syntax or functions that are not listed.
+    """
+    try:
+        statements = [each for each in sqlglot.parse(query, read=MemberSql) if each is not None]
+    except ParseError as error:
+        place = error.errors[0] if error.errors else {}
+        path = f"queryString:{place.get('line', 1)}:{place.get('col', 1)}"
+        problem = Problem(path, str(place.get("description", "invalid SQL")))
+        raise refused("the query cannot be parsed", [problem]) from None
+    except (SqlglotError, RecursionError):
+        raise refused(
+            "the query cannot be parsed", [Problem("queryString", "invalid SQL, or nested too deep")]
+        ) from None
+    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+        raise refused("the query is not one SELECT statement", [])
+    statement = statements[0]
+    for select in statement.find_all(exp.Select):
+        select.set("hint", None)
+    if problems := list(dict.fromkeys(_unlisted(statement))):
+        raise refused("the query has what queries of members may not have", problems)
+    return statement
+
+
+def refused(what: str, problems: list[Problem]) -> QueryError:
+    """Return the error for a query that is not run."""
+    return QueryError(
+        what,
+        expected="one SELECT in Spark SQL over the tables of the collaboration and their allowed columns",
+        fix="correct the query; `cleanroom-algo show` lists the tables of the room",
+        problems=problems,
+    )
+
+
+def _unlisted(statement: exp.Query) -> Iterator[Problem]:
+    for number, node in enumerate(statement.walk()):
+        if number >= MAX_NODES:
+            yield Problem("queryString", f"has more than {MAX_NODES} parts")
+            return
+        if problem := _fault(node):
+            yield problem
+
+
+def _fault(node: exp.Expr) -> Problem | None:
+    check = _CHECKS.get(type(node))
+    if check is not None:
+        return check(node)
+    if type(node) in _SYNTAX or (isinstance(node, exp.Func) and not isinstance(node, exp.UDTF)):
+        return None
+    return Problem(type(node).__name__.upper(), "is no syntax that queries of members may have")
+
+
+def _function(node: exp.Expr) -> Problem | None:
+    if node.name.lower() in FUNCTIONS and isinstance(node.this, str):
+        return None
+    reason = "is no function that queries may call: unknown to Spark, unsafe, or of other values than Spark's"
+    return Problem(f"{node.name}()", reason + did_you_mean(node.name.lower(), FUNCTIONS))
+
+
+def _star(node: exp.Expr) -> Problem | None:
+    if not any(node.args.values()) and _is_alone(node):
+        return None
+    return Problem("*", "may stand alone in a SELECT list, after a table's name, or in count(*), and nowhere else")
+
+
+def _table(node: exp.Expr) -> Problem | None:
+    if node.alias_column_names:
+        return Problem(node.alias_or_name, "has other names for its columns; use those of the table")
+    if isinstance(node.this, exp.Identifier) and not any(node.args[name] for name in node.args.keys() - _OF_TABLES):
+        return None
+    return Problem(node.sql(dialect="spark"), "is not a table of the collaboration")
+
+
+def _field(node: exp.Expr) -> Problem | None:
+    if isinstance(node.expression, exp.Identifier):
+        return None
+    return Problem(node.sql(dialect="spark"), "is no column or field; functions have no name before theirs")
+
+
+def _join(node: exp.Expr) -> Problem | None:
+    method = node.args.get("method")
+    return Problem(f"{method} JOIN", "is not known here; name the equal columns with ON or USING") if method else None
+
+
+def _with(node: exp.Expr) -> Problem | None:
+    return Problem("RECURSIVE", "is not known here") if node.args.get("recursive") else None
+
+
+def _random(node: exp.Expr) -> Problem | None:
+    return Problem("rand()", "takes no seed here: the numbers would not be Spark's") if node.this else None
+
+
+_CHECKS: Final[Mapping[type[exp.Expr], Callable[[exp.Expr], Problem | None]]] = {
+    exp.Anonymous: _function,
+    exp.Star: _star,
+    exp.Table: _table,
+    exp.Dot: _field,
+    exp.Join: _join,
+    exp.With: _with,
+    exp.Rand: _random,
+}
+
+
+def _is_alone(star: exp.Expr) -> bool:
+    if isinstance(star.parent, exp.Column):  # after a table's name
+        star = star.parent
+    listed = isinstance(star.parent, exp.Select) and star.arg_key == "expressions"
+    return listed or (isinstance(star, exp.Star) and isinstance(star.parent, exp.Count))
