@@ -8,13 +8,11 @@ reading.
 from __future__ import annotations
 
 import os
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.contract.tree import Tree
-from cleanroom_algo.errors import CleanroomError
 
 LIMIT_BYTES = 1024
 
@@ -22,25 +20,17 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _PYTHON = Path(os.__file__).resolve().parent
 
 
-def failure_text(error: BaseException | str, *, redact: Callable[[str], str] = str) -> str:
+def failure_text(error: BaseException | str, redact: Redactor | None = None) -> str:
     """Return what to write: the cause first, then where in the algorithm it happened, at most 1024 bytes.
 
     Args:
-        error: the cause, or a text that says it.
-        redact: applied to the message of an exception that is not ours, which may quote data.
+        error: the cause, or a text that says it and holds no values.
+        redact: of the algorithm; without it an exception is told by its class alone.
     """
-    if isinstance(error, str):
-        text = error
-    elif isinstance(error, CleanroomError):
-        text = "\n".join([str(error), *_own_frames(error)])
-    else:
-        message = redact(str(error))
-        name = type(error).__name__
-        text = "\n".join([f"{name}: {message}" if message else name, *_own_frames(error)])
-    return cut(text)
+    return cut(error if isinstance(error, str) else (redact or Redactor()).describe(error))
 
 
-def write_failure(paths: Paths, error: BaseException | str, *, redact: Callable[[str], str] = str) -> bool:
+def write_failure(paths: Paths, error: BaseException | str, redact: Redactor | None = None) -> bool:
     """Write the failure file, whole, unless an earlier cause stands there.
 
     Write it last: after it the process should only exit.
@@ -50,7 +40,7 @@ def write_failure(paths: Paths, error: BaseException | str, *, redact: Callable[
     """
     paths.output.mkdir(parents=True, exist_ok=True)
     draft = paths.output / f".failure-{os.getpid()}"
-    draft.write_text(failure_text(error, redact=redact), encoding="utf-8")
+    draft.write_text(failure_text(error, redact), encoding="utf-8")
     try:
         if paths.failure.exists() and paths.failure.stat().st_size == 0:
             draft.replace(paths.failure)
@@ -83,16 +73,6 @@ def cut(text: str) -> str:
     """Return a text cut to 1024 UTF-8 bytes on a character boundary."""
     encoded = text.encode("utf-8", errors="replace")
     return encoded[:LIMIT_BYTES].decode("utf-8", errors="ignore")
-
-
-def _own_frames(error: BaseException) -> list[str]:
-    """Describe the algorithm's own frames, the innermost first, without this package's and installed libraries'."""
-    frames = [
-        f"  at {Path(frame.filename).name}:{frame.lineno} in {frame.name}: {frame.line}"
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not is_library(frame.filename)
-    ]
-    return frames[::-1]
 
 
 def is_library(filename: str) -> bool:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import Self
 
 from cleanroom_algo.contract.algorithm import find_class, load_algorithm
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.hyperparameters import Hyperparameters
-from cleanroom_algo.training.process.redaction import Redactor
+from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.training.trainer import Trainer
 
 RUN_DIRECTORY_VARIABLE = "CLEANROOM_TRAINING_RUN"
@@ -29,7 +25,7 @@ class Job:
         environment: what the platform gave.
         trainer: the algorithm's class.
         params: its hyperparameters, typed.
-        redact: hides values in what the algorithm's exceptions say.
+        redact: tells the algorithm's exceptions without values.
     """
 
     environment: Environment
@@ -49,7 +45,10 @@ class Job:
         trainer = find_class(module, Trainer)
         params = trainer.hyperparameters.parse(environment.hyperparameters)
         trainer.check_declaration(params)
-        return cls(environment, trainer, params, redactor(environment.hyperparameters, module, trainer))
+        redact = redactor(environment)
+        if hasattr(trainer, "schema"):
+            redact = redact.with_names(trainer.schema.names)
+        return cls(environment, trainer, params, redact)
 
     @property
     def has_own_fit(self) -> bool:
@@ -57,14 +56,6 @@ class Job:
         return self.trainer.has_own_fit()
 
 
-def redactor(
-    hyperparameters: Mapping[str, str], module: ModuleType | None = None, trainer: type[Trainer] | None = None
-) -> Redactor:
-    """Return what hides values in messages, as far as the algorithm is known yet."""
-    names = set(hyperparameters)
-    if trainer is not None and hasattr(trainer, "schema"):
-        names |= set(trainer.schema.names)
-    sources: list[Path] = []
-    if module is not None and (file := inspect.getsourcefile(module)):
-        sources = sorted(Path(file).parent.glob("*.py"))
-    return Redactor(sources, names, hyperparameters.values())
+def redactor(environment: Environment) -> Redactor:
+    """Return what tells exceptions without values, as far as the algorithm is known before it is imported."""
+    return Redactor.of(environment.settings.algorithm, environment.hyperparameters)

@@ -7,16 +7,17 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import Environment
-from cleanroom_algo.contract.failure import write_failure
+from cleanroom_algo.contract.failure import cut, read_failure, write_failure
 from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.training.artifacts.writer import ArtifactWriter
 from cleanroom_algo.training.process.logs import configure_logging, quiet_torch
-from cleanroom_algo.training.process.redaction import Redactor
 from cleanroom_algo.training.process.reports import RankReport
 from cleanroom_algo.training.process.signals import StopRequest
 
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"usage: {Path(sys.argv[0]).name} [{ARGUMENT}]", file=sys.stderr)
         return ExitCode.USAGE
     paths = Paths.from_environ(os.environ)
-    report = _run(stop)
+    report = _run(stop, paths)
     stop.finish()
     sys.stdout.flush()
     if report.outcome == "failed":
@@ -58,20 +59,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return report.exit_code
 
 
-def _run(stop: StopRequest) -> RankReport:
-    redact = Redactor()
+def _run(stop: StopRequest, paths: Paths) -> RankReport:
+    redact = Redactor()  # made before code of the algorithm runs: what that writes is not its source
     rank = 0
     try:
         stop.interrupt_code(interrupt=True)  # there is nothing to save before a rank's first step
         environment = Environment.read()
         rank = environment.resources.host_rank
-        redact = Redactor(secrets=environment.hyperparameters.values())
+        redact = Redactor.of(environment.settings.algorithm, environment.hyperparameters)
         configure_logging(environment.settings.log_level)
         from cleanroom_algo.training.process.script import find_script, run_script
 
         script = find_script(environment)
         if script is not None:
-            report = run_script(script, environment, stop)
+            redact = Redactor(script.parent, environment.hyperparameters)
+            report = run_script(script, environment, stop, redact)
         else:
             quiet_torch()
             from cleanroom_algo.training.process.job import Job
@@ -85,11 +87,21 @@ def _run(stop: StopRequest) -> RankReport:
         if report.outcome != "failed":
             cap = environment.settings.max_artifact_gb
             ArtifactWriter.for_job(environment.paths.model, cap).check_final(environment.paths.output_data)
-        return report
     except BaseException as error:
         from cleanroom_algo.training.process.rank import report_of
 
-        return report_of(error, rank, stop, redact)
+        report = report_of(error, rank, stop, redact)
+    return _with_own_words(report, paths, redact) if report.outcome == "failed" else report
+
+
+def _with_own_words(report: RankReport, paths: Paths, redact: Redactor) -> RankReport:
+    """Return the report with what the algorithm itself wrote into the failure file, whose place it takes."""
+    own = read_failure(paths) if paths.failure.is_file() and not paths.failure.is_symlink() else None
+    if own is None:
+        return report
+    with contextlib.suppress(OSError):
+        paths.failure.unlink()
+    return replace(report, text=cut(redact.describe_text(own)))
 
 
 @contextlib.contextmanager

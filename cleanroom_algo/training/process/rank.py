@@ -20,11 +20,11 @@ from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.failure import failure_text, is_library
 from cleanroom_algo.contract.processes import signal_when_orphaned
+from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.errors import AlgorithmExitError, CleanroomError, PipeReaderLostError
 from cleanroom_algo.errors.exit_codes import ExitCode
-from cleanroom_algo.training.process.job import BASE_MODEL_VARIABLE, RUN_DIRECTORY_VARIABLE, Job
+from cleanroom_algo.training.process.job import BASE_MODEL_VARIABLE, RUN_DIRECTORY_VARIABLE, Job, redactor
 from cleanroom_algo.training.process.logs import configure_logging
-from cleanroom_algo.training.process.redaction import Redactor
 from cleanroom_algo.training.process.reports import RankReport
 from cleanroom_algo.training.process.signals import StopRequest, TrainingStopped
 
@@ -66,13 +66,13 @@ def report_of(
         return RankReport(rank, "stopped", code)
     if isinstance(error, SystemExit):
         status = error.code if isinstance(error.code, int) and error.code else ExitCode.ALGORITHM_FAILED
-        return RankReport.failed(rank, failure_text(_left(error)), status)
+        return RankReport.failed(rank, failure_text(_left(error), redact), status)
     code = _exit_code(error)
     gone = isinstance(error, RuntimeError) and bool(_LOST.search(str(error)))
     lost = not alone and (gone or isinstance(error, PipeReaderLostError))
     if not lost:
         log.debug("the exception as it was raised", exc_info=error)
-    return RankReport.failed(rank, failure_text(error, redact=redact.for_error(error)), code, lost_others=lost)
+    return RankReport.failed(rank, failure_text(error, redact), code, lost_others=lost)
 
 
 def main() -> int:
@@ -84,14 +84,16 @@ def main() -> int:
     local_rank, ranks = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
     rank = int(os.environ["RANK"])
     _die_with_launcher()
+    redact = Redactor()
     with _known_to_launcher(directory, local_rank, stop):
         try:
             stop.interrupt_code(interrupt=True)  # there is nothing to save before the first step
             environment = Environment.read()
+            redact = redactor(environment)
             configure_logging(environment.settings.log_level)
             job = Job.load(environment)
         except BaseException as error:
-            report = report_of(error, rank, stop, Redactor())
+            report = report_of(error, rank, stop, redact)
         else:
             report = run_rank(job, local_rank, ranks, stop)
         stop.finish()

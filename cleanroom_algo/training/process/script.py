@@ -7,7 +7,6 @@ under the toolkit's own launcher, its exit status and signals go through, and th
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -17,19 +16,17 @@ from pathlib import Path
 from typing import IO
 
 from cleanroom_algo.contract.environment import Environment
-from cleanroom_algo.contract.failure import cut, read_failure
+from cleanroom_algo.contract.failure import cut
 from cleanroom_algo.contract.processes import signal_name
+from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.contract.script_names import script_names
 from cleanroom_algo.errors import AlgorithmNotFoundError, ScriptFailedError
-from cleanroom_algo.training.process.redaction import Redactor
 from cleanroom_algo.training.process.reports import RankReport
 from cleanroom_algo.training.process.signals import StopRequest
 
 PROGRAM_VARIABLE = "SAGEMAKER_PROGRAM"
 PROGRAM_HYPERPARAMETER = "sagemaker_program"
 _TAIL_LINES = 400  # enough for a deep traceback
-_FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>.+)')
-_LIBRARY = re.compile(r"site-packages|dist-packages|/lib/python3|<frozen")
 
 
 def find_script(environment: Environment) -> Path | None:
@@ -57,7 +54,7 @@ def find_script(environment: Environment) -> Path | None:
     )
 
 
-def run_script(script: Path, environment: Environment, stop: StopRequest) -> RankReport:
+def run_script(script: Path, environment: Environment, stop: StopRequest, redact: Redactor) -> RankReport:
     """Run a script to its end.
 
     Signals go to the script and to what it has started; a second one ends it at once.
@@ -86,21 +83,19 @@ def run_script(script: Path, environment: Environment, stop: StopRequest) -> Ran
     finally:
         _signal(process, signal.SIGKILL)  # what the script left behind ends with it
     reader.join(timeout=5)
-    return _report(status, tail, script, environment, stop)
+    return _report(status, tail, script, environment, stop, redact)
 
 
-def _report(status: int, tail: deque[bytes], script: Path, environment: Environment, stop: StopRequest) -> RankReport:
+def _report(
+    status: int, tail: deque[bytes], script: Path, environment: Environment, stop: StopRequest, redact: Redactor
+) -> RankReport:
     rank = environment.resources.host_rank
     if stop:
         return RankReport(rank, "stopped", stop.exit_code if status <= 0 else status)
     if status == 0:
         return RankReport(rank, "done")
     exit_code = status if status > 0 else 128 - status
-    own = read_failure(environment.paths)
-    if own is not None:
-        return RankReport.failed(rank, own, exit_code)
-    redact = Redactor(script.parent.glob("*.py"), environment.hyperparameters, environment.hyperparameters.values())
-    text = _last_exception([line.decode(errors="replace").rstrip("\n") for line in tail], redact)
+    text = redact.describe_printed(b"".join(tail).decode(errors="replace"))
     if text is None:
         how = f"exited with status {status}" if status > 0 else f"was ended by {signal_name(-status)}"
         text = str(
@@ -111,30 +106,6 @@ def _report(status: int, tail: deque[bytes], script: Path, environment: Environm
             )
         )
     return RankReport.failed(rank, cut(text), exit_code)
-
-
-def _last_exception(lines: list[str], redact: Redactor) -> str | None:
-    """Return the last traceback's exception with the script's own frames, the innermost first; None without one."""
-    starts = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
-    if not starts:
-        return None
-    frames: list[str] = []
-    composed = False
-    number = starts[-1] + 1
-    while number < len(lines) and (lines[number].startswith(" ") or not lines[number]):
-        match = _FRAME.match(lines[number])
-        code = lines[number + 1].strip() if match and number + 1 < len(lines) else ""
-        if match:
-            composed = code.startswith("raise ") and not _LIBRARY.search(match["file"])  # the last frame decides
-        if match and not _LIBRARY.search(match["file"]):
-            frames.append(f"  at {Path(match['file']).name}:{match['line']} in {match['function']}: {code}")
-        number += 1
-    message = "\n".join(lines[number:]).strip()
-    if not message:
-        return None
-    kind, colon, text = message.partition(": ")
-    told = redact.composed(text) if composed else redact(text)
-    return "\n".join([kind.rpartition(".")[2] + colon + told, *reversed(frames)])
 
 
 def _pass_on(stream: IO[bytes], tail: deque[bytes]) -> None:
