@@ -35,7 +35,7 @@ CASES = [
     ("    raise LookupError(\n        'nothing'\n        f' for {name}'\n    )", "LookupError: nothing for <value>"),
     ("    raise Odd(name)", "Odd: <value>"),
     ("    raise Odd('odd')", "Odd: odd"),
-    ("    raise type(name, (ValueError,), {})('x')", "ValueError: x"),
+    ("    raise type(name, (ValueError,), {})('x')", "ValueError: <value>"),
     ("    raise type(name, (Exception,), {'__module__': 'builtins'})(name)", "Exception: <value>"),
     ("    error = ValueError(name)\n    raise error", "ValueError: <value>"),
     ('    raise ValueError(f"{ {}[name] }")', "KeyError: <value>"),
@@ -54,7 +54,7 @@ CASES = [
         "ValueError: time data <value> does not match format <value>",
     ),
     ("    import warnings; warnings.warn(f'bad {name}', RuntimeWarning)", "RuntimeWarning: bad <value>"),
-    ("    import subprocess; subprocess.run(['false', name], check=True)", "CalledProcessError: <value>"),
+    ("    import subprocess; raise subprocess.CalledProcessError(1, name)", "CalledProcessError: 1, <value>"),
     (
         "    import sqlite3; sqlite3.connect(':memory:').execute(f'select {name}')",
         "OperationalError: no such column: <value>",
