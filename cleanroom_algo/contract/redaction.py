@@ -35,6 +35,8 @@ _PERCENT_FIELD = re.compile(r"%[^a-zA-Z%]*[a-zA-Z]")
 _BRACE_FIELD = re.compile(r"\{[^{}]*\}")
 _REPEATED = re.compile(rf"{HIDDEN}(?:[\s'\"`:;,.()\[\]{{}}=*-]*{HIDDEN})+")
 _PRINTED_FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)')
+_FAILED = "AlgorithmError"  # how SageMaker begins the failure reason of a container
+_PLACE = re.compile(r"^  at [\w-]{1,64}\.py:\d{1,6} in [\w<>]{1,64}", re.MULTILINE)
 _TRACEBACK = "Traceback (most recent call last)"
 _PACKAGE = Path(errors.__file__).resolve().parents[1]
 _COMPOUND = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.If, ast.For, ast.AsyncFor, ast.While, ast.With)
@@ -270,16 +272,16 @@ class _Source:
 
 
 def error_summary(text: str) -> str:
-    """Return what other members may read of a failure: an error's code and title, or the known class of an exception.
+    """Return what other members may read of a failure: an error's code and title or a known class, and the places.
 
     The text comes from a container, which may have been built on anything, so that nothing else of it is known.
     """
-    word = re.match(r"[\w.-]*", text)
-    name = word[0] if word else ""
-    known = errors.all_errors().get(name)
-    if known is not None:
-        return f"{known.code}  {known.title}"
-    return name if f"builtins.{name}" in CLASSES or any(each.endswith(f".{name}") for each in CLASSES) else HIDDEN
+    coded = errors.all_errors()
+    known = {name.rpartition(".")[2]: name.rpartition(".")[2] for name in CLASSES}
+    known |= {code: f"{code}  {kind.title}" for code, kind in coded.items()} | {_FAILED: _FAILED}
+    names = re.findall(r"[\w.-]+", text.partition("\n")[0])
+    told = [known[name] for name in names[:4] if name in known] or [HIDDEN]
+    return "\n".join([": ".join(told), *_PLACE.findall(text)])
 
 
 def _is_own_class(kind: type) -> bool:

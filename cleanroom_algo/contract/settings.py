@@ -49,6 +49,10 @@ class Settings(BaseModel):
         600.0, gt=0, description="how long a Pipe channel may stay silent before its first byte"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="what this library logs")
+    tracebacks: Literal["redacted", "whole"] = Field(
+        "redacted",
+        description="whether the log has whole tracebacks, with the values they quote; the failure file never has them",
+    )
     serve_host: str = Field("0.0.0.0", description="the address that `serve` listens on")  # noqa: S104 (a container's)
     serve_workers: int | None = Field(
         None, ge=1, le=256, description="serving processes; chosen from cores, memory and model unless set"

@@ -84,7 +84,7 @@ class PredictionFailedError(ServingError):
     """The algorithm's own code raised an exception during a prediction.
 
     The error names the type of the exception and the place in the code. It leaves out the message, which may quote a
-    row. To see the whole traceback in the log, on data that you may see, set CLEANROOM_ALGO_LOG_LEVEL=DEBUG.
+    row. To see the whole traceback in the log, on data that you may see, set CLEANROOM_ALGO_TRACEBACKS=whole.
     """
 
     code = "CR-SRV-008"

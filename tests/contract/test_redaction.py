@@ -179,7 +179,8 @@ def test_nothing_unknown_passes(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "summary"),
     [
-        (f"ValueError: bad {NAME}\n  at a.py:1", "ValueError"),
+        (f"ValueError: bad {NAME}\n  at a.py:17 in f: x = '{NAME}'", "ValueError\n  at a.py:17 in f"),
+        (f"AlgorithmError: KeyError: {NAME}, exit code: 1", "AlgorithmError: KeyError"),
         (f"OperationalError: {NAME}", "OperationalError"),
         (f"{NAME}: bad", "<value>"),
         ("", "<value>"),

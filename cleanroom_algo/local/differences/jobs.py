@@ -79,7 +79,7 @@ POLICIES: tuple[Row, ...] = (
     Row(
         "policies",
         _ASSOCIATE,
-        "ERROR_SUMMARY shows statusDetails.message of a failed job, redacted, and no line of its containers",
+        "ERROR_SUMMARY shows the code or class of the error that failed a job, and its places in the algorithm",
         "shorter error summaries; what they hold is not documented",
         "guessed",
         "Clean Rooms user guide, Associating the configured model algorithm",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cleanroom_algo.contract.redaction import error_summary
 from cleanroom_algo.local.policies.filters import Matcher, Reading, matcher, readings
 from cleanroom_algo.local.policies.publication import Publication
 from cleanroom_algo.local.policies.redaction import redactor
@@ -70,7 +71,8 @@ def member_logs(
     full = [policy for policy in policies if not policy.summary_only]
     seen = _seen(lines, full)
     if summary is not None:
-        seen += _seen([summary], [policy for policy in policies if policy.summary_only])
+        harmless = {**summary, "text": error_summary(summary["text"])}
+        seen += _seen([harmless], [policy for policy in policies if policy.summary_only])
     notes = [note for policy in policies for note in policy.notes(lines)]
     if full and len(seen) < len(lines):
         notes.append(f"{len(lines) - len(seen)} of {len(lines)} lines do not pass the filter")

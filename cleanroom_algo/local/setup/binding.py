@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cleanroom_algo.contract.algorithm import algorithm_file
+from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.errors import BindingError, Problem
 from cleanroom_algo.local.objects.listing import Source
 from cleanroom_algo.local.objects.reference import ObjectRef
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 BASE_CHANNEL: Final = "base_model"
 """The name of the incremental channel on the quick path."""
+WHOLE_TRACEBACKS: Final = {variable("tracebacks"): "whole"}
+"""On the quick path authors run their own code on files of their own."""
 
 _NAMESPACE = uuid.UUID("c1ea2400-0000-4000-8000-00000000a190")  # for names of local files; any constant would do
 _MAX_URI = 255  # botocore model: ContainerConfig.imageUri
@@ -144,11 +147,10 @@ def request_for(
             for each, path in channels.items()
         ],
         "trainingInputMode": input_mode,
+        "environment": {**WHOLE_TRACEBACKS, **(environment or {})},
     }
     if hyperparameters:
         request["hyperparameters"] = dict(hyperparameters)
-    if environment:
-        request["environment"] = dict(environment)
     if max_runtime is not None:
         request["stoppingCondition"] = {"maxRuntimeInSeconds": max_runtime}
     if base_model is not None:
@@ -197,6 +199,7 @@ def inference_request_for(
         "resourceConfig": {"instanceType": instance_type, "instanceCount": instances},
         "outputConfiguration": {"members": [{"accountId": model.account}]},
         "dataSource": {"mlInputChannelArn": arn},
+        "environment": {**WHOLE_TRACEBACKS, **(environment or {})},
     }
     if model.version is not None:
         request["trainedModelVersionIdentifier"] = model.version
@@ -204,8 +207,6 @@ def inference_request_for(
         request["outputConfiguration"]["accept"] = accept
     if max_payload_mb is not None:
         request["containerExecutionParameters"] = {"maxPayloadInMB": max_payload_mb}
-    if environment:
-        request["environment"] = dict(environment)
     return request
 
 

@@ -6,24 +6,25 @@ import traceback
 from pathlib import Path
 
 from cleanroom_algo.contract.failure import is_library
+from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.errors import PredictionFailedError, ServerStartError
 
 
 def prediction_failed(error: BaseException) -> PredictionFailedError:
     """Return the error for an exception in `preprocess`, `predict` or `postprocess`."""
     return PredictionFailedError(
-        f"the algorithm raised {type(error).__name__} at {place_of(error)}",
+        f"the algorithm raised {Redactor().class_of(error)} at {place_of(error)}",
         expected="a prediction for every row that fits the schema",
-        fix="run the algorithm on local data, where CLEANROOM_ALGO_LOG_LEVEL=DEBUG shows the whole traceback",
+        fix="run the algorithm on local data, where CLEANROOM_ALGO_TRACEBACKS=whole shows the whole traceback",
     )
 
 
 def loading_failed(error: BaseException) -> ServerStartError:
     """Return the error for an exception while the algorithm was imported, loaded or warmed up."""
     return ServerStartError(
-        f"the algorithm raised {type(error).__name__} at {place_of(error)}",
+        f"the algorithm raised {Redactor().class_of(error)} at {place_of(error)}",
         expected="a file that can be imported, and a `load` and a `sample` that return",
-        fix="correct that line; the failure reason has the message, CLEANROOM_ALGO_LOG_LEVEL=DEBUG the whole traceback",
+        fix="correct that line; with CLEANROOM_ALGO_TRACEBACKS=whole the log has the whole traceback",
     )
 
 

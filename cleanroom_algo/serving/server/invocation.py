@@ -10,6 +10,8 @@ from typing import Any
 from flask import Response
 from werkzeug.wsgi import wrap_file
 
+from cleanroom_algo.contract.redaction import Redactor
+from cleanroom_algo.contract.tracebacks import log_traceback
 from cleanroom_algo.errors import CleanroomError, MemoryExhaustedError
 from cleanroom_algo.serving.codecs.media_types import request_type, response_format
 from cleanroom_algo.serving.scoring.body import MAX_BODY_BYTES, declared_length, decoded, read_chunks
@@ -69,8 +71,9 @@ def _refuse(service: Service, error: Exception) -> Response:
     response = refusal(error)
     if response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, MemoryExhaustedError):
         service.suspect = True
-        log.debug("the traceback, with whatever rows it quotes", exc_info=error)
-    told = str(error) if isinstance(error, CleanroomError) else type(error).__name__  # its message may quote a row
+        log_traceback(error)
+    # The message of another exception may quote a row.
+    told = str(error) if isinstance(error, CleanroomError) else Redactor().class_of(error)
     log.warning("answered %d\n%s", response.status_code, told)
     return response
 

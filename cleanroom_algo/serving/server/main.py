@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import InferenceEnvironment
+from cleanroom_algo.contract.tracebacks import configure_tracebacks
 from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.serving.server.parent import limit_start, supervise
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=environment.settings.log_level, format="%(asctime)s [%(process)d] %(levelname)s %(message)s"
     )
+    configure_tracebacks(environment.settings)
     status = supervise(environment, partial(_serve, environment))
     if status is None:
         os.environ["CLEANROOM_ALGO_SERVE_PRELOAD"] = "false"

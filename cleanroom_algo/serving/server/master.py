@@ -21,6 +21,7 @@ from gunicorn.glogging import Logger
 
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.contract.processes import signal_when_orphaned
+from cleanroom_algo.contract.tracebacks import log_traceback
 from cleanroom_algo.errors import CleanroomError, ServerStartError
 from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.serving.scoring.algorithm_errors import loading_failed
@@ -221,5 +222,5 @@ def tell_failure(report: Report, error: BaseException) -> None:
     """Say why this process cannot serve: here in the log, and to the process above."""
     told = error if isinstance(error, CleanroomError) else loading_failed(error)
     log.error("the model cannot be served\n%s", told)
-    log.debug("the traceback", exc_info=error)
-    report.tell(Failure.of(told, error))
+    log_traceback(error)
+    report.tell(Failure.of(told, error, report.redact))

@@ -38,7 +38,7 @@ def supervise(environment: InferenceEnvironment, serve: Callable[[Report], int])
         In the new process what `serve` returned. In this one the exit status of the whole; None where the server wants
         to be started anew.
     """
-    report = Report()
+    report = Report(environment.settings.algorithm)
     child = os.fork()
     if child == 0:
         signal_when_orphaned(signal.SIGTERM)  # no server outlives this process

@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 from flask import Response
 
+from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.errors import CleanroomError, ServingError
 from cleanroom_algo.errors.exit_codes import ExitCode
 
@@ -15,7 +16,7 @@ RETRY_AFTER_SECONDS = 1  # a place in the queue is free as soon as any request i
 
 def refusal(error: Exception) -> Response:
     """Return the answer that tells an error: all of ours; of another only its type, as its message may quote a row."""
-    document = error.to_dict() if isinstance(error, CleanroomError) else {"title": type(error).__name__}
+    document = error.to_dict() if isinstance(error, CleanroomError) else {"title": Redactor().class_of(error)}
     response = Response(json.dumps(document) + "\n", _status_of(error), content_type="application/json")
     if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 
 from cleanroom_algo.contract.failure import failure_text
+from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.errors.exit_codes import ExitCode
 
@@ -41,20 +42,25 @@ class Failure:
     text: str
 
     @classmethod
-    def of(cls, told: CleanroomError, cause: BaseException) -> Failure:
+    def of(cls, told: CleanroomError, cause: BaseException, redact: Redactor | None = None) -> Failure:
         """Return the failure for an error, with the text of what caused it."""
         code = told.exit_code if isinstance(cause, CleanroomError) else ExitCode.ALGORITHM_FAILED
-        return cls(int(code), f"{told.code} {told.title}: {told.what}", failure_text(cause))
+        return cls(int(code), f"{told.code} {told.title}: {told.what}", failure_text(cause, redact))
 
 
 class Report:
     """Memory and a pipe that all processes of a server share; made in the one above them, before it forks.
 
+    Args:
+        algorithm: as the setting has it.
+
     Attributes:
         began: when, of `time.monotonic`.
+        redact: tells the algorithm's exceptions without values.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, algorithm: str) -> None:
+        self.redact = Redactor.of(algorithm)
         self.began = time.monotonic()
         self._memory = mmap.mmap(-1, 2)  # the stage; whether to start anew
         self._reading, self._writing = os.pipe()

@@ -6,10 +6,14 @@ import logging
 import os
 import sys
 
+from cleanroom_algo.contract.settings import Settings
+from cleanroom_algo.contract.tracebacks import configure_tracebacks
 
-def configure_logging(level: str) -> None:
+
+def configure_logging(settings: Settings) -> None:
     """Log plain lines to standard error."""
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=settings.log_level, format="%(message)s", stream=sys.stderr)
+    configure_tracebacks(settings)
 
 
 def quiet_torch() -> None:

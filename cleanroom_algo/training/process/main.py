@@ -67,7 +67,7 @@ def _run(stop: StopRequest, paths: Paths) -> RankReport:
         environment = Environment.read()
         rank = environment.resources.host_rank
         redact = Redactor.of(environment.settings.algorithm, environment.hyperparameters)
-        configure_logging(environment.settings.log_level)
+        configure_logging(environment.settings)
         from cleanroom_algo.training.process.script import find_script, run_script
 
         script = find_script(environment)

@@ -21,6 +21,7 @@ from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.failure import failure_text, is_library
 from cleanroom_algo.contract.processes import signal_when_orphaned
 from cleanroom_algo.contract.redaction import Redactor
+from cleanroom_algo.contract.tracebacks import log_traceback
 from cleanroom_algo.errors import AlgorithmExitError, CleanroomError, PipeReaderLostError
 from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.training.process.job import BASE_MODEL_VARIABLE, RUN_DIRECTORY_VARIABLE, Job, redactor
@@ -71,7 +72,7 @@ def report_of(
     gone = isinstance(error, RuntimeError) and bool(_LOST.search(str(error)))
     lost = not alone and (gone or isinstance(error, PipeReaderLostError))
     if not lost:
-        log.debug("the exception as it was raised", exc_info=error)
+        log_traceback(error)
     return RankReport.failed(rank, failure_text(error, redact), code, lost_others=lost)
 
 
@@ -90,7 +91,7 @@ def main() -> int:
             stop.interrupt_code(interrupt=True)  # there is nothing to save before the first step
             environment = Environment.read()
             redact = redactor(environment)
-            configure_logging(environment.settings.log_level)
+            configure_logging(environment.settings)
             job = Job.load(environment)
         except BaseException as error:
             report = report_of(error, rank, stop, redact)

@@ -10,7 +10,12 @@ from cleanroom_algo.local.policies.publication import Publication
 
 ANNA, BERT, CARL = "111111111111", "222222222222", "333333333333"
 TEXTS = ("started", "ERROR disk 7 is full", "loss=0.5")
-SUMMARY: Line = {"time": "t", "host": "-", "stream": "error-summary", "text": "AlgorithmError: row 12 is bad"}
+SUMMARY: Line = {
+    "time": "t",
+    "host": "-",
+    "stream": "error-summary",
+    "text": "AlgorithmError: row 12 is bad\n  at late.py:7 in loss",
+}
 
 
 def line(text: str) -> Line:
@@ -79,7 +84,7 @@ def test_an_error_summary_is_the_reason_and_no_line() -> None:
     redaction = {"entitiesToRedact": ["NUMBERS"]}
     only = policy(ANNA, logType="ERROR_SUMMARY", logRedactionConfiguration=redaction)
 
-    assert seen(ANNA, only, summary=SUMMARY)[0] == ["AlgorithmError: row [REDACTED] is bad"]
+    assert seen(ANNA, only, summary=SUMMARY)[0] == ["AlgorithmError\n  at late.py:[REDACTED] in loss"]
     assert seen(ANNA, only)[0] == []
     assert seen(ANNA, policy(ANNA), summary=SUMMARY)[0] == list(TEXTS)
 
