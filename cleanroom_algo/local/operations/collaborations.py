@@ -25,6 +25,7 @@ _OF_CREATOR: Final = {
     "creatorPaymentConfiguration": "paymentConfiguration",
 }
 _PAID: Final = (("queryCompute",), ("machineLearning", "modelTraining"), ("machineLearning", "modelInference"))
+_PAID_IF_NAMED: Final = (("machineLearning", "syntheticDataGeneration"), ("jobCompute",))  # none has a default payer
 _INVITED: Final = "INVITED"
 
 
@@ -37,11 +38,13 @@ def create_collaboration(call: Call) -> Mapping[str, Any]:
     twice = [account for account, count in Counter(each["accountId"] for each in members).items() if count > 1]
     if twice:
         raise invalid(call.operation, [Problem("members", f"has {account} twice, or as creator") for account in twice])
-    if "dataEncryptionMetadata" in call.params or call.params.get("analyticsEngine") == "CLEAN_ROOMS_SQL":
+    # Where cleartext is allowed, the rest is about columns that were encrypted before: nothing changes without them.
+    encrypted = not call.params.get("dataEncryptionMetadata", {}).get("allowCleartext", True)
+    if encrypted or call.params.get("analyticsEngine") == "CLEAN_ROOMS_SQL":
         raise NotEmulatedError(
             "encrypted collaborations and the engine CLEAN_ROOMS_SQL are not emulated",
-            expected="a collaboration without dataEncryptionMetadata, analyticsEngine SPARK",
-            fix="leave dataEncryptionMetadata out; the old engine ended in December 2025",
+            expected="a collaboration that allows cleartext, analyticsEngine SPARK",
+            fix="leave dataEncryptionMetadata out, or set its allowCleartext to true; AWS has ended the old engine",
         )
     absent = {"name", "members", "tags", *_OF_CREATOR}
     identifier = new_identifier()
@@ -242,8 +245,10 @@ def _membership(call: Call, record: Record) -> dict[str, Any]:
 def _payments(member: Mapping[str, Any], members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return who pays as every membership shows it; where nobody was named, the member who can query pays."""
     found: dict[str, Any] = {}
-    for path in _PAID:
+    for path in (*_PAID, *_PAID_IF_NAMED):
         anyone = any(_pays(each.get("paymentConfiguration", {}), path) for each in members)
+        if not anyone and path in _PAID_IF_NAMED:
+            continue
         own = _pays(member.get("paymentConfiguration", {}), path) if anyone else CAN_QUERY in member["memberAbilities"]
         place = found
         for name in path[:-1]:
@@ -256,7 +261,7 @@ def _unaccepted(call: Call, member: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what a member was named to pay and does not accept, and what it accepts and was not named for."""
     accepted = call.params.get("paymentConfiguration")
     can_query = CAN_QUERY in member.get("memberAbilities", ())
-    for path in _PAID:
+    for path in (*_PAID, *_PAID_IF_NAMED):
         named = _pays(member["paymentConfiguration"], path)
         if accepted is None and can_query:
             continue

@@ -80,7 +80,7 @@ def create_table_rule(call: Call) -> Mapping[str, Any]:
     """Say what queries may do with a table."""
     table = _own_table(call)
     kind, policy = _policy(call)
-    if problems := list(_column_faults(policy, table.document["allowedColumns"])):
+    if problems := [*_column_faults(policy, table.document["allowedColumns"]), *_provider_faults(policy)]:
         raise invalid(call.operation, problems)
     return show_one(call, _table_rule(call, _with_rule(call, table, kind, policy), kind))
 
@@ -97,7 +97,8 @@ def create_association(call: Call) -> Mapping[str, Any]:
     membership = own_membership(call)
     table = _own_table(call)
     store, name = call.room.store, call.params["name"]
-    if store.count(TABLE_ASSOCIATION, collaboration=membership.collaboration, name=name):
+    others = store.find(TABLE_ASSOCIATION, collaboration=membership.collaboration)
+    if any(each.name.lower() == name.lower() for each in others):  # queries do not tell case
         raise ConflictError(
             "there is a table of this name in the collaboration already",
             expected="a name of its own: queries call tables by it",
@@ -194,6 +195,12 @@ def _column_faults(policy: Mapping[str, Any], allowed: Sequence[str]) -> Iterato
     for index, column in enumerate(policy.get("listColumns", ())):
         if column in policy["joinColumns"]:
             yield Problem(f"analysisRulePolicy.v1.listColumns[{index}]", "is a join column, too")
+
+
+def _provider_faults(policy: Mapping[str, Any]) -> Iterator[Problem]:
+    if "ANY_QUERY" in policy.get("allowedAnalyses", ()) and not policy.get("allowedAnalysisProviders"):
+        path = "analysisRulePolicy.v1.custom.allowedAnalysisProviders"
+        yield Problem(path, "is required with ANY_QUERY: the accounts whose queries the rule allows")
 
 
 def _with_rule(call: Call, record: Record, kind: str, policy: Mapping[str, Any]) -> Record:

@@ -232,14 +232,21 @@ def test_three_accounts_go_from_nothing_to_predictions(members: Members) -> None
         ({"list": {"joinColumns": ["hour"], "listColumns": ["wind"]}}, [WILDCARD], "does not allow additionalAnalyses"),
         (LISTED, [], "(allowedAdditionalAnalyses)"),
         (LISTED, [WILDCARD.replace("us-east-1", "eu-west-1")], "(allowedAdditionalAnalyses)"),
+        (
+            {"custom": {**CUSTOM["custom"], "allowedAnalysisProviders": [BUREAU]}},
+            [WILDCARD],
+            "(allowedAnalysisProviders)",
+        ),
+        ({"custom": {**CUSTOM["custom"], "allowedAdditionalAnalyses": []}}, [WILDCARD], "(allowedAdditionalAnalyses)"),
     ],
 )
 def test_a_table_that_its_owner_does_not_let_be_used(
     members: Members, policy: Any, analyses: list[str], reason: str
 ) -> None:
-    association = bring_table(members.running, BUREAU, members.bureau, "sky.weather", ["hour", "wind"], policy)
+    columns = ["hour", "wind", "tail"]
+    association = bring_table(members.running, BUREAU, members.bureau, "sky.weather", columns, policy)
     if analyses:
-        allow(members.running, BUREAU, members.bureau, association, "LIST", *analyses)
+        allow(members.running, BUREAU, members.bureau, association, next(iter(policy)).upper(), *analyses)
 
     channel = members.query("SELECT wind FROM weather")
 
@@ -308,6 +315,41 @@ def test_what_was_made_is_shown_to_those_it_concerns(members: Members) -> None:
         airline("GetConfiguredTable", **table)
 
 
+def test_what_members_say_of_payers_logs_and_cleartext_is_shown(server: Up) -> None:
+    """AWS's own set-up scripts send dataEncryptionMetadata, which changes nothing where cleartext is allowed."""
+    synthetic = {"machineLearning": {"syntheticDataGeneration": {"isResponsible": True}}}
+    clear = dict.fromkeys(
+        ("allowCleartext", "allowDuplicates", "allowJoinsOnColumnsWithDifferentNames", "preserveNulls"), True
+    )
+    airline, bureau = server.client(AIRLINE, "cleanrooms"), server.client(BUREAU, "cleanrooms")
+    made = collaboration(
+        server,
+        dataEncryptionMetadata=clear,
+        members=[
+            {
+                "accountId": BUREAU,
+                "memberAbilities": [],
+                "displayName": "bureau",
+                "paymentConfiguration": {"queryCompute": {"isResponsible": False}, **synthetic},
+            }
+        ],
+    )
+    joining = {"collaborationIdentifier": made, "queryLogStatus": "ENABLED", "jobLogStatus": "ENABLED"}
+
+    with pytest.raises(ClientError, match="syntheticDataGeneration"):
+        bureau.create_membership(**joining)
+    accepted = {"queryCompute": {"isResponsible": False}, **synthetic}
+    joined = bureau.create_membership(**joining, isMetricsEnabled=True, paymentConfiguration=accepted)["membership"]
+
+    assert airline.get_collaboration(collaborationIdentifier=made)["collaboration"]["dataEncryptionMetadata"] == clear
+    assert (joined["queryLogStatus"], joined["jobLogStatus"], joined["isMetricsEnabled"]) == (
+        "ENABLED",
+        "ENABLED",
+        True,
+    )
+    assert joined["paymentConfiguration"]["machineLearning"]["syntheticDataGeneration"] == {"isResponsible": True}
+
+
 def calls(running: Up, members: Members) -> list[tuple[str, Callable[[], Any]]]:
     """Return what must be refused, with the error's name."""
     airline, bureau = running.client(AIRLINE, "cleanrooms"), running.client(BUREAU, "cleanrooms")
@@ -332,7 +374,7 @@ def calls(running: Up, members: Members) -> list[tuple[str, Callable[[], Any]]]:
     fresh = collaboration(running)
     unpaid = {"collaborationIdentifier": fresh, "queryLogStatus": "DISABLED"}
     encrypted = dict.fromkeys(
-        ("allowCleartext", "allowDuplicates", "allowJoinsOnColumnsWithDifferentNames", "preserveNulls"), True
+        ("allowCleartext", "allowDuplicates", "allowJoinsOnColumnsWithDifferentNames", "preserveNulls"), False
     )
     return [
         ("ConflictException", lambda: airline.create_membership(**joining)),
@@ -346,6 +388,7 @@ def calls(running: Up, members: Members) -> list[tuple[str, Callable[[], Any]]]:
         ("ValidationException", lambda: table("sky", "wether")),
         ("ValidationException", lambda: table("sky", "gone")),
         ("ValidationException", lambda: rule(list={"joinColumns": ["hours"], "listColumns": []})),
+        ("ValidationException", lambda: rule(custom={"allowedAnalyses": ["ANY_QUERY"]})),
         ("NotEmulatedException", lambda: rule(custom={"allowedAnalyses": [], "differentialPrivacy": budget})),
     ]
 

@@ -95,7 +95,7 @@ def _copy(connection: duckdb.DuckDBPyConnection, table: Table, columns: tuple[st
             expected=f"{table.format} files with the columns {', '.join(columns)}"
             if columns
             else f"{table.format} files",
-            fix="see whether the format and the columns that are declared for the table are those of its files",
+            fix="declare the format and the columns of its files; the format is parquet where it is left out",
         ) from None
 
 
