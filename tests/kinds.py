@@ -23,6 +23,7 @@ _UNITS = (
     "local/api/test_model.py",
     "local/operations",
     "local/policies",
+    "local/query",
     "local/test_differences.py",
     "test_docs.py",
     "test_errors.py",

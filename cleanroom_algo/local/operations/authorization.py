@@ -177,6 +177,16 @@ def unique_name(call: Call, kind: str, name: str, statuses: tuple[str, ...] = ()
         )
 
 
+def path_name(call: Call) -> None:
+    """Check a name that becomes a part of the place where output is written.
+
+    Raises:
+        InvalidRequestError: CR-REQ-001.
+    """
+    if {".", ".."} & set(call.params["name"].split("/")):
+        raise invalid(call.operation, [Problem("name", "must not have . or .. between slashes: it is part of a path")])
+
+
 def _pays(membership: Record, what: str) -> bool:
     payment: Mapping[str, Any] = membership.document.get("paymentConfiguration", {})
     return bool({**payment.get("machineLearning", {}), **payment}.get(what, {}).get("isResponsible"))

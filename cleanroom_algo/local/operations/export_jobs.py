@@ -12,6 +12,7 @@ from cleanroom_algo.local.operations.authorization import (
     in_collaboration,
     own_collaboration,
     own_membership,
+    path_name,
     receiver_location,
 )
 from cleanroom_algo.local.operations.inference_jobs import of_version, output_uri
@@ -27,6 +28,7 @@ from cleanroom_algo.local.resources.store import Record
 def start_export_job(call: Call) -> Mapping[str, Any]:
     """Queue the export of a version; whoever trained it may ask, where its association allows exports."""
     membership = own_membership(call)
+    path_name(call)
     version = call.params.get("trainedModelVersionIdentifier")
     model = usable_version(call, call.params["trainedModelArn"], version, "export_default")
     association = in_collaboration(call, ASSOCIATION, model.parent, membership.collaboration)

@@ -14,6 +14,7 @@ from cleanroom_algo.local.operations.authorization import (
     in_membership,
     own_collaboration,
     own_membership,
+    path_name,
     payer,
     receiver_location,
     require_ability,
@@ -35,6 +36,7 @@ def start_inference_job(call: Call) -> Mapping[str, Any]:
     membership = own_membership(call)
     require_ability(membership, CAN_QUERY)
     check_tags(call, call.params.get("tags", {}))
+    path_name(call)
     version = call.params.get("trainedModelVersionIdentifier")
     model = usable_version(call, call.params["trainedModelArn"], version, "inference_default")
     association_arn = call.params.get("configuredModelAlgorithmAssociationArn", model.parent)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cleanroom_algo.errors import ConflictError, Problem
@@ -15,6 +16,7 @@ from cleanroom_algo.local.operations.authorization import (
     not_found,
     own_collaboration,
     own_membership,
+    path_name,
     payer,
     require_ability,
 )
@@ -48,6 +50,7 @@ def create_trained_model(call: Call) -> Mapping[str, Any]:
     association = in_collaboration(
         call, ASSOCIATION, call.params["configuredModelAlgorithmAssociationArn"], membership.collaboration
     )
+    path_name(call)
     _check_association(call, association)
     _check_channels(call, membership, association)
     base = _base_model(call)
@@ -215,6 +218,7 @@ def _check_channels(call: Call, membership: Record, association: Record) -> None
         for name, count in names.items()
         if count > 1
     ]
+    problems.extend(_unusable_names(call, names))
     if len(data) + len(incremental) > MAX_CHANNELS:
         problems.append(Problem("dataChannels", f"with the incremental channel must be at most {MAX_CHANNELS}"))
     for index, each in enumerate(data):
@@ -224,6 +228,20 @@ def _check_channels(call: Call, membership: Record, association: Record) -> None
             problems.append(Problem(path, "is a channel for another configured model algorithm association"))
     if problems:
         raise invalid(call.operation, problems)
+
+
+def _unusable_names(call: Call, names: Iterable[str]) -> Iterator[Problem]:
+    """Yield the names that no folder can have, or that a file beside another channel's objects has."""
+    mode = call.params.get("trainingInputMode", call.room.settings.switches.default_input_mode)
+    beside = "_[0-9]+" if mode == "Pipe" else "-manifest"
+    for name in names:
+        if name in (".", ".."):
+            yield Problem("dataChannels", f"has the channel name {name!r}, which is no name of a folder")
+    for name in names:
+        for other in names:
+            if re.fullmatch(re.escape(name) + beside, other):
+                problem = f"has the channel names {name!r} and {other!r}: SageMaker gives a file of {name!r} that name"
+                yield Problem("dataChannels", problem)
 
 
 def _base_model(call: Call) -> Record | None:

@@ -92,6 +92,9 @@ def _string(shape: Any, value: object, path: str) -> Iterator[Problem]:
     if not isinstance(value, str):
         yield _wrong_type(path, "a string", value)
         return
+    if not _is_text(value):
+        yield Problem(path, "must hold no NUL and no half of a surrogate pair: no file or process can be given it")
+        return
     yield from _within(shape, len(value), path, "characters")
     if shape.enum and value not in shape.enum:
         words = ", ".join(shape.enum) if len(shape.enum) <= _SHOWN_ENUM else f"the {len(shape.enum)} of the API"
@@ -99,6 +102,13 @@ def _string(shape: Any, value: object, path: str) -> Iterator[Problem]:
     pattern = shape.metadata.get("pattern")
     if pattern and not _compiled(pattern).fullmatch(value):
         yield Problem(path, f"must match {pattern}")
+
+
+def _is_text(value: str) -> bool:
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _whole(shape: Any, value: object, path: str) -> Iterator[Problem]:

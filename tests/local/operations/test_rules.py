@@ -124,6 +124,7 @@ def test_every_step_that_the_table_lacks_is_refused(desk: Desk, kind: str) -> No
                     move(desk.room.store, record, status)
 
 
+@pytest.mark.process
 def test_cancelling_before_it_began_and_after_it_ended(tmp_path: Path) -> None:
     with Room.open(tmp_path / "home", SETTINGS) as room:
         desk = Desk(room, tmp_path, body="time.sleep(60)")
@@ -188,6 +189,44 @@ def test_channel_names_are_unique_and_at_most_twenty(desk: Desk) -> None:
             "CreateTrainedModel", **desk.training(dataChannels=channels, incrementalTrainingDataChannels=incremental)
         )
     assert len(caught.value.problems) == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "mode"),
+    [(["."], "File"), ([".."], "Pipe"), (["x", "x-manifest"], "File"), (["x", "x_0"], "Pipe")],
+)
+def test_channel_names_that_no_folder_can_have(desk: Desk, names: list[str], mode: str) -> None:
+    channels = [{"mlInputChannelArn": desk.channel, "channelName": name} for name in names]
+    with pytest.raises(InvalidRequestError) as caught:
+        desk.call("CreateTrainedModel", **desk.training(dataChannels=channels, trainingInputMode=mode))
+    assert [problem.path for problem in caught.value.problems] == ["dataChannels"]
+
+
+@pytest.mark.parametrize("name", ["..", "a/../b", "."])
+def test_names_that_would_lead_output_elsewhere(desk: Desk, name: str) -> None:
+    model = desk.add_model(1)
+    output = {"members": [{"accountId": BUREAU}]}
+    for operation, params in (
+        ("CreateTrainedModel", desk.training(name=name)),
+        (
+            "StartTrainedModelExportJob",
+            {
+                "membershipIdentifier": AIRLINE_ID,
+                "trainedModelArn": model.key,
+                "name": name,
+                "outputConfiguration": output,
+            },
+        ),
+    ):
+        with pytest.raises(InvalidRequestError) as caught:
+            desk.call(operation, **params)
+        assert [problem.path for problem in caught.value.problems] == ["name"]
+
+
+def test_nul_in_a_value_of_the_environment(desk: Desk) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        desk.call("CreateTrainedModel", **desk.training(environment={"A": "x\0y"}))
+    assert [problem.path for problem in caught.value.problems] == ["environment.A"]
 
 
 def test_a_channel_for_another_association(desk: Desk) -> None:
