@@ -77,16 +77,16 @@ def cli_page() -> Iterator[str]:
 
 def differences_page() -> Iterator[str]:
     """Every known difference from AWS."""
-    from cleanroom_algo.local.differences import ROWS
+    from cleanroom_algo.local.differences import DIFFERENCES
 
     yield "# Differences from AWS\n"
     yield "`cleanroom-algo differences [OPERATION]` prints the same rows. None has been compared with AWS itself.\n"
-    counts = Counter(row.provenance for row in ROWS)
-    yield f"{len(ROWS)} rows: {', '.join(f'{count} {name}' for name, count in sorted(counts.items()))}."
-    for area in dict.fromkeys(row.area for row in ROWS):
+    counts = Counter(row.provenance for row in DIFFERENCES)
+    yield f"{len(DIFFERENCES)} rows: {', '.join(f'{count} {name}' for name, count in sorted(counts.items()))}."
+    for area in dict.fromkeys(row.area for row in DIFFERENCES):
         yield f"\n## {area}\n"
         columns = ("here", "AWS", "provenance", "source", "switch")
-        rows = [(row.here, row.aws, row.provenance, row.source, row.switch) for row in ROWS if row.area == area]
+        rows = [(row.here, row.aws, row.provenance, row.source, row.switch) for row in DIFFERENCES if row.area == area]
         yield from _table(columns, rows)
 
 

@@ -23,7 +23,7 @@ def command(operation: str | None, as_json: bool) -> None:
       cleanroom-algo differences CreateTrainedModel
     """
     from cleanroom_algo.contract.suggestions import did_you_mean
-    from cleanroom_algo.local.differences import rows_for
+    from cleanroom_algo.local.differences import differences_for
     from cleanroom_algo.local.service_model.shapes import CLEANROOMS, ML, operation_names
 
     names = (*operation_names(ML), *operation_names(CLEANROOMS))
@@ -33,7 +33,7 @@ def command(operation: str | None, as_json: bool) -> None:
             expected="an operation of Clean Rooms ML, such as CreateTrainedModel",
             fix="cleanroom-algo differences lists them all",
         )
-    rows = rows_for(operation)
+    rows = differences_for(operation)
     if as_json:
         emit_json([asdict(row) for row in rows])
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cleanroom_algo.local.differences.row import EXPORT, INFER, QUERY, TRAIN, Row
+from cleanroom_algo.local.differences.difference import EXPORT, INFER, QUERY, TRAIN, Difference
 
 _ALGORITHMS = ("CreateConfiguredModelAlgorithm", "DeleteConfiguredModelAlgorithm", "GetConfiguredModelAlgorithm")
 _ASSOCIATIONS = (
@@ -52,8 +52,8 @@ _ROOM = ("CreateCollaboration", "CreateMembership")
 _TABLES = ("CreateConfiguredTable", "CreateConfiguredTableAssociation")
 _RULES = ("CreateConfiguredTableAnalysisRule", "CreateConfiguredTableAssociationAnalysisRule")
 
-API: tuple[Row, ...] = (
-    Row(
+API: tuple[Difference, ...] = (
+    Difference(
         "api",
         _EVERY,
         "requests are parsed, validated and answered by botocore's model: maxima, patterns and enums too, all at once",
@@ -61,7 +61,7 @@ API: tuple[Row, ...] = (
         "model",
         "botocore's model of cleanroomsml, 2023-09-06",
     ),
-    Row(
+    Difference(
         "api",
         _EVERY,
         "the account is the access key id where that is twelve digits; signatures and IAM policies, such as "
@@ -70,7 +70,7 @@ API: tuple[Row, ...] = (
         "documented",
         "Clean Rooms user guide, IAM behaviors for AWS Clean Rooms ML",
     ),
-    Row(
+    Difference(
         "api",
         (*_CREATES, *_CONFIGURATION, *_CANCELS, *_DELETES, *_GETS, *_LISTS),
         "another's membership, and one that does not exist, are AccessDenied; another's resource is not found",
@@ -78,7 +78,7 @@ API: tuple[Row, ...] = (
         "guessed",
         "errors that the operations declare",
     ),
-    Row(
+    Difference(
         "api",
         (*QUERY, *TRAIN, *INFER),
         "a member without CAN_QUERY is denied",
@@ -86,7 +86,7 @@ API: tuple[Row, ...] = (
         "documented",
         "Clean Rooms user guide, Prerequisites for custom ML modeling",
     ),
-    Row(
+    Difference(
         "api",
         (*INFER, *EXPORT),
         "only the membership that trained a model exports it and infers with it",
@@ -94,7 +94,7 @@ API: tuple[Row, ...] = (
         "documented",
         "Clean Rooms user guide, Exporting model artifacts",
     ),
-    Row(
+    Difference(
         "api",
         (*INFER, *EXPORT),
         "output goes to <s3Uri>/<collaboration>/<model name>/<caller's account>/<job name>; the receiver needs its "
@@ -103,7 +103,7 @@ API: tuple[Row, ...] = (
         "documented",
         "Clean Rooms user guide, Run inference jobs; Exporting model artifacts",
     ),
-    Row(
+    Difference(
         "api",
         (*QUERY, *TRAIN, *INFER),
         "a payer that is named must be a member that pays for it by its membership; the one that does is the default",
@@ -111,7 +111,7 @@ API: tuple[Row, ...] = (
         "guessed",
         "botocore's model, mlModelTrainingPayerAccountId, mlModelInferencePayerAccountId, payerConfiguration",
     ),
-    Row(
+    Difference(
         "api",
         _OF_COLLABORATION,
         "shows what the shapes of these operations have: no keys, tags, environment, hyperparameters or queries",
@@ -119,7 +119,7 @@ API: tuple[Row, ...] = (
         "model",
         "botocore's model; Clean Rooms user guide, IAM behaviors for AWS Clean Rooms ML",
     ),
-    Row(
+    Difference(
         "api",
         _DELETES,
         "any active member may ask for it; what a pending or running job uses is a conflict",
@@ -127,7 +127,7 @@ API: tuple[Row, ...] = (
         "documented",
         "Clean Rooms user guide, IAM behaviors for AWS Clean Rooms ML",
     ),
-    Row(
+    Difference(
         "api",
         (*_CANCELS, *_DELETES),
         "what was cancelled, or whose data was deleted, ends INACTIVE; a step that the states lack is a conflict",
@@ -135,7 +135,7 @@ API: tuple[Row, ...] = (
         "guessed",
         "botocore's model, TrainedModelStatus",
     ),
-    Row(
+    Difference(
         "api",
         ("CancelTrainedModel", "DeleteTrainedModelOutput"),
         "without versionIdentifier the base model is meant, and nothing else",
@@ -143,7 +143,7 @@ API: tuple[Row, ...] = (
         "documented",
         "API reference, CancelTrainedModel, DeleteTrainedModelOutput",
     ),
-    Row(
+    Difference(
         "api",
         (_ALGORITHMS[0], _ASSOCIATIONS[0], *QUERY),
         "names are unique: algorithms in an account, associations and living channels in a membership",
@@ -151,7 +151,7 @@ API: tuple[Row, ...] = (
         "guessed",
         "errors that the operations declare",
     ),
-    Row(
+    Difference(
         "api",
         (*TRAIN, *INFER, *EXPORT),
         "names of models and jobs may be given twice; outputs of jobs with one name go to one place",
@@ -159,7 +159,7 @@ API: tuple[Row, ...] = (
         "guessed",
         "versions of a model are made with a name each",
     ),
-    Row(
+    Difference(
         "api",
         (_ALGORITHMS[1], _ASSOCIATIONS[1]),
         "an algorithm with associations, and an association with jobs under way, are a conflict",
@@ -167,7 +167,7 @@ API: tuple[Row, ...] = (
         "guessed",
         "errors that the operations declare",
     ),
-    Row(
+    Difference(
         "api",
         _ALGORITHMS[:1],
         "imageUri may be the path of an algorithm's file or folder, too; images are those of this machine",
@@ -175,7 +175,7 @@ API: tuple[Row, ...] = (
         "documented",
         "Clean Rooms user guide, Configuring a model algorithm",
     ),
-    Row(
+    Difference(
         "api",
         _CREATES,
         "roles and KMS keys are kept and shown, and not used",
@@ -183,7 +183,7 @@ API: tuple[Row, ...] = (
         "documented",
         "Clean Rooms user guide, Setting up service roles for AWS Clean Rooms ML",
     ),
-    Row(
+    Difference(
         "api",
         (*TRAIN, *INFER, *QUERY, _ALGORITHMS[0], _ASSOCIATIONS[0]),
         "the documented quotas hold, and are changed in settings.toml, [quotas]; but instances of types that the "
@@ -192,7 +192,7 @@ API: tuple[Row, ...] = (
         "documented",
         "Clean Rooms user guide, Quotas for AWS Clean Rooms ML",
     ),
-    Row(
+    Difference(
         "api",
         _EVERY,
         "the server keeps the documented requests per second by account and operation; where no rate is documented, "
@@ -201,7 +201,7 @@ API: tuple[Row, ...] = (
         "documented",
         "Clean Rooms user guide, Quotas for AWS Clean Rooms ML",
     ),
-    Row(
+    Difference(
         "api",
         _LISTS,
         "lists show the latest first, 100 on a page, ten versions; a nextToken is of one list of one caller, for ever",
@@ -209,7 +209,7 @@ API: tuple[Row, ...] = (
         "guessed",
         "API reference, ListTrainedModelVersions; the maximum of maxResults",
     ),
-    Row(
+    Difference(
         "api",
         _TAGS,
         "50 tags on a resource; only its owner sees and sets them; versions of a model share theirs",
@@ -217,7 +217,7 @@ API: tuple[Row, ...] = (
         "documented",
         "API reference, TagMap",
     ),
-    Row(
+    Difference(
         "api",
         _CONFIGURATION,
         "s3:// URIs are folders of the state folder, or S3 where settings.toml, [machine], says so",
@@ -225,7 +225,7 @@ API: tuple[Row, ...] = (
         "documented",
         "Clean Rooms user guide, Creating an ML configuration",
     ),
-    Row(
+    Difference(
         "cleanrooms",
         (*_ROOM, *_TABLES, *_RULES),
         "of the operations of cleanrooms those that make a collaboration, its members, tables and rules, or show them; "
@@ -234,7 +234,7 @@ API: tuple[Row, ...] = (
         "model",
         "botocore's model of cleanrooms, 2022-02-17",
     ),
-    Row(
+    Difference(
         "cleanrooms",
         _ROOM,
         "who pays is who was named, else who can query; whoever was named and cannot query must accept it on joining",
@@ -242,7 +242,7 @@ API: tuple[Row, ...] = (
         "documented",
         "API reference, MembershipPaymentConfiguration",
     ),
-    Row(
+    Difference(
         "cleanrooms",
         _TABLES,
         "a table of AWS Glue is a file or folder that settings.toml, [glue_tables], names; roles are not used",
@@ -250,7 +250,7 @@ API: tuple[Row, ...] = (
         "documented",
         "Clean Rooms user guide, Configured tables",
     ),
-    Row(
+    Difference(
         "cleanrooms",
         _RULES,
         "a table without an analysis rule cannot be queried; additionalAnalyses left out means not allowed; the rule "

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cleanroom_algo.local.differences.row import EXPORT, INFER, QUERY, TRAIN, Row
+from cleanroom_algo.local.differences.difference import EXPORT, INFER, QUERY, TRAIN, Difference
 
-CHANNELS: tuple[Row, ...] = (
-    Row(
+CHANNELS: tuple[Difference, ...] = (
+    Difference(
         "channels",
         QUERY,
         "CSV objects begin with a header",
@@ -14,7 +14,7 @@ CHANNELS: tuple[Row, ...] = (
         "Clean Rooms user guide, Model authoring guidelines for the inference container",
         "channel_header",
     ),
-    Row(
+    Difference(
         "channels",
         QUERY,
         "part-00000-<uuid>-c000.csv or .snappy.parquet, four files unless maxRecordsPerFile asks for more",
@@ -23,7 +23,7 @@ CHANNELS: tuple[Row, ...] = (
         "Clean Rooms runs the query on Spark",
         "channel_file_names",
     ),
-    Row(
+    Difference(
         "channels",
         QUERY,
         "of Spark's properties maxRecordsPerFile has its effect; shuffle.partitions, type and number of workers are "
@@ -32,7 +32,7 @@ CHANNELS: tuple[Row, ...] = (
         "documented",
         "Clean Rooms user guide, Creating an ML input channel",
     ),
-    Row(
+    Difference(
         "channels",
         QUERY,
         "after retentionInDays a channel's data is deleted, once no job reads it, and it is INACTIVE; a folder that a "
@@ -41,7 +41,7 @@ CHANNELS: tuple[Row, ...] = (
         "guessed",
         "API reference, CreateMLInputChannel",
     ),
-    Row(
+    Difference(
         "channels",
         QUERY,
         "queries are read as Spark SQL by sqlglot and run by DuckDB; a function without an equal there is an error",
@@ -49,7 +49,7 @@ CHANNELS: tuple[Row, ...] = (
         "documented",
         "Clean Rooms user guide, Creating an ML input channel",
     ),
-    Row(
+    Difference(
         "channels",
         QUERY,
         "of analysis rules: allowed columns, join columns of LIST rules, columns that CUSTOM rules keep out of the "
@@ -58,7 +58,7 @@ CHANNELS: tuple[Row, ...] = (
         "documented",
         "Clean Rooms user guide, Analysis rules",
     ),
-    Row(
+    Difference(
         "channels",
         QUERY,
         "analysis templates and synthetic data are refused as not emulated",
@@ -66,7 +66,7 @@ CHANNELS: tuple[Row, ...] = (
         "model",
         "ProtectedQueryInputParameters, SyntheticDataConfiguration",
     ),
-    Row(
+    Difference(
         "channels",
         (*TRAIN, *INFER),
         "hidden files of a local folder are left out of a channel, and named in a warning; links are followed",
@@ -74,7 +74,7 @@ CHANNELS: tuple[Row, ...] = (
         "guessed",
         "what hides there is an engine's checksums or a desktop's notes, which a query's output in S3 does not have",
     ),
-    Row(
+    Difference(
         "channels",
         TRAIN,
         "ShardedByS3Key deals the objects out in turn, by key",
@@ -82,7 +82,7 @@ CHANNELS: tuple[Row, ...] = (
         "guessed",
         "SageMaker API, S3DataSource",
     ),
-    Row(
+    Difference(
         "channels",
         TRAIN,
         "s3DataDistributionType left out is FullyReplicated",
@@ -91,7 +91,7 @@ CHANNELS: tuple[Row, ...] = (
         "SageMaker API, S3DataSource",
         "default_distribution",
     ),
-    Row(
+    Difference(
         "channels",
         TRAIN,
         "trainingInputMode left out is File",
@@ -100,7 +100,7 @@ CHANNELS: tuple[Row, ...] = (
         "the SageMaker SDK's default",
         "default_input_mode",
     ),
-    Row(
+    Difference(
         "channels",
         TRAIN,
         "FastFile shows links to the objects of a folder, read-only; on process hosts read-only copies, and writing "
@@ -109,7 +109,7 @@ CHANNELS: tuple[Row, ...] = (
         "documented",
         "SageMaker developer guide, Access training data",
     ),
-    Row(
+    Difference(
         "channels",
         TRAIN,
         "files of a FastFile channel can be read in any order, mapped into memory and locked, as those of a disk can",
@@ -117,7 +117,7 @@ CHANNELS: tuple[Row, ...] = (
         "documented",
         "SageMaker developer guide, Access training data",
     ),
-    Row(
+    Difference(
         "channels",
         TRAIN,
         "a prefix in S3 is a folder or an object; one that is a part of names, has no objects, or has keys that are no "
@@ -126,7 +126,7 @@ CHANNELS: tuple[Row, ...] = (
         "documented",
         "SageMaker developer guide, Access training data",
     ),
-    Row(
+    Difference(
         "channels",
         TRAIN,
         "objects are listed once; one that is gone or changed when it is read fails the job",
@@ -134,7 +134,7 @@ CHANNELS: tuple[Row, ...] = (
         "guessed",
         "S3 has conditional requests (If-Match)",
     ),
-    Row(
+    Difference(
         "channels",
         TRAIN,
         "the objects of a pipe come in the order of their keys, in every epoch",
@@ -143,7 +143,7 @@ CHANNELS: tuple[Row, ...] = (
         "SageMaker API, ShuffleConfig",
         "pipe_order",
     ),
-    Row(
+    Difference(
         "channels",
         TRAIN,
         "a base model arrives as model.tar.gz in the incremental channel",
@@ -152,7 +152,7 @@ CHANNELS: tuple[Row, ...] = (
         "SageMaker developer guide, Use incremental training",
         "base_model_form",
     ),
-    Row(
+    Difference(
         "channels",
         TRAIN,
         "the incremental channel is delivered in File mode, whatever the input mode of the job is",
@@ -163,8 +163,8 @@ CHANNELS: tuple[Row, ...] = (
 )
 
 
-VERSIONS: tuple[Row, ...] = (
-    Row(
+VERSIONS: tuple[Difference, ...] = (
+    Difference(
         "versions",
         TRAIN,
         "incremental training without versionIdentifier starts from the latest version",
@@ -173,7 +173,7 @@ VERSIONS: tuple[Row, ...] = (
         "API reference, IncrementalTrainingDataChannel",
         "incremental_default",
     ),
-    Row(
+    Difference(
         "versions",
         ("GetTrainedModel", "GetCollaborationTrainedModel"),
         "without versionIdentifier the latest version is shown",
@@ -182,7 +182,7 @@ VERSIONS: tuple[Row, ...] = (
         "API reference, GetCollaborationTrainedModel",
         "get_default",
     ),
-    Row(
+    Difference(
         "versions",
         INFER,
         "without trainedModelVersionIdentifier the base is used",
@@ -191,7 +191,7 @@ VERSIONS: tuple[Row, ...] = (
         "the base is what carries no version",
         "inference_default",
     ),
-    Row(
+    Difference(
         "versions",
         EXPORT,
         "without trainedModelVersionIdentifier the base is exported",
@@ -200,7 +200,7 @@ VERSIONS: tuple[Row, ...] = (
         "the base is what carries no version",
         "export_default",
     ),
-    Row(
+    Difference(
         "versions",
         ("ListTrainedModels", "ListCollaborationTrainedModels"),
         "a trained model is listed once, by its latest version",
@@ -209,7 +209,7 @@ VERSIONS: tuple[Row, ...] = (
         "ListTrainedModelVersions lists the versions",
         "list_models",
     ),
-    Row(
+    Difference(
         "versions",
         TRAIN,
         "a version made by incremental training has the ARN of the model it starts from",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cleanroom_algo.local.differences.row import INFER, TRAIN, Row
+from cleanroom_algo.local.differences.difference import INFER, TRAIN, Difference
 
-CONTAINER: tuple[Row, ...] = (
-    Row(
+CONTAINER: tuple[Difference, ...] = (
+    Difference(
         "container",
         TRAIN + INFER,
         "process hosts have a root and temporary files of their own (SAGEMAKER_BASE_DIR, TMPDIR); sandboxes /opt/ml",
@@ -13,7 +13,7 @@ CONTAINER: tuple[Row, ...] = (
         "documented",
         "SageMaker developer guide, How Amazon SageMaker runs your training image",
     ),
-    Row(
+    Difference(
         "container",
         TRAIN,
         "process hosts meet at CLEANROOM_ALGO_RENDEZVOUS, a free port of loopback; algo-1 resolves in sandboxes alone",
@@ -21,7 +21,7 @@ CONTAINER: tuple[Row, ...] = (
         "documented",
         "SageMaker developer guide, Distributed training configuration",
     ),
-    Row(
+    Difference(
         "container",
         TRAIN,
         "pipes of a FullyReplicated channel send all hosts the objects in one order, and ranks share them by it",
@@ -29,7 +29,7 @@ CONTAINER: tuple[Row, ...] = (
         "guessed",
         "the objects of a channel are listed in the order of their keys",
     ),
-    Row(
+    Difference(
         "container",
         TRAIN,
         "OMP_NUM_THREADS shares this machine's cores among the hosts of a job",
@@ -37,7 +37,7 @@ CONTAINER: tuple[Row, ...] = (
         "documented",
         "SageMaker developer guide, Environment variables",
     ),
-    Row(
+    Difference(
         "container",
         TRAIN + INFER,
         "sandboxes and images reach the hosts of their job and nothing else; process hosts isolate nothing",
@@ -46,7 +46,7 @@ CONTAINER: tuple[Row, ...] = (
         "its containers see other parties' data, and SageMaker can isolate them",
         "network",
     ),
-    Row(
+    Difference(
         "container",
         TRAIN + INFER,
         "a host whose processes outgrow the memory of the instance type is ended whole, with exit status 137",
@@ -54,7 +54,7 @@ CONTAINER: tuple[Row, ...] = (
         "documented",
         "Linux; half a second may pass before it is noticed here",
     ),
-    Row(
+    Difference(
         "container",
         TRAIN,
         "a host that writes more than volumeSizeInGB below /opt/ml, or of temporary files, is ended with 137",
@@ -62,7 +62,7 @@ CONTAINER: tuple[Row, ...] = (
         "documented",
         "SageMaker API, ResourceConfig; half a second may pass; of a docker host what lies elsewhere is not counted",
     ),
-    Row(
+    Difference(
         "container",
         TRAIN,
         "in sandboxes and on docker hosts /opt/ml/input cannot be written to",
@@ -70,7 +70,7 @@ CONTAINER: tuple[Row, ...] = (
         "guessed",
         "an algorithm that changes its input works in one input mode alone",
     ),
-    Row(
+    Difference(
         "artifacts",
         TRAIN,
         "links in /opt/ml/model and /opt/ml/output/data that stay in the folder are packed as what they lead to, "
@@ -80,7 +80,7 @@ CONTAINER: tuple[Row, ...] = (
         "guessed",
         "nothing may lead out of the container, and nothing may be missing in silence",
     ),
-    Row(
+    Difference(
         "container",
         TRAIN + INFER,
         "jobs in your own account (host_kind sagemaker) are requests that fit botocore's model; none was sent to AWS",
@@ -88,7 +88,7 @@ CONTAINER: tuple[Row, ...] = (
         "guessed",
         "SageMaker API, CreateTrainingJob and CreateTransformJob; tested with moto",
     ),
-    Row(
+    Difference(
         "container",
         TRAIN + INFER,
         "containers see what their image has below /opt/ml, such as /opt/ml/code, beside what the platform puts there",
@@ -98,7 +98,7 @@ CONTAINER: tuple[Row, ...] = (
         "authoring guidelines for the training container",
         "image_opt_ml",
     ),
-    Row(
+    Difference(
         "container",
         TRAIN + INFER,
         "docker hosts have the memory of the instance type, or this machine's where that is less",
@@ -106,7 +106,7 @@ CONTAINER: tuple[Row, ...] = (
         "documented",
         "SageMaker API, ResourceConfig",
     ),
-    Row(
+    Difference(
         "container",
         TRAIN + INFER,
         "in sandboxes the program is process 1, as in an image without an entrypoint: SIGTERM does not end it unless "
@@ -115,7 +115,7 @@ CONTAINER: tuple[Row, ...] = (
         "documented",
         "SageMaker developer guide, How Amazon SageMaker runs your training image; pid_namespaces(7)",
     ),
-    Row(
+    Difference(
         "container",
         TRAIN + INFER,
         "a sandbox shows the system's own programs and libraries, and this Python with its packages, none writable",
@@ -123,7 +123,7 @@ CONTAINER: tuple[Row, ...] = (
         "documented",
         "SageMaker developer guide, Use your own training algorithms",
     ),
-    Row(
+    Difference(
         "container",
         TRAIN,
         "the cap on artifacts reaches the container as CLEANROOM_ALGO_MAX_ARTIFACT_GB, unless the request sets it",
@@ -131,7 +131,7 @@ CONTAINER: tuple[Row, ...] = (
         "documented",
         "SageMaker developer guide, Environment variables",
     ),
-    Row(
+    Difference(
         "container",
         TRAIN,
         "SM_* variables are not set; in script mode the sagemaker-training toolkit makes them",
@@ -140,7 +140,7 @@ CONTAINER: tuple[Row, ...] = (
         "Clean Rooms user guide, Model authoring guidelines for the training container; SageMaker sets none of them",
         "sm_variables",
     ),
-    Row(
+    Difference(
         "container",
         TRAIN,
         "resourceconfig.json has the keys, the order and the compact form of listings from real jobs",
@@ -148,7 +148,7 @@ CONTAINER: tuple[Row, ...] = (
         "documented",
         "SageMaker developer guide, Distributed training configuration; listings of real jobs made public",
     ),
-    Row(
+    Difference(
         "container",
         TRAIN,
         "<channel>-manifest in File mode holds a list of keys",

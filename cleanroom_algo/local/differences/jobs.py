@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from cleanroom_algo.local.differences.row import EXPORT, INFER, QUERY, TRAIN, Row
+from cleanroom_algo.local.differences.difference import EXPORT, INFER, QUERY, TRAIN, Difference
 
 _ASSOCIATE = ("CreateConfiguredModelAlgorithmAssociation",)
 
-POLICIES: tuple[Row, ...] = (
-    Row(
+POLICIES: tuple[Difference, ...] = (
+    Difference(
         "policies",
         TRAIN + EXPORT + INFER,
         "1 GB of a policy is 10**9 bytes, of all artifacts unpacked, of archives exported, of outputs",
@@ -15,7 +15,7 @@ POLICIES: tuple[Row, ...] = (
         "guessed",
         "the smaller reading: what fits here fits under the other one",
     ),
-    Row(
+    Difference(
         "policies",
         TRAIN,
         "crossing maxArtifactSize fails the job with CR-JOB-102 and leaves nothing",
@@ -24,7 +24,7 @@ POLICIES: tuple[Row, ...] = (
         "a part of the artifacts would look like all of them",
         "overflow",
     ),
-    Row(
+    Difference(
         "policies",
         INFER,
         "crossing maxOutputSize fails the job with CR-JOB-204 and leaves nothing",
@@ -33,7 +33,7 @@ POLICIES: tuple[Row, ...] = (
         "a part of the output would look like all of it",
         "overflow",
     ),
-    Row(
+    Difference(
         "policies",
         EXPORT,
         "crossing maxSize fails the export with CR-JOB-501",
@@ -42,7 +42,7 @@ POLICIES: tuple[Row, ...] = (
         "Clean Rooms user guide, Exporting model artifacts; API reference, TrainedModelExportsMaxSize",
         "overflow",
     ),
-    Row(
+    Difference(
         "policies",
         EXPORT,
         "an association without trainedModelExports allows no export",
@@ -51,7 +51,7 @@ POLICIES: tuple[Row, ...] = (
         "what is not allowed is refused",
         "export_without_policy",
     ),
-    Row(
+    Difference(
         "policies",
         _ASSOCIATE,
         "`logs --as` shows what the containerLogs policies that name the member let through; others get no line",
@@ -59,7 +59,7 @@ POLICIES: tuple[Row, ...] = (
         "documented",
         "Clean Rooms user guide, Receiving model logs and metrics",
     ),
-    Row(
+    Difference(
         "policies",
         _ASSOCIATE,
         "filterPattern is a regular expression (Python's); `logs --as` says where another reading decides otherwise",
@@ -68,7 +68,7 @@ POLICIES: tuple[Row, ...] = (
         "API reference, LogsConfigurationPolicy",
         "log_filter",
     ),
-    Row(
+    Difference(
         "policies",
         _ASSOCIATE,
         "a line that several policies let through is seen once, redacted by all of them; no logType means ALL",
@@ -76,7 +76,7 @@ POLICIES: tuple[Row, ...] = (
         "guessed",
         "the stricter reading",
     ),
-    Row(
+    Difference(
         "policies",
         _ASSOCIATE,
         "ERROR_SUMMARY shows the code or class of the error that failed a job, and its places in the algorithm",
@@ -84,7 +84,7 @@ POLICIES: tuple[Row, ...] = (
         "guessed",
         "Clean Rooms user guide, Associating the configured model algorithm",
     ),
-    Row(
+    Difference(
         "policies",
         _ASSOCIATE,
         "personal information is found by its form: e-mail, IP and MAC addresses; phone, card and account numbers",
@@ -92,7 +92,7 @@ POLICIES: tuple[Row, ...] = (
         "guessed",
         "what has no form is not found here",
     ),
-    Row(
+    Difference(
         "policies",
         _ASSOCIATE,
         "[REDACTED] stands where something was redacted",
@@ -101,7 +101,7 @@ POLICIES: tuple[Row, ...] = (
         "no recording exists",
         "redaction_placeholder",
     ),
-    Row(
+    Difference(
         "policies",
         _ASSOCIATE,
         "a noise level changes no value; with gaussian it adds noise of 1, 5 or 10 % of a metric's range",
@@ -110,7 +110,7 @@ POLICIES: tuple[Row, ...] = (
         "any noise would be an invention",
         "metric_noise",
     ),
-    Row(
+    Difference(
         "policies",
         _ASSOCIATE,
         "with a noise level other than NONE, `metrics --as` shows nothing before the job has ended",
@@ -118,7 +118,7 @@ POLICIES: tuple[Row, ...] = (
         "documented",
         "Clean Rooms user guide, Receiving model logs and metrics",
     ),
-    Row(
+    Difference(
         "policies",
         ("GetTrainedModel", "GetCollaborationTrainedModel", "GetTrainedModelInferenceJob"),
         "logsStatus is of whoever calls: absent unless a policy names them, PUBLISH_FAILED without ML configuration",
@@ -126,7 +126,7 @@ POLICIES: tuple[Row, ...] = (
         "guessed",
         "the service's troubleshooting guide for logs of custom models",
     ),
-    Row(
+    Difference(
         "policies",
         TRAIN,
         "metrics are what metricDefinitions match in single lines",
@@ -134,7 +134,7 @@ POLICIES: tuple[Row, ...] = (
         "documented",
         "Clean Rooms user guide, Receiving model logs and metrics",
     ),
-    Row(
+    Difference(
         "policies",
         TRAIN + INFER,
         "system metrics are CPUUtilization and MemoryUtilization of each host, the average and the value of every 5 s, "
@@ -144,7 +144,7 @@ POLICIES: tuple[Row, ...] = (
         "guessed",
         "Clean Rooms user guide, Receiving model logs and metrics; SageMaker developer guide, CloudWatch metrics",
     ),
-    Row(
+    Difference(
         "policies",
         _ASSOCIATE,
         "a noise level neither changes system metrics nor holds them back",
@@ -155,8 +155,8 @@ POLICIES: tuple[Row, ...] = (
 )
 
 
-JOBS: tuple[Row, ...] = (
-    Row(
+JOBS: tuple[Difference, ...] = (
+    Difference(
         "jobs",
         TRAIN + INFER + EXPORT + QUERY,
         "jobs run in the order asked for, as many hosts at once as settings.toml, [machine], says; a job whose process "
@@ -165,7 +165,7 @@ JOBS: tuple[Row, ...] = (
         "documented",
         "Clean Rooms user guide, Quotas for AWS Clean Rooms ML, bounds them",
     ),
-    Row(
+    Difference(
         "jobs",
         INFER,
         "an inference job ends CREATE_FAILED after 25 hours",
@@ -173,7 +173,7 @@ JOBS: tuple[Row, ...] = (
         "documented",
         "Clean Rooms user guide, Quotas for AWS Clean Rooms ML",
     ),
-    Row(
+    Difference(
         "jobs",
         INFER,
         "text/csv; only the first request of an object carries its header",
@@ -182,7 +182,7 @@ JOBS: tuple[Row, ...] = (
         "Clean Rooms user guide, Model authoring guidelines for the inference container",
         "inference_header",
     ),
-    Row(
+    Difference(
         "jobs",
         INFER,
         "an object of which some records have no prediction has no output, and the job is CREATE_FAILED with "
@@ -192,7 +192,7 @@ JOBS: tuple[Row, ...] = (
         "predictions that cannot be matched with records are worth nothing",
         "inference_lost_rows",
     ),
-    Row(
+    Difference(
         "jobs",
         INFER,
         "objects in Parquet are refused: they cannot be split by line; with whole-objects each is one request",
@@ -201,7 +201,7 @@ JOBS: tuple[Row, ...] = (
         "SplitType is Line",
         "inference_on_parquet",
     ),
-    Row(
+    Difference(
         "jobs",
         INFER,
         "where some objects of an inference job fail, it is CREATE_FAILED, and the receiver has the others' outputs",
@@ -210,7 +210,7 @@ JOBS: tuple[Row, ...] = (
         "SageMaker developer guide, Batch transform: what succeeded stays in Amazon S3",
         "inference_after_failure",
     ),
-    Row(
+    Difference(
         "jobs",
         INFER,
         "a cancelled inference job leaves no outputs",
@@ -218,7 +218,7 @@ JOBS: tuple[Row, ...] = (
         "documented",
         "SageMaker API, StopTransformJob",
     ),
-    Row(
+    Difference(
         "jobs",
         TRAIN,
         "a job over maxRuntimeInSeconds ends CREATE_FAILED, its artifacts are not kept",
@@ -226,7 +226,7 @@ JOBS: tuple[Row, ...] = (
         "guessed",
         "SageMaker API, StoppingCondition",
     ),
-    Row(
+    Difference(
         "jobs",
         TRAIN + INFER,
         "statusDetails.statusCode holds AlgorithmError, JobStopped or a code of this project",

@@ -1,4 +1,4 @@
-"""One behaviour in which the local clean room differs from AWS, or had to choose."""
+"""One behavior in which the local clean room differs from AWS, or had to choose."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ Provenance = Literal["model", "documented", "recorded", "guessed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One behaviour.
+class Difference:
+    """One behavior.
 
     Attributes:
         area: what it concerns.
