@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from cleanroom_algo.contract.algorithm import find_class, load_algorithm
+from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.errors import AlgorithmClassError, CleanroomError
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.codecs.predictions import to_frame
@@ -54,7 +55,7 @@ def answer(predictor: Predictor, frame: pl.DataFrame) -> pl.DataFrame:
     return to_frame(predicted, frame.height)
 
 
-def answer_or_refuse(predictor: Predictor, frame: pl.DataFrame) -> pl.DataFrame:
+def answer_or_refuse(predictor: Predictor, frame: pl.DataFrame, redact: Redactor) -> pl.DataFrame:
     """Return what `answer` does; whatever the algorithm raises becomes an error of ours.
 
     Raises:
@@ -68,7 +69,7 @@ def answer_or_refuse(predictor: Predictor, frame: pl.DataFrame) -> pl.DataFrame:
     except BaseException as error:  # SystemExit, KeyboardInterrupt, a panic in Rust: each would end the process
         if "can't allocate memory" in str(error):  # torch's words
             raise MemoryError from error
-        raise prediction_failed(error) from error
+        raise prediction_failed(error, redact) from error
 
 
 def _overrides(predictor: Predictor, hook: str) -> bool:

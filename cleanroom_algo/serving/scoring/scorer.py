@@ -14,6 +14,7 @@ import polars as pl
 
 from cleanroom_algo.channels.formats.blocks import MAX_ROW_BYTES, cut_rows
 from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import AnswerSpaceError, BodyTooLargeError, RowTooLongError
 from cleanroom_algo.serving.codecs.documents import decode_document
@@ -50,12 +51,16 @@ class Scorer:
         predictor: loaded.
         schema: of the artifacts.
         placeholder: the text in place of a record that does not fit; None to refuse the request.
+        redact: tells the algorithm's exceptions.
     """
 
-    def __init__(self, predictor: Predictor, schema: Schema, *, placeholder: str | None = None) -> None:
+    def __init__(
+        self, predictor: Predictor, schema: Schema, *, placeholder: str | None = None, redact: Redactor | None = None
+    ) -> None:
         self.predictor = predictor
         self.schema = schema
         self.placeholder = placeholder
+        self.redact = redact or Redactor()
 
     def respond(
         self,
@@ -126,7 +131,7 @@ class Scorer:
             PredictionFailedError: the algorithm raised.
             PredictionShapeError: its predictions do not match the rows.
         """
-        return rows.scatter(answer_or_refuse(self.predictor, rows.frame))
+        return rows.scatter(answer_or_refuse(self.predictor, rows.frame, self.redact))
 
     def _decoders(self, chunks: Iterable[bytes], request: MediaType) -> Iterator[Callable[[], Rows | None]]:
         """Yield what decodes the next records, or None after the last: reading waits, decoding computes."""

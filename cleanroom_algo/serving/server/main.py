@@ -113,7 +113,7 @@ def _load_before_fork(environment: InferenceEnvironment, plan: ServerPlan, repor
 
     limit_start(report, environment.settings.serve_start_seconds)
     before = native_threads()
-    service = Service.load(environment, plan)
+    service = Service.load(environment, plan, report.redact)
     after = native_threads()
     if before is not None and after is not None and after > before and environment.settings.serve_preload is None:
         log.info("loading the model started %d thread(s), which a fork would lose: starting anew", after - before)

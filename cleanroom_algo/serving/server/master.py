@@ -20,6 +20,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
 from cleanroom_algo.contract.environment import InferenceEnvironment
+from cleanroom_algo.contract.failure import failure_text
 from cleanroom_algo.contract.processes import signal_when_orphaned
 from cleanroom_algo.contract.tracebacks import log_traceback
 from cleanroom_algo.errors import CleanroomError, ServerStartError
@@ -127,7 +128,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         limit_start(self.report, self.environment.settings.serve_start_seconds)
         try:
             if self.service is None:
-                self.service = Service.load(self.environment, self.plan)
+                self.service = Service.load(self.environment, self.plan, self.report.redact)
             self.report.reach(Stage.WARMING_UP)
             configure_compute(self.plan.compute_threads)
             self.service.metrics.start()
@@ -168,7 +169,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         # No other process will fare better. Where this one has told why itself, the first word is the one that counts.
         limit = self.environment.settings.serve_start_seconds
         error = cause_of_death(worker.how_ended, self.report, time.monotonic() - self.report.began, limit)
-        self.report.tell(Failure.of(error, error))
+        self.report.tell(Failure.of(error))
         self._gave_up = True
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -220,7 +221,7 @@ def end_when_stuck(admission: Admission, limit_seconds: float) -> None:
 
 def tell_failure(report: Report, error: BaseException) -> None:
     """Say why this process cannot serve: here in the log, and to the process above."""
-    told = error if isinstance(error, CleanroomError) else loading_failed(error)
+    told = error if isinstance(error, CleanroomError) else loading_failed(error, report.redact)
     log.error("the model cannot be served\n%s", told)
     log_traceback(error)
-    report.tell(Failure.of(told, error, report.redact))
+    report.tell(Failure.of(told, failure_text(error, report.redact)))

@@ -120,10 +120,9 @@ def _conclude(environment: InferenceEnvironment, report: Report, exit_code: int,
     if failure is None:
         seconds = time.monotonic() - report.began
         error = cause_of_death(how_ended(exit_code), report, seconds, environment.settings.serve_start_seconds)
-        failure = Failure.of(error, error)
-        log.error("serve ends with exit status %d\n%s", failure.exit_code, error)
-    else:
-        log.error("serve ends with exit status %d: %s", failure.exit_code, failure.title)
+        failure = Failure.of(error)
+    reason = f": {failure.title}" if failure.title else f"\n{failure.text}"
+    log.error("serve ends with exit status %d%s", failure.exit_code, reason)
     try:
         write_failure(environment.paths, failure.text)
     except OSError:

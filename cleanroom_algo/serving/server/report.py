@@ -13,7 +13,6 @@ from enum import IntEnum
 from cleanroom_algo.contract.failure import failure_text
 from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.errors import CleanroomError
-from cleanroom_algo.errors.exit_codes import ExitCode
 
 
 class Stage(IntEnum):
@@ -33,7 +32,7 @@ class Failure:
 
     Attributes:
         exit_code: that says it.
-        title: for the last line of the log.
+        title: for the last line of the log, where the log has the whole already; else empty.
         text: for the failure file.
     """
 
@@ -42,10 +41,11 @@ class Failure:
     text: str
 
     @classmethod
-    def of(cls, told: CleanroomError, cause: BaseException, redact: Redactor | None = None) -> Failure:
-        """Return the failure for an error, with the text of what caused it."""
-        code = told.exit_code if isinstance(cause, CleanroomError) else ExitCode.ALGORITHM_FAILED
-        return cls(int(code), f"{told.code} {told.title}: {told.what}", failure_text(cause, redact))
+    def of(cls, told: CleanroomError, text: str | None = None) -> Failure:
+        """Return the failure for an error; with another text where an exception of the algorithm caused it."""
+        if text is None:
+            return cls(int(told.exit_code), "", failure_text(told))
+        return cls(int(told.exit_code), f"{told.code} {told.title}: {told.what}", text)
 
 
 class Report:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from cleanroom_algo.contract.environment import InferenceEnvironment
+from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.errors import ServerStartError
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.codecs.media_types import MediaType
@@ -58,8 +59,13 @@ class Service:
         self.metrics = RequestMetrics(enabled=self.environment.settings.serve_prometheus)
 
     @classmethod
-    def load(cls, environment: InferenceEnvironment, plan: ServerPlan) -> Service:
+    def load(cls, environment: InferenceEnvironment, plan: ServerPlan, redact: Redactor) -> Service:
         """Load the algorithm and the model of a container.
+
+        Args:
+            environment: of the container.
+            plan: of the server.
+            redact: tells the algorithm's exceptions.
 
         Raises:
             CleanroomError: they are not there or do not fit; whatever the algorithm raises goes through.
@@ -68,7 +74,9 @@ class Service:
         artifacts = Artifacts(environment.paths.model)
         predictor = load_predictor(settings.algorithm, artifacts)
         placeholder = settings.serve_placeholder if settings.serve_bad_records == "placeholder" else None
-        return cls(Scorer(predictor, artifacts.schema, placeholder=placeholder), environment, plan)
+        schema = artifacts.schema
+        scorer = Scorer(predictor, schema, placeholder=placeholder, redact=redact.with_names(schema.names))
+        return cls(scorer, environment, plan)
 
     def warm_up(self) -> None:
         """Predict invented rows, as requests would, until all is warm and the rate is known.
