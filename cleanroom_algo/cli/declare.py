@@ -8,8 +8,8 @@ import click
 
 from cleanroom_algo.cli import records
 from cleanroom_algo.cli.options import home_option, json_option
-from cleanroom_algo.cli.output import emit_json, next_commands, table
-from cleanroom_algo.cli.rooms import follow, open_room, outcome
+from cleanroom_algo.cli.output import emit_json, next_commands, say, table
+from cleanroom_algo.cli.rooms import channel_result, follow, open_room, outcome
 from cleanroom_algo.cli.run import report
 
 
@@ -37,7 +37,7 @@ def command(context: click.Context, file: Path, as_json: bool, home: Path | None
                 error, status = failure
                 report(error, as_json, {"mlInputChannel": records.document(record)})
                 context.exit(status)
-            channels.append(records.document(record))
+            channels.append(channel_result(record))
     if as_json:
         emit_json({"mlInputChannels": channels})
         return
@@ -45,4 +45,7 @@ def command(context: click.Context, file: Path, as_json: bool, home: Path | None
         (each["name"], each["status"], each["numberOfRecords"], f"{each['numberOfFiles']:.0f}") for each in channels
     ]
     table(("CHANNEL", "STATUS", "ROWS", "FILES"), rows)
+    for each in channels:
+        for warning in each["warnings"] or ():
+            say(f"warning: {each['name']}: {warning}")
     next_commands("cleanroom-algo train --request REQUEST.json", "cleanroom-algo show")

@@ -74,6 +74,11 @@ def model_result(room: Room, record: Record) -> dict[str, Any]:
     return result | {name: manifest[name] for name in ("metrics", "steps", "rows") if name in manifest}
 
 
+def channel_result(record: Record) -> dict[str, Any]:
+    """Return what there is to know of an ML input channel: its record, and how its files are to be read."""
+    return records.document(record) | {name: record.private.get(name) for name in ("dialect", "warnings")}
+
+
 def inference_result(record: Record) -> dict[str, Any]:
     """Return what there is to know of an inference job: its record and its outputs."""
     names = ("outputs", "rows", "bytes", "warnings")

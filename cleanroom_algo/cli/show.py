@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import click
 from cleanroom_algo.cli import records
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit, emit_json, fields, next_commands, say, table
-from cleanroom_algo.cli.rooms import inference_result, model_result, open_room
+from cleanroom_algo.cli.rooms import channel_result, inference_result, model_result, open_room
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.resources.store import Record, Store
@@ -46,7 +47,11 @@ def command(name: str | None, as_json: bool, home: Path | None) -> None:
 
 
 def _one(room: Room, record: Record, as_json: bool) -> None:
-    results = {records.MODEL: lambda: model_result(room, record), records.INFERENCE: lambda: inference_result(record)}
+    results: dict[str, Callable[[], dict[str, Any]]] = {
+        records.MODEL: lambda: model_result(room, record),
+        records.INFERENCE: lambda: inference_result(record),
+        records.CHANNEL: lambda: channel_result(record),
+    }
     shown = results.get(record.kind, lambda: records.document(record))()
     if as_json:
         emit_json(shown)

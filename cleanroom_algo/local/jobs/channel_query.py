@@ -9,7 +9,7 @@ from typing import Any
 from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.local.jobs.context import JobContext, JobResult
 from cleanroom_algo.local.query.engines.duckdb import run
-from cleanroom_algo.local.query.plan import QueryPlan
+from cleanroom_algo.local.query.plan import CSV_DIALECT, QueryPlan
 from cleanroom_algo.local.query.spark import MAX_RECORDS, spark_properties
 from cleanroom_algo.local.query.tables import table_access
 
@@ -36,5 +36,9 @@ def run_query(context: JobContext) -> JobResult:
             "sizeInGb": outcome.bytes / GB,
             "protectedQueryIdentifier": str(uuid.uuid4()),
         },
-        private={"has_header": room.settings.switches.channel_header == "header"},
+        private={
+            "has_header": room.settings.switches.channel_header == "header",
+            "dialect": CSV_DIALECT if parameters.get("resultFormat", "CSV") == "CSV" else None,
+            "warnings": list(outcome.warnings),
+        },
     )

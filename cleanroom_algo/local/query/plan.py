@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from cleanroom_algo.local.query.table import TableAccess
+
+CSV_DIALECT: Final = "rfc4180"
+"""The dialect of CSV files: quotes inside of quotes are doubled, backslashes are characters like others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,25 @@ class QueryPlan:
 
 @dataclass(frozen=True, slots=True)
 class QueryOutcome:
-    """What a query wrote: rows, part files, and their bytes together."""
+    """What a query wrote.
+
+    Attributes:
+        records: in all part files.
+        files: how many there are.
+        bytes: of all of them.
+        dialect_columns: of CSV files, the columns with values that dialects of CSV write or read differently.
+    """
 
     records: int
     files: int
     bytes: int
+    dialect_columns: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What whoever reads the files should know."""
+        if not self.dialect_columns:
+            return ()
+        what = "some values hold a quote, a backslash or a line break, which dialects of CSV write differently"
+        written = f"these files are {CSV_DIALECT}, and what AWS writes is not documented"
+        return (f"{', '.join(self.dialect_columns)}: {what}; {written}",)

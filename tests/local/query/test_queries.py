@@ -49,6 +49,22 @@ def test_csv_as_spark_writes_it(tmp_path: Path, tables: tuple[Table, ...]) -> No
     assert all(path.name.startswith("part-0000") for path in (tmp_path / "out").iterdir())
 
 
+@pytest.mark.parametrize("text", ['5"', "C:\\temp", "two\nlines", "a\rb"])
+def test_columns_that_dialects_write_differently_are_named(
+    tmp_path: Path, tables: tuple[Table, ...], text: str
+) -> None:
+    pl.DataFrame({"id": [1, 2], "name": ["plain, text", None], "note": [None, text]}).write_parquet(tables[0].location)
+    people = Table("people", tables[0].location, "parquet", ("name", "note"))
+
+    outcome = run(plan(tmp_path, (people,), "SELECT name, note AS `The Note` FROM people"))
+    packed = run(QueryPlan("SELECT note FROM people", TableAccess((people,)), tmp_path / "2", "PARQUET"))
+
+    assert outcome.dialect_columns == ("The Note",)
+    assert "The Note: some values hold a quote" in outcome.warnings[0]
+    assert "rfc4180" in outcome.warnings[0]
+    assert packed.warnings == run(plan(tmp_path / "3", (people,), "SELECT name FROM people")).warnings == ()
+
+
 def test_every_file_has_the_header(tmp_path: Path, tables: tuple[Table, ...]) -> None:
     outcome = run(plan(tmp_path, tables, JOIN, max_records=1))
 

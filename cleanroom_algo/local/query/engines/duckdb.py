@@ -40,7 +40,7 @@ def run(plan: QueryPlan) -> QueryOutcome:
     draft.mkdir(parents=True)
     try:
         compute(resolution, draft)
-        records = _write(plan, draft)
+        records, dialect_columns = _write(plan, draft)
     except duckdb.Error as error:
         raise _failed(error) from None
     else:
@@ -49,7 +49,7 @@ def run(plan: QueryPlan) -> QueryOutcome:
         shutil.rmtree(draft / "spill", ignore_errors=True)
         sizes = [path.stat().st_size for path in draft.iterdir()]
         draft.rename(plan.directory)
-        return QueryOutcome(records, len(sizes), sum(sizes))
+        return QueryOutcome(records, len(sizes), sum(sizes), dialect_columns)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -114,7 +114,8 @@ def _source(table: Table) -> str:
     )
 
 
-def _write(plan: QueryPlan, draft: Path) -> int:
+def _write(plan: QueryPlan, draft: Path) -> tuple[int, tuple[str, ...]]:
+    """Write the part files; return the number of rows, and the columns whose text depends on the dialect."""
     with _connection(draft) as connection:
         row = connection.execute("SELECT count(*) FROM result").fetchone()
         records = int(row[0]) if row else 0
@@ -126,7 +127,15 @@ def _write(plan: QueryPlan, draft: Path) -> int:
             path = draft / f"part-{number:05}-{identifier}-c000{suffix}"
             rows = f"SELECT * FROM result WHERE rowid >= {first} AND rowid < {first + per_file}"  # noqa: S608
             connection.execute(f"COPY ({rows}) TO '{_quoted(path)}' ({_options(plan)})")
-        return records
+        return records, _dialect_columns(connection) if plan.result_format == "CSV" else ()
+
+
+def _dialect_columns(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    described = connection.execute("SELECT column_name FROM (DESCRIBE result) WHERE column_type = 'VARCHAR'").fetchall()
+    names = [str(name) for (name,) in described]
+    found = ", ".join(f"bool_or(regexp_matches({_identifier(name)}, '[\"\\\\\\r\\n]'))" for name in names)
+    row = connection.execute(f"SELECT {found} FROM result").fetchone() if names else None  # noqa: S608
+    return tuple(name for name, is_found in zip(names, row or (), strict=bool(names)) if is_found)
 
 
 def _options(plan: QueryPlan) -> str:
