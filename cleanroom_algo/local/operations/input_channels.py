@@ -18,6 +18,7 @@ from cleanroom_algo.local.operations.authorization import (
     require_ability,
     unique_name,
 )
+from cleanroom_algo.local.operations.documented_rules import role_is_own
 from cleanroom_algo.local.operations.projections import show, show_page
 from cleanroom_algo.local.operations.quotas import check_tags, within
 from cleanroom_algo.local.operations.registry import Call, ml_operation
@@ -43,6 +44,7 @@ def create_channel(call: Call) -> Mapping[str, Any]:
     (association,) = call.params["configuredModelAlgorithmAssociations"]
     in_collaboration(call, ASSOCIATION, association, membership.collaboration)
     _check_query(call)
+    role_is_own(call, call.params["inputChannel"]["roleArn"])
     unique_name(call, INPUT_CHANNEL, call.params["name"], (*COUNTED, ACTIVE), membership=membership.key)
     store = call.room.store
     within(

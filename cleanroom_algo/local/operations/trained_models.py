@@ -20,6 +20,7 @@ from cleanroom_algo.local.operations.authorization import (
     payer,
     require_ability,
 )
+from cleanroom_algo.local.operations.documented_rules import instances_train_together, model_name_is_new
 from cleanroom_algo.local.operations.input_channels import active_channel
 from cleanroom_algo.local.operations.projections import show, show_page
 from cleanroom_algo.local.operations.quotas import check_tags, check_training, within
@@ -51,6 +52,8 @@ def create_trained_model(call: Call) -> Mapping[str, Any]:
         call, ASSOCIATION, call.params["configuredModelAlgorithmAssociationArn"], membership.collaboration
     )
     path_name(call)
+    model_name_is_new(call, membership.collaboration)
+    instances_train_together(call)
     _check_association(call, association)
     _check_channels(call, membership, association)
     base = _base_model(call)

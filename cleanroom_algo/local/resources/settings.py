@@ -99,6 +99,12 @@ class Switches(_Table):
     inference_after_failure: Literal["keep", "drop"] = "keep"
     """The outputs of an inference job of which other objects failed: SageMaker keeps them; what Clean Rooms ML hands on
     is not documented."""
+    unique_model_names: Literal["warn", "enforce"] = "warn"
+    """A trained model's name is unique in its collaboration: documented; local work repeats names."""
+    distributed_instance_types: Literal["warn", "enforce"] = "warn"
+    """Several instances train on five instance types alone: documented; AWS's own examples use others."""
+    foreign_roles: Literal["enforce", "warn"] = "enforce"
+    """A channel's role of another account than the caller's is denied: said by the model."""
     overflow: Literal["fail", "leave-out"] = "fail"
     """What crosses a size limit of a policy: the job fails, or what no longer fits is left out; not documented. Of
     exports both is said: larger data "will not be exported", and exports go "up to" the maximum."""

@@ -1,0 +1,72 @@
+"""Rules that the documentation states and no error of the model names: each is a switch, to be enforced or told.
+
+What is told is a warning in the log of the server, or on the screen of the command that asked.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from cleanroom_algo.errors import AccessDeniedError, ConflictError, Problem, RequestError
+from cleanroom_algo.local.operations.registry import Call
+from cleanroom_algo.local.resources.arns import MEMBERSHIP, TRAINED_MODEL
+from cleanroom_algo.local.service_model.validation import invalid
+
+DISTRIBUTED: Final = ("ml.m5.2xlarge", "ml.m5.4xlarge", "ml.m5.12xlarge", "ml.g5.12xlarge", "ml.g5.24xlarge")
+"""Instance types of distributed training (Clean Rooms user guide, "Use distributed training")."""
+
+log = logging.getLogger("cleanroom_algo.local")
+
+
+def model_name_is_new(call: Call, collaboration: str) -> None:
+    """A trained model's name is "unique in the collaboration" (Clean Rooms user guide, "Creating a trained model").
+
+    Raises:
+        ConflictError: CR-REQ-002, the switch unique_model_names says so.
+    """
+    store, switch = call.room.store, call.room.settings.switches.unique_model_names
+    if switch == "warn" and store.count(MEMBERSHIP, collaboration=collaboration) == 1:
+        return  # one's own trials, which have the name of their algorithm
+    if store.count(TRAINED_MODEL, collaboration=collaboration, name=call.params["name"]):
+        error = ConflictError(
+            "the collaboration has a trained model of this name already",
+            expected="a name of its own",
+            fix="choose another name",
+        )
+        _hold(call, switch, error)
+
+
+def instances_train_together(call: Call) -> None:
+    """Distributed training takes some instance types alone (Clean Rooms user guide, "Use distributed training").
+
+    Raises:
+        InvalidRequestError: CR-REQ-001, the switch distributed_instance_types says so.
+    """
+    resources = call.params["resourceConfig"]
+    if resources.get("instanceCount", 1) > 1 and resources["instanceType"] not in DISTRIBUTED:
+        reason = f"must be one of {', '.join(DISTRIBUTED)} where there are several instances"
+        problem = Problem("resourceConfig.instanceType", reason)
+        _hold(call, call.room.settings.switches.distributed_instance_types, invalid(call.operation, [problem]))
+
+
+def role_is_own(call: Call, arn: str) -> None:
+    """A role of another account is denied (botocore's model, InputChannel.roleArn).
+
+    Raises:
+        AccessDeniedError: CR-REQ-004, the switch foreign_roles says so.
+    """
+    if arn.split(":")[4] != call.account:
+        error = AccessDeniedError(
+            f"the role is of account {arn.split(':')[4]}, and account {call.account} asks",
+            expected="roleArn of a role of the calling account",
+            fix="pass a role of your own account",
+        )
+        _hold(call, call.room.settings.switches.foreign_roles, error)
+
+
+def _hold(call: Call, switch: str, error: RequestError) -> None:
+    if switch == "enforce":
+        raise error
+    words = "; ".join((error.what, *map(str, error.problems)))
+    log.warning("%s would be refused by AWS, as documented: %s", call.operation, words)
