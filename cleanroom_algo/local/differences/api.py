@@ -153,11 +153,49 @@ API: tuple[Difference, ...] = (
     ),
     Difference(
         "api",
-        (*TRAIN, *INFER, *EXPORT),
-        "names of models and jobs may be given twice; outputs of jobs with one name go to one place",
+        TRAIN,
+        "a trained model may have the name of another; with several members that is told in the log",
+        "a trained model's name is unique in the collaboration; which error another one is, is not documented",
+        "documented",
+        "Clean Rooms user guide, Creating a trained model; Use distributed training",
+        "unique_model_names",
+    ),
+    Difference(
+        "api",
+        (*INFER, *EXPORT),
+        "names of jobs may be given twice; outputs of jobs with one name go to one place",
         "not documented",
         "guessed",
-        "versions of a model are made with a name each",
+        "no request names a job by its name",
+    ),
+    Difference(
+        "api",
+        (*TRAIN, *INFER, *EXPORT),
+        "names of trained models and jobs may not have . or .. between slashes, strings no NUL and no half of a "
+        "surrogate pair, channels not the names . and .., nor that of a file which another channel's objects bring;"
+        " all are not valid",
+        "the model's patterns allow them; what happens is not documented",
+        "guessed",
+        "they become folders, paths of outputs and variables of processes",
+    ),
+    Difference(
+        "api",
+        TRAIN,
+        "several instances may be of any type, which is told in the log",
+        "distributed training has five instance types: ml.m5.2xlarge, 4xlarge and 12xlarge, ml.g5.12xlarge and "
+        "24xlarge",
+        "documented",
+        "Clean Rooms user guide, Use distributed training; AWS's own examples use other types",
+        "distributed_instance_types",
+    ),
+    Difference(
+        "api",
+        QUERY,
+        "inputChannel.roleArn of another account than the caller's is denied; other roles are not looked at",
+        "the same of this role; of others it is not said",
+        "model",
+        "botocore's model, InputChannel.roleArn",
+        "foreign_roles",
     ),
     Difference(
         "api",
@@ -170,8 +208,10 @@ API: tuple[Difference, ...] = (
     Difference(
         "api",
         _ALGORITHMS[:1],
-        "imageUri may be the path of an algorithm's file or folder, too; images are those of this machine",
-        "an image in Amazon ECR; its digest is shown by trainingContainerImageDigest",
+        "imageUri may be the path of an algorithm's file or folder, too; images are those of this machine, with a tag "
+        "or a digest",
+        "an image in Amazon ECR, registry/repository[:tag]; older pages have digests; trainingContainerImageDigest "
+        "shows its own",
         "documented",
         "Clean Rooms user guide, Configuring a model algorithm",
     ),
@@ -204,7 +244,8 @@ API: tuple[Difference, ...] = (
     Difference(
         "api",
         _LISTS,
-        "lists show the latest first, 100 on a page, ten versions; a nextToken is of one list of one caller, for ever",
+        "lists show the latest first, 100 on a page, ten versions; a nextToken is of the lists of one operation, for "
+        "ever",
         "ten versions are documented; order, other pages and the life of a token are not",
         "guessed",
         "API reference, ListTrainedModelVersions; the maximum of maxResults",
@@ -258,5 +299,49 @@ API: tuple[Difference, ...] = (
         "the same, but what additionalAnalyses left out means is not documented",
         "documented",
         "Clean Rooms user guide, Associating the configured model algorithm",
+    ),
+    Difference(
+        "cleanrooms",
+        ("CreateConfiguredTableAnalysisRule",),
+        "allowedAnalysisProviders decides whose queries see a table, and is required with ANY_QUERY; the table "
+        "rule's own allowedAdditionalAnalyses must name the algorithm's association, too",
+        "required for ANY_QUERY; how both lists of additional analyses go together is not documented",
+        "documented",
+        "botocore's model, AnalysisRuleCustom",
+    ),
+    Difference(
+        "cleanrooms",
+        _RULES,
+        "allowedResultReceivers is kept and shown, and decides nothing",
+        "whoever may receive results of queries; rows of ML input channels reach no member",
+        "documented",
+        "botocore's model, AnalysisRuleCustom, ConfiguredTableAssociationAnalysisRuleList",
+    ),
+    Difference(
+        "cleanrooms",
+        _ROOM,
+        "queryLogStatus, jobLogStatus, isMetricsEnabled and where results go by default are kept and shown; nothing"
+        " is written to CloudWatch",
+        "logs and metrics go to CloudWatch",
+        "documented",
+        "botocore's model of cleanrooms, CreateMembership",
+    ),
+    Difference(
+        "cleanrooms",
+        ("CreateCollaboration",),
+        "dataEncryptionMetadata is kept where it allows cleartext, as nothing here is encrypted; else it is refused"
+        " as not emulated",
+        "columns that were encrypted before are joined and counted by its rules",
+        "documented",
+        "Clean Rooms user guide, Cryptographic Computing for Clean Rooms",
+    ),
+    Difference(
+        "cleanrooms",
+        _ROOM,
+        "payers of synthetic data and of jobs are members like the others', where somebody is named; nothing has "
+        "them pay",
+        "the same; there is a default for neither",
+        "documented",
+        "botocore's model of cleanrooms, MembershipPaymentConfiguration",
     ),
 )

@@ -44,17 +44,24 @@ CHANNELS: tuple[Difference, ...] = (
     Difference(
         "channels",
         QUERY,
-        "queries are read as Spark SQL by sqlglot and run by DuckDB; a function without an equal there is an error",
-        "Spark runs them",
+        "queries are read as Spark SQL by sqlglot and run by DuckDB; syntax and functions that are not listed are "
+        "refused, and "
+        "so are two columns of one name",
+        "Spark runs them, and cannot write two columns of one name",
         "documented",
         "Clean Rooms user guide, Creating an ML input channel",
     ),
     Difference(
         "channels",
         QUERY,
-        "of analysis rules: allowed columns, join columns of LIST rules, columns that CUSTOM rules keep out of the "
-        "output, allowedAdditionalAnalyses; others are refused; LIST rules allow any join, not INNER JOIN alone",
-        "aggregation rules, templates, differential privacy, thresholds, budgets, too",
+        "of analysis rules: allowed columns; join columns of LIST rules, equal to columns of tables in ON, USING and "
+        "WHERE "
+        "alone, with OR if allowedJoinOperators has it; columns that CUSTOM rules keep out of the output, equal to "
+        "columns "
+        "of tables or to values there; other rules are refused; LIST rules allow any join, not INNER JOIN alone",
+        "aggregation rules, templates, differential privacy, thresholds, budgets, too; what else CUSTOM rules let a "
+        "query do "
+        "with such columns is not documented",
         "documented",
         "Clean Rooms user guide, Analysis rules",
     ),
@@ -63,8 +70,25 @@ CHANNELS: tuple[Difference, ...] = (
         QUERY,
         "analysis templates and synthetic data are refused as not emulated",
         "both exist",
+        "documented",
+        "Clean Rooms user guide, Analysis templates; Synthetic data generation",
+    ),
+    Difference(
+        "channels",
+        QUERY,
+        "CSV is written as RFC 4180 says: quotes inside of quotes are doubled, backslashes are characters; columns "
+        "with values that dialects write differently are named in a warning",
+        "not documented; the default of Spark, which runs the query, escapes quotes with backslashes",
+        "guessed",
+        "what most readers take CSV for",
+    ),
+    Difference(
+        "channels",
+        TRAIN,
+        "a base model's version is left out of what a version shows of its lineage, and asked for by leaving it out",
+        'the model\'s text says "NULL" of it, which has too few characters for a request',
         "model",
-        "ProtectedQueryInputParameters, SyntheticDataConfiguration",
+        "botocore's model, IncrementalTrainingDataChannel",
     ),
     Difference(
         "channels",

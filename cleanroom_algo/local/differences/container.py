@@ -136,7 +136,7 @@ CONTAINER: tuple[Difference, ...] = (
         TRAIN,
         "SM_* variables are not set; in script mode the sagemaker-training toolkit makes them",
         "Clean Rooms names SM_MODEL_DIR, SM_OUTPUT_DIR, SM_CHANNEL_TRAIN and FILE_FORMAT, always with a fall-back",
-        "guessed",
+        "documented",
         "Clean Rooms user guide, Model authoring guidelines for the training container; SageMaker sets none of them",
         "sm_variables",
     ),
@@ -155,5 +155,23 @@ CONTAINER: tuple[Difference, ...] = (
         "the file is there; what it holds is not documented",
         "guessed",
         "listings of real jobs made public",
+    ),
+    Difference(
+        "container",
+        TRAIN,
+        "TRAINING_JOB_NAME and TRAINING_JOB_ARN are the trained model's name and its ARN, with the version behind it",
+        "SageMaker sets those of its training job, whose names have a form of their own; what Clean Rooms calls it "
+        "is not documented",
+        "guessed",
+        "SageMaker API, CreateTrainingJob",
+    ),
+    Difference(
+        "container",
+        TRAIN + INFER,
+        "process hosts of jobs that run at once share this machine's ports and files; servers get a free port, and "
+        "programs that choose one of their own may clash",
+        "each host is a machine of its own",
+        "documented",
+        "SageMaker developer guide, How Amazon SageMaker runs your training image",
     ),
 )
