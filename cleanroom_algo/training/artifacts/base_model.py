@@ -7,8 +7,8 @@ as it is, so model.tar.gz (SageMaker developer guide, "Use Incremental Training 
 from __future__ import annotations
 
 import json
-import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
@@ -27,6 +27,7 @@ from cleanroom_algo.errors import (
     Problem,
     UnsafeFileError,
 )
+from cleanroom_algo.training.artifacts.data_formats import KNOWN_FORMATS, is_plain_data
 
 if TYPE_CHECKING:
     from cleanroom_algo.channels.features import Features
@@ -129,22 +130,28 @@ class BaseModelFiles:
 
         Raises:
             BaseModelNotFoundError: CR-BAS-002, there is no such file.
-            UnsafeFileError: CR-BAS-005, it is a pickle that is not named in `trusted_pickles`.
+            UnsafeFileError: CR-BAS-005, its format may hold more than data, and `trusted_pickles` does not name it.
         """
         path = self.directory / name
-        if not path.is_file() or not path.resolve().is_relative_to(self.directory.resolve()):
+        if not self._holds(path):
             raise BaseModelNotFoundError(
                 f"the base model holds no {name}",
                 expected=f"{name} among the artifacts that the algorithm's `save` writes",
                 fix="train the base model with this version of the algorithm",
             )
-        if name not in self.trusted_pickles and is_pickle(path):
+        if name not in self.trusted_pickles and not is_plain_data(path):
             raise UnsafeFileError(
-                f"{name} is a pickle, which can run code when it is loaded",
-                expected="a data-only format: safetensors, JSON, or arrays without objects",
+                f"{name} may be a pickle or another file that can run code when it is loaded",
+                expected=KNOWN_FORMATS,
                 fix=f"store data instead of objects, or, if you trust who trained it: trusted_pickles = ({name!r},)",
             )
         return path
+
+    def _holds(self, path: Path) -> bool:
+        try:
+            return path.is_file() and path.resolve().is_relative_to(self.directory.resolve())
+        except (OSError, ValueError):  # a name that no file can have
+            return False
 
     def features(self) -> Features | None:
         """Return the fitted features, or None where there are none."""
@@ -152,27 +159,24 @@ class BaseModelFiles:
             return None
         from cleanroom_algo.channels.features import Features
 
-        try:
+        with damage_is_told(FEATURES_FILE):
             document = json.loads((self.directory / FEATURES_FILE).read_bytes())
-        except ValueError as error:
-            raise unreadable(FEATURES_FILE) from error
-        return Features.from_dict(cast("dict[str, object]", document))
+            return Features.from_dict(cast("dict[str, object]", document))
 
 
-def is_pickle(path: Path) -> bool:
-    """Whether a file is a pickle, a zip or gzip around one, or a numpy file with objects, by its content."""
-    with path.open("rb") as file:
-        head = file.read(256)
-    if head[:1] == b"\x80" or head[:2] in {b"(l", b"(d", b"c_", b"cc"}:
-        return True
-    if head[:4] == b"PK\x03\x04" and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith((".pkl", ".npy")) for name in archive.namelist())
-    if head[:6] == b"\x93NUMPY":
-        return b"'O'" in head or b"|O" in head
-    # joblib compresses its pickles: zlib, gzip, bzip2, xz, lzma, lz4.
-    compressed = (b"\x1f\x8b", b"x\x01", b"x\x9c", b"x\xda", b"BZh", b"\xfd7zXZ", b"\x5d\x00\x00", b"\x04\x22\x4d\x18")
-    return head.startswith(compressed)
+@contextmanager
+def damage_is_told(name: str) -> Iterator[None]:
+    """Turn whatever a parser says about bytes of another party into an error with a code.
+
+    Raises:
+        BaseModelUnreadableError: CR-BAS-006.
+    """
+    try:
+        yield
+    except CleanroomError:
+        raise
+    except Exception as error:
+        raise unreadable(name) from error
 
 
 def unreadable(name: str) -> BaseModelUnreadableError:

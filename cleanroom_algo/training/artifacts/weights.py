@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import pickletools
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cleanroom_algo.contract.manifest import WEIGHTS_FILE
-from cleanroom_algo.errors import BaseModelNotFoundError, Problem, TensorMismatchError, UnsafeFileError
-from cleanroom_algo.training.artifacts.base_model import BaseModelFiles, unreadable
+from cleanroom_algo.errors import BaseModelNotFoundError, CleanroomError, Problem, TensorMismatchError, UnsafeFileError
+from cleanroom_algo.training.artifacts.base_model import BaseModelFiles, damage_is_told, unreadable
 from cleanroom_algo.training.artifacts.tensor_file import INDEX_SUFFIX
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 _TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
+MAX_DIMENSIONS = 64  # of torch's own limit for most operations; reading 100,000 takes a minute
+_INTEGERS = {"BININT", "BININT1", "BININT2", "LONG1"}
 _STATE_KEYS = ("state_dict", "model_state_dict", "model")  # under which training scripts put the tensors
 
 log = logging.getLogger(__name__)
@@ -55,13 +59,15 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     Raises:
         BaseModelUnreadableError: CR-BAS-006, it is none.
     """
-    from safetensors import SafetensorError
+    from safetensors import safe_open
     from safetensors.torch import load_file
 
-    try:
+    with damage_is_told(path.name):
+        with safe_open(path, framework="pt") as file:
+            deepest = max((len(file.get_slice(name).get_shape()) for name in file.keys()), default=0)  # noqa: SIM118
+        if deepest > MAX_DIMENSIONS:
+            raise _too_deep(path.name)
         return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise unreadable(path.name) from error
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -70,13 +76,10 @@ def read_metadata(path: Path) -> dict[str, str]:
     Raises:
         BaseModelUnreadableError: CR-BAS-006, it is none.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except (SafetensorError, OSError, ValueError) as error:
-        raise unreadable(path.name) from error
+    with damage_is_told(path.name), safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +172,9 @@ def _refuse_mismatch(report: TensorReport) -> None:
 
 
 def _read_shards(base: BaseModelFiles, index: Path) -> dict[str, Tensor]:
-    try:
+    with damage_is_told(index.name):
         where = json.loads(index.read_bytes())["weight_map"]
         names = sorted({str(file) for file in where.values()})
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise unreadable(index.name) from error
     tensors: dict[str, Tensor] = {}
     for name in names:
         tensors |= read_safetensors(base.file(name))
@@ -183,33 +184,61 @@ def _read_shards(base: BaseModelFiles, index: Path) -> dict[str, Tensor]:
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
-    import pickle
-
     import torch
 
     try:
+        if _dimensions(path) > MAX_DIMENSIONS:
+            raise _too_deep(path.name)
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, OSError, EOFError) as error:
+    except CleanroomError:
+        raise
+    except Exception as error:  # of zipfile, pickle and torch: the bytes are another party's
         raise UnsafeFileError(
             f"{path.name} cannot be read as tensors alone ({type(error).__name__})",
             expected="what torch.load(weights_only=True) reads in torch's own zip format: tensors, numbers, text",
             fix="store the state_dict as safetensors",
         ) from error
-    for key in _STATE_KEYS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
-            break
-    if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
-        raise unreadable(path.name)
-    for name, tensor in loaded.items():
-        # A tensor of stride 0 claims any number of elements over a few bytes.
-        if tensor.layout != torch.strided or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
-            raise UnsafeFileError(
-                f"the tensor {name} of {path.name} claims more elements than the file holds",
-                expected="dense tensors",
-                fix="store the state_dict as safetensors",
-            )
-    return {str(name): tensor for name, tensor in loaded.items()}
+    with damage_is_told(path.name):
+        for key in _STATE_KEYS:
+            if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+                loaded = loaded[key]
+                break
+        if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+            raise unreadable(path.name)
+        for name, tensor in loaded.items():
+            _check_storage(path.name, str(name), tensor)
+        return {str(name): tensor for name, tensor in loaded.items()}
+
+
+def _dimensions(path: Path) -> int:
+    """Return the largest number of dimensions that a tensor in a file of torch can have: it holds them in a row."""
+    most = row = 0
+    with zipfile.ZipFile(path) as archive:
+        for pickled in (name for name in archive.namelist() if name.endswith("data.pkl")):
+            for operation, _, _ in pickletools.genops(archive.read(pickled)):
+                row = row + 1 if operation.name in _INTEGERS else 0
+                most = max(most, row)
+    return most
+
+
+def _check_storage(file: str, name: str, tensor: Tensor) -> None:
+    import torch
+
+    # A tensor of stride 0 claims any number of elements over a few bytes.
+    if tensor.layout != torch.strided or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+        raise UnsafeFileError(
+            f"the tensor {name} of {file} claims more elements than the file holds",
+            expected="dense tensors",
+            fix="store the state_dict as safetensors",
+        )
+
+
+def _too_deep(file: str) -> UnsafeFileError:
+    return UnsafeFileError(
+        f"a tensor of {file} has more than {MAX_DIMENSIONS} dimensions",
+        expected="tensors as models have them",
+        fix="take the artifacts again from the job that wrote them",
+    )
 
 
 def _fits_inside(base: Tensor, mine: Tensor) -> bool:
