@@ -48,7 +48,7 @@ def npy(array: np.ndarray, version: tuple[int, int] | None = None) -> bytes:
     return buffer.getvalue()
 
 
-def npz(**arrays: np.ndarray) -> bytes:
+def npz(**arrays: Any) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
@@ -104,27 +104,30 @@ def polyglot(length: int, start: bytes, rest: bytes) -> bytes:
     return whole
 
 
+WRAPPINGS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "lzma": lambda b: lzma.compress(b, format=lzma.FORMAT_ALONE),
+    "zlib": zlib.compress,
+    "zip": lambda b: zipped(archive_data_dot_pkl=b),
+    "zip with another name": lambda b: zipped(weights_dot_json=b),
+    "zip with a prefix": lambda b: b"{}" + zipped(data_dot_pkl=b),
+    "npz with a pickle": lambda b: zipped(a_dot_npy=npy(NUMBERS), b_dot_npy=b),
+    "skops with a pickle": lambda b: zipped(schema_dot_json=b"{}", x_dot_bin=b),
+    "npz in npz": lambda b: zipped(a_dot_npz=zipped(b_dot_npy=b)),
+    "behind spaces": lambda b: b"   " + b,
+    "behind json": lambda b: b"{}\n" + b,
+    "named parquet": lambda b: b"PAR1" + b,
+    "safetensors 0x56": lambda b: polyglot(0x56, b"{", b),
+}
+
+
 def hostile() -> Iterator[tuple[str, bytes]]:
     for protocol in range(6):
         body = pickle.dumps(Evil(), protocol=protocol)
         yield f"protocol {protocol}", body
-        for name, wrap in {
-            "gzip": gzip.compress,
-            "bz2": bz2.compress,
-            "xz": lzma.compress,
-            "lzma": lambda b: lzma.compress(b, format=lzma.FORMAT_ALONE),
-            "zlib": zlib.compress,
-            "zip": lambda b: zipped(archive_data_dot_pkl=b),
-            "zip with another name": lambda b: zipped(weights_dot_json=b),
-            "zip with a prefix": lambda b: b"{}" + zipped(data_dot_pkl=b),
-            "npz with a pickle": lambda b: zipped(a_dot_npy=npy(NUMBERS), b_dot_npy=b),
-            "skops with a pickle": lambda b: zipped(schema_dot_json=b"{}", x_dot_bin=b),
-            "npz in npz": lambda b: zipped(a_dot_npz=zipped(b_dot_npy=b)),
-            "behind spaces": lambda b: b"   " + b,
-            "behind json": lambda b: b"{}\n" + b,
-            "named parquet": lambda b: b"PAR1" + b,
-            "safetensors 0x56": lambda b: polyglot(0x56, b"{", b),
-        }.items():
+        for name, wrap in WRAPPINGS.items():
             yield f"protocol {protocol}, {name}", wrap(body)
     yield "npy with objects", npy(OBJECTS)
     yield "npz with objects", npz(a=OBJECTS)
