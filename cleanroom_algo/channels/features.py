@@ -132,7 +132,7 @@ class Features:
             frame: a table with the columns of the features, typed as the schema says; the target may be absent.
 
         Raises:
-            FeaturesError: CR-SCH-004, a column is not there, or the target holds a null.
+            FeaturesError: CR-SCH-004, a column is not there, or the target holds a null or a number beyond int64.
         """
         present = frame.columns
         missing = [] if present == self._needed else [name for name in self._needed if name not in present]
@@ -309,8 +309,25 @@ class Features:
                 fix="leave such rows out in the query (WHERE ... IS NOT NULL)",
             )
         if self.schema.column(self.schema.target).is_integer:
-            return target.cast(pl.Int64).to_numpy()
+            return integer_target(target).to_numpy()
         return target.cast(pl.Float32).to_numpy()
+
+
+def integer_target(target: pl.Series) -> pl.Series:
+    """Return an integer target as int64.
+
+    Raises:
+        FeaturesError: CR-SCH-004, a value is larger than int64 has.
+    """
+    found = target.cast(pl.Int64, strict=False)
+    lost = found.null_count() - target.null_count()
+    if lost:
+        raise FeaturesError(
+            f"the target {target.name!r} has {lost} value(s) larger than 9,223,372,036,854,775,807",
+            expected="integers within int64, as tensors of classes hold them",
+            fix='have the query number the classes from 0; or declare the target as "float64"',
+        )
+    return found
 
 
 def row_major(columns: Iterable[NDArray[np.float32]], shape: tuple[int, int]) -> NDArray[np.float32]:

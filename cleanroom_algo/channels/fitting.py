@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from cleanroom_algo.channels.features import CategoricalFeature, Features, NumericFeature, as_numbers
+from cleanroom_algo.channels.features import CategoricalFeature, Features, NumericFeature, as_numbers, integer_target
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.errors import FeaturesError, Problem
@@ -108,8 +108,12 @@ class FeaturesFitter:
         """Learn from a record batch.
 
         Raises:
-            FeaturesError: CR-SCH-004, a categorical column has more than 200,000 distinct texts.
+            FeaturesError: CR-SCH-004, a categorical column has more than 200,000 distinct texts, or an integer target
+                is larger than int64 has.
         """
+        target = self.schema.target
+        if target is not None and target in frame.columns and self.schema.column(target).is_integer:
+            integer_target(frame.get_column(target))
         for name, moments in self._moments.items():
             values = as_numbers(frame.get_column(name), self.schema.column(name)).astype(np.float64, copy=False)
             finite = values[np.isfinite(values)]

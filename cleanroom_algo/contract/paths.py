@@ -80,7 +80,10 @@ class Paths:
 
     @property
     def checkpoints(self) -> Path:
-        """Local disk only: CreateTrainedModel has no checkpoint configuration (botocore model of cleanroomsml)."""
+        """A Trainer's checkpoints, one folder for each host; a new process that finds them goes on from them.
+
+        Local disk only: CreateTrainedModel has no checkpoint configuration (botocore model of cleanroomsml).
+        """
         return self.root / "checkpoints"
 
     @property

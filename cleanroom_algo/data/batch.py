@@ -62,19 +62,20 @@ class Batch:
         )
 
 
-def batches(tables: Iterator[pl.DataFrame], features: Features, rows: int, *, skip: int = 0) -> Iterator[Batch]:
+def batches(
+    tables: Iterator[pl.DataFrame], features: Features, rows: int, *, drop_last: bool = False
+) -> Iterator[Batch]:
     """Yield the rows of tables in order, as batches of `rows` rows but for the last of a table.
 
     Args:
         tables: whatever their size; no batch has rows of two.
         features: the preprocessing.
         rows: of a batch, at least 1.
-        skip: how many batches to leave out first.
+        drop_last: whether batches of fewer rows are left out.
     """
     for table in tables:
-        left_out = min(skip, -(-table.height // rows))
-        skip -= left_out
-        for group in table.slice(left_out * rows).iter_slices(max(rows, GROUP_ROWS // rows * rows)):
+        whole = table.head(table.height // rows * rows) if drop_last else table
+        for group in whole.iter_slices(max(rows, GROUP_ROWS // rows * rows)):
             arrays = features.transform(group)
             for start in range(0, arrays.rows, rows):
                 yield Batch.of(arrays.slice(start, start + rows))

@@ -10,8 +10,6 @@ from multiprocessing import current_process, parent_process
 from multiprocessing.context import ForkProcess
 from typing import Any
 
-import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from cleanroom_algo.contract.channel import Channel
@@ -100,48 +98,6 @@ def check_worker(channel: Channel, world: World) -> None:
             expected="processes that are started anew: of threads, a forked one has none but its own",
             fix='pass multiprocessing_context="forkserver" to the DataLoader, or workers= to ChannelDataset',
         )
-
-
-class SharedEpoch:
-    """The epoch that a dataset is set to, also for its copies in workers that stay (`persistent_workers`).
-
-    A copy is made when its process starts, and would read the epoch of that instant for ever.
-    """
-
-    def __init__(self) -> None:
-        self._known = [0, 0]  # the epoch, and how many positions were taken up
-        self._shared: Tensor | None = None  # the same in shared memory, once there is a copy
-
-    def tell(self, epoch: int, *, taken_up: bool = False) -> None:
-        """Tell the copies of an epoch, and whether a position in it was taken up; a worker tells nobody."""
-        if get_worker_info() is not None:
-            return
-        self._known = [epoch, self._known[1] + taken_up]
-        if self._shared is not None:
-            self._shared.copy_(torch.tensor(self._known))
-
-    def news(self) -> int | None:
-        """Return the epoch that this copy was told of since it last asked, if any.
-
-        Raises:
-            ForeignLoaderError: CR-DAT-004, a position was taken up meanwhile, which this copy does not know.
-        """
-        if self._shared is None:
-            return None
-        told: list[int] = self._shared.tolist()
-        before, self._known = self._known, told
-        if told[1] != before[1]:
-            raise ForeignLoaderError(
-                "a position in the data was taken up after the processes of a DataLoader had started",
-                expected="load_state_dict before the first iteration of a DataLoader with persistent_workers",
-                fix="make a new DataLoader after load_state_dict, or use a StatefulDataLoader",
-            )
-        return told[0] if told[0] != before[0] else None
-
-    def __getstate__(self) -> dict[str, Any]:
-        if self._shared is None:
-            self._shared = torch.tensor(self._known).share_memory_()  # type: ignore[no-untyped-call]
-        return vars(self)
 
 
 @cache

@@ -7,20 +7,9 @@ from cleanroom_algo.errors.exit_codes import ExitCode
 
 
 class DataError(CleanroomError):
-    """Dividing a channel among ranks, and resuming."""
+    """Dividing a channel among ranks."""
 
     exit_code = ExitCode.CONTRACT
-
-
-class DataStateError(DataError):
-    """A position in the data cannot be taken up.
-
-    Which rows have been read follows from the seed, the epoch, the batch size and the layout; with another of them the
-    rest of the epoch would repeat some rows and miss others.
-    """
-
-    code = "CR-DAT-002"
-    title = "position of another run"
 
 
 class PipeReaderLostError(DataError):

@@ -89,7 +89,11 @@ class ScriptFailedError(TrainingError):
 
 
 class CheckpointError(TrainingError):
-    """A checkpoint cannot be written or does not fit the algorithm that resumes from it."""
+    """A checkpoint cannot be read, or belongs to another training than the one that goes on from it.
+
+    It lies in the folder for checkpoints, /opt/ml/checkpoints, below the host's name. What does not fit may be removed:
+    training then starts anew.
+    """
 
     code = "CR-TRN-009"
     title = "checkpoint not usable"
@@ -101,3 +105,38 @@ class NoDataError(TrainingError):
     exit_code = ExitCode.CONTRACT
     code = "CR-TRN-010"
     title = "nothing to train on"
+
+
+class SyncBatchNormError(TrainingError):
+    """The model has SyncBatchNorm layers, and the ranks train on CPUs: torch has them for GPUs alone.
+
+    BatchNorm works on several ranks, too: after each step its running statistics are averaged over the ranks.
+    """
+
+    exit_code = ExitCode.CONTRACT
+    code = "CR-TRN-011"
+    title = "SyncBatchNorm on CPUs"
+
+
+class OneRowBatchError(TrainingError):
+    """A batch has a single row, and the model normalizes over the rows of a batch.
+
+    The last batch of an epoch holds what is left over. Where rows are counted before training starts, that is told
+    then.
+    """
+
+    exit_code = ExitCode.CONTRACT
+    code = "CR-TRN-012"
+    title = "a batch of one row meets BatchNorm"
+
+
+class TargetTypeError(TrainingError):
+    """The target's type does not suit the loss, or no tensor can be made of it.
+
+    Targets declared as float and bool become float32 tensors, integers int64. Cross entropy over classes takes int64;
+    most other losses take float32.
+    """
+
+    exit_code = ExitCode.CONTRACT
+    code = "CR-TRN-013"
+    title = "target not usable"

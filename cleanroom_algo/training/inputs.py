@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cleanroom_algo.data.dataset import ChannelDataset
     from cleanroom_algo.data.world import World
     from cleanroom_algo.training.options import Options
-    from cleanroom_algo.training.process.signals import StopRequest
+    from cleanroom_algo.training.signals import StopRequest
     from cleanroom_algo.training.trainer import Trainer
 
 TRAIN_CHANNEL = "train"
@@ -114,6 +114,7 @@ class Inputs:
             batch_size=options.batch_size,
             features=trainer.features,
             shuffle=options.shuffle and training,
+            drop_last=options.drop_last and training,
             seed=options.seed,
             workers=self._workers(options),
             pipe_timeout=self._environment.settings.pipe_timeout_seconds,
@@ -153,10 +154,10 @@ class Inputs:
 
     def _compare_rows(self, channel: Channel, world: World) -> None:
         """Have the ranks compare how many rows the pipe read last has had, and keep that for the epochs to come."""
-        from cleanroom_algo.data.same_rows import compare_rows
+        from cleanroom_algo.data.row_counts import check_row_counts
 
         pipe = self.epochs_read(channel) - 1
-        self._pipe_rows[channel.name] = compare_rows(channel, pipe, self._delivered, None, world)
+        self._pipe_rows[channel.name] = check_row_counts(channel, pipe, self._delivered, None, world)
 
     def _frames(self, channel: Channel, schema: Schema, world: World | None = None) -> Iterator[pl.DataFrame]:
         """Yield the rows of this host, or of this rank: whole objects, dealt out in turn."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cleanroom_algo.contract.hyperparameters import Hyperparameters
 from cleanroom_algo.contract.validation import problems_of
 from cleanroom_algo.errors import Problem, TrainerDeclarationError
-
-if TYPE_CHECKING:
-    from cleanroom_algo.training.trainer import Trainer
 
 
 class Options(BaseModel):
@@ -24,6 +21,7 @@ class Options(BaseModel):
     learning_rate: float = Field(gt=0)
     seed: int = Field(ge=0)
     shuffle: bool
+    drop_last: bool
     workers: int | None = Field(ge=0, le=64)
     accumulate: int = Field(ge=1)
     clip_norm: float | None = Field(gt=0)
@@ -35,7 +33,6 @@ class Options(BaseModel):
     keep: Literal["best", "last"]
     log_steps: int = Field(ge=1)
     publish_seconds: float = Field(ge=0)
-    checkpoint_steps: int | None = Field(ge=1)
     keep_checkpoints: int = Field(ge=1)
     save_optimizer: bool
     save_dtype: Literal["float32", "bfloat16", "float16"] | None
@@ -49,7 +46,7 @@ class Options(BaseModel):
     logged_names: tuple[str, ...]
 
 
-def read_options(trainer: type[Trainer], params: Hyperparameters) -> Options:
+def read_options(trainer: type[object], params: Hyperparameters) -> Options:
     """Return the options of a Trainer under its hyperparameters.
 
     Raises:
@@ -59,7 +56,7 @@ def read_options(trainer: type[Trainer], params: Hyperparameters) -> Options:
     return Options.model_validate(values)
 
 
-def check_options(trainer: type[Trainer], params: Hyperparameters, *, missing: list[str]) -> None:
+def check_options(trainer: type[object], params: Hyperparameters, *, missing: list[str]) -> None:
     """Check options and required parts of a Trainer.
 
     Args:

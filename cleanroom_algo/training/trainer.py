@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.hyperparameters import Hyperparameters
 from cleanroom_algo.training.metrics import log_metrics
-from cleanroom_algo.training.options import check_options
+from cleanroom_algo.training.options import Options, check_options
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,7 +25,25 @@ if TYPE_CHECKING:
     from cleanroom_algo.data.batch import Batch
     from cleanroom_algo.data.world import World
     from cleanroom_algo.training.artifacts.base_model import BaseModelFiles
-    from cleanroom_algo.training.process.rank_run import Context
+
+
+class Run(Protocol):
+    """What a trainer is given: the job, and the work that its hooks ask for."""
+
+    environment: Environment
+    params: Hyperparameters
+    options: Options
+    total_steps: int | None
+    final_metrics: dict[str, float]
+
+    def fit_features(self, trainer: Trainer) -> Features:
+        """Return the preprocessing."""
+
+    def table(self, trainer: Trainer, channel: str) -> pl.DataFrame:
+        """Return this host's rows of a channel."""
+
+    def stops_cooperatively(self) -> bool:
+        """Return whether the job was asked to end, to code that will act on it."""
 
 
 class Trainer:
@@ -68,6 +86,8 @@ class Trainer:
     """Of the model's initial weights, of shuffling, and of whatever torch, numpy and random draw."""
     shuffle: bool = True
     """Whether rows are shuffled anew in each epoch, as far as memory that does not grow with the data allows."""
+    drop_last: bool = False
+    """Whether batches that are smaller than `batch_size` are left out: the last one of each rank's loader."""
     workers: int | None = None
     """Loader processes per rank; by default the setting CLEANROOM_ALGO_LOADER_WORKERS, else none."""
     accumulate: int = 1
@@ -90,10 +110,9 @@ class Trainer:
     """Optimizer steps between two metric lines."""
     publish_seconds: float = 60.0
     """The least time between two publications while training goes on; the end always publishes."""
-    checkpoint_steps: int | None = None
-    """Optimizer steps between checkpoints on the local disk; one is written after each epoch in any case."""
     keep_checkpoints: int = 2
-    """How many stay; two, as hosts that are killed may differ by one."""
+    """How many checkpoints stay, of which one is written after each epoch; two, as hosts that are killed may differ by
+    one."""
     save_optimizer: bool = True
     """Whether the artifacts hold the optimizer's state, for a version that trains on from this one."""
     save_dtype: Literal["float32", "bfloat16", "float16"] | None = None
@@ -123,11 +142,10 @@ class Trainer:
     device: torch.device
     base: BaseModelFiles | None
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._final_metrics: dict[str, float] = {}
-        self.environment = context.job.environment
-        self.params = context.job.params
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.environment = run.environment
+        self.params = run.params
         self.base = None
         self.world = None
 
@@ -149,7 +167,7 @@ class Trainer:
         """Return the optimizer; by default AdamW with the option `learning_rate`."""
         import torch
 
-        return torch.optim.AdamW(model.parameters(), lr=self._context.options.learning_rate)
+        return torch.optim.AdamW(model.parameters(), lr=self._run.options.learning_rate)
 
     def scheduler(self, optimizer: torch.optim.Optimizer) -> LRScheduler | None:  # noqa: ARG002
         """Return a schedule of the learning rate, stepped after each optimizer step; by default none.
@@ -161,7 +179,7 @@ class Trainer:
 
     def fit_features(self) -> Features:
         """Return the preprocessing: the base model's, or one fitted on the training channel by all ranks together."""
-        return self._context.fit_features(self)
+        return self._run.fit_features(self)
 
     def adapt_base(self, tensors: dict[str, Tensor]) -> Mapping[str, Tensor]:
         """Return the base model's tensors under the names and in the shapes of this model; by default as they are."""
@@ -171,9 +189,7 @@ class Trainer:
 
     def fit(self) -> None:
         """Train. Override it, and `save`, for an algorithm that is not torch; it runs once, on the first host."""
-        from cleanroom_algo.training.torch.loop import TrainingLoop
-
-        TrainingLoop(self, self._context).run()
+        raise NotImplementedError
 
     def save(self, directory: Path) -> None:
         """Write the artifacts, or for a torch model what shall lie beside its weights.
@@ -187,7 +203,7 @@ class Trainer:
     @property
     def total_steps(self) -> int | None:
         """The optimizer steps that are planned; None in Pipe mode, and for trainers without a `scheduler`."""
-        return self._context.total_steps
+        return self._run.total_steps
 
     def table(self, channel: str = "train") -> pl.DataFrame:
         """Return this host's rows of a channel as one table; for algorithms that need all rows at once.
@@ -195,7 +211,7 @@ class Trainer:
         Raises:
             ChannelNotInJobError: CR-CON-006. What reading raises is listed at `channels.modes.file.read_object`.
         """
-        return self._context.table(self, channel)
+        return self._run.table(self, channel)
 
     def log(self, **values: float) -> None:
         """Write a metric line; the last value of each name goes into the manifest.
@@ -206,7 +222,7 @@ class Trainer:
             ValueError: a name is not a letter or `_` followed by letters, digits and `_`.
         """
         numbers = {name: float(value) for name, value in values.items()}
-        self._final_metrics.update(numbers)
+        self._run.final_metrics.update(numbers)
         if self.world is None or self.world.rank == 0:
             log_metrics(numbers)
 
@@ -217,7 +233,7 @@ class Trainer:
         An algorithm's own `fit` that looks at it is not interrupted by the first signal: it should return soon, and
         then `save` is called. One that never looks is ended, and leaves nothing.
         """
-        return self._context.stops_cooperatively()
+        return self._run.stops_cooperatively()
 
     @classmethod
     def has_own_fit(cls) -> bool:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 180
@@ -23,8 +21,6 @@ class Layout:
     """What the ranks are to do: read the channel in `roots` (one for each host), each in steps of 4 rows.
 
     Attributes:
-        stop: SIGKILL for every rank after so many steps; 0: none.
-        state: to take up.
         counted: whether ranks say afterwards how many steps they were to take.
     """
 
@@ -33,8 +29,6 @@ class Layout:
     ranks: int = 1
     workers: int = 0
     uneven: str = "weight"
-    state: dict[str, Any] | None = None
-    stop: int = 0
     counted: bool = False
     shuffle: bool = True
 
@@ -45,12 +39,10 @@ class Seen:
 
     Attributes:
         batches: the rows of each, by number.
-        state: after the last of them.
         steps: what the dataset said, where it was asked.
     """
 
     batches: list[list[int]]
-    state: dict[str, Any] | None
     steps: int | None
 
     @property
@@ -72,7 +64,7 @@ def run(layout: Layout) -> list[Seen]:
         for rank in range(len(layout.roots) * layout.ranks):
             lines = [json.loads(line) for line in Path(folder, f"rank-{rank}").read_text().splitlines()]
             steps = lines.pop() if layout.counted else None
-            seen.append(Seen([rows for rows, _ in lines], lines[-1][1] if lines else None, steps))
+            seen.append(Seen(lines, steps))
     return seen
 
 
@@ -95,10 +87,9 @@ def main(layout: Layout, folder: Path) -> int:
                 os._exit(1)
             os._exit(0)
         children[child] = rank
-    wanted = -signal.SIGKILL if layout.stop else 0
     statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     print(statuses, file=sys.stderr)
-    return int(any(status != wanted for status in statuses))
+    return int(any(statuses))
 
 
 def read(layout: Layout, rank: int, folder: Path) -> None:
@@ -126,13 +117,9 @@ def read(layout: Layout, rank: int, folder: Path) -> None:
         workers=layout.workers,
         uneven=layout.uneven,  # type: ignore[arg-type]
     )
-    if layout.state:
-        dataset.load_state_dict(layout.state)
     with (folder / f"rank-{rank}").open("w") as out:
-        for step, batch in enumerate(dataset, 1):
-            print(json.dumps([batch.numeric[:, 0].int().tolist(), dataset.state_dict()]), file=out, flush=True)
-            if step == layout.stop:
-                os.kill(os.getpid(), signal.SIGKILL)
+        for batch in dataset:
+            print(json.dumps(batch.numeric[:, 0].int().tolist()), file=out)
         if layout.counted:
             print(dataset.steps, file=out)
     if world.size > 1:

@@ -46,17 +46,18 @@ def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "GROUP_ROWS", 24)
 
 
-@given(st.lists(st.integers(0, 90), max_size=5), st.integers(1, 40), st.integers(0, 8))
+@given(st.lists(st.integers(0, 90), max_size=5), st.integers(1, 40), st.booleans())
 def test_batches_have_their_size_their_order_and_the_bits_of_their_rows(
-    heights: list[int], rows: int, skip: int
+    heights: list[int], rows: int, drop_last: bool
 ) -> None:
     whole = ROWS.head(sum(heights))
     frames, start = [], 0
     for height in heights:
         frames.append(whole.slice(start, height))
         start += height
-    found = list(batches(multiples(iter(frames), rows), FEATURES, rows, skip=skip))
-    wanted = [Batch.of(FEATURES.transform(part)) for part in whole.iter_slices(rows) if part.height][skip:]
+    found = list(batches(multiples(iter(frames), rows), FEATURES, rows, drop_last=drop_last))
+    least = rows if drop_last else 1
+    wanted = [Batch.of(FEATURES.transform(part)) for part in whole.iter_slices(rows) if part.height >= least]
     assert [each.rows for each in found] == [each.rows for each in wanted]
     for ours, theirs in zip(found, wanted, strict=True):
         assert torch.equal(ours.numeric, theirs.numeric)

@@ -1,10 +1,8 @@
 """The dataset: each row exactly once per epoch, equal steps on every rank, the same order for the same seed."""
 
-import json
 import os
 import threading
 from collections import Counter
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from cleanroom_algo.contract.channel import Channel, Distribution, InputMode
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.data.dataset import ChannelDataset
 from cleanroom_algo.data.world import World
-from cleanroom_algo.errors import DataStateError, PipeInUseError
+from cleanroom_algo.errors import PipeInUseError
 from tests.data.ranks import Layout, run
 from tests.data.support import SCHEMA, channel, feed, xs
 
@@ -31,6 +29,17 @@ def test_alone_it_yields_every_row_in_order(tmp_path: Path) -> None:
     assert (dataset.rows, dataset.steps) == (13, 4)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_last_batches_that_are_smaller_can_be_left_out(tmp_path: Path, workers: int) -> None:
+    source = channel(tmp_path, [5, 9, 7])
+
+    dataset = ChannelDataset(source, SCHEMA, World(), batch_size=4, shuffle=True, drop_last=True, workers=workers)
+
+    sizes = [batch.rows for batch in dataset]
+    assert set(sizes) == {4}
+    assert len(sizes) == dataset.steps == sum(rows // 4 for rows in dataset.loader_rows or [])
+
+
 def test_shuffling_is_a_permutation_that_depends_on_seed_and_epoch_only(tmp_path: Path) -> None:
     source = channel(tmp_path, [50, 50])
 
@@ -42,30 +51,6 @@ def test_shuffling_is_a_permutation_that_depends_on_seed_and_epoch_only(tmp_path
     assert sorted(order(1, 0)) == list(range(100))
     assert order(1, 0) == order(1, 0)
     assert len({tuple(order(seed, epoch)) for seed in (1, 2) for epoch in (0, 1)}) == 4
-
-
-@pytest.mark.parametrize("stop", [0, 1, 5, 12, 13])
-def test_a_resumed_epoch_repeats_no_row_and_misses_none(tmp_path: Path, stop: int) -> None:
-    source = channel(tmp_path, [40, 60])
-
-    def dataset() -> ChannelDataset:
-        return ChannelDataset(source, SCHEMA, World(), batch_size=8, shuffle=True, seed=3, shuffle_rows=30)
-
-    whole = [batch.numeric[:, 0].tolist() for batch in dataset()]
-    first = dataset()
-    head = [batch.numeric[:, 0].tolist() for batch in islice(first, stop)]
-    second = dataset()
-    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
-
-    assert head + [batch.numeric[:, 0].tolist() for batch in second] == whole
-
-
-def test_a_position_of_another_run_is_refused(tmp_path: Path) -> None:
-    source = channel(tmp_path, [4])
-    state = ChannelDataset(source, SCHEMA, World(), batch_size=2, seed=1).state_dict()
-
-    with pytest.raises(DataStateError):
-        ChannelDataset(source, SCHEMA, World(), batch_size=2, seed=2).load_state_dict(state)
 
 
 @pytest.mark.parametrize("uneven", ["weight", "drop", "pad"])
@@ -133,16 +118,13 @@ def test_the_first_batch_does_not_wait_for_the_rows_to_be_counted(tmp_path: Path
     dataset = ChannelDataset(source, SCHEMA, World(), batch_size=4)
 
     assert next(iter(dataset)).rows == 4
-    assert "_loader_rows" not in vars(dataset)
+    assert "loader_rows" not in vars(dataset)
 
 
-def test_iterating_again_begins_anew_and_after_a_resume_too(tmp_path: Path) -> None:
+def test_iterating_again_begins_anew(tmp_path: Path) -> None:
     dataset = ChannelDataset(channel(tmp_path, [10]), SCHEMA, World(), batch_size=4)
 
     assert xs(dataset) == xs(dataset) == list(range(10))
-    dataset.load_state_dict(dataset.after(1))
-    assert xs(dataset) == list(range(4, 10))
-    assert xs(dataset) == list(range(10))
 
 
 def test_pipes_are_taken_one_after_another_whatever_the_epoch(tmp_path: Path) -> None:
@@ -158,42 +140,9 @@ def test_pipes_are_taken_one_after_another_whatever_the_epoch(tmp_path: Path) ->
 
     assert xs(dataset) == [0]
     assert xs(dataset) == [1]
-    resumed = ChannelDataset(source, SCHEMA, World(), batch_size=4, pipe_timeout=30, first_pipe=2)
-    resumed.load_state_dict(dataset.state_dict() | {"epoch": 7, "segments": [[1, 1, 1, 0]]})
-    assert (xs(resumed), resumed.epoch) == ([2], 7)
-    feeder.join(30)
-
-
-@pytest.mark.parametrize("order", ["ab", "ba"])
-def test_a_position_in_a_pipe_means_the_batches_before_it(tmp_path: Path, order: str) -> None:
-    objects = {"a": "".join(f"{row},1\n" for row in range(9)), "b": "".join(f"{row},0\n" for row in range(9, 18))}
-    source = Channel("train", Paths(tmp_path), InputMode.PIPE)
-    source.fifo(0).parent.mkdir(parents=True)
-    for number in range(3):
-        os.mkfifo(source.fifo(number))
-    epochs = [objects["a"] + objects["b"], *("".join(objects[name] for name in order) for _ in range(2))]
-
-    def write() -> None:
-        for number, text in enumerate(epochs):
-            feed(source.fifo(number), text)
-
-    feeder = threading.Thread(target=write, daemon=True)
-    feeder.start()
-    before = ChannelDataset(source, SCHEMA, World(), batch_size=4, pipe_timeout=30)
-    seen = xs(islice(before, 3))
-    earlier, state = before.after(2), json.loads(json.dumps(before.state_dict()))
-    after = ChannelDataset(source, SCHEMA, World(), batch_size=4, pipe_timeout=30, first_pipe=1)
-    after.load_state_dict(state)
-
-    assert after.state_dict() == state
-    assert earlier["read"] != state["read"]
-    if order == "ab":
-        assert seen + xs(after) == list(range(18))
-    else:
-        with pytest.raises(DataStateError, match="does not deliver what was read of it before"):
-            next(iter(after))
-    after.set_epoch(1)
-    assert sorted(xs(after)) == list(range(18))
+    third = ChannelDataset(source, SCHEMA, World(), batch_size=4, pipe_timeout=30, first_pipe=2)
+    third.set_epoch(7)
+    assert xs(third) == [2]
     feeder.join(30)
 
 
@@ -233,7 +182,7 @@ def test_objects_that_are_not_shared_are_opened_once(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Path, "open", recorded)
 
-    batches = list(dataset._own(0))  # without the other ranks
+    batches = list(dataset._own())  # without the other ranks
 
     assert sum(batch.rows for batch in batches) == 3 * len(opened)
     assert len(opened) in range(9, 12)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -45,28 +42,6 @@ def test_loader_processes_read_every_row_once(tmp_path: Path) -> None:
 
     assert sorted(xs(dataset)) == list(range(83))
     assert dataset.rows == 83
-
-
-@pytest.mark.filterwarnings("ignore")  # of torchdata, about torch
-@pytest.mark.parametrize("workers", [0, 2])
-def test_it_is_a_source_for_a_stateful_data_loader(tmp_path: Path, workers: int) -> None:
-    from torchdata.stateful_dataloader import StatefulDataLoader  # type: ignore[import-untyped]
-
-    dataset = ChannelDataset(channel(tmp_path, [30, 50, 3]), SCHEMA, World(), batch_size=8, shuffle=True)
-
-    def loader() -> Any:
-        options = {"multiprocessing_context": "forkserver"} if workers else {}
-        return StatefulDataLoader(dataset, batch_size=None, num_workers=workers, **options)
-
-    first = loader()
-    iterator = iter(first)
-    head = xs(islice(iterator, 5))
-    state = json.loads(json.dumps(first.state_dict())) if not workers else first.state_dict()
-    second = loader()
-    second.load_state_dict(state)
-
-    assert sorted(head + xs(second)) == list(range(83))
-    assert sorted(xs(loader())) == list(range(83))
 
 
 def test_processes_of_somebody_elses_loader_are_refused_where_ranks_must_agree(tmp_path: Path) -> None:
@@ -113,18 +88,6 @@ def test_workers_that_stay_hear_of_the_next_epoch(tmp_path: Path) -> None:
 
     assert sorted(orders[2]) == list(range(83))
     assert len({tuple(order) for order in orders}) == 3
-
-
-def test_workers_that_stay_refuse_a_position_that_they_do_not_know(tmp_path: Path) -> None:
-    dataset = ChannelDataset(channel(tmp_path, [30]), SCHEMA, World(), batch_size=8)
-    loader = DataLoader(
-        dataset, batch_size=None, num_workers=1, multiprocessing_context="forkserver", persistent_workers=True
-    )
-    assert len(xs(loader)) == 30
-    dataset.load_state_dict(dataset.after(1))
-
-    with pytest.raises(RuntimeError, match=r"CR-DAT-004[^$]*a position in the data was taken up after"):
-        xs(loader)
 
 
 @pytest.mark.parametrize(("own", "foreign"), [(1, 0), (0, 1)])

@@ -116,23 +116,29 @@ class Container:
         path = self.root / "output" / "failure"
         return path.read_text() if path.exists() else ""
 
-    def start(self, **variables: str) -> subprocess.Popen[str]:
+    def lay_out(self) -> None:
+        """Write the configuration files."""
         config = self.root / "input" / "config"
         config.mkdir(parents=True, exist_ok=True)
         (config / "hyperparameters.json").write_text(json.dumps(dict(self.hyperparameters)))
         (config / "inputdataconfig.json").write_text(json.dumps(self.channels))
         resources = {"current_host": self.current, "hosts": list(self.hosts), "network_interface_name": "eth0"}
         (config / "resourceconfig.json").write_text(json.dumps(resources))
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables of its processes."""
+        return {
+            "SAGEMAKER_BASE_DIR": str(self.root),
+            "CLEANROOM_ALGO_ALGORITHM": str(self.algorithm),
+            "OMP_NUM_THREADS": "1",
+            **self.variables,
+        }
+
+    def start(self, **variables: str) -> subprocess.Popen[str]:
+        self.lay_out()
         return subprocess.Popen(
             [sys.executable, "-m", "cleanroom_algo.training", "train"],
-            env={
-                **os.environ,
-                "SAGEMAKER_BASE_DIR": str(self.root),
-                "CLEANROOM_ALGO_ALGORITHM": str(self.algorithm),
-                "OMP_NUM_THREADS": "1",
-                **self.variables,
-                **variables,
-            },
+            env={**os.environ, **self.environment(), **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

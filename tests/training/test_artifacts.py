@@ -266,16 +266,16 @@ def test_old_checkpoints_make_room_on_a_full_disk_and_the_newest_stays(tmp_path:
     if mounted.returncode:
         pytest.skip("this machine does not let root mount")
     try:
-        checkpoints = Checkpoints(disk / "algo-1", rank=0, leads=True, layout=[1, 1], fingerprint="f", keep=9)
-        for step in range(1, 5):  # of 280 kB each: three fit
-            checkpoints.save(step, {"model": torch.full((70_000,), float(step))}, {})
-        assert listing(disk / "algo-1") == ["step-0000000003", "step-0000000004"]
-        checkpoints.save(5, {"model": torch.zeros(300_000)}, {})
-        assert listing(disk / "algo-1") == ["step-0000000004"]
-        loaded = checkpoints.load()
-        assert loaded is not None
-        assert loaded[0] is not None
-        assert loaded[0]["model"][0] == 4
+        checkpoints = Checkpoints(disk / "algo-1", rank=0, leads=True, training={}, keep=9)
+        for epoch in range(1, 5):  # of 280 kB each: three fit
+            checkpoints.save(epoch, {"model": torch.full((70_000,), float(epoch))}, {}, better=True)
+        assert listing(disk / "algo-1") == ["epoch-00003", "epoch-00004"]
+        checkpoints.save(5, {"model": torch.zeros(300_000)}, {}, better=True)
+        assert listing(disk / "algo-1") == ["epoch-00004"]
+        found = checkpoints.load()
+        assert found is not None
+        assert found.state is not None
+        assert found.state["model"][0] == 4
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 

@@ -94,7 +94,7 @@ def test_ctrl_c_says_130(tmp_path: Path) -> None:
 
 INTERRUPTED = """
 import os, signal, sys
-from cleanroom_algo.training.process.signals import StopRequest, TrainingStopped
+from cleanroom_algo.training.signals import StopRequest, TrainingStopped
 
 def source():
     yield "before"
@@ -199,7 +199,9 @@ def test_a_silent_pipe_does_not_use_up_the_grace(tmp_path: Path, ranks: str) -> 
 def test_a_host_that_waits_for_the_others_can_be_stopped(tmp_path: Path, when: str) -> None:
     code = algorithm(tmp_path)
     if when == "just before":  # the handler runs, and then comes the wait in which none does
-        early = "from cleanroom_algo.training.process import launch\nlaunch.Meeting.watch = lambda self, act: {}\n"
+        early = (
+            "from cleanroom_algo.training.process import launch\nlaunch.FailureExchange.watch = lambda self, act: {}\n"
+        )
         code.write_text(code.read_text() + early.format("os.kill(os.getpid(), 15)"))
     first, _ = two_hosts(tmp_path, code, [{"a": csv_rows(10)}, {"b": csv_rows(10)}])
     temporary = tmp_path / "tmp"
@@ -260,10 +262,7 @@ PHASES = {
         "",
     ),
     "checkpoint": (
-        (
-            "checkpoint_steps = 1\nfrom cleanroom_algo.training.torch import checkpoints\n"
-            f"def die(*arguments):\n    {DIES}\n"
-        ),
+        (f"from cleanroom_algo.training.torch import checkpoints\ndef die(*arguments):\n    {DIES}\n"),
         "if os.environ.get('RANK') == '1':\n    Late.checkpoints._write = Late.die\n",
     ),
     "save": (f"def save(self, directory):\n    {DIES}\n", ""),

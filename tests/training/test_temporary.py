@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from cleanroom_algo.training.process.temporary import temporary_folder
+from cleanroom_algo.training.temporary import temporary_folder
 from tests.training.support import Container, algorithm, csv_rows, listing
 
 OWNER = """
 import sys
-from cleanroom_algo.training.process.temporary import temporary_folder
+from cleanroom_algo.training.temporary import temporary_folder
 with temporary_folder("cleanroom-test-") as path:
     (path / "file").touch()
     print(path, flush=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 DEFAULT_PORT = 7777  # what sagemaker-training's launcher uses
-MEETING_SECONDS = 600  # instances of one job may start minutes apart
+RENDEZVOUS_SECONDS = 600  # instances of one job may start minutes apart
 _CAUSE = "cleanroom/cause"
 _SEEN = "cleanroom/seen/"
 _LINGER_SECONDS = 10.0
@@ -66,7 +66,7 @@ class Cause(NamedTuple):
     exit_code: int
 
 
-class Meeting:
+class FailureExchange:
     """The store of the job, as a launcher sees it.
 
     Args:
@@ -82,7 +82,7 @@ class Meeting:
         self._name = host_name
         self._others = others
         self._serve = serve
-        self._store: TCPStore | None = self._connect(MEETING_SECONDS) if serve else None
+        self._store: TCPStore | None = self._connect(RENDEZVOUS_SECONDS) if serve else None
         self._watch_ended = threading.Event()
 
     def publish_cause(self, cause: Cause) -> Cause:
@@ -111,7 +111,7 @@ class Meeting:
     def watch(self, act: Callable[[], None]) -> None:
         """Call back, in a thread, when another host tells why it failed: collectives may not notice for minutes."""
         if self._others:
-            threading.Thread(target=self._watch, args=(act,), name="meeting", daemon=True).start()
+            threading.Thread(target=self._watch, args=(act,), name="failures", daemon=True).start()
 
     def leave(self, *, failed: bool) -> None:
         """End: on failure the first host stays until the others have read the cause, at most 10 s."""
@@ -128,7 +128,7 @@ class Meeting:
 
     def _watch(self, act: Callable[[], None]) -> None:
         try:
-            store = self._connect(MEETING_SECONDS)  # a store serves one thread at a time
+            store = self._connect(RENDEZVOUS_SECONDS)  # a store serves one thread at a time
             while not self._watch_ended.wait(_POLL_SECONDS):
                 if store.check([_CAUSE]):
                     act()

@@ -11,25 +11,24 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.failure import cut
-from cleanroom_algo.contract.processes import signal_name
-from cleanroom_algo.errors import CleanroomError, RankDiedError, RankLostError, RendezvousError
+from cleanroom_algo.errors import CleanroomError, RankLostError, RendezvousError
 from cleanroom_algo.errors.exit_codes import ExitCode
+from cleanroom_algo.training.process.conclusion import conclude
 from cleanroom_algo.training.process.failure_exchange import (
-    MEETING_SECONDS,
+    RENDEZVOUS_SECONDS,
     Cause,
-    Meeting,
+    FailureExchange,
     endpoint,
     free_port,
     interface,
 )
 from cleanroom_algo.training.process.job import RUN_DIRECTORY_VARIABLE, Job
-from cleanroom_algo.training.process.reports import RankReport, first_cause, read_reports
-from cleanroom_algo.training.process.signals import StopRequest
+from cleanroom_algo.training.process.reports import RankReport, read_reports
+from cleanroom_algo.training.signals import Phase, StopRequest
 
 STOP_FILE = "stop"
 _RANK_MODULE = "cleanroom_algo.training.process.rank"
@@ -60,7 +59,7 @@ def run_ranks(job: Job, stop: StopRequest) -> RankReport:
         from cleanroom_algo.training.process.rank import run_rank
 
         return run_rank(job, 0, ranks, stop)
-    stop.interrupt_code(interrupt=False)  # the ranks know what there is to save
+    stop.enter(Phase.WAITING)  # the ranks know what there is to save
     with stop.temporary_folder("cleanroom-run-") as directory:
         os.environ[RUN_DIRECTORY_VARIABLE] = str(directory)
         stop.listen(lambda number: _forward(directory, number))
@@ -87,7 +86,7 @@ def _launch(environment: Environment, ranks: int, directory: Path, stop: StopReq
         run_id=environment.job_name or "training",
         rdzv_backend="static",
         rdzv_endpoint=f"{host}:{port}",
-        rdzv_configs={"rank": resources.host_rank, "timeout": MEETING_SECONDS},
+        rdzv_configs={"rank": resources.host_rank, "timeout": RENDEZVOUS_SECONDS},
         max_restarts=0,
         monitor_interval=0.1,
         start_method="spawn",
@@ -98,10 +97,12 @@ def _launch(environment: Environment, ranks: int, directory: Path, stop: StopReq
     first = resources.host_rank * ranks
     place = f"{host}:{port}"
     try:
-        meeting = Meeting(host, port, host_name=resources.current_host, others=others, serve=resources.host_rank == 0)
+        exchange = FailureExchange(
+            host, port, host_name=resources.current_host, others=others, serve=resources.host_rank == 0
+        )
     except (RuntimeError, OSError) as error:
         return _not_met(first, f"{place} cannot be opened", error)
-    meeting.watch(lambda: _forward(directory, signal.SIGTERM))
+    exchange.watch(lambda: _forward(directory, signal.SIGTERM))
     exit_codes: dict[int, int] = {}
     try:
         elastic_launch(config, sys.executable)("-m", _RANK_MODULE)
@@ -109,57 +110,22 @@ def _launch(environment: Environment, ranks: int, directory: Path, stop: StopReq
         exit_codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
     except (RuntimeError, OSError) as error:
         return _not_met(first, f"{resources.host_count} hosts did not meet at {place}", error)
-    report = _conclude(environment, range(first, first + ranks), read_reports(directory), exit_codes, stop)
-    if report.outcome == "stopped" and not stop and meeting.cause(0) is not None:
+    report = conclude(resources.current_host, range(first, first + ranks), read_reports(directory), exit_codes, stop)
+    if report.outcome == "stopped" and not stop and exchange.cause(0) is not None:
         report = RankReport.failed(first, "", ExitCode.ALGORITHM_FAILED, lost_others=True)
-    report = _with_first_cause(report, meeting, resources.current_host)
-    meeting.leave(failed=report.outcome == "failed")
+    report = _with_first_cause(report, exchange, resources.current_host)
+    exchange.leave(failed=report.outcome == "failed")
     return report
 
 
-def _conclude(
-    environment: Environment,
-    ranks: range,
-    reports: Mapping[int, RankReport],
-    exit_codes: Mapping[int, int],
-    stop: StopRequest,
-) -> RankReport:
-    silent = [rank for rank in ranks if rank not in reports]
-    died = sorted(set(exit_codes) & set(silent)) or silent
-    cause = first_cause(list(reports.values()))
-    if cause is not None and not cause.lost_others:
-        return cause
-    if stop and not died:
-        return RankReport(ranks[0], "stopped", stop.exit_code)
-    if died and not (stop and all(exit_codes.get(rank) in (-(stop.number or 0), stop.exit_code) for rank in died)):
-        host = environment.resources.current_host
-        error = RankDiedError(
-            f"rank {died[0]} on {host} {_how(exit_codes.get(died[0]))}",
-            expected="ranks that end after their last step",
-            fix="if it was SIGKILL, give it more memory: smaller batches, fewer ranks per host, a larger instance type",
-        )
-        return RankReport.failed(died[0], str(error), error.exit_code)
-    if died:
-        return RankReport(ranks[0], "stopped", stop.exit_code)
-    return cause or RankReport(ranks[0], "stopped" if _any_stopped(reports) else "done", _exit_code(reports))
-
-
-def _any_stopped(reports: Mapping[int, RankReport]) -> bool:
-    return any(report.outcome == "stopped" for report in reports.values())
-
-
-def _exit_code(reports: Mapping[int, RankReport]) -> int:
-    return max(report.exit_code for report in reports.values())
-
-
-def _with_first_cause(report: RankReport, meeting: Meeting, host: str) -> RankReport:
+def _with_first_cause(report: RankReport, exchange: FailureExchange, host: str) -> RankReport:
     """Agree with the other hosts on the first cause; where this host has none of its own, take theirs."""
     if report.outcome != "failed":
         return report
     if not report.lost_others:
         own = Cause(cut(f"{report.text}\n  on host {host}, rank {report.rank}"), report.exit_code)
-        return RankReport.failed(report.rank, *meeting.publish_cause(own))
-    found = meeting.cause(_CAUSE_SECONDS) or Cause(str(_lost(report, host)), report.exit_code)
+        return RankReport.failed(report.rank, *exchange.publish_cause(own))
+    found = exchange.cause(_CAUSE_SECONDS) or Cause(str(_lost(report, host)), report.exit_code)
     return RankReport.failed(report.rank, *found)
 
 
@@ -174,18 +140,10 @@ def _lost(report: RankReport, host: str) -> CleanroomError:
 def _not_met(rank: int, what: str, error: Exception) -> RankReport:
     told = RendezvousError(
         f"{what} ({type(error).__name__})",
-        expected=f"every host of resourceconfig.json within {MEETING_SECONDS} s, on a free port",
+        expected=f"every host of resourceconfig.json within {RENDEZVOUS_SECONDS} s, on a free port",
         fix="look for a host that failed earlier; another address can be set by CLEANROOM_ALGO_RENDEZVOUS",
     )
     return RankReport.failed(rank, str(told), told.exit_code)
-
-
-def _how(exit_code: int | None) -> str:
-    if exit_code is None or exit_code == 0:
-        return "left without a word"
-    if exit_code < 0:
-        return f"was ended by {signal_name(-exit_code)}"
-    return f"exited with status {exit_code} without a word"
 
 
 def _prepare_environ(environment: Environment, ranks: int) -> None:

@@ -19,7 +19,7 @@ from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.training.artifacts.writer import ArtifactWriter
 from cleanroom_algo.training.process.logs import configure_logging, quiet_torch
 from cleanroom_algo.training.process.reports import RankReport
-from cleanroom_algo.training.process.signals import StopRequest
+from cleanroom_algo.training.signals import Phase, StopRequest
 
 ARGUMENT = "train"
 """The platform appends it to an image's ENTRYPOINT (SageMaker developer guide, "How Amazon SageMaker runs your training
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.USAGE
     paths = Paths.from_environ(os.environ)
     report = _run(stop, paths)
-    stop.finish()
+    stop.enter(Phase.ENDING)
     sys.stdout.flush()
     if report.outcome == "failed":
         print(report.text, file=sys.stderr, flush=True)
@@ -63,7 +63,7 @@ def _run(stop: StopRequest, paths: Paths) -> RankReport:
     redact = Redactor()  # made before code of the algorithm runs: what that writes is not its source
     rank = 0
     try:
-        stop.interrupt_code(interrupt=True)  # there is nothing to save before a rank's first step
+        stop.enter(Phase.STARTING)  # there is nothing to save before a rank's first step
         environment = Environment.read()
         rank = environment.resources.host_rank
         redact = Redactor.of(environment.settings.algorithm, environment.hyperparameters)

@@ -27,7 +27,8 @@ from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.training.process.job import BASE_MODEL_VARIABLE, RUN_DIRECTORY_VARIABLE, Job, redactor
 from cleanroom_algo.training.process.logs import configure_logging
 from cleanroom_algo.training.process.reports import RankReport
-from cleanroom_algo.training.process.signals import StopRequest, TrainingStopped
+from cleanroom_algo.training.rank_run import RankRun
+from cleanroom_algo.training.signals import Phase, StopRequest, TrainingStopped
 
 _LOST = re.compile(r"gloo|NCCL|Connection (closed|reset|refused)|Broken pipe|[Tt]imed out waiting|TCPStore|recvBytes")
 
@@ -43,19 +44,35 @@ def run_rank(job: Job, local_rank: int, ranks: int, stop: StopRequest) -> RankRe
         ranks: per host.
         stop: tells when the job is to end.
     """
-    from cleanroom_algo.training.process.rank_run import Context
-
     resources = job.environment.resources
     rank = resources.host_rank * ranks + local_rank
     base = os.environ.get(BASE_MODEL_VARIABLE)
-    context = Context(job, local_rank, ranks, stop, Path(base) if base else None)
     try:
-        context.train()
+        rank_run = RankRun(
+            job.environment,
+            job.trainer,
+            job.params,
+            local_rank=local_rank,
+            ranks=ranks,
+            stop=stop,
+            base=Path(base) if base else None,
+        )
+        _train(rank_run)
     except BaseException as error:
         return report_of(error, rank, stop, job.redact, alone=ranks * resources.host_count == 1)
     if stop:
         return RankReport(rank, "stopped", stop.exit_code)
     return RankReport(rank, "done")
+
+
+def _train(rank_run: RankRun) -> None:
+    trainer = rank_run.trainer()
+    if trainer.has_own_fit():
+        rank_run.train_alone(trainer)
+        return
+    from cleanroom_algo.training.torch.loop import train
+
+    train(rank_run, trainer)
 
 
 def report_of(
@@ -88,7 +105,7 @@ def main() -> int:
     redact = Redactor()
     with _known_to_launcher(directory, local_rank, stop):
         try:
-            stop.interrupt_code(interrupt=True)  # there is nothing to save before the first step
+            stop.enter(Phase.STARTING)  # there is nothing to save before the first step
             environment = Environment.read()
             redact = redactor(environment)
             configure_logging(environment.settings)
@@ -97,12 +114,13 @@ def main() -> int:
             report = report_of(error, rank, stop, redact)
         else:
             report = run_rank(job, local_rank, ranks, stop)
-        stop.finish()
+        early = stop.phase.expendable  # before there was something to save
+        stop.enter(Phase.ENDING)
         report.write(directory)
     sys.stdout.flush()
     sys.stderr.flush()
     # Status 0 would let the launcher wait for the other hosts; a rank that left early must not be waited for.
-    return report.exit_code if report.outcome == "failed" or stop.expendable else 0
+    return report.exit_code if report.outcome == "failed" or early else 0
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.contract.script_names import script_names
 from cleanroom_algo.errors import AlgorithmNotFoundError, ScriptFailedError
 from cleanroom_algo.training.process.reports import RankReport
-from cleanroom_algo.training.process.signals import StopRequest
+from cleanroom_algo.training.signals import Phase, StopRequest
 
 PROGRAM_VARIABLE = "SAGEMAKER_PROGRAM"
 PROGRAM_HYPERPARAMETER = "sagemaker_program"
@@ -63,8 +63,7 @@ def run_script(script: Path, environment: Environment, stop: StopRequest, redact
         ScriptNamesError: CR-CON-007, the toolkit cannot supply the names.
     """
     names = script_names(environment.paths, environment.variables)
-    stop.interrupt_code(interrupt=False)  # the script decides what a signal means
-    stop.expendable = False
+    stop.enter(Phase.COOPERATING)  # the script decides what a signal means
     program = [sys.executable, "-u", str(script)] if script.suffix == ".py" else [str(script)]
     process = subprocess.Popen(
         [*program, *names.arguments],

@@ -1,7 +1,9 @@
-"""Checkpoints on the local disk: a run that was killed goes on from the last whole one, to the same bits.
+"""Checkpoints on the local disk: a run that was killed goes on from the last whole epoch, to the same bits.
 
-Clean Rooms ML has no checkpoint configuration (botocore model of cleanroomsml, CreateTrainedModel), so they last as
-long as the host's disk does. Each host has a folder of its own, as all hosts of a SageMaker job share one prefix.
+They lie in SageMaker's folder for checkpoints, below the host's name, as all hosts of a SageMaker job share one prefix:
+`<host>/epoch-00003/` holds `about.json`, `state.pt`, `best.pt` where the best weights are kept, and `rank-<rank>.pt`
+for each rank of the host. Clean Rooms ML has no checkpoint configuration (botocore model of cleanroomsml,
+CreateTrainedModel), so in its jobs they last as long as the host's disk does.
 """
 
 from __future__ import annotations
@@ -12,20 +14,37 @@ import logging
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from cleanroom_algo.errors import ArtifactWriteError, CheckpointError
+from cleanroom_algo.errors import ArtifactWriteError, CheckpointError, Problem
 from cleanroom_algo.training.artifacts.writer import disk_errors
-from cleanroom_algo.training.torch.parallel import any_rank, barrier, gather
+from cleanroom_algo.training.torch.collectives import any_rank, barrier, gather
 
+FORMAT = 2
+ABOUT_FILE = "about.json"
 STATE_FILE = "state.pt"
-_LAYOUT_FILE = "layout.json"
+BEST_FILE = "best.pt"
+_OLDER = "step-*"  # folders of the first format, which was written in mid-epoch, too
 
 log = logging.getLogger(__name__)
+
+
+class Found(NamedTuple):
+    """A checkpoint.
+
+    Attributes:
+        state: what the ranks of a host share; None where another host holds it.
+        own: what this rank alone had.
+        best: the same as `state`, after the best epoch.
+    """
+
+    state: dict[str, Any] | None
+    own: dict[str, Any]
+    best: dict[str, Any] | None
 
 
 class Checkpoints:
@@ -35,77 +54,85 @@ class Checkpoints:
         directory: of this host.
         rank: of this process over all hosts.
         leads: whether this process writes what the ranks of a host share.
-        layout: what must be equal for positions and random states to be taken up: hosts and ranks.
-        fingerprint: what must be equal for anything to be taken up: algorithm, schema, hyperparameters.
+        training: what must be equal for a checkpoint to be taken up, by name.
         keep: how many stay.
+        keep_best: whether the state after the best epoch is kept, too.
     """
 
     def __init__(
-        self, directory: Path, *, rank: int, leads: bool, layout: list[int], fingerprint: str, keep: int
+        self,
+        directory: Path,
+        *,
+        rank: int,
+        leads: bool,
+        training: Mapping[str, Any],
+        keep: int,
+        keep_best: bool = False,
     ) -> None:
         self._directory = directory
         self._rank_file = f"rank-{rank}.pt"
         self._leads = leads
-        self._about = {"layout": layout, "fingerprint": fingerprint}
+        self._about = {"format": FORMAT, **training}
         self._keep = keep
+        self._keep_best = keep_best
 
-    def save(self, step: int, shared: dict[str, Any] | None, own: dict[str, Any]) -> None:
-        """Write a checkpoint; all ranks call it after the same step.
+    def save(self, epoch: int, state: dict[str, Any] | None, own: dict[str, Any], *, better: bool) -> None:
+        """Write a checkpoint; all ranks call it after the same epoch.
 
         Where a disk does not take it, all older ones but the newest make room, on all hosts. Where it still does not
         fit, the training goes on without: a checkpoint is only there to resume from, and the newest whole one stays.
 
         Args:
-            step: its name.
-            shared: what the ranks of a host have in common; None where this rank does not hold it.
-            own: this rank's random states and data position.
+            epoch: how many epochs are done.
+            state: what the ranks of a host have in common; None where this rank does not hold it.
+            own: what this rank alone has.
+            better: whether no epoch before was as good.
         """
-        if not self._written(step, shared, own):
+        if not self._written(epoch, state, own, better=better):
             self._prune(keep=1)
             barrier()
-            if not self._written(step, shared, own):
+            if not self._written(epoch, state, own, better=better):
                 if self._leads:
-                    log.warning("no checkpoint at step %d: a disk did not take it; training goes on", step)
+                    log.warning("no checkpoint after epoch %d: a disk did not take it; training goes on", epoch)
                 return
         self._prune(keep=self._keep)
 
-    def load(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None] | None:
-        """Return what the newest checkpoint that all ranks have holds: shared and own; None where there is none.
-
-        Own is None where the layout of ranks was another; shared is None where another rank's host holds it.
+    def load(self) -> Found | None:
+        """Return the newest checkpoint that all ranks have; None where there is none.
 
         Raises:
-            CheckpointError: CR-TRN-009, a file of it is damaged.
+            CheckpointError: CR-TRN-009, it is damaged, of another training, or of an older format.
         """
-        names = [set(found) for found in gather([path.name for path in self._whole()])]
-        common = sorted(set.intersection(*names))
+        self._refuse_older()
+        common = sorted(set.intersection(*(set(names) for names in gather([path.name for path in self._whole()]))))
         if not common:
             return None
         path = self._directory / common[-1]
-        about = json.loads((path / _LAYOUT_FILE).read_text())
-        same_layout = about["layout"] == self._about["layout"] and (path / self._rank_file).is_file()
-        shared = _read(path / STATE_FILE) if (path / STATE_FILE).is_file() else None
+        self._check_same(path)
         log.info("going on from checkpoint %s", path.name)
-        return shared, _read(path / self._rank_file) if same_layout else None
+        state, best = (_read(path / name) if (path / name).is_file() else None for name in (STATE_FILE, BEST_FILE))
+        return Found(state, _read(path / self._rank_file), best)
 
     def clear(self) -> None:
         """Remove all: the job is done, and a new job begins at its beginning."""
         if self._leads:
             shutil.rmtree(self._directory, ignore_errors=True)
 
-    def _written(self, step: int, shared: dict[str, Any] | None, own: dict[str, Any]) -> bool:
-        draft = self._directory / f".step-{step:010}"
+    def _written(self, epoch: int, state: dict[str, Any] | None, own: dict[str, Any], *, better: bool) -> bool:
+        draft = self._directory / f".epoch-{epoch:05}"
 
         def begin() -> None:
             if self._leads:
                 shutil.rmtree(draft, ignore_errors=True)
                 draft.mkdir(parents=True)
-                (draft / _LAYOUT_FILE).write_text(json.dumps(self._about))
+                (draft / ABOUT_FILE).write_text(json.dumps(self._about))
 
         def write() -> None:
             _write(draft / self._rank_file, own)
-            if shared is not None:
-                _write(draft / STATE_FILE, shared)
+            if state is not None:
+                _write(draft / STATE_FILE, state)
+                if self._keep_best:
+                    self._add_best(draft, better=better)
 
         def end() -> None:
             if self._leads:
@@ -118,26 +145,49 @@ class Checkpoints:
             shutil.rmtree(draft, ignore_errors=True)
         return written
 
+    def _add_best(self, draft: Path, *, better: bool) -> None:
+        """Keep the state after the best epoch: a second name for its file, which takes no room."""
+        folder = draft if better else max(self._whole(), default=draft)
+        best = folder / (STATE_FILE if better else BEST_FILE)
+        if best.is_file():
+            os.link(best, draft / BEST_FILE)
+
     def _prune(self, *, keep: int) -> None:
         if self._leads:
             for old in self._whole()[:-keep]:
                 shutil.rmtree(old, ignore_errors=True)
 
     def _whole(self) -> list[Path]:
-        found = []
-        for path in sorted(self._directory.glob("step-*")):
-            try:
-                about = json.loads((path / _LAYOUT_FILE).read_text())
-            except (OSError, ValueError):
-                continue
-            if about.get("fingerprint") == self._about["fingerprint"]:
-                found.append(path)
-        return found
+        return sorted(path for path in self._directory.glob("epoch-*") if (path / ABOUT_FILE).is_file())
+
+    def _refuse_older(self) -> None:
+        if any(self._directory.glob(_OLDER)):
+            raise CheckpointError(
+                f"{self._directory} holds checkpoints of an earlier release",
+                expected="checkpoints that this release has written, or none",
+                fix=f"rm -r {self._directory}; training then starts anew",
+            )
+
+    def _check_same(self, path: Path) -> None:
+        try:
+            found = json.loads((path / ABOUT_FILE).read_text())
+            problems = [
+                Problem(name, "is not the same") for name, value in self._about.items() if found.get(name) != value
+            ]
+        except (OSError, ValueError, AttributeError) as error:
+            raise _damaged(path / ABOUT_FILE, error) from error
+        if problems:
+            raise CheckpointError(
+                f"{path.parent} holds checkpoints of another training",
+                expected="the same algorithm, schema, hyperparameters, hosts and ranks as when they were written",
+                fix=f"go on with the request that wrote them, or rm -r {path.parent} to start anew",
+                problems=problems,
+            )
 
 
-def fingerprint(*parts: Any) -> str:
-    """Return a short hash of JSON values."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+def digest(value: Any) -> str:
+    """Return a short hash of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def random_states() -> dict[str, Any]:
@@ -204,9 +254,13 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, OSError, EOFError, ValueError) as error:
-        raise CheckpointError(
-            f"{path.parent.name}/{path.name} cannot be read ({type(error).__name__})",
-            expected="a checkpoint as this library wrote it",
-            fix=f"remove {path.parent}; training then goes on from the one before, or starts anew",
-        ) from error
+        raise _damaged(path, error) from error
     return state
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path.parent.name}/{path.name} cannot be read ({type(error).__name__})",
+        expected="a checkpoint as this library wrote it",
+        fix=f"remove {path.parent}; training then goes on from the one before, or starts anew",
+    )

@@ -1,63 +1,87 @@
-"""Ranks together: the process group, the wrapped step, and what they agree on without a collective of its own.
+"""A step of a model on several ranks, as one module for DDP.
 
-Each step's gradient must be that of all rows of all ranks, although the ranks' batches differ in size and some may have
-run out of rows. The step therefore weighs its loss by rows / batch_size, and carries the weight as the gradient of an
-extra parameter: DDP averages both in the same bucket, and their ratio is the gradient over all rows. The same parameter
-carries whether a rank was asked to stop, so that all ranks end after the same step.
+Each step's gradient must be that of all rows of all ranks, although the ranks' batches differ in size and some ranks
+may have no rows. The step therefore weighs its loss by rows / batch_size, and carries the weight as the gradient of an
+extra parameter: DDP averages both in the same bucket, and their ratio is the gradient over all rows. The same
+parameter carries whether a rank was asked to stop, so that all ranks end after the same step.
+
+A rank without rows gives gradients of zero and runs neither model nor loss. Only where the forward pass itself has
+collectives (shards, SyncBatchNorm) it passes rows that another rank has had, with weight zero.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
+from cleanroom_algo.data.batch import Batch
 from cleanroom_algo.errors import LossError
+from cleanroom_algo.training.torch.buffers import RunningBuffers
+from cleanroom_algo.training.torch.collectives import from_rank, gather
+from cleanroom_algo.training.torch.run import TorchRun
 
-if TYPE_CHECKING:
-    from cleanroom_algo.data.batch import Batch
-
-COLLECTIVE_TIMEOUT = timedelta(minutes=30)  # a rank may publish for minutes while the others wait
-
-
-@contextlib.contextmanager
-def process_group(size: int, device: torch.device) -> Iterator[None]:
-    """Join the other ranks, where there are any: gloo on CPU, nccl on GPU."""
-    if size == 1:
-        yield
-        return
-    if device.type == "cuda":
-        dist.init_process_group("cpu:gloo,cuda:nccl", timeout=COLLECTIVE_TIMEOUT, device_id=device)
-    else:
-        dist.init_process_group("gloo", timeout=COLLECTIVE_TIMEOUT)
-    yield
-    dist.destroy_process_group()  # only in good order: after a failure it could wait for ranks that are gone
+TALLY = ("weight", "stop", "news")
+"""What the extra parameter's gradient carries: the rank's rows / batch_size, whether it was asked to stop, and how many
+of its buffers have changed of which the ranks do not know yet."""
 
 
 class Step(nn.Module):
-    """A model with its loss, as one module for DDP: the algorithm's hooks always see the bare model."""
+    """A model with its loss, as one module for DDP: the algorithm's hooks always see the bare model.
 
-    def __init__(self, model: nn.Module, loss: Callable[[nn.Module, Batch], Tensor], device: torch.device) -> None:
+    Args:
+        run: with the model and the trainer.
+        scaler: of the loss.
+        buffers: of the model.
+    """
+
+    def __init__(self, run: TorchRun, scaler: torch.amp.GradScaler, buffers: RunningBuffers) -> None:
         super().__init__()
-        self.model = model
-        self._loss = loss
-        self.tally = nn.Parameter(torch.zeros(2, device=device))
+        self.model = run.model
+        self.tally = nn.Parameter(torch.zeros(len(TALLY), device=run.device))
+        self._loss = run.trainer.loss
+        self._scaler = scaler
+        self._running = buffers
 
-    def forward(self, batch: Batch, signal: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch | None, signal: Tensor) -> tuple[Tensor, Tensor]:
         """Return what to differentiate, and the mean loss of the batch.
 
         Args:
-            batch: some rows, at least one of them for its shapes.
-            signal: its weight and whether to stop, on the model's device.
+            batch: some rows; None: the gradients of all parameters are zero.
+            signal: the batch's weight, and whether to stop, on the model's device.
         """
-        loss = self._loss(self.model, batch)
-        check_form(loss)
-        return loss * signal[0] + (self.tally * signal).sum(), loss.detach()
+        if batch is None:
+            loss, news = zero_of(self.model), 0
+        else:
+            loss = self._loss(self.model, batch)
+            check_form(loss)
+            news = self._running.news()
+        told = (self.tally[:2] * signal).sum() + self.tally[2] * news
+        weighted = loss * signal[0] if batch is not None else loss
+        return self._scaler.scale(weighted) + told, loss.detach()
+
+
+class _Zero(torch.autograd.Function):
+    """A zero that depends on parameters, with gradients of zero whatever their values."""
+
+    @staticmethod
+    def forward(ctx: Any, *parameters: Tensor) -> Tensor:
+        ctx.save_for_backward(*parameters)
+        return parameters[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, ...]:
+        return tuple(torch.zeros_like(parameter) for parameter in ctx.saved_tensors)
+
+
+def zero_of(model: nn.Module) -> Tensor:
+    """Return a zero that has a gradient of zero for each parameter that is trained."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    zero: Tensor = _Zero.apply(*trained)  # type: ignore[no-untyped-call]
+    return zero
 
 
 def check_form(loss: Tensor) -> None:
@@ -75,51 +99,37 @@ def check_form(loss: Tensor) -> None:
         )
 
 
-def shard(model: nn.Module, size: int, device: torch.device) -> None:
-    """Shard the parameters of a model over the ranks, in place, with one unit per large child."""
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
-    mesh = init_device_mesh(device.type, (size,))
-    for module in model.modules():
-        blocks = list(module) if isinstance(module, nn.ModuleList | nn.Sequential) else []
-        for block in blocks:
-            if any(True for _ in block.parameters()):
-                fully_shard(block, mesh=mesh)
-    fully_shard(model, mesh=mesh)
+def has_collectives(run: TorchRun) -> bool:
+    """Whether a forward pass of the model waits for the other ranks, so that none may leave it out."""
+    return run.sharded or (
+        run.world.size > 1 and any(isinstance(module, nn.SyncBatchNorm) for module in run.model.modules())
+    )
 
 
-def reduce_sums(values: Tensor) -> Tensor:
-    """Return the sums over all ranks; the same tensor where there is one rank."""
-    if dist.is_initialized():
-        dist.all_reduce(values)
-    return values
+def stand_in(batch: Batch, device: torch.device) -> Batch:
+    """Return the batch of the first rank that has rows, for ranks that have none; all ranks must come here."""
+    rows = gather(batch.rows)
+    owner = next(rank for rank, count in enumerate(rows) if count)
+    found: Batch = from_rank(batch.to("cpu"), owner)
+    return found.to(device)
 
 
-def any_rank(flag: bool, device: torch.device) -> bool:
-    """Whether the flag is set on any rank."""
-    return bool(reduce_sums(torch.tensor([float(flag)], device=device)).item())
+@contextlib.contextmanager
+def without_gradients(model: nn.Module) -> Iterator[None]:
+    """Have the model's outputs pass back gradients of zero, whatever the loss makes of them."""
+    handle = model.register_forward_hook(lambda _module, _inputs, output: _silence(output))
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
-def from_first_rank(value: Any) -> Any:
-    """Return the first rank's value, on all ranks."""
-    if not dist.is_initialized():
-        return value
-    box = [value]
-    dist.broadcast_object_list(box, src=0)
-    return box[0]
-
-
-def barrier() -> None:
-    """Wait for all ranks."""
-    if dist.is_initialized():
-        dist.barrier()
-
-
-def gather(value: Any) -> list[Any]:
-    """Return every rank's value, in the order of the ranks."""
-    if not dist.is_initialized():
-        return [value]
-    values: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(values, value)
-    return values
+def _silence(output: Any) -> None:
+    if isinstance(output, Tensor):
+        if output.requires_grad:
+            output.register_hook(torch.zeros_like)  # type: ignore[no-untyped-call]
+    elif isinstance(output, dict):
+        _silence(list(output.values()))
+    elif isinstance(output, list | tuple):
+        for part in output:
+            _silence(part)

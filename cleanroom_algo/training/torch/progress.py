@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from cleanroom_algo.training.torch.parallel import reduce_sums
+from cleanroom_algo.training.torch.collectives import reduce_sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,19 +17,17 @@ class Progress:
 
     Attributes:
         epoch: that is under way, from 0.
-        batches: of it that are done.
         step: optimizer steps of this job.
         rows: of all ranks, in epochs that are done.
         best: the best validation loss (or training loss) so far.
-        waited: epochs without a better one.
+        epochs_without_gain: epochs since the best one.
     """
 
     epoch: int = 0
-    batches: int = 0
     step: int = 0
     rows: int = 0
     best: float = math.inf
-    waited: int = 0
+    epochs_without_gain: int = 0
 
 
 class Sums:
@@ -47,14 +44,10 @@ class Sums:
             self._losses.append(loss.detach())
             self._rows.append(rows)
 
-    def take(self, other: Sums) -> None:
+    def absorb(self, other: Sums) -> None:
         """Add what another has, and empty it."""
         self._sums += other.local()
         other._sums.zero_()
-
-    def give_back(self, sums: Sequence[float]) -> None:
-        """Add sums that a checkpoint kept: losses times rows, and rows."""
-        self._sums += torch.tensor(sums, dtype=torch.float64, device=self._sums.device)
 
     def reduced(self) -> tuple[float, float]:
         """Return the sum of losses times rows, and the rows, over all ranks."""

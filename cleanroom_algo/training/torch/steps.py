@@ -3,70 +3,56 @@
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from cleanroom_algo.data.batch import Batch
 from cleanroom_algo.errors import LossError
+from cleanroom_algo.training.torch.buffers import RunningBuffers
+from cleanroom_algo.training.torch.collectives import reduce_sums
 from cleanroom_algo.training.torch.devices import autocast, is_plateau
-from cleanroom_algo.training.torch.parallel import Step, check_form, reduce_sums
+from cleanroom_algo.training.torch.loss_errors import loss_errors
+from cleanroom_algo.training.torch.parallel import Step, check_form, has_collectives, stand_in, without_gradients
+from cleanroom_algo.training.torch.run import TorchRun
 
-if TYPE_CHECKING:
-    from cleanroom_algo.training.process.rank_run import Context
-    from cleanroom_algo.training.torch.batches import Batches
-    from cleanroom_algo.training.trainer import Trainer
 
-_UNUSED = re.compile(r"did not receive grad for rank \d+: ([\d ]+)")  # DDP's words, in the step after
+class _Told(NamedTuple):
+    """What the ranks told each other in a step: the sums over them, in the order of `parallel.TALLY`."""
+
+    weight: float
+    stop: float
+    news: float
 
 
 class Steps:
     """Takes optimizer steps.
 
     Args:
-        trainer: with its loss, its world and its device.
-        context: with the options and the word to stop.
-        model: the bare model, whose parameters are shards where `sharded`.
-        optimizer: of its parameters.
-        batches: of the training channel.
-        sharded: whether the ranks hold shards.
+        run: the training.
 
     Attributes:
         scheduler: the trainer's, or None.
         scaler: of the loss; it does nothing unless the precision is float16.
+        buffers: of the model.
+        stand_in: rows for a rank that has none, where the forward pass has collectives; None before the first step.
     """
 
-    def __init__(
-        self,
-        trainer: Trainer,
-        context: Context,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        batches: Batches,
-        *,
-        sharded: bool,
-    ) -> None:
-        assert trainer.world is not None
-        self._trainer = trainer
-        self._options = context.options
-        self._stop = context.stop
-        self._model = model
-        self._optimizer = optimizer
-        self._batches = batches
-        self._sharded = sharded
-        self._device = trainer.device
-        self._size = trainer.world.size
-        self._step_module = Step(model, trainer.loss, self._device)
+    def __init__(self, run: TorchRun) -> None:
+        self._run = run
+        self._weighted = run.world.size > 1 or run.options.accumulate > 1
+        self._autocast = autocast(run.device, run.options.precision)
+        self._named = {name: value for name, value in run.model.named_parameters() if value.requires_grad}
+        self._rows = 0.0  # of this rank since the last optimizer step
+        self._late: tuple[Tensor, Any] | None = None
+        self._joins = has_collectives(run)
+        self.stand_in: Batch | None = None
+        self.buffers = RunningBuffers(run.model, run.world)
+        self.scheduler = run.trainer.scheduler(run.optimizer)
+        self.scaler = torch.amp.GradScaler(run.device.type, enabled=run.options.precision == "float16")
+        self._step_module = Step(run, self.scaler, self.buffers)
         self._ddp = self._wrapped()
-        self._weighted = self._size > 1 or self._options.accumulate > 1
-        self._autocast = autocast(self._device, self._options.precision)
-        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._late_tally: tuple[Tensor, Any] | None = None
-        self.scheduler = trainer.scheduler(optimizer)
-        self.scaler = torch.amp.GradScaler(self._device.type, enabled=self._options.precision == "float16")
 
     def take(self, batch: Batch, *, full: bool) -> tuple[Tensor, bool]:
         """Go one batch on.
@@ -78,117 +64,123 @@ class Steps:
         Returns:
             The mean loss of the batch, and whether a rank was asked to stop; that is looked at in full steps only.
         """
-        if self._weighted:
-            mean = self._weighted_backward(batch, full=full)
-        else:
-            with self._autocast():
-                mean = self._trainer.loss(self._model, batch)
-            check_form(mean)
-            self.scaler.scale(mean).backward()  # type: ignore[no-untyped-call]
+        with loss_errors(batch, self._run.trainer.schema):
+            mean = self._weighted_backward(batch, full=full) if self._weighted else self._backward(batch)
         if not full:
             return mean, False
-        stopped = self._weigh() if self._weighted else bool(self._stop)
+        stopped = self._agree() if self._weighted else bool(self._run.stop)
         self._update()
         return mean, stopped
 
-    def settle(self) -> None:
-        """Let DDP arrange its buckets as they are after the first step.
-
-        It sends the gradients of its first backward pass in the order of the parameters, and later ones in the order in
-        which they become ready. Where three ranks or more add them up, the order decides over the last bit, so a run
-        that goes on from a checkpoint must not begin with the first order. Call it before states are restored.
-        """
-        if self._ddp is self._step_module or self._size <= 2:
-            return
-        signal = torch.zeros(2, device=self._device)
-        with self._autocast():
-            loss, _ = self._ddp(self._batches.filler(), signal)
-        loss.backward()
-        self._step_module.zero_grad(set_to_none=True)
-
     def _wrapped(self) -> nn.Module:
-        if self._size == 1 or self._sharded:
+        run = self._run
+        if run.world.size == 1 or run.sharded:
             return self._step_module
         from torch.nn.parallel import DistributedDataParallel
 
-        return DistributedDataParallel(
+        ddp = DistributedDataParallel(
             self._step_module,
             gradient_as_bucket_view=True,
-            find_unused_parameters=self._options.unused_parameters,
+            find_unused_parameters=run.options.unused_parameters,
         )
+        # It would send the buffers of the first rank, which may have had no rows. The argument has another name in each
+        # release of torch.
+        ddp.broadcast_buffers = False
+        # DDP sends the gradients of its first backward pass in another order than later ones, and the order decides
+        # over the last bit where three ranks or more add them up: a run that was killed must end with the same bits.
+        loss, _ = ddp(None, torch.zeros(2, device=run.device))
+        loss.backward()
+        self._step_module.zero_grad(set_to_none=True)
+        return ddp
+
+    def _backward(self, batch: Batch) -> Tensor:
+        with self._autocast():
+            mean = self._run.trainer.loss(self._run.model, batch)
+        check_form(mean)
+        self.scaler.scale(mean).backward()  # type: ignore[no-untyped-call]
+        return mean
 
     def _weighted_backward(self, batch: Batch, *, full: bool) -> Tensor:
-        signal = torch.tensor([batch.rows / self._options.batch_size, float(bool(self._stop))])
-        if self._device.type == "cuda":
-            signal = signal.pin_memory().to(self._device, non_blocking=True)
-        with self._accumulating(full=full):
-            with self._autocast(), _unused_named(self._step_module):
-                loss, mean = self._ddp(self._batches.padded(batch), signal)
-            self.scaler.scale(loss).backward()
+        weight = batch.rows / self._run.options.batch_size
+        self._rows += weight
+        signal = torch.tensor([weight, float(bool(self._run.stop))])
+        if self._run.device.type == "cuda":
+            signal = signal.pin_memory().to(self._run.device, non_blocking=True)
+        with self._accumulating(full=full), contextlib.ExitStack() as passing:
+            if batch.rows == 0 and self._joins:
+                passing.enter_context(self.buffers.frozen())
+                passing.enter_context(without_gradients(self._run.model))
+            with self._autocast():
+                loss, mean = self._ddp(self._rows_of(batch), signal)
+            loss.backward()
+        self._check_used(batch)
         return cast("Tensor", mean)
+
+    def _rows_of(self, batch: Batch) -> Batch | None:
+        """Return what a rank passes through the model; None where it has no rows, and nobody waits for it there."""
+        if not self._joins:
+            return batch if batch.rows else None
+        if self.stand_in is None:
+            self.stand_in = stand_in(batch, self._run.device)
+        return batch if batch.rows else self.stand_in
 
     def _accumulating(self, *, full: bool) -> contextlib.AbstractContextManager[Any]:
         if self._ddp is self._step_module:
-            if self._sharded:
-                self._model.set_requires_gradient_sync(full)  # type: ignore[operator]
+            if self._run.sharded:
+                self._run.model.set_requires_gradient_sync(full)  # type: ignore[operator]
             return contextlib.nullcontext()
         return contextlib.nullcontext() if full else self._ddp.no_sync()  # type: ignore[operator]
 
-    def _weigh(self) -> bool:
-        """Turn the summed gradients into that of the mean over all rows, and return whether a rank wants to stop."""
-        gradient = self._step_module.tally.grad
-        assert gradient is not None
-        if self._sharded:
-            gradient = reduce_sums(gradient.clone()) / self._size
-        gradients = [p.grad for p in self._parameters if p.grad is not None]
-        scale = self.scaler.get_scale()
-        if self._device.type == "cpu":
-            weight, stop = (gradient / scale).tolist()
-            if weight not in (0.0, 1.0):  # ranks with full batches: nothing to do, and nothing to round
-                torch._foreach_div_(gradients, weight)
-            stopped = bool(stop > 0)
-        else:
-            torch._foreach_div_(gradients, (gradient[0] / scale).clamp_min(1e-12))
-            stopped = self._stop_seen_late(gradient)
-        self._step_module.tally.grad = None
-        return stopped
+    def _check_used(self, batch: Batch) -> None:
+        """Check that the loss depends on every parameter: DDP waits for all of their gradients."""
+        if self._ddp is self._step_module or self._run.options.unused_parameters or not batch.rows:
+            return
+        unused = [name for name, value in self._named.items() if value.grad is None]
+        if unused:
+            raise LossError(
+                f"the loss does not depend on {', '.join(unused)}",
+                expected="a gradient for every parameter in every step, where several ranks train together",
+                fix="use them or leave them out; or set unused_parameters = True, and each step looks for them",
+            )
 
-    def _stop_seen_late(self, gradient: Tensor) -> bool:
-        """Look at the step before, so that the GPU is never waited for."""
-        earlier = self._late_tally
-        copy = gradient[1:].to("cpu", non_blocking=True)
+    def _agree(self) -> bool:
+        """Turn the summed gradients into that of the mean over all rows; return whether a rank wants to stop."""
+        tally = self._step_module.tally.grad
+        assert tally is not None
+        if self._run.sharded:
+            tally = reduce_sums(tally.clone()) / self._run.world.size
+        gradients = [value.grad for value in self._named.values() if value.grad is not None]
+        if self._run.device.type == "cpu":
+            told = _Told(*tally.tolist())
+            if told.weight not in (0.0, 1.0):  # ranks with full batches: nothing to do, and nothing to round
+                torch._foreach_div_(gradients, told.weight)
+        else:
+            torch._foreach_div_(gradients, tally[0].clamp_min(1e-12))
+            told = self._told_late(tally)
+        self._step_module.tally.grad = None
+        if told.news:
+            self.buffers.agree()
+        self.buffers.merge(self._rows)
+        self._rows = 0.0
+        return told.stop > 0
+
+    def _told_late(self, tally: Tensor) -> _Told:
+        """Return what was told in the step before, so that the GPU is never waited for; but in the first step."""
+        copy = tally.to("cpu", non_blocking=True)
         event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record()
-        self._late_tally = (copy, event)
-        if earlier is None:
-            return False
-        earlier[1].synchronize()
-        return bool(earlier[0].item() > 0)
+        earlier, self._late = self._late, (copy, event)
+        values, written = earlier or self._late
+        written.synchronize()
+        return _Told(*values.tolist())
 
     def _update(self) -> None:
-        if self._options.clip_norm is not None:
-            self.scaler.unscale_(self._optimizer)
-            nn.utils.clip_grad_norm_(self._parameters, self._options.clip_norm)
-        self.scaler.step(self._optimizer)
+        optimizer = self._run.optimizer
+        if self._run.options.clip_norm is not None:
+            self.scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(self._named.values(), self._run.options.clip_norm)
+        self.scaler.step(optimizer)
         self.scaler.update()
-        self._optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         if self.scheduler is not None and not is_plateau(self.scheduler):
             self.scheduler.step()
-
-
-@contextlib.contextmanager
-def _unused_named(module: nn.Module) -> Iterator[None]:
-    """Name the parameters that had no gradient in the step before, of which DDP tells the places alone."""
-    try:
-        yield
-    except RuntimeError as error:
-        found = _UNUSED.search(str(error))
-        if found is None:
-            raise
-        names = [name.removeprefix("model.") for name, value in module.named_parameters() if value.requires_grad]
-        unused = ", ".join(names[int(place)] for place in found[1].split())
-        raise LossError(
-            f"the loss does not depend on {unused}",
-            expected="a gradient for every parameter in every step, where several ranks train together",
-            fix="use them or leave them out; or set unused_parameters = True, and each step looks for them",
-        ) from error

@@ -3,53 +3,54 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections import Counter
 
 import torch
-from torch import nn
 
+from cleanroom_algo.data.batch import Batch
+from cleanroom_algo.training.torch.batches import Batches
+from cleanroom_algo.training.torch.collectives import any_rank, gather
 from cleanroom_algo.training.torch.devices import autocast
-from cleanroom_algo.training.torch.parallel import any_rank, reduce_sums
-
-if TYPE_CHECKING:
-    from cleanroom_algo.training.process.rank_run import Context
-    from cleanroom_algo.training.torch.batches import Batches
-    from cleanroom_algo.training.trainer import Trainer
+from cleanroom_algo.training.torch.run import TorchRun
 
 _VOTE_BATCHES = 32  # a vote costs a collective; once in so many batches it cannot be measured
 
 log = logging.getLogger(__name__)
 
 
-def validate(
-    trainer: Trainer, context: Context, model: nn.Module, batches: Batches, epoch: int
-) -> dict[str, float] | None:
+def validate(run: TorchRun, batches: Batches, epoch: int, stand_in: Batch | None) -> dict[str, float] | None:
     """Return the means of the loss and of the trainer's metrics as `validation_*`; none where there is no row.
 
     All ranks call it. None is returned where a rank was asked to stop: means over a part of the rows could pass for
     better ones.
+
+    Args:
+        run: the training.
+        batches: of the validation channel.
+        epoch: its number, from 0.
+        stand_in: what a rank without rows passes through the model, where the forward pass has collectives.
     """
-    device = trainer.device
-    model.eval()
-    names: list[str] = []
-    sums = torch.zeros(1, dtype=torch.float64, device=device)
+    run.model.eval()
+    sums: dict[str, torch.Tensor] = {}
     rows = 0
-    with torch.no_grad(), autocast(device, context.options.precision)():
+    with torch.no_grad(), autocast(run.device, run.options.precision)():
         for number, (batch, _) in enumerate(batches.epoch(epoch), 1):
-            padded = batches.padded(batch)
-            values = {"loss": trainer.loss(model, padded), **trainer.metrics(model, padded)}
-            if not names:
-                names = list(values)
-                sums = torch.zeros(len(names), dtype=torch.float64, device=device)
-            if batch.rows:
-                sums += torch.stack([values[name].detach().double() for name in names]) * batch.rows
+            passed = batch if batch.rows else stand_in
+            if passed is not None:
+                values = {"loss": run.trainer.loss(run.model, passed), **run.trainer.metrics(run.model, passed)}
+                if batch.rows:
+                    sums = {name: sums.get(name, 0) + value.double() * batch.rows for name, value in values.items()}
             rows += batch.rows
-            if number % _VOTE_BATCHES == 0 and any_rank(bool(context.stop), device):
+            if number % _VOTE_BATCHES == 0 and any_rank(bool(run.stop), run.device):
                 break
-    if any_rank(bool(context.stop), device):
+    if any_rank(bool(run.stop), run.device):
         return None
-    reduced = reduce_sums(torch.cat([sums, torch.tensor([rows], dtype=torch.float64, device=device)])).tolist()
-    if not reduced[-1]:
+    totals: Counter[str] = Counter()
+    seen = 0
+    for part, count in gather(({name: value.item() for name, value in sums.items()}, rows)):
+        totals.update(part)
+        seen += count
+    if not seen:
         log.warning("the validation channel has no row")
         return {}
-    return {f"validation_{name}": value / reduced[-1] for name, value in zip(names, reduced[:-1], strict=True)}
+    return {f"validation_{name}": total / seen for name, total in totals.items()}

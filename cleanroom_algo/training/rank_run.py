@@ -3,71 +3,109 @@
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cleanroom_algo.contract.channel import Distribution
+from cleanroom_algo.contract.environment import Environment
+from cleanroom_algo.contract.hyperparameters import Hyperparameters
 from cleanroom_algo.contract.manifest import FEATURES_FILE, Manifest
 from cleanroom_algo.errors import SingleHostError
 from cleanroom_algo.training.artifacts.base_model import BaseModelFiles, base_model_channel
 from cleanroom_algo.training.artifacts.writer import ArtifactWriter, Draft
 from cleanroom_algo.training.inputs import Inputs
 from cleanroom_algo.training.options import read_options
-from cleanroom_algo.training.process.signals import StopRequest
+from cleanroom_algo.training.signals import Phase, StopRequest
+from cleanroom_algo.training.trainer import Trainer
 
 if TYPE_CHECKING:
     import polars as pl
 
     from cleanroom_algo.channels.features import Features
-    from cleanroom_algo.training.process.job import Job
-    from cleanroom_algo.training.trainer import Trainer
+    from cleanroom_algo.data.world import World
 
 _LIBRARIES = ("cleanroom-algo", "torch", "polars", "numpy", "scikit-learn")
 
 log = logging.getLogger(__name__)
 
 
-class Context:
-    """What a trainer works with, beyond what it declares.
+class RankRun:
+    """One rank's work, and what its trainer works with beyond what it declares.
 
-    Attributes:
-        job: the job.
-        local_rank: within the host.
+    Args:
+        environment: what the platform gave.
+        algorithm: the class to train.
+        params: its hyperparameters, typed.
+        local_rank: of this rank within its host, from 0.
         ranks: per host.
         stop: whether the job was asked to end.
+        base: the folder with the files of the base model, if any.
+
+    Attributes:
         options: the trainer's.
         writer: of the model directory.
         inputs: the channels.
         total_steps: the planned optimizer steps, once known.
+        final_metrics: the last value of each metric, for the manifest.
     """
 
-    def __init__(self, job: Job, local_rank: int, ranks: int, stop: StopRequest, base: Path | None) -> None:
-        self.job = job
-        self.local_rank = local_rank
-        self.ranks = ranks
+    def __init__(
+        self,
+        environment: Environment,
+        algorithm: type[Trainer],
+        params: Hyperparameters,
+        *,
+        local_rank: int,
+        ranks: int,
+        stop: StopRequest,
+        base: Path | None,
+    ) -> None:
+        self.environment = environment
+        self.algorithm = algorithm
+        self.params = params
         self.stop = stop
-        self.options = read_options(job.trainer, job.params)
-        settings = job.environment.settings
-        self.writer = ArtifactWriter.for_job(job.environment.paths.model, settings.max_artifact_gb)
-        self.inputs = Inputs(job.environment, base_model_channel(job.environment))
+        self.options = read_options(algorithm, params)
+        self.writer = ArtifactWriter.for_job(environment.paths.model, environment.settings.max_artifact_gb)
+        self.inputs = Inputs(environment, base_model_channel(environment))
         self.total_steps: int | None = None
+        self.final_metrics: dict[str, float] = {}
+        self._place = local_rank, ranks
         self._base = base
 
-    def train(self) -> None:
-        """Run the algorithm and leave its artifacts."""
-        trainer = self.job.trainer(self)
+    @cached_property
+    def world(self) -> World:
+        """This rank's place among all."""
+        return self.inputs.world(*self._place)
+
+    def trainer(self) -> Trainer:
+        """Return a new trainer, with the files of its base model."""
+        trainer = self.algorithm(self)
         if self._base is not None:
             trainer.base = BaseModelFiles.open(
                 self._base,
-                algorithms={self.job.trainer.__name__, *self.options.base_algorithms},
-                schema=getattr(self.job.trainer, "schema", None),
+                algorithms={self.algorithm.__name__, *self.options.base_algorithms},
+                schema=getattr(self.algorithm, "schema", None),
                 trusted_pickles=self.options.trusted_pickles,
             )
-        if self.job.has_own_fit:
-            self._own_fit(trainer)
-        else:
-            trainer.fit()
+        return trainer
+
+    def train_alone(self, trainer: Trainer) -> None:
+        """Run an algorithm with its own `fit`, on the first host, and leave its artifacts."""
+        resources = self.environment.resources
+        if resources.host_count > 1:
+            self._refuse_sharded()
+            if resources.host_rank:
+                log.info("%s trains on %s alone", self.algorithm.__name__, resources.first_host)
+                return
+        self.writer.recover()
+        trainer.fit()
+        self.stop.enter(Phase.COOPERATING)
+        with self.writer.draft() as draft:
+            self.add_own_files(trainer, draft)
+            published = self.writer.publish(draft, self.manifest(trainer))
+        log.info("%s", self.writer.report(published))
 
     def manifest(self, trainer: Trainer, *, steps: int = 0, rows: int = 0) -> Manifest:
         """Return what the manifest says, but for its files.
@@ -78,13 +116,13 @@ class Context:
             rows: rows seen in this job.
         """
         base = trainer.base.manifest if trainer.base is not None else None
-        schema = getattr(self.job.trainer, "schema", None)
+        schema = getattr(self.algorithm, "schema", None)
         return Manifest(
-            algorithm=self.job.trainer.__name__,
+            algorithm=self.algorithm.__name__,
             library_versions=_library_versions(),
             table_schema=schema.to_dict() if schema is not None else None,
-            hyperparameters=dict(self.job.environment.hyperparameters),
-            metrics=dict(trainer._final_metrics),
+            hyperparameters=dict(self.environment.hyperparameters),
+            metrics=dict(self.final_metrics),
             base_version=base.created if base is not None else None,
             steps=steps + (base.steps if base is not None else 0),
             rows=rows + (base.rows if base is not None else 0),
@@ -114,36 +152,20 @@ class Context:
 
     def stops_cooperatively(self) -> bool:
         """Return whether the job was asked to end, to code that will act on it."""
-        if self.job.has_own_fit:
-            self.stop.interrupt_code(interrupt=False)
-            self.stop.expendable = False
+        if self.algorithm.has_own_fit():
+            self.stop.enter(Phase.COOPERATING)
         return bool(self.stop)
-
-    def _own_fit(self, trainer: Trainer) -> None:
-        resources = self.job.environment.resources
-        if resources.host_count > 1:
-            self._refuse_sharded()
-            if resources.host_rank:
-                log.info("%s trains on %s alone", self.job.trainer.__name__, resources.first_host)
-                return
-        self.writer.recover()
-        trainer.fit()
-        self.stop.interrupt_code(interrupt=False)
-        with self.writer.draft() as draft:
-            self.add_own_files(trainer, draft)
-            published = self.writer.publish(draft, self.manifest(trainer))
-        log.info("%s", self.writer.report(published))
 
     def _refuse_sharded(self) -> None:
         sharded = [
             name
-            for name, channel in self.job.environment.channels.items()
+            for name, channel in self.environment.channels.items()
             if channel.distribution is Distribution.SHARDED_BY_S3_KEY
         ]
         if sharded:
             raise SingleHostError(
-                f"{self.job.trainer.__name__} has its own fit, and {', '.join(sharded)} is spread over "
-                f"{self.job.environment.resources.host_count} hosts",
+                f"{self.algorithm.__name__} has its own fit, and {', '.join(sharded)} is spread over "
+                f"{self.environment.resources.host_count} hosts",
                 expected="FullyReplicated channels, or one host, for an algorithm that overrides `fit`",
                 fix="set instanceCount to 1, or s3DataDistributionType to FullyReplicated, in the request",
             )

@@ -15,7 +15,7 @@ from cleanroom_algo.data.plan import Readers, readers_of, share_of
 from cleanroom_algo.data.world import World
 
 
-class Shares:
+class Partition:
     """The objects of a channel with files, divided among its loaders; what was found out once is kept.
 
     Args:
@@ -51,7 +51,7 @@ class Shares:
         return sum(count_rows(obj, self._schema, split) for obj, split in self.of(loader))
 
 
-def joined(share: Sequence[tuple[Object, Split]]) -> Iterator[tuple[Object, Split]]:
+def coalesce(share: Sequence[tuple[Object, Split]]) -> Iterator[tuple[Object, Split]]:
     """Yield the splits of a share with those that follow each other as one: an object is opened once."""
     held: tuple[Object, Split] | None = None
     for obj, split in share:

@@ -5,14 +5,15 @@ What can be known is that hosts which get the same rows got as many, and that no
 
 from __future__ import annotations
 
-import torch.distributed as dist
-
 from cleanroom_algo.contract.channel import Channel, Distribution
+from cleanroom_algo.data.collectives import gather
 from cleanroom_algo.data.world import World
 from cleanroom_algo.errors import PipeCutShortError, Problem
 
 
-def compare_rows(channel: Channel, pipe: int, delivered: int | None, before: int | None, world: World) -> int | None:
+def check_row_counts(
+    channel: Channel, pipe: int, delivered: int | None, before: int | None, world: World
+) -> int | None:
     """Return how many rows an epoch has over all hosts; a collective, which all ranks must run.
 
     Args:
@@ -28,9 +29,7 @@ def compare_rows(channel: Channel, pipe: int, delivered: int | None, before: int
     Raises:
         PipeCutShortError: CR-DAT-007, on every rank: a pipe has had more rows than another that should have as many.
     """
-    seen = [delivered] * world.size
-    if world.size > 1:
-        dist.all_gather_object(seen, delivered)
+    seen = gather(delivered, world)
     of_hosts = [rows for rows in seen[:: world.ranks_per_host] if rows is not None]  # the first rank of each reads
     if len(of_hosts) < world.hosts:
         return before

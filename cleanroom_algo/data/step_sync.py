@@ -13,22 +13,22 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final, Literal
 
-import torch.distributed as dist
-
 from cleanroom_algo.data.batch import Batch
+from cleanroom_algo.data.collectives import gather
+from cleanroom_algo.data.world import World
 
 Uneven = Literal["weight", "drop", "pad"]
 WINDOW: Final = 32
 
 
-def in_step(
-    batches: Iterator[Batch], ranks: int, *, uneven: Uneven, filling: Callable[[list[Batch]], Iterator[Batch]]
+def step_sync(
+    batches: Iterator[Batch], world: World, *, uneven: Uneven, filling: Callable[[list[Batch]], Iterator[Batch]]
 ) -> Iterator[Batch]:
     """Yield the batches of this rank, as many as every other rank yields; a collective, which all ranks must run.
 
     Args:
         batches: this rank's own.
-        ranks: how many there are, at least 2.
+        world: this rank's place.
         uneven: "drop" ends with the shortest rank, the others with the longest.
         filling: yields without end what a rank that has run out yields; it is given the last batches of its own.
     """
@@ -38,8 +38,7 @@ def in_step(
     while True:
         window = list(islice(batches, ask))
         last = window or last
-        counts = [0] * ranks
-        dist.all_gather_object(counts, len(window))
+        counts = gather(len(window), world)
         steps = min(counts) if uneven == "drop" else max(counts)
         yield from window[:steps]
         if len(window) < steps:

@@ -17,16 +17,15 @@ from cleanroom_algo.training.artifacts.model_state import full_model_state, name
 from cleanroom_algo.training.artifacts.optimizer_state import optimizer_tensors
 from cleanroom_algo.training.artifacts.tensor_file import add_tensors, largest_size
 from cleanroom_algo.training.artifacts.weights import OPTIMIZER_FILE
-from cleanroom_algo.training.process.signals import GRACE_SECONDS
-from cleanroom_algo.training.torch.parallel import from_first_rank
+from cleanroom_algo.training.signals import GRACE_SECONDS
+from cleanroom_algo.training.torch.collectives import from_rank
+from cleanroom_algo.training.torch.progress import Progress
+from cleanroom_algo.training.torch.run import TorchRun
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from cleanroom_algo.training.artifacts.writer import Draft
-    from cleanroom_algo.training.process.rank_run import Context
-    from cleanroom_algo.training.torch.progress import Progress
-    from cleanroom_algo.training.trainer import Trainer
 
 _MARGIN_SECONDS = 10.0  # between the end of a save and the platform's SIGKILL
 _SAFETY = 1.5  # saves of one size differ by so much when the disk is busy
@@ -40,27 +39,16 @@ class Publication:
     """Publishes the artifacts of one training.
 
     Args:
-        trainer: whose artifacts they are.
-        context: with the writer.
-        model: the bare model.
-        optimizer: whose state may travel along.
-        sharded: whether the ranks hold shards.
+        run: the training.
 
     Attributes:
         metrics: of the weights that were published last.
     """
 
-    def __init__(
-        self, trainer: Trainer, context: Context, model: nn.Module, optimizer: torch.optim.Optimizer, *, sharded: bool
-    ) -> None:
-        self._trainer = trainer
-        self._context = context
-        self._options = context.options
-        self._model = model
-        self._optimizer = optimizer
-        self._sharded = sharded
-        world = trainer.world
-        self._leads = world is None or world.rank == 0
+    def __init__(self, run: TorchRun) -> None:
+        self._run = run
+        self._rank_run = run.rank_run
+        self._options = run.options
         self._given_up = 0  # of `shrink`
         self._last = time.monotonic()
         self._took: float | None = None
@@ -80,7 +68,7 @@ class Publication:
         else:
             due = self._agreed(self._slow or time.monotonic() - self._last >= self._options.publish_seconds)
         if due:
-            self._publish(progress)
+            self.publish(progress)
 
     def publish_early(self, progress: Progress) -> None:
         """Publish in mid-epoch where a save is so slow that a stop may not leave the time for it.
@@ -92,7 +80,7 @@ class Publication:
         waited = time.monotonic() - self._last
         due = self._slow and waited >= max(self._options.publish_seconds, self._seconds * _SHARE_OF_TIME)
         if self._agreed(due):
-            self._publish(progress)
+            self.publish(progress)
 
     def note_better(self) -> None:
         """Tell that the final weights are the best."""
@@ -102,17 +90,17 @@ class Publication:
         """Publish at the end; the best weights may lie there already."""
         if self._options.keep == "best" and self._published and not self._pending_better:
             return
-        self._publish(progress)
+        self.publish(progress)
 
     def publish_stopped(self, progress: Progress) -> None:
         """Publish after a stop, unless the time left would not do and an earlier state is there."""
         if self._options.keep == "best" and self._published:
             return
-        enough = self._agreed(self._context.stop.grace_left - _MARGIN_SECONDS > self._seconds * _SAFETY)
+        enough = self._agreed(self._run.stop.grace_left - _MARGIN_SECONDS > self._seconds * _SAFETY)
         if not enough and self._published:
             log.warning("no time for another save: the artifacts of the last publication stay")
             return
-        self._publish(progress)
+        self.publish(progress)
 
     def state(self) -> dict[str, Any]:
         """Return what a run that goes on from a checkpoint must know of the publications before it."""
@@ -120,10 +108,13 @@ class Publication:
 
     def resume(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned, where the artifacts have outlived the run that published them."""
-        there = (self._context.writer.directory / MANIFEST_FILE).is_file()
-        self._published = bool(from_first_rank(there)) and state["published"]
+        self._published = self.outlived() and state["published"]
         if self._published:
             self.metrics = dict(state["metrics"])
+
+    def outlived(self) -> bool:
+        """Whether there are artifacts: those of this run, or of one before it."""
+        return bool(from_rank((self._rank_run.writer.directory / MANIFEST_FILE).is_file()))
 
     @property
     def _seconds(self) -> float:
@@ -138,7 +129,7 @@ class Publication:
 
     def _agreed(self, due: bool) -> bool:
         """Return the first rank's word where all ranks take part in a save."""
-        return bool(from_first_rank(due)) if self._sharded else due
+        return bool(from_rank(due)) if self._run.sharded else due
 
     # --- what -------------------------------------------------------------------------------------------------------
 
@@ -148,20 +139,21 @@ class Publication:
         Raises:
             ArtifactTooLargeError: CR-ART-003, they would not fit, whatever `shrink` allows.
         """
-        with self._context.writer.draft() as draft:
+        with self._rank_run.writer.draft() as draft:
             while True:
                 with self._shrinking():
                     return draft.check_cap(self._sizes())
 
-    def _publish(self, progress: Progress) -> None:
+    def publish(self, progress: Progress) -> None:
+        """Publish what the model is now; all ranks come here."""
         started = time.monotonic()
         self._published = True
-        self.metrics = dict(self._trainer._final_metrics)
-        weights = full_model_state(self._model, sharded=self._sharded)
+        self.metrics = dict(self._rank_run.final_metrics)
+        weights = full_model_state(self._run.model, sharded=self._run.sharded)
         optimizer = None
-        if self._options.save_optimizer and (self._sharded or self._optimized):  # shards: all ranks take part
-            optimizer = named_optimizer_state(self._model, self._optimizer, sharded=self._sharded)
-        if not self._leads:
+        if self._options.save_optimizer and (self._run.sharded or self._optimized):  # shards: all ranks take part
+            optimizer = named_optimizer_state(self._run.model, self._run.optimizer, sharded=self._run.sharded)
+        if not self._run.leads:
             return
         while True:
             with self._shrinking():
@@ -172,11 +164,11 @@ class Publication:
         log.info("%s; saved in %.1f s", report, self._took)
 
     def _write(self, progress: Progress, weights: Mapping[str, Tensor], optimizer: dict[str, Any] | None) -> str:
-        writer = self._context.writer
+        writer = self._rank_run.writer
         with writer.draft() as draft:
             self._add(draft, weights, optimizer)
-            self._context.add_own_files(self._trainer, draft)
-            manifest = self._context.manifest(self._trainer, steps=progress.step, rows=progress.rows)
+            self._rank_run.add_own_files(self._run.trainer, draft)
+            manifest = self._rank_run.manifest(self._run.trainer, steps=progress.step, rows=progress.rows)
             return writer.report(writer.publish(draft, manifest))
 
     def _add(self, draft: Draft, weights: Mapping[str, Tensor], optimizer: dict[str, Any] | None) -> None:
@@ -193,11 +185,13 @@ class Publication:
 
     def _sizes(self) -> dict[str, int]:
         """Return the bytes of the large files, by the shapes of their tensors; shards count as wholes."""
-        weights = {name: value for name, value in self._model.state_dict().items() if isinstance(value, torch.Tensor)}
+        weights = {
+            name: value for name, value in self._run.model.state_dict().items() if isinstance(value, torch.Tensor)
+        }
         dtype = self._dtype
         sizes = {WEIGHTS_FILE: sum(value.numel() * _width(value, dtype) for value in weights.values())}
         if self._optimized:
-            state = (value for values in self._optimizer.state.values() for value in values.values())
+            state = (value for values in self._run.optimizer.state.values() for value in values.values())
             tensors = [value for value in state if isinstance(value, torch.Tensor)]
             sizes[OPTIMIZER_FILE] = sum(value.numel() * value.element_size() for value in tensors)
         return sizes

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import torch.distributed as dist
 
 from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.contract.channel import Distribution
+from cleanroom_algo.data.collectives import gather
 from cleanroom_algo.data.world import World
 from cleanroom_algo.errors import ObjectsDifferError, Problem
 
 
-def compare_objects(channel: str, objects: Sequence[Object], distribution: Distribution, world: World) -> None:
+def check_listings(channel: str, objects: Sequence[Object], distribution: Distribution, world: World) -> None:
     """Return where the ranks that share objects have listed the same ones; a collective, which all ranks must run.
 
     Args:
@@ -28,8 +27,7 @@ def compare_objects(channel: str, objects: Sequence[Object], distribution: Distr
         ObjectsDifferError: CR-DAT-005, on every rank.
     """
     own = (len(objects), sum(each.size for each in objects), _digest(objects))
-    seen: list[Any] = [None] * world.size
-    dist.all_gather_object(seen, own)
+    seen = gather(own, world)
     sharing = world.ranks_per_host if distribution is Distribution.SHARDED_BY_S3_KEY else world.size
     groups = [range(first, first + sharing) for first in range(0, world.size, sharing)]
     if all(seen[rank] == seen[group.start] for group in groups for rank in group):

@@ -15,13 +15,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from enum import Enum, auto
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TypeVar
 
 from cleanroom_algo.errors import PipeReaderLostError
 from cleanroom_algo.errors.exit_codes import ExitCode
-from cleanroom_algo.training.process.temporary import temporary_folder
+from cleanroom_algo.training.temporary import temporary_folder
 
 GRACE_SECONDS = 120.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -36,29 +37,53 @@ class TrainingStopped(BaseException):
     """Raised where a stopped job has nothing to save: before the first step, and out of an algorithm's own `fit`."""
 
 
+class Phase(Enum):
+    """What a process is doing, and so what a first signal does."""
+
+    WAITING = auto()
+    """For its ranks, or not yet begun."""
+    STARTING = auto()
+    """There is nothing to save yet."""
+    COOPERATING = auto()
+    """What runs looks at the request by itself, or saves."""
+    READING = auto()
+    """From a source that may stay silent for longer than the grace."""
+    INTERRUPTED = auto()
+    """`TrainingStopped` was raised, in code that may swallow it or raise an error of its own in its place."""
+    ENDING = auto()
+    """Only the way out is left: signals do nothing any more."""
+
+    @property
+    def interrupts(self) -> bool:
+        """Whether the first signal raises `TrainingStopped` in the main thread; else it is noted."""
+        return self in {Phase.STARTING, Phase.READING}
+
+    @property
+    def expendable(self) -> bool:
+        """Whether the process may end without its main thread.
+
+        That can be in a call of a library that waits for other hosts, and then runs no handler.
+        """
+        return self in {Phase.WAITING, Phase.STARTING, Phase.INTERRUPTED}
+
+
 class StopRequest:
     """Whether, and since when, this process has been asked to end.
 
     Attributes:
         number: the signal, or None.
         since: `time.monotonic()` of its arrival.
-        expendable: whether the process may end without its main thread, which can be in a call of a library that waits
-            for other hosts, and then runs no handler.
-        interrupted: whether `TrainingStopped` was raised in code that may not let it out: native code can swallow it,
-            or raise an error of its own in its place.
+        phase: what the process is doing; `enter` changes it.
         waits: tells whether the process still waits for other hosts, so that a handler that has run was of no avail.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
         self.since = 0.0
-        self.expendable = True
-        self.interrupted = False
+        self.phase = Phase.WAITING
         self.waits: Callable[[], bool] = lambda: False
         self._listeners: list[Callable[[int], None]] = []
         self._handled = 0
-        self._finishing = False
-        self._interrupt = False
         self._folders: list[Path] = []
 
     def __bool__(self) -> bool:
@@ -95,17 +120,27 @@ class StopRequest:
             self.number = number
             self.since = time.monotonic()
 
-    def interrupt_code(self, *, interrupt: bool) -> None:
-        """Raise `TrainingStopped` in the main thread at the first signal, for code that does not look at this."""
-        self._interrupt = interrupt
-        if interrupt and self:
-            self._raise()
+    @property
+    def interrupted(self) -> bool:
+        """Whether `TrainingStopped` was raised, and nothing else begun since."""
+        return self.phase is Phase.INTERRUPTED
+
+    def enter(self, phase: Phase) -> None:
+        """Begin another phase.
+
+        Raises:
+            TrainingStopped: there is a request, and the phase is one that it interrupts.
+        """
+        self.phase = phase
+        if self and phase.interrupts:
+            self._interrupt()
 
     def until_stopped(self, source: Iterator[T]) -> Iterator[T]:
         """Yield from a source up to its end or the stop: a source that stays silent may not use up the grace."""
         while True:
+            interrupted = False
             try:
-                self.interrupt_code(interrupt=True)
+                self.enter(Phase.READING)
                 item = next(source, _END)
             except PipeReaderLostError:
                 # The rank that reads a pipe for its host may have had the signal some milliseconds before.
@@ -117,9 +152,9 @@ class StopRequest:
                     raise
                 item = _END
             finally:
-                self._interrupt = False
-            if item is _END or self.interrupted:  # an item that came all the same was read by interrupted code
-                self.interrupted = False
+                interrupted = self.interrupted
+                self.phase = Phase.COOPERATING
+            if item is _END or interrupted:  # an item that came all the same was read by interrupted code
                 return
             yield item  # type: ignore[misc]
 
@@ -136,13 +171,8 @@ class StopRequest:
             finally:
                 self._folders.remove(path)
 
-    def finish(self) -> None:
-        """From now on nothing interrupts: only the way out is left."""
-        self._interrupt = False
-        self._finishing = True
-
     def _comes_within(self, seconds: float) -> bool:
-        self._interrupt = False
+        self.phase = Phase.COOPERATING
         deadline = time.monotonic() + seconds
         while not self and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -150,7 +180,7 @@ class StopRequest:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self._handled += 1
-        if self._finishing:
+        if self.phase is Phase.ENDING:
             return
         again = self.number is not None
         self.request(number)
@@ -158,12 +188,11 @@ class StopRequest:
             listener(number)
         if again:
             self._leave()
-        if self._interrupt:
-            self._raise()
+        if self.phase.interrupts:
+            self._interrupt()
 
-    def _raise(self) -> NoReturn:
-        self._interrupt = False
-        self.interrupted = True
+    def _interrupt(self) -> NoReturn:
+        self.phase = Phase.INTERRUPTED
         raise TrainingStopped
 
     def _watch(self, reader: int) -> None:
@@ -179,8 +208,8 @@ class StopRequest:
                     deadline = time.monotonic() + _STUCK_SECONDS[came > 1]
                 continue
             deadline = None
-            stuck = came > self._handled and (came > 1 or self.expendable)
-            if not self._finishing and (stuck or self.waits()):
+            stuck = came > self._handled and (came > 1 or self.phase.expendable)
+            if self.phase is not Phase.ENDING and (stuck or self.waits()):
                 self.request(number)
                 for listener in self._listeners:
                     with contextlib.suppress(Exception):

@@ -1,0 +1,71 @@
+"""What ranks that train together tell each other, and the group in which they do."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+COLLECTIVE_TIMEOUT = timedelta(minutes=30)  # a rank may publish for minutes while the others wait
+
+
+@contextlib.contextmanager
+def process_group(size: int, device: torch.device) -> Iterator[None]:
+    """Join the other ranks, where there are any: gloo on CPU, nccl on GPU."""
+    if size == 1:
+        yield
+        return
+    if device.type == "cuda":
+        dist.init_process_group("cpu:gloo,cuda:nccl", timeout=COLLECTIVE_TIMEOUT, device_id=device)
+    else:
+        dist.init_process_group("gloo", timeout=COLLECTIVE_TIMEOUT)
+    yield
+    dist.destroy_process_group()  # only in good order: after a failure it could wait for ranks that are gone
+
+
+def reduce_sums(values: Tensor) -> Tensor:
+    """Return the sums over all ranks; the same tensor where there is one rank."""
+    if dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
+def reduce_largest(values: Tensor) -> Tensor:
+    """Return the largest values over all ranks; the same tensor where there is one rank."""
+    if dist.is_initialized():
+        dist.all_reduce(values, dist.ReduceOp.MAX)
+    return values
+
+
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """Whether the flag is set on any rank."""
+    return bool(reduce_sums(torch.tensor([float(flag)], device=device)).item())
+
+
+def from_rank(value: Any, rank: int = 0) -> Any:
+    """Return one rank's value, on all ranks."""
+    if not dist.is_initialized():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=rank)
+    return box[0]
+
+
+def barrier() -> None:
+    """Wait for all ranks."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def gather(value: Any) -> list[Any]:
+    """Return every rank's value, in the order of the ranks."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values

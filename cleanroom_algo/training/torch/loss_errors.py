@@ -1,0 +1,44 @@
+"""What torch says of a loss that does not suit its batch, in words that say what to do, and without values."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.data.batch import Batch
+from cleanroom_algo.errors import TargetTypeError
+from cleanroom_algo.training.torch.batches import one_row_error
+
+_ONE_ROW = "Expected more than 1 value per channel"
+_TYPE = re.compile(r"expected scalar type|Found dtype|can't be cast to the desired output type")
+
+
+@contextlib.contextmanager
+def loss_errors(batch: Batch, schema: Schema) -> Iterator[None]:
+    """Name the cause of an error of torch, where it is the type of the target or a batch of one row.
+
+    Raises:
+        TargetTypeError: CR-TRN-013; OneRowBatchError: CR-TRN-012. What else is raised goes through.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, ValueError) and _ONE_ROW in str(error) and batch.rows == 1:
+            raise one_row_error("a batch").with_traceback(error.__traceback__) from error
+        if isinstance(error, RuntimeError) and _TYPE.search(str(error)) and batch.target is not None:
+            raise _target_error(batch, schema).with_traceback(error.__traceback__) from error
+        raise
+
+
+def _target_error(batch: Batch, schema: Schema) -> TargetTypeError:
+    assert schema.target is not None
+    assert batch.target is not None
+    column = schema.column(schema.target)
+    kind = str(batch.target.dtype).removeprefix("torch.")
+    return TargetTypeError(
+        f"`loss` does not take the target {column.name!r}: declared as {column.dtype}, it is a tensor of {kind}",
+        expected="float32 for losses such as mse_loss and binary_cross_entropy, int64 for cross_entropy",
+        fix=f'declare {column.name}="float32" for the former and "int64" for the latter, or convert batch.target',
+    )

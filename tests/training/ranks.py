@@ -1,0 +1,97 @@
+"""Whole trainings of several hosts, one rank on each: torch is imported once, and the ranks are forked from there."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.training.support import Container, Ended
+
+ROOT = Path(__file__).parents[2]
+LIMIT = 200
+
+
+def run_jobs(*jobs: Sequence[Container]) -> list[list[Ended]]:
+    """Run jobs one after another, the hosts of each side by side; return how each host's rank ended.
+
+    The failure text of a rank stands at the end of what it wrote to standard error.
+    """
+    told = []
+    for hosts in jobs:
+        for host in hosts:
+            host.lay_out()
+        told.append([host.environment() for host in hosts])
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "tests.training.ranks", json.dumps(told), folder]
+        environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+        subprocess.run(command, cwd=ROOT, env=environment, timeout=LIMIT * (1 + len(jobs)), check=True)
+        return [
+            [_ended(Path(folder), f"{number}-{rank}") for rank in range(len(hosts))]
+            for number, hosts in enumerate(jobs)
+        ]
+
+
+def _ended(folder: Path, name: str) -> Ended:
+    status, out, err = ((folder / f"{name}.{kind}").read_text() for kind in ("status", "out", "err"))
+    return Ended(int(status), out, err)
+
+
+def main(jobs: list[list[dict[str, str]]], folder: Path) -> None:
+    """Fork the ranks of each job, and wait for them."""
+    from torch.nn import parallel  # what is imported here costs the ranks nothing
+
+    from cleanroom_algo.training.process import rank
+    from cleanroom_algo.training.torch import loop
+
+    del parallel, rank, loop
+    for number, hosts in enumerate(jobs):
+        children = {}
+        for place, variables in enumerate(hosts):
+            name = f"{number}-{place}"
+            child = os.fork()
+            if not child:
+                os._exit(be_rank(place, len(hosts), variables, folder, name))
+            children[child] = name
+        for child, name in children.items():
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            (folder / f"{name}.status").write_text(str(status))
+
+
+def be_rank(rank: int, ranks: int, variables: dict[str, str], folder: Path, name: str) -> int:
+    """Train as one rank; return its exit status."""
+    from cleanroom_algo.contract.environment import Environment
+    from cleanroom_algo.training.process.job import Job
+    from cleanroom_algo.training.process.logs import configure_logging
+    from cleanroom_algo.training.process.rank import report_of, run_rank
+    from cleanroom_algo.training.process.redaction import Redactor
+    from cleanroom_algo.training.signals import StopRequest
+
+    for kind, stream in (("out", sys.stdout), ("err", sys.stderr)):
+        os.dup2(os.open(folder / f"{name}.{kind}", os.O_WRONLY | os.O_CREAT, 0o600), stream.fileno())
+    faulthandler.dump_traceback_later(LIMIT, exit=True)
+    os.environ.update(variables)
+    host, _, port = variables["CLEANROOM_ALGO_RENDEZVOUS"].rpartition(":")
+    os.environ.update(MASTER_ADDR=host, MASTER_PORT=port, RANK=str(rank), WORLD_SIZE=str(ranks))
+    stop = StopRequest()
+    try:
+        environment = Environment.read()
+        configure_logging(environment.settings.log_level)
+        report = run_rank(Job.load(environment), 0, 1, stop)
+    except BaseException as error:
+        traceback.print_exc()
+        report = report_of(error, rank, stop, Redactor())
+    print(report.text, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return report.exit_code
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]), Path(sys.argv[2]))
