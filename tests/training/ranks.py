@@ -45,12 +45,12 @@ def _ended(folder: Path, name: str) -> Ended:
 
 def main(jobs: list[list[dict[str, str]]], folder: Path) -> None:
     """Fork the ranks of each job, and wait for them."""
-    from torch.nn import parallel  # what is imported here costs the ranks nothing
+    from torch import _dynamo  # what is imported here costs the ranks nothing; optimizers need this
 
     from cleanroom_algo.training.process import rank
     from cleanroom_algo.training.torch import loop
 
-    del parallel, rank, loop
+    del _dynamo, rank, loop
     for number, hosts in enumerate(jobs):
         children = {}
         for place, variables in enumerate(hosts):
@@ -67,10 +67,10 @@ def main(jobs: list[list[dict[str, str]]], folder: Path) -> None:
 def be_rank(rank: int, ranks: int, variables: dict[str, str], folder: Path, name: str) -> int:
     """Train as one rank; return its exit status."""
     from cleanroom_algo.contract.environment import Environment
+    from cleanroom_algo.contract.redaction import Redactor
     from cleanroom_algo.training.process.job import Job
     from cleanroom_algo.training.process.logs import configure_logging
     from cleanroom_algo.training.process.rank import report_of, run_rank
-    from cleanroom_algo.training.process.redaction import Redactor
     from cleanroom_algo.training.signals import StopRequest
 
     for kind, stream in (("out", sys.stdout), ("err", sys.stderr)):
@@ -82,7 +82,7 @@ def be_rank(rank: int, ranks: int, variables: dict[str, str], folder: Path, name
     stop = StopRequest()
     try:
         environment = Environment.read()
-        configure_logging(environment.settings.log_level)
+        configure_logging(environment.settings)
         report = run_rank(Job.load(environment), 0, 1, stop)
     except BaseException as error:
         traceback.print_exc()

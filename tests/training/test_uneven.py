@@ -97,7 +97,7 @@ def test_the_loss_of_uneven_shards_is_within_five_percent_of_even_ones(tmp_path:
     for (seed, cut), hosts in zip(tried, jobs, strict=True):
         errors[seed, cut] = error(load_file(hosts[0].model / "model.safetensors"), seed)
     even, empty, small = (sum(errors[seed, cut] for seed in range(5)) for cut in (1500, 0, 150))
-    assert even / 5 < 0.13  # of which 0.09 is noise
+    assert even / 5 < 0.2  # of which 0.09 is noise; targets vary by 2
     assert empty < 1.05 * even
     assert small < 1.05 * even
 
