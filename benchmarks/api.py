@@ -22,6 +22,8 @@ from benchmarks.harness import Row, pairs
 from cleanroom_algo.local.resources.arns import TRAINED_MODEL
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
+from cleanroom_algo.local.setup.binding import adopt
+from cleanroom_algo.local.setup.quick_requests import request_for
 
 NAME = "api"
 CLIENTS = 4
@@ -66,7 +68,7 @@ def run(small: bool) -> Iterator[Row]:
         home = Path(folder) / "home"
         home.mkdir()
         (home / "settings.toml").write_text("[quotas]\nrequests_per_second = false\n", encoding="utf-8")
-        with Room.open(home) as room:
+        with Room(home) as room:
             model = trained_model(room, Path(folder))
             yield _overhead(room, Path(folder), 1 if small else 7)
             fill(room, model, 200 if small else 10_000)
@@ -98,8 +100,8 @@ def trained_model(room: Room, folder: Path) -> Record:
 def request(room: Room, folder: Path) -> dict[str, Any]:
     """Return the parameters of the small training job; what it names is in the room."""
     channels = {"train": folder / "data"}
-    parameters = room.request_for(folder / "algorithm", channels)
-    room.adopt(parameters, algorithm=str(folder / "algorithm"), channels=channels)
+    parameters = request_for(room.workspace.settings.machine, folder / "algorithm", channels)
+    adopt(room.caller, parameters, algorithm=str(folder / "algorithm"), channels=channels)
     return parameters
 
 
@@ -118,7 +120,7 @@ def _overhead(room: Room, folder: Path, repeats: int) -> Row:
     def ours() -> None:
         heard = threading.Event()
         created = room.call("CreateTrainedModel", parameters)
-        room.supervisor.listeners(created["trainedModelArn"], None).add(_Ear(heard))
+        room.supervisor.listen(created["trainedModelArn"], None, _Ear(heard))
         assert heard.wait(30)
 
     def bare() -> None:

@@ -19,8 +19,9 @@ from cleanroom_algo.local.hosts.docker import ENGINES, DockerHosts
 from cleanroom_algo.local.hosts.engine import call, find_engine
 from cleanroom_algo.local.hosts.process import ProcessHosts
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec
-from cleanroom_algo.local.jobs.training import TrainingStatus, run_training
+from cleanroom_algo.local.jobs.training import run_training
 from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.plans.outcomes import JobStatus
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ChannelPlan, TrainingPlan, plan_hosts
 
 NAME = "hosts"
@@ -143,7 +144,7 @@ def job(kind: HostKind, image: str, count: int, ranks: int) -> None:
             "job", "arn", folder / "run", AlgorithmSource(image), hosts, channels, environment=environment
         )
         outcome = run_training(plan, kind, _Silent())
-        assert outcome.status is TrainingStatus.COMPLETED, outcome.failure_reason
+        assert outcome.status is JobStatus.COMPLETED, outcome.failure_reason
     finally:
         shutil.rmtree(folder)
 

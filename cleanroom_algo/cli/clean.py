@@ -23,7 +23,7 @@ def command(yes: bool, as_json: bool, home: Path | None) -> None:
     Examples:
       cleanroom-algo clean --yes
     """
-    from cleanroom_algo.local.room import clean
+    from cleanroom_algo.local.scheduling.cleanup import clean
 
     folder = state_folder(home)
     if not yes and not _confirmed(folder):

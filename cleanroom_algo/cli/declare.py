@@ -27,11 +27,11 @@ def command(context: click.Context, file: Path, as_json: bool, home: Path | None
     Examples:
       cleanroom-algo declare examples/flight_delay/cleanroom.toml
     """
-    from cleanroom_algo.local.setup.collaboration import declare
+    from cleanroom_algo.local.setup.declaration import declare
 
     with open_room(home) as room:
         channels = []
-        for name, arn in declare(room, file).items():
+        for name, arn in declare(room.caller, file).items():
             record = follow(room, arn, None, title=name, verbose=False)
             if failure := outcome(record, f"cleanroom-algo show {name}"):
                 error, status = failure

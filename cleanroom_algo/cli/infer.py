@@ -82,17 +82,23 @@ def command(context: click.Context, /, as_json: bool, home: Path | None, quiet: 
 
 
 def _prepare(room: Room, words: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    from cleanroom_algo.local.setup.binding import adopt
+    from cleanroom_algo.local.setup.quick_requests import inference_request_for
+
     channels = _channel(words["channel"])
     if words["request"] is not None:
         request = request_file(words["request"])
-        return request, room.adopt(request, algorithm=words["algorithm"], channels=channels, operation=OPERATION)
+        return request, adopt(
+            room.caller, request, algorithm=words["algorithm"], channels=channels, operation=OPERATION
+        )
     if words["model"] is None or not channels:
         raise UsageError(
             f"nothing says what to predict: {'a channel' if words['model'] else 'a model'} is missing",
             expected="cleanroom-algo infer MODEL --channel PATH, or cleanroom-algo infer --request FILE",
             fix="cleanroom-algo infer --help",
         )
-    request = room.inference_request_for(
+    request = inference_request_for(
+        room.workspace.settings.machine,
         records.find(room.store, words["model"], (records.MODEL,)),
         next(iter(channels.values())),
         name=words["name"],
@@ -103,7 +109,7 @@ def _prepare(room: Room, words: dict[str, Any]) -> tuple[dict[str, Any], str]:
         environment=pairs(words["environment"], "--environment"),
         algorithm=words["algorithm"],
     )
-    return request, room.adopt(request, algorithm=words["algorithm"], channels=channels, operation=OPERATION)
+    return request, adopt(room.caller, request, algorithm=words["algorithm"], channels=channels, operation=OPERATION)
 
 
 def _channel(text: str | None) -> dict[str, Source]:

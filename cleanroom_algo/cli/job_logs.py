@@ -13,7 +13,7 @@ from cleanroom_algo.cli.rooms import open_room
 from cleanroom_algo.errors import NoSuchRecordError
 
 if TYPE_CHECKING:
-    from cleanroom_algo.local.policies.publication import Publication
+    from cleanroom_algo.local.policies.recipients import Recipients
     from cleanroom_algo.local.resources.settings import Switches
     from cleanroom_algo.local.resources.store import Record
 
@@ -33,14 +33,14 @@ class JobLog:
         record: of the job.
         lines: all that its containers have written so far.
         usage: what its hosts took of CPU and memory so far; empty where that was not taken.
-        publication: who gets what.
+        recipients: who gets what.
         switches: the room's readings of what is not documented.
     """
 
     record: Record
     lines: list[dict[str, Any]]
     usage: list[dict[str, Any]]
-    publication: Publication
+    recipients: Recipients
     switches: Switches
 
 
@@ -56,19 +56,19 @@ def read_job_log(home: Path | None, job: str, kinds: tuple[str, ...], account: s
     Raises:
         NoSuchRecordError: CR-CLI-007, there is no such job, it has no log, or the account is no member.
     """
-    from cleanroom_algo.local.jobs.files import LOG_FILE, USAGE_FILE
-    from cleanroom_algo.local.jobs.job_log import read_lines
-    from cleanroom_algo.local.policies.publication import Publication
+    from cleanroom_algo.local.plans.run_files import LOG_FILE, USAGE_FILE
+    from cleanroom_algo.local.policies.recipients import Recipients
+    from cleanroom_algo.local.resources.job_log import read_lines
 
     with open_room(home) as room:
         record = records.find(room.store, job, kinds)
-        directory = room.run_directory(record)
-        publication = Publication.of(room.store, record)
-        switches = room.settings.switches
-    if account is not None and account not in publication.members:
+        directory = room.workspace.files.run(record)
+        recipients = Recipients.of(room.store, record)
+        switches = room.workspace.settings.switches
+    if account is not None and account not in recipients.members:
         raise NoSuchRecordError(
             f"account {account} is no active member of the collaboration of {record.name}",
-            expected=f"--as with one of {', '.join(sorted(publication.members))}",
+            expected=f"--as with one of {', '.join(sorted(recipients.members))}",
             fix="name the account of a member",
         )
     log, usage = directory / LOG_FILE, directory / USAGE_FILE
@@ -78,4 +78,4 @@ def read_job_log(home: Path | None, job: str, kinds: tuple[str, ...], account: s
             expected="a job that has been started",
             fix=f"see `cleanroom-algo show {record.name}`",
         )
-    return JobLog(record, read_lines(log), read_lines(usage) if usage.is_file() else [], publication, switches)
+    return JobLog(record, read_lines(log), read_lines(usage) if usage.is_file() else [], recipients, switches)

@@ -50,5 +50,5 @@ def _seen_by(account: str, log: JobLog) -> tuple[Iterable[Mapping[str, Any]], It
     moment = records.moment(log.record.updated)
     summary = None if why is None else {"time": moment, "host": "-", "stream": SUMMARY_STREAM, "text": why}
     reading = LogReading(log.switches.log_filter, log.switches.redaction_placeholder)
-    seen = member_logs(log.lines, summary, log.publication, account, reading)
+    seen = member_logs(log.lines, summary, log.recipients, account, reading)
     return seen.lines, seen.notes

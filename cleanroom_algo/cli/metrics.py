@@ -36,9 +36,9 @@ def command(job: str, account: str | None, as_json: bool, home: Path | None) -> 
     from cleanroom_algo.local.policies.metrics import Point, member_metrics, points
 
     log = read_job_log(home, job, (records.MODEL, records.INFERENCE), account)
-    found, notes = points(log.lines, log.publication.metrics)
+    found, notes = points(log.lines, log.recipients.metrics)
     usage = [Point(**each) for each in log.usage]
-    if log.record.kind == records.MODEL and not log.publication.metrics:
+    if log.record.kind == records.MODEL and not log.recipients.metrics:
         notes = ["the algorithm was registered without metricDefinitions"]
     if not usage:
         notes = [*notes, "no CPU or memory was taken: on Linux it is, of what runs here for longer than half a second"]
@@ -47,7 +47,7 @@ def command(job: str, account: str | None, as_json: bool, home: Path | None) -> 
     else:
         seed = f"{log.record.key}:{log.record.version}"
         noise = log.switches.metric_noise
-        seen = member_metrics(found, log.publication, account, noise=noise, seed=seed, usage=usage)
+        seen = member_metrics(found, log.recipients, account, noise=noise, seed=seed, usage=usage)
         found, notes = list(seen.points), [*notes, *seen.notes]
     found.sort(key=attrgetter("time"))
     if as_json:

@@ -55,7 +55,7 @@ def command(context: click.Context, /, as_json: bool, home: Path | None, print_r
 
 def planned(room: Room, words: TrainingWords) -> tuple[dict[str, Any], TrainingPlan]:
     """Return the request and the plan of the job that it would start; the room stays as it was."""
-    from cleanroom_algo.local.jobs.runners import training_plan
+    from cleanroom_algo.local.planning.training import training_plan
 
     try:
         with room.store.transaction():
@@ -63,7 +63,7 @@ def planned(room: Room, words: TrainingWords) -> tuple[dict[str, Any], TrainingP
             created = room.call("CreateTrainedModel", request, account)
             record = room.store.get(records.MODEL, created["trainedModelArn"], created.get("versionIdentifier"))
             assert record is not None
-            plan = training_plan(room, record, room.run_directory(record))
+            plan = training_plan(room.workspace, record, room.workspace.files.run(record))
             raise _NothingHappens
     except _NothingHappens:
         return request, plan

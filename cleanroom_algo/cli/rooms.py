@@ -15,7 +15,7 @@ from cleanroom_algo.cli.display import JobDisplay
 from cleanroom_algo.cli.options import state_folder
 from cleanroom_algo.errors import CleanroomError, JobFailedError, JobStoppedError
 from cleanroom_algo.errors.exit_codes import ExitCode
-from cleanroom_algo.local.jobs.files import MODEL_ARCHIVE
+from cleanroom_algo.local.plans.run_files import MODEL_ARCHIVE
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.resources.store import Record
@@ -31,7 +31,7 @@ def open_room(home: Path | None) -> Iterator[Room]:
     from cleanroom_algo.local.room import Room
 
     keep_freed_memory()  # of the requests of inference jobs
-    with Room.open(state_folder(home)) as room:
+    with Room(state_folder(home)) as room:
         yield room
 
 
@@ -63,7 +63,7 @@ def outcome(record: Record, log_command: str) -> tuple[CleanroomError, int] | No
 
 def model_result(room: Room, record: Record) -> dict[str, Any]:
     """Return what there is to know of a trained version: its record, its artifacts and their manifest."""
-    archive = room.artifacts(record.key, record.version) / MODEL_ARCHIVE
+    archive = room.workspace.files.artifacts(record.key, record.version) / MODEL_ARCHIVE
     result = records.document(record) | {
         "artifacts": str(archive) if archive.exists() else None,
         "rawBytes": record.private.get("raw_bytes"),

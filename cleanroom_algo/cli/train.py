@@ -66,6 +66,9 @@ def prepare(room: Room, words: TrainingWords) -> tuple[dict[str, Any], str]:
         AlgorithmNotFoundError: CR-CON-004, there is no algorithm at the path.
         InvalidRequestError: CR-REQ-001. BindingError: CR-ROM-003.
     """
+    from cleanroom_algo.local.setup.binding import adopt
+    from cleanroom_algo.local.setup.quick_requests import request_for
+
     algorithm = words.algorithm
     if algorithm is not None and _is_path(algorithm) and not Path(algorithm).exists():
         algorithm_file(algorithm)
@@ -75,7 +78,8 @@ def prepare(room: Room, words: TrainingWords) -> tuple[dict[str, Any], str]:
         base = None
         if words.base_model is not None:
             base = records.find(room.store, words.base_model, (records.MODEL,))
-        request = room.request_for(
+        request = request_for(
+            room.workspace.settings.machine,
             algorithm,
             words.channels,
             name=words.name,
@@ -88,7 +92,7 @@ def prepare(room: Room, words: TrainingWords) -> tuple[dict[str, Any], str]:
             base_model=base,
             max_runtime=words.max_runtime,
         )
-    return request, room.adopt(request, algorithm=algorithm, channels=words.channels)
+    return request, adopt(room.caller, request, algorithm=algorithm, channels=words.channels)
 
 
 def _is_path(algorithm: str) -> bool:

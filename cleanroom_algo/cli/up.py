@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -29,6 +30,7 @@ def command(port: int, as_json: bool, home: Path | None) -> None:
       AWS_ENDPOINT_URL_CLEANROOMSML=http://127.0.0.1:8780 aws cleanroomsml list-configured-model-algorithms
     """
     from cleanroom_algo.local.api.server import serve
+    from cleanroom_algo.local.room import Room
 
     folder = state_folder(home)
 
@@ -44,4 +46,4 @@ def command(port: int, as_json: bool, home: Path | None) -> None:
             "Ctrl-C ends it, and its jobs"
         )
 
-    serve(folder, port, ready)
+    serve(folder, port, ready, partial(Room, serving=True))

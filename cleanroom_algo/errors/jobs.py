@@ -86,6 +86,28 @@ class JobDiskError(JobError):
     exit_code = ExitCode.CONTRACT
 
 
+class JobRecordMissingError(JobError):
+    """Something that a job was started with is not there any more: its association, algorithm or channel.
+
+    What a job uses must stay until the job has ended.
+    """
+
+    code = "CR-JOB-305"
+    title = "resource of a job missing"
+    exit_code = ExitCode.CONTRACT
+
+
+class BaseArtifactsMissingError(JobError):
+    """The version that a training job starts from has no artifacts any more.
+
+    They are removed by DeleteTrainedModelOutput and by `cleanroom-algo clean`.
+    """
+
+    code = "CR-JOB-306"
+    title = "artifacts of the base model missing"
+    exit_code = ExitCode.CONTRACT
+
+
 class JobFailedError(JobError):
     """A job ended in failure; its reason is in statusDetails of its record, its output in `cleanroom-algo logs`."""
 

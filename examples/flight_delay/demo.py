@@ -23,7 +23,8 @@ from cleanroom_algo.cli import main as cleanroom_algo
 from cleanroom_algo.cli.output import next_commands, say, table
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import CleanroomError
-from cleanroom_algo.local.room import Room, clean
+from cleanroom_algo.local.room import Room
+from cleanroom_algo.local.scheduling.cleanup import clean
 from examples.flight_delay.data import export_tables
 from examples.flight_delay.evaluation import area_under_curve, baseline, read_parts, read_predictions
 
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     export_tables(FOLDER / "tables")
     say("1. Two parties, and queries over their tables")
     declared = run("declare", declaration(image))["mlInputChannels"]
-    with Room.open(HOME) as room:
+    with Room(HOME) as room:
         channels = {each["name"]: channel_folder(room, each["mlInputChannelArn"]) for each in declared}
 
     say("\n2. A model of the first months, on 2 hosts")
@@ -88,7 +89,7 @@ def channel_folder(room: Room, arn: str) -> Path:
     """Return where the part files of a channel lie."""
     record = room.store.get("ml-input-channel", arn)
     assert record is not None
-    return room.channel_directory(record)
+    return room.workspace.files.channel(record)
 
 
 def request(name: str, **members: Any) -> Path:

@@ -7,22 +7,32 @@ from typing import Any
 
 import pytest
 
-from cleanroom_algo.local.room import Room
+from cleanroom_algo.local.operations.calling import Caller
 from cleanroom_algo.local.service_model.shapes import ML, operation_model
 from cleanroom_algo.local.service_model.validation import faults
+
+_TOO_LONG = ("configuredTableAssociation.arn", "configuredTableAssociationArn")
+"""These have 100 characters at most by the model, whose pattern asks for two UUIDs and more."""
 
 
 @pytest.fixture(autouse=True)
 def checked_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Room.call fail where its answer is none that boto3 could read."""
-    call = Room.call
+    """Let Caller.call fail where its answer is none that boto3 could read."""
+    call = Caller.call
 
     def checked(
-        room: Room, operation: str, params: Mapping[str, Any], account: str | None = None, *, service: str = ML
+        caller: Caller,
+        operation: str,
+        params: Mapping[str, Any],
+        account: str | None = None,
+        *,
+        service: str = ML,
+        **own: Any,
     ) -> dict[str, Any]:
-        answer = call(room, operation, params, account, service=service)
+        answer = call(caller, operation, params, account, service=service, **own)
         shape = operation_model(service, operation).output_shape
-        assert (faults(shape, answer) if shape is not None else ()) == ()
+        problems = faults(shape, answer) if shape is not None else ()
+        assert [each for each in problems if not each.path.endswith(_TOO_LONG)] == []
         return answer
 
-    monkeypatch.setattr(Room, "call", checked)
+    monkeypatch.setattr(Caller, "call", checked)

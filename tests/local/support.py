@@ -10,10 +10,11 @@ from typing import Any
 from cleanroom_algo.contract.tree import Tree
 from cleanroom_algo.local.jobs.packing import Artifacts, merge, pack
 from cleanroom_algo.local.objects.reference import ObjectRef
-from cleanroom_algo.local.resources.arns import COLLABORATION, MEMBERSHIP
+from cleanroom_algo.local.operations.registry import LocalTerms
 from cleanroom_algo.local.resources.settings import Machine, RoomSettings
-from cleanroom_algo.local.resources.store import Record, Store
+from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
+from cleanroom_algo.local.setup.members import create_collaboration, join
 
 AIRLINE, BUREAU, STRANGER = "111122223333", "444455556666", "777788889999"
 COLLABORATION_ID = "c0c0c0c0-0000-4000-8000-000000000001"
@@ -100,34 +101,15 @@ def algorithm_folder(folder: Path, body: str = "", answer: str = ONE_PER_LINE) -
     return folder
 
 
-def populate(store: Store) -> None:
-    """Put a collaboration and its two members into a store, as the `cleanrooms` operations would."""
-    store.insert(Record(kind=COLLABORATION, key=COLLABORATION_ID, account=AIRLINE, collaboration=COLLABORATION_ID))
-    for account, identifier, abilities, pays in (
-        (AIRLINE, AIRLINE_ID, ["CAN_QUERY"], True),
-        (BUREAU, BUREAU_ID, [], False),
-    ):
-        paying = {"isResponsible": pays}
-        store.insert(
-            Record(
-                kind=MEMBERSHIP,
-                key=identifier,
-                account=account,
-                membership=identifier,
-                collaboration=COLLABORATION_ID,
-                status="ACTIVE",
-                document={
-                    "memberAbilities": abilities,
-                    "mlMemberAbilities": {
-                        "customMLMemberAbilities": ["CAN_RECEIVE_MODEL_OUTPUT", "CAN_RECEIVE_INFERENCE_OUTPUT"]
-                    },
-                    "paymentConfiguration": {
-                        "queryCompute": paying,
-                        "machineLearning": {"modelTraining": paying, "modelInference": paying},
-                    },
-                },
-            )
-        )
+def make_members(room: Room) -> None:
+    """Make a collaboration of the airline, which queries and pays, and the bureau, both with all abilities of ML."""
+    receives = {"customMLMemberAbilities": ["CAN_RECEIVE_MODEL_OUTPUT", "CAN_RECEIVE_INFERENCE_OUTPUT"]}
+    airline = {"accountId": AIRLINE, "displayName": "airline", "memberAbilities": ["CAN_QUERY"]}
+    bureau = {"accountId": BUREAU, "displayName": "bureau", "memberAbilities": []}
+    members = [{**each, "mlMemberAbilities": receives} for each in (airline, bureau)]
+    create_collaboration(room.caller, COLLABORATION_ID, "flights", members)
+    for member, membership in zip(members, (AIRLINE_ID, BUREAU_ID), strict=True):
+        join(room.caller, COLLABORATION_ID, member, membership, None)
 
 
 class Desk:
@@ -151,8 +133,7 @@ class Desk:
     ) -> None:
         self.room = room
         self.folder = folder
-        if room.store.get(COLLABORATION, COLLABORATION_ID) is None:
-            populate(room.store)
+        make_members(room)
         container = {"imageUri": str(algorithm_folder(folder / "algorithm", body, answer))}
         self.algorithm = self.call(
             "CreateConfiguredModelAlgorithm",
@@ -183,27 +164,9 @@ class Desk:
         for part in range(2):
             (folder / f"part-{part}.csv").write_text("".join(f"{row},{part}\n" for row in range(rows)))
         identifier = f"00000000-0000-4000-8000-{int.from_bytes(name.encode()) % 10**12:012d}"
-        arn = f"arn:aws:cleanrooms-ml:us-east-1:{AIRLINE}:membership/{AIRLINE_ID}/ml-input-channel/{identifier}"
-        record = Record(
-            kind="ml-input-channel",
-            key=arn,
-            account=AIRLINE,
-            membership=AIRLINE_ID,
-            collaboration=COLLABORATION_ID,
-            parent=self.association,
-            name=name,
-            status="ACTIVE",
-            document={
-                "configuredModelAlgorithmAssociations": [self.association],
-                "inputChannel": {
-                    "dataSource": {"protectedQueryInputParameters": {"sqlParameters": {"queryString": "SELECT 1"}}},
-                    "roleArn": ROLE,
-                },
-                "retentionInDays": 30,
-            },
-            private={"location": str(folder)},
-        )
-        self.room.store.insert(record)
+        query = self.query(name, retentionInDays=30)
+        terms = LocalTerms(identifier, str(folder), objects=2)
+        arn: str = self.room.call("CreateMLInputChannel", query, AIRLINE, terms=terms)["mlInputChannelArn"]
         return arn
 
     def training(self, **changed: Any) -> dict[str, Any]:
@@ -275,7 +238,7 @@ class Desk:
     def add_packed_model(self, version: str | None = None) -> Record:
         """Put an ACTIVE model with its archives into the room."""
         record = self.add_model(1, version=version)
-        left, folder = self.folder / "left", self.room.artifacts(record.key, version)
+        left, folder = self.folder / "left", self.room.workspace.files.artifacts(record.key, version)
         left.mkdir(exist_ok=True)
         (left / "weights.txt").write_text("1")
         with Tree(left) as tree:
@@ -304,4 +267,4 @@ class Desk:
 
 
 def desk_with(tmp_path: Path, **changed: Any) -> Desk:
-    return Desk(Room.open(tmp_path / "home", SETTINGS.model_copy(update=changed)), tmp_path)
+    return Desk(Room(tmp_path / "home", SETTINGS.model_copy(update=changed)), tmp_path)

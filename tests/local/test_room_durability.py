@@ -15,10 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cleanroom_algo.errors import PortTakenError, RoomInUseError, RoomSettingsError, RoomStateError
+from cleanroom_algo.errors import JobLostError, PortTakenError, RoomInUseError, RoomSettingsError, RoomStateError
 from cleanroom_algo.local.resources.settings import Machine, RoomSettings
 from cleanroom_algo.local.resources.store import Record, Store
-from cleanroom_algo.local.room import Room, clean
+from cleanroom_algo.local.room import Room
+from cleanroom_algo.local.scheduling.cleanup import clean
 from tests.cli.support import run
 from tests.local.api.server import up
 from tests.local.support import AIRLINE, AIRLINE_ID, SETTINGS, Desk
@@ -43,7 +44,7 @@ def gone(home: Path) -> bool:
 
 def test_a_server_killed_in_the_middle_of_a_job(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    with Room.open(home, SETTINGS) as room:
+    with Room(home, SETTINGS) as room:
         desk = Desk(room, tmp_path, body="time.sleep(120)")
     with up(home) as first:
         client = first.client(AIRLINE)
@@ -62,7 +63,7 @@ def test_a_server_killed_in_the_middle_of_a_job(tmp_path: Path) -> None:
         # A process that is ending has no command line any more, and its locks still.
         assert not psutil.wait_procs(workers, timeout=30)[1]
     assert gone(home), sleeping_in(home)
-    with Room.open(home, SETTINGS) as room:
+    with Room(home, SETTINGS) as room:
         states = [room.store.get("trained-model", arn) for arn in arns]
         assert all(states)
         assert states[0] is not None
@@ -70,7 +71,7 @@ def test_a_server_killed_in_the_middle_of_a_job(tmp_path: Path) -> None:
         for record in states[1:]:
             assert record is not None
             if record.status == "CREATE_FAILED":  # it ran, too
-                assert record.document["statusDetails"]["statusCode"] == "JobLost"
+                assert record.document["statusDetails"]["statusCode"] == JobLostError.code
             else:  # it waits for the next server
                 assert record.status == "CREATE_PENDING"
         assert not list((home / "models").glob("*"))
@@ -78,7 +79,7 @@ def test_a_server_killed_in_the_middle_of_a_job(tmp_path: Path) -> None:
 
 def test_a_waiting_job_is_run_by_the_next_server(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    with Room.open(home, SETTINGS) as room:
+    with Room(home, SETTINGS) as room:
         desk = Desk(room, tmp_path)
         record = desk.add_model(1, status="CREATE_PENDING")
         room.store.add_job(record, hosts=1)
@@ -121,7 +122,7 @@ def test_a_port_that_another_process_has(tmp_path: Path) -> None:
 
 
 def test_leaving_a_room_stops_its_jobs(tmp_path: Path) -> None:
-    with Room.open(tmp_path / "home", SETTINGS) as room:
+    with Room(tmp_path / "home", SETTINGS) as room:
         desk = Desk(room, tmp_path, body="time.sleep(120)")
         arns = [room.call("CreateTrainedModel", desk.training(), AIRLINE)["trainedModelArn"] for _ in range(3)]
         heard = threading.Event()
@@ -133,10 +134,10 @@ def test_leaving_a_room_stops_its_jobs(tmp_path: Path) -> None:
             def progress(self, progress: object) -> None:
                 return
 
-        room.supervisor.listeners(arns[0], None).add(Ear())
+        room.supervisor.listen(arns[0], None, Ear())
         assert heard.wait(30)
     assert gone(tmp_path / "home")
-    with Room.open(tmp_path / "home", SETTINGS) as room:
+    with Room(tmp_path / "home", SETTINGS) as room:
         records = [room.store.get("trained-model", arn) for arn in arns]
         assert [record.status for record in records if record] == ["CREATE_FAILED"] * 3
         assert room.store.jobs() == []
@@ -144,7 +145,7 @@ def test_leaving_a_room_stops_its_jobs(tmp_path: Path) -> None:
 
 def test_nothing_is_left_after_cleaning(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    with Room.open(home, SETTINGS) as room:
+    with Room(home, SETTINGS) as room:
         desk = Desk(room, tmp_path)
         assert desk.train().status == "ACTIVE"
     assert clean(home)
@@ -155,7 +156,7 @@ def test_nothing_is_left_after_cleaning(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "room.sqlite").write_bytes(b"no database" * 1000)
     with pytest.raises(RoomStateError):
-        Room.open(tmp_path)
+        Room(tmp_path)
 
 
 @pytest.mark.parametrize("verb", [("show",), ("up", "--port", "0"), ("train", "x.py", "--channel", "train=x.py")])
@@ -178,7 +179,7 @@ def test_records_of_a_later_version(tmp_path: Path) -> None:
     connection.commit()
     connection.close()
     with pytest.raises(RoomStateError, match="later version"):
-        Room.open(tmp_path)
+        Room(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["[", "[quotas]\nx = 1", "[switches]\nget_default = 'newest'", "[machine]\nhosts = 0"])
@@ -228,7 +229,7 @@ from pathlib import Path
 from cleanroom_algo.local.room import Room
 from tests.local.support import SETTINGS, Desk
 
-with Room.open(Path(sys.argv[1]), SETTINGS) as room:
+with Room(Path(sys.argv[1]), SETTINGS) as room:
     desk = Desk(room, Path(sys.argv[2]), body="time.sleep(120)")
     arn = room.call("CreateTrainedModel", desk.training(), "111122223333")["trainedModelArn"]
     print(arn, flush=True)
@@ -244,10 +245,10 @@ def test_a_server_settles_the_job_of_a_command_that_was_killed(tmp_path: Path) -
     assert command.stdout is not None
     lost = command.stdout.readline().strip()
     one_host = SETTINGS.model_copy(update={"machine": Machine(hosts=1)})
-    with Room.open(home, one_host, serving=True) as room:
+    with Room(home, one_host, serving=True) as room:
         wait_for(room, lost, "CREATE_IN_PROGRESS")
         record = Desk(room, tmp_path / "other", name="other").add_model(2, status="CREATE_PENDING")
-        room.queue(record, hosts=1)
+        room.workspace.enqueue(record, hosts=1)
         room.supervisor.wake()
         room.supervisor.wait_for_change(1.0)  # it had its chance
         waiting = room.store.get(record.kind, record.key)
@@ -257,7 +258,7 @@ def test_a_server_settles_the_job_of_a_command_that_was_killed(tmp_path: Path) -
         command.wait()
         command.stdout.close()
 
-        assert room.wait(lost, timeout=30).document["statusDetails"]["statusCode"] == "JobLost"
+        assert room.wait(lost, timeout=30).document["statusDetails"]["statusCode"] == JobLostError.code
         assert room.wait(record.key, timeout=30).status == "ACTIVE"
 
 
@@ -272,7 +273,7 @@ def limit(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 home, go = Path(sys.argv[1]), Path(sys.argv[2]) / "go"
-with Room.open(home, SETTINGS) as room:
+with Room(home, SETTINGS) as room:
     desk = Desk(room, go.parent, body=f"print('here')\\nwhile not Path({str(go)!r}).exists():\\n    time.sleep(0.02)")
     arn = room.call("CreateTrainedModel", desk.training(), "111122223333")["trainedModelArn"]
     while room.store.get("trained-model", arn).status != "CREATE_IN_PROGRESS":
@@ -291,13 +292,14 @@ with Room.open(home, SETTINGS) as room:
                 record = room.wait(arn, timeout=60)
         print(record.document["statusDetails"]["statusCode"])
 limit(resource.RLIM_INFINITY)
-with Room.open(home, SETTINGS) as room:
+with Room(home, SETTINGS) as room:
     print(room.store.get("trained-model", arn).document["statusDetails"]["statusCode"])
 """
 
 
 @pytest.mark.parametrize(
-    ("then", "told"), [("freed", ["CR-ROM-002", "CR-JOB-304", "CR-JOB-304"]), ("full", ["CR-ROM-002", "JobLost"])]
+    ("then", "told"),
+    [("freed", ["CR-ROM-002", "CR-JOB-304", "CR-JOB-304"]), ("full", ["CR-ROM-002", JobLostError.code])],
 )
 def test_a_job_whose_end_no_disk_takes(tmp_path: Path, then: str, told: list[str]) -> None:
     """It fails when there is room again; or whoever opens the room next finds it lost."""

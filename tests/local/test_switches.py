@@ -12,13 +12,15 @@ import polars as pl
 import pytest
 
 from cleanroom_algo.local.hosts import sandbox
-from cleanroom_algo.local.jobs.runners import training_plan
-from cleanroom_algo.local.resources.arns import TABLE_ASSOCIATION
+from cleanroom_algo.local.planning.inputs import channel_objects
+from cleanroom_algo.local.planning.training import training_plan
+from cleanroom_algo.local.resources.arns import MEMBERSHIP
 from cleanroom_algo.local.resources.settings import Machine, RoomSettings, Switches
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
+from cleanroom_algo.local.setup.tables import TableFiles, associate_table
 from tests.images.engine import Engine
-from tests.local.support import COLLABORATION_ID, Desk, text_of
+from tests.local.support import AIRLINE, AIRLINE_ID, Desk, text_of
 
 LOOK = """
 import json
@@ -32,11 +34,11 @@ if (data / "base").exists():
 
 
 def room_with(tmp_path: Path, **switches: Any) -> Room:
-    return Room.open(tmp_path / "home", RoomSettings(switches=Switches(**switches), machine=Machine(hosts=5)))
+    return Room(tmp_path / "home", RoomSettings(switches=Switches(**switches), machine=Machine(hosts=5)))
 
 
 def said(room: Room, record: Record, word: str) -> list[str]:
-    lines = (room.run_directory(record) / "log.jsonl").read_text().splitlines()
+    lines = (room.workspace.files.run(record) / "log.jsonl").read_text().splitlines()
     texts = [json.loads(line)["text"] for line in lines]
     return [text.removeprefix(f"{word} ") for text in texts if text.startswith(f"{word} ")]
 
@@ -49,7 +51,7 @@ def test_the_input_mode_where_none_is_asked_for(tmp_path: Path, mode: str) -> No
         assert record.status == "ACTIVE"
         # The container cannot tell FastFile from File by its configuration (SageMaker developer guide).
         assert said(room, record, "mode")[0].split()[0] == mode.replace("FastFile", "File")
-        assert training_plan(room, record, tmp_path / "run").input_mode.value == mode
+        assert training_plan(room.workspace, record, tmp_path / "run").input_mode.value == mode
         assert ("part-0.csv" in said(room, record, "files")[0]) == (mode != "Pipe")
 
 
@@ -79,7 +81,7 @@ def test_the_form_of_the_base_model(tmp_path: Path, form: str, files: list[str])
 
         assert version.status == "ACTIVE"
         assert said(room, version, "base") == [str(files)]
-        with tarfile.open(room.artifacts(base.key, None) / "model.tar.gz") as tar:
+        with tarfile.open(room.workspace.files.artifacts(base.key, None) / "model.tar.gz") as tar:
             assert [name.removeprefix("./") for name in tar.getnames()] == ["weights.txt"]
 
 
@@ -101,19 +103,15 @@ def test_the_arn_of_what_incremental_training_makes(tmp_path: Path, switch: str)
 @pytest.mark.parametrize("header", ["header", "none"])
 def test_the_header_of_a_channel(tmp_path: Path, header: str) -> None:
     pl.DataFrame({"x": [1, 2], "y": [3, 4]}).write_parquet(tmp_path / "numbers.parquet")
-    table = {
-        "name": "numbers",
-        "location": str(tmp_path / "numbers.parquet"),
-        "format": "parquet",
-        "columns": ["x", "y"],
-        "join_columns": [],
-    }
+    files = TableFiles(tmp_path / "numbers.parquet", "parquet", ["x", "y"])
     with room_with(tmp_path, channel_header=header) as room:
         desk = Desk(room, tmp_path)
-        room.store.insert(Record(kind=TABLE_ASSOCIATION, key="numbers", collaboration=COLLABORATION_ID, private=table))
+        owner = room.store.get(MEMBERSHIP, AIRLINE_ID)
+        assert owner is not None
+        associate_table(room.caller, owner, "numbers", files, [desk.association], [AIRLINE])
         created = desk.call("CreateMLInputChannel", **desk.query(sql={"queryString": "SELECT x, y FROM numbers"}))
         channel = room.wait(created["mlInputChannelArn"], None, timeout=60)
-        objects = [text_of(each) for each in room.channel_objects(channel)]
+        objects = [text_of(each) for each in channel_objects(room.workspace, channel)]
 
     assert channel.document["numberOfRecords"] == 2
     assert sorted(objects) == (["x,y\n1,3\n", "x,y\n2,4\n"] if header == "header" else ["1,3\n", "2,4\n"])
@@ -180,7 +178,7 @@ def test_whether_images_have_a_way_out(engine: Engine, tmp_path: Path, switch: s
 
 def test_a_sandbox_with_an_open_network_is_refused(tmp_path: Path) -> None:
     settings = RoomSettings(switches=Switches(network="open"), machine=Machine(hosts=2, host_kind="sandbox"))
-    with Room.open(tmp_path / "home", settings) as room:
+    with Room(tmp_path / "home", settings) as room:
         record = Desk(room, tmp_path).train()
 
     assert record.document["statusDetails"]["statusCode"] == "CR-HST-002"
@@ -192,7 +190,7 @@ def test_the_names_of_a_channels_objects(tmp_path: Path, switch: str, ends: str)
         desk = Desk(room, tmp_path)
         created = desk.call("CreateMLInputChannel", **desk.query())
         channel = room.wait(created["mlInputChannelArn"], timeout=60)
-        names = [each.key for each in room.channel_objects(channel)]
+        names = [each.key for each in channel_objects(room.workspace, channel)]
 
     assert names
     assert all(name.startswith("part-00000-") and name.endswith(ends) for name in names)
@@ -216,16 +214,16 @@ def answer(kind, body):
 def test_artifacts_over_their_cap(tmp_path: Path, switch: str, code: str) -> None:
     with room_with(tmp_path, overflow=switch, overflow_status_code=code) as room:
         record = Desk(room, tmp_path, body=LARGE, privacy={"trainedModels": {"maxArtifactSize": HUNDREDTH}}).train()
-        kept = sorted(path.name for path in room.artifacts(record.key, None).glob("*"))
+        kept = sorted(path.name for path in room.workspace.files.artifacts(record.key, None).glob("*"))
         shown = record.document["statusDetails"]
 
         assert shown["statusCode"] == (code or "CR-JOB-102")
         assert record.status == ("CREATE_FAILED" if switch == "fail" else "ACTIVE")
         assert kept == ([] if switch == "fail" else ["model.tar.gz", "output.tar.gz"])
         if kept:
-            with tarfile.open(room.artifacts(record.key, None) / "model.tar.gz") as tar:
+            with tarfile.open(room.workspace.files.artifacts(record.key, None) / "model.tar.gz") as tar:
                 assert tar.getnames() == ["a.bin", "weights.txt"]
-            with tarfile.open(room.artifacts(record.key, None) / "output.tar.gz") as tar:
+            with tarfile.open(room.workspace.files.artifacts(record.key, None) / "output.tar.gz") as tar:
                 assert tar.getnames() == []
 
 
@@ -236,7 +234,7 @@ def test_exports_over_their_cap(tmp_path: Path, switch: str) -> None:
         desk = Desk(room, tmp_path, body=LARGE, privacy=exports)
         desk.configure()
         job = desk.export(desk.train().key)
-        exported = [uri.rpartition("/")[2] for uri in room.objects.list("s3://bureau/out/")]
+        exported = [uri.rpartition("/")[2] for uri in room.workspace.objects.list("s3://bureau/out/")]
 
     assert job.document["statusDetails"]["statusCode"] == "CR-JOB-501"
     assert job.status == ("CREATE_FAILED" if switch == "fail" else "ACTIVE")
@@ -250,7 +248,7 @@ def test_outputs_over_their_cap(tmp_path: Path, switch: str) -> None:
         desk = Desk(room, tmp_path, answer=LARGE_ANSWERS, privacy=caps)
         desk.configure()
         job = desk.infer(desk.train().key)
-        written = [uri.rpartition("/")[2] for uri in room.objects.list("s3://bureau/out/")]
+        written = [uri.rpartition("/")[2] for uri in room.workspace.objects.list("s3://bureau/out/")]
 
     assert job.document["statusDetails"]["statusCode"] == "CR-JOB-204"
     assert job.status == ("CREATE_FAILED" if switch == "fail" else "ACTIVE")
@@ -273,13 +271,13 @@ def test_inference_on_a_channel_in_parquet(tmp_path: Path, switch: str) -> None:
         created = desk.call("CreateMLInputChannel", **desk.query(resultFormat="PARQUET"))
         desk.channel = room.wait(created["mlInputChannelArn"], timeout=60).key
         job = desk.infer(desk.add_packed_model().key)
-        written = room.objects.list("s3://bureau/out/")
+        written = room.workspace.objects.list("s3://bureau/out/")
         if switch == "refuse":
             assert job.document["statusDetails"]["statusCode"] == "CR-JOB-201"
             assert written == []
         else:
             assert job.status == "ACTIVE", job.document
-            room.objects.fetch(written[0], tmp_path / "answer")
+            room.workspace.objects.fetch(written[0], tmp_path / "answer")
             assert (tmp_path / "answer").read_text() == "application/vnd.apache.parquet PAR1\n"
 
 
@@ -296,7 +294,7 @@ def test_the_outputs_of_a_job_of_which_other_objects_failed(tmp_path: Path, swit
         desk = Desk(room, tmp_path, answer=REFUSE_ONE)
         desk.configure()
         job = desk.infer(desk.add_packed_model().key)
-        written = [uri.rpartition("/")[2] for uri in room.objects.list("s3://bureau/out/")]
+        written = [uri.rpartition("/")[2] for uri in room.workspace.objects.list("s3://bureau/out/")]
 
     assert job.status == "CREATE_FAILED"
     assert job.private["failed_objects"] == ["part-1.csv"]

@@ -12,7 +12,7 @@ import pytest
 
 from cleanroom_algo.local.room import Room
 from tests.local.api.server import up
-from tests.local.support import AIRLINE, AIRLINE_ID, ROLE, SETTINGS, populate
+from tests.local.support import AIRLINE, AIRLINE_ID, ROLE, SETTINGS, make_members
 
 IMAGE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/parity:1"
 
@@ -68,8 +68,8 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         _clean(found)
         return
     home = tmp_path_factory.mktemp("parity")
-    with Room.open(home, SETTINGS) as room:
-        populate(room.store)
+    with Room(home, SETTINGS) as room:
+        make_members(room)
     with up(home) as server:
         # Tries again when it comes faster than the documented rates, as boto3's own default does.
         found = Target(server.client(AIRLINE, attempts=6), ROLE, IMAGE, AIRLINE_ID, run)

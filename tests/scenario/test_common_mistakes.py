@@ -127,7 +127,7 @@ def test_a_column_that_is_missing_at_inference_is_not_zero(desk: Desk) -> None:
 
 def test_without_policies_nobody_sees_logs(desk: Desk) -> None:
     assert desk.train().status == ExitCode.OK
-    with Room.open(desk.home) as room:
+    with Room(desk.home) as room:
         (model,) = room.store.find("trained-model")
 
     seen = desk.run("logs", model.name, "--as", model.account)
@@ -138,7 +138,7 @@ def test_without_policies_nobody_sees_logs(desk: Desk) -> None:
 
 def test_without_an_export_policy_nobody_gets_the_model(desk: Desk) -> None:
     assert desk.train().status == ExitCode.OK
-    with Room.open(desk.home) as room:
+    with Room(desk.home) as room:
         (model,) = room.store.find("trained-model")
         asked = {
             "membershipIdentifier": model.membership,
@@ -156,7 +156,7 @@ def test_without_an_export_policy_nobody_gets_the_model(desk: Desk) -> None:
 def test_waiting_for_a_status_that_never_comes(desk: Desk) -> None:
     """The samples wait for CANCELLED; a cancelled model ends INACTIVE, and asking for the other is an error."""
     assert desk.train().status == ExitCode.OK
-    with Room.open(desk.home) as room:
+    with Room(desk.home) as room:
         (model,) = room.store.find("trained-model")
         asked = {"membershipIdentifier": model.membership, "trainedModelArn": model.key, "status": "CANCELLED"}
         with pytest.raises(InvalidRequestError) as caught:

@@ -16,10 +16,11 @@ import pytest
 
 from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
-from cleanroom_algo.local.jobs.inference.job import InferenceOutcome, run_inference
+from cleanroom_algo.local.jobs.inference.job import run_inference
 from cleanroom_algo.local.jobs.training import run_training
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.inference_plan import InferencePlan, spread_objects
+from cleanroom_algo.local.plans.outcomes import InferenceOutcome
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource, BaseModel, ChannelPlan, TrainingPlan, plan_hosts
 from tests.local.hosts.kinds import KINDS, Place, place_of
 

@@ -12,17 +12,15 @@ import logging
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from cleanroom_algo.errors import InvalidRequestError, QuotaExceededError, RequestError, ServiceFailureError
 from cleanroom_algo.local.api.routing import find_operation, parse_params, serialize
 from cleanroom_algo.local.api.throttle import Throttle
+from cleanroom_algo.local.operations.calling import Caller
 from cleanroom_algo.local.operations.registry import REGISTRIES
 from cleanroom_algo.local.service_model.shapes import CLEANROOMS, ML
-
-if TYPE_CHECKING:
-    from cleanroom_algo.local.room import Room
 
 log = logging.getLogger("cleanroom_algo.local")
 
@@ -48,12 +46,12 @@ class Application:
     """Answers requests for a room.
 
     Args:
-        room: the clean room.
+        caller: of the room's operations.
     """
 
-    def __init__(self, room: Room) -> None:
-        self.room = room
-        quotas = room.settings.quotas
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+        quotas = caller.workspace.settings.quotas
         self._throttle = Throttle(quotas.rates) if quotas.enabled and quotas.requests_per_second else None
 
     def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -78,9 +76,9 @@ class Application:
         service, operation, path = find_operation(services, environ["REQUEST_METHOD"], raw_path)
         REGISTRIES[service].handler(operation.name)  # "not emulated" comes before the faults of a request
         if self._throttle is not None and service == ML:
-            self._throttle.take(account or self.room.settings.machine.account, operation.name)
+            self._throttle.take(account or self.caller.workspace.settings.machine.account, operation.name)
         params = parse_params(operation, path, query, _body(environ))
-        return serialize(operation, self.room.call(operation.name, params, account, service=service))
+        return serialize(operation, self.caller.call(operation.name, params, account, service=service))
 
 
 def raw_uri(environ: Mapping[str, Any]) -> str:

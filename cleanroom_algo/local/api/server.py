@@ -10,7 +10,7 @@ import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
@@ -18,10 +18,10 @@ from gunicorn.glogging import Logger
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.errors import PortTakenError
 from cleanroom_algo.local.api.application import Application
+from cleanroom_algo.local.operations.calling import Caller
 from cleanroom_algo.local.resources.owners import take_server_lock
 from cleanroom_algo.local.resources.settings import RoomSettings
 from cleanroom_algo.local.resources.store import Store
-from cleanroom_algo.local.room import Room
 from cleanroom_algo.local.service_model.shapes import CLEANROOMS, ML, service_model
 
 THREADS: Final = 16  # more than a laptop's clients open; each waits for SQLite's one writer now and then
@@ -38,6 +38,18 @@ class _Logger(Logger):  # type: ignore[misc]
         self.error_log.propagate = True
 
 
+class ServedRoom(Protocol):
+    """What the server needs of a room."""
+
+    caller: Caller
+
+    def close(self) -> None:
+        """End its jobs, and let go of the state folder."""
+
+
+OpenRoom = Callable[[Path], ServedRoom]
+
+
 class Server(BaseApplication):  # type: ignore[misc]
     """Serves the API of a room on 127.0.0.1.
 
@@ -45,13 +57,15 @@ class Server(BaseApplication):  # type: ignore[misc]
         home: the state folder.
         address: a socket that holds the address; gunicorn takes it over.
         ready: called with the URL when connections are accepted.
+        open_room: opens the room in the process that serves it.
     """
 
-    def __init__(self, home: Path, address: socket.socket, ready: Callable[[str], None]) -> None:
+    def __init__(self, home: Path, address: socket.socket, ready: Callable[[str], None], open_room: OpenRoom) -> None:
         self.home = home
+        self.open_room = open_room
         self.address = address
         self.ready = ready
-        self.room: Room | None = None
+        self.room: ServedRoom | None = None
         super().__init__()
 
     def load_config(self) -> None:
@@ -79,8 +93,8 @@ class Server(BaseApplication):  # type: ignore[misc]
     def load(self) -> Callable[..., Any]:
         """Open the room in the process that serves it."""
         keep_freed_memory()  # of the requests of inference jobs
-        self.room = Room.open(self.home, serving=True)
-        return Application(self.room)
+        self.room = self.open_room(self.home)
+        return Application(self.room.caller)
 
     def _worker_ready(self, worker: Any) -> None:
         # Not when the socket listens: a signal that came before the worker takes signals would be lost on it.
@@ -93,13 +107,14 @@ class Server(BaseApplication):  # type: ignore[misc]
             self.room.close()
 
 
-def serve(home: Path, port: int, ready: Callable[[str], None]) -> None:
+def serve(home: Path, port: int, ready: Callable[[str], None], open_room: OpenRoom) -> None:
     """Serve until SIGTERM or Ctrl-C, which end the running jobs first.
 
     Args:
         home: the state folder.
         port: 0 for any free one.
         ready: called with the URL.
+        open_room: opens the room of a state folder, so that it runs the jobs that no process has reserved.
 
     Raises:
         RoomInUseError: CR-ROM-001. RoomStateError: CR-ROM-002. RoomSettingsError: CR-ROM-005.
@@ -112,7 +127,7 @@ def serve(home: Path, port: int, ready: Callable[[str], None]) -> None:
         Store(home / "room.sqlite").close()
         for service in (ML, CLEANROOMS):
             service_model(service)  # read before the fork, while nobody waits
-        Server(home, _bound(port), ready).run()
+        Server(home, _bound(port), ready, open_room).run()
     finally:
         lock.release()
 

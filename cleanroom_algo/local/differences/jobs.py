@@ -160,7 +160,7 @@ JOBS: tuple[Difference, ...] = (
         "jobs",
         TRAIN + INFER + EXPORT + QUERY,
         "jobs run in the order asked for, as many hosts at once as settings.toml, [machine], says; a job whose process "
-        "was killed is CREATE_FAILED with JobLost",
+        "was killed is CREATE_FAILED with CR-JOB-301",
         "instances are AWS's",
         "documented",
         "Clean Rooms user guide, Quotas for AWS Clean Rooms ML, bounds them",
@@ -229,8 +229,7 @@ JOBS: tuple[Difference, ...] = (
     Difference(
         "jobs",
         TRAIN + INFER,
-        "statusDetails.statusCode holds AlgorithmError, JobStopped, MaxRuntimeExceeded, JobLost, or a code of this "
-        "project",
+        "statusDetails.statusCode holds AlgorithmError, MaxRuntimeExceeded or a code of this project",
         "codes are promised to be stable; their values are not published",
         "guessed",
         "no recording exists",

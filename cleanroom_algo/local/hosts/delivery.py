@@ -20,9 +20,9 @@ from cleanroom_algo.contract.channel import InputMode
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.local.hosts.container_tree import ContainerTree
 from cleanroom_algo.local.hosts.feeding import Feeder
-from cleanroom_algo.local.jobs.files import MODEL_ARCHIVE
 from cleanroom_algo.local.objects.download import Downloads
 from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.plans.run_files import MODEL_ARCHIVE
 from cleanroom_algo.local.plans.training_plan import HostPlan, TrainingPlan, epoch_objects
 
 

@@ -10,20 +10,20 @@ from cleanroom_algo.local.hosts.docker import DockerHosts, image_digest
 from cleanroom_algo.local.hosts.process import ProcessHosts
 from cleanroom_algo.local.hosts.protocol import HostKind
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource
+from cleanroom_algo.local.resources.settings import RoomSettings
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.hosts.sagemaker import Account
-    from cleanroom_algo.local.room import Room
 
 
-def host_kind(room: Room, source: AlgorithmSource) -> HostKind:
+def host_kind(settings: RoomSettings, source: AlgorithmSource) -> HostKind:
     """Return where the containers of a job run: a file or folder as the room is set, an image in Docker.
 
     Raises:
         HostError: CR-HST, this machine has none.
     """
-    name = room.settings.machine.host_kind if source.path is not None else "docker"
-    switches = room.settings.switches
+    name = settings.machine.host_kind if source.path is not None else "docker"
+    switches = settings.switches
     open_network = switches.network == "open"
     if name == "auto":
         name = "process" if open_network or sandbox.missing() else "sandbox"
@@ -38,13 +38,13 @@ def host_kind(room: Room, source: AlgorithmSource) -> HostKind:
     return ProcessHosts() if name == "process" else sandbox.SandboxHosts()
 
 
-def sagemaker_account(room: Room) -> Account | None:
+def sagemaker_account(settings: RoomSettings) -> Account | None:
     """Return the account in which jobs run, where the room's settings say so.
 
     Raises:
         SageMakerError: CR-HST-004, the settings do not say where.
     """
-    machine = room.settings.machine
+    machine = settings.machine
     if machine.host_kind != "sagemaker":
         return None
     if machine.sagemaker_place is None or machine.sagemaker_role is None:

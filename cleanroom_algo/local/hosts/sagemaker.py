@@ -22,16 +22,15 @@ from cleanroom_algo.contract.environment import JOB_NAME_VARIABLE
 from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import CleanroomError, HostStartError, JobFailedError, SageMakerError
-from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE
-from cleanroom_algo.local.jobs.inference.job import InferenceListener, InferenceOutcome, InferenceStatus
-from cleanroom_algo.local.jobs.inference.transform import output_too_large
-from cleanroom_algo.local.jobs.job_log import JobLog
-from cleanroom_algo.local.jobs.packing import check_sizes
-from cleanroom_algo.local.jobs.training import TrainingListener, TrainingOutcome, TrainingStatus
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.objects.store import S3Objects
 from cleanroom_algo.local.plans.inference_plan import InferencePlan
+from cleanroom_algo.local.plans.listeners import JobListener
+from cleanroom_algo.local.plans.outcomes import InferenceOutcome, JobStatus, TrainingOutcome
+from cleanroom_algo.local.plans.run_files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE
 from cleanroom_algo.local.plans.training_plan import TrainingPlan
+from cleanroom_algo.local.policies.caps import check_sizes, output_too_large
+from cleanroom_algo.local.resources.job_log import JobLog
 
 POLL_SECONDS = 10.0  # jobs take minutes to start
 _NAME_CHARACTERS = 63  # SageMaker API, TrainingJobName
@@ -157,9 +156,7 @@ def transform_request(plan: InferencePlan, account: Account, name: str) -> dict[
     return request
 
 
-def train_in(
-    account: Account, plan: TrainingPlan, listener: TrainingListener, stopped: threading.Event
-) -> TrainingOutcome:
+def train_in(account: Account, plan: TrainingPlan, listener: JobListener, stopped: threading.Event) -> TrainingOutcome:
     """Run a training job in an account to its end.
 
     Args:
@@ -196,7 +193,7 @@ def train_in(
 
 
 def infer_in(
-    account: Account, plan: InferencePlan, listener: InferenceListener, stopped: threading.Event
+    account: Account, plan: InferencePlan, listener: JobListener, stopped: threading.Event
 ) -> InferenceOutcome:
     """Run an inference job in an account to its end.
 
@@ -240,7 +237,7 @@ def _training_outcome(plan: TrainingPlan, objects: S3Objects, end: Mapping[str, 
     status = end["TrainingJobStatus"]
     if status == "Failed":
         reason = end.get("FailureReason") or "AlgorithmError: no reason was given"
-        return TrainingOutcome(TrainingStatus.FAILED, reason, {}, log)
+        return TrainingOutcome(JobStatus.FAILED, reason, {}, log)
     place = end.get("ModelArtifacts", {}).get("S3ModelArtifacts", "")
     archives = []
     for name in (MODEL_ARCHIVE, OUTPUT_ARCHIVE):  # a stopped job may have left none
@@ -251,9 +248,9 @@ def _training_outcome(plan: TrainingPlan, objects: S3Objects, end: Mapping[str, 
     try:
         raw_bytes = check_sizes(_unpacked_sizes(archives), plan.max_artifact_bytes)
     except CleanroomError as error:
-        return TrainingOutcome(TrainingStatus.FAILED, str(error), {}, log)
+        return TrainingOutcome(JobStatus.FAILED, str(error), {}, log)
     return TrainingOutcome(
-        status=TrainingStatus.COMPLETED if status == "Completed" else TrainingStatus.STOPPED,
+        status=JobStatus.COMPLETED if status == "Completed" else JobStatus.STOPPED,
         failure_reason=None,
         exit_codes={host.name: 0 for host in plan.hosts},
         log=log,
@@ -290,9 +287,9 @@ def _inference_outcome(plan: InferencePlan, end: Mapping[str, Any], outputs: Pat
         error = output_too_large(size, plan.max_output_bytes)
         shutil.rmtree(outputs)
         outputs.mkdir()
-    ended = InferenceStatus.COMPLETED if status == "Completed" else InferenceStatus.STOPPED
+    ended = JobStatus.COMPLETED if status == "Completed" else JobStatus.STOPPED
     return InferenceOutcome(
-        status=ended if error is None else InferenceStatus.FAILED,
+        status=ended if error is None else JobStatus.FAILED,
         failure_reason=None if error is None else str(error),
         outputs=outputs,
         bytes=size,

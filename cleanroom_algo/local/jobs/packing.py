@@ -126,38 +126,6 @@ def _equal(one: Artifact, other: Artifact) -> bool:
         return not second.read(1)
 
 
-def check_sizes(sizes: Mapping[str, int], cap: int | None) -> int:
-    """Return the size of all files together in bytes.
-
-    Args:
-        sizes: of the files, by name.
-        cap: in bytes; None: none.
-
-    Raises:
-        ArtifactsTooLargeError: CR-JOB-102, it is over the cap.
-    """
-    total = sum(sizes.values())
-    if cap is not None and total > cap:
-        largest = max(sizes, key=lambda name: sizes[name])
-        raise ArtifactsTooLargeError(
-            f"the job left {format_bytes(total)} (largest: {largest} {format_bytes(sizes[largest])})",
-            expected=f"at most {format_bytes(cap)}, the cap of this association (trainedModels.maxArtifactSize)",
-            fix="leave the optimizer out (save_optimizer = False), store halves (save_dtype), or raise the cap",
-        )
-    return total
-
-
-def fitting(sizes: Mapping[str, int], cap: int) -> set[str]:
-    """Return the names of the files that fit under a cap: each in turn, if it fits beside those before it."""
-    kept: set[str] = set()
-    left = cap
-    for name, size in sizes.items():
-        if size <= left:
-            kept.add(name)
-            left -= size
-    return kept
-
-
 def pack(artifacts: Artifacts, archive: Path, stopped: threading.Event | None = None) -> int:
     """Write a tar.gz that appears whole or not at all, and return its size in bytes.
 

@@ -9,9 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
 
 from cleanroom_algo.contract.channel import InputMode
 from cleanroom_algo.contract.environment import JOB_ARN_VARIABLE, JOB_NAME_VARIABLE
@@ -22,68 +20,26 @@ from cleanroom_algo.local.hosts.container_tree import ContainerTree
 from cleanroom_algo.local.hosts.delivery import Delivery
 from cleanroom_algo.local.hosts.layout import lay_out
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, JobHosts, Limits, RunningHost
-from cleanroom_algo.local.jobs.files import LOG_FILE, MODEL_ARCHIVE, MOUNT_FOLDER, OUTPUT_ARCHIVE, USAGE_FILE
-from cleanroom_algo.local.jobs.job_log import JobLog
-from cleanroom_algo.local.jobs.packing import Artifacts, check_sizes, fitting, merge, pack
-from cleanroom_algo.local.objects.download import Downloaded, Downloads
+from cleanroom_algo.local.jobs.packing import Artifacts, merge, pack
+from cleanroom_algo.local.objects.download import Downloads
 from cleanroom_algo.local.objects.mount import S3Mount
 from cleanroom_algo.local.plans.instances import GIB, memory_bytes
+from cleanroom_algo.local.plans.listeners import JobListener
+from cleanroom_algo.local.plans.outcomes import JobStatus, TrainingOutcome
+from cleanroom_algo.local.plans.run_files import LOG_FILE, MODEL_ARCHIVE, MOUNT_FOLDER, OUTPUT_ARCHIVE, USAGE_FILE
 from cleanroom_algo.local.plans.training_plan import HostPlan, TrainingPlan
+from cleanroom_algo.local.policies.caps import check_sizes, fitting
+from cleanroom_algo.local.resources.job_log import JobLog
 
 GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL (SageMaker API, StopTrainingJob)
 LOST_DATA_SECONDS = 10.0  # the same for containers that wait for data which will not come
 _REASON_CHARACTERS = 1024  # SageMaker API, FailureReason
 
 
-class TrainingListener(Protocol):
-    """Told what happens while a training job runs, from several threads."""
-
-    def line(self, host: str, stream: str, text: str) -> None:
-        """Take a line that a container wrote."""
-
-    def progress(self, progress: Downloaded) -> None:
-        """Take how far the download of a channel is."""
-
-
-class TrainingStatus(StrEnum):
-    """How a training job ended."""
-
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    STOPPED = "STOPPED"
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingOutcome:
-    """What a training job left.
-
-    Attributes:
-        status: COMPLETED only if every host exited with 0 and the artifacts are whole.
-        failure_reason: the first cause, at most 1024 characters; None unless FAILED or stopped by its time limit.
-        model_archive: the model.tar.gz; None where the job failed.
-        output_archive: the output.tar.gz; None where the job failed.
-        raw_bytes: of all files together, unpacked.
-        packed_bytes: of both archives.
-        exit_codes: by host; 128 + number for a signal.
-        log: a JSON object a line, with `time`, `host`, `stream` and `text`.
-        left_out: why files are missing, where the plan leaves out what no longer fits.
-    """
-
-    status: TrainingStatus
-    failure_reason: str | None
-    exit_codes: dict[str, int]
-    log: Path
-    model_archive: Path | None = None
-    output_archive: Path | None = None
-    raw_bytes: int = 0
-    packed_bytes: int = 0
-    left_out: ArtifactsTooLargeError | None = None
-
-
 def run_training(
     plan: TrainingPlan,
     host_kind: HostKind,
-    listener: TrainingListener,
+    listener: JobListener,
     stopped: threading.Event | None = None,
     *,
     grace_seconds: float = GRACE_SECONDS,
@@ -110,7 +66,7 @@ def run_training(
 class _Job:
     plan: TrainingPlan
     host_kind: HostKind
-    listener: TrainingListener
+    listener: JobListener
     stopped: threading.Event
     grace_seconds: float
     log: JobLog
@@ -123,7 +79,7 @@ class _Job:
         try:
             trees, deliveries = self._run()
         except JobStoppedError:  # before its start
-            return TrainingOutcome(TrainingStatus.STOPPED, None, {}, self.plan.run_directory / LOG_FILE)
+            return TrainingOutcome(JobStatus.STOPPED, None, {}, self.plan.run_directory / LOG_FILE)
         written = [f"{name}: {path}" for name, each in deliveries.items() for path in each.written]
         return self._outcome(trees, written)
 
@@ -249,19 +205,19 @@ class _Job:
         if (fault := self._fault()) is not None:  # whatever the containers made of it
             if not isinstance(fault, CleanroomError):
                 raise fault
-            return TrainingOutcome(TrainingStatus.FAILED, str(fault)[:_REASON_CHARACTERS], self.exit_codes, log)
+            return TrainingOutcome(JobStatus.FAILED, str(fault)[:_REASON_CHARACTERS], self.exit_codes, log)
         if self.first_failed is not None:
-            return TrainingOutcome(TrainingStatus.FAILED, self._reason(trees), self.exit_codes, log)
+            return TrainingOutcome(JobStatus.FAILED, self._reason(trees), self.exit_codes, log)
         if self.stopped.is_set() or self.timed_out:
             reason = f"MaxRuntimeExceeded: {self.plan.max_runtime_seconds} s" if self.timed_out else None
-            return TrainingOutcome(TrainingStatus.STOPPED, reason, self.exit_codes, log)
+            return TrainingOutcome(JobStatus.STOPPED, reason, self.exit_codes, log)
         try:
             _refuse_written(written)
             return self._packed(trees, log)
         except JobStoppedError:
-            return TrainingOutcome(TrainingStatus.STOPPED, None, self.exit_codes, log)
+            return TrainingOutcome(JobStatus.STOPPED, None, self.exit_codes, log)
         except CleanroomError as error:
-            return TrainingOutcome(TrainingStatus.FAILED, str(error)[:_REASON_CHARACTERS], self.exit_codes, log)
+            return TrainingOutcome(JobStatus.FAILED, str(error)[:_REASON_CHARACTERS], self.exit_codes, log)
 
     def _packed(self, trees: dict[str, ContainerTree], log: Path) -> TrainingOutcome:
         volume = self.plan.volume_gb * GIB
@@ -279,7 +235,7 @@ class _Job:
             archives = self.plan.run_directory / MODEL_ARCHIVE, self.plan.run_directory / OUTPUT_ARCHIVE
             packed_bytes = pack(model, archives[0], self.stopped) + pack(output, archives[1], self.stopped)
         return TrainingOutcome(
-            status=TrainingStatus.COMPLETED,
+            status=JobStatus.COMPLETED,
             failure_reason=None,
             exit_codes=self.exit_codes,
             log=log,

@@ -6,6 +6,7 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+from cleanroom_algo.channels.formats.parquet.footer import MAGIC as PARQUET_MAGIC
 from cleanroom_algo.local.objects.ranges import FIRST_BYTES, RangeStream, shared
 from cleanroom_algo.local.objects.s3 import S3Object
 
@@ -27,3 +28,9 @@ class ObjectRef:
         if isinstance(self.place, Path):
             return self.place.open("rb")
         return io.BufferedReader(RangeStream(shared().open(self.place, self.size)), FIRST_BYTES)
+
+
+def is_parquet(reference: ObjectRef) -> bool:
+    """Whether an object is a Parquet file, by its first bytes."""
+    with reference.open() as file:
+        return file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC

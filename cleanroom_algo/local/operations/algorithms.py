@@ -7,6 +7,7 @@ from typing import Any
 
 from cleanroom_algo.errors import ConflictError, Problem
 from cleanroom_algo.local.operations.authorization import (
+    active_memberships,
     in_collaboration,
     in_membership,
     not_found,
@@ -17,9 +18,9 @@ from cleanroom_algo.local.operations.authorization import (
 from cleanroom_algo.local.operations.projections import show, show_page
 from cleanroom_algo.local.operations.quotas import check_tags, within
 from cleanroom_algo.local.operations.registry import Call, ml_operation
-from cleanroom_algo.local.resources.arns import ALGORITHM, ASSOCIATION, INFERENCE_JOB, TRAINED_MODEL, new_arn
-from cleanroom_algo.local.resources.states import COUNTED
+from cleanroom_algo.local.resources.arns import ALGORITHM, ASSOCIATION
 from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.resources.usage import association_is_used
 from cleanroom_algo.local.service_model.validation import invalid
 
 
@@ -38,16 +39,17 @@ def create_algorithm(call: Call) -> Mapping[str, Any]:
         raise invalid(call.operation, [problem])
     check_tags(call, call.params.get("tags", {}))
     unique_name(call, ALGORITHM, call.params["name"], account=call.account)
-    used = call.room.store.count(ALGORITHM, account=call.account)
-    within(call, "Active configured model algorithms", used + 1, call.room.settings.quotas.algorithms_per_account)
+    used = call.store.count(ALGORITHM, account=call.account)
+    within(call, "Active configured model algorithms", used + 1, call.settings.quotas.algorithms_per_account)
     record = Record(
         kind=ALGORITHM,
-        key=new_arn(ALGORITHM, call.room.region, call.account),
+        key=call.new_arn(ALGORITHM),
         account=call.account,
         name=call.params["name"],
         document=given(call),
+        private=call.terms.kept,
     )
-    call.room.store.insert(record)
+    call.store.insert(record)
     return {"configuredModelAlgorithmArn": record.key}
 
 
@@ -60,7 +62,7 @@ def get_algorithm(call: Call) -> Mapping[str, Any]:
 @ml_operation("ListConfiguredModelAlgorithms")
 def list_algorithms(call: Call) -> Mapping[str, Any]:
     """Return the algorithms of the caller's account, the latest first."""
-    store, account = call.room.store, call.account
+    store, account = call.store, call.account
     return show_page(call, lambda before, limit: store.find(ALGORITHM, before=before, limit=limit, account=account))
 
 
@@ -68,9 +70,9 @@ def list_algorithms(call: Call) -> Mapping[str, Any]:
 def delete_algorithm(call: Call) -> Mapping[str, Any]:
     """Remove an algorithm that no association uses."""
     algorithm = _own_algorithm(call)
-    if call.room.store.count(ASSOCIATION, parent=algorithm.key):
+    if call.store.count(ASSOCIATION, parent=algorithm.key):
         raise _in_use("the algorithm has associations", "delete its associations first")
-    call.room.store.delete(algorithm)
+    call.store.delete(algorithm)
     return {}
 
 
@@ -81,25 +83,26 @@ def create_association(call: Call) -> Mapping[str, Any]:
     algorithm = _own_algorithm(call)
     check_tags(call, call.params.get("tags", {}))
     unique_name(call, ASSOCIATION, call.params["name"], membership=membership.key)
-    used = call.room.store.count(ASSOCIATION, membership=membership.key)
+    used = call.store.count(ASSOCIATION, membership=membership.key)
     within(
         call,
         "Active configured model algorithm associations per membership",
         used + 1,
-        call.room.settings.quotas.associations_per_membership,
+        call.settings.quotas.associations_per_membership,
     )
     _check_policies(call, membership.collaboration)
     record = Record(
         kind=ASSOCIATION,
-        key=new_arn(ASSOCIATION, call.room.region, call.account, membership.key),
+        key=call.new_arn(ASSOCIATION, membership.key),
         account=call.account,
         membership=membership.key,
         collaboration=membership.collaboration,
         parent=algorithm.key,
         name=call.params["name"],
         document=given(call),
+        private=call.terms.kept,
     )
-    call.room.store.insert(record)
+    call.store.insert(record)
     return {"configuredModelAlgorithmAssociationArn": record.key}
 
 
@@ -120,14 +123,14 @@ def get_collaboration_association(call: Call) -> Mapping[str, Any]:
 @ml_operation("ListConfiguredModelAlgorithmAssociations")
 def list_associations(call: Call) -> Mapping[str, Any]:
     """Return the associations of the caller's membership, the latest first."""
-    key, store = own_membership(call).key, call.room.store
+    key, store = own_membership(call).key, call.store
     return show_page(call, lambda before, limit: store.find(ASSOCIATION, before=before, limit=limit, membership=key))
 
 
 @ml_operation("ListCollaborationConfiguredModelAlgorithmAssociations")
 def list_collaboration_associations(call: Call) -> Mapping[str, Any]:
     """Return the associations of all members, the latest first."""
-    key, store = own_collaboration(call), call.room.store
+    key, store = own_collaboration(call), call.store
     return show_page(call, lambda before, limit: store.find(ASSOCIATION, before=before, limit=limit, collaboration=key))
 
 
@@ -135,16 +138,14 @@ def list_collaboration_associations(call: Call) -> Mapping[str, Any]:
 def delete_association(call: Call) -> Mapping[str, Any]:
     """Remove an association that no job is using now."""
     association = in_membership(call, ASSOCIATION, call.params["configuredModelAlgorithmAssociationArn"])
-    for kind in (TRAINED_MODEL, INFERENCE_JOB):
-        jobs = call.room.store.find(kind, collaboration=association.collaboration, statuses=COUNTED)
-        if any(each.document.get("configuredModelAlgorithmAssociationArn") == association.key for each in jobs):
-            raise _in_use("jobs of the association are pending or running", "wait for them, or cancel them")
-    call.room.store.delete(association)
+    if association_is_used(call.store, association):
+        raise _in_use("jobs of the association are pending or running", "wait for them, or cancel them")
+    call.store.delete(association)
     return {}
 
 
 def _own_algorithm(call: Call) -> Record:
-    found = call.room.store.get(ALGORITHM, call.params["configuredModelAlgorithmArn"])
+    found = call.store.get(ALGORITHM, call.params["configuredModelAlgorithmArn"])
     if found is None or found.account != call.account:
         raise not_found(ALGORITHM, "account")
     return found
@@ -156,7 +157,7 @@ def _check_policies(call: Call, collaboration: str) -> None:
     (botocore model, documentation of LogsConfigurationPolicy and LogRedactionConfiguration.)
     """
     policies: Mapping[str, Any] = call.params.get("privacyConfiguration", {}).get("policies", {})
-    accounts = {each["accountId"] for each in call.room.members(collaboration)}
+    accounts = {each.account for each in active_memberships(call, collaboration)}
     problems: list[Problem] = []
     for part in ("trainedModels", "trainedModelInferenceJobs"):
         for index, each in enumerate(policies.get(part, {}).get("containerLogs", ())):

@@ -27,7 +27,7 @@ def own_membership(call: Call) -> Record:
     Raises:
         AccessDeniedError: CR-REQ-004.
     """
-    found = call.room.store.get(MEMBERSHIP, call.params["membershipIdentifier"])
+    found = call.store.get(MEMBERSHIP, call.params["membershipIdentifier"])
     if found is None or found.account != call.account or found.status != "ACTIVE":
         raise AccessDeniedError(
             f"account {call.account} has no active membership of this identifier",
@@ -44,7 +44,7 @@ def own_collaboration(call: Call) -> str:
         AccessDeniedError: CR-REQ-004.
     """
     identifier: str = call.params["collaborationIdentifier"]
-    memberships = call.room.store.find(MEMBERSHIP, collaboration=identifier, account=call.account, statuses=("ACTIVE",))
+    memberships = call.store.find(MEMBERSHIP, collaboration=identifier, account=call.account, statuses=("ACTIVE",))
     if not memberships:
         raise AccessDeniedError(
             f"account {call.account} is no active member of this collaboration",
@@ -74,11 +74,14 @@ def require_ability(membership: Record, ability: str) -> None:
         )
 
 
+def active_memberships(call: Call, collaboration: str) -> list[Record]:
+    """Return the active memberships of a collaboration, the latest first."""
+    return call.store.find(MEMBERSHIP, collaboration=collaboration, statuses=("ACTIVE",))
+
+
 def member_of(call: Call, collaboration: str, account: str) -> Record | None:
     """Return the active membership of an account in a collaboration, or None."""
-    found = call.room.store.find(
-        MEMBERSHIP, collaboration=collaboration, account=account, statuses=("ACTIVE",), limit=1
-    )
+    found = call.store.find(MEMBERSHIP, collaboration=collaboration, account=account, statuses=("ACTIVE",), limit=1)
     return found[0] if found else None
 
 
@@ -94,7 +97,7 @@ def receiver_location(call: Call, collaboration: str, ability: str) -> str:
         raise invalid(call.operation, [Problem(path, "is no active member of the collaboration")])
     if ability not in abilities(member):
         raise invalid(call.operation, [Problem(path, f"is a member without {ability}")])
-    configuration = call.room.store.get(ML_CONFIGURATION, member.key)
+    configuration = call.store.get(ML_CONFIGURATION, member.key)
     destination = {} if configuration is None else configuration.document["defaultOutputLocation"].get("destination")
     if not destination:
         raise invalid(call.operation, [Problem(path, "has no ML configuration with a destination: PutMLConfiguration")])
@@ -114,8 +117,7 @@ def payer(call: Call, collaboration: str, path: str, what: str) -> dict[str, str
     Raises:
         InvalidRequestError: CR-REQ-001, the named account is not responsible for it.
     """
-    members = call.room.store.find(MEMBERSHIP, collaboration=collaboration, statuses=("ACTIVE",))
-    responsible = [each.account for each in members if _pays(each, what)]
+    responsible = [each.account for each in active_memberships(call, collaboration) if _pays(each, what)]
     *outer, member = path.split(".")
     place: Mapping[str, Any] = call.params
     for name in outer:
@@ -135,7 +137,7 @@ def in_membership(call: Call, kind: str, key: str, version: str | None = None) -
         AccessDeniedError: CR-REQ-004. ResourceNotFoundError: CR-REQ-003.
     """
     membership = own_membership(call)
-    found = call.room.store.get(kind, key, version)
+    found = call.store.get(kind, key, version)
     if found is None or found.membership != membership.key:
         raise not_found(kind, "membership", version)
     return found
@@ -147,7 +149,7 @@ def in_collaboration(call: Call, kind: str, key: str, collaboration: str, versio
     Raises:
         ResourceNotFoundError: CR-REQ-003.
     """
-    found = call.room.store.get(kind, key, version)
+    found = call.store.get(kind, key, version)
     if found is None or found.collaboration != collaboration:
         raise not_found(kind, COLLABORATION, version)
     return found
@@ -169,7 +171,7 @@ def unique_name(call: Call, kind: str, name: str, statuses: tuple[str, ...] = ()
     Raises:
         ConflictError: CR-REQ-002.
     """
-    if call.room.store.count(kind, name=name, statuses=statuses, **where):
+    if call.store.count(kind, name=name, statuses=statuses, **where):
         raise ConflictError(
             f"there is a {kind.replace('-', ' ')} of this name already",
             expected="a name of its own",

@@ -14,8 +14,8 @@ from cleanroom_algo.errors import AccessDeniedError, ConflictError, NotEmulatedE
 from cleanroom_algo.local.operations.authorization import CAN_QUERY, member_of, own_membership
 from cleanroom_algo.local.operations.projections import show_one, show_page, times
 from cleanroom_algo.local.operations.registry import Call, cleanrooms_operation
-from cleanroom_algo.local.resources.arns import COLLABORATION, MEMBERSHIP, cleanrooms_arn, new_identifier
-from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.resources.arns import COLLABORATION, MEMBERSHIP, cleanrooms_arn
+from cleanroom_algo.local.resources.store import Record, Store
 from cleanroom_algo.local.service_model.validation import invalid
 
 _OF_CREATOR: Final = {
@@ -47,8 +47,8 @@ def create_collaboration(call: Call) -> Mapping[str, Any]:
             fix="leave dataEncryptionMetadata out, or set its allowCleartext to true; AWS has ended the old engine",
         )
     absent = {"name", "members", "tags", *_OF_CREATOR}
-    identifier = new_identifier()
-    record = call.room.store.insert(
+    identifier = call.new_identifier()
+    record = call.store.insert(
         Record(
             kind=COLLABORATION,
             key=identifier,
@@ -74,7 +74,7 @@ def list_collaborations(call: Call) -> Mapping[str, Any]:
     wanted = call.params.get("memberStatus")
 
     def find(before: int | None, limit: int) -> Sequence[Record]:
-        found = [each for each in call.room.store.find(COLLABORATION, before=before) if _is_named(call, each)]
+        found = [each for each in call.store.find(COLLABORATION, before=before) if _is_named(call, each)]
         return [each for each in found if wanted in (None, _collaboration(call, each)["memberStatus"])][:limit]
 
     return show_page(call, find, describe=_collaboration)
@@ -84,7 +84,7 @@ def list_collaborations(call: Call) -> Mapping[str, Any]:
 def list_members(call: Call) -> Mapping[str, Any]:
     """Return the members of a collaboration, those invited included."""
     collaboration = _named(call)
-    members = _members(call, collaboration)
+    members = _members(collaboration)
     # An invitation is no record of its own; its place among the members serves for the pages.
     places = [replace(collaboration, account=each["accountId"], seq=len(members) - n) for n, each in enumerate(members)]
 
@@ -104,10 +104,10 @@ def create_membership(call: Call) -> Mapping[str, Any]:
             expected="one membership of an account in a collaboration",
             fix="use it: ListMemberships",
         )
-    member = _specification(call, collaboration, call.account)
+    member = _specification(collaboration, call.account)
     if problems := list(_unaccepted(call, member)):
         raise invalid(call.operation, problems)
-    identifier = new_identifier()
+    identifier = call.new_identifier()
     kept = {
         "memberAbilities": member.get("memberAbilities", []),
         "paymentConfiguration": member["paymentConfiguration"],
@@ -115,7 +115,7 @@ def create_membership(call: Call) -> Mapping[str, Any]:
     if "mlMemberAbilities" in member:
         kept["mlMemberAbilities"] = member["mlMemberAbilities"]
     absent = {"collaborationIdentifier", "tags", "paymentConfiguration"}
-    record = call.room.store.insert(
+    record = call.store.insert(
         Record(
             kind=MEMBERSHIP,
             key=identifier,
@@ -142,18 +142,35 @@ def list_memberships(call: Call) -> Mapping[str, Any]:
     statuses = (call.params["status"],) if "status" in call.params else ()
 
     def find(before: int | None, limit: int) -> Sequence[Record]:
-        return call.room.store.find(MEMBERSHIP, statuses=statuses, before=before, limit=limit, account=call.account)
+        return call.store.find(MEMBERSHIP, statuses=statuses, before=before, limit=limit, account=call.account)
 
     return show_page(call, find, describe=_membership)
 
 
+def add_member(store: Store, collaboration: Record, member: Mapping[str, Any]) -> None:
+    """Name one more member of a collaboration, as a change request of its creator does; one that is named stays.
+
+    Args:
+        store: of the room.
+        collaboration: any reading of it.
+        member: in the form of CreateCollaboration's members; what it does not say it pays for, others pay.
+    """
+    with store.transaction():
+        now = store.get(COLLABORATION, collaboration.key)
+        assert now is not None
+        named = now.private["members"]
+        if all(each["accountId"] != member["accountId"] for each in named):
+            paying = {"paymentConfiguration": _payments(member, [*named, member])}
+            store.update(now, private={"members": [*named, {**member, **paying}]})
+
+
 def membership_arn(call: Call, membership: Record) -> str:
     """Return the ARN by which `cleanrooms` shows a membership."""
-    return cleanrooms_arn(call.room.region, membership.account, MEMBERSHIP, membership.key)
+    return cleanrooms_arn(call.region, membership.account, MEMBERSHIP, membership.key)
 
 
 def _named(call: Call) -> Record:
-    found = call.room.store.get(COLLABORATION, call.params["collaborationIdentifier"])
+    found = call.store.get(COLLABORATION, call.params["collaborationIdentifier"])
     if found is None or not _is_named(call, found):
         raise AccessDeniedError(
             f"account {call.account} is no member of this collaboration, and not invited to it",
@@ -164,24 +181,21 @@ def _named(call: Call) -> Record:
 
 
 def _is_named(call: Call, collaboration: Record) -> bool:
-    return any(each["accountId"] == call.account for each in _members(call, collaboration))
+    return any(each["accountId"] == call.account for each in _members(collaboration))
 
 
-def _members(call: Call, collaboration: Record) -> Sequence[Mapping[str, Any]]:
-    """Return the members as they were named, the creator first; of a declared room, its memberships."""
-    named: Sequence[Mapping[str, Any]] | None = collaboration.private.get("members")
-    if named is not None:
-        return named
-    found = call.room.store.find(MEMBERSHIP, collaboration=collaboration.key)
-    return [{**each.document, "accountId": each.account, "displayName": each.name} for each in reversed(found)]
+def _members(collaboration: Record) -> Sequence[Mapping[str, Any]]:
+    """Return the members as they were named, the creator first."""
+    named: Sequence[Mapping[str, Any]] = collaboration.private["members"]
+    return named
 
 
-def _specification(call: Call, collaboration: Record, account: str) -> Mapping[str, Any]:
-    return next(each for each in _members(call, collaboration) if each["accountId"] == account)
+def _specification(collaboration: Record, account: str) -> Mapping[str, Any]:
+    return next(each for each in _members(collaboration) if each["accountId"] == account)
 
 
 def _collaboration(call: Call, record: Record) -> dict[str, Any]:
-    creator, *_ = _members(call, record)
+    creator, *_ = _members(record)
     membership = member_of(call, record.key, call.account)
     own = (
         {}
@@ -194,7 +208,7 @@ def _collaboration(call: Call, record: Record) -> dict[str, Any]:
         **times(record),
         **own,
         "id": record.key,
-        "arn": cleanrooms_arn(call.room.region, creator["accountId"], COLLABORATION, record.key),
+        "arn": cleanrooms_arn(call.region, creator["accountId"], COLLABORATION, record.key),
         "name": record.name,
         "creatorAccountId": creator["accountId"],
         "creatorDisplayName": creator["displayName"],
@@ -204,7 +218,7 @@ def _collaboration(call: Call, record: Record) -> dict[str, Any]:
 
 
 def _member(call: Call, place: Record) -> dict[str, Any]:
-    member = _specification(call, place, place.account)
+    member = _specification(place, place.account)
     membership = member_of(call, place.key, place.account)
     joined = (
         {}
@@ -224,7 +238,7 @@ def _member(call: Call, place: Record) -> dict[str, Any]:
 
 
 def _membership(call: Call, record: Record) -> dict[str, Any]:
-    collaboration = call.room.store.get(COLLABORATION, record.collaboration)
+    collaboration = call.store.get(COLLABORATION, record.collaboration)
     assert collaboration is not None
     of = _collaboration(call, collaboration)
     return {

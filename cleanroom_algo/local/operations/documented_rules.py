@@ -25,7 +25,7 @@ def model_name_is_new(call: Call, collaboration: str) -> None:
     Raises:
         ConflictError: CR-REQ-002, the switch unique_model_names says so.
     """
-    store, switch = call.room.store, call.room.settings.switches.unique_model_names
+    store, switch = call.store, call.settings.switches.unique_model_names
     if switch == "warn" and store.count(MEMBERSHIP, collaboration=collaboration) == 1:
         return  # one's own trials, which have the name of their algorithm
     if store.count(TRAINED_MODEL, collaboration=collaboration, name=call.params["name"]):
@@ -47,7 +47,7 @@ def instances_train_together(call: Call) -> None:
     if resources.get("instanceCount", 1) > 1 and resources["instanceType"] not in DISTRIBUTED:
         reason = f"must be one of {', '.join(DISTRIBUTED)} where there are several instances"
         problem = Problem("resourceConfig.instanceType", reason)
-        _hold(call, call.room.settings.switches.distributed_instance_types, invalid(call.operation, [problem]))
+        _hold(call, call.settings.switches.distributed_instance_types, invalid(call.operation, [problem]))
 
 
 def role_is_own(call: Call, arn: str) -> None:
@@ -62,7 +62,7 @@ def role_is_own(call: Call, arn: str) -> None:
             expected="roleArn of a role of the calling account",
             fix="pass a role of your own account",
         )
-        _hold(call, call.room.settings.switches.foreign_roles, error)
+        _hold(call, call.settings.switches.foreign_roles, error)
 
 
 def _hold(call: Call, switch: str, error: RequestError) -> None:

@@ -19,7 +19,8 @@ from cleanroom_algo.local.operations.inference_jobs import of_version, output_ur
 from cleanroom_algo.local.operations.projections import show_page
 from cleanroom_algo.local.operations.registry import Call, ml_operation
 from cleanroom_algo.local.operations.trained_models import usable_version
-from cleanroom_algo.local.resources.arns import ASSOCIATION, EXPORT_JOB, new_arn
+from cleanroom_algo.local.policies.policies import Policies
+from cleanroom_algo.local.resources.arns import ASSOCIATION, EXPORT_JOB
 from cleanroom_algo.local.resources.states import PENDING
 from cleanroom_algo.local.resources.store import Record
 
@@ -32,8 +33,7 @@ def start_export_job(call: Call) -> Mapping[str, Any]:
     version = call.params.get("trainedModelVersionIdentifier")
     model = usable_version(call, call.params["trainedModelArn"], version, "export_default")
     association = in_collaboration(call, ASSOCIATION, model.parent, membership.collaboration)
-    policies: Mapping[str, Any] = association.document.get("privacyConfiguration", {}).get("policies", {})
-    if "trainedModelExports" not in policies and call.room.settings.switches.export_without_policy == "refuse":
+    if Policies.of(association).exports is None and call.settings.switches.export_without_policy == "refuse":
         raise AccessDeniedError(
             "the association of this trained model allows no exports",
             expected="an association whose privacyConfiguration has trainedModelExports",
@@ -43,10 +43,10 @@ def start_export_job(call: Call) -> Mapping[str, Any]:
     document = given(call)
     if model.version is not None:
         document["trainedModelVersionIdentifier"] = model.version
-    record = call.room.store.insert(
+    record = call.store.insert(
         Record(
             kind=EXPORT_JOB,
-            key=new_arn(EXPORT_JOB, call.room.region, call.account, membership.key),
+            key=call.new_arn(EXPORT_JOB, membership.key),
             account=call.account,
             membership=membership.key,
             collaboration=membership.collaboration,
@@ -54,17 +54,20 @@ def start_export_job(call: Call) -> Mapping[str, Any]:
             name=call.params["name"],
             status=PENDING,
             document=document,
-            private={"output": output_uri(location, model, call.account, call.params["name"])},
+            private={
+                "association": association.key,
+                "output": output_uri(location, model, call.account, call.params["name"]),
+            },
         )
     )
-    call.room.queue(record, hosts=0)
+    call.workspace.enqueue(record, hosts=0)
     return {}
 
 
 @ml_operation("ListCollaborationTrainedModelExportJobs")
 def list_export_jobs(call: Call) -> Mapping[str, Any]:
     """Return the export jobs of one trained model, the latest first; those of one version if asked."""
-    key, store, version = own_collaboration(call), call.room.store, call.params.get("trainedModelVersionIdentifier")
+    key, store, version = own_collaboration(call), call.store, call.params.get("trainedModelVersionIdentifier")
     arn = call.params["trainedModelArn"]
 
     def find(before: int | None, limit: int) -> Sequence[Record]:

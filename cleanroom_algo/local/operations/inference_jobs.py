@@ -24,7 +24,7 @@ from cleanroom_algo.local.operations.projections import show, show_page
 from cleanroom_algo.local.operations.quotas import check_inference, check_tags
 from cleanroom_algo.local.operations.registry import Call, ml_operation
 from cleanroom_algo.local.operations.trained_models import cancel, usable_version
-from cleanroom_algo.local.resources.arns import ALGORITHM, ASSOCIATION, INFERENCE_JOB, new_arn
+from cleanroom_algo.local.resources.arns import ALGORITHM, ASSOCIATION, INFERENCE_JOB
 from cleanroom_algo.local.resources.states import PENDING
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.service_model.validation import invalid
@@ -41,7 +41,7 @@ def start_inference_job(call: Call) -> Mapping[str, Any]:
     model = usable_version(call, call.params["trainedModelArn"], version, "inference_default")
     association_arn = call.params.get("configuredModelAlgorithmAssociationArn", model.parent)
     association = in_collaboration(call, ASSOCIATION, association_arn, membership.collaboration)
-    algorithm = call.room.store.get(ALGORITHM, association.parent)
+    algorithm = call.store.get(ALGORITHM, association.parent)
     if algorithm is None or "inferenceContainerConfig" not in algorithm.document:
         problem = Problem("configuredModelAlgorithmAssociationArn", "is of an algorithm without an inference container")
         raise invalid(call.operation, [problem])
@@ -52,10 +52,10 @@ def start_inference_job(call: Call) -> Mapping[str, Any]:
     if model.version is not None:
         document["trainedModelVersionIdentifier"] = model.version
     document |= payer(call, membership.collaboration, "mlModelInferencePayerAccountId", "modelInference")
-    record = call.room.store.insert(
+    record = call.store.insert(
         Record(
             kind=INFERENCE_JOB,
-            key=new_arn(INFERENCE_JOB, call.room.region, call.account, membership.key),
+            key=call.new_arn(INFERENCE_JOB, membership.key),
             account=call.account,
             membership=membership.key,
             collaboration=membership.collaboration,
@@ -66,7 +66,7 @@ def start_inference_job(call: Call) -> Mapping[str, Any]:
             private={"output": output_uri(location, model, call.account, call.params["name"])},
         )
     )
-    call.room.queue(record, hosts=call.params["resourceConfig"].get("instanceCount", 1))
+    call.workspace.enqueue(record, hosts=call.params["resourceConfig"].get("instanceCount", 1))
     return {"trainedModelInferenceJobArn": record.key}
 
 
@@ -110,7 +110,7 @@ def of_version(records: Sequence[Record], version: str | None) -> list[Record]:
 
 
 def _list(call: Call, **own: str) -> Mapping[str, Any]:
-    store, version = call.room.store, call.params.get("trainedModelVersionIdentifier")
+    store, version = call.store, call.params.get("trainedModelVersionIdentifier")
     of_model = {"parent": call.params["trainedModelArn"]} if "trainedModelArn" in call.params else {}
     where: dict[str, Any] = {**own, **of_model}
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import ConflictError, NotEmulatedError, Problem
 from cleanroom_algo.local.operations.algorithms import given
 from cleanroom_algo.local.operations.authorization import (
@@ -25,13 +26,11 @@ from cleanroom_algo.local.operations.registry import Call, ml_operation
 from cleanroom_algo.local.query import spark
 from cleanroom_algo.local.resources.arns import (
     ASSOCIATION,
-    INFERENCE_JOB,
     INPUT_CHANNEL,
-    TRAINED_MODEL,
-    new_arn,
 )
 from cleanroom_algo.local.resources.states import ACTIVE, COUNTED, PENDING, move
-from cleanroom_algo.local.resources.store import Record, Store
+from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.resources.usage import channel_is_read
 from cleanroom_algo.local.service_model.validation import invalid
 
 
@@ -45,29 +44,26 @@ def create_channel(call: Call) -> Mapping[str, Any]:
     in_collaboration(call, ASSOCIATION, association, membership.collaboration)
     _check_query(call)
     role_is_own(call, call.params["inputChannel"]["roleArn"])
-    unique_name(call, INPUT_CHANNEL, call.params["name"], (*COUNTED, ACTIVE), membership=membership.key)
-    store = call.room.store
-    within(
-        call,
-        "Active ML input channels per membership",
-        store.count(INPUT_CHANNEL, membership=membership.key, statuses=(*COUNTED, ACTIVE)) + 1,
-        call.room.settings.quotas.input_channels_per_membership,
-    )
     paying = payer(call, membership.collaboration, "payerConfiguration.computePayerAccountId", "queryCompute")
-    record = store.insert(
-        Record(
-            kind=INPUT_CHANNEL,
-            key=new_arn(INPUT_CHANNEL, call.room.region, call.account, membership.key),
-            account=call.account,
-            membership=membership.key,
-            collaboration=membership.collaboration,
-            parent=association,
-            name=call.params["name"],
-            status=PENDING,
-            document={**given(call), **({"payerConfiguration": paying} if paying else {})},
-        )
+    record = Record(
+        kind=INPUT_CHANNEL,
+        key=call.new_arn(INPUT_CHANNEL, membership.key),
+        account=call.account,
+        membership=membership.key,
+        collaboration=membership.collaboration,
+        parent=association,
+        name=call.params["name"],
+        status=PENDING,
+        document={**given(call), **({"payerConfiguration": paying} if paying else {})},
     )
-    call.room.queue(record, hosts=1)
+    if call.terms.location:
+        _bind(call, record)
+        return {"mlInputChannelArn": record.key}
+    unique_name(call, INPUT_CHANNEL, call.params["name"], (*COUNTED, ACTIVE), membership=membership.key)
+    used = call.store.count(INPUT_CHANNEL, membership=membership.key, statuses=(*COUNTED, ACTIVE))
+    limit = call.settings.quotas.input_channels_per_membership
+    within(call, "Active ML input channels per membership", used + 1, limit)
+    call.workspace.enqueue(call.store.insert(record), hosts=1)
     return {"mlInputChannelArn": record.key}
 
 
@@ -87,14 +83,14 @@ def get_collaboration_channel(call: Call) -> Mapping[str, Any]:
 @ml_operation("ListMLInputChannels")
 def list_channels(call: Call) -> Mapping[str, Any]:
     """Return the channels of the caller's membership, the latest first."""
-    key, store = own_membership(call).key, call.room.store
+    key, store = own_membership(call).key, call.store
     return show_page(call, lambda before, limit: store.find(INPUT_CHANNEL, before=before, limit=limit, membership=key))
 
 
 @ml_operation("ListCollaborationMLInputChannels")
 def list_collaboration_channels(call: Call) -> Mapping[str, Any]:
     """Return the channels of all members, the latest first."""
-    key, store = own_collaboration(call), call.room.store
+    key, store = own_collaboration(call), call.store
     return show_page(
         call, lambda before, limit: store.find(INPUT_CHANNEL, before=before, limit=limit, collaboration=key)
     )
@@ -108,23 +104,14 @@ def delete_channel(call: Call) -> Mapping[str, Any]:
     """
     membership = own_membership(call)
     channel = in_collaboration(call, INPUT_CHANNEL, call.params["mlInputChannelArn"], membership.collaboration)
-    if is_read(call.room.store, channel):
+    if channel_is_read(call.store, channel):
         raise ConflictError(
             "jobs that read the channel are pending or running",
             expected="a channel that no job is reading",
             fix="wait for them, or cancel them",
         )
-    call.room.queue(move(call.room.store, channel, "DELETE_PENDING"), hosts=0)
+    call.workspace.enqueue(move(call.store, channel, "DELETE_PENDING"), hosts=0)
     return {}
-
-
-def is_read(store: Store, channel: Record) -> bool:
-    """Whether jobs that read a channel are pending or running."""
-    return any(
-        channel.key in _channels_of(each)
-        for kind in (TRAINED_MODEL, INFERENCE_JOB)
-        for each in store.find(kind, collaboration=channel.collaboration, statuses=COUNTED)
-    )
 
 
 def active_channel(call: Call, arn: str, collaboration: str) -> Record:
@@ -141,6 +128,17 @@ def active_channel(call: Call, arn: str, collaboration: str) -> Record:
             fix="wait until GetMLInputChannel says ACTIVE, or create another one",
         )
     return channel
+
+
+def _bind(call: Call, record: Record) -> None:
+    """Let a channel stand for what lies at a place, at once: there is no query to run, and no quota of queries.
+
+    What stood for something else before stands for this from now on.
+    """
+    size = {"numberOfFiles": float(call.terms.objects), "sizeInGb": call.terms.bytes / GB}
+    existing = call.store.get(INPUT_CHANNEL, record.key)
+    bound = call.store.insert(record) if existing is None else existing
+    call.store.update(bound, status=ACTIVE, document={**record.document, **size}, private=call.terms.kept)
 
 
 def _check_query(call: Call) -> None:
@@ -175,9 +173,3 @@ def _check_query(call: Call) -> None:
             expected=f"a queryString, and of Spark's properties {taken}",
             fix="put a template's SQL into queryString, and leave the others out",
         )
-
-
-def _channels_of(job: Record) -> set[str]:
-    document = job.document
-    own = {document["dataSource"]["mlInputChannelArn"]} if "dataSource" in document else set()
-    return own | {each["mlInputChannelArn"] for each in document.get("dataChannels", ())}

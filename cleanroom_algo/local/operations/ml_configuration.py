@@ -15,7 +15,7 @@ from cleanroom_algo.local.resources.store import Record
 @ml_operation("PutMLConfiguration")
 def put_configuration(call: Call) -> Mapping[str, Any]:
     """Set, or replace, the configuration of the caller's membership."""
-    membership, store = own_membership(call), call.room.store
+    membership, store = own_membership(call), call.store
     document = {"defaultOutputLocation": call.params["defaultOutputLocation"]}
     existing = store.get(ML_CONFIGURATION, membership.key)
     if existing is not None:
@@ -43,5 +43,5 @@ def get_configuration(call: Call) -> Mapping[str, Any]:
 @ml_operation("DeleteMLConfiguration")
 def delete_configuration(call: Call) -> Mapping[str, Any]:
     """Remove the configuration of the caller's membership."""
-    call.room.store.delete(in_membership(call, ML_CONFIGURATION, call.params["membershipIdentifier"]))
+    call.store.delete(in_membership(call, ML_CONFIGURATION, call.params["membershipIdentifier"]))
     return {}

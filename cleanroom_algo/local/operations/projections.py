@@ -12,7 +12,7 @@ from typing import Any
 
 from cleanroom_algo.local.operations.paging import DEFAULT_PAGE, page
 from cleanroom_algo.local.operations.registry import Call
-from cleanroom_algo.local.policies.publication import Publication
+from cleanroom_algo.local.policies.recipients import Recipients
 from cleanroom_algo.local.resources.arns import (
     ALGORITHM,
     ASSOCIATION,
@@ -99,8 +99,8 @@ def _project(shape: Any, record: Record, call: Call) -> dict[str, Any]:
     if record.kind == TRAINED_MODEL and record.version is not None:
         columns["versionIdentifier"] = record.version
     wanted = members(shape)
-    if "logsStatus" in wanted and (publication := Publication.kept_by(record)) is not None:
-        columns |= publication.shown(call.account)
+    if "logsStatus" in wanted and (recipients := Recipients.kept_by(record)) is not None:
+        columns |= recipients.shown(call.account)
     document = record.document
     held = (document.whole() if isinstance(document, Json) else document).get
     return {name: value for name in wanted if (value := columns.get(name) or held(name)) is not None}

@@ -22,7 +22,7 @@ def within(call: Call, name: str, used: int, limit: int) -> None:
     Raises:
         QuotaExceededError: CR-REQ-005.
     """
-    if not call.room.settings.quotas.enabled or used <= limit:
+    if not call.settings.quotas.enabled or used <= limit:
         return
     error = QuotaExceededError(
         f"{name}: {used} would exceed the quota of {limit}",
@@ -35,7 +35,7 @@ def within(call: Call, name: str, used: int, limit: int) -> None:
 
 def check_training(call: Call, membership: Record) -> None:
     """Check jobs and instances for one more training job."""
-    quotas, store = call.room.settings.quotas, call.room.store
+    quotas, store = call.settings.quotas, call.store
     of_account = store.find(TRAINED_MODEL, account=call.account, statuses=COUNTED)
     of_membership = [each for each in of_account if each.membership == membership.key]
     resources = call.params["resourceConfig"]
@@ -63,7 +63,7 @@ def check_training(call: Call, membership: Record) -> None:
 
 def check_inference(call: Call, membership: Record) -> None:
     """Check for one more inference job."""
-    quotas, store = call.room.settings.quotas, call.room.store
+    quotas, store = call.settings.quotas, call.store
     of_membership = store.count(INFERENCE_JOB, membership=membership.key, statuses=COUNTED)
     of_account = store.count(INFERENCE_JOB, account=call.account, statuses=COUNTED)
     within(
@@ -83,13 +83,13 @@ def check_tags(call: Call, tags: dict[str, str]) -> None:
     Raises:
         InvalidRequestError: CR-REQ-001.
     """
-    limit = call.room.settings.quotas.tags_per_resource
+    limit = call.settings.quotas.tags_per_resource
     problems = [
         Problem("tags", "has a key that begins with aws:, which only AWS may use")
         for key in tags
         if key.lower().startswith("aws:")
     ]
-    if call.room.settings.quotas.enabled and len(tags) > limit:
+    if call.settings.quotas.enabled and len(tags) > limit:
         problems.append(Problem("tags", f"would be {len(tags)} on the resource, at most {limit} are allowed"))
     if problems:
         raise invalid(call.operation, problems)

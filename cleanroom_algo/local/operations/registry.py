@@ -4,15 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cleanroom_algo.errors import NotEmulatedError
+from cleanroom_algo.local.resources.arns import ml_arn, new_identifier
+from cleanroom_algo.local.resources.settings import RoomSettings
+from cleanroom_algo.local.resources.store import Store
+from cleanroom_algo.local.resources.workspace import Workspace
 from cleanroom_algo.local.service_model.shapes import CLEANROOMS, ML, operation_names
 
-if TYPE_CHECKING:
-    from cleanroom_algo.local.room import Room
-
 Handler = Callable[["Call"], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTerms:
+    """What the room's own callers say of something they create, and no request of the API can.
+
+    Attributes:
+        identifier: that it gets; a new one if empty.
+        location: what stands for it, on this machine or in S3: an algorithm's file or folder, a channel's objects, a
+            table's files; "" where nothing does.
+        format: of a table's files, `csv` or `parquet`; as their names say if empty.
+        objects: how many a channel has.
+        bytes: of these objects together.
+    """
+
+    identifier: str = ""
+    location: str = ""
+    format: str = ""
+    objects: int = 0
+    bytes: int = 0
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """What a record keeps of these, beside what it shows."""
+        found = {"location": self.location, "format": self.format}
+        return {name: value for name, value in found.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +47,40 @@ class Call:
     """One call of an operation, already valid by the model.
 
     Attributes:
-        room: the clean room.
+        workspace: of the room.
         operation: its name.
         params: as boto3 takes them.
         account: who calls, twelve digits.
+        region: of AWS, in which the caller believes the room to be.
         service: that has the operation, `cleanroomsml` or `cleanrooms`.
+        terms: of the room's own callers.
     """
 
-    room: Room
+    workspace: Workspace
     operation: str
     params: Mapping[str, Any]
     account: str
+    region: str
     service: str = ML
+    terms: LocalTerms = LocalTerms()
+
+    @property
+    def store(self) -> Store:
+        """The records of the room."""
+        return self.workspace.store
+
+    @property
+    def settings(self) -> RoomSettings:
+        """The settings of the room."""
+        return self.workspace.settings
+
+    def new_identifier(self) -> str:
+        """Return the identifier of what the call creates."""
+        return self.terms.identifier or new_identifier()
+
+    def new_arn(self, kind: str, membership: str = "") -> str:
+        """Return the ARN of what the call creates."""
+        return ml_arn(kind, self.region, self.account, membership, self.new_identifier())
 
 
 class Operations:

@@ -19,7 +19,6 @@ from cleanroom_algo.local.resources.arns import (
     CONFIGURED_TABLE,
     TABLE_ASSOCIATION,
     cleanrooms_arn,
-    new_identifier,
 )
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.service_model.validation import invalid
@@ -37,23 +36,15 @@ def create_table(call: Call) -> Mapping[str, Any]:
             expected="tableReference.glue, and an analysisMethod with DIRECT_QUERY",
             fix="export the table to CSV or Parquet files, and name them in [glue_tables] of settings.toml",
         )
-    name = f"{reference['glue']['databaseName']}.{reference['glue']['tableName']}"
-    known = call.room.settings.glue_tables
-    if name not in known:
-        problem = f"names {name}, which [glue_tables] of settings.toml does not have{did_you_mean(name, known)}"
-        raise invalid(call.operation, [Problem("tableReference.glue", problem)])
-    location = call.room.home / known[name]
-    if not location.exists():
-        problem = f"names {name}, and there is nothing at {location}, its place in [glue_tables] of settings.toml"
-        raise invalid(call.operation, [Problem("tableReference.glue", problem)])
-    record = call.room.store.insert(
+    location = call.terms.location or _glue_location(call, reference["glue"])
+    record = call.store.insert(
         Record(
             kind=CONFIGURED_TABLE,
-            key=new_identifier(),
+            key=call.new_identifier(),
             account=call.account,
             name=call.params["name"],
             document={**{k: v for k, v in call.params.items() if k not in ("name", "tags")}, "tableType": "GLUE"},
-            private={"location": str(location)},
+            private={**call.terms.kept, "location": location},
         )
     )
     return show_one(call, _table(call, record))
@@ -70,7 +61,7 @@ def list_tables(call: Call) -> Mapping[str, Any]:
     """Return the tables of the caller, the latest first."""
 
     def find(before: int | None, limit: int) -> Sequence[Record]:
-        return call.room.store.find(CONFIGURED_TABLE, before=before, limit=limit, account=call.account)
+        return call.store.find(CONFIGURED_TABLE, before=before, limit=limit, account=call.account)
 
     return show_page(call, find, describe=_table)
 
@@ -96,7 +87,7 @@ def create_association(call: Call) -> Mapping[str, Any]:
     """Bring a table into a collaboration, under the name by which queries call it."""
     membership = own_membership(call)
     table = _own_table(call)
-    store, name = call.room.store, call.params["name"]
+    store, name = call.store, call.params["name"]
     others = store.find(TABLE_ASSOCIATION, collaboration=membership.collaboration)
     if any(each.name.lower() == name.lower() for each in others):  # queries do not tell case
         raise ConflictError(
@@ -108,7 +99,7 @@ def create_association(call: Call) -> Mapping[str, Any]:
     record = store.insert(
         Record(
             kind=TABLE_ASSOCIATION,
-            key=new_identifier(),
+            key=call.new_identifier(),
             account=call.account,
             membership=membership.key,
             collaboration=membership.collaboration,
@@ -133,7 +124,7 @@ def list_associations(call: Call) -> Mapping[str, Any]:
     key = own_membership(call).key
 
     def find(before: int | None, limit: int) -> Sequence[Record]:
-        return call.room.store.find(TABLE_ASSOCIATION, before=before, limit=limit, membership=key)
+        return call.store.find(TABLE_ASSOCIATION, before=before, limit=limit, membership=key)
 
     return show_page(call, find, describe=_association)
 
@@ -143,7 +134,7 @@ def create_association_rule(call: Call) -> Mapping[str, Any]:
     """Say which ML algorithms may use what queries make of a table in this collaboration."""
     association = _own_association(call)
     kind, policy = _policy(call)
-    table = call.room.store.get(CONFIGURED_TABLE, association.parent)
+    table = call.store.get(CONFIGURED_TABLE, association.parent)
     if table is None or kind not in table.document.get("rules", {}):
         raise invalid(call.operation, [Problem("analysisRuleType", "is not that of the table's own analysis rule")])
     return show_one(call, _association_rule(call, _with_rule(call, association, kind, policy), kind))
@@ -155,8 +146,25 @@ def get_association_rule(call: Call) -> Mapping[str, Any]:
     return show_one(call, _association_rule(call, _own_association(call), call.params["analysisRuleType"]))
 
 
+def _glue_location(call: Call, glue: Mapping[str, str]) -> str:
+    """Return where a table of AWS Glue lies here.
+
+    Raises:
+        InvalidRequestError: CR-REQ-001, the settings do not say so, or there is nothing.
+    """
+    name, known = f"{glue['databaseName']}.{glue['tableName']}", call.settings.glue_tables
+    if name not in known:
+        problem = f"names {name}, which [glue_tables] of settings.toml does not have{did_you_mean(name, known)}"
+        raise invalid(call.operation, [Problem("tableReference.glue", problem)])
+    location = call.workspace.files.home / known[name]
+    if not location.exists():
+        problem = f"names {name}, and there is nothing at {location}, its place in [glue_tables] of settings.toml"
+        raise invalid(call.operation, [Problem("tableReference.glue", problem)])
+    return str(location)
+
+
 def _own_table(call: Call) -> Record:
-    found = call.room.store.get(CONFIGURED_TABLE, call.params["configuredTableIdentifier"])
+    found = call.store.get(CONFIGURED_TABLE, call.params["configuredTableIdentifier"])
     if found is None or found.account != call.account:
         raise not_found(CONFIGURED_TABLE, "account")
     return found
@@ -211,7 +219,7 @@ def _with_rule(call: Call, record: Record, kind: str, policy: Mapping[str, Any])
             expected="one rule for a table, and one for its association",
             fix="configure the table again; rules cannot be changed here",
         )
-    return call.room.store.update(record, document={"rules": {kind: policy}})
+    return call.store.update(record, document={"rules": {kind: policy}})
 
 
 def _table(call: Call, record: Record) -> dict[str, Any]:
@@ -219,7 +227,7 @@ def _table(call: Call, record: Record) -> dict[str, Any]:
         **record.document,
         **times(record),
         "id": record.key,
-        "arn": cleanrooms_arn(call.room.region, record.account, "configuredtable", record.key),
+        "arn": cleanrooms_arn(call.region, record.account, "configuredtable", record.key),
         "name": record.name,
         "analysisRuleTypes": list(record.document.get("rules", {})),
     }
@@ -231,12 +239,10 @@ def _association(call: Call, record: Record) -> dict[str, Any]:
         **record.document,
         **times(record),
         "id": record.key,
-        "arn": cleanrooms_arn(
-            call.room.region, record.account, "configuredtableassociation", record.membership, record.key
-        ),
+        "arn": cleanrooms_arn(call.region, record.account, "configuredtableassociation", record.membership, record.key),
         "name": record.name,
         "configuredTableId": record.parent,
-        "configuredTableArn": cleanrooms_arn(call.room.region, record.account, "configuredtable", record.parent),
+        "configuredTableArn": cleanrooms_arn(call.region, record.account, "configuredtable", record.parent),
         "membershipId": membership.key,
         "membershipArn": membership_arn(call, membership),
         "analysisRuleTypes": list(record.document.get("rules", {})),

@@ -40,7 +40,7 @@ def untag(call: Call) -> Mapping[str, Any]:
 def _resource(call: Call) -> Record:
     arn = call.params["resourceArn"]
     kind = Arn.parse(arn).kind
-    found = call.room.store.find(kind, key=arn, account=call.account)
+    found = call.store.find(kind, key=arn, account=call.account)
     if not found:
         raise not_found(kind, "account")
     return found[0]
@@ -48,5 +48,5 @@ def _resource(call: Call) -> Record:
 
 def _set(call: Call, resource: Record, tags: Mapping[str, str]) -> None:
     # The versions of a trained model share one ARN, and so their tags.
-    for each in call.room.store.find(resource.kind, key=resource.key):
-        call.room.store.update(each, document={"tags": dict(tags)}, touch=False)
+    for each in call.store.find(resource.kind, key=resource.key):
+        call.store.update(each, document={"tags": dict(tags)}, touch=False)

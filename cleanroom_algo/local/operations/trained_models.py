@@ -28,14 +28,12 @@ from cleanroom_algo.local.operations.registry import Call, ml_operation
 from cleanroom_algo.local.resources.arns import (
     ALGORITHM,
     ASSOCIATION,
-    EXPORT_JOB,
-    INFERENCE_JOB,
     TRAINED_MODEL,
-    new_arn,
     new_identifier,
 )
-from cleanroom_algo.local.resources.states import ACTIVE, COUNTED, PENDING, UNDER_WAY, move
+from cleanroom_algo.local.resources.states import ACTIVE, COUNTED, PENDING, move
 from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.resources.usage import version_is_used
 from cleanroom_algo.local.service_model.validation import invalid
 
 MAX_CHANNELS = 20  # incremental and data channels together (Clean Rooms user guide, "Incremental training")
@@ -58,11 +56,11 @@ def create_trained_model(call: Call) -> Mapping[str, Any]:
     _check_channels(call, membership, association)
     base = _base_model(call)
     check_training(call, membership)
-    arn, version = new_arn(TRAINED_MODEL, call.room.region, call.account, membership.key), None
+    arn, version = call.new_arn(TRAINED_MODEL, membership.key), None
     document = given(call, "incrementalTrainingDataChannels")
     private: dict[str, Any] = {}
     if base is not None:
-        if call.room.settings.switches.incremental_arn == "base":
+        if call.settings.switches.incremental_arn == "base":
             arn = base.key
         version = new_identifier()
         _check_versions(call, arn)
@@ -71,7 +69,7 @@ def create_trained_model(call: Call) -> Mapping[str, Any]:
         document["incrementalTrainingDataChannels"] = [{k: v for k, v in lineage.items() if v is not None}]
         private["base"] = {"key": base.key, "version": base.version, "channelName": channel}
     document |= payer(call, membership.collaboration, "mlModelTrainingPayerAccountId", "modelTraining")
-    record = call.room.store.insert(
+    record = call.store.insert(
         Record(
             kind=TRAINED_MODEL,
             key=arn,
@@ -86,7 +84,7 @@ def create_trained_model(call: Call) -> Mapping[str, Any]:
             private=private,
         )
     )
-    call.room.queue(record, hosts=call.params["resourceConfig"].get("instanceCount", 1))
+    call.workspace.enqueue(record, hosts=call.params["resourceConfig"].get("instanceCount", 1))
     return {"trainedModelArn": arn, **({"versionIdentifier": version} if version else {})}
 
 
@@ -121,7 +119,7 @@ def list_collaboration_trained_models(call: Call) -> Mapping[str, Any]:
 @ml_operation("ListTrainedModelVersions")
 def list_versions(call: Call) -> Mapping[str, Any]:
     """Return the base and the versions of one trained model, the latest first; those of one status if asked."""
-    membership, store, arn = own_membership(call), call.room.store, call.params["trainedModelArn"]
+    membership, store, arn = own_membership(call), call.store, call.params["trainedModelArn"]
     if not store.count(TRAINED_MODEL, key=arn, membership=membership.key):
         raise not_found(TRAINED_MODEL, "membership")
     statuses = (call.params["status"],) if "status" in call.params else ()
@@ -149,19 +147,19 @@ def delete_trained_model_output(call: Call) -> Mapping[str, Any]:
     membership = own_membership(call)
     arn, version = call.params["trainedModelArn"], call.params.get("versionIdentifier")
     model = in_collaboration(call, TRAINED_MODEL, arn, membership.collaboration, version)
-    if _is_in_use(call, model):
+    if version_is_used(call.store, model):
         raise ConflictError(
             "jobs that start from this version are pending or running",
             expected="a version that no job is using",
             fix="wait for them, or cancel them",
         )
-    call.room.queue(move(call.room.store, model, "DELETE_PENDING"), hosts=0)
+    call.workspace.enqueue(move(call.store, model, "DELETE_PENDING"), hosts=0)
     return {}
 
 
 def cancel(call: Call, record: Record) -> None:
     """Ask the job of a record to stop; the supervisor takes it from there."""
-    call.room.store.stop_job(move(call.room.store, record, "CANCEL_PENDING"))
+    call.store.stop_job(move(call.store, record, "CANCEL_PENDING"))
 
 
 def usable_version(call: Call, arn: str, version: str | None, switch: str) -> Record:
@@ -187,18 +185,18 @@ def usable_version(call: Call, arn: str, version: str | None, switch: str) -> Re
 
 
 def _version(call: Call, arn: str, asked: str | None, switch: str, *, only_active: bool = False) -> str | None:
-    if asked is not None or getattr(call.room.settings.switches, switch) == "base":
+    if asked is not None or getattr(call.settings.switches, switch) == "base":
         return asked
     statuses = (ACTIVE,) if only_active else ()
-    latest = call.room.store.find(TRAINED_MODEL, key=arn, limit=1, statuses=statuses)
+    latest = call.store.find(TRAINED_MODEL, key=arn, limit=1, statuses=statuses)
     return latest[0].version if latest else None
 
 
 def _list(call: Call, **where: str) -> Mapping[str, Any]:
-    store = call.room.store
+    store = call.store
 
     def find(before: int | None, limit: int) -> Sequence[Record]:
-        if call.room.settings.switches.list_models == "each-model":
+        if call.settings.switches.list_models == "each-model":
             return store.latest_versions(TRAINED_MODEL, before=before, limit=limit, **where)
         return store.find(TRAINED_MODEL, before=before, limit=limit, **where)
 
@@ -206,7 +204,7 @@ def _list(call: Call, **where: str) -> Mapping[str, Any]:
 
 
 def _check_association(call: Call, association: Record) -> None:
-    algorithm = call.room.store.get(ALGORITHM, association.parent)
+    algorithm = call.store.get(ALGORITHM, association.parent)
     if algorithm is None or "trainingContainerConfig" not in algorithm.document:
         problem = Problem("configuredModelAlgorithmAssociationArn", "is of an algorithm without a training container")
         raise invalid(call.operation, [problem])
@@ -235,7 +233,7 @@ def _check_channels(call: Call, membership: Record, association: Record) -> None
 
 def _unusable_names(call: Call, names: Iterable[str]) -> Iterator[Problem]:
     """Yield the names that no folder can have, or that a file beside another channel's objects has."""
-    mode = call.params.get("trainingInputMode", call.room.settings.switches.default_input_mode)
+    mode = call.params.get("trainingInputMode", call.settings.switches.default_input_mode)
     beside = "_[0-9]+" if mode == "Pipe" else "-manifest"
     for name in names:
         if name in (".", ".."):
@@ -254,22 +252,6 @@ def _base_model(call: Call) -> Record | None:
 
 
 def _check_versions(call: Call, arn: str) -> None:
-    used = call.room.store.count(TRAINED_MODEL, key=arn, statuses=(*COUNTED, ACTIVE))
-    limit = call.room.settings.quotas.versions_per_trained_model
+    used = call.store.count(TRAINED_MODEL, key=arn, statuses=(*COUNTED, ACTIVE))
+    limit = call.settings.quotas.versions_per_trained_model
     within(call, "Versions per trained model", used + 1, limit)
-
-
-def _is_in_use(call: Call, model: Record) -> bool:
-    store = call.room.store
-    incremental = store.find(TRAINED_MODEL, collaboration=model.collaboration, statuses=UNDER_WAY)
-    if any(
-        (each.private.get("base", {}).get("key"), each.private.get("base", {}).get("version"))
-        == (model.key, model.version)
-        for each in incremental
-    ):
-        return True
-    return any(
-        each.document.get("trainedModelVersionIdentifier") == model.version
-        for kind in (INFERENCE_JOB, EXPORT_JOB)
-        for each in store.find(kind, parent=model.key, statuses=COUNTED)
-    )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from cleanroom_algo.contract.redaction import error_summary
 from cleanroom_algo.local.policies.filters import Matcher, Reading, matcher, readings
-from cleanroom_algo.local.policies.publication import Publication
+from cleanroom_algo.local.policies.recipients import Recipients
 from cleanroom_algo.local.policies.redaction import redactor
 
 Line = Mapping[str, str]
@@ -44,7 +44,7 @@ class LogReading:
 
 
 def member_logs(
-    lines: Sequence[Line], summary: Line | None, publication: Publication, account: str, reading: LogReading
+    lines: Sequence[Line], summary: Line | None, recipients: Recipients, account: str, reading: LogReading
 ) -> MemberLogs:
     """Return what a member sees of a job's log.
 
@@ -53,18 +53,18 @@ def member_logs(
     Args:
         lines: all that the containers wrote.
         summary: why the job failed; None if it did not.
-        publication: of the job.
+        recipients: of the job.
         account: of an active member.
         reading: of what is not documented.
     """
     named = [
         (f"containerLogs[{index}]", each)
-        for index, each in enumerate(publication.logs)
+        for index, each in enumerate(recipients.logs)
         if account in each["allowedAccountIds"]
     ]
     if not named:
-        return MemberLogs((), (_why_nothing(publication, account),))
-    if not publication.members[account]:
+        return MemberLogs((), (_why_nothing(recipients, account),))
+    if not recipients.members[account]:
         note = f"account {account} has no ML configuration, so nothing is published to it: PutMLConfiguration first"
         return MemberLogs((), (note,))
     policies = [_Policy(name, each, reading) for name, each in named]
@@ -125,13 +125,13 @@ def _seen(lines: Sequence[Line], policies: Sequence[_Policy]) -> list[Line]:
     return found
 
 
-def _why_nothing(publication: Publication, account: str) -> str:
-    if not publication.logs:
+def _why_nothing(recipients: Recipients, account: str) -> str:
+    if not recipients.logs:
         return (
             "the association has no containerLogs policy, so no member gets logs; associations cannot be changed: "
             "create another with privacyConfiguration.policies and start the job from that"
         )
-    named = sorted({each for policy in publication.logs for each in policy["allowedAccountIds"]})
+    named = sorted({each for policy in recipients.logs for each in policy["allowedAccountIds"]})
     return f"no containerLogs policy names account {account}; they name {', '.join(named)}"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from cleanroom_algo.local.policies.logs import Line
 from cleanroom_algo.local.policies.patterns import compile_pattern
-from cleanroom_algo.local.policies.publication import Publication
+from cleanroom_algo.local.policies.recipients import Recipients
 
 Noise = Literal["none", "gaussian"]
 
@@ -81,7 +81,7 @@ def points(lines: Iterable[Line], definitions: Sequence[Mapping[str, str]]) -> t
 
 def member_metrics(
     found: Sequence[Point],
-    publication: Publication,
+    recipients: Recipients,
     account: str,
     *,
     noise: Noise,
@@ -95,20 +95,20 @@ def member_metrics(
 
     Args:
         found: all values.
-        publication: of the job.
+        recipients: of the job.
         account: of an active member.
         noise: how a noise level is carried out; how the service does it is not documented.
         seed: of the noise; the same seed gives every member the same values.
         usage: values of CPU and memory. The noise level is taken not to hold for them, which is not documented: so
             nobody gets more in AWS than here.
     """
-    if not publication.members[account]:
+    if not recipients.members[account]:
         why = f"account {account} has no ML configuration, so nothing is published to it: PutMLConfiguration first"
         return MemberMetrics((), (why,))
-    level = publication.noise or "NONE"
+    level = recipients.noise or "NONE"
     if level == "NONE":
         return MemberMetrics((*found, *usage), ())
-    if not publication.ended:
+    if not recipients.ended:
         note = f"with noise level {level} metrics are published when the job has ended"
         return MemberMetrics(tuple(usage), (note,))
     if noise == "none":

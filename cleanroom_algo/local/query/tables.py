@@ -30,23 +30,13 @@ def table_access(store: Store, collaboration: str, algorithm: str, account: str)
     hidden: dict[str, str] = {}
     for association in store.find(TABLE_ASSOCIATION, collaboration=collaboration):
         configured = store.get(CONFIGURED_TABLE, association.parent)
+        assert configured is not None
         why = _unusable(association, configured, algorithm, account)
         if why:
             hidden[association.name] = why
         else:
-            tables.append(_declared(association) if configured is None else _configured(association, configured))
+            tables.append(_configured(association, configured))
     return TableAccess(tuple(tables), hidden)
-
-
-def _declared(association: Record) -> Table:
-    private = association.private
-    return Table(
-        name=private["name"],
-        location=Path(private["location"]),
-        format=private["format"],
-        columns=tuple(private["columns"]),
-        join_columns=tuple(private["join_columns"]),
-    )
 
 
 def _configured(association: Record, configured: Record) -> Table:
@@ -57,35 +47,32 @@ def _configured(association: Record, configured: Record) -> Table:
         return Table(
             association.name,
             location,
-            format_of(location),
+            format_of(configured),
             columns=tuple(configured.document["allowedColumns"]),
             withheld_columns=tuple(rules["CUSTOM"].get("disallowedOutputColumns", ())),
         )
     return Table(
         association.name,
         location,
-        format_of(location),
+        format_of(configured),
         columns=(*listed["joinColumns"], *listed["listColumns"]),
         join_columns=tuple(listed["joinColumns"]),
         either_join="OR" in listed.get("allowedJoinOperators", ()),
     )
 
 
-def _unusable(association: Record, configured: Record | None, algorithm: str, account: str) -> str:
+def _unusable(association: Record, configured: Record, algorithm: str, account: str) -> str:
     """Return why a query may not use a table; "" if it may."""
-    if configured is None:
-        allowed = [association.private.get("allowed_associations", ["*"])]
-    else:
-        rules: Mapping[str, Any] = configured.document.get("rules", {})
-        if not rules:
-            return "it has no analysis rule, and cannot be queried without one"
-        ((kind, rule),) = rules.items()
-        if why := _forbidden(kind, rule, account):
-            return why
-        own = association.document.get("rules", {})
-        allowed = [[each for policy in own.values() for each in policy.get("allowedAdditionalAnalyses", ())]]
-        if "allowedAdditionalAnalyses" in rule:
-            allowed.append(rule["allowedAdditionalAnalyses"])
+    rules: Mapping[str, Any] = configured.document.get("rules", {})
+    if not rules:
+        return "it has no analysis rule, and cannot be queried without one"
+    ((kind, rule),) = rules.items()
+    if why := _forbidden(kind, rule, account):
+        return why
+    own = association.document.get("rules", {})
+    allowed = [[each for policy in own.values() for each in policy.get("allowedAdditionalAnalyses", ())]]
+    if "allowedAdditionalAnalyses" in rule:
+        allowed.append(rule["allowedAdditionalAnalyses"])
     if all(any(fnmatchcase(algorithm, pattern) for pattern in patterns) for patterns in allowed):
         return ""
     return "its owner does not let this algorithm's association use it (allowedAdditionalAnalyses)"
@@ -101,7 +88,11 @@ def _forbidden(kind: str, rule: Mapping[str, Any], account: str) -> str:
     return ""
 
 
-def format_of(location: Path) -> Literal["csv", "parquet"]:
-    """Return the format of a table's files: Parquet where a file's name says so, else CSV."""
+def format_of(configured: Record) -> Literal["csv", "parquet"]:
+    """Return the format of a table's files: as it was declared, else Parquet where a file's name says so, else CSV."""
+    if "format" in configured.private:
+        declared: Literal["csv", "parquet"] = configured.private["format"]
+        return declared
+    location = Path(configured.private["location"])
     names = [location] if location.is_file() else list(location.rglob("*"))
     return "parquet" if any(name.suffix == ".parquet" for name in names) else "csv"

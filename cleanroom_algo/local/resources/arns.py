@@ -52,10 +52,10 @@ def new_identifier() -> str:
     return str(uuid.uuid4())
 
 
-def new_arn(kind: str, region: str, account: str, membership: str = "") -> str:
-    """Return the ARN of a new resource."""
+def ml_arn(kind: str, region: str, account: str, membership: str, identifier: str) -> str:
+    """Return the ARN of a resource of Clean Rooms ML; `membership` is "" for a configured model algorithm."""
     within = f"{MEMBERSHIP}/{membership}/" if membership else ""
-    return f"arn:aws:cleanrooms-ml:{region}:{account}:{within}{kind}/{new_identifier()}"
+    return f"arn:aws:cleanrooms-ml:{region}:{account}:{within}{kind}/{identifier}"
 
 
 def cleanrooms_arn(region: str, account: str, *path: str) -> str:

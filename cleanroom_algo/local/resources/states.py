@@ -22,6 +22,9 @@ STOPPING: Final = ("CANCEL_PENDING", "CANCEL_IN_PROGRESS")
 COUNTED: Final = (*UNDER_WAY, *STOPPING)
 """What still takes a place among the pending and running ones."""
 
+ENDED: Final = (ACTIVE, INACTIVE, FAILED, "CANCEL_FAILED", "DELETE_FAILED")
+"""What changes no more by itself."""
+
 _CREATION: Final = {
     PENDING: (IN_PROGRESS, FAILED),
     IN_PROGRESS: (ACTIVE, FAILED),

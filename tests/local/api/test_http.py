@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Up, Desk]
     folder = tmp_path_factory.mktemp("room")
     (folder / "home").mkdir()
     (folder / "home" / "settings.toml").write_text(RATES)
-    with Room.open(folder / "home", SETTINGS) as room:
+    with Room(folder / "home", SETTINGS) as room:
         desk = Desk(room, folder, privacy=EXPORTS)
     with up(folder / "home") as running:
         yield running, desk
@@ -110,7 +110,7 @@ def test_every_operation_is_routed(server: tuple[Up, Desk], name: str) -> None:
 
 def test_all_paginators(server: tuple[Up, Desk]) -> None:
     running, desk = server
-    with_models = Room.open(running.home, SETTINGS)
+    with_models = Room(running.home, SETTINGS)
     for number in range(100, 112):
         desk.room = with_models
         desk.add_model(number)

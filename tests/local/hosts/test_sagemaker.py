@@ -27,10 +27,9 @@ from cleanroom_algo.local.hosts.sagemaker import (
     training_request,
     transform_request,
 )
-from cleanroom_algo.local.jobs.inference.job import InferenceStatus
-from cleanroom_algo.local.jobs.training import TrainingStatus
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.inference_plan import InferenceHostPlan, InferencePlan
+from cleanroom_algo.local.plans.outcomes import JobStatus
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource, BaseModel, ChannelPlan, TrainingPlan, plan_hosts
 
 IMAGE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/mine:1"
@@ -155,7 +154,7 @@ def test_a_training_job(account: Account, plan: TrainingPlan) -> None:
 
     outcome = train_in(account, plan, Silent(), threading.Event())
 
-    assert outcome.status is TrainingStatus.COMPLETED
+    assert outcome.status is JobStatus.COMPLETED
     assert outcome.model_archive is not None
     assert outcome.model_archive.read_bytes() == packed
     assert (outcome.raw_bytes, outcome.packed_bytes) == (50, len(packed))
@@ -174,7 +173,7 @@ def test_artifacts_over_the_cap_fail_the_job(account: Account, plan: TrainingPla
 
     outcome = train_in(account, replace(plan, max_artifact_bytes=5000), Silent(), threading.Event())
 
-    assert outcome.status is TrainingStatus.FAILED
+    assert outcome.status is JobStatus.FAILED
     assert outcome.model_archive is None
     assert "CR-JOB-102" in str(outcome.failure_reason)
 
@@ -186,7 +185,7 @@ def test_an_inference_job(account: Account, inference: InferencePlan) -> None:
 
     outcome = infer_in(account, inference, Silent(), threading.Event())
 
-    assert outcome.status is InferenceStatus.COMPLETED
+    assert outcome.status is JobStatus.COMPLETED
     assert (outcome.outputs / "nested/part-0.csv.out").read_bytes() == b"0.1\n0.2\n"
     assert (outcome.rows, outcome.bytes) == (2, 8)
     assert account.client("sagemaker").list_models()["Models"] == []
@@ -194,7 +193,7 @@ def test_an_inference_job(account: Account, inference: InferencePlan) -> None:
     again = job_name(capped.job_name, capped.run_directory)
     s3.put_object(Bucket="mine", Key=f"clean-room/{again}/output/part-0.csv.out", Body=b"0.1\n0.2\n")
     outcome = infer_in(account, capped, Silent(), threading.Event())
-    assert outcome.status is InferenceStatus.FAILED
+    assert outcome.status is JobStatus.FAILED
     assert not list(outcome.outputs.iterdir())
 
 

@@ -16,8 +16,9 @@ import pytest
 from cleanroom_algo.contract.channel import InputMode
 from cleanroom_algo.local.hosts import sandbox
 from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
-from cleanroom_algo.local.jobs.training import TrainingOutcome, TrainingStatus, run_training
+from cleanroom_algo.local.jobs.training import run_training
 from cleanroom_algo.local.plans.instances import GIB, memory_bytes
+from cleanroom_algo.local.plans.outcomes import JobStatus, TrainingOutcome
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 from tests.local.jobs.fixtures import job
 from tests.local.jobs.support import Job, Lines
@@ -104,7 +105,7 @@ print(told(socket.gethostbyname, "example.org") in ("", None) or "no such name")
 
         outcome = run(job(body, hosts=2), lines)
 
-    assert outcome.status is TrainingStatus.COMPLETED
+    assert outcome.status is JobStatus.COMPLETED
     for host in ("algo-1", "algo-2"):
         assert told(lines, host)[0] == "Connection refused Network is unreachable"
 

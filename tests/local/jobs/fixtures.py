@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from cleanroom_algo.contract.channel import Distribution, InputMode
-from cleanroom_algo.local.jobs.training import TrainingOutcome, run_training
+from cleanroom_algo.local.jobs.training import run_training
 from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.plans.outcomes import TrainingOutcome
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ChannelPlan, TrainingPlan, plan_hosts
 from tests.local.hosts.kinds import KINDS, place_of
 from tests.local.jobs.support import PRELUDE, Job, Lines, Run

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from cleanroom_algo.local.jobs.training import TrainingOutcome
+from cleanroom_algo.local.plans.outcomes import TrainingOutcome
 from cleanroom_algo.local.plans.training_plan import TrainingPlan
 
 PRELUDE = """#!/usr/bin/env python3

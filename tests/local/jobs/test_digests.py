@@ -8,7 +8,7 @@ from tests.local.support import AIRLINE_ID, SETTINGS, Desk
 
 
 def test_jobs_show_the_digests_of_the_images_that_ran(engine: Engine, tmp_path: Path) -> None:
-    with Room.open(tmp_path / "home", settings=SETTINGS) as room:
+    with Room(tmp_path / "home", settings=SETTINGS) as room:
         desk = Desk(room, tmp_path)
         image = engine.image_of(tmp_path / "algorithm")
         desk.use_image(image)

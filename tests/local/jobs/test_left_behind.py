@@ -18,7 +18,7 @@ from cleanroom_algo.errors import (
     JobStoppedError,
 )
 from cleanroom_algo.local.jobs.packing import merge, pack
-from cleanroom_algo.local.jobs.training import TrainingStatus
+from cleanroom_algo.local.plans.outcomes import JobStatus
 from tests.local.jobs.support import Job, Lines, Run, members
 
 SECRET = "the credentials of the user"
@@ -58,7 +58,7 @@ def test_what_leads_elsewhere_fails_the_job(job: Job, run: Run, secrets: Path, k
 
     outcome = run(job(f"secrets = {str(secrets)!r}\n{body}"))
 
-    assert outcome.status is TrainingStatus.FAILED
+    assert outcome.status is JobStatus.FAILED
     assert outcome.model_archive is None
     assert outcome.failure_reason is not None
     assert "CR-JOB-104" in outcome.failure_reason
@@ -76,7 +76,7 @@ def test_on_docker_hosts_the_folders_cannot_be_replaced(job: Job, run: Run, secr
 
     outcome = run(job(f"secrets = {str(secrets)!r}\n{tries}"), lines)
 
-    assert outcome.status is TrainingStatus.COMPLETED
+    assert outcome.status is JobStatus.COMPLETED
     assert not lines.seen
 
 

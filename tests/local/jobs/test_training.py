@@ -11,7 +11,7 @@ import pytest
 from cleanroom_algo.contract.channel import Distribution
 from cleanroom_algo.errors import HostStartError
 from cleanroom_algo.local.hosts.layout import input_data_config, resource_config
-from cleanroom_algo.local.jobs.training import TrainingStatus
+from cleanroom_algo.local.plans.outcomes import JobStatus
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ChannelPlan
 from tests.local.jobs.support import PRELUDE, Job, Lines, Run, members
 
@@ -42,7 +42,7 @@ files = sorted(str(p.relative_to(root)) for p in (root / "input/data").rglob("*"
     finally:
         del os.environ["AWS_CANARY"]
 
-    assert outcome.status is TrainingStatus.COMPLETED
+    assert outcome.status is JobStatus.COMPLETED
     assert outcome.exit_codes == {"algo-1": 0, "algo-2": 0}
     assert {text for _, _, text in lines.seen} == {"['train'] job red False"}
     model = members(outcome.model_archive)
@@ -111,7 +111,7 @@ def test_files_of_hosts_are_merged_and_clashes_reported(
     outcome = run(job(body, hosts=2))
 
     if clash:
-        assert outcome.status is TrainingStatus.FAILED
+        assert outcome.status is JobStatus.FAILED
         assert outcome.failure_reason is not None
         assert "CR-JOB-101" in outcome.failure_reason
         assert "shared: differs between algo-1 and algo-2" in outcome.failure_reason

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cleanroom_algo.contract.channel import InputMode
-from cleanroom_algo.local.jobs.training import TrainingStatus
 from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.plans.outcomes import JobStatus
 from cleanroom_algo.local.plans.training_plan import BaseModel, HostPlan, TrainingPlan, epoch_objects
 from tests.local.jobs.support import Job, Lines, Run
 from tests.local.support import text_of
@@ -39,7 +39,7 @@ print(read(0), read(1, 2), read(2), (root / "input/data/train").exists())
 
     outcome = run(job(body, parts=3, mode=InputMode.PIPE), lines)
 
-    assert outcome.status is TrainingStatus.COMPLETED
+    assert outcome.status is JobStatus.COMPLETED
     assert [text for _, _, text in lines.seen] == ["b'0\\n1\\n2\\n' b'0\\n' b'0\\n1\\n2\\n' False"]
 
 
@@ -97,7 +97,7 @@ for path in (root / "input/data/train/nested/part-00000", root / "input/data/tra
     elif os.geteuid():
         assert [text for _, _, text in lines.seen] == ["Permission denied"] * 2
     else:  # permissions do not bind root
-        assert outcome.status is TrainingStatus.FAILED
+        assert outcome.status is JobStatus.FAILED
         assert outcome.model_archive is None
         assert "train/nested/part-00000, algo-1: train/new" in str(outcome.failure_reason)
         assert "CR-JOB-103" in str(outcome.failure_reason)
@@ -115,7 +115,7 @@ print(*(",".join(read(epoch)) for epoch in range(3)))
 
     outcome = run(replace(job(body, parts=12, hosts=2, mode=InputMode.PIPE), shuffle_pipes=True), lines)
 
-    assert outcome.status is TrainingStatus.COMPLETED
+    assert outcome.status is JobStatus.COMPLETED
     both = [[epoch.split(",") for epoch in text.split()] for _, _, text in lines.seen]
     for epoch in range(3):  # sharded: each object once over the hosts
         assert sorted(map(int, both[0][epoch] + both[1][epoch])) == list(range(12))

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from cleanroom_algo.local.hosts.process import ProcessHosts
-from cleanroom_algo.local.jobs.training import TrainingStatus, run_training
+from cleanroom_algo.local.jobs.training import run_training
+from cleanroom_algo.local.plans.outcomes import JobStatus
 from tests.local.jobs.support import Job, Lines, Run
 
 
@@ -33,7 +34,7 @@ def test_a_failure_has_its_true_reason_and_leaves_no_artifact(
 ) -> None:
     outcome = run(job("(root / 'model' / 'half').write_text('x')\n" + body))
 
-    assert outcome.status is TrainingStatus.FAILED
+    assert outcome.status is JobStatus.FAILED
     assert outcome.exit_codes == {"algo-1": code}
     assert outcome.failure_reason is not None
     assert outcome.failure_reason.startswith(reason)
@@ -94,7 +95,7 @@ while True: time.sleep(0.05)
     plan = job(body)
     outcome = run(plan, lines, stopped=stopped)
 
-    assert outcome.status is TrainingStatus.STOPPED
+    assert outcome.status is JobStatus.STOPPED
     assert outcome.model_archive is None
     assert (plan.run_directory / "hosts/algo-1/ml/model/saved").read_text() == "in time"
 
@@ -106,14 +107,14 @@ def test_a_container_that_will_not_stop_is_killed(job: Job, run: Run) -> None:
 
     outcome = run(job(body), lines, stopped=stopped, grace_seconds=0.2)
 
-    assert outcome.status is TrainingStatus.STOPPED
+    assert outcome.status is JobStatus.STOPPED
     assert outcome.exit_codes == {"algo-1": 137}
 
 
 def test_the_time_limit_stops_the_job(job: Job, run: Run) -> None:
     outcome = run(job("while True: time.sleep(0.05)", max_runtime_seconds=1), grace_seconds=1)
 
-    assert outcome.status is TrainingStatus.STOPPED
+    assert outcome.status is JobStatus.STOPPED
     assert outcome.failure_reason == "MaxRuntimeExceeded: 1 s"
 
 
@@ -126,7 +127,7 @@ child.stdout.readline()
 """
     outcome = run(job(body))
 
-    assert outcome.status is TrainingStatus.COMPLETED
+    assert outcome.status is JobStatus.COMPLETED
     assert not [each.pid for each in psutil.process_iter(["cmdline"]) if mark in (each.info["cmdline"] or [])]
 
 

@@ -27,10 +27,11 @@ from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.errors import MountError, ObjectLostError
 from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.local.hosts.process import ProcessHosts
-from cleanroom_algo.local.jobs.files import MOUNT_FOLDER
-from cleanroom_algo.local.jobs.training import TrainingOutcome, TrainingStatus, run_training
+from cleanroom_algo.local.jobs.training import run_training
 from cleanroom_algo.local.objects import mount
 from cleanroom_algo.local.objects.listing import objects_of, source_of
+from cleanroom_algo.local.plans.outcomes import JobStatus, TrainingOutcome
+from cleanroom_algo.local.plans.run_files import MOUNT_FOLDER
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ChannelPlan, TrainingPlan, plan_hosts
 from tests.local.hosts.kinds import KINDS, place_of
 from tests.local.jobs.support import Lines, members
@@ -159,7 +160,7 @@ def test_every_host_gets_its_share_and_no_credentials(
 
     outcome = run_training(replace(plan, source=place.source(plan.source)), place.hosts, Lines())
 
-    assert outcome.status is TrainingStatus.COMPLETED, outcome.failure_reason
+    assert outcome.status is JobStatus.COMPLETED, outcome.failure_reason
     contents = list(objects.values())
     for number, name in enumerate(("algo-1", "algo-2")):
         seen, written, secrets = json.loads(members(outcome.model_archive)[f"{name}.json"])
@@ -195,7 +196,7 @@ with open(data / "train/large", "rb", buffering=0) as file:
     assert gate.bytes_asked_for() <= 2 * MIB
     gate.ranges.clear()
     desk.go("read")
-    assert job.end().status is TrainingStatus.COMPLETED
+    assert job.end().status is JobStatus.COMPLETED
     assert sha(content) in [text for _, _, text in job.lines.seen]
     assert {key.rpartition("/")[2] for key, _ in gate.ranges} == {"large"}
     assert gate.bytes_asked_for() == len(content)
@@ -217,7 +218,7 @@ print(seen)
     job.lines.wait_for("half")
     on_disk = sum(path.stat().st_size for path in (desk.folder / "run").rglob("*") if path.is_file())
     desk.go()
-    assert job.end().status is TrainingStatus.COMPLETED
+    assert job.end().status is JobStatus.COMPLETED
     assert on_disk < MIB
     assert str(24 * MIB) in [text for _, _, text in job.lines.seen]
 
@@ -230,7 +231,7 @@ def test_of_what_all_hosts_get_each_object_is_downloaded_once(desk: Desk, gate: 
 
     outcome = run(replace(plan, channels=(channel,), hosts=plan_hosts((channel,), 3)), lines)
 
-    assert outcome.status is TrainingStatus.COMPLETED
+    assert outcome.status is JobStatus.COMPLETED
     assert gate.bytes_asked_for() == 9 * MIB
     told = [text for _, stream, text in lines.seen if stream == "progress"]
     assert told[-1] == "downloading train to algo-3: 3 of 3 objects, 9.4 MB of 9.4 MB"
@@ -242,7 +243,7 @@ def test_answers_that_break_off_are_asked_for_again(desk: Desk, gate: Gate, mode
     plan = desk.plan(EVERYTHING, mode)
     gate.cut = 2
     outcome = run(plan)
-    assert outcome.status is TrainingStatus.COMPLETED, outcome.failure_reason
+    assert outcome.status is JobStatus.COMPLETED, outcome.failure_reason
     assert gate.cut == 0
 
 
@@ -252,7 +253,7 @@ def test_a_service_that_fails_for_a_while_is_asked_again(desk: Desk, gate: Gate,
     plan = desk.plan(EVERYTHING, mode)
     gate.busy = 4  # boto3 asks three times here
     outcome = run(plan)
-    assert outcome.status is TrainingStatus.COMPLETED, outcome.failure_reason
+    assert outcome.status is JobStatus.COMPLETED, outcome.failure_reason
     assert gate.busy == 0
 
 
@@ -308,7 +309,7 @@ print("all read")  # which would pass for success
 
     outcome = job.end()
 
-    assert outcome.status is TrainingStatus.FAILED
+    assert outcome.status is JobStatus.FAILED
     assert outcome.failure_reason is not None
     assert outcome.failure_reason.startswith(code)
     assert words in outcome.failure_reason
@@ -343,7 +344,7 @@ print("all read")
 
     outcome = job.end()
 
-    assert outcome.status is TrainingStatus.FAILED
+    assert outcome.status is JobStatus.FAILED
     assert outcome.failure_reason is not None
     assert outcome.failure_reason.startswith("CR-HST-005")
     assert "was ended by SIGKILL" in outcome.failure_reason
@@ -370,7 +371,7 @@ def test_a_job_can_be_stopped_while_it_downloads(desk: Desk, gate: Gate) -> None
     gate.put({"flights/a": os.urandom(MIB)})
     stopped = threading.Event()
     stopped.set()
-    assert run(desk.plan(EVERYTHING, InputMode.FILE), stopped=stopped).status is TrainingStatus.STOPPED
+    assert run(desk.plan(EVERYTHING, InputMode.FILE), stopped=stopped).status is JobStatus.STOPPED
 
 
 def test_a_file_that_vanishes_under_a_pipe_fails_the_job(desk: Desk, gate: Gate) -> None:
@@ -386,7 +387,7 @@ def test_a_file_that_vanishes_under_a_pipe_fails_the_job(desk: Desk, gate: Gate)
 
     outcome = run(replace(plan, channels=(channel,), hosts=plan_hosts((channel,), 1)), lines)
 
-    assert outcome.status is TrainingStatus.FAILED
+    assert outcome.status is JobStatus.FAILED
     assert outcome.failure_reason is not None
     assert outcome.failure_reason.startswith("CR-ROM-008")
     assert "b cannot be opened" in outcome.failure_reason

@@ -101,7 +101,7 @@ def test_no_key_leaves_the_folder_of_its_bucket(tmp_path: Path, parts: list[str]
 
 def test_a_room_exports_to_s3(tmp_path: Path, endpoint: str) -> None:
     room_settings = RoomSettings(machine=Machine(hosts=2, s3_endpoint=endpoint))
-    with Room.open(tmp_path / "home", room_settings) as room:
+    with Room(tmp_path / "home", room_settings) as room:
         desk = Desk(room, tmp_path, privacy=EXPORTS)
         location = {"roleArn": ROLE, "destination": {"s3Destination": {"s3Uri": "s3://bureau/exports"}}}
         desk.call("PutMLConfiguration", BUREAU, membershipIdentifier=BUREAU_ID, defaultOutputLocation=location)
@@ -114,7 +114,7 @@ def test_a_room_exports_to_s3(tmp_path: Path, endpoint: str) -> None:
         )
         (job,) = room.store.find("trained-model-export-job", account=AIRLINE)
         assert room.wait(job.key, None, timeout=60).status == "ACTIVE"
-        exported = room.objects.list("s3://bureau/exports/")
+        exported = room.workspace.objects.list("s3://bureau/exports/")
 
     prefix = f"s3://bureau/exports/{model.collaboration}/model/{AIRLINE}/export/"
     assert exported == [f"{prefix}model.tar.gz", f"{prefix}output.tar.gz"]
@@ -123,7 +123,7 @@ def test_a_room_exports_to_s3(tmp_path: Path, endpoint: str) -> None:
 
 def test_a_bucket_that_refuses_fails_the_export_with_the_reason(tmp_path: Path, endpoint: str) -> None:
     room_settings = RoomSettings(machine=Machine(hosts=2, s3_endpoint=endpoint))
-    with Room.open(tmp_path / "home", room_settings) as room:
+    with Room(tmp_path / "home", room_settings) as room:
         desk = Desk(room, tmp_path, privacy=EXPORTS)
         location = {"roleArn": ROLE, "destination": {"s3Destination": {"s3Uri": "s3://not-there/exports"}}}
         desk.call("PutMLConfiguration", BUREAU, membershipIdentifier=BUREAU_ID, defaultOutputLocation=location)

@@ -16,5 +16,5 @@ from tests.local.support import (
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    with Room.open(tmp_path / "home", SETTINGS) as room:
+    with Room(tmp_path / "home", SETTINGS) as room:
         yield Desk(room, tmp_path)

@@ -47,7 +47,7 @@ def test_a_rule_is_enforced_or_told(
     for side in ("enforce", "warn"):
         folder = tmp_path / side
         folder.mkdir()
-        with Room.open(folder / "home", RoomSettings(switches=Switches(**{switch: side}))) as room:
+        with Room(folder / "home", RoomSettings(switches=Switches(**{switch: side}))) as room:
             desk = Desk(room, folder)
             if side == "enforce":
                 with pytest.raises(error, match=words):

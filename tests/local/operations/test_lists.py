@@ -27,14 +27,14 @@ from tests.local.support import (
 
 
 def test_pages_lose_nothing_and_survive_a_restart(tmp_path: Path) -> None:
-    with Room.open(tmp_path / "home", SETTINGS) as room:
+    with Room(tmp_path / "home", SETTINGS) as room:
         desk = Desk(room, tmp_path)
         for number in range(25):
             desk.add_model(number)
     seen: list[str] = []
     token: dict[str, str] = {}
     for _ in range(4):
-        with Room.open(tmp_path / "home", SETTINGS) as room:
+        with Room(tmp_path / "home", SETTINGS) as room:
             page = room.call(
                 "ListTrainedModels", {"membershipIdentifier": AIRLINE_ID, "maxResults": 7, **token}, AIRLINE
             )

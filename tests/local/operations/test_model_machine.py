@@ -31,7 +31,7 @@ class ModelMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.room = Room.open(Path(self.folder.name), SETTINGS)
+        self.room = Room(Path(self.folder.name), SETTINGS)
         self.room.supervisor.wake = lambda: None  # type: ignore[method-assign]  # jobs wait for the test
         self.desk = Desk(self.room, Path(self.folder.name))
         self.statuses: dict[Model, str] = {}

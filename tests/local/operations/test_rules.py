@@ -126,7 +126,7 @@ def test_every_step_that_the_table_lacks_is_refused(desk: Desk, kind: str) -> No
 
 @pytest.mark.process
 def test_cancelling_before_it_began_and_after_it_ended(tmp_path: Path) -> None:
-    with Room.open(tmp_path / "home", SETTINGS) as room:
+    with Room(tmp_path / "home", SETTINGS) as room:
         desk = Desk(room, tmp_path, body="time.sleep(60)")
         running = desk.call("CreateTrainedModel", **desk.training())["trainedModelArn"]
         waiting = desk.call(
@@ -137,7 +137,7 @@ def test_cancelling_before_it_began_and_after_it_ended(tmp_path: Path) -> None:
         assert room.wait(waiting, timeout=30).status == "INACTIVE"
         desk.own("CancelTrainedModel", trainedModelArn=running)
         assert room.wait(running, timeout=30).status == "INACTIVE"
-        assert not room.artifacts(running, None).exists()
+        assert not room.workspace.files.artifacts(running, None).exists()
         with pytest.raises(ConflictError, match="INACTIVE"):
             desk.own("CancelTrainedModel", trainedModelArn=running)
 
@@ -149,14 +149,14 @@ def test_deleting_output_takes_one_version_and_leaves_the_rest(desk: Desk) -> No
     version = desk.train(incrementalTrainingDataChannels=[channel])
     desk.own("DeleteTrainedModelOutput", trainedModelArn=base.key)
     assert desk.room.wait(base.key, timeout=30).status == "INACTIVE"
-    assert not desk.room.artifacts(base.key, None).exists()
-    assert desk.room.artifacts(version.key, version.version).exists()
+    assert not desk.room.workspace.files.artifacts(base.key, None).exists()
+    assert desk.room.workspace.files.artifacts(version.key, version.version).exists()
     with pytest.raises(ConflictError):
         desk.own("DeleteTrainedModelOutput", trainedModelArn=base.key)
 
 
 def test_what_a_job_uses_cannot_go(tmp_path: Path) -> None:
-    with Room.open(tmp_path / "home", SETTINGS) as room:
+    with Room(tmp_path / "home", SETTINGS) as room:
         desk = Desk(room, tmp_path, body="time.sleep(60)")
         desk.call("CreateTrainedModel", **desk.training())
         with pytest.raises(ConflictError):
@@ -299,15 +299,15 @@ def test_the_data_of_a_channel_goes_when_its_retention_is_over(desk: Desk) -> No
     for number, (days, location) in enumerate(((31, None), (29, None), (31, str(desk.folder)))):
         private = {} if location is None else {"location": location}
         old = replace(record, key=f"{record.key}-{number}", created=time.time() - days * 86_400, private=private)
-        shutil.copytree(desk.room.channel_directory(record), desk.room.channel_directory(store.insert(old)))
-    with Room.open(desk.room.home, SETTINGS, serving=True) as server:
+        shutil.copytree(desk.room.workspace.files.channel(record), desk.room.workspace.files.channel(store.insert(old)))
+    with Room(desk.room.workspace.files.home, SETTINGS, serving=True) as server:
         over = server.wait(f"{record.key}-0", timeout=30)
         while over.status != "INACTIVE":
             server.supervisor.wait_for_change(0.1)
             over = server.wait(f"{record.key}-0", timeout=30)
 
         assert over.document["statusDetails"]["statusCode"] == "RetentionOver"
-        assert not server.channel_directory(over).exists()
+        assert not server.workspace.files.channel(over).exists()
         for key in (record.key, f"{record.key}-1", f"{record.key}-2"):
             assert server.wait(key, timeout=30).status == "ACTIVE"
 
@@ -374,7 +374,7 @@ def test_an_export_needs_its_policy(tmp_path: Path, desk: Desk) -> None:
 
 
 def test_a_receiver_needs_a_configuration(tmp_path: Path) -> None:
-    with Room.open(tmp_path / "home", SETTINGS) as room:
+    with Room(tmp_path / "home", SETTINGS) as room:
         desk = Desk(room, tmp_path, privacy=EXPORTS)
         with pytest.raises(InvalidRequestError) as caught:
             export(desk)

@@ -12,7 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from cleanroom_algo.errors import ConflictError, RequestError, ResourceNotFoundError
 from cleanroom_algo.local.room import Room
-from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, BUREAU_ID, ROLE, SETTINGS, populate
+from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, BUREAU_ID, ROLE, SETTINGS, make_members
 
 NAMES = st.sampled_from(["forest", "tree"])
 ACCOUNTS = st.sampled_from([AIRLINE, BUREAU])
@@ -34,7 +34,7 @@ class RoomMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.room = Room.open(Path(self.folder.name), SETTINGS)
+        self.room = Room(Path(self.folder.name), SETTINGS)
         self.owners: dict[str, tuple[str, str]] = {}
         self.joined: dict[str, tuple[str, str, str]] = {}
         self.tags: dict[str, dict[str, str]] = {}
@@ -42,7 +42,7 @@ class RoomMachine(RuleBasedStateMachine):
 
     @initialize()
     def people(self) -> None:
-        populate(self.room.store)
+        make_members(self.room)
 
     def teardown(self) -> None:
         self.room.close()
@@ -138,7 +138,7 @@ class RoomMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.room.close()
-        self.room = Room.open(Path(self.folder.name), SETTINGS)
+        self.room = Room(Path(self.folder.name), SETTINGS)
 
     def owner_of(self, arn: str) -> str:
         return (self.owners.get(arn) or self.joined[arn])[0]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cleanroom_algo.local.policies.logs import Line, LogReading, member_logs
-from cleanroom_algo.local.policies.publication import Publication
+from cleanroom_algo.local.policies.recipients import Recipients
 
 ANNA, BERT, CARL = "111111111111", "222222222222", "333333333333"
 TEXTS = ("started", "ERROR disk 7 is full", "loss=0.5")
@@ -30,8 +30,8 @@ def seen(
     account: str, *policies: dict[str, Any], summary: Line | None = None, reading: LogReading | None = None
 ) -> tuple[list[str], str]:
     members = {ANNA: True, BERT: True, CARL: False}
-    publication = Publication(logs=policies, members=members, ended=True)
-    found = member_logs([line(text) for text in TEXTS], summary, publication, account, reading or LogReading())
+    recipients = Recipients(logs=policies, members=members, ended=True)
+    found = member_logs([line(text) for text in TEXTS], summary, recipients, account, reading or LogReading())
     return [each["text"] for each in found.lines], "; ".join(found.notes)
 
 
@@ -103,9 +103,9 @@ def test_two_policies_show_a_line_once_redacted_by_both() -> None:
 
 @given(st.lists(st.text(max_size=30), max_size=20), st.text("abc.*[]()", max_size=6))
 def test_a_member_sees_lines_in_order_and_none_that_was_not_written(texts: list[str], pattern: str) -> None:
-    publication = Publication(logs=(policy(ANNA, filterPattern=pattern),), members={ANNA: True}, ended=True)
+    recipients = Recipients(logs=(policy(ANNA, filterPattern=pattern),), members={ANNA: True}, ended=True)
 
-    found = member_logs([line(text) for text in texts], None, publication, ANNA, LogReading())
+    found = member_logs([line(text) for text in texts], None, recipients, ANNA, LogReading())
 
     rest = iter(texts)
     assert all(each["text"] in rest for each in found.lines)

@@ -15,10 +15,10 @@ from cleanroom_algo.contract.archive import TRAINED_MODEL, extract_file
 from cleanroom_algo.errors import CleanroomError, InferenceContainerDiedError, InferenceServerError
 from cleanroom_algo.local.hosts.container_tree import ContainerTree
 from cleanroom_algo.local.hosts.protocol import HostSpec, JobHosts, Limits
-from cleanroom_algo.local.jobs.files import USAGE_FILE
 from cleanroom_algo.local.jobs.inference.client import NOBODY_LISTENS, Client
 from cleanroom_algo.local.plans.inference_plan import InferenceHostPlan, InferencePlan
 from cleanroom_algo.local.plans.instances import memory_bytes
+from cleanroom_algo.local.plans.run_files import USAGE_FILE
 
 PING_INTERVAL_SECONDS = 0.1  # the platform asks every second; a container cannot tell, and nobody should have to wait
 STOP_SECONDS = 30.0  # between SIGTERM and SIGKILL (SageMaker developer guide, hosting services)

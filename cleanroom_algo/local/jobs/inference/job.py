@@ -13,10 +13,9 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from cleanroom_algo.contract.manifest import Manifest
 from cleanroom_algo.contract.sizes import DISK_FULL, MB
@@ -29,8 +28,10 @@ from cleanroom_algo.errors import (
 )
 from cleanroom_algo.local.jobs.inference.container import Container, unpack_model
 from cleanroom_algo.local.jobs.inference.split import refuse_large, require_lines
-from cleanroom_algo.local.jobs.inference.transform import InferenceProgress, TransferProgress, Transform
+from cleanroom_algo.local.jobs.inference.transform import TransferProgress, Transform
 from cleanroom_algo.local.plans.inference_plan import InferenceHostPlan, InferencePlan, decide_transfer
+from cleanroom_algo.local.plans.listeners import JobListener
+from cleanroom_algo.local.plans.outcomes import InferenceOutcome, JobStatus
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.hosts.protocol import HostKind, JobHosts
@@ -40,55 +41,8 @@ CHECK_SECONDS = 0.1  # how soon a stop from outside is seen
 _HEADER_BYTES = 64 * 1024  # of an object's first line, which may be a header
 
 
-class InferenceListener(Protocol):
-    """Told what happens while an inference job runs, from several threads."""
-
-    def line(self, host: str, stream: str, text: str) -> None:
-        """Take a line: of a container (`stdout`, `stderr`), or about its share of the job (`job`)."""
-
-    def progress(self, progress: InferenceProgress) -> None:
-        """Take how far the job is."""
-
-
-class InferenceStatus(StrEnum):
-    """How an inference job ended."""
-
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    STOPPED = "STOPPED"
-
-
-@dataclass(frozen=True, slots=True)
-class InferenceOutcome:
-    """What an inference job left.
-
-    Attributes:
-        status: COMPLETED only if every object has its output.
-        failure_reason: the first cause, where it failed.
-        outputs: the folder with one `.out` for each object that was answered whole.
-        bytes: of all outputs.
-        rows: answered, in all outputs.
-        failed_objects: keys without an output.
-        error: the first cause.
-        left_out: why objects have no output, where the plan leaves out what no longer fits.
-        warnings: what would cost time or is doubtful, though it does not fail the job here.
-        ended_host: whose container ended by itself, where that is the first cause.
-    """
-
-    status: InferenceStatus
-    failure_reason: str | None
-    outputs: Path
-    bytes: int = 0
-    rows: int = 0
-    failed_objects: tuple[str, ...] = ()
-    error: CleanroomError | None = None
-    left_out: InferenceOutputTooLargeError | None = None
-    warnings: tuple[str, ...] = ()
-    ended_host: str | None = None
-
-
 def run_inference(
-    plan: InferencePlan, host_kind: HostKind, listener: InferenceListener, stopped: threading.Event | None = None
+    plan: InferencePlan, host_kind: HostKind, listener: JobListener, stopped: threading.Event | None = None
 ) -> InferenceOutcome:
     """Run an inference job to its end; nothing of it is left running, whatever happens.
 
@@ -108,7 +62,7 @@ def run_inference(
 class _Warnings:
     """What a job is warned of; of several of a kind the first is told, and how many there were."""
 
-    listener: InferenceListener
+    listener: JobListener
     texts: dict[str, str] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -128,7 +82,7 @@ class _Warnings:
 class _Job:
     plan: InferencePlan
     host_kind: HostKind
-    listener: InferenceListener
+    listener: JobListener
     stopped: threading.Event
     aborted: threading.Event = field(default_factory=threading.Event)
     containers: list[Container] = field(default_factory=list)
@@ -240,10 +194,10 @@ class _Job:
         self, outputs: Path, moved: TransferProgress, left_out: InferenceOutputTooLargeError | None
     ) -> InferenceOutcome:
         if self.stopped.is_set():
-            status = InferenceStatus.STOPPED
+            status = JobStatus.STOPPED
         else:
-            status = InferenceStatus.FAILED if self.causes else InferenceStatus.COMPLETED
-        cause = self.causes[0] if status is InferenceStatus.FAILED else None
+            status = JobStatus.FAILED if self.causes else JobStatus.COMPLETED
+        cause = self.causes[0] if status is JobStatus.FAILED else None
         written = [path for path in outputs.rglob("*") if path.is_file()]
         return InferenceOutcome(
             status=status,

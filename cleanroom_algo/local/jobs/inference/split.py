@@ -57,11 +57,6 @@ def split_lines(
             yield repeated
 
 
-def is_parquet(reference: ObjectRef) -> bool:
-    """Whether an object is a Parquet file, by its first bytes."""
-    return _beginning(reference) == PARQUET_MAGIC
-
-
 def refuse_large(reference: ObjectRef, max_bytes: int) -> None:
     """Check that an object fits into one request.
 

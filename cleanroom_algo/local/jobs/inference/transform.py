@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import (
     CleanroomError,
     InferenceInputError,
-    InferenceOutputTooLargeError,
     InferenceRequestError,
     InferenceRowsLostError,
     RoomError,
@@ -24,6 +22,7 @@ from cleanroom_algo.local.jobs.inference.answers import Answer, count_lines, cou
 from cleanroom_algo.local.jobs.inference.client import Client
 from cleanroom_algo.local.jobs.inference.split import assemble, split_lines
 from cleanroom_algo.local.plans.inference_plan import InferencePlan, Transfer
+from cleanroom_algo.local.policies.caps import output_too_large
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.objects.reference import ObjectRef
@@ -363,13 +362,4 @@ def _as_input_error(error: Exception, reference: ObjectRef) -> CleanroomError:
         f"{reference.key} cannot be read ({type(error).__name__})",
         expected="the object as it was when the job was planned",
         fix="keep the input channel's files until the job has ended",
-    )
-
-
-def output_too_large(size: int, cap: int) -> InferenceOutputTooLargeError:
-    """Return the error of outputs that have reached `size` bytes."""
-    return InferenceOutputTooLargeError(
-        f"the outputs have reached {format_bytes(size)}",
-        expected=f"at most {format_bytes(cap)} (trainedModelInferenceJobs.maxOutputSize)",
-        fix="answer with fewer digits or columns, or agree on a larger cap",
     )

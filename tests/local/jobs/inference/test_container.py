@@ -32,7 +32,7 @@ def logs_to(*accounts: str, **policy: Any) -> dict[str, Any]:
 
 def failed(folder: Path, answer: str, privacy: dict[str, Any] | None = None) -> Record:
     """Run an inference job that fails, to its end."""
-    with Room.open(folder / "home", SETTINGS) as room:
+    with Room(folder / "home", SETTINGS) as room:
         desk = Desk(room, folder, answer=answer, privacy=privacy)
         desk.configure()
         desk.configure(AIRLINE, AIRLINE_ID)
@@ -100,7 +100,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("hasty")
 def test_a_server_that_does_not_end_is_told_in_the_log_and_in_the_record(tmp_path: Path) -> None:
-    with Room.open(tmp_path / "home", SETTINGS) as room:
+    with Room(tmp_path / "home", SETTINGS) as room:
         desk = Desk(room, tmp_path, answer=DEAF)
         desk.configure()
         record = desk.infer(desk.add_packed_model().key)
@@ -116,7 +116,7 @@ def test_a_server_that_does_not_end_is_told_in_the_log_and_in_the_record(tmp_pat
 @pytest.mark.usefixtures("hasty")
 def test_a_server_on_another_port_is_told_while_it_is_waited_for(tmp_path: Path) -> None:
     machine = SETTINGS.machine.model_copy(update={"host_kind": "process"})
-    with Room.open(tmp_path / "home", SETTINGS.model_copy(update={"machine": machine})) as room:
+    with Room(tmp_path / "home", SETTINGS.model_copy(update={"machine": machine})) as room:
         desk = Desk(room, tmp_path, answer=ELSEWHERE)
         desk.configure()
         seen = Lines()

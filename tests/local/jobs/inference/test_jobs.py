@@ -28,7 +28,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_a_job_is_cancelled_while_another_runs_beside_it(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    with Room.open(home, SETTINGS) as room:
+    with Room(home, SETTINGS) as room:
         desk = Desk(room, tmp_path, answer=HANGS_WHERE_TOLD)
         desk.configure()
         model = desk.add_packed_model().key
@@ -62,11 +62,13 @@ def test_a_job_is_cancelled_while_another_runs_beside_it(tmp_path: Path) -> None
 
 
 def test_outputs_take_the_place_of_older_ones_and_leave_others_alone(tmp_path: Path) -> None:
-    with Room.open(tmp_path / "home", SETTINGS) as room:
+    with Room(tmp_path / "home", SETTINGS) as room:
         desk = Desk(room, tmp_path)
         desk.configure()
         model = desk.add_packed_model()
-        place = room.home / "s3" / "bureau" / "out" / COLLABORATION_ID / model.name / AIRLINE / "inference"
+        place = (
+            room.workspace.files.home / "s3" / "bureau" / "out" / COLLABORATION_ID / model.name / AIRLINE / "inference"
+        )
         place.mkdir(parents=True)
         (place / "part-0.csv.out").write_text("older")
         (place / "another.out").write_text("another")
@@ -76,11 +78,11 @@ def test_outputs_take_the_place_of_older_ones_and_leave_others_alone(tmp_path: P
 
 
 def test_a_place_that_cannot_be_written_to_fails_the_job_with_the_reason(tmp_path: Path) -> None:
-    with Room.open(tmp_path / "home", SETTINGS) as room:
+    with Room(tmp_path / "home", SETTINGS) as room:
         desk = Desk(room, tmp_path)
         desk.configure()
-        (room.home / "s3").mkdir(exist_ok=True)
-        (room.home / "s3" / "bureau").write_text("no folder")
+        (room.workspace.files.home / "s3").mkdir(exist_ok=True)
+        (room.workspace.files.home / "s3" / "bureau").write_text("no folder")
         record = desk.infer(desk.add_packed_model().key)
     assert (record.status, record.document["statusDetails"]["statusCode"]) == ("CREATE_FAILED", "CR-ROM-004")
     assert "Not a directory" in record.document["statusDetails"]["message"]

@@ -11,23 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from cleanroom_algo.local.resources.arns import (
-    ALGORITHM,
-    ASSOCIATION,
-    INFERENCE_JOB,
-    MEMBERSHIP,
-    ML_CONFIGURATION,
-    TRAINED_MODEL,
-)
+from cleanroom_algo.local.policies.policies import JobPolicies, Policies
+from cleanroom_algo.local.resources.arns import ALGORITHM, ASSOCIATION, MEMBERSHIP, ML_CONFIGURATION, TRAINED_MODEL
 from cleanroom_algo.local.resources.store import Record, Store
 
 SUCCEEDED, FAILED = "PUBLISH_SUCCEEDED", "PUBLISH_FAILED"
-_PARTS: Final = {TRAINED_MODEL: "trainedModels", INFERENCE_JOB: "trainedModelInferenceJobs"}
-_KEY: Final = "publication"
+_KEY: Final = "recipients"
 
 
 @dataclass(frozen=True)
-class Publication:
+class Recipients:
     """Who gets what of a job.
 
     Attributes:
@@ -54,19 +47,19 @@ class Publication:
 
     @classmethod
     def of(cls, store: Store, record: Record) -> Self:
-        """Return a job's publication: as it was kept at its end, else as it stands now."""
+        """Return who gets what of a job: as it was kept at its end, else as it stands now."""
         if (kept := cls.kept_by(record)) is not None:
             return kept
         association = store.get(ASSOCIATION, record.document["configuredModelAlgorithmAssociationArn"])
         if association is None:
             return cls()
-        policies = association.document.get("privacyConfiguration", {}).get("policies", {}).get(_PARTS[record.kind], {})
+        policies: JobPolicies = Policies.of(association).jobs[record.kind]
         algorithm = store.get(ALGORITHM, association.parent)
         container = {} if algorithm is None else algorithm.document.get("trainingContainerConfig", {})
         members = store.find(MEMBERSHIP, collaboration=record.collaboration, statuses=("ACTIVE",))
         return cls(
-            logs=tuple(policies.get("containerLogs", ())),
-            noise=policies.get("containerMetrics", {}).get("noiseLevel"),
+            logs=policies.logs,
+            noise=policies.noise,
             metrics=tuple(container.get("metricDefinitions", ())) if record.kind == TRAINED_MODEL else (),
             members={each.account: store.get(ML_CONFIGURATION, each.key) is not None for each in members},
         )
@@ -90,8 +83,3 @@ class Publication:
             f"{what}Status": FAILED,
             f"{what}StatusDetails": f"Failed to publish {what} as no ML Config role is set",
         }
-
-
-def publishes(record: Record) -> bool:
-    """Whether a record is of a job with containers, which write logs and metrics."""
-    return record.kind in _PARTS

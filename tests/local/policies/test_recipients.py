@@ -44,7 +44,7 @@ def model_of(desk: Desk, arn: str, account: str, membership: str, operation: str
 @pytest.mark.process
 def test_each_member_sees_its_own_status_and_lines(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    with Room.open(home, settings=SETTINGS) as room:
+    with Room(home, settings=SETTINGS) as room:
         desk = Desk(room, tmp_path, body=BODY, privacy=PRIVACY)
         configure(desk, AIRLINE, AIRLINE_ID)
         arn = trained(desk)
@@ -66,7 +66,7 @@ def test_each_member_sees_its_own_status_and_lines(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_a_configuration_that_comes_after_the_end_brings_nothing_back(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    with Room.open(home, settings=SETTINGS) as room:
+    with Room(home, settings=SETTINGS) as room:
         desk = Desk(room, tmp_path, body="sys.exit('row 12 is bad')", privacy=PRIVACY)
         arn = trained(desk)
         configure(desk, BUREAU, BUREAU_ID)
@@ -82,7 +82,7 @@ def test_a_configuration_that_comes_after_the_end_brings_nothing_back(tmp_path: 
 
 
 def test_a_status_appears_when_the_job_has_ended(tmp_path: Path) -> None:
-    with Room.open(tmp_path / "home", settings=SETTINGS) as room:
+    with Room(tmp_path / "home", settings=SETTINGS) as room:
         desk = Desk(room, tmp_path, body="time.sleep(60)", privacy=PRIVACY)
         configure(desk, AIRLINE, AIRLINE_ID)
         arn = desk.call("CreateTrainedModel", **desk.training())["trainedModelArn"]
@@ -99,7 +99,7 @@ def test_the_command_prints_metrics(tmp_path: Path, noise: str) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / "settings.toml").write_text(f'[switches]\nmetric_noise = "{noise}"\n[machine]\nhosts = 2\n')
-    with Room.open(home) as room:
+    with Room(home) as room:
         desk = Desk(room, tmp_path, body=BODY, privacy=PRIVACY)
         configure(desk, AIRLINE, AIRLINE_ID)
         record = room.store.find("configured-model-algorithm")[0]
@@ -126,7 +126,7 @@ while not usage.exists(): time.sleep(0.01)
 @pytest.mark.process
 def test_members_with_a_configuration_see_cpu_and_memory_of_both_kinds_of_jobs(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    with Room.open(home, settings=RoomSettings(machine=Machine(hosts=2, host_kind="process"))) as room:
+    with Room(home, settings=RoomSettings(machine=Machine(hosts=2, host_kind="process"))) as room:
         answer = f"import time\nfrom pathlib import Path\n{LONG}{ONE_PER_LINE}"
         desk = Desk(room, tmp_path, body=f"import os{LONG}", answer=answer, privacy=PRIVACY)
         desk.configure()

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from cleanroom_algo.errors import DeclarationError
+from cleanroom_algo.local.planning.inputs import channel_objects
 from cleanroom_algo.local.room import Room
-from cleanroom_algo.local.setup.collaboration import declare, read_declaration
+from cleanroom_algo.local.setup.declaration import declare, read_declaration
 from tests.cli.support import run
 from tests.local.support import text_of
 
@@ -61,15 +62,15 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_declared_room_has_channels_that_the_api_shows(folder: Path) -> None:
-    with Room.open(folder / "home") as room:
-        arns = declare(room, folder / "cleanroom.toml")
+    with Room(folder / "home") as room:
+        arns = declare(room.caller, folder / "cleanroom.toml")
         record = room.wait(arns["joined"], timeout=60)
         shown = room.call(
             "GetMLInputChannel",
             {"membershipIdentifier": record.membership, "mlInputChannelArn": record.key},
             "111111111111",
         )
-        objects = room.channel_objects(record)
+        objects = channel_objects(room.workspace, record)
         association = room.call(
             "GetConfiguredModelAlgorithmAssociation",
             {
@@ -86,10 +87,10 @@ def test_a_declared_room_has_channels_that_the_api_shows(folder: Path) -> None:
 
 
 def test_declaring_again_changes_nothing(folder: Path) -> None:
-    with Room.open(folder / "home") as room:
-        arns = declare(room, folder / "cleanroom.toml")
+    with Room(folder / "home") as room:
+        arns = declare(room.caller, folder / "cleanroom.toml")
         first = room.wait(arns["joined"], timeout=60)
-        assert declare(room, folder / "cleanroom.toml") == arns
+        assert declare(room.caller, folder / "cleanroom.toml") == arns
         assert room.wait(arns["joined"], timeout=60).updated == first.updated
 
 
@@ -143,7 +144,7 @@ def test_what_is_no_declaration(folder: Path, old: str, new: str, fault: str) ->
     toml = folder / "cleanroom.toml"
     toml.write_text(ROOM.replace(old, new, 1))
 
-    with Room.open(folder / "home") as room, pytest.raises(DeclarationError) as caught:
-        declare(room, toml)
+    with Room(folder / "home") as room, pytest.raises(DeclarationError) as caught:
+        declare(room.caller, toml)
 
     assert fault in str(caught.value)

@@ -8,7 +8,7 @@ from pathlib import Path
 WRITE = """
 import resource, sys
 from pathlib import Path
-from cleanroom_algo.local.jobs.job_log import JobLog
+from cleanroom_algo.local.resources.job_log import JobLog
 
 with JobLog(Path(sys.argv[1])) as log:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))

@@ -1,0 +1,73 @@
+"""Calling operations, as boto3 would: validated by the model, in a transaction of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cleanroom_algo.errors import UnknownOperationError
+from cleanroom_algo.local.operations.registry import REGISTRIES, Call, LocalTerms
+from cleanroom_algo.local.resources.workspace import Workspace
+from cleanroom_algo.local.service_model.shapes import ML, is_read_only, operation_model, operation_names
+from cleanroom_algo.local.service_model.validation import faults, invalid
+
+
+class Caller:
+    """Calls the operations of a room; the one way in which its resources are made and changed.
+
+    Args:
+        workspace: of the room.
+        changed: called after each call that may have queued a job.
+    """
+
+    def __init__(self, workspace: Workspace, changed: Callable[[], None]) -> None:
+        self.workspace = workspace
+        self._changed = changed
+
+    def call(
+        self,
+        operation: str,
+        params: Mapping[str, Any],
+        account: str | None = None,
+        *,
+        service: str = ML,
+        region: str | None = None,
+        terms: LocalTerms | None = None,
+    ) -> dict[str, Any]:
+        """Call an operation, and return the members of its output.
+
+        Args:
+            operation: its name in the model, `CreateTrainedModel`.
+            params: as boto3 takes them.
+            account: who calls, twelve digits; the room's default if None.
+            service: `cleanroomsml` or `cleanrooms`.
+            region: of AWS that the caller has in mind; the room's own if None.
+            terms: what the room's own callers say of what they create.
+
+        Raises:
+            RequestError: CR-REQ-001 to CR-REQ-009, as the operation's errors.
+        """
+        if operation not in operation_names(service):
+            raise UnknownOperationError(
+                f"{service} has no operation {operation}", expected="a name of botocore's model", fix="check the name"
+            )
+        handler = REGISTRIES[service].handler(operation)
+        model = operation_model(service, operation)
+        if problems := faults(model.input_shape, params):
+            raise invalid(operation, problems)
+        machine = self.workspace.settings.machine
+        call = Call(
+            self.workspace,
+            operation,
+            params,
+            account or machine.account,
+            region or machine.region,
+            service,
+            terms or LocalTerms(),
+        )
+        if is_read_only(model):
+            return dict(handler(call))
+        with self.workspace.store.transaction():
+            result = dict(handler(call))
+        self._changed()
+        return result

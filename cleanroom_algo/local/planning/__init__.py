@@ -1,0 +1,1 @@
+"""From the records of a job to its plan."""

@@ -1,0 +1,23 @@
+"""What an export job will do, computed before it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPlan:
+    """An export job, as a plain value.
+
+    Attributes:
+        files: the archives to copy.
+        destination: the s3:// URI below which they will lie.
+        max_bytes: of all of them together; None: no cap.
+        leave_out: whether files over the cap are left out; else they fail the job.
+    """
+
+    files: tuple[Path, ...]
+    destination: str
+    max_bytes: int | None = None
+    leave_out: bool = False

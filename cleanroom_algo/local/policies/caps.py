@@ -1,0 +1,58 @@
+"""The caps of an association: maxArtifactSize, maxOutputSize, and maxSize of exports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cleanroom_algo.contract.sizes import format_bytes
+from cleanroom_algo.errors import ArtifactsTooLargeError, ExportTooLargeError, InferenceOutputTooLargeError
+
+
+def check_sizes(sizes: Mapping[str, int], cap: int | None) -> int:
+    """Return the size of all files together in bytes.
+
+    Args:
+        sizes: of the files, by name.
+        cap: in bytes; None: none.
+
+    Raises:
+        ArtifactsTooLargeError: CR-JOB-102, it is over the cap.
+    """
+    total = sum(sizes.values())
+    if cap is not None and total > cap:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise ArtifactsTooLargeError(
+            f"the job left {format_bytes(total)} (largest: {largest} {format_bytes(sizes[largest])})",
+            expected=f"at most {format_bytes(cap)}, the cap of this association (trainedModels.maxArtifactSize)",
+            fix="leave the optimizer out (save_optimizer = False), store halves (save_dtype), or raise the cap",
+        )
+    return total
+
+
+def fitting(sizes: Mapping[str, int], cap: int) -> set[str]:
+    """Return the names of the files that fit under a cap: each in turn, if it fits beside those before it."""
+    kept: set[str] = set()
+    left = cap
+    for name, size in sizes.items():
+        if size <= left:
+            kept.add(name)
+            left -= size
+    return kept
+
+
+def output_too_large(size: int, cap: int) -> InferenceOutputTooLargeError:
+    """Return the error of outputs that have reached `size` bytes."""
+    return InferenceOutputTooLargeError(
+        f"the outputs have reached {format_bytes(size)}",
+        expected=f"at most {format_bytes(cap)} (trainedModelInferenceJobs.maxOutputSize)",
+        fix="answer with fewer digits or columns, or agree on a larger cap",
+    )
+
+
+def export_too_large(size: int, cap: int) -> ExportTooLargeError:
+    """Return the error of files that have `size` bytes together."""
+    return ExportTooLargeError(
+        f"the files to export have {format_bytes(size)} together",
+        expected=f"at most {format_bytes(cap)}, the policy's trainedModelExports.maxSize",
+        fix="leave OUTPUT out of filesToExport, train a smaller model, or associate again with a larger cap",
+    )

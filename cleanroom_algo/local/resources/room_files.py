@@ -1,0 +1,37 @@
+"""Where the files of a room lie in its state folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cleanroom_algo.local.resources.arns import Arn
+from cleanroom_algo.local.resources.store import Record
+
+
+@dataclass(frozen=True, slots=True)
+class RoomFiles:
+    """The folders of a room's jobs, models and channels.
+
+    Attributes:
+        home: the state folder, absolute.
+    """
+
+    home: Path
+
+    def run(self, record: Record) -> Path:
+        """Return the folder for the files of a job's run; its log and its hosts' usage stay there."""
+        return self.home / "jobs" / _folder(record.key, record.version)
+
+    def artifacts(self, arn: str, version: str | None) -> Path:
+        """Return the folder that holds model.tar.gz and output.tar.gz of a version."""
+        return self.home / "models" / _folder(arn, version)
+
+    def channel(self, record: Record) -> Path:
+        """Return the folder for the objects of an ML input channel whose query runs here."""
+        return self.home / "channels" / _folder(record.key, None)
+
+
+def _folder(arn: str, version: str | None) -> str:
+    identifier = Arn.parse(arn).identifier.replace("/", "_")
+    return identifier if version is None else f"{identifier}-{version}"

@@ -1,0 +1,131 @@
+"""One job: its records planned, its plan run, and its outcome published."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cleanroom_algo.contract.sizes import DISK_FULL
+from cleanroom_algo.errors import CleanroomError, InternalError, JobDiskError
+from cleanroom_algo.local.hosts.host_selection import digest_of, host_kind, sagemaker_account
+from cleanroom_algo.local.jobs.export import run_export
+from cleanroom_algo.local.planning.channel_query import query_plan
+from cleanroom_algo.local.planning.export import export_plan
+from cleanroom_algo.local.planning.inference import inference_plan
+from cleanroom_algo.local.planning.training import training_plan
+from cleanroom_algo.local.plans.listeners import Listeners
+from cleanroom_algo.local.plans.run_files import LOG_FILE
+from cleanroom_algo.local.resources.arns import EXPORT_JOB, INFERENCE_JOB, INPUT_CHANNEL, TRAINED_MODEL
+from cleanroom_algo.local.resources.job_log import JobLog
+from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.resources.workspace import Workspace
+from cleanroom_algo.local.scheduling import publisher
+from cleanroom_algo.local.scheduling.cleanup import tidy
+from cleanroom_algo.local.scheduling.publisher import JobResult
+
+log = logging.getLogger("cleanroom_algo.local")
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """A job that is being run.
+
+    Attributes:
+        workspace: of the room.
+        record: of the job, CREATE_IN_PROGRESS.
+        stopped: set when the job is to end early.
+        listeners: told what happens.
+    """
+
+    workspace: Workspace
+    record: Record
+    stopped: threading.Event
+    listeners: Listeners
+
+    @property
+    def directory(self) -> Path:
+        """The folder for the files of the run; kept for its log."""
+        return self.workspace.files.run(self.record)
+
+
+def run_job(run: JobRun) -> JobResult:
+    """Run a job to its end; nothing of it is left running, and whatever goes wrong is its result."""
+    try:
+        run.directory.mkdir(parents=True, exist_ok=True)
+        return _RUNS[run.record.kind](run)
+    except CleanroomError as error:
+        return publisher.failed(error)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            return _defect(run, error)
+        tidy(run.directory)  # the record of this needs room, too
+        return publisher.failed(
+            JobDiskError(
+                f"the disk of {run.workspace.files.home} took no more of the job's files: {error.strerror}",
+                expected="room for a copy of the channels on each host (File mode), artifacts and archives",
+                fix="make room, or choose another disk with --home; in FastFile mode sandboxes copy no objects",
+            )
+        )
+    except Exception as error:
+        return _defect(run, error)
+
+
+def _train(run: JobRun) -> JobResult:
+    from cleanroom_algo.local.jobs.training import run_training
+
+    settings = run.workspace.settings
+    plan = training_plan(run.workspace, run.record, run.directory)
+    shown = digest_of("trainingContainerImageDigest", plan.source)
+    if (account := sagemaker_account(settings)) is not None:
+        from cleanroom_algo.local.hosts.sagemaker import train_in
+
+        outcome = train_in(account, plan, run.listeners, run.stopped)
+    else:
+        outcome = run_training(plan, host_kind(settings, plan.source), run.listeners, run.stopped)
+    return publisher.trained(run.workspace, run.record, plan, outcome, shown)
+
+
+def _infer(run: JobRun) -> JobResult:
+    from cleanroom_algo.local.jobs.inference.job import run_inference
+
+    settings = run.workspace.settings
+    plan = inference_plan(run.workspace, run.record, run.directory)
+    shown = digest_of("inferenceContainerImageDigest", plan.source)
+    with JobLog(run.directory / LOG_FILE) as written:
+        run.listeners.add(written)
+        if (account := sagemaker_account(settings)) is not None:
+            from cleanroom_algo.local.hosts.sagemaker import infer_in
+
+            outcome = infer_in(account, plan, run.listeners, run.stopped)
+        else:
+            outcome = run_inference(plan, host_kind(settings, plan.source), run.listeners, run.stopped)
+    return publisher.inferred(run.workspace, run.record, outcome, shown)
+
+
+def _query(run: JobRun) -> JobResult:
+    from cleanroom_algo.local.query.engines.duckdb import run as run_query  # duckdb takes its time
+
+    plan = query_plan(run.workspace, run.record)
+    return publisher.queried(plan, run_query(plan))
+
+
+def _export(run: JobRun) -> JobResult:
+    outcome = run_export(export_plan(run.workspace, run.record), run.workspace.objects)
+    return publisher.exported(outcome)
+
+
+def _defect(run: JobRun, error: Exception) -> JobResult:
+    log.error("job %s failed inside cleanroom-algo", run.record.key, exc_info=error)
+    return JobResult(InternalError.code, f"{type(error).__name__} inside cleanroom-algo; the log has more")
+
+
+_RUNS: Final[dict[str, Callable[[JobRun], JobResult]]] = {
+    TRAINED_MODEL: _train,
+    INFERENCE_JOB: _infer,
+    INPUT_CHANNEL: _query,
+    EXPORT_JOB: _export,
+}

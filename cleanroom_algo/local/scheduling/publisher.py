@@ -1,0 +1,160 @@
+"""From the outcome of a job to its record: archives and outputs put where they stay, members set, the reason said."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from cleanroom_algo.contract.sizes import GB
+from cleanroom_algo.errors import CleanroomError, JobStoppedError, all_errors
+from cleanroom_algo.errors.exit_codes import ExitCode
+from cleanroom_algo.local.plans.outcomes import ExportOutcome, InferenceOutcome, JobStatus, TrainingOutcome
+from cleanroom_algo.local.plans.run_files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE
+from cleanroom_algo.local.plans.training_plan import TrainingPlan
+from cleanroom_algo.local.policies.logs import LogReading, member_logs
+from cleanroom_algo.local.policies.recipients import Recipients
+from cleanroom_algo.local.query.plan import CSV_DIALECT, QueryOutcome, QueryPlan
+from cleanroom_algo.local.resources.job_log import read_lines
+from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.resources.workspace import Workspace
+from cleanroom_algo.local.scheduling.cleanup import tidy
+
+_TAIL_BYTES: Final = 64 * 1024  # of a log's end, in which the last lines of a container are looked for
+_TAIL_LINES: Final = 5
+_LINE_CHARACTERS: Final = 200
+_TIMED_OUT: Final = "MaxRuntimeExceeded"  # SageMaker API, SecondaryStatus
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """How a job ended, as its record will say.
+
+    Attributes:
+        code: `statusDetails.statusCode` of a failure; "" for success.
+        message: `statusDetails.message`.
+        document: members to set in the record, whatever the end.
+        private: the same for what is not shown.
+        left_out: why a part of what it made is missing, although it succeeded.
+    """
+
+    code: str = ""
+    message: str = ""
+    document: Mapping[str, Any] = field(default_factory=dict)
+    private: Mapping[str, Any] = field(default_factory=dict)
+    left_out: CleanroomError | None = None
+
+
+def failed(error: CleanroomError) -> JobResult:
+    """Return the result of a job that an error ended."""
+    return JobResult(error.code, str(error), private={"exit_code": int(error.exit_code)})
+
+
+def trained(
+    workspace: Workspace, record: Record, plan: TrainingPlan, outcome: TrainingOutcome, shown: Mapping[str, Any]
+) -> JobResult:
+    """Keep the artifacts of a training job, whole or not at all."""
+    private: dict[str, Any] = {"log": str(outcome.log), "exit_codes": outcome.exit_codes}
+    if outcome.status is not JobStatus.COMPLETED or outcome.model_archive is None:
+        tidy(plan.run_directory)
+        reason = outcome.failure_reason or "the job was stopped"
+        code = JobStoppedError.code if outcome.status is JobStatus.STOPPED else _status_code(reason)
+        if reason.startswith(_TIMED_OUT):
+            code = _TIMED_OUT
+        private["exit_code"] = int(_exit_status(outcome.exit_codes, code))
+        return JobResult(code, reason, shown, private)
+    kept = workspace.files.artifacts(record.key, record.version)
+    kept.mkdir(parents=True, exist_ok=True)
+    for archive, name in ((outcome.model_archive, MODEL_ARCHIVE), (outcome.output_archive, OUTPUT_ARCHIVE)):
+        if archive is not None:
+            archive.replace(kept / name)
+    tidy(plan.run_directory)
+    sizes = {"raw_bytes": outcome.raw_bytes, "packed_bytes": outcome.packed_bytes}
+    return JobResult(
+        document=shown,
+        private={**private, **sizes, "artifacts": str(kept), "max_artifact_bytes": plan.max_artifact_bytes},
+        left_out=outcome.left_out,
+    )
+
+
+def inferred(workspace: Workspace, record: Record, outcome: InferenceOutcome, shown: Mapping[str, Any]) -> JobResult:
+    """Put the outputs of an inference job where the receiver wants them.
+
+    Those of a job that did not succeed are the receiver's, too, unless the room is set otherwise; of a stopped one
+    SageMaker stores none.
+    """
+    directory = workspace.files.run(record)
+    private: dict[str, Any] = {"log": str(directory / LOG_FILE), "failed_objects": list(outcome.failed_objects)}
+    private["warnings"] = list(outcome.warnings)
+    keeps = outcome.status is JobStatus.FAILED and workspace.settings.switches.inference_after_failure == "keep"
+    if outcome.status is JobStatus.COMPLETED or keeps:
+        private["outputs"] = _put_all(workspace, outcome.outputs, record.private["output"])
+    tidy(directory)
+    if outcome.status is JobStatus.COMPLETED:
+        kept = {"rows": outcome.rows, "bytes": outcome.bytes}
+        return JobResult(document=shown, private={**private, **kept}, left_out=outcome.left_out)
+    reason = outcome.failure_reason or "the job was stopped"
+    if outcome.ended_host is not None:
+        reason += _last_lines(workspace, record, outcome.ended_host)
+    if outcome.status is JobStatus.STOPPED:
+        return JobResult(JobStoppedError.code, reason, shown, {**private, "exit_code": int(ExitCode.STOPPED)})
+    exit_code = ExitCode.ALGORITHM_FAILED if outcome.error is None else outcome.error.exit_code
+    return JobResult(_status_code(reason), reason, shown, {**private, "exit_code": int(exit_code)})
+
+
+def queried(plan: QueryPlan, outcome: QueryOutcome) -> JobResult:
+    """Say what the query of an ML input channel wrote."""
+    return JobResult(
+        document={
+            "numberOfRecords": outcome.records,
+            "numberOfFiles": float(outcome.files),
+            "sizeInGb": outcome.bytes / GB,
+            "protectedQueryIdentifier": str(uuid.uuid4()),
+        },
+        private={
+            "has_header": plan.header,
+            "dialect": CSV_DIALECT if plan.result_format == "CSV" else None,
+            "warnings": list(outcome.warnings),
+        },
+    )
+
+
+def exported(outcome: ExportOutcome) -> JobResult:
+    """Say where exported files are."""
+    return JobResult(
+        private={"outputs": list(outcome.outputs), "bytes": outcome.bytes},
+        left_out=outcome.left_out,
+    )
+
+
+def _put_all(workspace: Workspace, outputs: Path, uri: str) -> list[str]:
+    return [
+        workspace.objects.put(path, f"{uri}/{path.relative_to(outputs).as_posix()}")
+        for path in sorted(outputs.rglob("*"))
+        if path.is_file()
+    ]
+
+
+def _last_lines(workspace: Workspace, record: Record, host: str) -> str:
+    """Return what a host's container wrote last, as far as the account of the job may see it."""
+    written = read_lines(workspace.files.run(record) / LOG_FILE, last_bytes=_TAIL_BYTES)
+    lines = [line for line in written if line["host"] == host and line["stream"] != "job"]
+    switches = workspace.settings.switches
+    reading = LogReading(switches.log_filter, switches.redaction_placeholder)
+    recipients = Recipients.of(workspace.store, record)
+    seen = member_logs(lines, None, recipients, record.account, reading).lines[-_TAIL_LINES:]
+    shown = [line["text"][:_LINE_CHARACTERS] for line in seen]
+    return "\n  log       " + "\n            ".join(shown) if shown else ""
+
+
+def _status_code(reason: str) -> str:
+    head = reason.split("\n")[0].split(":")[0].split(" ")[0]
+    return head if head.startswith("CR-") or head.isidentifier() else "AlgorithmError"
+
+
+def _exit_status(exit_codes: Mapping[str, int], code: str) -> ExitCode:
+    if (kind := all_errors().get(code)) is not None:
+        return kind.exit_code  # the room's own error, whatever the containers made of it
+    return ExitCode.CONTRACT if ExitCode.CONTRACT in exit_codes.values() else ExitCode.ALGORITHM_FAILED

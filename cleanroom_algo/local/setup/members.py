@@ -1,0 +1,70 @@
+"""Members of a collaboration, named and joined by the operations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from cleanroom_algo.local.operations.calling import Caller
+from cleanroom_algo.local.operations.collaborations import add_member
+from cleanroom_algo.local.operations.registry import LocalTerms
+from cleanroom_algo.local.resources.arns import COLLABORATION, MEMBERSHIP, ML_CONFIGURATION
+from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.service_model.shapes import CLEANROOMS
+from cleanroom_algo.local.setup.names import role
+
+_OF_CREATOR: Final = {
+    "memberAbilities": "creatorMemberAbilities",
+    "mlMemberAbilities": "creatorMLMemberAbilities",
+    "displayName": "creatorDisplayName",
+    "paymentConfiguration": "creatorPaymentConfiguration",
+}
+
+
+def create_collaboration(caller: Caller, identifier: str, name: str, members: Sequence[Mapping[str, Any]]) -> Record:
+    """Return a collaboration; where the room lacks it, it is made by the first member, who names the others.
+
+    Args:
+        caller: of the room's operations.
+        identifier: of the collaboration.
+        name: of the collaboration.
+        members: at least one, in the form of CreateCollaboration's members.
+    """
+    store = caller.workspace.store
+    creator, *others = members
+    if store.get(COLLABORATION, identifier) is None:
+        own = {_OF_CREATOR[member]: value for member, value in creator.items() if member in _OF_CREATOR}
+        asked = {"name": name, "members": others, "queryLogStatus": "DISABLED", **own}
+        terms = LocalTerms(identifier)
+        caller.call("CreateCollaboration", asked, creator["accountId"], service=CLEANROOMS, terms=terms)
+    made = store.get(COLLABORATION, identifier)
+    assert made is not None
+    return made
+
+
+def join(caller: Caller, collaboration: str, member: Mapping[str, Any], membership: str, output: str | None) -> Record:
+    """Return a membership; where the room lacks it, the member is named and joins.
+
+    Args:
+        caller: of the room's operations.
+        collaboration: identifier of the one to join; it is made if need be.
+        member: in the form of CreateCollaboration's members.
+        membership: its identifier.
+        output: the s3:// URI of the member's ML configuration; None for a member without one.
+    """
+    store = caller.workspace.store
+    account: str = member["accountId"]
+    existing = store.get(MEMBERSHIP, membership)
+    if existing is None:
+        add_member(store, create_collaboration(caller, collaboration, "local", [member]), member)
+        asked = {"collaborationIdentifier": collaboration, "queryLogStatus": "DISABLED"}
+        if "paymentConfiguration" in member:
+            asked["paymentConfiguration"] = member["paymentConfiguration"]
+        caller.call("CreateMembership", asked, account, service=CLEANROOMS, terms=LocalTerms(membership))
+    if output is not None and store.get(ML_CONFIGURATION, membership) is None:
+        location = {"destination": {"s3Destination": {"s3Uri": output}}, "roleArn": role(account)}
+        own = {"membershipIdentifier": membership, "defaultOutputLocation": location}
+        caller.call("PutMLConfiguration", own, account)
+    made = store.get(MEMBERSHIP, membership)
+    assert made is not None
+    return made

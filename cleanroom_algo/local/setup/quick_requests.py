@@ -1,0 +1,150 @@
+"""The quick path: literal requests for files of this machine; their ARNs are the same whenever the files are."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from cleanroom_algo.contract.settings import variable
+from cleanroom_algo.local.objects.listing import Source
+from cleanroom_algo.local.resources.arns import ASSOCIATION, INPUT_CHANNEL, ml_arn
+from cleanroom_algo.local.resources.settings import Machine
+from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.setup.names import identifier, spelled
+
+BASE_CHANNEL: Final = "base_model"
+"""The name of the incremental channel on the quick path."""
+WHOLE_TRACEBACKS: Final = {variable("tracebacks"): "whole"}
+"""On the quick path authors run their own code on files of their own."""
+
+
+def request_for(
+    machine: Machine,
+    algorithm: str | Path,
+    channels: Mapping[str, Source],
+    *,
+    name: str | None = None,
+    hosts: int = 1,
+    distribution: str = "FullyReplicated",
+    input_mode: str = "File",
+    instance_type: str = "ml.m5.2xlarge",
+    volume_gb: int = 30,
+    hyperparameters: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    base_model: Record | None = None,
+    max_runtime: int | None = None,
+) -> dict[str, Any]:
+    """Return the literal parameters of CreateTrainedModel; the ARNs are the same whenever the files are.
+
+    Args:
+        machine: of the room's settings.
+        algorithm: a file, a folder, or an image.
+        channels: folder, file or prefix in S3 by channel name.
+        name: of the trained model; after the algorithm if None.
+        hosts: 1 to 5.
+        distribution: FullyReplicated or ShardedByS3Key, of all channels.
+        input_mode: File, FastFile or Pipe.
+        instance_type: as the API knows them.
+        volume_gb: 1 to 8192.
+        hyperparameters: strings.
+        environment: of the containers.
+        base_model: the record of the version to start from.
+        max_runtime: seconds.
+    """
+    account = base_model.account if base_model else machine.account
+    membership = base_model.membership if base_model else identifier("membership", account)
+    association = _association(machine, account, membership, algorithm)
+    request: dict[str, Any] = {
+        "membershipIdentifier": membership,
+        "name": name or (base_model.name if base_model else model_name(algorithm)),
+        "configuredModelAlgorithmAssociationArn": association,
+        "resourceConfig": {"instanceCount": hosts, "instanceType": instance_type, "volumeSizeInGB": volume_gb},
+        "dataChannels": [
+            {
+                "mlInputChannelArn": _channel(machine, account, membership, association, each, path),
+                "channelName": each,
+                "s3DataDistributionType": distribution,
+            }
+            for each, path in channels.items()
+        ],
+        "trainingInputMode": input_mode,
+        "environment": {**WHOLE_TRACEBACKS, **(environment or {})},
+    }
+    if hyperparameters:
+        request["hyperparameters"] = dict(hyperparameters)
+    if max_runtime is not None:
+        request["stoppingCondition"] = {"maxRuntimeInSeconds": max_runtime}
+    if base_model is not None:
+        version = {} if base_model.version is None else {"versionIdentifier": base_model.version}
+        channel = {"trainedModelArn": base_model.key, **version, "channelName": BASE_CHANNEL}
+        request["incrementalTrainingDataChannels"] = [channel]
+    return request
+
+
+def inference_request_for(
+    machine: Machine,
+    model: Record,
+    channel: Source,
+    *,
+    name: str | None = None,
+    instances: int = 1,
+    instance_type: str = "ml.m5.2xlarge",
+    accept: str | None = None,
+    max_payload_mb: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    algorithm: str | Path | None = None,
+) -> dict[str, Any]:
+    """Return the literal parameters of StartTrainedModelInferenceJob.
+
+    Args:
+        machine: of the room's settings.
+        model: the record of the version that predicts.
+        channel: folder, file or prefix in S3 with what to predict from.
+        name: of the job; after the model if None.
+        instances: 1 to 10.
+        instance_type: as the API knows them.
+        accept: content type of the predictions; the container's own choice if None.
+        max_payload_mb: 1 to 100.
+        environment: of the containers.
+        algorithm: predict with another file than the one that trained.
+    """
+    association = model.parent
+    if algorithm is not None:
+        association = _association(machine, model.account, model.membership, algorithm)
+    arn = _channel(machine, model.account, model.membership, association, "inference", channel)
+    request: dict[str, Any] = {
+        "membershipIdentifier": model.membership,
+        "name": name or f"{model.name[:50]}-{uuid.uuid4().hex[:8]}",
+        "trainedModelArn": model.key,
+        "configuredModelAlgorithmAssociationArn": association,
+        "resourceConfig": {"instanceType": instance_type, "instanceCount": instances},
+        "outputConfiguration": {"members": [{"accountId": model.account}]},
+        "dataSource": {"mlInputChannelArn": arn},
+        "environment": {**WHOLE_TRACEBACKS, **(environment or {})},
+    }
+    if model.version is not None:
+        request["trainedModelVersionIdentifier"] = model.version
+    if accept is not None:
+        request["outputConfiguration"]["accept"] = accept
+    if max_payload_mb is not None:
+        request["containerExecutionParameters"] = {"maxPayloadInMB": max_payload_mb}
+    return request
+
+
+def model_name(algorithm: str | Path) -> str:
+    """Return a name for what an algorithm trains: that of its file or folder, 1 to 63 characters."""
+    stem = Path(str(algorithm).rstrip("/")).stem.partition(":")[0]
+    return re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")[:63] or "model"
+
+
+def _association(machine: Machine, account: str, membership: str, algorithm: str | Path) -> str:
+    return ml_arn(ASSOCIATION, machine.region, account, membership, identifier(ASSOCIATION, spelled(algorithm)))
+
+
+def _channel(machine: Machine, account: str, membership: str, association: str, name: str, source: Source) -> str:
+    """Return the ARN of a channel, of which there is one for each association: that is fixed when it is made."""
+    own = identifier(INPUT_CHANNEL, f"{association} {name}={spelled(source)}")
+    return ml_arn(INPUT_CHANNEL, machine.region, account, membership, own)
