@@ -78,3 +78,14 @@ class ArtifactArchiveUnreadableError(ArtifactError):
     exit_code = ExitCode.CONTRACT
     code = "CR-ART-007"
     title = "archive of a trained model unreadable"
+
+
+class ArtifactKindError(ArtifactError):
+    """Something among the artifacts is no file: a link that leads elsewhere, a named pipe, a socket, a device.
+
+    Links below the model directory become the files that they lead to. What a link outside leads to would be missing
+    wherever the artifacts are unpacked, and a model directory that was replaced by something else holds no model.
+    """
+
+    code = "CR-ART-008"
+    title = "artifact is no regular file"

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from cleanroom_algo.contract.manifest import Manifest, hash_files
-from cleanroom_algo.errors import ArtifactClashError, ArtifactTooLargeError, ArtifactWriteError
+from cleanroom_algo.errors import ArtifactClashError, ArtifactKindError, ArtifactTooLargeError, ArtifactWriteError
 from cleanroom_algo.training.artifacts import atomic
 from cleanroom_algo.training.artifacts.tensor_file import add_tensors, largest_size, write_tensors
 from cleanroom_algo.training.artifacts.writer import ArtifactWriter
@@ -63,6 +64,69 @@ def test_files_written_past_the_writer_are_kept_counted_and_listed(tmp_path: Pat
     with pytest.raises(ArtifactTooLargeError, match="huge"):
         publish(writer, "third", "3")
     assert sorted(Manifest.read(writer.directory).files) == ["new", "sub/stray"]
+
+
+def test_links_become_files_and_modes_and_empty_folders_stay(tmp_path: Path) -> None:
+    writer = ArtifactWriter(tmp_path / "model")
+    publish(writer, "old", "1")
+    (writer.directory / "kept").mkdir()
+    (writer.directory / "stray").symlink_to("new")
+    with writer.draft() as draft:
+        (draft.path / "new").write_text("2")
+        (draft.path / "sub" / "empty").mkdir(parents=True)
+        (draft.path / "sub" / "run").write_text("3")
+        (draft.path / "sub" / "run").chmod(0o755)
+        (draft.path / "folder").symlink_to("sub")
+        (draft.path / "absolute").symlink_to(writer.directory / "sub" / "run")
+        (draft.path / "sub" / "own").symlink_to(draft.path / "new")
+        writer.publish(draft, Manifest(algorithm="A"))
+    assert not [path for path in writer.directory.rglob("*") if path.is_symlink()]
+    texts = {
+        p.relative_to(writer.directory).as_posix(): p.read_text() for p in writer.directory.rglob("*") if p.is_file()
+    }
+    del texts["manifest.json"]
+    files = {"sub/run": "3", "sub/own": "2", "folder/run": "3", "folder/own": "2"}
+    assert texts == {"new": "2", "stray": "2", "absolute": "3", **files}
+    assert all((writer.directory / name).is_dir() for name in ("kept", "sub/empty", "folder/empty"))
+    assert (writer.directory / "absolute").stat().st_mode & 0o777 == 0o755
+    assert listing(tmp_path) == ["model"]
+    Manifest.read(writer.directory).verify(writer.directory)
+
+
+def test_what_is_no_file_is_refused_by_name(tmp_path: Path) -> None:
+    writer = ArtifactWriter(tmp_path / "model")
+    publish(writer, "old", "1")
+
+    def attempt(make: Callable[[Path], None]) -> None:
+        with writer.draft() as draft:
+            make(draft.path / "odd")
+            writer.publish(draft, Manifest(algorithm="A"))
+
+    makers: list[Callable[[Path], None]] = [
+        lambda path: path.symlink_to("/etc/passwd"),
+        lambda path: path.symlink_to("../../secret"),
+        lambda path: path.symlink_to("missing"),
+        lambda path: path.symlink_to("odd"),
+        lambda path: path.symlink_to("."),
+        lambda path: os.mkfifo(path),
+    ]
+    for make in makers:
+        with pytest.raises(ArtifactKindError, match="odd"):
+            attempt(make)
+    assert listing(writer.directory) == ["manifest.json", "old"]
+    assert listing(tmp_path) == ["model"]
+
+
+def test_a_model_folder_that_is_none_is_an_error(tmp_path: Path) -> None:
+    writer = ArtifactWriter(tmp_path / "model")
+    writer.check_final(tmp_path / "output")
+    (tmp_path / "model").write_text("a file")
+    with pytest.raises(ArtifactKindError, match="model"):
+        writer.check_final(tmp_path / "output")
+    (tmp_path / "model").unlink()
+    (tmp_path / "model").symlink_to(tmp_path)
+    with pytest.raises(ArtifactKindError, match="model"):
+        writer.check_final(tmp_path / "output")
 
 
 def test_names_clash(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+    path.chmod(0o644)  # the library makes it readable by its owner alone; who serves it may be another user
     with path.open("rb") as file, ThreadPoolExecutor(1) as pool:
         synced = pool.submit(os.fsync, file.fileno())  # meanwhile the hash is taken from the page cache
         digest = hashlib.file_digest(file, "sha256").hexdigest()

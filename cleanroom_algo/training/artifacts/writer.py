@@ -21,6 +21,7 @@ from cleanroom_algo.contract.manifest import MANIFEST_FILE, FileEntry, Manifest
 from cleanroom_algo.contract.sizes import DISK_FULL, GB, format_bytes
 from cleanroom_algo.errors import ArtifactClashError, ArtifactTooLargeError, ArtifactWriteError
 from cleanroom_algo.training.artifacts.atomic import draft_directory, recover, replace_directory, sync_tree
+from cleanroom_algo.training.artifacts.links import file_sizes, replace_links
 
 _DISK_ERRORS = DISK_FULL | {errno.EROFS, errno.EIO}
 _MANIFEST_RESERVE = 16_384  # the manifest is written last and must fit, too
@@ -85,7 +86,8 @@ class Draft:
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes of each file by relative path."""
-        return _sizes(self.path)
+        files = (path for path in self.path.rglob("*") if path.is_file())
+        return {path.relative_to(self.path).as_posix(): path.stat().st_size for path in files}
 
     def check_cap(self, coming: dict[str, int] | None = None) -> None:
         """Check the files, with those to come, against the cap.
@@ -136,13 +138,15 @@ class ArtifactWriter:
     def publish(self, draft: Draft, manifest: Manifest) -> Published:
         """Put a draft in the place of the model directory.
 
-        Files that were put into the model directory past the draft are kept, and counted.
+        Files that were put into the model directory past the draft are kept, and counted. Links become files.
 
         Raises:
-            ArtifactTooLargeError: CR-ART-003; ArtifactWriteError: CR-ART-004. The old state stays.
+            ArtifactTooLargeError: CR-ART-003; ArtifactWriteError: CR-ART-004; ArtifactKindError: CR-ART-008. The old
+                state stays.
         """
         with disk_errors():
             self._keep_strays(draft)
+            replace_links(draft.path, seen_as=(self.directory,))
             draft.check_cap()
             written = manifest.write(draft.path, known=draft.entries)
             sizes = draft.sizes()
@@ -164,21 +168,25 @@ class ArtifactWriter:
             output: the output data directory, which counts against the same cap.
 
         Raises:
-            ArtifactTooLargeError: CR-ART-003. The files that the manifest lists stay as they are.
+            ArtifactTooLargeError: CR-ART-003; ArtifactKindError: CR-ART-008. The files that the manifest lists stay as
+                they are.
         """
-        model = {f"model/{name}": size for name, size in _sizes(self.directory).items()}
-        data = {f"output/data/{name}": size for name, size in _sizes(output).items()}
+        model = {f"model/{name}": size for name, size in file_sizes(self.directory).items()}
+        data = {f"output/data/{name}": size for name, size in file_sizes(output).items()}
         _check(model | data, self.cap_bytes)
 
     def _keep_strays(self, draft: Draft) -> None:
         listed = set(Manifest.read(self.directory).files) if (self.directory / MANIFEST_FILE).is_file() else set()
         for path in sorted(self.directory.rglob("*")):
             name = path.relative_to(self.directory).as_posix()
-            if not path.is_file() or path.is_relative_to(draft.path) or name in listed or name == MANIFEST_FILE:
+            if path.is_relative_to(draft.path) or name in listed or name == MANIFEST_FILE:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                (draft.path / name).mkdir(parents=True, exist_ok=True)
                 continue
             log.warning("%s was written into the model directory directly; it is kept and counted", name)
-            copy = draft.reserve(name, path.stat().st_size)
-            os.link(path, copy)
+            copy = draft.reserve(name, path.lstat().st_size)
+            os.link(path, copy, follow_symlinks=False)
 
 
 @contextmanager
@@ -198,11 +206,6 @@ def disk_errors() -> Iterator[None]:
             expected="room for the new artifacts beside the old ones, which stay until the new ones are whole",
             fix="raise resourceConfig.volumeSizeInGB of the request, or leave the optimizer out (save_optimizer=False)",
         ) from error
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
 def _check(sizes: dict[str, int], cap_bytes: int | None, reserve: int = 0) -> None:
