@@ -197,7 +197,7 @@ class AnswerSpaceError(ServingError):
 
 
 class TrainingModeError(ServingError):
-    """After `load`, a torch module of the predictor is still in training mode.
+    """After `load`, a torch module of the predictor is still in training mode and behaves otherwise in it.
 
     In training mode, dropout is random, and batch normalization makes the prediction for a row depend on the other rows
     of its request. Call `eval()` on the model in `load`. If a module must stay in training mode, name it in the class

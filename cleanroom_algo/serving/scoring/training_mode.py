@@ -1,9 +1,14 @@
-"""Modules of torch that were left in training mode: they predict a row differently each time, or with its neighbors."""
+"""Modules of torch that were left in training mode, in which some predict a row otherwise each time, or with others.
+
+Of a module whose code does not look at the mode, such as a linear layer, the mode does not matter.
+"""
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterator, Mapping
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from cleanroom_algo.errors import TrainingModeError
@@ -20,7 +25,8 @@ def require_evaluation_mode(predictor: Predictor) -> None:
     """Check the modules that a predictor holds, in its attributes and in lists, tuples, sets and dicts of them.
 
     Raises:
-        TrainingModeError: one is in training mode, and not among the predictor's `training_modules`.
+        TrainingModeError: one depends on its mode, is in training mode, and not among the predictor's
+            `training_modules`.
     """
     if "torch" not in sys.modules:
         return
@@ -28,7 +34,7 @@ def require_evaluation_mode(predictor: Predictor) -> None:
         f"{path}.{name}" if name else path
         for path, module in _modules(vars(predictor), "")
         for name, part in module.named_modules()
-        if part.training
+        if part.training and _depends_on_mode(type(part))
     ]
     unwanted = [path for path in found if not _is_below(path, predictor.training_modules)]
     if unwanted:
@@ -53,6 +59,22 @@ def _modules(values: Mapping[Any, Any], path: str) -> Iterator[tuple[str, torch.
             yield from _modules(value, at)
         elif isinstance(value, (list, tuple, set, frozenset)):
             yield from _modules(dict(enumerate(value)), at)
+
+
+def _depends_on_mode(kind: type[torch.nn.Module]) -> bool:
+    """Whether the methods of a class look at `training`; where they are no functions of Python, they may."""
+    import torch
+
+    if issubclass(kind, torch.jit.ScriptModule):
+        return True
+    own = kind.__mro__[: kind.__mro__.index(torch.nn.Module)]
+    methods = [inspect.unwrap(value) for each in own for value in vars(each).values() if callable(value)]
+    return any("training" in _names(method.__code__) for method in methods if isinstance(method, FunctionType))
+
+
+def _names(code: CodeType) -> set[str]:
+    inner = (each for each in code.co_consts if isinstance(each, CodeType))
+    return set(code.co_names).union(*map(_names, inner))
 
 
 def _first_name(path: str) -> str:

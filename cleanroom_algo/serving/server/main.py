@@ -74,7 +74,7 @@ def _serve(environment: InferenceEnvironment, report: Report) -> int:
     os.environ.setdefault("POLARS_MAX_THREADS", str(plan.compute_threads))
 
     from cleanroom_algo.serving.server import request_metrics
-    from cleanroom_algo.serving.server.master import Server, bind, configure_compute, tell_failure
+    from cleanroom_algo.serving.server.master import InferenceServer, bind, configure_compute, tell_failure
 
     configure_compute(1)
     if environment.settings.serve_prometheus:
@@ -91,7 +91,7 @@ def _serve(environment: InferenceEnvironment, report: Report) -> int:
         log.info(reason)
     master = os.getpid()
     try:
-        Server(environment, plan, service, listener, report).run()
+        InferenceServer(environment, plan, service, listener, report).run()
     except SystemExit as end:
         return ExitCode.OK if end.code in {0, None} else ExitCode.ALGORITHM_FAILED
     finally:

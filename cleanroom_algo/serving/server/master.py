@@ -54,7 +54,7 @@ class _Logger(Logger):  # type: ignore[misc]
         self.error_log.propagate = True
 
 
-class Server(BaseApplication):  # type: ignore[misc]
+class InferenceServer(BaseApplication):  # type: ignore[misc]
     """The production server.
 
     Args:

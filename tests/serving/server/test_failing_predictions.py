@@ -31,6 +31,19 @@ def test_an_algorithm_that_raises_is_told_without_its_message(slow: RunningServe
     assert slow.stop() == 0
 
 
+def test_a_whole_traceback_is_in_the_log_alone_and_only_if_it_is_asked_for(
+    slow_container: Container, start_server: Start
+) -> None:
+    server = start_server(slow_container, CLEANROOM_ALGO_SERVE_WORKERS="1", CLEANROOM_ALGO_TRACEBACKS="whole")
+    status, body, _ = server.request("POST", "/invocations", b"SECRET,1.5,99\n", Content_Type="text/csv")
+    assert status == 500
+    assert b"SECRET" not in body
+    log = server.log.read_text()
+    assert "ValueError: a row: ('SECRET'" in log
+    assert "in preprocess" in log
+    assert server.stop() == 0
+
+
 def test_memory_that_runs_out_is_told_as_such(slow: RunningServer) -> None:
     status, body, headers = slow.request("POST", "/invocations", b"AA,1.5,55\n", Content_Type="text/csv")
     assert (status, json.loads(body)["code"]) == (503, "CR-SRV-012")
