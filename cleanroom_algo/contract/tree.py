@@ -48,11 +48,13 @@ class TreeEntry:
         name: the path below the root.
         size: in bytes.
         mode: kind and permissions, as `os.stat` gives them.
+        changed: when it was written to last, in nanoseconds since 1970.
     """
 
     name: str
     size: int
     mode: int
+    changed: int
 
     @property
     def is_file(self) -> bool:
@@ -130,7 +132,7 @@ class Tree:
         """Return what is at a path; links are followed as long as they stay below the root."""
         with self._located(name, links=True) as (folder, part):
             status = os.stat(part, dir_fd=folder, follow_symlinks=False)
-        return TreeEntry(name, status.st_size, status.st_mode)
+        return TreeEntry(name, status.st_size, status.st_mode, status.st_mtime_ns)
 
     def walk(self) -> Iterator[TreeEntry]:
         """Yield everything below the root, each folder before what it holds, in the order of the names.

@@ -53,12 +53,12 @@ class SageMakerError(HostError):
     title = "AWS refused the job"
 
 
-class MountError(HostError):
-    """FastFile channels on S3 cannot be mounted on this machine, or their mount ended before the job.
+class NetworkLostError(HostError):
+    """The network of a job's sandboxes went away before the job had ended.
 
-    They are a file system in user space: Linux with /dev/fuse, and the Debian package fuse3. Other kinds of hosts need
-    nothing of it, nor do File and Pipe.
+    A process of its own holds it, and was killed. The hosts cannot reach each other any more, nor can the clean room
+    reach a serving container, so the job is ended.
     """
 
-    code = "CR-HST-005"
-    title = "no mount for FastFile"
+    code = "CR-HST-006"
+    title = "network of the job lost"

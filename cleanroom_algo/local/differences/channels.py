@@ -127,9 +127,9 @@ CHANNELS: tuple[Difference, ...] = (
     Difference(
         "channels",
         TRAIN,
-        "FastFile shows links to the objects of a folder, read-only; on process hosts read-only copies, and writing "
-        "fails the job; objects in S3 are a read-only FUSE mount that streams on demand",
-        "a read-only mount that streams on demand; that it is FUSE is not documented",
+        "FastFile shows the objects whole, read-only: local ones at once, those of S3 once they are downloaded; on "
+        "process hosts they are read-only copies, and writing fails the job",
+        "a read-only mount that streams on demand",
         "documented",
         "SageMaker developer guide, Access training data",
     ),

@@ -31,7 +31,7 @@ class ContainerTree:
         self.paths = Paths(root)
         for folder in (root, *(root / each for each in folders)):
             folder.mkdir(parents=True, exist_ok=folder is not root)
-        self._made = {each: identity_of(root / each) for each in (".", *folders)}
+        self._made = identity_of(root)
 
     @property
     def root(self) -> Path:
@@ -45,23 +45,24 @@ class ContainerTree:
     def left_in(self, name: str) -> Tree:
         """Return what the container left in one of the folders that were made, opened; close it.
 
+        The container may have made the folder anew: as long as it lies in the tree, it holds nothing else than what
+        the container could write.
+
         Raises:
             ArtifactsUnreadableError: CR-JOB-104, something else is in the place of the folder.
         """
         root = self.root
         try:
             with Tree(root, seen_as=(root, DEFAULT_ROOT)) as tree:
-                folder = tree.folder(name)
-                if tree.identity == self._made["."] and folder.identity == self._made[name]:
-                    return folder
-                folder.close()
-                why = "is not the folder that was there at the start"
+                if tree.identity == self._made:
+                    return tree.folder(name)
+                why = "is not in the folder that was made for the container"
         except OSError as error:
             why = str(error.strerror)
         raise ArtifactsUnreadableError(
             f"{DEFAULT_ROOT / name} cannot be packed: it {why}",
-            expected="the folder that was there when the container started",
-            fix="keep the folder itself: write into it, and to empty it remove what it holds",
+            expected="a folder, no link to one",
+            fix="write into the folder that is there, and remove what it holds instead of the folder",
         )
 
     def failure(self) -> str | None:

@@ -1,13 +1,15 @@
 """Bringing the objects of the channels to a host, in each of the three input modes.
 
-File: a private copy of each object, all there before the start. FastFile: the same tree at once, as links to objects
-that an isolated host cannot write to; on process hosts, private copies without the right to write, which are
-looked at afterwards, as permissions do not bind root; of objects in S3 a mount that streams them. Pipe: see `feeding`.
+File: a private copy of each object, all there before the start. FastFile: on isolated hosts a folder that they cannot
+write to, of hard links to local objects where the file system allows it, else of copies; on process hosts private
+copies without the right to write, which are looked at afterwards, as permissions do not bind root. Pipe: see `feeding`.
+Objects of S3 are downloaded before the start, but for Pipe. The incremental channel is in File mode in every job.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -18,11 +20,12 @@ from typing import Self
 from cleanroom_algo.contract.archive import TRAINED_MODEL, extract_file
 from cleanroom_algo.contract.channel import InputMode
 from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.contract.tree import Tree
 from cleanroom_algo.local.hosts.container_tree import ContainerTree
 from cleanroom_algo.local.hosts.feeding import Feeder
 from cleanroom_algo.local.objects.download import Downloads
 from cleanroom_algo.local.objects.reference import ObjectRef
-from cleanroom_algo.local.plans.run_files import MODEL_ARCHIVE
+from cleanroom_algo.local.plans.run_files import MODEL_ARCHIVE, OBJECTS_FOLDER
 from cleanroom_algo.local.plans.training_plan import HostPlan, TrainingPlan, epoch_objects
 
 
@@ -34,11 +37,9 @@ class Delivery:
         host: the host and its objects.
         tree: its tree, laid out.
         downloads: of the job.
-        mount: where the job's objects in S3 are mounted, below the names of host and channel.
-        isolates_files: whether the host can be kept from writing through links.
+        isolates_files: whether the host cannot write to folders that it is shown.
 
     Attributes:
-        linked: the folders that links in the tree point into.
         shared: the folders that are to be seen below the root, by their paths there.
         written: what the container changed in a channel that is read-only on the platform; known when it has ended.
         fault: why a pipe could not be fed; None: all could.
@@ -54,24 +55,21 @@ class Delivery:
         tree: ContainerTree,
         *,
         downloads: Downloads,
-        mount: Path,
         isolates_files: bool = False,
     ) -> None:
         self._plan, self._host, self._paths, self._isolates_files = plan, host, tree.paths, isolates_files
-        self._downloads, self._mount = downloads, mount
+        self._downloads = downloads
         self._feeders: list[Feeder] = []
-        self._guarded: dict[Path, dict[Path, tuple[int, int]]] = {}
-        self.linked: set[Path] = set()
+        self._guarded: dict[Path, dict[str, tuple[int, int]]] = {}
         self.shared: dict[str, Path] = {}
         self.written: list[str] = []
         self.fault: Exception | None = None
         self._deliver_base_model()
         for name, objects in host.objects.items():
             if plan.input_mode is InputMode.PIPE:
-                each_epoch = partial(epoch_objects, plan, host, name)
-                self._feeders.append(Feeder(tree.paths, name, each_epoch, self._fail))
+                self._feeders.append(Feeder(tree.paths, name, partial(epoch_objects, plan, host, name), self._fail))
             elif plan.input_mode is InputMode.FILE:
-                self._copy(name, objects)
+                self._copy(name, objects, self._paths.channel(name))
                 _write_manifest(tree.paths, name, [each.key for each in objects])
             else:
                 self._show(name, objects)
@@ -90,9 +88,7 @@ class Delivery:
         for root, before in self._guarded.items():
             now = _states(root)
             changed = sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
-            self.written += [path.relative_to(root.parent).as_posix() for path in changed]
-            for folder in [root, *(path for path in root.rglob("*") if path.is_dir())]:
-                folder.chmod(0o755)  # or it could not be removed
+            self.written += [f"{root.name}/{path}" for path in changed]
 
     def _deliver_base_model(self) -> None:
         """Bring the incremental channel, in File mode in every job."""
@@ -101,48 +97,38 @@ class Delivery:
             return
         root = self._paths.channel(base.channel)
         if base.packed:
-            shutil.copyfile(base.archive, _made(root / MODEL_ARCHIVE))
+            root.mkdir()
+            shutil.copyfile(base.archive, root / MODEL_ARCHIVE)
         else:
             extract_file(base.archive, root, subject=TRAINED_MODEL)
-        _write_manifest(self._paths, base.channel, sorted(p.relative_to(root).as_posix() for p in _files(root)))
+        keys = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+        _write_manifest(self._paths, base.channel, keys)
 
-    def _copy(self, name: str, objects: Sequence[ObjectRef]) -> None:
-        root = self._paths.channel(name)
-        root.mkdir()
+    def _copy(self, name: str, objects: Sequence[ObjectRef], root: Path, *, link: bool = False) -> None:
+        root.mkdir(parents=True)
         for each in objects:
             if isinstance(each.place, Path):
-                shutil.copyfile(each.place, _made(root / each.key))
+                target = root / each.key
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if not (link and _linked(each.place, target)):
+                    shutil.copyfile(each.place, target)
         if remote := [each for each in objects if not isinstance(each.place, Path)]:
             self._downloads.bring(self._host.name, name, remote, root)
 
     def _show(self, name: str, objects: Sequence[ObjectRef]) -> None:
-        """Let the host see objects that it cannot change, without a copy where that is possible."""
+        """Let the host see objects that it cannot change, or not without being noticed."""
         root = self._paths.channel(name)
-        if any(not isinstance(each.place, Path) for each in objects):
-            self.shared[root.relative_to(self._paths.root).as_posix()] = self._mount / self._host.name / name
-            if self._isolates_files:
-                root.mkdir()  # what is shared is mounted there
-        elif self._isolates_files:
-            root.mkdir()
-            for each in objects:
-                assert isinstance(each.place, Path)
-                _made(root / each.key).symlink_to(each.place.absolute())
-                self.linked.add(each.place.absolute().parent)
+        if self._isolates_files:
+            folder = self._plan.run_directory / OBJECTS_FOLDER / self._host.name / name
+            self._copy(name, objects, folder, link=True)
+            self.shared[root.relative_to(self._paths.root).as_posix()] = folder
+            root.mkdir()  # where it is shown
         else:
-            self._copy(name, objects)
+            self._copy(name, objects, root)
             self._guarded[root] = _make_read_only(root)
 
     def _fail(self, error: Exception) -> None:
         self.fault = self.fault or error
-
-
-def _made(target: Path) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return target
-
-
-def _files(root: Path) -> list[Path]:
-    return [path for path in root.rglob("*") if path.is_file()]
 
 
 def _write_manifest(paths: Paths, name: str, keys: Sequence[str]) -> None:
@@ -151,13 +137,26 @@ def _write_manifest(paths: Paths, name: str, keys: Sequence[str]) -> None:
     paths.manifest(name).write_text(json.dumps(manifest), encoding="utf-8")
 
 
-def _make_read_only(root: Path) -> dict[Path, tuple[int, int]]:
+def _linked(source: Path, target: Path) -> bool:
+    """Make a hard link, where the file system and the kernel's rules for other users' files allow it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        return False
+    return True
+
+
+def _make_read_only(root: Path) -> dict[str, tuple[int, int]]:
     """Take away the right to write; return the states of the files."""
     for path in [*root.rglob("*"), root]:
         path.chmod(0o555 if path.is_dir() else 0o444)
     return _states(root)
 
 
-def _states(root: Path) -> dict[Path, tuple[int, int]]:
-    files = ((path, path.stat()) for path in _files(root))
-    return {path: (state.st_size, state.st_mtime_ns) for path, state in files}
+def _states(root: Path) -> dict[str, tuple[int, int]]:
+    """Return size and time of all files below a folder; what a container may have put there is not followed."""
+    try:
+        with Tree(root) as tree:
+            return {each.name: (each.size, each.changed) for each in tree.walk() if not each.is_folder}
+    except OSError as error:
+        return {str(error.filename or "."): (0, 0)}

@@ -85,6 +85,10 @@ class DockerJob:
     hides_opt_ml: bool = False
     ways: list[_Way] = field(default_factory=list)
 
+    @property
+    def fault(self) -> None:
+        """Nothing that this process knows to be lost."""
+
     def launch(self, spec: HostSpec) -> GuardedHost:
         """Start a host.
 
@@ -129,7 +133,6 @@ class DockerJob:
         words += _volume(resolver, "/etc/resolv.conf", "ro")
         words += self._opt_ml(spec.root)
         words += [word for name, path in spec.shared.items() for word in _volume(path, f"/opt/ml/{name}", "ro")]
-        words += [word for path in sorted(spec.linked) for word in _volume(path, str(path), "ro")]
         for name, value in {**self.environment, **spec.environment}.items():
             words += ["--env", f"{name}={value}"]
         return words + image_words(spec)

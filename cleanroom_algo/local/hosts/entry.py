@@ -21,13 +21,11 @@ class Entry:
     """What an image would hold.
 
     Attributes:
-        folder: of the algorithm.
-        algorithm: its file, or the folder.
+        algorithm: its file, or its folder.
         command: the program, by its path on this machine, and its arguments.
         path: where programs are looked for.
     """
 
-    folder: Path
     algorithm: Path
     command: tuple[str, ...]
     path: str
@@ -49,12 +47,12 @@ def find_entry(spec: HostSpec) -> Entry:
             expected="a path of an algorithm's file or folder: only docker hosts run images",
             fix="give the algorithm's path as imageUri, or let `machine.host_kind` in settings.toml be docker",
         )
-    folder = algorithm if algorithm.is_dir() else algorithm.parent
-    path = os.pathsep.join([str(folder), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    own_folder = [str(algorithm)] if algorithm.is_dir() else []
+    path = os.pathsep.join([*own_folder, str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     if spec.source.entrypoint is not None:
         command = [*spec.source.entrypoint, *(spec.source.arguments or ())]
     else:
-        own = folder / spec.verb
+        own = algorithm / spec.verb
         has_own = algorithm.is_dir() and os.access(own, os.X_OK)
         entry = [str(own)] if has_own else [sys.executable, "-m", _MODULES[spec.verb]]
         command = [*entry, *(spec.source.arguments or (spec.verb,))]
@@ -65,7 +63,7 @@ def find_entry(spec: HostSpec) -> Entry:
             expected="a program on PATH or in the algorithm's folder, with the right to execute",
             fix="correct trainingContainerConfig.entrypoint, or `chmod +x` the file",
         )
-    return Entry(folder, algorithm, (program, *command[1:]), path)
+    return Entry(algorithm, (program, *command[1:]), path)
 
 
 def inherited_environment() -> dict[str, str]:

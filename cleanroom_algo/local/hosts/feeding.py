@@ -19,8 +19,8 @@ from typing import Final
 
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.errors import ObjectLostError
-from cleanroom_algo.local.objects.ranges import RangeStream
 from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.objects.stream import S3Stream
 
 _PIPE_BYTES: Final = 1 << 20  # the most that any process may ask for on Linux; twice the rate of the default
 _LOOK_SECONDS = 0.02  # opening a pipe for writing before its reader is there fails, and there is nothing to wait on
@@ -96,7 +96,7 @@ class Feeder:
         """Open a pipe once it has a reader; None when the job has ended before."""
         while not self._stop.is_set():
             try:
-                descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+                descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
             except OSError as error:
                 if error.errno != errno.ENXIO:
                     raise
@@ -134,7 +134,7 @@ def _open(reference: ObjectRef) -> io.BufferedReader:
         source = reference.open()
     except OSError as error:
         raise _lost(reference, f"cannot be opened ({error.strerror})") from error
-    if isinstance(source.raw, RangeStream):
+    if isinstance(source.raw, S3Stream):
         source.raw.prepare()
     return source
 

@@ -42,6 +42,10 @@ class ProcessJob:
 
     environment: Mapping[str, str]
 
+    @property
+    def fault(self) -> None:
+        """Nothing that this process knows to be lost."""
+
     def launch(self, spec: HostSpec) -> GuardedHost:
         """Start a host.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 
 Verb = Literal["train", "serve"]
@@ -37,8 +38,7 @@ class HostSpec:
         source: what runs.
         verb: the default argument of the platform.
         environment: what the platform sets, the request's map included.
-        shared: folders that several hosts read and none may write, by their path below /opt/ml.
-        linked: folders of this machine into which links below the root point; to be readable by the same path.
+        shared: folders that the container reads and may not write, by their path below /opt/ml.
         limits: what the instance has.
         usage: a file to which each host appends what it takes of CPU and memory: a JSON object a line, `time`, `host`,
             `name` (CPUUtilization: percent, 100 for each core; MemoryUtilization: percent of the instance's memory)
@@ -51,7 +51,6 @@ class HostSpec:
     verb: Verb
     environment: Mapping[str, str] = field(default_factory=dict)
     shared: Mapping[str, Path] = field(default_factory=dict)
-    linked: tuple[Path, ...] = ()
     limits: Limits = Limits()
     usage: Path | None = None
 
@@ -89,6 +88,10 @@ class RunningHost(Protocol):
 class JobHosts(Protocol):
     """The hosts of one job, and what they share."""
 
+    @property
+    def fault(self) -> CleanroomError | None:
+        """Why what they share was lost while they ran; None: it was not."""
+
     def launch(self, spec: HostSpec) -> RunningHost:
         """Start a container.
 
@@ -104,7 +107,7 @@ class HostKind(Protocol):
     lacks: str
     """What its containers lack of the platform's isolation, behind a comma; "" where nothing is known of."""
     isolates_files: bool
-    """Whether the files that `HostSpec.linked` names cannot be written to from inside."""
+    """Whether a container sees nothing of this machine but what it is given, and cannot write to `HostSpec.shared`."""
 
     def open(self, host_names: Sequence[str]) -> AbstractContextManager[JobHosts]:
         """Make what the hosts of one job share, a network above all; leaving the context removes it.

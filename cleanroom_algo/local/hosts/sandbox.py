@@ -14,14 +14,16 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cleanroom_algo.contract.processes import signal_name
 from cleanroom_algo.contract.settings import variable
-from cleanroom_algo.errors import SandboxError
-from cleanroom_algo.local.hosts.entry import Entry, find_entry, inherited_environment, share_of_cores
+from cleanroom_algo.errors import NetworkLostError, SandboxError
+from cleanroom_algo.local.hosts.entry import find_entry, inherited_environment, share_of_cores
 from cleanroom_algo.local.hosts.isolation import network
 from cleanroom_algo.local.hosts.isolation.connector import NamespaceConnector, enter
 from cleanroom_algo.local.hosts.isolation.guarded import GuardedHost
@@ -55,8 +57,13 @@ class SandboxHosts:
         Raises:
             SandboxError: CR-HST-002, this machine lacks what it takes.
         """
-        with _network(host_names) as places:
-            yield SandboxJob(places, share_of_cores(len(host_names)))
+        with _network(host_names) as (places, network_process):
+            job = SandboxJob(places, share_of_cores(len(host_names)))
+            threading.Thread(target=job.watch, args=(network_process,), name="job-network", daemon=True).start()
+            try:
+                yield job
+            finally:
+                job.over = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +81,32 @@ class Place:
     connector: NamespaceConnector
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class SandboxJob:
-    """The hosts of one job."""
+    """The hosts of one job.
+
+    Attributes:
+        places: of its hosts.
+        environment: of all of them.
+        over: whether its network is not needed any more.
+        fault: why its hosts do not reach each other any more; None: they do.
+    """
 
     places: Mapping[str, Place]
     environment: Mapping[str, str]
+    over: bool = False
+    fault: NetworkLostError | None = None
+
+    def watch(self, network_process: subprocess.Popen[str]) -> None:
+        """Wait for the end of the process that holds the network."""
+        status = network_process.wait()
+        if not self.over:
+            how = f"was ended by {signal_name(-status)}" if status < 0 else f"ended with status {status}"
+            self.fault = NetworkLostError(
+                f"the process that holds the network of the job {how}",
+                expected="that it runs until the job has ended",
+                fix="start the job again; if it was SIGKILL, look whether this machine had run out of memory",
+            )
 
     def launch(self, spec: HostSpec) -> GuardedHost:
         """Start a host.
@@ -91,19 +118,19 @@ class SandboxJob:
         hosts = spec.root.parent / "hosts"
         lines = [f"{place.address} {name}" for name, place in self.places.items()]
         hosts.write_text("\n".join(["127.0.0.1 localhost", "::1 localhost", *lines, ""]), encoding="utf-8")
-        scratch = spec.root.parent / "tmp"  # on disk: a base model is unpacked there
-        scratch.mkdir()
-        scratch.chmod(0o1777)
+        scratch = spec.root.parent / "root"  # on disk, where it counts; a base model is unpacked below /tmp
+        (scratch / "tmp").mkdir(parents=True)
+        (scratch / "tmp").chmod(0o1777)
         path = _PATH.format(python=Path(sys.executable).parent)
         environment = inherited_environment() | {"HOME": "/root", "PATH": path, "HOSTNAME": spec.name}
         environment |= {**self.environment, **spec.environment}
-        environment.setdefault(variable("algorithm"), str(_inside(entry, entry.algorithm)))
+        environment.setdefault(variable("algorithm"), str(_inside(entry.algorithm, entry.algorithm)))
         place = self.places[spec.name]
         command = [
             *enter(place.holder),
-            *bubblewrap(spec, entry.folder, hosts, scratch),
+            *bubblewrap(spec, entry.algorithm, hosts, scratch),
             "--",
-            str(_inside(entry, Path(entry.command[0]))),
+            str(_inside(entry.algorithm, Path(entry.command[0]))),
             *entry.command[1:],
         ]
         return GuardedHost(spec, command, environment, place.connector.connect, inner=True, scratch=scratch)
@@ -111,12 +138,21 @@ class SandboxJob:
 
 def bubblewrap(spec: HostSpec, algorithm: Path, hosts_file: Path, scratch: Path) -> list[str]:
     """Return the command that makes a host's view; a program and its arguments follow `--`."""
-    options = ["bwrap", "--info-fd", "INFO-FD", "--die-with-parent", "--as-pid-1"]
+    memory = spec.limits.memory_bytes or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    options = [
+        "bwrap",
+        "--info-fd",
+        "INFO-FD",
+        "--die-with-parent",
+        "--as-pid-1",
+        *_bind(scratch, Path("/"), how="--bind"),
+    ]
     options += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", spec.name, "--chdir", "/"]
     options += ["--cap-drop", "ALL", *(word for name in _CAPABILITIES for word in ("--cap-add", f"CAP_{name}"))]
     options += ["--proc", "/proc", "--dev", "/dev", "--ro-bind", "/sys", "/sys"]
+    options += ["--perms", "1777", "--size", str(memory), "--tmpfs", "/dev/shm"]  # noqa: S108 (the container's)
     options += [word for device in sorted(Path("/dev").glob("nvidia*")) for word in _bind(device, how="--dev-bind")]
-    options += [*_bind(scratch, Path("/tmp"), how="--bind"), "--perms", "700", "--dir", "/root"]  # noqa: S108 (theirs)
+    options += ["--perms", "700", "--dir", "/root"]
     for name in _SYSTEM:
         path = Path(name)
         if path.is_symlink():
@@ -126,8 +162,7 @@ def bubblewrap(spec: HostSpec, algorithm: Path, hosts_file: Path, scratch: Path)
     options += [word for name in (*_ETC, *_ETC_MORE) for word in _bind(Path("/etc", name), how="--ro-bind-try")]
     options += _bind(hosts_file, Path("/etc/hosts"))
     options += [word for path in _python() for word in _bind(path)]
-    options += [word for path in sorted(spec.linked) for word in _bind(path)]
-    options += _bind(algorithm, ALGORITHM)
+    options += _bind(algorithm, _inside(algorithm, algorithm))
     options += _bind(spec.root, Path("/opt/ml"), how="--bind")
     if (spec.root / "input").is_dir():
         options += _bind(spec.root / "input", Path("/opt/ml/input"))
@@ -144,7 +179,7 @@ def missing() -> str | None:
         return f"not installed: {', '.join(absent)} (Debian: bubblewrap, iproute2, util-linux)"
     with contextlib.ExitStack() as stack:
         try:
-            places = stack.enter_context(_network(["algo-1"]))
+            places, _ = stack.enter_context(_network(["algo-1"]))
         except SandboxError as error:
             return error.what
         probe = [*enter(places["algo-1"].holder), "bwrap", "--unshare-pid", "--ro-bind", "/", "/", "--proc", "/proc"]
@@ -153,7 +188,7 @@ def missing() -> str | None:
 
 
 @contextmanager
-def _network(host_names: Sequence[str]) -> Iterator[dict[str, Place]]:
+def _network(host_names: Sequence[str]) -> Iterator[tuple[dict[str, Place], subprocess.Popen[str]]]:
     with contextlib.ExitStack() as stack:
         pairs = {name: socket.socketpair() for name in host_names}
         for ours, theirs in pairs.values():
@@ -183,10 +218,11 @@ def _network(host_names: Sequence[str]) -> Iterator[dict[str, Place]]:
                 expected="the right to make network namespaces, a bridge and pairs of virtual interfaces",
                 fix='let `machine.host_kind` in settings.toml be "process", or run as a user who may',
             )
-        yield {
+        places = {
             name: Place(holder, network.address(number), NamespaceConnector(pairs[name][0]))
             for number, (name, holder) in enumerate(zip(pairs, map(int, line.split()), strict=True))
         }
+        yield places, process
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -204,9 +240,10 @@ def _python() -> list[Path]:
     return found
 
 
-def _inside(entry: Entry, path: Path) -> Path:
-    """Return where the container sees a file of the algorithm; other paths stay."""
-    return ALGORITHM / path.relative_to(entry.folder) if path.is_relative_to(entry.folder) else path
+def _inside(algorithm: Path, path: Path) -> Path:
+    """Return where the container sees a file of the algorithm, which brings nothing else along; others stay."""
+    folder = algorithm if algorithm.is_dir() else algorithm.parent
+    return ALGORITHM / path.relative_to(folder) if path.is_relative_to(algorithm) else path
 
 
 def _bind(path: Path, inside: Path | None = None, *, how: str = "--ro-bind") -> list[str]:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cleanroom_algo.contract.channel import InputMode
 from cleanroom_algo.contract.environment import JOB_ARN_VARIABLE, JOB_NAME_VARIABLE
 from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.contract.sizes import GB
@@ -22,11 +21,10 @@ from cleanroom_algo.local.hosts.layout import lay_out
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, JobHosts, Limits, RunningHost
 from cleanroom_algo.local.jobs.packing import Artifacts, merge, pack
 from cleanroom_algo.local.objects.download import Downloads
-from cleanroom_algo.local.objects.mount import S3Mount
 from cleanroom_algo.local.plans.instances import GIB, memory_bytes
 from cleanroom_algo.local.plans.listeners import JobListener
 from cleanroom_algo.local.plans.outcomes import JobStatus, TrainingOutcome
-from cleanroom_algo.local.plans.run_files import LOG_FILE, MODEL_ARCHIVE, MOUNT_FOLDER, OUTPUT_ARCHIVE, USAGE_FILE
+from cleanroom_algo.local.plans.run_files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE, USAGE_FILE
 from cleanroom_algo.local.plans.training_plan import HostPlan, TrainingPlan
 from cleanroom_algo.local.policies.caps import check_sizes, fitting
 from cleanroom_algo.local.resources.job_log import JobLog
@@ -73,7 +71,7 @@ class _Job:
     exit_codes: dict[str, int] = field(default_factory=dict)
     first_failed: str | None = None
     timed_out: bool = False
-    _sources: tuple[S3Mount | Delivery, ...] = ()
+    _sources: tuple[Delivery | JobHosts, ...] = ()
 
     def run(self) -> TrainingOutcome:
         try:
@@ -89,7 +87,6 @@ class _Job:
         delivered: dict[str, Delivery] = {}
         # Pipes are closed after the containers: a feeder that still writes ends when its reader is gone.
         with contextlib.ExitStack() as stack:
-            mount = stack.enter_context(self._mount())
             for host in self.plan.hosts:
                 delivered[host.name] = stack.enter_context(
                     Delivery(
@@ -97,37 +94,22 @@ class _Job:
                         host,
                         trees[host.name],
                         downloads=downloads,
-                        mount=mount.folder,
                         isolates_files=self.host_kind.isolates_files,
                     )
                 )
-            self._sources = (mount, *delivered.values())
+            self._sources = tuple(delivered.values())
             hosts = stack.enter_context(self.host_kind.open(self.plan.host_names))
+            self._sources = (*self._sources, hosts)
             self._run_hosts(hosts, trees, delivered)
         return trees, delivered
 
-    def _mount(self) -> S3Mount:
-        """Return the mount for what the hosts get from S3 in FastFile mode; without that it is none."""
-        trees = {}
-        if self.plan.input_mode is InputMode.FAST_FILE:
-            trees = {
-                f"{host.name}/{name}": objects
-                for host in self.plan.hosts
-                for name, objects in host.objects.items()
-                if any(not isinstance(each.place, Path) for each in objects)
-            }
-        return S3Mount(self.plan.run_directory / MOUNT_FOLDER, trees)
-
     def _run_hosts(self, hosts: JobHosts, trees: dict[str, ContainerTree], delivered: dict[str, Delivery]) -> None:
-        linked = tuple({folder for each in delivered.values() for folder in each.linked})
         running: dict[str, RunningHost] = {}
         readers: list[threading.Thread] = []
         ended: queue.Queue[tuple[str, int]] = queue.Queue()
         try:
             for host in self.plan.hosts:
-                running[host.name] = hosts.launch(
-                    self._spec(host, trees[host.name], linked, delivered[host.name].shared)
-                )
+                running[host.name] = hosts.launch(self._spec(host, trees[host.name], delivered[host.name].shared))
                 readers.append(_thread(f"{host.name}-log", self._read, host.name, running[host.name]))
                 _thread(f"{host.name}-end", _wait, host.name, running[host.name], ended)
             self._watch(running, ended)
@@ -139,9 +121,7 @@ class _Job:
             for reader in readers:
                 reader.join()
 
-    def _spec(
-        self, host: HostPlan, tree: ContainerTree, linked: tuple[Path, ...], shared: Mapping[str, Path]
-    ) -> HostSpec:
+    def _spec(self, host: HostPlan, tree: ContainerTree, shared: Mapping[str, Path]) -> HostSpec:
         environment = {JOB_NAME_VARIABLE: self.plan.job_name, JOB_ARN_VARIABLE: self.plan.job_arn}
         if self.plan.max_artifact_bytes is not None:
             # The platform does not tell the container its cap; an author would set the variable in the request.
@@ -152,7 +132,6 @@ class _Job:
             source=self.plan.source,
             verb="train",
             environment=environment | self._hints(tree) | dict(self.plan.environment),
-            linked=linked,
             shared=shared,
             limits=Limits(memory_bytes(self.plan.instance_type), self.plan.volume_gb * GIB),
             usage=self.plan.run_directory / USAGE_FILE,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cleanroom_algo.channels.formats.parquet.footer import MAGIC as PARQUET_MAGIC
-from cleanroom_algo.local.objects.ranges import FIRST_BYTES, RangeStream, shared
 from cleanroom_algo.local.objects.s3 import S3Object
+from cleanroom_algo.local.objects.stream import FIRST_BYTES, S3Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class ObjectRef:
         """
         if isinstance(self.place, Path):
             return self.place.open("rb")
-        return io.BufferedReader(RangeStream(shared().open(self.place, self.size)), FIRST_BYTES)
+        return io.BufferedReader(S3Stream(self.place, self.size), FIRST_BYTES)
 
 
 def is_parquet(reference: ObjectRef) -> bool:

@@ -87,8 +87,8 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 @functools.cache
-def client(endpoint: str | None) -> Any:
-    """Return the one client of this process for an endpoint; clients may be used by several threads.
+def client(endpoint: str | None, region: str | None = None) -> Any:
+    """Return the one client of this process for an endpoint and a region; several threads may use it.
 
     Raises:
         ObjectStoreError: CR-ROM-004, boto3 cannot make one of its configuration.
@@ -99,7 +99,7 @@ def client(endpoint: str | None) -> Any:
 
     config = Config(max_pool_connections=CONNECTIONS, connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS)
     try:
-        return boto3.session.Session().client("s3", endpoint_url=endpoint, config=config)
+        return boto3.session.Session().client("s3", endpoint_url=endpoint, region_name=region, config=config)
     except (BotoCoreError, ValueError) as error:  # botocore checks the form of a URL by a ValueError
         raise explained(error, "S3") from error
 
@@ -110,16 +110,12 @@ def list_objects(prefix: S3Prefix, endpoint: str | None) -> Iterator[tuple[S3Obj
     Raises:
         ObjectStoreError: CR-ROM-004, they cannot be listed.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
+    with telling(str(prefix)):
         pages = client(endpoint).get_paginator("list_objects_v2").paginate(Bucket=prefix.bucket, Prefix=prefix.key)
         for page in pages:
             for each in page.get("Contents", ()):
                 modified = each["LastModified"].timestamp()
                 yield S3Object(prefix.bucket, each["Key"], each["ETag"], endpoint, modified), each["Size"]
-    except (BotoCoreError, ClientError) as error:
-        raise explained(error, str(prefix)) from error
 
 
 def get_range(place: S3Object, start: int, end: int) -> bytes:
@@ -161,6 +157,25 @@ def _may_pass(error: Exception) -> bool:
     return isinstance(error, (HTTPClientError, IncompleteReadError))
 
 
+@contextlib.contextmanager
+def telling(what: str) -> Iterator[None]:
+    """Tell in our words what S3 or boto3 says while something is asked for.
+
+    Args:
+        what: its URI.
+
+    Raises:
+        CleanroomError: CR-ROM-004 or CR-ROM-008.
+    """
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (Boto3Error, BotoCoreError, ClientError) as error:
+        raise explained(error, what) from error
+
+
 def explained(error: Exception, what: str) -> CleanroomError:
     """Return what S3 or boto3 said in our words.
 
@@ -176,11 +191,11 @@ def explained(error: Exception, what: str) -> CleanroomError:
         return _lost(f"{what} is gone")
     if code in _CHANGED:
         return _lost(f"{what} is not what it was when the job was planned")
-    expected, fix = "a bucket that you may list and read", "check the bucket, the endpoint and the credentials"
+    expected, fix = "a bucket that you may use", "check the bucket, the endpoint and the credentials"
     if code == "NoSuchBucket":
         fix = "correct the name of the bucket; `aws s3 ls` shows yours"
     elif code in _DENIED:
-        fix = "give your user or role s3:ListBucket and s3:GetObject there, or choose another with AWS_PROFILE"
+        fix = "give your user or role s3:ListBucket, s3:GetObject and s3:PutObject there, or choose another AWS_PROFILE"
     elif isinstance(error, NoCredentialsError):
         fix = "give boto3 credentials: `aws configure`, or AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     elif isinstance(error, (UnreachableError, HTTPClientError)):

@@ -10,11 +10,11 @@ import os
 import shutil
 import tempfile
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 from cleanroom_algo.contract.sizes import DISK_FULL
 from cleanroom_algo.errors import ObjectStoreError
-from cleanroom_algo.local.objects.s3 import split_uri
+from cleanroom_algo.local.objects.s3 import client, split_uri, telling
 
 
 class Objects(Protocol):
@@ -109,61 +109,45 @@ class S3Objects:
     """Objects in S3, or in anything that speaks its protocol.
 
     Args:
-        endpoint: its URL; AWS itself if None. Credentials come from the environment, as boto3 finds them.
+        endpoint: its URL; as boto3 finds it if None.
+        region: of the client; as boto3 finds it if None.
     """
 
-    def __init__(self, endpoint: str | None = None, region: str = "us-east-1") -> None:
-        import boto3
-
-        self.client: Any = boto3.client("s3", endpoint_url=endpoint, region_name=region)
+    def __init__(self, endpoint: str | None = None, region: str | None = None) -> None:
+        self.client = client(endpoint, region)
 
     def put(self, source: Path, uri: str) -> str:
         """Upload a file; S3 shows it whole or not at all."""
         bucket, key = split_uri(uri)
-        with _refusals(uri):
+        with telling(uri):
             self.client.upload_file(str(source), bucket, key)
         return uri
 
     def send(self, source: BinaryIO, uri: str) -> None:
         """Upload what a file that need not be on this machine holds."""
         bucket, key = split_uri(uri)
-        with _refusals(uri):
+        with telling(uri):
             self.client.upload_fileobj(source, bucket, key)
 
     def list(self, uri: str) -> list[str]:
         """Return the URIs that start with this one, sorted."""
         bucket, key = split_uri(uri)
-        with _refusals(uri):
+        with telling(uri):
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
             return sorted(f"s3://{bucket}/{each['Key']}" for page in pages for each in page.get("Contents", ()))
 
     def fetch(self, uri: str, target: Path) -> None:
         """Download an object to a file."""
         bucket, key = split_uri(uri)
-        with _refusals(uri):
+        with telling(uri):
             self.client.download_file(bucket, key, str(target))
 
     def delete(self, uri: str) -> None:
         """Remove the objects whose URIs start with this one."""
         for each in self.list(uri):
             bucket, key = split_uri(each)
-            with _refusals(each):
+            with telling(each):
                 self.client.delete_object(Bucket=bucket, Key=key)
-
-
-class _refusals:  # noqa: N801 (used as a statement)
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        if isinstance(error, (Boto3Error, BotoCoreError, ClientError)):
-            raise _unusable(f"{self.uri}: {error}", "check the bucket, the endpoint and the credentials") from error
 
 
 def _incomplete(name: str) -> bool:

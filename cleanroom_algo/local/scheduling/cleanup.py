@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
+import errno
+import subprocess
 from pathlib import Path
 from typing import Final
 
 from cleanroom_algo.errors import RoomInUseError, RoomStateError
-from cleanroom_algo.local.objects.mount import unmount_below
 from cleanroom_algo.local.plans.run_files import LOG_FILE, USAGE_FILE
 from cleanroom_algo.local.resources.arns import INPUT_CHANNEL, TRAINED_MODEL
 from cleanroom_algo.local.resources.owners import Owners, take_server_lock
@@ -28,7 +27,6 @@ def tidy(directory: Path) -> None:
     Raises:
         OSError: something cannot be removed.
     """
-    unmount_below(directory)
     for path in directory.iterdir():
         if path.name not in _KEPT:
             remove(path)
@@ -50,19 +48,18 @@ def discard(files: RoomFiles, record: Record) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder with all that is in it, read-only folders included.
+    """Remove what a container may have written to; it may be read-only, and deeper than Python can recurse.
 
     Raises:
-        OSError: it cannot be removed.
+        OSError: something cannot be removed.
     """
-    with contextlib.suppress(FileNotFoundError):  # a guard removes its job's folders, too
-        if path.is_dir() and not path.is_symlink():
-            # Delivered objects and unpacked archives may be read-only; their folders decide whether they can go.
-            for folder in (path, *(each for each in path.rglob("*") if each.is_dir() and not each.is_symlink())):
-                folder.chmod(folder.stat().st_mode | 0o700)
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    removal = ["rm", "-rf", "--", str(path)]
+    if subprocess.run(removal, stderr=subprocess.DEVNULL, check=False).returncode == 0:
+        return
+    subprocess.run(["chmod", "-R", "u+rwx", "--", str(path)], stderr=subprocess.DEVNULL, check=False)
+    done = subprocess.run(removal, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OSError(errno.EACCES, f"cannot be removed: {done.stderr.strip()[-200:]}", str(path))
 
 
 def clean(home: Path) -> list[Path]:
@@ -87,7 +84,6 @@ def clean(home: Path) -> list[Path]:
                 expected="a state folder that nothing uses",
                 fix="wait for the command, or end it with Ctrl-C",
             )
-        unmount_below(home)
         found = [home / name for name in _OWN if (home / name).exists()]
         for path in found:
             remove(path)

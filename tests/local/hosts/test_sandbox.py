@@ -7,19 +7,23 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from cleanroom_algo.contract.channel import InputMode
+from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.local.hosts import sandbox
+from cleanroom_algo.local.hosts.isolation import guarded
 from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
 from cleanroom_algo.local.jobs.training import run_training
+from cleanroom_algo.local.objects.listing import objects_of
 from cleanroom_algo.local.plans.instances import GIB, memory_bytes
 from cleanroom_algo.local.plans.outcomes import JobStatus, TrainingOutcome
-from cleanroom_algo.local.plans.training_plan import AlgorithmSource
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ChannelPlan, plan_hosts
 from tests.local.jobs.fixtures import job
 from tests.local.jobs.support import Job, Lines
 from tests.local.support import text_of
@@ -110,6 +114,10 @@ print(told(socket.gethostbyname, "example.org") in ("", None) or "no such name")
         assert told(lines, host)[0] == "Connection refused Network is unreachable"
 
 
+TELL_OF_FILES = """
+import os, sys
+print(os.listdir("/opt/algorithm"), os.listdir("/opt/ml/input/data/train"), os.path.exists(sys.argv[1]))
+"""
 UNPRIVILEGED = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
 TELL_OF_RIGHTS = """#!/usr/bin/env python3
 import json, os, socket
@@ -153,21 +161,25 @@ def test_roots_rights_are_not_needed(tmp_path: Path) -> None:
     assert not list((tmp_path / "home").rglob("tmp")), "what lay in /tmp goes with the host"
 
 
+MEMORY, DISK = Limits(memory_bytes=200 << 20), Limits(disk_bytes=20 << 20)
+MEMORY_IS_USED_UP, DISK_IS_FULL = "its memory of 0.2 GiB is used up", "its disk of 0.0 GiB is full"
+
+
 @pytest.mark.parametrize(
     ("body", "limits", "why"),
     [
-        ("x = bytearray(400 << 20)", Limits(memory_bytes=200 << 20), "its memory of 0.2 GiB is used up"),
-        (
-            "(root / 'model/big').write_bytes(bytes(40 << 20))",
-            Limits(disk_bytes=20 << 20),
-            "its disk of 0.0 GiB is full",
-        ),
+        ("x = bytearray(400 << 20)", MEMORY, MEMORY_IS_USED_UP),
+        ("Path('/dev/shm/big').write_bytes(bytes(190 << 20)); x = bytearray(60 << 20)", MEMORY, MEMORY_IS_USED_UP),
+        ("(root / 'model/big').write_bytes(bytes(40 << 20))", DISK, DISK_IS_FULL),
+        ("Path('/var').mkdir(); Path('/var/big').write_bytes(bytes(40 << 20))", DISK, DISK_IS_FULL),
+        ("Path('/tmp/big').write_bytes(bytes(40 << 20))", DISK, DISK_IS_FULL),
+        ("[(os.mkdir('d' * 200), os.chdir('d' * 200)) for _ in range(40)]", DISK, DISK_IS_FULL),
     ],
-    ids=["memory", "disk"],
+    ids=["memory", "shared-memory", "disk", "root", "tmp", "deep"],
 )
 def test_a_container_does_not_outgrow_its_instance(tmp_path: Path, body: str, limits: Limits, why: str) -> None:
     (tmp_path / "train").write_text(
-        f"#!{sys.executable}\nimport time\nfrom pathlib import Path\nroot=Path('/opt/ml')\n{body}\ntime.sleep(60)"
+        f"#!{sys.executable}\nimport os, time\nfrom pathlib import Path\nroot=Path('/opt/ml')\n{body}\ntime.sleep(60)"
     )
     (tmp_path / "train").chmod(0o755)
     root = tmp_path / "host/ml"
@@ -196,3 +208,87 @@ def test_every_instance_type_of_the_api_has_its_memory() -> None:
 
     assert not [name for name in names if memory_bytes(name) is None]
     assert memory_bytes("ml.unknown.large") is None
+
+
+def test_a_container_with_too_many_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded, "MOST_THREADS", 20)
+    (tmp_path / "train").write_text(
+        f"#!{sys.executable}\nimport os, time\n[os.fork() for _ in range(5)]\ntime.sleep(60)"
+    )
+    (tmp_path / "train").chmod(0o755)
+    root = tmp_path / "host/ml"
+    root.mkdir(parents=True)
+    with sandbox.SandboxHosts().open(["algo-1"]) as hosts:
+        host = hosts.launch(HostSpec("algo-1", root, AlgorithmSource(str(tmp_path)), "train"))
+        lines = list(host.lines)
+
+    assert lines == [("stderr", "the host was ended: it has more than 20 processes and threads")]
+    assert host.wait() == 137
+
+
+ENDS_AT_SIGTERM = """
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+print("waiting", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_lost_network_ends_the_job_with_its_reason(job: Job) -> None:
+    lines = Lines()
+
+    def end_it() -> None:
+        lines.wait_for("waiting", 2)
+        (found,) = (
+            each for each in psutil.Process().children() if any("import network" in word for word in each.cmdline())
+        )
+        found.kill()
+
+    threading.Thread(target=end_it).start()
+    outcome = run(job(ENDS_AT_SIGTERM, hosts=2), lines)
+
+    assert outcome.status is JobStatus.FAILED
+    assert outcome.failure_reason is not None
+    assert outcome.failure_reason.startswith("CR-HST-006")
+    assert "SIGKILL" in outcome.failure_reason
+
+
+def test_a_stopped_process_is_told(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded, "STOPPED_SECONDS", 0.1)
+    body = """
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+os.kill(child.pid, signal.SIGSTOP)
+print("stopped", flush=True)
+signal.pause()
+"""
+    lines = Lines()
+    stopped = threading.Event()
+
+    def end_it() -> None:
+        lines.wait_for("stopped")
+        lines.wait_until(lambda seen: any("SIGCONT" in text for _, _, text in seen))
+        stopped.set()
+
+    threading.Thread(target=end_it).start()
+    run_training(job(body), sandbox.SandboxHosts(), lines, stopped, grace_seconds=0.1)
+
+    assert [text.split()[2:] for text in told(lines) if "SIGCONT" in text] == [
+        ["has", "been", "stopped", "for", "a", "minute", "(SIGSTOP);", "SIGCONT", "lets", "it", "go", "on"]
+    ]
+
+
+def test_a_file_brings_nothing_else_along(job: Job, tmp_path: Path) -> None:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / "credentials").write_text("secret")
+    (folder / "train.csv").write_text("1,2\n")
+    (folder / "algorithm.py").write_text("")
+    body = ("python3", "-c", TELL_OF_FILES)
+    objects = objects_of(folder / "train.csv")
+    channel = ChannelPlan("train", Distribution.FULLY_REPLICATED, objects)
+    for mode in (InputMode.FILE, InputMode.FAST_FILE):
+        plan = replace(job("", mode=mode), channels=(channel,), hosts=plan_hosts((channel,), 1))
+        plan = replace(plan, run_directory=tmp_path / mode)
+        lines = Lines()
+        run(replace(plan, source=AlgorithmSource(str(folder / "algorithm.py"), body, (str(folder),))), lines)
+
+        assert told(lines) == ["['algorithm.py'] ['train.csv'] False"]

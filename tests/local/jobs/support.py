@@ -36,8 +36,11 @@ class Lines:
             assert self._changed.wait_for(lambda: any(text in seen[2] for seen in self.seen), timeout=60)
 
     def wait_for(self, text: str, count: int = 1) -> None:
+        self.wait_until(lambda seen: sum(each[2] == text for each in seen) >= count)
+
+    def wait_until(self, condition: Callable[[list[tuple[str, str, str]]], bool]) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: sum(seen[2] == text for seen in self.seen) >= count, timeout=60)
+            assert self._changed.wait_for(lambda: condition(self.seen), timeout=60)
 
 
 Job = Callable[..., TrainingPlan]

@@ -29,7 +29,6 @@ REPLACED = {
     "file": "os.rmdir(root / 'model'); (root / 'model').write_text('a file')",
     "pipe": "os.rmdir(root / 'model'); os.mkfifo(root / 'model')",
     "gone": "os.rmdir(root / 'model')",
-    "other": "os.rename(root / 'model', root / 'was'); (root / 'model').mkdir()",
 }
 LINKS = {
     "outside": "(root / 'model/link').symlink_to(f'{secrets}/failure')",
@@ -63,6 +62,15 @@ def test_what_leads_elsewhere_fails_the_job(job: Job, run: Run, secrets: Path, k
     assert outcome.failure_reason is not None
     assert "CR-JOB-104" in outcome.failure_reason
     assert SECRET not in outcome.failure_reason
+
+
+def test_a_folder_may_be_made_anew(job: Job, run: Run, kind: str) -> None:
+    if kind == "docker":
+        pytest.skip("it is a mount, which cannot be removed")
+
+    outcome = run(job("os.rmdir(root / 'model'); (root / 'model').mkdir(); (root / 'model/weights').write_text('w')"))
+
+    assert members(outcome.model_archive) == {"weights": b"w"}
 
 
 def test_on_docker_hosts_the_folders_cannot_be_replaced(job: Job, run: Run, secrets: Path, kind: str) -> None:

@@ -14,17 +14,24 @@ from tests.local.jobs.support import Job, Lines, Run
 from tests.local.support import text_of
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_the_base_model_arrives_in_its_channel(job: Job, run: Run, tmp_path: Path, packed: bool) -> None:
+@pytest.mark.parametrize(
+    ("packed", "mode"), [(True, InputMode.PIPE), (True, InputMode.FAST_FILE), (False, InputMode.PIPE)]
+)
+def test_the_base_model_arrives_as_files_whatever_the_input_mode(
+    job: Job, run: Run, tmp_path: Path, packed: bool, mode: InputMode
+) -> None:
     first = run(job("(root / 'model' / 'weights').write_text('w')"))
     assert first.model_archive is not None
-    body = "print(sorted(p.name for p in (root / 'input/data/base').iterdir()))"
-    plan = job(body, base_model=BaseModel("base", first.model_archive, packed))
+    body = """
+config = json.loads((root / "input/config/inputdataconfig.json").read_text())
+print(sorted(p.name for p in (root / "input/data/base").iterdir()), config["base"]["TrainingInputMode"])
+"""
+    plan = job(body, mode=mode, base_model=BaseModel("base", first.model_archive, packed))
     lines = Lines()
 
     run(replace(plan, run_directory=tmp_path / "second"), lines)
 
-    assert [text for _, _, text in lines.seen] == [str(["model.tar.gz"] if packed else ["weights"])]
+    assert [text for _, _, text in lines.seen] == [f"{['model.tar.gz' if packed else 'weights']} File"]
 
 
 def test_pipes_carry_every_epoch_and_survive_an_early_close(job: Job, run: Run) -> None:

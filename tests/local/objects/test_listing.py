@@ -155,8 +155,8 @@ def test_what_a_user_may_not_read_is_told(tmp_path: Path) -> None:
     )
     (tmp_path / "shut").chmod(0o700)  # or it could not be removed
     assert "CR-ROM-004" in ended.stderr
-    assert "- mine.csv: cannot be read (Permission denied)" in ended.stderr
-    assert "- shut: cannot be read (Permission denied)" in ended.stderr
+    assert "mine.csv: cannot be read (Permission denied)" in ended.stderr
+    assert "shut: cannot be read (Permission denied)" in ended.stderr
 
 
 def test_hidden_files_are_left_out_and_that_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

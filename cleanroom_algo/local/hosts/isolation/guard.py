@@ -1,16 +1,19 @@
 """Stands between the clean room and a container's main process, so that nothing of it is ever left behind.
 
 Run by `isolated_python` with the arguments ORDERS COMMAND..., where ORDERS is a JSON object with the attributes of
-`Orders`. A host's start waits for this process: it imports nothing but the standard library, and of that only what
-every host needs.
+`Orders`. A host's start waits for this process: before the container runs, it imports nothing but the standard library,
+and of that only what every host needs.
 
 SIGTERM goes to the main process alone, as `docker stop` does; when that has ended, whatever it started is killed. The
 exit status is the main process's, 128 + number for a signal. Process 1 of a sandbox never sees a signal that it does
 not handle: there SIGTERM waits until it does, so that none is lost on a program that is still starting.
 """
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -19,11 +22,17 @@ import sys
 import threading
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _LINUX = sys.platform == "linux"
 _PASSED_ON = {signal.SIGTERM, signal.SIGUSR1}
-_LOOK_SECONDS = 0.5  # between two looks at memory and disk: each reads a file of every process
+_LOOK_SECONDS = 0.5  # between two looks at memory, disk and processes: each reads files of every process
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 (the container's)
 _USAGE_SECONDS = 5.0  # between two lines on CPU and memory; the platform has one a minute
 _HANDLER_SECONDS = 0.02  # between two looks at whether a program handles SIGTERM by now
 _KILLED = 128 + signal.SIGKILL
@@ -41,6 +50,9 @@ class Orders:
         disk: bytes that what lies below `folders` may take, or None.
         folders: where the container writes.
         scratch: a folder that is removed at the end, or None.
+        threads: how many its processes may have together.
+        stopped_seconds: after which a stopped process is told.
+        packages: the folder in which psutil lies.
         usage: a file for what the tree takes of the host's CPU and memory: a line each for CPUUtilization and
             MemoryUtilization, every 5 s; None: nobody wants to know.
         host: its name in these lines.
@@ -58,6 +70,9 @@ class Orders:
         self.disk: int | None = found["disk"]
         self.folders: list[str] = found["folders"]
         self.scratch: str | None = found["scratch"]
+        self.threads: int = found["threads"]
+        self.stopped_seconds: float = found["stopped_seconds"]
+        self.packages: str = found["packages"]
         self.usage: str | None = found["usage"]
         self.host: str = found["host"]
         self.host_memory: int = found["host_memory"]
@@ -92,7 +107,7 @@ def _main() -> int:
     return 128 - status if status < 0 else status
 
 
-def _kill_once(container: "_Container") -> None:
+def _kill_once(container: _Container) -> None:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # it may be sent again before this is through
     container.kill()
 
@@ -110,7 +125,7 @@ class _Container:
         if orders.inner:
             os.close(tells)
             threading.Thread(target=self._learn, args=(told,), daemon=True).start()
-        if _LINUX and (orders.memory or orders.disk or orders.usage):
+        if _LINUX:
             threading.Thread(target=self._look, daemon=True).start()
 
     def terminate(self) -> None:
@@ -128,7 +143,7 @@ class _Container:
             os.killpg(self.process.pid, signal.SIGKILL)
         if self._orders.at_end:
             _run_quietly(self._orders.at_end)
-        while _LINUX and (orphans := _children() - {self.process.pid}):
+        while _LINUX and (orphans := self._orphans()):
             for pid in orphans:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -136,9 +151,13 @@ class _Container:
                     os.waitpid(pid, 0)
             time.sleep(0.001)  # children of the killed ones arrive
         if self._orders.scratch:
-            import shutil
+            removal = ["rm", "-rf", "--", self._orders.scratch]  # it may be deeper than Python can recurse
+            if _run_quietly(removal):
+                _run_quietly(["chmod", "-R", "u+rwx", "--", self._orders.scratch])
+                _run_quietly(removal)
 
-            shutil.rmtree(self._orders.scratch, ignore_errors=True)
+    def _orphans(self) -> list[int]:
+        return [each.pid for each in _psutil(self._orders).Process().children() if each.pid != self.process.pid]
 
     def _learn(self, told: int) -> None:
         with os.fdopen(told, "rb") as file:
@@ -155,16 +174,28 @@ class _Container:
             time.sleep(_HANDLER_SECONDS)
 
     def _look(self) -> None:
-        memory, disk = self._orders.memory, self._orders.disk
-        meter = _Meter(self._orders) if self._orders.usage else None
+        psutil = _psutil(self._orders)
+        meter = _Meter(self._orders, psutil) if self._orders.usage else None
+        stopped_since: dict[int, float] = {}
         while self.process.poll() is None:
             if meter:
                 meter.read()
-            if memory and _memory(_below(os.getpid(), _stats())) > memory:
-                self._end(f"its memory of {memory / 2**30:.1f} GiB is used up")
-            elif disk and sum(map(_disk, self._orders.folders)) > disk:
-                self._end(f"its disk of {disk / 2**30:.1f} GiB is full")
+            processes = _below(psutil, os.getpid())
+            if why := self._over(psutil, processes):
+                self._end(why)
+            _tell_stopped(psutil, processes, stopped_since, self._orders.stopped_seconds)
             time.sleep(_LOOK_SECONDS)
+
+    def _over(self, psutil: Any, processes: list[Any]) -> str | None:
+        """Return what the container has too much of; None: nothing."""
+        memory, disk = self._orders.memory, self._orders.disk
+        if memory and _memory([each.pid for each in processes], self._main) > memory:
+            return f"its memory of {memory / 2**30:.1f} GiB is used up"
+        if disk and sum(map(_disk, self._orders.folders)) > disk:
+            return f"its disk of {disk / 2**30:.1f} GiB is full"
+        if sum(_read_or(psutil, each.num_threads, 0) for each in processes) > self._orders.threads:
+            return f"it has more than {self._orders.threads:,} processes and threads"
+        return None
 
     def _end(self, why: str) -> None:
         self.over_limit = True
@@ -175,9 +206,9 @@ class _Container:
 class _Meter:
     """Takes what a tree needs of CPU and memory, and writes it."""
 
-    def __init__(self, orders: Orders) -> None:
+    def __init__(self, orders: Orders, psutil: Any) -> None:
         self._file, self._host, self._memory = str(orders.usage), orders.host, orders.host_memory
-        self._command = orders.main
+        self._command, self._psutil = orders.main, psutil
         self._main = 0
         self._at, self._seconds = time.monotonic(), 0.0
         self._due = self._at + _LOOK_SECONDS  # few jobs are so short that nothing is known of them
@@ -186,23 +217,28 @@ class _Meter:
         now = time.monotonic()
         if now < self._due:
             return
-        stats = _stats()
-        tree = self._tree(stats)
+        tree = self._tree()
         if not tree:
             return  # it has not begun, or is over
-        seconds = sum(_cpu_seconds(stats[pid]) for pid in tree)
-        # What ends without its parent's waiting for it takes its time along.
+        # The time of a process and of those that it has waited for; what ends without that takes its time along.
+        seconds = sum(sum(_read_or(self._psutil, each.cpu_times, (0.0,))[:4]) for each in tree)
         cpu = 100 * max(0.0, seconds - self._seconds) / (now - self._at)
-        self._write({"CPUUtilization": cpu, "MemoryUtilization": 100 * _memory(tree) / self._memory})
+        memory = _memory([each.pid for each in tree], None)
+        self._write({"CPUUtilization": cpu, "MemoryUtilization": 100 * memory / self._memory})
         self._at, self._seconds, self._due = now, seconds, now + _USAGE_SECONDS
 
-    def _tree(self, stats: dict[int, list[str]]) -> set[int]:
+    def _tree(self) -> list[Any]:
         if not self._command:
-            return _below(os.getpid(), stats)
-        if self._main not in stats:
+            return _below(self._psutil, os.getpid())
+        if not self._psutil.pid_exists(self._main) or not self._main:
             told = subprocess.run(self._command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
             self._main = int(told.stdout) if told.stdout.strip().isdigit() else 0
-        return ({self._main} & stats.keys()) | _below(self._main, stats) if self._main else set()
+        if not self._main:
+            return []
+        below = _below(self._psutil, self._main)
+        with contextlib.suppress(self._psutil.Error):
+            return [self._psutil.Process(self._main), *below]
+        return below
 
     def _write(self, values: dict[str, float]) -> None:
         import datetime as dt
@@ -213,8 +249,8 @@ class _Meter:
             file.write("".join(f"{line}\n" for line in lines))  # at once: the other hosts write there, too
 
 
-def _run_quietly(command: list[str]) -> None:
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+def _run_quietly(command: list[str]) -> int:
+    return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode
 
 
 def _prepare_child() -> None:
@@ -238,59 +274,92 @@ def _handles(pid: int, number: signal.Signals) -> bool:
     return False
 
 
-def _stats() -> dict[int, list[str]]:
-    """Return of each process what /proc says of it behind its name: state, parent, ..."""
-    found = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError):
-                if fields := _read(f"/proc/{name}/stat").rpartition(")")[2].split():
-                    found[int(name)] = fields
-    return found
+def _psutil(orders: Orders) -> Any:
+    """Return the library, imported when the container runs."""
+    if orders.packages not in sys.path:
+        sys.path.append(orders.packages)
+    import psutil
+
+    return psutil
 
 
-def _children() -> set[int]:
-    own = str(os.getpid())
-    return {pid for pid, stat in _stats().items() if stat[1] == own}
-
-
-def _below(root: int, stats: dict[int, list[str]]) -> set[int]:
+def _below(psutil: Any, root: int) -> list[Any]:
     """Return the processes that a process has started, directly or not."""
-    found = set()
-    for pid in stats:
-        above = pid
-        while above in stats and above != root:
-            above = int(stats[above][1])
-        if above == root and pid != root:
-            found.add(pid)
-    return found
+    with contextlib.suppress(psutil.Error):
+        found: list[Any] = psutil.Process(root).children(recursive=True)
+        return found
+    return []
 
 
-def _cpu_seconds(stat: list[str]) -> float:
-    """Return the time of a process and of those that it has waited for."""
-    return sum(map(int, stat[11:15])) / os.sysconf("SC_CLK_TCK")
+def _read_or(psutil: Any, read: Callable[[], Any], instead: Any) -> Any:
+    try:
+        return read()
+    except psutil.Error:
+        return instead  # it is gone, or another user's
 
 
-def _memory(processes: set[int]) -> int:
-    """Return the bytes that processes take, shared pages counted once where we may know."""
-    total = 0
+def _tell_stopped(psutil: Any, processes: list[Any], since: dict[int, float], patience: float) -> None:
+    """Write to the log of processes that have been stopped for a while, as by SIGSTOP: they look as if they hung."""
+    now = time.monotonic()
+    stopped = {each.pid for each in processes if _read_or(psutil, each.status, "") == psutil.STATUS_STOPPED}
+    for pid in since.keys() - stopped:
+        del since[pid]
+    for pid in stopped:
+        if now - since.setdefault(pid, now) >= patience:
+            since[pid] = float("inf")  # told once
+            os.write(2, f"process {pid} has been stopped for a minute (SIGSTOP); SIGCONT lets it go on\n".encode())
+
+
+def _memory(processes: list[int], main: int | None) -> int:
+    """Return the bytes that processes take, shared pages counted once where we may know, and those of /dev/shm."""
+    total = mapped = 0
     for pid in processes:
         with contextlib.suppress(OSError):
             try:
-                rollup = _read(f"/proc/{pid}/smaps_rollup")
-                total += sum(int(line.split()[1]) << 10 for line in rollup.splitlines() if line.startswith("Pss:"))
+                rollup = {line.split()[0]: int(line.split()[1]) << 10 for line in _rollup(pid)}
+                total += rollup.get("Pss:", 0)
+                mapped += rollup.get("Pss_Shmem:", 0)
             except PermissionError:  # an engine runs it as another user
                 resident = _read(f"/proc/{pid}/statm").split()[1]
                 total += int(resident) * os.sysconf("SC_PAGE_SIZE")
-    return total
+    return total + max(0, _shared_memory(main) - mapped)
 
 
-def _disk(folder: str) -> int:
+def _rollup(pid: int) -> list[str]:
+    return [line for line in _read(f"/proc/{pid}/smaps_rollup").splitlines() if line.startswith("Pss")]
+
+
+def _shared_memory(main: int | None) -> int:
+    """Return the bytes in files of a sandbox's /dev/shm, which need not be mapped by any process."""
+    if main is None:
+        return 0
+    try:
+        status = os.statvfs(f"/proc/{main}/root{_SHARED_MEMORY}")
+    except OSError:
+        return 0
+    return (status.f_blocks - status.f_bfree) * status.f_frsize
+
+
+def _disk(folder: str) -> float:
+    """Return the bytes that a folder takes, a file of several names once; endless if a path is too long to be read."""
     total = 0
-    for where, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(where, name)).st_blocks * 512
+    seen = set()
+    left = [folder]
+    while left:
+        try:
+            with os.scandir(left.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        left.append(entry.path)
+                        continue
+                    status = entry.stat(follow_symlinks=False)
+                    if status.st_nlink == 1 or status.st_ino not in seen:
+                        total += status.st_blocks * 512
+                    if status.st_nlink > 1:
+                        seen.add(status.st_ino)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return float("inf")
     return total
 
 

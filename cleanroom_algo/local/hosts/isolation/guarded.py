@@ -11,6 +11,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +22,11 @@ from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
 
 _LINE_BYTES = 1 << 20  # a longer line is handed on in parts, so that memory stays bounded
 _LINES_AHEAD = 10_000
+MOST_THREADS = 16_384
+"""Of all processes of a container; half of what Linux has by default for a whole machine."""
+STOPPED_SECONDS = 60.0
+"""After which the log says that a process is stopped."""
+_PACKAGES = Path(str(find_spec("psutil").origin)).parents[1]  # type: ignore[union-attr]  # it is a requirement
 
 Connect = Callable[[float | None], socket.socket]
 
@@ -74,6 +80,9 @@ class GuardedHost:
             "host_memory": spec.limits.memory_bytes or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "folders": [str(path) for path in (spec.root, scratch) if path],
             "scratch": str(scratch) if scratch else None,
+            "threads": MOST_THREADS,
+            "stopped_seconds": STOPPED_SECONDS,
+            "packages": str(_PACKAGES),
             "memory": limits.memory_bytes,
             "disk": limits.disk_bytes,
         }

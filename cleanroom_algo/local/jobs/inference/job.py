@@ -129,6 +129,8 @@ class _Job:
                     done, running = wait(running, CHECK_SECONDS)
                     for each in done:
                         each.result()
+                    if hosts.fault is not None:
+                        raise hosts.fault
                     if running and time.monotonic() > limit:
                         raise _too_long(self.plan.max_seconds)
             except BaseException as error:  # Ctrl-C too: the pool would wait for the containers for ever
