@@ -46,8 +46,9 @@ class ChannelWrittenError(JobError):
 class ArtifactsUnreadableError(JobError):
     """What a job left in /opt/ml/model or /opt/ml/output/data cannot be packed.
 
-    Both must be folders, and no links to others. They may hold files, folders, and links to what lies in the same folder: what a link leads to is packed as a file. A link to anything else fails the job. Named pipes, sockets
-    and devices are left out, which the log of the job says. Files and folders keep their permissions, without setuid,
+    Both must be folders, and no links to others. They may hold files, folders, and links to what lies in the same
+    folder: what a link leads to is packed as a file. A link to anything else fails the job. Named pipes, sockets and
+    devices are left out, which the log of the job says. Files and folders keep their permissions, without setuid,
     setgid and the sticky bit.
     """
 
