@@ -12,6 +12,7 @@ import logging
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -25,7 +26,8 @@ from cleanroom_algo.local.service_model.shapes import CLEANROOMS, ML
 log = logging.getLogger("cleanroom_algo.local")
 
 MAX_BODY_BYTES: Final = 8_000_000  # the largest member of any request, a query, has 500,000 characters
-_CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]*/[^/]*/([^/]+)/aws4_request")
+_CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]*/([^/]*)/([^/]+)/aws4_request")
+_REGION = re.compile("[a-z]{2,}(-[a-z]+)+-[0-9]+")
 _SERVICES: Final = {"cleanrooms-ml": (ML,), "cleanrooms": (CLEANROOMS,)}
 _STATUS_LINES: Final = {
     200: "200 OK",
@@ -72,13 +74,14 @@ class Application:
 
     def _answer(self, environ: Mapping[str, Any]) -> bytes:
         raw_path, _, query = raw_uri(environ).partition("?")
-        account, services = caller(environ.get("HTTP_AUTHORIZATION", ""))
-        service, operation, path = find_operation(services, environ["REQUEST_METHOD"], raw_path)
+        who = caller(environ.get("HTTP_AUTHORIZATION", ""))
+        service, operation, path = find_operation(who.services, environ["REQUEST_METHOD"], raw_path)
         REGISTRIES[service].handler(operation.name)  # "not emulated" comes before the faults of a request
         if self._throttle is not None and service == ML:
-            self._throttle.take(account or self.caller.workspace.settings.machine.account, operation.name)
+            self._throttle.take(who.account or self.caller.workspace.settings.machine.account, operation.name)
         params = parse_params(operation, path, query, _body(environ))
-        return serialize(operation, self.caller.call(operation.name, params, account, service=service))
+        result = self.caller.call(operation.name, params, who.account, service=service, region=who.region)
+        return serialize(operation, result)
 
 
 def raw_uri(environ: Mapping[str, Any]) -> str:
@@ -89,14 +92,29 @@ def raw_uri(environ: Mapping[str, Any]) -> str:
     return re.sub(r"^https?://[^/]*", "", raw)
 
 
-def caller(authorization: str) -> tuple[str | None, Sequence[str]]:
-    """Return the account of a request (None: the default one), and the services it may be for."""
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sent a request, by the credential scope of its signature.
+
+    Attributes:
+        account: twelve digits; None: the default one.
+        region: of AWS; None: the room's own.
+        services: that the request may be for.
+    """
+
+    account: str | None = None
+    region: str | None = None
+    services: Sequence[str] = (ML, CLEANROOMS)
+
+
+def caller(authorization: str) -> Sender:
+    """Return who sent a request."""
     match = _CREDENTIAL.search(authorization)
     if match is None:
-        return None, (ML, CLEANROOMS)
-    key, service = match.groups()
+        return Sender()
+    key, region, service = match.groups()
     account = key if re.fullmatch("[0-9]{12}", key) else None
-    return account, _SERVICES.get(service, (ML, CLEANROOMS))
+    return Sender(account, region if _REGION.fullmatch(region) else None, _SERVICES.get(service, (ML, CLEANROOMS)))
 
 
 def error_body(error: RequestError) -> bytes:

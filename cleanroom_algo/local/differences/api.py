@@ -72,6 +72,14 @@ API: tuple[Difference, ...] = (
     ),
     Difference(
         "api",
+        _CREATES,
+        "ARNs have the region that the client signs for, and the room is one for all regions",
+        "resources are of one region, and unknown in the others",
+        "documented",
+        "AWS General Reference, Amazon Resource Names",
+    ),
+    Difference(
+        "api",
         (*_CREATES, *_CONFIGURATION, *_CANCELS, *_DELETES, *_GETS, *_LISTS),
         "another's membership, and one that does not exist, are AccessDenied; another's resource is not found",
         "not documented; of these errors only AccessDenied is declared by every operation",

@@ -25,12 +25,18 @@ class Up:
     process: subprocess.Popen[str]
     started_seconds: float
 
-    def client(self, account: str = "111122223333", service: str = "cleanroomsml", attempts: int = 1) -> Any:
+    def client(
+        self,
+        account: str = "111122223333",
+        service: str = "cleanroomsml",
+        attempts: int = 1,
+        region: str = "us-east-1",
+    ) -> Any:
         make: Any = boto3.client  # its stubs know service names as literals only
         return make(
             service,
             endpoint_url=self.url,
-            region_name="us-east-1",
+            region_name=region,
             aws_access_key_id=account,
             aws_secret_access_key="any",
             config=Config(retries={"total_max_attempts": attempts}, max_pool_connections=20),

@@ -124,6 +124,16 @@ def test_all_paginators(server: tuple[Up, Desk]) -> None:
     assert {f"model-{number}" for number in range(100, 112)} <= set(names)
 
 
+def test_arns_have_the_region_that_the_client_signs_for(server: tuple[Up, Desk]) -> None:
+    running, _ = server
+    container = {"imageUri": "x"}
+    for region in ("eu-central-1", "us-gov-west-1"):
+        made = running.client(region=region).create_configured_model_algorithm(
+            name=f"of {region}", roleArn=ROLE, trainingContainerConfig=container
+        )["configuredModelAlgorithmArn"]
+        assert made.split(":")[3] == region
+
+
 def test_quota_errors_have_their_fields(server: tuple[Up, Desk]) -> None:
     running, desk = server
     client = running.client()

@@ -13,7 +13,7 @@ from tests.local.support import SETTINGS, Desk
 
 @pytest.mark.process
 def test_a_channel_shows_its_dialect_and_what_to_look_out_for(tmp_path: Path) -> None:
-    with Room.open(tmp_path / "home", SETTINGS) as room:
+    with Room(tmp_path / "home", SETTINGS) as room:
         desk = Desk(room, tmp_path)
         for name, sql in (("plain", "SELECT 'a' AS x"), ("doubtful", "SELECT 'C:\\\\temp' AS x, 1 AS y")):
             created = desk.call("CreateMLInputChannel", **desk.query(name, {"queryString": sql}))
