@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -41,6 +42,23 @@ def algorithm_file(source: str | Path) -> Path | None:
         expected=f"a Python file, a folder that holds {ENTRY_FILE}, or the name of an importable module",
         fix="correct the path of the algorithm (in a container: CLEANROOM_ALGO_ALGORITHM)",
     )
+
+
+def source_hash(source: str | Path) -> str | None:
+    """Return the SHA-256 of an algorithm's sources, or None for a module given by name.
+
+    Of a file it is that of the file, of a folder that of all Python files below it; their names do not count, as an
+    image calls a single file by another name.
+
+    Raises:
+        AlgorithmNotFoundError: it looks like a path and nothing usable is there.
+    """
+    file = algorithm_file(source)
+    if file is None:
+        return None
+    files = [file] if Path(source).is_file() else file.parent.rglob("*.py")
+    contents = sorted(hashlib.sha256(each.read_bytes()).digest() for each in files if each.is_file())
+    return hashlib.sha256(b"".join(contents)).hexdigest()
 
 
 def load_algorithm(source: str | Path) -> ModuleType:

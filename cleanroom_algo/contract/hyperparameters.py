@@ -63,6 +63,11 @@ class Hyperparameters(BaseModel):
             problems=problems,
         )
 
+    def effective(self) -> dict[str, str]:
+        """Return all values, defaults included, as strings that `parse` turns into the same values."""
+        values = self.model_dump(mode="json", by_alias=True)
+        return {name: _encode(value) for name, value in values.items()}
+
     @classmethod
     def _validate(cls, values: dict[str, Any], raw: Mapping[str, str]) -> Self:
         try:
@@ -76,6 +81,10 @@ class Hyperparameters(BaseModel):
             # What is wrong inside a list or an object is said better of its decoded form.
             bare = {name: raw[name] for name in refused if not isinstance(values[name], list | dict)}
             return cls.model_validate(values | bare)
+
+
+def _encode(value: Any) -> str:
+    return value if isinstance(value, str) and _decode(value) is value else json.dumps(value, ensure_ascii=False)
 
 
 def _decode(text: str) -> Any:

@@ -40,7 +40,8 @@ class Manifest(BaseModel):
         created: when, in ISO 8601, UTC.
         library_versions: of cleanroom-algo and what it computed with.
         table_schema: `schema` in the file: the declared table, as `Schema.to_dict` gives it.
-        hyperparameters: as the job had them.
+        source_hash: of the algorithm's sources; None where they are an installed module.
+        hyperparameters: those that were in effect, defaults included.
         metrics: the final ones.
         base_version: the `created` of the base model's manifest, where training began from one.
         steps: optimizer steps, those of the base model included.
@@ -56,6 +57,7 @@ class Manifest(BaseModel):
     created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     library_versions: dict[str, str] = {}
     table_schema: dict[str, Any] | None = Field(None, alias="schema")
+    source_hash: str | None = None
     hyperparameters: dict[str, str] = {}
     metrics: dict[str, float] = {}
     base_version: str | None = None
@@ -104,6 +106,22 @@ class Manifest(BaseModel):
             os.fsync(file.fileno())
         draft.replace(directory / MANIFEST_FILE)
         return complete
+
+    def changes(self, *, source_hash: str | None, hyperparameters: Mapping[str, str]) -> list[str]:
+        """Return in what an algorithm differs from the one that wrote this, in sentences without values.
+
+        Args:
+            source_hash: of the algorithm.
+            hyperparameters: in effect.
+        """
+        told = []
+        if None not in (self.source_hash, source_hash) and self.source_hash != source_hash:
+            told.append("the sources of the algorithm are not those that it was trained with")
+        names = sorted(self.hyperparameters.keys() | hyperparameters.keys())
+        other = [name for name in names if self.hyperparameters.get(name) != hyperparameters.get(name)]
+        if other:
+            told.append(f"hyperparameters differ from those that it was trained with: {', '.join(other)}")
+        return told
 
     def verify(self, directory: Path) -> None:
         """Check that the directory holds exactly what the manifest lists.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.contract.algorithm import source_hash
 from cleanroom_algo.contract.hyperparameters import Hyperparameters
-from cleanroom_algo.contract.manifest import FEATURES_FILE, WEIGHTS_FILE, Manifest
+from cleanroom_algo.contract.manifest import FEATURES_FILE, MANIFEST_FILE, WEIGHTS_FILE, Manifest
 from cleanroom_algo.errors import ModelFilesError
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from cleanroom_algo.channels.features import Features
 
 H = TypeVar("H", bound=Hyperparameters)
+
+log = logging.getLogger("cleanroom_algo.serving")
 
 
 class Artifacts:
@@ -76,7 +80,18 @@ class Artifacts:
         Raises:
             HyperparameterError: they do not fit the declaration.
         """
-        return kind.parse(self.manifest.hyperparameters)
+        parsed = kind.parse(self.manifest.hyperparameters)
+        if added := sorted(parsed.effective().keys() - self.manifest.hyperparameters.keys()):
+            log.warning("the model was trained without these hyperparameters, defaults are used: %s", ", ".join(added))
+        return parsed
+
+    def tell_changes(self, algorithm: str) -> None:
+        """Warn where the sources of an algorithm are not those that the model was trained with."""
+        if (self.directory / MANIFEST_FILE).is_file():
+            manifest = self.manifest
+            changes = manifest.changes(source_hash=source_hash(algorithm), hyperparameters=manifest.hyperparameters)
+            for change in changes:
+                log.warning("the model: %s", change)
 
     def state_dict(self, file: str = WEIGHTS_FILE) -> dict[str, torch.Tensor]:
         """Return the tensors of a safetensors file, on the CPU.

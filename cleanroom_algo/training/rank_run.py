@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cleanroom_algo.contract.algorithm import source_hash
 from cleanroom_algo.contract.channel import Distribution
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.hyperparameters import Hyperparameters
@@ -89,7 +90,19 @@ class RankRun:
                 schema=getattr(self.algorithm, "schema", None),
                 trusted_pickles=self.options.trusted_pickles,
             )
+            self._tell_changes(trainer.base)
         return trainer
+
+    def _tell_changes(self, base: BaseModelFiles) -> None:
+        if base.manifest is None or self._place[0] or self.environment.resources.host_rank:
+            return
+        changes = base.manifest.changes(source_hash=self._source_hash, hyperparameters=self.params.effective())
+        for change in changes:
+            log.warning("base model: %s", change)
+
+    @cached_property
+    def _source_hash(self) -> str | None:
+        return source_hash(self.environment.settings.algorithm)
 
     def train_alone(self, trainer: Trainer) -> None:
         """Run an algorithm with its own `fit`, on the first host, and leave its artifacts."""
@@ -121,7 +134,8 @@ class RankRun:
             algorithm=self.algorithm.__name__,
             library_versions=_library_versions(),
             table_schema=schema.to_dict() if schema is not None else None,
-            hyperparameters=dict(self.environment.hyperparameters),
+            source_hash=self._source_hash,
+            hyperparameters=self.params.effective(),
             metrics=dict(self.final_metrics),
             base_version=base.created if base is not None else None,
             steps=steps + (base.steps if base is not None else 0),

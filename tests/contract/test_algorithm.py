@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cleanroom_algo.contract.algorithm import find_class, load_algorithm
+from cleanroom_algo.contract.algorithm import find_class, load_algorithm, source_hash
 from cleanroom_algo.errors import AlgorithmClassError, AlgorithmNotFoundError
 
 
@@ -72,3 +72,16 @@ def test_imported_classes_are_not_the_algorithms_own(tmp_path: Path) -> None:
     )
 
     assert find_class(module, ValueError).__name__ == "Mine"
+
+
+def test_the_hash_of_sources_is_of_their_contents(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    code = write(folder, "algorithm", "NAME = 'mine'\n")
+    alone = source_hash(write(tmp_path, "late", code.read_text()))
+    assert source_hash(folder) == source_hash(code) == alone
+    (folder / "data.csv").write_text("1")
+    assert source_hash(folder) == alone
+    write(folder, "neighbour", "VALUE = 1\n")
+    assert source_hash(folder) != alone
+    assert source_hash("json") is None

@@ -126,3 +126,25 @@ def test_an_open_declaration_takes_unknown_names() -> None:
         epochs: int = 1
 
     assert Open.parse({"other": "3"}).model_extra == {"other": 3}
+
+
+@given(
+    name=st.text(max_size=20),
+    limit=st.none() | st.integers(),
+    sizes=st.lists(st.integers(), max_size=3),
+    extra=st.dictionaries(st.text(max_size=5), st.floats(allow_nan=False), max_size=2),
+)
+def test_effective_values_are_read_back(
+    name: str, limit: int | None, sizes: list[int], extra: dict[str, float]
+) -> None:
+    params = Everything(name=name, limit=limit, sizes=tuple(sizes), extra=extra)
+
+    effective = params.effective()
+
+    assert set(effective) == set(Everything.model_fields)
+    assert Everything.parse(effective) == params
+
+
+@pytest.mark.parametrize("text", ["128", "null", "{}", '"quoted"', "", "plain"])
+def test_a_text_that_is_json_stays_a_text(text: str) -> None:
+    assert Everything.parse(Everything(name=text).effective()).name == text

@@ -60,3 +60,16 @@ def test_an_unusable_manifest(tmp_path: Path, content: str | None) -> None:
 
     with pytest.raises(ManifestError, match=MANIFEST_FILE):
         Manifest.read(tmp_path)
+
+
+def test_changes_are_named_without_values() -> None:
+    manifest = Manifest(algorithm="Mine", source_hash="a", hyperparameters={"rate": "0.5", "epochs": "3"})
+
+    assert manifest.changes(source_hash="a", hyperparameters={"rate": "0.5", "epochs": "3"}) == []
+    assert manifest.changes(source_hash=None, hyperparameters={"rate": "0.5", "epochs": "3"}) == []
+    told = manifest.changes(source_hash="b", hyperparameters={"rate": "0.25", "epochs": "3", "secret": "x"})
+    assert [each.partition(":")[0] for each in told] == [
+        "the sources of the algorithm are not those that it was trained with",
+        "hyperparameters differ from those that it was trained with",
+    ]
+    assert told[1].endswith("rate, secret")

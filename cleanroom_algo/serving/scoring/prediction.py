@@ -34,6 +34,7 @@ def load_predictor(source: str, artifacts: Artifacts) -> Predictor:
             expected="a Predictor that overrides `predict_arrays` or `predict`",
             fix="define one of them",
         )
+    artifacts.tell_changes(source)
     predictor.artifacts = artifacts
     predictor.load(artifacts)
     require_evaluation_mode(predictor)
