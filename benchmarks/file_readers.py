@@ -30,6 +30,7 @@ from benchmarks.tables import (
 )
 from cleanroom_algo.channels.features import Features
 from cleanroom_algo.channels.formats.parquet.reader import read_parquet
+from cleanroom_algo.channels.formats.protocol import Wanted
 from cleanroom_algo.channels.memory import keep_freed_memory
 
 NAME = "file_readers"
@@ -109,7 +110,7 @@ def _parquet(path: Path) -> Iterator[Row]:
 def _front_to_back(path: Path) -> int:
     """Read as on a mount that streams, without the mount."""
     features = Features.plain(NUMBERS)
-    tables = read_parquet(path, NUMBERS, source=path.name, batch_rows=BATCH_ROWS, streamed=True)
+    tables = read_parquet(path, Wanted(NUMBERS, BATCH_ROWS), source=path.name, streamed=True)
     return sum(len(features.transform(table).numeric) for table in tables)
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cleanroom_algo.channels.schema import Column, Schema
+    from cleanroom_algo.channels.schema import Column, Csv, Schema
     from cleanroom_algo.contract.hyperparameters import Hyperparameters
     from cleanroom_algo.data.batch import Batch
     from cleanroom_algo.data.dataset import ChannelDataset
@@ -23,6 +23,7 @@ _HOMES = {
     "ChannelDataset": "cleanroom_algo.data.dataset",
     "CleanroomError": "cleanroom_algo.errors",
     "Column": "cleanroom_algo.channels.schema",
+    "Csv": "cleanroom_algo.channels.schema",
     "Hyperparameters": "cleanroom_algo.contract.hyperparameters",
     "Predictor": "cleanroom_algo.serving.predictor",
     "Schema": "cleanroom_algo.channels.schema",
@@ -36,6 +37,7 @@ __all__ = [
     "ChannelDataset",
     "CleanroomError",
     "Column",
+    "Csv",
     "Hyperparameters",
     "Predictor",
     "Schema",

@@ -1,13 +1,21 @@
-"""The objects of a channel in File and FastFile mode: listed once, sorted by key."""
+"""The objects of a channel in File and FastFile mode: listed once, sorted by key, read front to back."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.errors import ChannelMissingError, NotFilesError, ObjectUnreadableError
+
+BLOCK_BYTES: Final = 4 << 20
+"""Bytes read and parsed at a time: large enough that a call costs nothing, small enough to stay near the cache."""
+PROBE_BYTES: Final = 4096
+"""What is read to tell a format, and Parquet from the rest before more is read in vain."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -76,3 +84,57 @@ def _walk(channel: Channel, directory: Path, prefix: str, found: list[Object]) -
                 _walk(channel, Path(entry.path), key + "/", found)
             elif entry.is_file():
                 found.append(Object(key, Path(entry.path), entry.stat().st_size, channel.name))
+
+
+def probe(obj: Object) -> bytes:
+    """Return the first bytes of an object: enough for its format and a header."""
+    with obj.path.open("rb", buffering=0) as file:
+        head = file.read(PROBE_BYTES)
+        if b"\n" not in head:
+            head += file.read(BLOCK_BYTES)
+    return head
+
+
+def lines_before(obj: Object, offset: int) -> int:
+    """Return the number of line breaks before an offset; only asked for when an error needs a line number."""
+    return sum(chunk.count(b"\n") for chunk in file_chunks(obj, 0, offset))
+
+
+def file_chunks(obj: Object, start: int = 0, end: int | None = None, *, first: int = BLOCK_BYTES) -> Generator[bytes]:
+    """Yield the bytes of an object from `start` to `end`, front to back in blocks of 4 MiB, the first one of `first`.
+
+    Raises:
+        ObjectUnreadableError: CR-CHN-003, it has fewer bytes than when it was listed.
+    """
+    left = (obj.size if end is None else end) - start
+    with obj.path.open("rb", buffering=0) as file:
+        if start:
+            file.seek(start)
+        while left > 0:
+            chunk = file.read(min(left, first))
+            first = BLOCK_BYTES
+            if not chunk:
+                raise ObjectUnreadableError(
+                    f"{obj.name}: ends {left} bytes before the {obj.size} it had when it was listed",
+                    expected="objects that do not change while the job runs",
+                    fix="do not write to a channel; list the objects again in a new job",
+                )
+            left -= len(chunk)
+            yield chunk
+
+
+@contextlib.contextmanager
+def readable(obj: Object) -> Iterator[None]:
+    """Turn what the operating system says about an object into our words.
+
+    Raises:
+        ObjectUnreadableError: CR-CHN-003, the object cannot be opened or read.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ObjectUnreadableError(
+            f"{obj.name}: cannot be read ({error.strerror or type(error).__name__})",
+            expected="an object that stays readable from its listing to the end of the job",
+            fix="check that nothing removes or replaces files of a channel while the job runs",
+        ) from error

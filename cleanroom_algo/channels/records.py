@@ -8,10 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from cleanroom_algo.channels.files import file_chunks, readable
 from cleanroom_algo.channels.formats.recordio import RecordReader
 from cleanroom_algo.channels.modes.pipe import PIPE_BYTES, Pipe
-from cleanroom_algo.channels.objects import list_objects
+from cleanroom_algo.channels.objects import file_chunks, list_objects, readable
 from cleanroom_algo.contract.channel import Channel
 
 

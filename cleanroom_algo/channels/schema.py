@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.errors import InvalidSchemaError, Problem
@@ -37,6 +37,7 @@ _POLARS_NAMES: Final = {
 }
 DTYPES: Final = tuple(_POLARS_NAMES)
 """The types a column may have, in Arrow's words; a timestamp has microseconds and is in UTC."""
+Nan = Literal["fault", "null", "keep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,23 @@ class Column:
         name: as in the query's SELECT list; no line breaks.
         dtype: one of `DTYPES`.
         nullable: whether an empty field (CSV) or a null is legal.
+        nan: what NaN and infinity are in a float column: a "fault", a "null" (the column must be nullable), or values
+            to "keep" as they are, for a model that knows what to do with them.
     """
 
     name: str
     dtype: str
     nullable: bool = True
+    nan: Nan = "fault"
+
+    @classmethod
+    def of(cls, name: str, declared: str) -> Column:
+        """Return the column that `Schema.of` makes of a text such as "int32", "float32?" or "float32? nan=null"."""
+        dtype, _, option = declared.partition(" ")
+        nan: Any = option.strip().removeprefix("nan=") if option.strip().startswith("nan=") else "fault"
+        if option and nan == "fault":
+            dtype = declared  # which is no type, as the error says
+        return cls(name, dtype.removesuffix("?"), dtype.endswith("?"), nan)
 
     @property
     def is_integer(self) -> bool:
@@ -73,6 +86,22 @@ class Column:
         return dtype
 
 
+@dataclass(frozen=True, slots=True)
+class Csv:
+    """How the CSV objects of a channel are written; other formats ignore it.
+
+    Attributes:
+        dialect: "rfc4180": inside of quotes, a quote is doubled. "spark": inside of quotes, a backslash stands before a
+            quote and before a backslash (the defaults of Spark's `escape` option). Undeclared is "rfc4180" up to the
+            first place that Spark may have written and would read otherwise, which is an error.
+        header: "each": every object begins with a header, and no row equals it. "none": no object has one. Undeclared,
+            a first line that names the columns exactly is one, in any object.
+    """
+
+    dialect: Literal["rfc4180", "spark"] | None = None
+    header: Literal["each", "none"] | None = None
+
+
 @dataclass(frozen=True)
 class Schema:
     """The columns of a channel in the order of the query's SELECT list.
@@ -80,6 +109,7 @@ class Schema:
     Attributes:
         columns: at least one; names differ.
         target: the name of the column to predict, or None. Inference bodies may leave it out.
+        csv: how its CSV objects are written; no part of the schema's hash, as it says nothing about the table.
 
     Raises:
         InvalidSchemaError: CR-SCH-001, with every fault of the declaration.
@@ -87,11 +117,13 @@ class Schema:
 
     columns: tuple[Column, ...]
     target: str | None = None
+    csv: Csv = Csv()
 
-    def __init__(self, columns: Sequence[Column], target: str | None = None) -> None:
+    def __init__(self, columns: Sequence[Column], target: str | None = None, csv: Csv | None = None) -> None:
         object.__setattr__(self, "columns", tuple(columns))
         object.__setattr__(self, "target", target)
-        object.__setattr__(self, "_hash", hash((self.columns, target)))  # a server asks for it at every request
+        object.__setattr__(self, "csv", csv or Csv())
+        object.__setattr__(self, "_hash", hash((self.columns, target, self.csv)))
         problems = tuple(self._faults())
         if problems:
             raise InvalidSchemaError(
@@ -107,14 +139,17 @@ class Schema:
         return hashed
 
     @classmethod
-    def of(cls, *, target: str | None = None, **columns: str) -> Schema:
+    def of(cls, *, target: str | None = None, csv: Csv | None = None, **columns: str) -> Schema:
         """Return a schema from `name="dtype"` pairs; a dtype that ends in `?` is nullable, others are not.
 
-        `Schema.of(target="late", distance="int32", carrier="string?", late="bool")`
+        `Schema.of(target="late", distance="int32", carrier="string?", late="bool", csv=Csv(dialect="spark"))`
+
+        Args:
+            target: the name of the column to predict.
+            csv: how CSV objects are written. A column of this name is declared by `Schema([Column("csv", ...)])`.
+            columns: types out of `DTYPES`; "float32 nan=keep" and "float32? nan=null" say what becomes of NaN.
         """
-        return cls(
-            [Column(name, dtype.removesuffix("?"), dtype.endswith("?")) for name, dtype in columns.items()], target
-        )
+        return cls([Column.of(name, declared) for name, declared in columns.items()], target, csv)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -132,11 +167,11 @@ class Schema:
 
     def without_target(self) -> Schema:
         """Return the schema of the features alone."""
-        return Schema(self.features)
+        return Schema(self.features, csv=self.csv)
 
     def select(self, names: Sequence[str]) -> Schema:
         """Return the schema of the named columns in the given order; the target stays if it is among them."""
-        return Schema([self.column(name) for name in names], self.target if self.target in names else None)
+        return Schema([self.column(name) for name in names], self.target if self.target in names else None, self.csv)
 
     def polars_schema(self) -> pl.Schema:
         """Return names and types as polars has them."""
@@ -145,11 +180,10 @@ class Schema:
         return pl.Schema({column.name: column.polars_dtype() for column in self.columns})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the schema as JSON values."""
-        return {
-            "columns": [{"name": c.name, "dtype": c.dtype, "nullable": c.nullable} for c in self.columns],
-            "target": self.target,
-        }
+        """Return the schema as JSON values; what is not declared is left out."""
+        state = self._table()
+        csv = {name: value for name, value in asdict(self.csv).items() if value is not None}
+        return {**state, "csv": csv} if csv else state
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Schema:
@@ -159,20 +193,31 @@ class Schema:
             InvalidSchemaError: CR-SCH-001, the form or the schema is wrong.
         """
         try:
-            columns = [Column(str(c["name"]), str(c["dtype"]), bool(c.get("nullable", True))) for c in state["columns"]]
+            columns = [
+                Column(str(c["name"]), str(c["dtype"]), bool(c.get("nullable", True)), c.get("nan", "fault"))
+                for c in state["columns"]
+            ]
             target = state.get("target")
+            csv = Csv(**state.get("csv", {}))
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidSchemaError(
                 "the stored schema does not have the form of a schema",
                 expected='{"columns": [{"name": ..., "dtype": ..., "nullable": ...}, ...], "target": name or null}',
                 fix="store what Schema.to_dict() returns",
             ) from error
-        return cls(columns, None if target is None else str(target))
+        return cls(columns, None if target is None else str(target), csv)
 
     @cached_property
     def hash(self) -> str:
         """64 hexadecimal digits (SHA-256) that are equal for equal schemas, on any machine."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self._table(), sort_keys=True).encode()).hexdigest()
+
+    def _table(self) -> dict[str, Any]:
+        columns = [
+            {"name": c.name, "dtype": c.dtype, "nullable": c.nullable, **({} if c.nan == "fault" else {"nan": c.nan})}
+            for c in self.columns
+        ]
+        return {"columns": columns, "target": self.target}
 
     @cached_property
     def _by_name(self) -> dict[str, Column]:
@@ -191,11 +236,33 @@ class Schema:
             seen.add(column.name)
             if column.dtype not in _POLARS_NAMES:
                 yield Problem(f"{path}.dtype", f"{column.dtype!r} is not a type" + did_you_mean(column.dtype, DTYPES))
+            else:
+                yield from _nan_faults(column, f"{path}.nan")
         if self.target is not None and self.target not in seen:
             yield Problem("target", f"{self.target!r} is not a column" + did_you_mean(self.target, seen))
+        yield from _csv_faults(self.csv)
+
+
+def _nan_faults(column: Column, path: str) -> Iterator[Problem]:
+    if column.nan not in get_args(Nan):
+        yield Problem(path, f"{column.nan!r} is none of {', '.join(get_args(Nan))}")
+    elif column.nan != "fault" and not column.is_float:
+        yield Problem(path, f"{column.dtype} has no NaN")
+    elif column.nan == "null" and not column.nullable:
+        yield Problem(path, "makes nulls of NaN, but the column is not nullable")
+
+
+def _csv_faults(csv: object) -> Iterator[Problem]:
+    if not isinstance(csv, Csv):
+        yield Problem("csv", "is not a Csv; a column of this name is declared by Schema([Column('csv', ...), ...])")
+        return
+    if csv.dialect not in {None, "rfc4180", "spark"}:
+        yield Problem("csv.dialect", f"{csv.dialect!r} is neither 'rfc4180' nor 'spark'")
+    if csv.header not in {None, "each", "none"}:
+        yield Problem("csv.header", f"{csv.header!r} is neither 'each' nor 'none'")
 
 
 def with_nullable_target(schema: Schema) -> Schema:
     """Return the schema with a target that may be null, as bodies to predict may carry the column empty."""
     columns = [replace(c, nullable=True) if c.name == schema.target else c for c in schema.columns]
-    return Schema(columns, schema.target)
+    return Schema(columns, schema.target, schema.csv)

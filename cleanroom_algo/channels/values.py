@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import Final, cast
@@ -15,12 +15,16 @@ import polars as pl
 from cleanroom_algo.channels.schema import Column
 
 Value = int | float | bool | str | date | datetime
-Parser = Callable[[str], Value]
+Parser = Callable[[str], Value | None]
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _FLOAT: Final = re.compile(
     r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:nan|inf|infinity)", re.IGNORECASE
 )
+FLOAT32_BOUND: Final = 2.0**128 - 2.0**103
+"""What is as large as this becomes infinite in float32."""
+TOO_LARGE: Final = "too large for {}"
+UNDECLARED_NAN: Final = 'NaN or infinite, where the column does not declare nan="null" or nan="keep"'
 BELOW_FLOAT32: Final = (1 << 29) - 1  # the bits of a float64's fraction that a float32 has not
 MIDDLE: Final = 1 << 28  # these bits, halfway between two float32
 _DATE: Final = re.compile(r"(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-[0-9]{2}-[0-9]{2}")
@@ -31,6 +35,7 @@ _TIMESTAMP: Final = re.compile(
 _EPOCH: Final = datetime(1970, 1, 1)
 _FIRST: Final = (datetime.min - _EPOCH) // timedelta(microseconds=1)
 _LAST: Final = (datetime.max - _EPOCH) // timedelta(microseconds=1)
+_DAY: Final = 86_400_000_000
 _TIMESTAMP_FORMATS: Final = (
     # Spark's default pattern first: yyyy-MM-dd'T'HH:mm:ss[.SSS][XXX] (Spark SQL guide, "CSV Files", timestampFormat).
     "%Y-%m-%dT%H:%M:%S%.fZ",
@@ -45,13 +50,49 @@ _SAMPLE: Final = 1000  # timestamps that tell whether most are repeated
 _FRACTIONS: Final = {0: "", 3: ".%3f", 6: ".%6f", 9: ".%9f"}
 
 
-def parser_of(column: Column) -> Parser:
-    """Return the function from a field's text to its value; it raises ValueError where the text is of another type."""
+def parser_of(column: Column, *, single: bool = True) -> Parser:
+    """Return the function from a text to its value.
+
+    It raises ValueError, which says what is wrong, where the text has no value of the column's type. NaN may be a null.
+
+    Args:
+        column: of the value.
+        single: whether float32 is read from the text, and not rounded from the float64 that is nearest to the text.
+    """
+    parse: Parser
     if column.is_integer:
-        bits = int(column.dtype.lstrip("uint"))
-        low, high = (0, 2**bits) if column.dtype.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1))
-        return lambda text: _integer(text, low, high)
-    return _PARSERS[column.dtype]
+        parse = _range_parser(column)
+    elif column.is_float:
+        parse = _float_parser(column, _float32 if single and column.dtype == "float32" else _float)
+    else:
+        parse = _PARSERS[column.dtype]
+
+    def parsed(text: str) -> Value | None:
+        try:
+            return parse(text)
+        except _FaultError:
+            raise
+        except UnicodeEncodeError:
+            raise ValueError("not valid UTF-8") from None
+        except ValueError:
+            raise ValueError(f"not of type {column.dtype}") from None
+
+    return parsed
+
+
+def table_of(values: Sequence[Sequence[Value | None]], columns: Sequence[Column]) -> pl.DataFrame:
+    """Return values as a table.
+
+    Args:
+        values: of each column, all of one length.
+        columns: what they are.
+    """
+    return pl.DataFrame([pl.Series(c.name, v, dtype=c.polars_dtype()) for c, v in zip(columns, values, strict=True)])
+
+
+def finite_or_null(values: pl.Series) -> pl.Series:
+    """Return floats with nulls for NaN and infinity."""
+    return values.set(~values.is_finite(), None)
 
 
 def text_dtype(column: Column) -> pl.DataType:
@@ -66,12 +107,23 @@ def convert(values: pl.Series, column: Column) -> pl.Series:
     """Return a column that polars read as `text_dtype` in the column's type.
 
     Raises:
-        ValueError: a text is no date or timestamp in an ISO form.
+        ValueError: a text is no date or timestamp in an ISO form; or there is NaN or infinity, which may be a fault.
     """
+    if column.is_float:
+        return _without_nan(values, column)
     if column.dtype == "date32":
         _require(values, _DATE)
         return _whole(values, [values.str.to_date("%Y-%m-%d", strict=False)])
     return _timestamps(values) if column.dtype == "timestamp" else values
+
+
+def _without_nan(values: pl.Series, column: Column) -> pl.Series:
+    if values.is_finite().all():
+        return values
+    # Infinity may stand in the text, or be a number that is too large for the type.
+    if column.nan == "fault" or values.is_infinite().any():
+        raise ValueError("perhaps a fault")
+    return finite_or_null(values) if column.nan == "null" else values
 
 
 def _timestamps(values: pl.Series) -> pl.Series:
@@ -101,12 +153,13 @@ def _form_of(text: str) -> str:
 
 
 def of_utc_years(moments: pl.Series) -> pl.Series:
-    """Return timestamps in microseconds with a null for each that is not of the years 1 to 9999."""
+    """Return dates, or timestamps in microseconds, with a null for each that is not of the years 1 to 9999."""
     numbers = moments.to_physical()
+    least, most = (_FIRST // _DAY, _LAST // _DAY) if moments.dtype == pl.Date else (_FIRST, _LAST)
     first, last = (cast("int | None", bound) for bound in (numbers.min(), numbers.max()))
-    if first is None or last is None or (first >= _FIRST and last <= _LAST):  # quicker to see than of each
+    if first is None or last is None or (first >= least and last <= most):  # quicker to see than of each
         return moments
-    return moments.set(~numbers.is_between(_FIRST, _LAST), None)
+    return moments.set(~numbers.is_between(least, most), None)
 
 
 def _require(values: pl.Series, pattern: re.Pattern[str]) -> None:
@@ -124,10 +177,36 @@ def _whole(values: pl.Series, readings: list[pl.Series]) -> pl.Series:
     return result
 
 
-def _integer(text: str, low: int, high: int) -> int:
-    if not _INTEGER.fullmatch(text) or not low <= int(text) < high:
-        raise ValueError("not an integer of the range")
-    return int(text)
+class _FaultError(ValueError):
+    """A fault that says more than that the text is of another type."""
+
+
+def _range_parser(column: Column) -> Parser:
+    bits = int(column.dtype.lstrip("uint"))
+    low, high = (0, 2**bits) if column.dtype.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+
+    def parse(text: str) -> int:
+        if not _INTEGER.fullmatch(text) or not low <= int(text) < high:
+            raise ValueError("not an integer of the range")
+        return int(text)
+
+    return parse
+
+
+def _float_parser(column: Column, parse: Callable[[str], float]) -> Parser:
+    bound = FLOAT32_BOUND if column.dtype == "float32" else math.inf
+
+    def parsed(text: str) -> float | None:
+        value = parse(text)
+        if abs(value) < bound:
+            return value
+        if text[-1:].isdigit() or text[-1:] == ".":
+            raise _FaultError(TOO_LARGE.format(column.dtype))
+        if column.nan == "fault":
+            raise _FaultError(UNDECLARED_NAN)
+        return value if column.nan == "keep" else None
+
+    return parsed
 
 
 def _float(text: str) -> float:
@@ -180,8 +259,6 @@ def _timestamp(text: str) -> datetime:
 
 
 _PARSERS: Final[dict[str, Parser]] = {
-    "float32": _float32,
-    "float64": _float,
     "bool": _bool,
     "string": _string,
     "date32": _date,

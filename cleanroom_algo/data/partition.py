@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from cleanroom_algo.channels.modes.splitting import count_rows, split_object
+from cleanroom_algo.channels.modes.file import count_rows, split_object
 from cleanroom_algo.channels.objects import Object, list_objects
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.channels.splits import Split

@@ -45,3 +45,14 @@ class FeaturesError(SchemaError):
 
     code = "CR-SCH-004"
     title = "features do not fit"
+
+
+class DialectError(SchemaError):
+    """A CSV channel whose dialect is not declared holds a field that RFC 4180 and Spark read differently.
+
+    In quotes, Spark puts a backslash before a quote and before a backslash; in RFC 4180 a backslash is text. Only who
+    knows what wrote the channel can tell: Schema.of(..., csv=Csv(dialect="spark")), or dialect="rfc4180".
+    """
+
+    code = "CR-SCH-005"
+    title = "the CSV dialect must be declared"

@@ -5,15 +5,18 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
+from cleanroom_algo.channels.formats.protocol import Stream, Wanted
+from cleanroom_algo.channels.formats.registry import read_stream
 from cleanroom_algo.channels.modes.file import read_object
 from cleanroom_algo.channels.objects import Object
-from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.channels.schema import Csv, Schema
 from cleanroom_algo.channels.splits import Split
 
 MIXED = Schema.of(target="late", flight="int32", carrier="string?", distance="float64?", day="date32?", late="bool?")
@@ -22,11 +25,12 @@ ALL = Schema.of(
     i="int64?",
     u="uint64?",
     h="int8?",
-    f="float32?",
-    d="float64?",
+    f="float32? nan=keep",
+    d="float64? nan=keep",
     b="bool?",
     day="date32?",
     at="timestamp?",
+    csv=Csv(dialect="rfc4180"),
 )
 DIGITS = st.integers(-(10**45), 10**45).map(str)
 SMALL = st.integers(-300, 300).map(str)
@@ -91,3 +95,16 @@ def parquet(rows: int, start: int = 0, *, engine: str = "polars", group: int = 5
     else:
         pq.write_table(frame.to_arrow(), buffer, row_group_size=group, write_page_index=True)
     return buffer.getvalue()
+
+
+def decode_stream(
+    chunks: Iterator[bytes],
+    schema: Schema,
+    *,
+    source: str,
+    batch_rows: int,
+    columns: list[str] | None = None,
+    concatenated: bool = False,
+) -> Iterator[pl.DataFrame]:
+    """Read a stream as Pipe mode does, or as that of one object."""
+    return read_stream(Stream(chunks, source, concatenated), Wanted(schema, batch_rows, columns))

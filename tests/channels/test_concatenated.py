@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanroom_algo.channels.modes.file import decode_stream
-from cleanroom_algo.channels.schema import Column, Schema
+from cleanroom_algo.channels.schema import Column, Csv, Schema
 from cleanroom_algo.errors import ColumnsMismatchError, JoinedRowsError, RowMismatchError
-from tests.channels.support import squeeze
+from tests.channels.support import decode_stream, squeeze
 
 NUMBERS = Schema.of(a="int64", b="int64")
 TEXTS = Schema.of(a="string", b="string")
@@ -45,8 +44,36 @@ def test_the_line_of_a_fault_counts_dropped_headers() -> None:
     assert caught.value.problems[0].path == "train_0:5:b"
 
 
-def test_a_text_that_ends_like_the_header_is_no_header() -> None:
-    assert decode([b"name\nmy name\n", b"name\nx"], Schema.of(name="string")) == [("my name",), ("x",)]
+NAMES = Schema.of(name="string")
+
+
+@pytest.mark.parametrize(
+    ("parts", "line"),
+    [
+        ([b"name\nx\n", b"name\ny\n"], 3),
+        ([b"name\nx", b"name\ny\n"], 2),
+        ([b'"name"\n"x"', b'"name"\n"y"\n'], 2),
+        ([b"x\nname\n"], 2),
+    ],
+)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_text_that_may_be_a_header_is_an_error_that_names_the_option(
+    parts: list[bytes], line: int, zipped: bool
+) -> None:
+    with pytest.raises(JoinedRowsError, match='header="none"') as caught:
+        decode([squeeze(part) for part in parts] if zipped else parts, NAMES)
+    assert caught.value.problems[0].path == f"train_0:{line}"
+
+
+def test_a_declared_header_tells_rows_from_headers() -> None:
+    none = Schema.of(name="string", csv=Csv(header="none"))
+    assert decode([b"name\nx\nmy name\n", b"name\n"], none) == [("name",), ("x",), ("my name",), ("name",)]
+    each = Schema.of(name="string", csv=Csv(header="each"))
+    assert decode([b"name\nx\n", b"name\ny\n", b'"name"\nz'], each) == [("x",), ("y",), ("z",)]
+    with pytest.raises(JoinedRowsError):
+        decode([b"name\nx", b"name\ny\n"], each)
+    with pytest.raises(ColumnsMismatchError, match="does not name the declared columns"):
+        decode([b"x\n", b"name\ny\n"], each)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +117,6 @@ def test_a_header_in_another_order_is_found_in_the_one_column_that_is_asked_for(
 def test_rows_that_read_like_a_header_are_rows() -> None:
     numbered = Schema([Column("1", "int64"), Column("2", "int64")])
     assert decode([b"5,6\n1,2\n2,1\n"], numbered) == [(5, 6), (1, 2), (2, 1)]
-    assert decode([b"x\nname\n"], Schema.of(name="string")) == [("x",), ("name",)]
     assert decode([b"a,x\nb,y\n"], TEXTS) == [("a", "x"), ("b", "y")]
 
 
@@ -129,5 +155,5 @@ def test_objects_are_told_apart_however_the_stream_is_cut(
     while position < len(stream):
         chunks.append(stream[position : position + sizes[len(chunks) % len(sizes)]])
         position += len(chunks[-1])
-    found = decode(chunks, Schema.of(number="int64", text="string?"))
+    found = decode(chunks, Schema.of(number="int64", text="string?", csv=Csv(dialect="rfc4180")))
     assert found == [row for table in objects for row in table]

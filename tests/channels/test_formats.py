@@ -15,12 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleanroom_algo.channels.formats import recordio
-from cleanroom_algo.channels.formats.parquet.stream import spool_objects
+from cleanroom_algo.channels.formats.parquet.spool import spool_objects
 from cleanroom_algo.channels.formats.recordio import MAGIC_BYTES, RecordReader
-from cleanroom_algo.channels.modes.file import decode_stream
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import CorruptObjectError, SpoolLimitError
-from tests.channels.support import cut, parquet, read, write
+from tests.channels.support import cut, decode_stream, parquet, read, write
 
 
 @given(

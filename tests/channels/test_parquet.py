@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cleanroom_algo.channels.formats.parquet.reader import read_parquet
+from cleanroom_algo.channels.formats.protocol import Wanted
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import CleanroomError, ColumnsMismatchError, CorruptObjectError, RowMismatchError
 from tests.channels.support import parquet, read, write
@@ -23,7 +24,7 @@ DAY_IN_10000 = 2_932_897
 def faults(path: Path, schema: Schema, *, streamed: bool) -> tuple[type[CleanroomError], list[tuple[str, str]]]:
     """Return the error of reading a file, and its problems."""
     with pytest.raises(CleanroomError) as caught:
-        list(read_parquet(path, schema, source="x", batch_rows=100, streamed=streamed))
+        list(read_parquet(path, Wanted(schema, 100), source="x", streamed=streamed))
     return caught.type, [(problem.path, problem.message) for problem in caught.value.problems]
 
 
@@ -62,7 +63,7 @@ def test_bytes_are_text_and_dates_are_timestamps(tmp_path: Path, streamed: bool)
         at=pa.array([0, None, DAY_BEFORE_EPOCH], pa.int32()).cast(pa.date32()),
     )
     schema = Schema.of(at="timestamp?", text="string?")
-    (frame,) = read_parquet(path, schema, source="x", batch_rows=100, streamed=streamed)
+    (frame,) = read_parquet(path, Wanted(schema, 100), source="x", streamed=streamed)
     assert frame.schema == schema.polars_schema()
     assert frame.rows() == [(dt.datetime(1970, 1, 1), "x"), (None, None), (dt.datetime(1969, 12, 31), "\u00e9")]
 
@@ -100,14 +101,14 @@ def test_values_out_of_range_and_nulls_are_told(tmp_path: Path, streamed: bool) 
     assert faults(path, schema, streamed=streamed) == (
         RowMismatchError,
         [
-            ("x:row 1:small", "1 value(s) out of the range of int8"),
-            ("x:row 2:small", "1 null(s) in int8 that is not nullable"),
-            ("x:row 1:maybe", "2 value(s) out of the range of int8"),
-            ("x:row 2:total", "1 value(s) out of the range of int64"),
-            ("x:row 2:text", "1 value(s) that are not valid UTF-8"),
-            ("x:row 1:day", "2 value(s) out of the range of timestamp"),
-            ("x:row 2:at", "1 value(s) out of the range of timestamp"),
-            ("x:row 1:filled", "2 null(s) in int64 that is not nullable"),
+            ("x:row 1:small", "out of the range of int8"),
+            ("x:row 2:small", "null, but int8 that is not nullable"),
+            ("x:row 1:maybe", "out of the range of int8; 2 such rows, this is the first"),
+            ("x:row 2:total", "out of the range of int64"),
+            ("x:row 2:text", "not valid UTF-8"),
+            ("x:row 1:day", "out of the range of timestamp or the years 1 to 9999; 2 such rows, this is the first"),
+            ("x:row 2:at", "out of the range of timestamp or the years 1 to 9999"),
+            ("x:row 1:filled", "null, but int64 that is not nullable; 2 such rows, this is the first"),
         ],
     )
 
@@ -137,9 +138,7 @@ def test_columns_of_one_name_are_told(tmp_path: Path, streamed: bool) -> None:
 def test_a_damaged_file_says_what_is_damaged(tmp_path: Path, change: Any, what: str, streamed: bool) -> None:
     (tmp_path / "x").write_bytes(change(parquet(100)))
     with pytest.raises(CorruptObjectError, match=what):
-        list(
-            read_parquet(tmp_path / "x", Schema.of(a="int64", b="string"), source="x", batch_rows=9, streamed=streamed)
-        )
+        list(read_parquet(tmp_path / "x", Wanted(Schema.of(a="int64", b="string"), 9), source="x", streamed=streamed))
 
 
 @pytest.mark.parametrize("engine", ["polars", "pyarrow"])

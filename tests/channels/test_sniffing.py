@@ -10,10 +10,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cleanroom_algo.channels.modes.file import decode_stream, read_object
+from cleanroom_algo.channels.modes.file import read_object
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import RowMismatchError, UnknownFormatError
-from tests.channels.support import MIXED, cut, read, write
+from tests.channels.support import MIXED, cut, decode_stream, read, write
 
 TEXT = b"1,UA,2.5,2013-01-02,true\n2,,,,\n"
 FOREIGN = [

@@ -10,10 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cleanroom_algo.channels.formats import blocks, recordio
-from cleanroom_algo.channels.formats.csv import quoting
-from cleanroom_algo.channels.modes import splitting
-from cleanroom_algo.channels.modes.splitting import count_rows, split_object
+from cleanroom_algo.channels.formats import recordio
+from cleanroom_algo.channels.modes.file import count_rows, split_object
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.channels.splits import Split
 from cleanroom_algo.errors import RowMismatchError
@@ -48,25 +46,6 @@ def test_csv_pieces_hold_each_row_once(
     frames = [read(obj, TEXT, split=split) for split in splits]
     assert pl.concat(frames).rows() == whole.rows()
     assert [count_rows(obj, TEXT, split) for split in splits] == [frame.height for frame in frames]
-
-
-SPARK = ['"x, y"', '"pipe 5\\""', '"5\\" x"', '"\\"b\\", c"', '"C:\\\\"', '"\\\\\\""', "x"]
-
-
-@given(cells=st.lists(st.sampled_from(SPARK), min_size=1, max_size=40), parts=st.integers(1, 8))
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_pieces_of_what_spark_writes_hold_each_row_once(tmp_path: Path, cells: list[str], parts: int) -> None:
-    """Its quotes are escaped by a backslash, so that those of a row may be odd in number."""
-    obj = write(tmp_path, "x", "".join(f"{number},{cell}\n" for number, cell in enumerate(cells)).encode())
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (blocks, splitting, quoting):
-            patch.setattr(module, "MAX_ROW_BYTES", 64)
-        patch.setattr(quoting, "_STEP_BYTES", 16)
-        patch.setattr(quoting, "_BEFORE_BYTES", 8)
-        patch.setattr(splitting, "_STEP", 32)
-        frames = [read(obj, TEXT, split=split) for split in split_object(obj, TEXT, parts)]
-    assert pl.concat(frames).get_column("a").to_list() == list(range(len(cells)))
-    assert count_rows(obj, TEXT) == len(cells)
 
 
 def test_numbers_are_divided_by_looking_around_the_cuts(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 A member that is absent or null is a null; members that the schema does not declare are ignored; of several members of
 one name the first counts. In a string column, other JSON values are taken as their JSON text; dates and timestamps are
-ISO texts. The numbers of a float32 column are float64 first (RFC 8259, 6).
+ISO texts. The numbers of a float32 column are float64 first (RFC 8259, 6). A number in a string column keeps its text.
 
 polars does the work; whatever it refuses, or reads otherwise than these rules, is read line by line. So a record reads
 the same whatever stands beside it.
@@ -17,11 +17,12 @@ from typing import Final
 
 import polars as pl
 
-from cleanroom_algo.channels.formats.blocks import count_byte, without_blank_lines
-from cleanroom_algo.channels.formats.csv.rows import MAX_PROBLEMS, row_mismatch, table_of
+from cleanroom_algo.channels.faults import RowFaults
+from cleanroom_algo.channels.formats.blocks import BOM, RowRules, count_byte, without_blank_lines, without_marks
+from cleanroom_algo.channels.formats.text import TextReader
 from cleanroom_algo.channels.schema import Column, Schema
-from cleanroom_algo.channels.values import Parser, Value, convert, parser_of
-from cleanroom_algo.errors import Problem
+from cleanroom_algo.channels.values import Parser, Value, convert, parser_of, table_of
+from cleanroom_algo.errors import RowMismatchError
 
 _PROBE: Final = json.JSONDecoder()
 _SPACE: Final = " \t\r"  # what JSON takes for space within a line (RFC 8259, section 2)
@@ -34,6 +35,25 @@ _HALF_SURROGATE: Final = re.compile(
 _BEGINNINGS: Final = (("-", ":"), ("[", "\\"), ("{", "|"))  # half-open; comparing takes half of the pattern's time
 _NUMBER_OR_NESTED: Final = r"^(?:-?[0-9]+(?:\.[0-9]+)?$|[\[{])"
 """What polars makes of a number, an array or an object in a string column: not always JSON, and 1 of 1.0."""
+
+
+class _Number(str):
+    """The text of a number."""
+
+    __slots__ = ()
+
+
+def _first_of_each_name(members: list[tuple[str, object]]) -> dict[str, object]:
+    """Return the members of an object, as polars sees them."""
+    found = dict(members)
+    if len(found) < len(members):
+        found.update(reversed(members))
+    return found
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_first_of_each_name, parse_float=_Number, parse_int=_Number, parse_constant=_Number
+)
 
 
 class JsonLinesDecoder:
@@ -51,12 +71,12 @@ class JsonLinesDecoder:
         self._wanted = list(columns) if columns is not None else list(schema.names)
         self._columns = [schema.column(name) for name in self._wanted]
         self._dtypes = {column.name: _wire_dtype(column) for column in self._columns}
-        self._parsers = [float if column.is_float else parser_of(column) for column in self._columns]
+        self._parsers = [parser_of(column, single=False) for column in self._columns]
         self._unquoted = {c.name: _unquoted_member(c.name) for c in self._columns if c.dtype == "string"}
 
     def start(self, block: bytes) -> bytes:
         """Return the first block without a byte order mark."""
-        return block.removeprefix(b"\xef\xbb\xbf")
+        return block.removeprefix(BOM)
 
     def decode(self, block: bytes, *, line: int = 1, rejected: list[int] | None = None) -> pl.DataFrame:
         """Return the rows of a block.
@@ -75,6 +95,10 @@ class JsonLinesDecoder:
         if frame is None and self._skip_blank and len(stripped := without_blank_lines(block)) < len(block):
             frame = self._fast(stripped)
         return self._slow(block, line, rejected) if frame is None else frame
+
+    def count(self, block: bytes) -> int:
+        """Return the number of rows of a block."""
+        return count_byte(block, b"\n") + (not block.endswith(b"\n"))
 
     def lines(self, block: bytes, rows: int) -> int:
         """Return how many lines a block of so many rows has."""
@@ -111,52 +135,48 @@ class JsonLinesDecoder:
     def _cast(self, values: pl.Series, column: Column) -> pl.Series:
         if column.dtype in {"date32", "timestamp"}:
             return convert(values, column)
-        return values.cast(column.polars_dtype(), strict=True)
+        return convert(values.cast(column.polars_dtype(), strict=True), column)
 
     def _slow(self, block: bytes, line: int, rejected: list[int] | None) -> pl.DataFrame:
         columns: list[list[Value | None]] = [[] for _ in self._columns]
-        problems: list[Problem] = []
+        faults = RowFaults(self.source)
         count = 0
         texts = block.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")
-        for offset, text in enumerate(texts):
+        for number, text in enumerate(texts, line):
             if self._skip_blank and not text.strip(_SPACE):
                 continue
-            values, faults = self._parse(text, f"{self.source}:{line + offset}")
-            if not faults:
+            values, found = self._parse(text)
+            if not found:
                 for column, value in zip(columns, values, strict=True):
                     column.append(value)
             elif rejected is not None:
                 rejected.append(count)
             else:
-                problems += faults
+                faults.add_row(str(number), found)
             count += 1
-            if len(problems) >= MAX_PROBLEMS:
-                break
-        if problems:
-            raise row_mismatch(self.source, problems[:MAX_PROBLEMS], count)
+        if faults.rows:
+            raise faults.error(count)
         return table_of(columns, self._columns)
 
-    def _parse(self, text: str, place: str) -> tuple[list[Value | None], list[Problem]]:
-        """Return the values of a line and its faults; values are complete only without faults."""
+    def _parse(self, text: str) -> tuple[list[Value | None], list[tuple[str, str]]]:
+        """Return the values of a line and its faults, by column; values are complete only without faults."""
         try:
-            return self._parse_members(json.loads(text, object_pairs_hook=_first_of_each_name), place)
+            members = _DECODER.decode(text)
         except ValueError:
-            return [], [Problem(place, _form_fault(text))]
+            return [], [("", _form_fault(text))]
         except RecursionError:
             frame = self._fast(text.encode("utf-8", "surrogateescape"))  # polars goes deeper where nobody asks for it
-            return ([], [Problem(place, "nested too deeply")]) if frame is None else (list(frame.row(0)), [])
-
-    def _parse_members(self, members: object, place: str) -> tuple[list[Value | None], list[Problem]]:
+            return ([], [("", "nested too deeply")]) if frame is None else (list(frame.row(0)), [])
         if not isinstance(members, dict):
             listed = f"a list of {len(members)} value(s), " if isinstance(members, list) else ""
-            return [], [Problem(place, f"{listed}not a JSON object")]
+            return [], [("", f"{listed}not a JSON object")]
         values: list[Value | None] = []
-        faults: list[Problem] = []
+        faults: list[tuple[str, str]] = []
         for column, parse in zip(self._columns, self._parsers, strict=True):
             try:
                 values.append(_member(members, column, parse))
             except ValueError as error:
-                faults.append(Problem(f"{place}:{column.name}", str(error)))
+                faults.append((column.name, str(error)))
         return values, faults
 
 
@@ -172,15 +192,7 @@ def _wire_dtype(column: Column) -> pl.DataType:
 def _unquoted_member(name: str) -> re.Pattern[bytes]:
     """Return the pattern of a member whose value polars writes in its own way: some numbers, arrays and objects."""
     spelt = re.escape(json.dumps(name, ensure_ascii=False).encode()).replace(b"/", rb"\\?/")
-    return re.compile(spelt + rb"\s*:\s*(?:-?[0-9]+[.eE]|-?[0-9]{19}|[\[{])")
-
-
-def _first_of_each_name(members: list[tuple[str, object]]) -> dict[str, object]:
-    """Return the members of an object, as polars sees them."""
-    found = dict(members)
-    if len(found) < len(members):
-        found.update(reversed(members))
-    return found
+    return re.compile(spelt + rb"\s*:\s*(?:-?[0-9]+[.eE]|-0|-?[0-9]{19}|[\[{])")
 
 
 def _form_fault(text: str) -> str:
@@ -201,26 +213,87 @@ def _member(members: dict[str, object], column: Column, parse: Parser) -> Value 
         if not column.nullable:
             raise ValueError(f"{_lack_of(column.name, members)}, but {column.dtype} that is not nullable")
         return None
-    fault = ValueError(f"not of type {column.dtype}")
-    if column.dtype == "bool":
-        if not isinstance(value, bool):
-            raise fault
+    if column.dtype == "bool" and isinstance(value, bool):
         return value
-    if column.is_integer or column.is_float:
-        if isinstance(value, (bool, str, dict, list)) or (column.is_integer and isinstance(value, float)):
-            raise fault
-        text = str(value)
-    else:
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    try:
-        return parse(text)
-    except UnicodeEncodeError:
-        raise ValueError("not valid UTF-8") from None
-    except ValueError:
-        raise fault from None
+    if column.dtype == "string":
+        return parse(_text_of(value))
+    if column.dtype == "bool" or isinstance(value, _Number) != (column.is_integer or column.is_float):
+        raise ValueError(f"not of type {column.dtype}")
+    return parse("0" if value == "-0" else _text_of(value))  # an integer, of which there is no negative zero
+
+
+def _text_of(value: object) -> str:
+    """Return a text, or the JSON text of another value; numbers as they are written."""
+    return str(value) if isinstance(value, str) else _json_of(value)
+
+
+def _json_of(value: object) -> str:
+    if isinstance(value, _Number):
+        return str(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_json_of(name)}: {_json_of(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_json_of, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _lack_of(name: str, members: dict[str, object]) -> str:
     if name not in members and any(other.lower() == name.lower() for other in members):
         return "absent (a member differs from it only in case)"
     return "absent or null"
+
+
+class ConcatenatedJsonLinesDecoder(JsonLinesDecoder):
+    """Decodes the blocks of concatenated objects; a line that holds several JSON objects is cut between them."""
+
+    def decode(self, block: bytes, *, line: int = 1, rejected: list[int] | None = None) -> pl.DataFrame:
+        """Return the rows of a block; the arguments and errors are those of `JsonLinesDecoder.decode`."""
+        block = without_marks(block)
+        try:
+            return super().decode(block, line=line, rejected=rejected)
+        except RowMismatchError:
+            cut = b"".join(map(_cut_objects, block.splitlines(keepends=True)))
+            if cut == block:
+                raise
+            return super().decode(cut, line=line, rejected=rejected)
+
+    def lines(self, block: bytes, rows: int) -> int:  # noqa: ARG002 (joined rows share a line)
+        """Return how many lines a block has."""
+        return count_byte(block, b"\n")
+
+
+def _cut_objects(line: bytes) -> bytes:
+    if b"}{" not in line:
+        return line
+    text = line.decode("utf-8", "surrogateescape")
+    objects: list[str] = []
+    position = 0
+    while position < len(text.rstrip()):
+        try:
+            _, end = json.JSONDecoder().raw_decode(text, position)
+        except (ValueError, RecursionError):
+            return line
+        objects.append(text[position:end])
+        position = end
+    return ("\n".join(objects) + "\n").encode("utf-8", "surrogateescape")
+
+
+class JsonLinesReader(TextReader):
+    """JSON Lines: an object on each line."""
+
+    name = "JSON Lines"
+
+    def sniff(self, head: bytes) -> bool:
+        """Return whether the first character of the text begins a JSON object."""
+        return head.removeprefix(BOM).lstrip(b" \t\r\n").startswith(b"{")
+
+    def decoder(
+        self, schema: Schema, *, source: str, columns: Sequence[str] | None = None, concatenated: bool = False
+    ) -> JsonLinesDecoder:
+        """Return a decoder for an object or a stream."""
+        kind = ConcatenatedJsonLinesDecoder if concatenated else JsonLinesDecoder
+        return kind(schema, source=source, columns=columns)
+
+    def rules(self, schema: Schema) -> RowRules:  # noqa: ARG002 (CSV needs it)
+        """Return where rows end: at every line break."""
+        return RowRules(quoting=None, blank_rows=False)

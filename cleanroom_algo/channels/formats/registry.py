@@ -1,4 +1,4 @@
-"""Which format the bytes of an object are in: seen from their beginning, never from a name.
+"""The formats that are read, told by their first bytes and never by a name.
 
 Clean Rooms ML does not document the names of a channel's objects, so an extension proves nothing.
 """
@@ -6,13 +6,21 @@ Clean Rooms ML does not document the names of a channel's objects, so an extensi
 from __future__ import annotations
 
 import re
-from enum import StrEnum
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
 from typing import Final
 
-from cleanroom_algo.channels.formats.blocks import GZIP_MAGIC
-from cleanroom_algo.channels.formats.csv.decoder import BOM
-from cleanroom_algo.channels.formats.parquet.footer import MAGIC as PARQUET_MAGIC
-from cleanroom_algo.channels.formats.recordio import MAGIC_BYTES as RECORD_IO_MAGIC
+import polars as pl
+
+from cleanroom_algo.channels.formats.blocks import head_of
+from cleanroom_algo.channels.formats.csv.reader import CsvReader
+from cleanroom_algo.channels.formats.gzip import GzipReader, plain_text
+from cleanroom_algo.channels.formats.json_lines import JsonLinesReader
+from cleanroom_algo.channels.formats.parquet.reader import ParquetReader
+from cleanroom_algo.channels.formats.protocol import FormatReader, Stream, Wanted
+from cleanroom_algo.channels.formats.recordio import RecordIoReader
+from cleanroom_algo.channels.formats.text import TextReader
 from cleanroom_algo.errors import UnknownFormatError
 
 LEAST_BYTES: Final = 16
@@ -42,18 +50,8 @@ _FIXES: Final = {
 _NO_TEXT: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
 
-class Format(StrEnum):
-    """The formats that are read."""
-
-    CSV = "CSV"
-    PARQUET = "Parquet"
-    JSON_LINES = "JSON Lines"
-    RECORD_IO = "RecordIO"
-    GZIP = "gzip"
-
-
-def sniff(head: bytes, *, source: str) -> Format:
-    """Return the format of an object by its first bytes; an empty object is CSV without rows.
+def find_reader(head: bytes, *, source: str) -> FormatReader:
+    """Return the reader of an object by its first bytes; an empty object is CSV without rows.
 
     Args:
         head: the first bytes of the object, at least `LEAST_BYTES` unless it is shorter.
@@ -63,21 +61,40 @@ def sniff(head: bytes, *, source: str) -> Format:
         UnknownFormatError: CR-CHN-004, a format that is not read, or bytes that are no text.
     """
     head = head[:LEAST_BYTES]
-    if head.startswith(PARQUET_MAGIC):
-        return Format.PARQUET
-    if head.startswith(GZIP_MAGIC):
-        return Format.GZIP
-    if head.startswith(RECORD_IO_MAGIC):
-        return Format.RECORD_IO
     for magic, name in _FOREIGN.items():
         # Text may begin with such letters too; soon after them the other formats have bytes that plain text has not.
         if head.startswith(magic) and (not magic.isalnum() or _NO_TEXT.search(head)):
             raise _unknown(source, name)
-    if head.removeprefix(BOM).lstrip(b" \t\r\n").startswith(b"{"):
-        return Format.JSON_LINES
-    if b"\0" in head:
-        raise _unknown(source, None if any(head[::2]) and any(head[1::2]) else _UTF_16)
-    return Format.CSV
+    for reader in READERS:
+        if reader.sniff(head):
+            return reader
+    raise _unknown(source, None if any(head[::2]) and any(head[1::2]) else _UTF_16)
+
+
+def open_stream(stream: Stream) -> tuple[FormatReader, Stream]:
+    """Return the reader of a stream by its first bytes, and the stream to give to it."""
+    head = head_of(stream.chunks, LEAST_BYTES)
+    chunks: Iterator[bytes] = chain([head], stream.chunks)
+    reader = find_reader(head, source=stream.source)
+    if stream.concatenated and isinstance(reader, TextReader):
+        chunks = plain_text(chunks, source=stream.source)
+    return reader, replace(stream, chunks=chunks)
+
+
+def read_stream(stream: Stream, wanted: Wanted) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a stream, in order; raises what `read_object` raises."""
+    reader, stream = open_stream(stream)
+    yield from reader.join(stream, wanted)
+
+
+READERS: Final[tuple[FormatReader, ...]] = (
+    ParquetReader(),
+    GzipReader(open_stream),
+    RecordIoReader(open_stream),
+    JsonLinesReader(),
+    CsvReader(),
+)
+"""In the order in which they are asked: what is no other format and is text is CSV."""
 
 
 def _unknown(source: str, name: str | None) -> UnknownFormatError:

@@ -23,8 +23,9 @@ from typing import Final, Self
 
 import polars as pl
 
-from cleanroom_algo.channels.formats.blocks import BLOCK_BYTES
-from cleanroom_algo.channels.modes.file import decode_stream
+from cleanroom_algo.channels.formats.protocol import Stream, Wanted
+from cleanroom_algo.channels.formats.registry import read_stream
+from cleanroom_algo.channels.objects import BLOCK_BYTES
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.errors import NotFilesError, PipeInUseError, PipeTimeoutError
@@ -74,15 +75,8 @@ def read_open_pipe(
 ) -> Generator[pl.DataFrame]:
     """Yield the rows of a pipe that is open, as `read_pipe` does; the caller closes it."""
     with contextlib.closing(pipe.chunks()) as chunks:
-        yield from decode_stream(
-            chunks,
-            schema,
-            source=pipe.name,
-            batch_rows=batch_rows,
-            columns=columns,
-            concatenated=True,
-            cancel=pipe.cancel,
-        )
+        stream = Stream(chunks, pipe.name, concatenated=True, cancel=pipe.cancel)
+        yield from read_stream(stream, Wanted(schema, batch_rows, columns))
 
 
 class Pipe:

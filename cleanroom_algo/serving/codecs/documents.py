@@ -15,10 +15,10 @@ import polars as pl
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from cleanroom_algo.channels.formats.blocks import BLOCK_BYTES
-from cleanroom_algo.channels.formats.csv.decoder import BOM
+from cleanroom_algo.channels.conform import conform
+from cleanroom_algo.channels.formats.blocks import BOM
 from cleanroom_algo.channels.formats.json_lines import JsonLinesDecoder
-from cleanroom_algo.channels.formats.parquet.reader import conform
+from cleanroom_algo.channels.objects import BLOCK_BYTES
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.errors import BadRecordError, Problem, RowMismatchError, SchemaError
 from cleanroom_algo.serving.codecs.json_text import elements, members, skip_space

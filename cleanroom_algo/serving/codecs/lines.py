@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import polars as pl
 
-from cleanroom_algo.channels.formats.blocks import RowRules, count_byte
-from cleanroom_algo.channels.formats.csv.decoder import BOM, CsvDecoder
+from cleanroom_algo.channels.formats.blocks import BOM, RowRules, count_byte
+from cleanroom_algo.channels.formats.csv.decoder import CsvDecoder
+from cleanroom_algo.channels.formats.csv.dialect import Dialect, dialect_of
 from cleanroom_algo.channels.formats.csv.rows import rows
 from cleanroom_algo.channels.formats.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.schema import Schema, with_nullable_target
@@ -76,7 +77,7 @@ class LineDecoder:
         self._line = 1  # the number of the first line of the block before
         self._before = b""  # that block: its lines are counted where another one follows
         csv = kind is MediaType.CSV
-        self.rules = RowRules(quotes=csv, blank_rows=csv and len(schema.features) == 1)
+        self.rules = RowRules(dialect_of(schema) if csv else None, blank_rows=csv and len(schema.features) == 1)
 
     def decode(self, block: bytes) -> Rows:
         """Return the records of the next block, which is not empty.
@@ -112,20 +113,22 @@ class LineDecoder:
             return JsonLinesDecoder(self._schema.without_target(), source="body", columns=names, skip_blank=True)
         # A body has the target or not, as its first record has it that may be one: the very first may be bad.
         all_names = len(self._schema.columns)
-        width = _width(data.removeprefix(BOM), {len(names), all_names})
+        width = _width(data.removeprefix(BOM), {len(names), all_names}, dialect_of(self._schema))
         with_target = width == all_names != len(names)
         layout = with_nullable_target(self._schema) if with_target else self._schema.without_target()
+        if layout.csv.header == "each":  # of the objects that a job cuts into bodies
+            layout = Schema(layout.columns, layout.target, replace(layout.csv, header=None))
         return CsvDecoder(layout, source="body", columns=names, skip_blank=not self.rules.blank_rows)
 
 
-def _width(data: bytes, possible: Collection[int]) -> int | None:
+def _width(data: bytes, possible: Collection[int], dialect: Dialect) -> int | None:
     """Return the number of fields of the first row that has as many as it may; None where no row has."""
     first = data[: data.find(b"\n") + 1 or len(data)]
-    return next((width for part in (first, data) for width in _widths(part) if width in possible), None)
+    return next((width for part in (first, data) for width in _widths(part, dialect) if width in possible), None)
 
 
-def _widths(data: bytes) -> Iterator[int]:
-    return (len(row.fields) for row in rows(data.decode("utf-8", "surrogateescape")) if not row.fault)
+def _widths(data: bytes, dialect: Dialect) -> Iterator[int]:
+    return (len(row.fields) for row in rows(data.decode("utf-8", "surrogateescape"), dialect) if not row.fault)
 
 
 def json_line(record: bytes, schema: Schema) -> bytes:

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
-from cleanroom_algo.channels.formats.blocks import GZIP_MAGIC, gunzip
+from cleanroom_algo.channels.formats.gzip import GZIP_MAGIC, gunzip
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import (
     BodyIncompleteError,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cleanroom_algo.channels.formats.blocks import GZIP_MAGIC
+from cleanroom_algo.channels.formats.gzip import GZIP_MAGIC
 from cleanroom_algo.errors import BodyIncompleteError, BodyTimeoutError, BodyTooLargeError, ContentTypeError
 from cleanroom_algo.serving.scoring.body import READ_BYTES, WHOLE_BYTES, declared_length, decoded, gather, read_chunks
 

@@ -1,4 +1,4 @@
-"""Text of several objects concatenated with nothing between them, as Pipe mode delivers a channel.
+"""CSV of several objects concatenated with nothing between them, as Pipe mode delivers a channel.
 
 Each object may begin with a header, whether the first one has one or not. Such lines are dropped where they prove to be
 headers: no row of the schema reads so, or none would in a table of several columns of text. All headers name the
@@ -9,21 +9,26 @@ An object may lack its last line break: its last row and the next object's first
 one way of cutting that line gives rows of the schema, it is cut there; where there are several, it is an error, and
 where there is none it is a row that does not fit. It is never silent in a table of two columns or more, because such a
 line has too many fields; in a table of one column without headers it cannot be noticed.
+
+In a table of one column of text, a row may equal the header, or end like it. Where that cannot be told from the header
+of a later object it is an error, which names the option that decides it.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import polars as pl
 
-from cleanroom_algo.channels.formats.blocks import count_byte
-from cleanroom_algo.channels.formats.csv.decoder import BOM, CsvDecoder
+from cleanroom_algo.channels.formats.blocks import BOM, count_byte, without_marks
+from cleanroom_algo.channels.formats.csv.decoder import CsvDecoder
+from cleanroom_algo.channels.formats.csv.dialect import check_dialect
 from cleanroom_algo.channels.formats.csv.rows import header_names, parse_slowly, rows
-from cleanroom_algo.channels.formats.json_lines import JsonLinesDecoder
 from cleanroom_algo.errors import ColumnsMismatchError, JoinedRowsError, Problem, RowMismatchError
+
+_LINE: Final = re.compile(rb"[^\n]*\n|[^\n]+")
 
 
 class ConcatenatedCsvDecoder(CsvDecoder):
@@ -38,10 +43,11 @@ class ConcatenatedCsvDecoder(CsvDecoder):
         first = block[:end].rstrip(b"\r\n")
         # Objects of a header alone, without its line break, repeat it on the first line.
         period = (first + first).find(first, 1)
-        if 0 < period < len(first) and sorted(header_names(first[:period]) or ()) == sorted(self.schema.names):
+        if 0 < period < len(first) and self._is_header(first[:period]):
             block = first[:period] + (block[len(first) : end] or b"\n") + block[end:]
         rest = super().start(block)
-        self._headers = self._spellings()
+        if self.schema.csv.header != "none":
+            self._headers = self._spellings()
         return rest
 
     def decode(self, block: bytes, *, line: int = 1, rejected: list[int] | None = None) -> pl.DataFrame:
@@ -52,7 +58,9 @@ class ConcatenatedCsvDecoder(CsvDecoder):
             ColumnsMismatchError: CR-SCH-003, a header names the columns in another order than those before it.
             JoinedRowsError: CR-CHN-009, rows ran together and where to cut them cannot be proven.
         """
-        parts = list(self._without_headers(_without_marks(block), line))
+        if self._has_texts:
+            check_dialect(block, self.schema, source=self.source, line=line)
+        parts = list(self._without_headers(without_marks(block), line))
         try:
             frame = super().decode(b"".join(data for data, _ in parts), line=line, rejected=rejected)
         except RowMismatchError:
@@ -60,7 +68,9 @@ class ConcatenatedCsvDecoder(CsvDecoder):
             for data, at in parts:  # part by part: the error has the right line, and lines are cut that can be
                 frames.append(super().decode(self._cut(data, at), line=at, rejected=rejected))
             return pl.concat(frames)
-        if self._may_hold_header(frame):
+        if self._is_one_text and self.schema.csv.header != "none":
+            self._refuse_undecided(frame, parts)
+        elif self._may_hold_header(frame):
             for data, at in parts:
                 self._cut(data, at)  # of rows that fit none is cut
         return frame
@@ -69,13 +79,50 @@ class ConcatenatedCsvDecoder(CsvDecoder):
         """Return how many lines a block has."""
         return count_byte(block, b"\n")
 
+    def _is_header(self, line: bytes) -> bool:
+        if self.schema.csv.header == "none":
+            return False
+        return sorted(header_names(line, self.dialect) or ()) == sorted(self.schema.names)
+
     def _spellings(self) -> tuple[bytes, ...]:
         names = self._layout.names
         quoted = ['"' + name.replace('"', '""') + '"' for name in names]
         lines = [",".join(spelt).encode() for spelt in (names, quoted)]
-        usual = [line for line in lines if header_names(line) == list(names) and self._is_no_row(line)]
+        if self._is_one_text:
+            return tuple(lines) if self.schema.csv.header == "each" else ()
+        usual = [line for line in lines if header_names(line, self.dialect) == list(names) and self._is_no_row(line)]
         own = self.header.rstrip(b"\r\n")
         return tuple(dict.fromkeys([own, *usual] if own else usual))
+
+    @property
+    def _is_one_text(self) -> bool:
+        return len(self._layout.columns) == 1 and self._has_texts
+
+    def _refuse_undecided(self, frame: pl.DataFrame, parts: Sequence[tuple[bytes, int]]) -> None:
+        """Refuse rows that may be the header of a later object, or end in it where objects begin with one.
+
+        Raises:
+            JoinedRowsError: CR-CHN-009, there is such a row.
+        """
+        name = self._layout.names[0]
+        ends = (name, f'"{name}"') if self.header else ()
+
+        def is_undecided(value: str | None) -> bool:
+            return value is not None and (value == name or value.endswith(ends))
+
+        values = frame.get_column(name)
+        if not any(map(is_undecided, values.filter(values.str.contains(name, literal=True)))):
+            return
+        for data, at in parts:
+            for row in rows(data.decode("utf-8", "surrogateescape"), self.dialect):
+                if is_undecided(row.fields[0]):
+                    raise JoinedRowsError(
+                        f"{self.source}: a row ends like the header, and may be that of a later object",
+                        expected="rows that can be told from the header, as nothing else shows where an object begins",
+                        fix='declare csv=Csv(header="none") where no object has a header, or header="each" where all '
+                        "have one and no row equals it; or use File or FastFile mode, or resultFormat PARQUET",
+                        problems=[Problem(f"{self.source}:{at + row.line - 1}", "is a row or a header")],
+                    )
 
     def _is_no_row(self, line: bytes) -> bool:
         """Whether a line of all names is a header: of one text it may be a row, of names that are numbers, too."""
@@ -126,8 +173,8 @@ class ConcatenatedCsvDecoder(CsvDecoder):
             JoinedRowsError: CR-CHN-009, one could be cut in several places.
         """
         width = len(self._layout.columns)
-        lines = data.splitlines(keepends=True)
-        for row in rows(data.decode("utf-8", "surrogateescape")):
+        lines = _LINE.findall(data)
+        for row in rows(data.decode("utf-8", "surrogateescape"), self.dialect):
             self._refuse_other_order(row.fields, line + row.line - 1)
             if width > 1 and len(row.fields) == 2 * width - 1:
                 text = lines[row.line - 1]
@@ -152,51 +199,9 @@ class ConcatenatedCsvDecoder(CsvDecoder):
 
     def _fits(self, row: bytes) -> bool:
         try:
-            return parse_slowly(row, self._layout, source=self.source, line=1).height == 1
+            return parse_slowly(row, self._layout, self.dialect, source=self.source, line=1).height == 1
         except RowMismatchError:
             return False
-
-
-class ConcatenatedJsonLinesDecoder(JsonLinesDecoder):
-    """Decodes the blocks of concatenated objects; a line that holds several JSON objects is cut between them."""
-
-    def decode(self, block: bytes, *, line: int = 1, rejected: list[int] | None = None) -> pl.DataFrame:
-        """Return the rows of a block; the arguments and errors are those of `JsonLinesDecoder.decode`."""
-        block = _without_marks(block)
-        try:
-            return super().decode(block, line=line, rejected=rejected)
-        except RowMismatchError:
-            cut = b"".join(map(_cut_objects, block.splitlines(keepends=True)))
-            if cut == block:
-                raise
-            return super().decode(cut, line=line, rejected=rejected)
-
-    def lines(self, block: bytes, rows: int) -> int:  # noqa: ARG002 (joined rows share a line)
-        """Return how many lines a block has."""
-        return count_byte(block, b"\n")
-
-
-def _without_marks(block: bytes) -> bytes:
-    """Return a block without the byte order marks of objects that begin on a line of their own."""
-    if BOM[0] not in block or BOM not in block:
-        return block
-    return block.removeprefix(BOM).replace(b"\n" + BOM, b"\n")
-
-
-def _cut_objects(line: bytes) -> bytes:
-    if b"}{" not in line:
-        return line
-    text = line.decode("utf-8", "surrogateescape")
-    objects: list[str] = []
-    position = 0
-    while position < len(text.rstrip()):
-        try:
-            _, end = json.JSONDecoder().raw_decode(text, position)
-        except (ValueError, RecursionError):
-            return line
-        objects.append(text[position:end])
-        position = end
-    return ("\n".join(objects) + "\n").encode("utf-8", "surrogateescape")
 
 
 def _ran_together(source: str, line: int, places: int) -> JoinedRowsError:

@@ -1,36 +1,23 @@
 """CSV blocks to tables: polars does the work; whatever it refuses goes to the reader that finds the fault.
 
 Rules. A header is a first line whose names are exactly those of the schema, in any order: the fields are then read in
-the header's order and returned in the schema's; any other first line is data. Fields may be quoted (RFC 4180), lines
-end in LF or CRLF, the last line may lack its end, blank lines at the end do not count. An empty field is null; a quoted
-empty field is the empty string in a string column and null in any other (Spark's `nullValue` and `emptyValue`). Quotes
-escaped by a backslash, Spark's default, are understood in fields that RFC 4180 cannot explain.
+the header's order and returned in the schema's; any other first line is data. Fields may be in quotes, as the dialect
+has it; lines end in LF or CRLF, the last line may lack its end, blank lines at the end do not count. An empty field is
+null; an empty field in quotes is the empty string in a string column and null in any other (as Spark writes them).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Final
 
-import numpy as np
 import polars as pl
 
-from cleanroom_algo.channels.formats.blocks import count_byte, count_outside_quotes, without_blank_lines
-from cleanroom_algo.channels.formats.csv.plain_numbers import plain_numbers, read_plain_numbers
-from cleanroom_algo.channels.formats.csv.rows import NAME_COLUMNS, bare_name, header_names, parse_few, parse_slowly
+from cleanroom_algo.channels.formats.blocks import BOM, count_byte, without_blank_lines
+from cleanroom_algo.channels.formats.csv.dialect import check_dialect, dialect_of
+from cleanroom_algo.channels.formats.csv.rows import NAME_COLUMNS, bare_name, header_names, parse_slowly
 from cleanroom_algo.channels.schema import Schema
-from cleanroom_algo.channels.values import Value, convert, parser_of, text_dtype
+from cleanroom_algo.channels.values import convert, text_dtype
 from cleanroom_algo.errors import ColumnsMismatchError, Problem
-
-BOM: Final = b"\xef\xbb\xbf"
-_MAYBE_ESCAPED: Final = re.compile(rb'\\"(?=["\r\n,]|\Z)')
-_BEFORE_FIELD: Final = np.isin(np.arange(256), list(b",\n"))
-_AFTER_FIELD: Final = np.isin(np.arange(256), list(b",\r\n"))
-_FEW_BYTES: Final = 1024
-"""Where the two readers take the same time (measured)."""
-_FEW_PLAIN_BYTES: Final = 16 << 10
-"""The same for plain numbers (measured)."""
 
 
 class CsvDecoder:
@@ -53,17 +40,12 @@ class CsvDecoder:
             skip_blank: whether blank lines are no rows anywhere; by default they are faults but at the end.
         """
         self.schema = schema
+        self.dialect = dialect_of(schema)
         self.source = source
         self.header = b""
         self._skip_blank = skip_blank
         self._wanted = list(columns) if columns is not None else list(schema.names)
         self._set_layout(schema)
-
-    def __copy__(self) -> CsvDecoder:
-        """Return a decoder that `start` can change without this one: a few times as fast as `copy` by itself."""
-        made = object.__new__(CsvDecoder)
-        made.__dict__.update(self.__dict__)
-        return made
 
     @property
     def header_lines(self) -> int:
@@ -77,11 +59,24 @@ class CsvDecoder:
             ColumnsMismatchError: CR-SCH-003, the first line is a header of other columns.
         """
         block = block.removeprefix(BOM)
+        if self.schema.csv.header == "none":
+            return block
+        rest = self._without_header(block)
+        if rest is block and block and self.schema.csv.header == "each":
+            raise ColumnsMismatchError(
+                f"{self.source}: the first line does not name the declared columns",
+                expected='a header in each object, as the schema declares by csv=Csv(header="each")',
+                fix="leave `header` out where only some objects have a header, or declare the columns of the query",
+                problems=[Problem(f"{self.source}:1", "is no header of the declared columns")],
+            )
+        return rest
+
+    def _without_header(self, block: bytes) -> bytes:
         end = block.find(b"\n") + 1 or len(block)
         parts = block[:end].lower().replace(b".", b",").split(b",")  # of a name with a table's before it, both
         if b'"' not in block[:end] and self._last_parts.isdisjoint(map(bytes.strip, parts)):
             return block
-        names = header_names(block[:end])
+        names = header_names(block[:end], self.dialect)
         if names is None:
             return block
         known = set(self.schema.names)
@@ -102,98 +97,73 @@ class CsvDecoder:
 
         Raises:
             RowMismatchError: CR-SCH-002, rows do not fit; with object, line and column.
+            DialectError: CR-SCH-005, the dialects differ about a field and none is declared.
         """
         if not block:
             return pl.DataFrame(schema=self.schema.select(self._wanted).polars_schema())
-        short = self._is_quicker_slowly(block)
-        frame = read_plain_numbers(block, self._float32) if short and self._float32 else None
-        if frame is None and not short:
-            frame = self._fast(block)
+        if self._has_texts:
+            check_dialect(block, self.schema, source=self.source, line=line)
+        frame = self._fast(block)
         if frame is None and self._skip_blank and b'"' not in block:  # in quotes, a blank line may be part of a field
-            frame = self._fast_without_blank_lines(block)
+            stripped = without_blank_lines(block)
+            frame = self._fast(stripped) if len(stripped) < len(block) else None
         if frame is None:
             frame = parse_slowly(
                 block,
                 self._layout,
-                parsers=self._parsers,
+                self.dialect,
                 source=self.source,
                 line=line,
                 rejected=rejected,
                 skip_blank=self._skip_blank,
             )
-        if frame.columns == self._wanted:
-            return frame
-        # Of an object of a few rows, `select` took half the time (measured).
-        return pl.DataFrame([frame.get_column(name) for name in self._wanted])
+        return frame if frame.columns == self._wanted else frame.select(self._wanted)
+
+    def count(self, block: bytes) -> int:
+        """Return the number of rows of a block.
+
+        Raises:
+            DialectError: CR-SCH-005, the dialects differ about a field and none is declared.
+        """
+        if not self._has_texts:
+            return count_byte(block, b"\n") + (not block.endswith(b"\n"))
+        check_dialect(block, self.schema, source=self.source, line=1)
+        return self.dialect.count_rows(block)
 
     def lines(self, block: bytes, rows: int) -> int:
         """Return how many lines a block of so many rows has."""
         return count_byte(block, b"\n") if self._skip_blank or b'"' in block else rows
 
-    def values(self, block: bytes) -> Sequence[Sequence[Value | None]] | None:
-        """Return the values of a few rows without making a table of them, which takes several times as long.
-
-        Args:
-            block: whole rows.
-
-        Returns:
-            Rows by the schema's columns, where a float rounds to what `decode` has for it; None where a row does not
-            fit, or where there are so many that `decode` takes less time.
-        """
-        if self._float32 and len(block) <= _FEW_PLAIN_BYTES:
-            plain = plain_numbers(block, len(self._float32))
-            if plain is not None:
-                return plain
-        return parse_few(block, self._layout, self._parsers) if len(block) <= _FEW_BYTES else None
-
     def _set_layout(self, layout: Schema) -> None:
         self._layout = layout
-        self._dtypes = {column.name: text_dtype(column) for column in layout.columns}
         # The last column is always read: in it, a row that is too short shows.
         read = [*self._wanted, layout.names[-1]]
         positions = [position for position, name in enumerate(layout.names) if name in read]
+        self._dtypes = {column.name: text_dtype(column) for column in layout.columns}
         self._projection = None if len(positions) == len(layout.names) else positions
         self._read = [c for c in layout.columns if c.name in read]
-        self._has_strings = any(column.dtype == "string" for column in layout.columns)
-        self._texts = [c for c in self._read if c.dtype in {"date32", "timestamp"}]
+        self._has_texts = any(column.dtype == "string" for column in layout.columns)
         self._last_parts = {bare_name(name).encode() for name in layout.names}
-        self._parsers = [parser_of(column) for column in layout.columns]
-        self._float32 = list(layout.names) if all(column.dtype == "float32" for column in layout.columns) else None
-
-    def _is_quicker_slowly(self, block: bytes) -> bool:
-        """Whether polars' fixed cost, half a millisecond, outweighs its speed: a request of one row, say."""
-        return len(block) <= _FEW_BYTES and b"\\" not in block
-
-    def _fast_without_blank_lines(self, block: bytes) -> pl.DataFrame | None:
-        if self._is_quicker_slowly(block):
-            return None
-        stripped = without_blank_lines(block)
-        return self._fast(stripped) if len(stripped) < len(block) else None
 
     def _fast(self, block: bytes) -> pl.DataFrame | None:
         """Return what polars reads, or None where a row does not fit or its reading cannot be trusted."""
-        if self._has_strings and b'"' in block and not _well_quoted(block):
-            # polars drops such quotes without a word. Those that a backslash escapes are doubled, unless another quote
-            # or the end of a field follows: then only the whole field tells whether the backslash escapes or is text.
-            if b'\\"' not in block or _MAYBE_ESCAPED.search(block):
-                return None
-            block = block.replace(b'\\"', b'""')
-            if not _well_quoted(block):
-                return None
+        written = self.dialect.as_rfc4180(block) if self._has_texts else block
+        if written is None:
+            return None
         try:
-            frame = pl.read_csv(block, has_header=False, schema=self._dtypes, columns=self._projection, glob=False)
-            if self._texts:
-                frame = frame.with_columns([convert(frame.get_column(c.name), c) for c in self._texts])
+            frame = pl.read_csv(written, has_header=False, schema=self._dtypes, columns=self._projection, glob=False)
+            columns = [convert(frame.get_column(column.name), column) for column in self._read]
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError):
             return None
-        if any(frame.get_column(c.name).null_count() for c in self._read if not c.nullable):
+        if any(c.null_count() for c, column in zip(columns, self._read, strict=True) if not column.nullable):
             return None
         # polars fills a row that is too short with nulls, so it can only hide where the last column has one.
-        if len(self._layout.columns) > 1 and frame.get_column(self._layout.names[-1]).null_count():
-            return (
-                frame if count_outside_quotes(block, b",") == frame.height * (len(self._layout.columns) - 1) else None
-            )
-        return frame
+        width = len(self._layout.columns)
+        if width > 1 and frame.get_column(self._layout.names[-1]).null_count():
+            commas = self.dialect.count_commas(block) if self._has_texts else count_byte(block, b",")
+            if commas != frame.height * (width - 1):
+                return None
+        return pl.DataFrame(columns)
 
     def _refuse_foreign_header(self, names: list[str], known: set[str]) -> None:
         folded = {name.strip().lower() for name in names}
@@ -219,21 +189,3 @@ class CsvDecoder:
             fix="declare the columns that the channel's query selects",
             problems=problems,
         )
-
-
-def _well_quoted(block: bytes) -> bool:
-    """Whether every quote opens a field, closes one, or is half of a doubled one."""
-    data = np.frombuffer(block, dtype=np.uint8)
-    quotes = np.flatnonzero(data == ord('"'))
-    if len(quotes) % 2:
-        return False
-    opening, closing = quotes[::2], quotes[1::2]
-    doubled = closing[:-1] + 1 == opening[1:]
-    before = data[opening[1:] - 1]
-    after = data[closing[:-1] + 1]
-    first, last = int(opening[0]), int(closing[-1])
-    return bool(
-        (doubled | (_BEFORE_FIELD[before] & _AFTER_FIELD[after])).all()
-        and (first == 0 or _BEFORE_FIELD[data[first - 1]])
-        and (last == len(data) - 1 or _AFTER_FIELD[data[last + 1]])
-    )

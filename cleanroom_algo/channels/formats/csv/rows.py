@@ -9,19 +9,12 @@ from typing import Final
 
 import polars as pl
 
+from cleanroom_algo.channels.faults import RowFaults
+from cleanroom_algo.channels.formats.csv.dialect import Dialect
 from cleanroom_algo.channels.schema import Column, Schema
-from cleanroom_algo.channels.values import Parser, Value, parser_of
-from cleanroom_algo.errors import Problem, RowMismatchError
-
-MAX_PROBLEMS: Final = 20
-"""Faults listed in one error: enough to see a pattern, few enough to read."""
-
-_FEW_ROWS: Final = 16
-"""Up to here a table by rows is made quicker than one by columns, each of which costs 8 us (measured)."""
+from cleanroom_algo.channels.values import Parser, Value, parser_of, table_of
 
 NAME_COLUMNS: Final = "name the columns in the query (SELECT t.x AS x)"
-_QUOTED: Final = re.compile(r'"((?:[^"]|"")*)"(?=,|\r?\n|\r?\Z)')
-_ESCAPED: Final = re.compile(r'"((?:[^"\\]|""|\\.)*)"(?=,|\r?\n|\r?\Z)', re.DOTALL)
 _OTHER_SEPARATORS: Final = {";": "semicolon", "\t": "tab", "|": "bar"}
 _PLAIN: Final = re.compile(r"[^,\n]*")
 
@@ -41,26 +34,24 @@ class Row:
     fault: str = ""
 
 
-def rows(text: str) -> Iterator[Row]:
-    """Yield the rows of a CSV text (RFC 4180; lines end in LF or CRLF; the last one may lack its end)."""
+def rows(text: str, dialect: Dialect) -> Iterator[Row]:
+    """Yield the rows of a CSV text; lines end in LF or CRLF, and the last one may lack its end."""
     if '"' in text:
-        yield from _quoted_rows(text)
+        yield from _quoted_rows(text, dialect)
         return
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
         yield Row(number, [field.removesuffix("\r") or None for field in line.split(",")])
 
 
-def _quoted_rows(text: str) -> Iterator[Row]:
+def _quoted_rows(text: str, dialect: Dialect) -> Iterator[Row]:
     position, line = 0, 1
     while position < len(text):
         start, first = position, line
         fields: list[str | None] = []
         fault = ""
         while True:
-            if match := _QUOTED.match(text, position):
-                fields.append(match[1].replace('""', '"'))
-            elif match := _ESCAPED.match(text, position):
-                fields.append(match[1].replace('""', '"').replace('\\"', '"'))
+            if match := dialect.text.match(text, position):
+                fields.append(dialect.unescaped(match[1]))
             else:
                 match = _PLAIN.match(text, position)
                 assert match is not None
@@ -77,9 +68,9 @@ def _quoted_rows(text: str) -> Iterator[Row]:
         yield Row(first, fields, fault)
 
 
-def header_names(line: bytes) -> list[str] | None:
+def header_names(line: bytes, dialect: Dialect) -> list[str] | None:
     """Return the fields of a first line as names, or None where it cannot be a header."""
-    found = next(rows(line.decode("utf-8", "surrogateescape")), None)
+    found = next(rows(line.decode("utf-8", "surrogateescape"), dialect), None)
     if found is None or found.fault or any(name is None for name in found.fields):
         return None
     return [name for name in found.fields if name is not None]
@@ -93,8 +84,8 @@ def bare_name(field: str) -> str:
 def parse_slowly(
     block: bytes,
     schema: Schema,
+    dialect: Dialect,
     *,
-    parsers: Sequence[Parser] | None = None,
     source: str,
     line: int,
     rejected: list[int] | None = None,
@@ -105,83 +96,49 @@ def parse_slowly(
     Args:
         block: whole rows.
         schema: the columns in the order of the fields.
-        parsers: of the columns, by `parser_of`; made here unless they are at hand.
+        dialect: of the block.
         source: what to call the object in messages.
         line: the number of the block's first line in the object.
         rejected: takes the positions of the rows that do not fit, from 0 within the block, in place of an error.
         skip_blank: whether blank lines are no rows, instead of rows that do not fit.
 
     Raises:
-        RowMismatchError: CR-SCH-002, with up to 20 faults as `object:line:column`.
+        RowMismatchError: CR-SCH-002, with the faults by kind, the first place of each as `object:line:column`.
     """
     columns: list[list[Value | None]] = [[] for _ in schema.columns]
-    parsers = [parser_of(column) for column in schema.columns] if parsers is None else parsers
-    problems: list[Problem] = []
+    parsers = [parser_of(column) for column in schema.columns]
+    faults = RowFaults(source)
     count = 0
-    for row in rows(block.decode("utf-8", "surrogateescape")):
+    for row in rows(block.decode("utf-8", "surrogateescape"), dialect):
         if skip_blank and row.fields == [None]:
             continue
-        values, faults = _parse_row(row, schema, parsers, f"{source}:{line + row.line - 1}")
-        if not faults:
+        values, found = _parse_row(row, schema, parsers)
+        if not found:
             for column, value in zip(columns, values, strict=True):
                 column.append(value)
         elif rejected is not None:
             rejected.append(count)
         else:
-            problems += faults
+            faults.add_row(str(line + row.line - 1), found)
         count += 1
-        if len(problems) >= MAX_PROBLEMS:
-            break
-    if problems:
-        raise row_mismatch(source, problems, count)
+    if faults.rows:
+        raise faults.error(count)
     return table_of(columns, schema.columns)
 
 
-def parse_few(block: bytes, schema: Schema, parsers: Sequence[Parser]) -> list[list[Value | None]] | None:
-    """Return the values of a few rows, or None where one does not fit.
-
-    Args:
-        block: whole rows.
-        schema: the columns in the order of the fields.
-        parsers: of the columns, by `parser_of`.
-    """
-    found: list[list[Value | None]] = []
-    for row in rows(block.decode("utf-8", "surrogateescape")):
-        values, faults = _parse_row(row, schema, parsers, "")
-        if faults:
-            return None
-        found.append(values)
-    return found
-
-
-def table_of(values: Sequence[Sequence[Value | None]], columns: Sequence[Column]) -> pl.DataFrame:
-    """Return values as a table.
-
-    Args:
-        values: of each column, all of one length.
-        columns: what they are.
-    """
-    if values and len(values[0]) <= _FEW_ROWS:
-        schema = {column.name: column.polars_dtype() for column in columns}
-        return pl.DataFrame(list(zip(*values, strict=True)), schema=schema, orient="row")
-    return pl.DataFrame([pl.Series(c.name, v, dtype=c.polars_dtype()) for c, v in zip(columns, values, strict=True)])
-
-
-def _parse_row(
-    row: Row, schema: Schema, parsers: Sequence[Parser], place: str
-) -> tuple[list[Value | None], list[Problem]]:
-    """Return the values of a row and its faults; values are complete only without faults."""
+def _parse_row(row: Row, schema: Schema, parsers: Sequence[Parser]) -> tuple[list[Value | None], list[tuple[str, str]]]:
+    """Return the values of a row and its faults, by column; values are complete only without faults."""
     if row.fault or len(row.fields) != len(parsers):
-        return [], [Problem(place, _form_fault(row, len(parsers)))]
+        return [], [("", _form_fault(row, len(parsers)))]
     values: list[Value | None] = []
-    faults: list[Problem] = []
+    faults: list[tuple[str, str]] = []
     for column, parse, field in zip(schema.columns, parsers, row.fields, strict=True):
         try:
-            values.append(_value(field, column.nullable, column.dtype, parse))
+            values.append(_value(field, column, parse))
         except ValueError as error:
-            faults.append(Problem(f"{place}:{column.name}", str(error)))
+            faults.append((column.name, str(error)))
     if faults and (what := _header_fault(row, schema)):
-        return [], [Problem(place, what)]
+        return [], [("", what)]
     return values, faults
 
 
@@ -194,17 +151,6 @@ def _header_fault(row: Row, schema: Schema) -> str:
     if names.issubset(map(bare_name, fields)):
         return f"it is a header with a table's name before the columns'; {NAME_COLUMNS}"
     return ""
-
-
-def row_mismatch(source: str, problems: list[Problem], rows_read: int) -> RowMismatchError:
-    """Return the error for faults of rows; never with a value."""
-    more = " (and perhaps more)" if len(problems) >= MAX_PROBLEMS else ""
-    return RowMismatchError(
-        f"{source}: {len(problems)} fault(s){more} among {rows_read} rows",
-        expected="rows with the declared number of fields, each of its column's type",
-        fix="correct the query that makes the channel, or the declared schema (a type that ends in '?' admits nulls)",
-        problems=problems,
-    )
 
 
 def _form_fault(row: Row, expected: int) -> str:
@@ -223,16 +169,11 @@ def _form_fault(row: Row, expected: int) -> str:
     return fault
 
 
-def _value(field: str | None, nullable: bool, dtype: str, parse: object) -> Value | None:
-    assert callable(parse)
-    if field and dtype.startswith(("int", "uint", "float")):
+def _value(field: str | None, column: Column, parse: Parser) -> Value | None:
+    if field and (column.is_integer or column.is_float):
         field = field.lstrip(" \t")  # as databases and spreadsheets align numbers; a blank is no number then
-    if field is None or (field == "" and dtype != "string"):
-        if not nullable:
-            raise ValueError(f"empty, but {dtype} that is not nullable")
-        return None
-    try:
-        value: Value = parse(field)
-    except ValueError:
-        raise ValueError("not valid UTF-8" if dtype == "string" else f"not of type {dtype}") from None
+    is_null = field is None or (field == "" and column.dtype != "string")
+    value = None if is_null else parse(field or "")
+    if value is None and not column.nullable:
+        raise ValueError(f"empty, but {column.dtype} that is not nullable")
     return value

@@ -1,8 +1,8 @@
 """The footer of a Parquet file: how many rows, in which row groups, at which bytes.
 
-polars reads the data; it does not tell where row groups lie, which dividing a file, reading it front to back and
-telling the objects of a stream apart need. The footer is a structure of Thrift (parquet-format, parquet.thrift); a few
-of its fields are used.
+polars reads the data; it does not tell where row groups lie, which dividing a file, copying a part of it and telling
+the objects of a stream apart need. The footer is a structure of Thrift (parquet-format, parquet.thrift); a few of its
+fields are used.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from cleanroom_algo.channels.formats.parquet.thrift import Fields, read_struct
+from cleanroom_algo.errors import CorruptObjectError
 
 MAGIC: Final = b"PAR1"
 TAIL_BYTES: Final = 8
@@ -51,13 +52,13 @@ class Footer:
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns, of nested ones the outermost alone (FileMetaData.schema: a tree, parents first)."""
-        elements = iter(self.fields[2].value.values)
+        elements = iter(self.fields[2])
 
         def names_below(parent: Fields) -> list[str]:
             names = []
-            for _ in range(parent[5].value if 5 in parent else 0):  # SchemaElement.num_children
+            for _ in range(parent.get(5, 0)):  # SchemaElement.num_children
                 child = next(elements)
-                names.append(str(child[4].value, "utf-8"))
+                names.append(str(child[4], "utf-8"))
                 names_below(child)
             return names
 
@@ -104,8 +105,8 @@ def parse_footer(data: bytes, start: int) -> Footer:
     """
     try:
         fields = read_struct(data)
-        groups = tuple(_row_group(group) for group in fields[4].value.values)
-        footer = Footer(int(fields[3].value), groups, start, fields)
+        groups = tuple(_row_group(group) for group in fields[4])
+        footer = Footer(int(fields[3]), groups, start, fields)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise NotParquetError("its footer cannot be parsed") from error
     if footer.rows != sum(group.rows for group in groups):
@@ -118,22 +119,31 @@ def parse_footer(data: bytes, start: int) -> Footer:
 def _row_group(fields: Fields) -> RowGroup:
     end = len(MAGIC)
     indexes_end = 0
-    for chunk in fields[1].value.values:
-        meta = chunk[3].value
-        first, length = pages(meta)
+    for chunk in fields[1]:
+        meta = chunk[3]
+        first, length = _pages(meta)
         end = max(end, (first or end) + length)
         # Offset index, column index and Bloom filter (ColumnChunk 4 to 7, ColumnMetaData 14 and 15) follow the pages.
         ranges = ((chunk, 4, 5), (chunk, 6, 7), (meta, 14, 15))
-        reached = [held[at].value + held[size].value for held, at, size in ranges if at in held and held[at].value]
+        reached = [held[at] + held[size] for held, at, size in ranges if held.get(at)]
         indexes_end = max(indexes_end, *reached, 0)
-    return RowGroup(int(fields[3].value), end, indexes_end)
+    return RowGroup(int(fields[3]), end, indexes_end)
 
 
-def pages(meta: Fields) -> tuple[int, int]:
+def _pages(meta: Fields) -> tuple[int, int]:
     """Return where the pages of a column chunk begin (0: it has none), and their bytes together.
 
     The dictionary page, where there is one, comes before the data pages (ColumnMetaData 9, 11, 7). A chunk without rows
     may have an offset of 0 for the page that it lacks.
     """
-    offsets = [meta[number].value for number in (9, 11) if number in meta]
-    return min(filter(None, offsets), default=0), meta[7].value
+    offsets = [meta[number] for number in (9, 11) if number in meta]
+    return min(filter(None, offsets), default=0), meta[7]
+
+
+def damaged(source: str, what: str) -> CorruptObjectError:
+    """Return the error for a damaged Parquet object."""
+    return CorruptObjectError(
+        f"{source}: the Parquet file is damaged or cut short: {what}",
+        expected="a whole Parquet file: PAR1, pages, footer, footer length, PAR1",
+        fix="write the object again; a partial upload is the usual cause",
+    )

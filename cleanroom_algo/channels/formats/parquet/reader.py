@@ -1,22 +1,62 @@
-"""Parquet objects to tables: polars decodes, columns are found by name, types are cast only where nothing is lost."""
+"""Parquet objects to tables: polars decodes, columns are found by name, types are cast only where nothing is lost.
+
+Memory: the row groups in flight, one for each thread of polars. polars maps a file into memory; where that may stream,
+as on a mount of an object store, each page fault would be a read of its own. So what is wanted of such a file is copied
+to the temporary disk first, front to back.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import io
+import os
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
-from cleanroom_algo.channels.formats.csv.rows import row_mismatch
-from cleanroom_algo.channels.formats.parquet.footer import Footer, NotParquetError, read_footer
-from cleanroom_algo.channels.formats.parquet.groups import group_files, without_rows
-from cleanroom_algo.channels.schema import Column, Schema
-from cleanroom_algo.channels.values import of_utc_years
-from cleanroom_algo.errors import ColumnsMismatchError, CorruptObjectError, Problem
+from cleanroom_algo.channels.conform import check_columns, conform
+from cleanroom_algo.channels.formats.parquet.footer import MAGIC, Footer, NotParquetError, damaged, read_footer
+from cleanroom_algo.channels.formats.parquet.spool import spool_groups, spool_objects
+from cleanroom_algo.channels.formats.protocol import Stream, Wanted
+from cleanroom_algo.channels.objects import Object
+from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.channels.splits import Split
+from cleanroom_algo.errors import ColumnsMismatchError, Problem
+
+
+class ParquetReader:
+    """The reader of Parquet."""
+
+    name = "Parquet"
+    seeks = True
+
+    def sniff(self, head: bytes) -> bool:
+        """Return whether a Parquet file begins."""
+        return head.startswith(MAGIC)
+
+    def split(self, obj: Object, schema: Schema, parts: int, own: range) -> tuple[Split, ...]:  # noqa: ARG002
+        """Divide an object at row groups."""
+        rows = [group.rows for group in footer_of(obj.path, source=obj.name).groups]
+        cuts = _group_cuts(rows, parts)[own.start : own.stop + 1]
+        return tuple(Split(start, end, "row_groups") for start, end in pairwise(cuts))
+
+    def count(self, obj: Object, schema: Schema, split: Split | None) -> int:  # noqa: ARG002
+        """Return the number of rows that the footer tells."""
+        groups = footer_of(obj.path, source=obj.name).groups
+        return sum(group.rows for group in groups[_groups(split) or slice(None)])
+
+    def read(self, obj: Object, wanted: Wanted, split: Split | None) -> Iterator[pl.DataFrame]:
+        """Yield the rows of an object, or of some of its row groups."""
+        streamed = is_streamed(obj.path)
+        yield from read_parquet(obj.path, wanted, source=obj.name, groups=_groups(split), streamed=streamed)
+
+    def join(self, stream: Stream, wanted: Wanted) -> Iterator[pl.DataFrame]:
+        """Yield the rows of all objects of a stream."""
+        for name, path in spool_objects(stream.chunks, source=stream.source):
+            yield from read_parquet(path, wanted, source=name)
 
 
 def footer_of(path: Path, *, source: str) -> Footer:
@@ -33,125 +73,84 @@ def footer_of(path: Path, *, source: str) -> Footer:
             raise damaged(source, str(error)) from error
 
 
+def is_streamed(path: Path) -> bool:
+    """Whether a file lies on a read-only mount, as every FastFile channel does: whatever it is, it may stream."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
 def read_parquet(
-    path: Path,
-    schema: Schema,
-    *,
-    source: str,
-    batch_rows: int,
-    columns: Sequence[str] | None = None,
-    groups: range | None = None,
-    streamed: bool = False,
+    path: Path, wanted: Wanted, *, source: str, groups: slice | None = None, streamed: bool = False
 ) -> Iterator[pl.DataFrame]:
-    """Yield the rows of a Parquet file as tables of at most `batch_rows` rows, in order.
-
-    Columns that the schema does not declare are not read. A type other than the declared one is cast if no value is
-    lost: other widths of integers and floats, decimals without fraction to integers (what some engines make of a sum),
-    integers and decimals to floats, timestamps of any unit and zone, dates to timestamps, categories and bytes in UTF-8
-    to strings.
-
-    Streamed, the file is read once, front to back but for its footer, with the next row group on its way; memory: two
-    row groups, stored and decoded. Else polars maps it into memory.
+    """Yield the rows of a Parquet file, in order; columns that the schema does not declare are not read.
 
     Args:
         path: where the file lies.
-        schema: the declared columns.
+        wanted: of its rows.
         source: what to call the object in messages.
-        batch_rows: at least 1.
-        columns: the columns to return, all by default.
         groups: the row groups to read, all by default.
-        streamed: whether nothing may be asked of the file that a stream could not give.
+        streamed: whether nothing may be asked of the file that a stream could not give, but for its footer.
 
     Raises:
         CorruptObjectError: CR-CHN-005, no footer, or damaged pages.
         ColumnsMismatchError: CR-SCH-003, a column is missing, there twice or of another type.
-        RowMismatchError: CR-SCH-002, a value out of the type's range, or a null where none may be.
+        RowMismatchError: CR-SCH-002, what `conform` refuses.
+        SpoolLimitError: CR-CHN-010, what is streamed does not fit onto the temporary disk.
     """
-    wanted = [schema.column(name) for name in (columns if columns is not None else schema.names)]
-    footer = footer_of(path, source=source) if groups is not None or streamed else None
-    row = 0 if footer is None or groups is None else sum(group.rows for group in footer.groups[: groups.start])
+    if not streamed:
+        yield from _tables(path, wanted, source, groups)
+        return
+    with spool_groups(path, footer_of(path, source=source), groups, source=source) as copy:
+        yield from _tables(copy, wanted, source, groups)
+
+
+def _tables(path: Path, wanted: Wanted, source: str, groups: slice | None) -> Iterator[pl.DataFrame]:
+    schema = wanted.schema
+    columns = [schema.column(name) for name in (wanted.columns if wanted.columns is not None else schema.names)]
+    row, rows = _row_range(path, groups, source)
+    with _polars_errors(path, source):
+        # A path may be expanded as a pattern or a directory otherwise.
+        scan = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        check_columns(columns, scan.collect_schema(), source)
+        scan = scan.select([column.name for column in columns])
+        if groups is not None:
+            scan = scan.slice(row, rows)
+        for table in scan.collect_batches(chunk_size=wanted.batch_rows, maintain_order=True, lazy=True):
+            for part in table.iter_slices(wanted.batch_rows):
+                yield conform(part, columns, source=source, row=row)
+                row += part.height
+
+
+def _groups(split: Split | None) -> slice | None:
+    return slice(split.start, split.end) if split is not None and split.unit == "row_groups" else None
+
+
+def _row_range(path: Path, groups: slice | None, source: str) -> tuple[int, int | None]:
+    """Return the first row of some row groups, and how many rows they have; None where they are all."""
+    if groups is None:
+        return 0, None
+    rows = [group.rows for group in footer_of(path, source=source).groups]
+    return sum(rows[: groups.start]), sum(rows[groups])
+
+
+def _group_cuts(rows: Sequence[int], parts: int) -> list[int]:
+    """Return where parts begin and end: a row group belongs to the part in whose span its middle lies."""
+    ends = np.cumsum(np.asarray(rows, dtype=np.int64))
+    middles = ends - np.asarray(rows, dtype=np.int64) / 2
+    total = float(ends[-1]) if len(ends) else 0.0
+    inner = np.searchsorted(middles, [total * part / parts for part in range(1, parts)], side="left")
+    return [0, *inner.tolist(), len(rows)]
+
+
+@contextlib.contextmanager
+def _polars_errors(path: Path, source: str) -> Iterator[None]:
+    """Turn what polars says about a file into our words."""
     try:
-        if footer is not None and streamed:
-            tables = _streamed(path, footer, wanted, source, groups or range(len(footer.groups)))
-        else:
-            rows = None if footer is None or groups is None else sum(footer.groups[each].rows for each in groups)
-            tables = _mapped(path, wanted, source, batch_rows, row, rows)
-        with contextlib.closing(tables):
-            for table in tables:
-                for part in table.iter_slices(batch_rows):
-                    yield _checked(part, wanted, source, row)
-                    row += part.height
+        yield
     except pl.exceptions.DuplicateError as error:
-        raise _ambiguous(source, footer or footer_of(path, source=source)) from error
+        raise _ambiguous(source, footer_of(path, source=source)) from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        if footer is None:
-            footer_of(path, source=source)  # says what is wrong with it
+        footer_of(path, source=source)  # says what is wrong with it
         raise damaged(source, "its pages cannot be decoded") from error
-    except NotParquetError as error:
-        raise damaged(source, str(error)) from error
-
-
-def _mapped(
-    path: Path, wanted: Sequence[Column], source: str, batch_rows: int, first_row: int, rows: int | None
-) -> Generator[pl.DataFrame]:
-    # A path may be expanded as a pattern or a directory otherwise.
-    scan = pl.scan_parquet(path, glob=False, hive_partitioning=False)
-    _check_columns(wanted, scan.collect_schema(), source)
-    scan = scan.select([column.name for column in wanted])
-    if first_row or rows is not None:
-        scan = scan.slice(first_row, rows)
-    yield from scan.collect_batches(chunk_size=batch_rows, maintain_order=True, lazy=True)
-
-
-def _streamed(
-    path: Path, footer: Footer, wanted: Sequence[Column], source: str, groups: range
-) -> Generator[pl.DataFrame]:
-    names = [column.name for column in wanted]
-    with path.open("rb", buffering=0) as file, ThreadPoolExecutor(1, "row-groups") as pool:
-        files = group_files(file, footer, names, groups)
-        _check_columns(wanted, pl.scan_parquet(without_rows(footer)).collect_schema(), source)
-
-        def decode() -> pl.DataFrame | None:
-            group = next(files, None)
-            return None if group is None else _decoded(group, names)
-
-        ahead = pool.submit(decode)
-        while (table := ahead.result()) is not None:
-            ahead = pool.submit(decode)
-            yield table
-
-
-def _decoded(group: io.BytesIO, names: Sequence[str]) -> pl.DataFrame:
-    """Return the columns of a single row group: polars decodes it by one thread, unless it is asked for in shares."""
-    shares = max(1, min(pl.thread_pool_size(), len(names)))
-    tables = pl.collect_all([pl.scan_parquet(group).select(names[share::shares]) for share in range(shares)])
-    return pl.concat(tables, how="horizontal").select(names)
-
-
-def conform(frame: pl.DataFrame, columns: Sequence[Column], *, source: str, row: int = 0) -> pl.DataFrame:
-    """Return the declared columns of a table that is already in memory, each of its type; the rules are the same.
-
-    Args:
-        frame: the table, or a part of it.
-        columns: the declared ones.
-        source: what to call the table in messages.
-        row: the position of the part's first row.
-
-    Raises:
-        ColumnsMismatchError: CR-SCH-003, a column is missing or of another type.
-        RowMismatchError: CR-SCH-002, a value out of the type's range, or a null where none may be.
-    """
-    _check_columns(columns, frame.schema, source)
-    return _checked(frame, columns, source, row)
-
-
-def damaged(source: str, what: str) -> CorruptObjectError:
-    """Return the error for a damaged Parquet object."""
-    return CorruptObjectError(
-        f"{source}: the Parquet file is damaged or cut short: {what}",
-        expected="a whole Parquet file: PAR1, pages, footer, footer length, PAR1",
-        fix="write the object again; a partial upload is the usual cause",
-    )
 
 
 def _ambiguous(source: str, footer: Footer) -> ColumnsMismatchError:
@@ -165,81 +164,3 @@ def _ambiguous(source: str, footer: Footer) -> ColumnsMismatchError:
             if count > 1
         ],
     )
-
-
-def _check_columns(wanted: Sequence[Column], found: pl.Schema, source: str) -> None:
-    problems = []
-    folded = {name.lower() for name in found}
-    for column in wanted:
-        if column.name not in found:
-            case = ", but there is one whose name differs only in case" if column.name.lower() in folded else ""
-            problems.append(Problem(f"{source}:{column.name}", f"is missing{case}"))
-        elif not _castable(found[column.name], column):
-            problems.append(Problem(f"{source}:{column.name}", f"is {found[column.name]}, declared as {column.dtype}"))
-    if problems:
-        raise ColumnsMismatchError(
-            f"{source}: {len(problems)} declared column(s) cannot be read",
-            expected="the declared columns, of types that become the declared ones without loss",
-            fix="declare the columns and types that the channel's query selects",
-            problems=problems,
-        )
-
-
-def _castable(found: pl.DataType, column: Column) -> bool:
-    if found == column.polars_dtype() or found == pl.Null:
-        return True
-    if column.is_integer:
-        return found.is_integer() or (isinstance(found, pl.Decimal) and found.scale == 0)
-    if column.is_float:
-        return found.is_numeric()
-    if column.dtype == "string":
-        return isinstance(found, (pl.Categorical, pl.Enum, pl.Binary))
-    return column.dtype == "timestamp" and isinstance(found, (pl.Datetime, pl.Date))
-
-
-def _checked(frame: pl.DataFrame, wanted: Sequence[Column], source: str, row: int) -> pl.DataFrame:
-    problems: list[Problem] = []
-    result = []
-    for column in wanted:
-        given = frame.get_column(column.name)
-        values = given if given.dtype == column.polars_dtype() else _cast(given, column)
-        if column.dtype == "timestamp":
-            values = of_utc_years(values)
-        result.append(values)
-        for faulty, what in _faults(column, given, values):
-            at = row + int(faulty.arg_max() or 0)
-            problems.append(Problem(f"{source}:row {at}:{column.name}", f"{faulty.sum()} {what}"))
-    if problems:
-        raise row_mismatch(source, problems, frame.height)
-    return pl.DataFrame(result)
-
-
-def _faults(column: Column, given: pl.Series, values: pl.Series) -> Iterator[tuple[pl.Series, str]]:
-    """Yield which values have a fault, and what is said of so many of them."""
-    if values.null_count() > given.null_count():
-        rule = "that are not valid UTF-8" if column.dtype == "string" else f"out of the range of {column.dtype}"
-        yield values.is_null() & given.is_not_null(), f"value(s) {rule}"
-    if given.null_count() and not column.nullable:
-        yield given.is_null(), f"null(s) in {column.dtype} that is not nullable"
-
-
-def _cast(values: pl.Series, column: Column) -> pl.Series:
-    """Return the values in the column's type, with nulls for those that are lost."""
-    if isinstance(values.dtype, pl.Binary):
-        return _decoded_text(values)
-    if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is not None:
-        values = values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    return values.cast(column.polars_dtype(), strict=False)
-
-
-def _decoded_text(values: pl.Series) -> pl.Series:
-    try:
-        return values.cast(pl.String)
-    except pl.exceptions.ComputeError:  # raised for one of them, whatever is asked for
-
-        def decoded(value: bytes) -> str | None:
-            with contextlib.suppress(UnicodeDecodeError):
-                return value.decode()
-            return None
-
-        return values.map_elements(decoded, return_dtype=pl.String)

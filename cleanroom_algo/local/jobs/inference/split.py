@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cleanroom_algo.channels.formats.blocks import GZIP_MAGIC
+from cleanroom_algo.channels.formats.gzip import GZIP_MAGIC
 from cleanroom_algo.channels.formats.parquet.footer import MAGIC as PARQUET_MAGIC
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import InferenceInputError

@@ -1,4 +1,4 @@
-"""Parquet over a stream: objects concatenated with nothing between them, told apart by their footers.
+"""Parquet on the temporary disk: objects of a stream, told apart by their footers, and parts of files that may stream.
 
 A Parquet file begins and ends with the magic PAR1, so two of them meet at `PAR1PAR1`. Pages may hold these bytes too:
 a boundary is one only if what precedes it ends in a footer that parses, whose rows add up and whose data reach exactly
@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from cleanroom_algo.channels.formats.parquet.footer import MAGIC, NotParquetError, read_footer
-from cleanroom_algo.channels.formats.parquet.reader import damaged
+from cleanroom_algo.channels.formats.parquet.footer import MAGIC, Footer, NotParquetError, damaged, read_footer
+from cleanroom_algo.channels.objects import BLOCK_BYTES
 from cleanroom_algo.contract.sizes import DISK_FULL, format_bytes
 from cleanroom_algo.errors import SpoolLimitError
 
@@ -52,6 +52,38 @@ def spool_objects(
             if file.tell():
                 yield name, path
         number += 1
+
+
+@contextmanager
+def spool_groups(
+    path: Path, footer: Footer, groups: slice | None, *, source: str, directory: str | None = None
+) -> Iterator[Path]:
+    """Copy row groups of a file, and its end, to where they lie in it; the rest of the copy takes no room.
+
+    Args:
+        path: of the file.
+        footer: of the file.
+        groups: the row groups, all by default.
+        source: what to call it in messages.
+        directory: where to spool; the system's temporary directory by default.
+
+    Yields:
+        A file that lives as long as the context.
+
+    Raises:
+        SpoolLimitError: CR-CHN-010, the disk is full.
+    """
+    ends = [len(MAGIC), *(group.end for group in footer.groups)]
+    first, last, _ = (groups or slice(None)).indices(len(footer.groups))
+    with path.open("rb", buffering=0) as original, _spool_file(directory) as (file, copy):
+        for start, end in ((0, len(MAGIC)), (ends[first], ends[max(last, first)]), (max(ends), None)):
+            original.seek(start)
+            file.seek(start)
+            left = os.fstat(original.fileno()).st_size - start if end is None else end - start
+            while left > 0 and (chunk := original.read(min(left, BLOCK_BYTES))):
+                _write(file, chunk, source)
+                left -= len(chunk)
+        yield copy
 
 
 def _spool_one(

@@ -1,4 +1,4 @@
-"""Parquet read front to back: every row group as a file of its own holds what it held in its file."""
+"""Parquet from files that may stream: what is wanted of them is copied front to back, and read as it is in the file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from cleanroom_algo.channels.formats.parquet.footer import TAIL_BYTES, NotParquetError, read_footer
-from cleanroom_algo.channels.formats.parquet.groups import group_files, without_rows
+from cleanroom_algo.channels.formats.parquet.footer import read_footer
 from cleanroom_algo.channels.formats.parquet.reader import read_parquet
-from cleanroom_algo.channels.formats.parquet.thrift import read_struct, write_struct
+from cleanroom_algo.channels.formats.parquet.spool import spool_groups
+from cleanroom_algo.channels.formats.protocol import Wanted
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import ColumnsMismatchError, CorruptObjectError
 
@@ -61,71 +59,26 @@ WHOLE = {
 }
 
 
-def groups(data: bytes, columns: list[str]) -> list[pl.DataFrame]:
-    file = io.BytesIO(data)
-    footer = read_footer(file, len(data))
-    found = group_files(file, footer, columns, range(len(footer.groups)))
-    return [pl.read_parquet(each, columns=columns) for each in found]
-
-
-@pytest.mark.parametrize("data", WHOLE.values(), ids=WHOLE)
-def test_each_row_group_is_a_file_that_holds_its_rows(data: bytes) -> None:
-    expected = pl.read_parquet(data)
-    footer = read_footer(io.BytesIO(data), len(data))
-    found = groups(data, TABLE.columns)
-    assert [table.height for table in found] == [group.rows for group in footer.groups if group.rows]
-    assert pl.concat([expected.clear(), *found]).equals(expected)
-    assert pl.read_parquet(without_rows(footer)).schema == expected.schema
-
-
-@given(st.sampled_from([name for name in WHOLE if not name.startswith("no")]), st.sets(st.sampled_from(TABLE.columns)))
-@settings(max_examples=40)
-def test_any_columns_are_read_with_nothing_outside_of_them(name: str, columns: set[str]) -> None:
-    wanted = [column for column in TABLE.columns if column in columns]
-    if wanted:
-        assert pl.concat(groups(WHOLE[name], wanted)).equals(TABLE.select(wanted))
-
-
-@pytest.mark.parametrize("data", WHOLE.values(), ids=WHOLE)
-def test_a_footer_that_is_written_again_is_the_same(data: bytes) -> None:
-    file = io.BytesIO(data)
-    start = read_footer(file, len(data)).start
-    footer = data[start:-TAIL_BYTES]
-    assert write_struct(read_struct(footer)) == footer
-
-
-def test_many_columns_have_long_lists() -> None:
-    wide = pl.DataFrame({f"column {number}": [number] * 3 for number in range(300)})
-    assert pl.concat(groups(by_polars(wide), wide.columns)).equals(wide)
-
-
-def test_a_file_that_shrinks_is_told() -> None:
-    data = WHOLE["polars"]
-    footer = read_footer(io.BytesIO(data), len(data))
-    with pytest.raises(NotParquetError, match="it ends after"):
-        list(group_files(io.BytesIO(data[: len(data) // 2]), footer, TABLE.columns, range(len(footer.groups))))
-
-
 SCHEMA = Schema.of(a="int64", x="float32", text="string?")
 
 
 def streamed(folder: Path, data: bytes, schema: Schema = SCHEMA, **more: Any) -> pl.DataFrame:
     path = folder / "part"
     path.write_bytes(data)
-    tables = list(read_parquet(path, schema, source="part", batch_rows=64, streamed=True, **more))
+    tables = list(read_parquet(path, Wanted(schema, 64), source="part", streamed=True, **more))
     assert all(table.height <= 64 for table in tables)
     return pl.concat(tables) if tables else pl.DataFrame()
 
 
-@pytest.mark.parametrize("data", [WHOLE["polars"], WHOLE["pyarrow"]], ids=["polars", "pyarrow"])
+@pytest.mark.parametrize("data", [data for name, data in WHOLE.items() if not name.startswith("no")])
 def test_the_rows_are_those_of_the_file(tmp_path: Path, data: bytes) -> None:
     expected = TABLE.select("a", pl.col("x").cast(pl.Float32), "text")
     assert streamed(tmp_path, data).equals(expected)
     assert streamed(tmp_path, WHOLE["no rows"]).height == 0
 
 
-def test_pieces_are_row_groups(tmp_path: Path) -> None:
-    found = [streamed(tmp_path, WHOLE["polars"], groups=each) for each in (range(3), range(3, 8))]
+def test_splits_are_row_groups(tmp_path: Path) -> None:
+    found = [streamed(tmp_path, WHOLE["polars"], groups=each) for each in (slice(0, 3), slice(3, 8))]
     assert pl.concat(found)["a"].to_list() == list(range(ROWS))
 
 
@@ -133,6 +86,23 @@ def test_pieces_are_row_groups(tmp_path: Path) -> None:
 def test_missing_columns_are_told(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(ColumnsMismatchError):
         streamed(tmp_path, data, Schema.of(a="int64", b="int64"))
+
+
+def test_of_a_file_that_is_divided_only_the_wanted_row_groups_are_copied(tmp_path: Path) -> None:
+    path = tmp_path / "part"
+    path.write_bytes(WHOLE["polars"])
+    footer = read_footer(io.BytesIO(WHOLE["polars"]), len(WHOLE["polars"]))
+    with spool_groups(path, footer, slice(3, 5), source="part") as copy:
+        data = copy.read_bytes()
+    start, end = footer.groups[2].end, footer.groups[4].end
+    assert (
+        data
+        == b"PAR1"
+        + bytes(start - 4)
+        + WHOLE["polars"][start:end]
+        + bytes(footer.groups[-1].end - end)
+        + (WHOLE["polars"][footer.groups[-1].end :])
+    )
 
 
 def test_damaged_pages_are_told(tmp_path: Path) -> None:

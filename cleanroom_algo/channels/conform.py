@@ -1,0 +1,136 @@
+"""Tables that are already in memory to the declared types: cast only where nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import polars as pl
+
+from cleanroom_algo.channels.faults import RowFaults
+from cleanroom_algo.channels.schema import Column
+from cleanroom_algo.channels.values import TOO_LARGE, UNDECLARED_NAN, finite_or_null, of_utc_years
+from cleanroom_algo.errors import ColumnsMismatchError, Problem
+
+_DECIMAL_DIGITS: Final = 38
+"""What 128 bits hold; polars decodes no more."""
+
+
+def conform(frame: pl.DataFrame, columns: Sequence[Column], *, source: str, row: int = 0) -> pl.DataFrame:
+    """Return the declared columns of a table, each of its type.
+
+    A type other than the declared one is cast if no value is lost: other widths of integers and floats, decimals
+    without fraction to integers (what some engines make of a sum), integers and decimals to floats, timestamps of any
+    unit and zone, dates to timestamps, categories and bytes in UTF-8 to strings.
+
+    Args:
+        frame: the table, or a part of it.
+        columns: the declared ones.
+        source: what to call the table in messages.
+        row: the position of the part's first row.
+
+    Raises:
+        ColumnsMismatchError: CR-SCH-003, a column is missing or of another type.
+        RowMismatchError: CR-SCH-002, a value out of the type's range, NaN that is not declared, or a null where none
+            may be.
+    """
+    check_columns(columns, frame.schema, source)
+    faults = RowFaults(source)
+    result = []
+    faulty_rows = pl.repeat(value=False, n=frame.height, eager=True)
+    for column in columns:
+        given = frame.get_column(column.name)
+        values = given if given.dtype == column.polars_dtype() else _cast(given, column)
+        if column.dtype in {"date32", "timestamp"}:
+            values = of_utc_years(values)
+        for faulty, what in _faults(column, given, values):
+            faulty_rows |= faulty
+            faults.add(f"row {row + int(faulty.arg_max() or 0)}", column.name, what, int(faulty.sum()))
+        result.append(finite_or_null(values) if column.nan == "null" else values)
+    faults.rows = int(faulty_rows.sum())
+    if faults.rows:
+        raise faults.error(frame.height)
+    return pl.DataFrame(result)
+
+
+def check_columns(wanted: Sequence[Column], found: pl.Schema, source: str) -> None:
+    """Check that the declared columns are there, of types that become theirs without loss.
+
+    Raises:
+        ColumnsMismatchError: CR-SCH-003, with each that is not.
+    """
+    problems = []
+    folded = {name.lower() for name in found}
+    for column in wanted:
+        if column.name not in found:
+            case = ", but there is one whose name differs only in case" if column.name.lower() in folded else ""
+            problems.append(Problem(f"{source}:{column.name}", f"is missing{case}"))
+        elif isinstance(dtype := found[column.name], pl.Decimal) and (dtype.precision or 0) > _DECIMAL_DIGITS:
+            wide = f"is a decimal of {dtype.precision} digits, and at most {_DECIMAL_DIGITS} are read"
+            problems.append(Problem(f"{source}:{column.name}", wide))
+        elif not _castable(found[column.name], column):
+            problems.append(Problem(f"{source}:{column.name}", f"is {found[column.name]}, declared as {column.dtype}"))
+    if problems:
+        raise ColumnsMismatchError(
+            f"{source}: {len(problems)} declared column(s) cannot be read",
+            expected="the declared columns, of types that become the declared ones without loss",
+            fix="declare the columns and types that the channel's query selects",
+            problems=problems,
+        )
+
+
+def _castable(found: pl.DataType, column: Column) -> bool:
+    if found == column.polars_dtype() or found == pl.Null:
+        return True
+    if column.is_integer:
+        return found.is_integer() or (isinstance(found, pl.Decimal) and found.scale == 0)
+    if column.is_float:
+        return found.is_numeric()
+    if column.dtype == "string":
+        return isinstance(found, (pl.Categorical, pl.Enum, pl.Binary))
+    return column.dtype == "timestamp" and isinstance(found, (pl.Datetime, pl.Date))
+
+
+def _faults(column: Column, given: pl.Series, values: pl.Series) -> Iterator[tuple[pl.Series, str]]:
+    """Yield which values have a fault, and what is wrong with them."""
+    if values.null_count() > given.null_count():
+        yield values.is_null() & given.is_not_null(), _loss(column, given)
+    if given.null_count() and not column.nullable:
+        yield given.is_null(), f"null, but {column.dtype} that is not nullable"
+    if column.is_float and not values.is_finite().all():
+        was_finite = given.cast(pl.Float64).is_finite()
+        overflown = values.is_infinite() & was_finite
+        if overflown.any():
+            yield overflown.fill_null(value=False), TOO_LARGE.format(column.dtype)
+        if column.nan == "fault" and not was_finite.all():
+            yield (~was_finite).fill_null(value=False), UNDECLARED_NAN
+
+
+def _loss(column: Column, given: pl.Series) -> str:
+    if column.dtype == "string":
+        return "not valid UTF-8"
+    years = " or the years 1 to 9999" if given.dtype.is_temporal() else ""
+    return f"out of the range of {column.dtype}{years}"
+
+
+def _cast(values: pl.Series, column: Column) -> pl.Series:
+    """Return the values in the column's type, with nulls for those that are lost."""
+    if isinstance(values.dtype, pl.Binary):
+        return _decoded_text(values)
+    if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is not None:
+        values = values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return values.cast(column.polars_dtype(), strict=False)
+
+
+def _decoded_text(values: pl.Series) -> pl.Series:
+    try:
+        return values.cast(pl.String)
+    except pl.exceptions.ComputeError:  # raised for one of them, whatever is asked for
+
+        def decoded(value: bytes) -> str | None:
+            with contextlib.suppress(UnicodeDecodeError):
+                return value.decode()
+            return None
+
+        return values.map_elements(decoded, return_dtype=pl.String)

@@ -1,0 +1,224 @@
+"""The dialects of CSV: where a quoted field ends, and so where a row does.
+
+In both dialects a quote opens a field where it is its first character; elsewhere outside of quotes it is text. Inside
+of quotes RFC 4180 doubles a quote. Spark puts a backslash before a quote and before a backslash; before any other
+character a backslash stands for itself (recorded from Spark 4.3 with its default options).
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cleanroom_algo.channels.formats.blocks import count_byte
+from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.errors import DialectError, Problem
+
+_QUOTE: Final = ord('"')
+_BREAK: Final = ord("\n")
+_BEFORE_FIELD: Final = np.isin(np.arange(256), list(b",\n"))
+_AFTER_FIELD: Final = np.isin(np.arange(256), list(b",\r\n"))
+_ESCAPE: Final = re.compile(rb'\\(["\\])')
+_WITH_QUOTE: Final = rb'(?<![^,\n])[^",\n][^",\n]*"[^,\n]*?(?=,|\r?\n|\r?\Z)'  # a field that has no quotes around it
+
+
+class Dialect(ABC):
+    """How quotes are written inside of quotes.
+
+    Data given to a dialect begins where a row does. Its `edges` are the offsets of the quotes that open and close
+    fields, in turn: what has an odd number of them before it is inside of quotes.
+
+    Args:
+        content: the pattern of what stands inside of the quotes of a field.
+
+    Attributes:
+        text: a whole quoted field in a text; the group is its content.
+    """
+
+    _doubles = False  # whether two quotes inside of quotes stand for one
+
+    def __init__(self, content: str) -> None:
+        self.text = re.compile(rf'"({content})"(?=,|\r?\n|\r?\Z)', re.DOTALL)
+        # The quote comes first, so that `re` looks for its byte alone. The data may end within the field.
+        quoted = rb'"(?<![^,\n]")' + content.encode() + rb'("|\\?\Z)'
+        self._quoted = re.compile(quoted, re.DOTALL)
+        self._fields = re.compile(b"(" + quoted + b")|" + _WITH_QUOTE, re.DOTALL)
+
+    @abstractmethod
+    def unescaped(self, content: str) -> str:
+        """Return the value of what stands inside of the quotes of a field."""
+
+    def last_end(self, data: bytes) -> tuple[int, bytes]:
+        """Return the offset after the last line break that ends a row, 0 where none does, and a state.
+
+        The state is a few bytes: what follows the data goes on after them as it does after the data.
+        """
+        edges = self._edges(data)
+        end = data.rfind(b"\n") + 1
+        while end and (before := int(np.searchsorted(edges, end))) % 2:
+            end = data.rfind(b"\n", 0, int(edges[before - 1])) + 1
+        return end, self._state(data, edges)
+
+    def first_end(self, data: bytes, start: int) -> int:
+        """Return the offset after the first line break from `start` on that ends a row, 0 where none does."""
+        edges = self._edges(data)
+        end = data.find(b"\n", start) + 1
+        while end and (before := int(np.searchsorted(edges, end))) % 2:
+            end = data.find(b"\n", int(edges[before])) + 1 if before < len(edges) else 0
+        return end
+
+    def count_rows(self, block: bytes) -> int:
+        """Return the number of rows of a block: the line breaks that end one, and a last row without its own."""
+        if b'"' in block:
+            found = np.flatnonzero(np.frombuffer(block, np.uint8) == _BREAK)
+            breaks = int(np.count_nonzero(np.searchsorted(self._edges(block), found) % 2 == 0))
+        else:
+            breaks = count_byte(block, b"\n")
+        return breaks + (not block.endswith(b"\n"))
+
+    def count_commas(self, block: bytes) -> int:
+        """Return the number of commas outside of quotes."""
+        if b'"' not in block:
+            return count_byte(block, b",")
+        found = np.flatnonzero(np.frombuffer(block, np.uint8) == ord(","))
+        return int(np.count_nonzero(np.searchsorted(self._edges(block), found) % 2 == 0))
+
+    def is_malformed(self, data: bytes, *, at_end: bool = False) -> bool:
+        """Whether text follows the closing quote of a field, or the data end an object inside of quotes."""
+        for match in self._quoted.finditer(data):
+            if match.end() < len(data):
+                if not _AFTER_FIELD[data[match.end()]]:
+                    return True
+            elif at_end and len(_edges_of(match)) == 1:
+                return True
+        return False
+
+    def as_rfc4180(self, block: bytes) -> bytes | None:
+        """Return a block with all quotes inside of quotes, and doubled; None where the form of a row is at fault."""
+        if b'"' not in block:
+            return block
+        edges = self._regular_edges(block)
+        if edges is None and self.is_malformed(block):
+            return None
+        written = block if edges is not None and not self._escapes(block) else self._fields.sub(self._in_quotes, block)
+        edges = edges if written is block else RFC_4180._regular_edges(written)
+        return written if edges is not None and len(edges) % 2 == 0 else None
+
+    def _escapes(self, block: bytes) -> bool:  # noqa: ARG002 (a dialect may)
+        return False
+
+    def _in_quotes(self, match: re.Match[bytes]) -> bytes:
+        return match[0] if match[1] else b'"' + match[0].replace(b'"', b'""') + b'"'
+
+    def _edges(self, data: bytes) -> NDArray[np.int64]:
+        if b'"' not in data:
+            return np.empty(0, dtype=np.int64)
+        edges = self._regular_edges(data)
+        if edges is None:
+            edges = np.array([at for match in self._quoted.finditer(data) for at in _edges_of(match)], dtype=np.int64)
+        return edges
+
+    def _regular_edges(self, data: bytes) -> NDArray[np.int64] | None:
+        """Return the edges where no quote is text outside of quotes, as in most data; else None."""
+        array = np.frombuffer(data, dtype=np.uint8)
+        quotes = np.flatnonzero(array == _QUOTE)
+        if not len(quotes):
+            return quotes
+        opening, closing = quotes[::2], quotes[1::2]
+        begins = _BEFORE_FIELD[array[opening - 1]]
+        begins[0] |= opening[0] == 0
+        ends = _AFTER_FIELD[array[np.minimum(closing + 1, len(data) - 1)]]
+        ends |= closing == len(data) - 1
+        if self._doubles:
+            doubled = closing[: len(opening) - 1] + 1 == opening[1:]
+            begins[1:] |= doubled
+            ends[: len(doubled)] |= doubled
+        return quotes if begins.all() and ends.all() else None
+
+    def _state(self, data: bytes, edges: NDArray[np.int64]) -> bytes:
+        if len(edges) % 2:
+            return b'"'
+        if len(edges) and edges[-1] == len(data) - 1:
+            return b'""'  # its second half, or the end of the field
+        return b"" if not data or _BEFORE_FIELD[data[-1]] else b"x"
+
+
+class _Rfc4180(Dialect):
+    _doubles = True
+
+    def unescaped(self, content: str) -> str:
+        return content.replace('""', '"')
+
+
+class _Spark(Dialect):
+    def unescaped(self, content: str) -> str:
+        return re.sub(r'\\(["\\])', r"\1", content) if "\\" in content else content
+
+    def _escapes(self, block: bytes) -> bool:
+        return b"\\" in block and _ESCAPE.search(block) is not None
+
+    def _in_quotes(self, match: re.Match[bytes]) -> bytes:
+        if not match[1] or b"\\" not in match[0]:
+            return super()._in_quotes(match)
+        return b'"' + _ESCAPE.sub(lambda escape: b'""' if escape[1] == b'"' else b"\\", match[0][1:-1]) + b'"'
+
+    def _regular_edges(self, data: bytes) -> NDArray[np.int64] | None:
+        if b"\\" in data:  # outside of quotes, where these are text, they have no edges either
+            data = data.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
+        return super()._regular_edges(data)
+
+    def _state(self, data: bytes, edges: NDArray[np.int64]) -> bytes:
+        escaping = (len(data) - len(data.rstrip(b"\\"))) % 2
+        return super()._state(data, edges) + b"\\" * escaping
+
+
+RFC_4180: Final[Dialect] = _Rfc4180(r'[^"]*(?:""[^"]*)*')
+SPARK: Final[Dialect] = _Spark(r'[^"\\]*(?:\\.[^"\\]*)*')
+
+
+def dialect_of(schema: Schema) -> Dialect:
+    """Return the dialect that a schema declares, RFC 4180 by default."""
+    return SPARK if schema.csv.dialect == "spark" else RFC_4180
+
+
+def check_dialect(block: bytes, schema: Schema, *, source: str, line: int) -> None:
+    """Check that the dialects do not differ about a block of an object whose dialect is not declared.
+
+    Args:
+        block: whole rows of an object that is read as RFC 4180.
+        schema: the declared one.
+        source: what to call the object in messages.
+        line: the number of the block's first line.
+
+    Raises:
+        DialectError: CR-SCH-005, Spark may have written a field that it reads otherwise; with its line.
+    """
+    if schema.csv.dialect is not None or b"\\" not in block or b'"' not in block or not _ESCAPE.search(block):
+        return
+    for match in RFC_4180._quoted.finditer(block):
+        if _ESCAPE.search(match[0]):
+            at = line + block.count(b"\n", 0, match.start())
+            raise DialectError(
+                f"{source}: RFC 4180 and Spark read a backslash in quotes differently, and no dialect is declared",
+                expected="a declared dialect where a field is read differently",
+                fix='declare what wrote the channel: Schema.of(..., csv=Csv(dialect="spark")), or dialect="rfc4180"',
+                problems=[Problem(f"{source}:{at}", "has such a field; declare csv=Csv(dialect=...)")],
+            )
+
+
+def count_differing(values: pl.Series) -> int:
+    """Return how many texts RFC 4180 and Spark write differently.
+
+    Those with a quote, and those that both put in quotes and that have a backslash.
+    """
+    quote = values.str.contains('"', literal=True)
+    return int((quote | values.str.contains(r"\\") & values.str.contains(r"^#|[,\r\n]")).sum())
+
+
+def _edges_of(match: re.Match[bytes]) -> tuple[int, ...]:
+    return (match.start(), match.end() - 1) if match[match.re.groups] == b'"' else (match.start(),)

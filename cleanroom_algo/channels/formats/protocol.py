@@ -1,0 +1,81 @@
+"""What each format does: the protocol of its reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import polars as pl
+
+from cleanroom_algo.channels.objects import Object
+from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.channels.splits import Split
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is wanted of an object or a stream.
+
+    Attributes:
+        schema: the declared columns.
+        batch_rows: the most rows of a table, at least 1.
+        columns: those to return, in this order; all by default.
+    """
+
+    schema: Schema
+    batch_rows: int
+    columns: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Bytes that come once, front to back.
+
+    Attributes:
+        chunks: the bytes in order.
+        source: what to call the stream in messages.
+        concatenated: whether several objects may follow each other with nothing between them.
+        cancel: makes `chunks` that wait for their source end; see `decode_prefetched`.
+    """
+
+    chunks: Iterator[bytes]
+    source: str
+    concatenated: bool = False
+    cancel: Callable[[], None] | None = None
+
+
+class FormatReader(Protocol):
+    """The reader of one format. Adding a format takes a module with one of these and a line of `registry.READERS`."""
+
+    @property
+    def name(self) -> str:
+        """What messages call the format."""
+
+    @property
+    def seeks(self) -> bool:
+        """Whether a file is not read front to back, as a stream is."""
+
+    def sniff(self, head: bytes) -> bool:
+        """Return whether an object that begins so is in the format, if it is in none of the readers before."""
+
+    def split(self, obj: Object, schema: Schema, parts: int, own: range) -> tuple[Split, ...]:
+        """Divide an object into parts that together hold each row once, and return those that are wanted."""
+
+    def count(self, obj: Object, schema: Schema, split: Split | None) -> int:
+        """Return the number of rows of an object or a part of it, without parsing it where that can be."""
+
+    def read(self, obj: Object, wanted: Wanted, split: Split | None) -> Iterator[pl.DataFrame]:
+        """Yield the rows of an object or a part of it, in order."""
+
+    def join(self, stream: Stream, wanted: Wanted) -> Iterator[pl.DataFrame]:
+        """Yield the rows of a stream: of one object, or of several that are concatenated."""
+
+
+Opener = Callable[[Stream], tuple[FormatReader, Stream]]
+"""What returns the reader of a stream by its first bytes, and the stream to give to it."""
+
+
+def undivided(obj: Object, parts: int, own: range) -> tuple[Split, ...]:
+    """Return the parts of an object that cannot be divided: the one in the middle is the whole object."""
+    return tuple(Split(0, obj.size if part == parts // 2 else 0) for part in own)
