@@ -80,8 +80,12 @@ class Redactor:
         """Return the exception's class and message, and below them the places in the algorithm, the innermost first."""
         places = _places(error)
         if _is_ours(error, places):
-            return "\n".join([str(error), *self._shown(places)])
+            return self.with_places(str(error), error)
         return self._described(self.class_of(error), type(error).__name__, _message(error), places)
+
+    def with_places(self, text: str, error: BaseException) -> str:
+        """Return a text of this package, and below it the places in the algorithm that an exception came through."""
+        return "\n".join([text, *self._shown(_places(error))])
 
     def class_of(self, error: BaseException) -> str:
         """Return the name of the exception's class, or of the nearest above it that is known."""

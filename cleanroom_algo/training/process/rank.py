@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import Environment
-from cleanroom_algo.contract.failure import failure_text, is_library
+from cleanroom_algo.contract.failure import cut, failure_text, is_library
 from cleanroom_algo.contract.processes import signal_when_orphaned
 from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.contract.tracebacks import log_traceback
@@ -84,7 +84,7 @@ def report_of(
         return RankReport(rank, "stopped", code)
     if isinstance(error, SystemExit):
         status = error.code if isinstance(error.code, int) and error.code else ExitCode.ALGORITHM_FAILED
-        return RankReport.failed(rank, failure_text(_left(error), redact), status)
+        return RankReport.failed(rank, cut(redact.with_places(str(_left(error)), error)), status)
     code = _exit_code(error)
     gone = isinstance(error, RuntimeError) and bool(_LOST.search(str(error)))
     lost = not alone and (gone or isinstance(error, PipeReaderLostError))
@@ -152,12 +152,11 @@ def _exit_code(error: BaseException) -> ExitCode:
 
 def _left(error: SystemExit) -> CleanroomError:
     status = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
-    told = AlgorithmExitError(
-        f"the algorithm's code called sys.exit with status {status} before its artifacts were saved",
+    return AlgorithmExitError(
+        f"the algorithm's code called sys.exit with status {status & 0xFF} before its artifacts were saved",
         expected="code that returns when it is done, and raises an exception when it fails",
         fix="raise an exception that says what is wrong",
     )
-    return told.with_traceback(error.__traceback__)
 
 
 def _die_with_launcher() -> None:
