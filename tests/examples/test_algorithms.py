@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,7 @@ from cleanroom_algo.serving.predictor import Predictor
 from cleanroom_algo.serving.scoring.prediction import answer
 from examples.flight_delay.evaluation import area_under_curve, baseline, read_parts
 from tests.examples.support import write_flights, write_weather
+from tests.preloaded import PreloadedProcess
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -35,16 +34,11 @@ def train(root: Path, algorithm: Path, hyperparameters: dict[str, str]) -> Manif
     (config / "hyperparameters.json").write_text(json.dumps(hyperparameters))
     (config / "inputdataconfig.json").write_text(json.dumps({"train": channel}))
     (config / "resourceconfig.json").write_text(json.dumps(hosts))
-    done = subprocess.run(
-        [sys.executable, "-m", "cleanroom_algo.training", "train"],
-        env={**os.environ, "SAGEMAKER_BASE_DIR": str(root), "CLEANROOM_ALGO_ALGORITHM": str(algorithm)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "[metric]" in done.stdout
+    own = {"SAGEMAKER_BASE_DIR": str(root), "CLEANROOM_ALGO_ALGORITHM": str(algorithm)}
+    process = PreloadedProcess("cleanroom_algo.training", "train", env=os.environ | own)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert "[metric]" in out
     manifest = Manifest.read(root / "model")
     manifest.verify(root / "model")
     return manifest

@@ -3,12 +3,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
+from tests.preloaded import PreloadedProcess
 from tests.serving.support import SLOW, Container, RunningServer, Start, free_port, write_algorithm, write_artifacts
 
 
@@ -29,13 +28,9 @@ def starting(folders: pytest.TempPathFactory) -> Iterator[Start]:
         port = free_port()
         log = folders.mktemp("log") / "log"
         with log.open("wb") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "cleanroom_algo.serving", "serve"],
-                env=os.environ | container.environment(**{"SAGEMAKER_BIND_TO_PORT": str(port)} | environment),
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            own = {"SAGEMAKER_BIND_TO_PORT": str(port)} | environment
+            environment = os.environ | container.environment(**own)
+            process = PreloadedProcess("cleanroom_algo.serving", "serve", env=environment, out=out.fileno())
         server = RunningServer(process, port, log)
         started.append(server)
         if wait:

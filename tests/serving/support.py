@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import psutil
 from cleanroom_algo.channels.fitting import FeaturesFitter
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.manifest import Manifest
+from tests.preloaded import PreloadedProcess
 
 SCHEMA = Schema.of(target="late", carrier="string?", distance="float64?", hour="int32", late="bool")
 
@@ -135,7 +135,7 @@ class Container:
 class RunningServer:
     """A `serve` process of one's own."""
 
-    process: subprocess.Popen[bytes]
+    process: PreloadedProcess
     port: int
     log: Path
 

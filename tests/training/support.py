@@ -8,11 +8,12 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.preloaded import PreloadedProcess
 
 ALGORITHM = '''
 """A linear model over two numbers and a category."""
@@ -134,16 +135,10 @@ class Container:
             **self.variables,
         }
 
-    def start(self, **variables: str) -> subprocess.Popen[str]:
+    def start(self, **variables: str) -> PreloadedProcess:
         self.lay_out()
-        return subprocess.Popen(
-            [sys.executable, "-m", "cleanroom_algo.training", "train"],
-            env={**os.environ, **self.environment(), **variables},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        environment = {**os.environ, **self.environment(), **variables}
+        return PreloadedProcess("cleanroom_algo.training", "train", env=environment)
 
     def run(self, *, seconds: float = 120, **variables: str) -> Ended:
         return finish(self.start(**variables), seconds)
@@ -167,7 +162,7 @@ class Ended:
         ]
 
 
-def finish(process: subprocess.Popen[str], seconds: float = 120) -> Ended:
+def finish(process: PreloadedProcess, seconds: float = 120) -> Ended:
     """Wait for a process; kill it, with all it started, when it takes too long."""
     try:
         out, err = process.communicate(timeout=seconds)
@@ -175,7 +170,7 @@ def finish(process: subprocess.Popen[str], seconds: float = 120) -> Ended:
         os.killpg(process.pid, signal.SIGKILL)
         out, err = process.communicate()
         raise AssertionError(f"still running after {seconds} s\n{out}\n{err}") from None
-    return Ended(process.returncode, out, err)
+    return Ended(process.wait(), out, err)
 
 
 def run_all(hosts: Sequence[Container], **variables: str) -> list[Ended]:
@@ -209,7 +204,7 @@ def two_hosts(
     ]
 
 
-def wait_for_line(process: subprocess.Popen[str], text: str, seconds: float = 60) -> list[str]:
+def wait_for_line(process: PreloadedProcess, text: str, seconds: float = 60) -> list[str]:
     """Read the output until a line holds a text; the lines read are returned."""
     assert process.stdout is not None
     lines = []
