@@ -6,6 +6,7 @@ import http.client
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -151,14 +152,18 @@ def test_rates_are_kept_and_boto3_waits_for_its_turn(server: tuple[Up, Desk]) ->
     client, other = running.client(AIRLINE), running.client(BUREAU)
     own = {"membershipIdentifier": AIRLINE_ID}
 
+    asked = example(operation_model(ML, "StartTrainedModelInferenceJob").input_shape)
+
     def often() -> None:
-        for _ in range(200):  # documented: 50 each second
-            client.list_trained_model_inference_jobs(**own)
+        for _ in range(200):  # documented: 1 each second, 3 at once
+            with suppress(client.exceptions.AccessDeniedException):
+                client.start_trained_model_inference_job(**asked)
 
     with pytest.raises(client.exceptions.ThrottlingException) as caught:
         often()
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
-    other.list_trained_model_inference_jobs(membershipIdentifier=BUREAU_ID)
+    with pytest.raises(other.exceptions.AccessDeniedException):
+        other.start_trained_model_inference_job(**asked)
     client.list_ml_input_channels(**own)
 
     arn = f"arn:aws:cleanrooms-ml:us-east-1:{AIRLINE}:membership/{AIRLINE_ID}/trained-model-inference-job/none"
