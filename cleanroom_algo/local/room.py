@@ -5,6 +5,7 @@ The same `Room.call` answers `cleanroom-algo train` in process and boto3 over HT
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +22,8 @@ from cleanroom_algo.local.resources.workspace import Workspace
 from cleanroom_algo.local.scheduling.settling import recover
 from cleanroom_algo.local.scheduling.supervisor import Supervisor
 from cleanroom_algo.local.service_model.shapes import ML
+
+log = logging.getLogger("cleanroom_algo.local")
 
 
 class Room:
@@ -53,6 +56,8 @@ class Room:
         self.workspace = Workspace(store, settings, _objects(home, settings), RoomFiles(home), enqueue)
         self.supervisor = Supervisor(self.workspace, owners, owner, everyone=serving)
         self.caller = Caller(self.workspace, self.supervisor.wake)
+        for key in store.set_aside_unreadable():
+            log.error("the record of %s cannot be read, and is set aside in %s", key, store.path)
         recover(self.workspace, owners)
         if serving:
             self.supervisor.wake()

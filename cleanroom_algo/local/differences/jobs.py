@@ -53,6 +53,24 @@ POLICIES: tuple[Difference, ...] = (
     ),
     Difference(
         "policies",
+        EXPORT,
+        "of a version made by incremental training, the strictest of its association's policy and of those of all its "
+        "bases may be exported",
+        "not documented",
+        "guessed",
+        "else another association would open what the base's closes: a version holds what its base has learned",
+        "export_of_versions",
+    ),
+    Difference(
+        "policies",
+        INFER,
+        "inference on a channel that was made for another association is refused, as training on it is",
+        "not documented",
+        "guessed",
+        "a channel names the association that it is for; the documented check of training has the same reason",
+    ),
+    Difference(
+        "policies",
         _ASSOCIATE,
         "`logs --as` shows what the containerLogs policies that name the member let through; others get no line",
         "logs go to the CloudWatch of the accounts that are named and have an ML configuration",

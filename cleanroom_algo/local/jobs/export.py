@@ -25,5 +25,11 @@ def run_export(plan: ExportPlan, objects: Objects) -> ExportOutcome:
         if not plan.leave_out:
             raise too_large
         kept = fitting(sizes, plan.max_bytes)
-    outputs = [objects.put(path, f"{plan.destination}/{path.name}") for path in plan.files if path.name in kept]
-    return ExportOutcome(tuple(outputs), sum(sizes[name] for name in kept), too_large)
+    chosen = [path for path in plan.files if path.name in kept]
+    try:
+        outputs = tuple(objects.put(path, f"{plan.destination}/{path.name}") for path in chosen)
+    except BaseException:
+        for path in chosen:
+            objects.delete(f"{plan.destination}/{path.name}")
+        raise
+    return ExportOutcome(outputs, sum(sizes[name] for name in kept), too_large)

@@ -6,6 +6,7 @@ with any program. Objects appear whole or not at all.
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import tempfile
@@ -74,7 +75,7 @@ class FolderObjects:
 
     def _put(self, source: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".incomplete-")
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".incomplete-{target.name}-")
         try:
             with os.fdopen(handle, "wb") as file, source.open("rb") as reader:
                 shutil.copyfileobj(reader, file, 1 << 20)
@@ -103,6 +104,9 @@ class FolderObjects:
         """Remove the objects whose URIs start with this one."""
         for each in self.list(uri):
             self.path(each).unlink(missing_ok=True)
+        place = self.path(uri)
+        for left in place.parent.glob(f".incomplete-{glob.escape(place.name)}*"):  # of a copy that was killed
+            left.unlink(missing_ok=True)
 
 
 class S3Objects:

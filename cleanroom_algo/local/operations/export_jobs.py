@@ -19,7 +19,7 @@ from cleanroom_algo.local.operations.inference_jobs import of_version, output_ur
 from cleanroom_algo.local.operations.projections import show_page
 from cleanroom_algo.local.operations.registry import Call, ml_operation
 from cleanroom_algo.local.operations.trained_models import usable_version
-from cleanroom_algo.local.policies.policies import Policies
+from cleanroom_algo.local.policies.exports import export_policy
 from cleanroom_algo.local.resources.arns import ASSOCIATION, EXPORT_JOB
 from cleanroom_algo.local.resources.states import PENDING
 from cleanroom_algo.local.resources.store import Record
@@ -33,11 +33,11 @@ def start_export_job(call: Call) -> Mapping[str, Any]:
     version = call.params.get("trainedModelVersionIdentifier")
     model = usable_version(call, call.params["trainedModelArn"], version, "export_default")
     association = in_collaboration(call, ASSOCIATION, model.parent, membership.collaboration)
-    if Policies.of(association).exports is None and call.settings.switches.export_without_policy == "refuse":
+    if export_policy(association, model, call.settings.switches) is None:
         raise AccessDeniedError(
-            "the association of this trained model allows no exports",
-            expected="an association whose privacyConfiguration has trainedModelExports",
-            fix="create an association with that policy, and train with it: associations cannot be edited",
+            "the associations of this trained model, and of those that it was trained from, allow no exports of it",
+            expected="associations whose privacyConfiguration has trainedModelExports, with a file in common",
+            fix="create associations with that policy, and train base and version with them: none can be edited",
         )
     location = receiver_location(call, membership.collaboration, CAN_RECEIVE_MODEL_OUTPUT)
     document = given(call)

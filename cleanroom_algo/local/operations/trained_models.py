@@ -21,10 +21,11 @@ from cleanroom_algo.local.operations.authorization import (
     require_ability,
 )
 from cleanroom_algo.local.operations.documented_rules import instances_train_together, model_name_is_new
-from cleanroom_algo.local.operations.input_channels import active_channel
+from cleanroom_algo.local.operations.input_channels import OTHER_ASSOCIATION, active_channel
 from cleanroom_algo.local.operations.projections import show, show_page
 from cleanroom_algo.local.operations.quotas import check_tags, check_training, within
 from cleanroom_algo.local.operations.registry import Call, ml_operation
+from cleanroom_algo.local.policies.exports import inherited_policies
 from cleanroom_algo.local.resources.arns import (
     ALGORITHM,
     ASSOCIATION,
@@ -67,7 +68,8 @@ def create_trained_model(call: Call) -> Mapping[str, Any]:
         channel = call.params["incrementalTrainingDataChannels"][0]["channelName"]
         lineage = {"channelName": channel, "versionIdentifier": base.version, "modelName": base.name}
         document["incrementalTrainingDataChannels"] = [{k: v for k, v in lineage.items() if v is not None}]
-        private["base"] = {"key": base.key, "version": base.version, "channelName": channel}
+        exports = inherited_policies(call.store, base)
+        private["base"] = {"key": base.key, "version": base.version, "channelName": channel, "exports": exports}
     document |= payer(call, membership.collaboration, "mlModelTrainingPayerAccountId", "modelTraining")
     record = call.store.insert(
         Record(
@@ -226,7 +228,7 @@ def _check_channels(call: Call, membership: Record, association: Record) -> None
         channel = active_channel(call, each["mlInputChannelArn"], membership.collaboration)
         if association.key not in channel.document["configuredModelAlgorithmAssociations"]:
             path = f"dataChannels[{index}].mlInputChannelArn"
-            problems.append(Problem(path, "is a channel for another configured model algorithm association"))
+            problems.append(Problem(path, OTHER_ASSOCIATION))
     if problems:
         raise invalid(call.operation, problems)
 

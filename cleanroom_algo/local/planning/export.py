@@ -7,8 +7,8 @@ from typing import Final
 from cleanroom_algo.local.planning.inputs import record_of_job
 from cleanroom_algo.local.plans.export_plan import ExportPlan
 from cleanroom_algo.local.plans.run_files import MODEL_ARCHIVE, OUTPUT_ARCHIVE
-from cleanroom_algo.local.policies.policies import ExportPolicy, Policies
-from cleanroom_algo.local.resources.arns import ASSOCIATION
+from cleanroom_algo.local.policies.exports import export_policy
+from cleanroom_algo.local.resources.arns import ASSOCIATION, TRAINED_MODEL
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.workspace import Workspace
 
@@ -22,8 +22,11 @@ def export_plan(workspace: Workspace, record: Record) -> ExportPlan:
         JobRecordMissingError: CR-JOB-305.
     """
     association = record_of_job(workspace, ASSOCIATION, record.private["association"])
-    policy = Policies.of(association).exports or ExportPolicy()
-    folder = workspace.files.artifacts(record.parent, record.document.get("trainedModelVersionIdentifier"))
+    version = record.document.get("trainedModelVersionIdentifier")
+    model = record_of_job(workspace, TRAINED_MODEL, record.parent, version)
+    policy = export_policy(association, model, workspace.settings.switches)
+    assert policy is not None  # associations cannot be edited, and without one the job was not taken
+    folder = workspace.files.artifacts(record.parent, version)
     files = [folder / _ARCHIVES[name] for name in policy.files]
     return ExportPlan(
         files=tuple(path for path in files if path.exists()),

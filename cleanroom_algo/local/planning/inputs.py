@@ -16,13 +16,13 @@ from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.workspace import Workspace
 
 
-def record_of_job(workspace: Workspace, kind: str, key: str) -> Record:
+def record_of_job(workspace: Workspace, kind: str, key: str, version: str | None = None) -> Record:
     """Return a record that a job needs.
 
     Raises:
         JobRecordMissingError: CR-JOB-305, it is not there any more.
     """
-    found = workspace.store.get(kind, key)
+    found = workspace.store.get(kind, key, version)
     if found is None:
         raise JobRecordMissingError(
             f"the {kind.replace('-', ' ')} of the job is not there any more",

@@ -8,6 +8,14 @@ from typing import Any
 from pydantic_core import from_json
 
 
+def is_readable(text: str) -> bool:
+    """Whether a text is a JSON object that can be read and sent."""
+    try:
+        return isinstance(from_json(text), dict)
+    except ValueError:
+        return False
+
+
 class Json(Mapping[str, Any]):
     """A JSON object as a mapping; most of what a page of records holds is never looked into.
 

@@ -53,9 +53,9 @@ def take_server_lock(home: Path) -> Lock:
     lock = Lock.take(home / "server.lock")
     if lock is None:
         raise RoomInUseError(
-            f"another server uses {home}",
+            f"another server uses {home}, or one that was killed is still ending",
             expected="one server for each state folder",
-            fix="use that server, stop it, or choose another folder with --home",
+            fix="try again in a few seconds; else use that server, stop it, or choose another folder with --home",
         )
     return lock
 

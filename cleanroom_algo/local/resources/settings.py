@@ -67,6 +67,9 @@ class Switches(_Table):
     ARN."""
     export_without_policy: Literal["refuse", "allow"] = "refuse"
     """Exporting where the association has no trainedModelExports policy: not documented."""
+    export_of_versions: Literal["strictest", "own"] = "strictest"
+    """Which policy holds for exports of what incremental training made: the strictest of its own association's and
+    those of all its bases, or its own; not documented."""
     default_input_mode: Literal["File", "FastFile", "Pipe"] = "File"
     """trainingInputMode left out: not documented; SageMaker needs one, and its SDK says File."""
     default_distribution: Literal["FullyReplicated", "ShardedByS3Key"] = "FullyReplicated"

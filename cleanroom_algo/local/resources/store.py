@@ -15,6 +15,7 @@ Kinds of resources and their keys:
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import sqlite3
 import threading
@@ -26,9 +27,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from cleanroom_algo.errors import RoomStateError
-from cleanroom_algo.local.resources.documents import Json
+from cleanroom_algo.local.resources.documents import Json, is_readable
+from cleanroom_algo.local.resources.private_folder import make_private
 
-FORMAT = 1
+FORMAT = 2
 BUSY_SECONDS = 30.0  # a writer waits for another; transactions take milliseconds, checkpoints of the WAL a little more
 
 _SCHEMA = """
@@ -53,6 +55,9 @@ CREATE TABLE IF NOT EXISTS jobs (
   UNIQUE (kind, key, version)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS jobs_state ON jobs (state, id);
+CREATE TABLE IF NOT EXISTS set_aside (
+  kind TEXT NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL, document TEXT NOT NULL, private TEXT NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """
 _COLUMNS = (  # as Record has them, but for its place
@@ -141,7 +146,8 @@ class Store:
         self._guard = threading.Lock()
         self._facts: dict[str, str] = {}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(path.parent)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             connection = self._connection()
             connection.executescript(_SCHEMA)
             written = int(self.fact("format", str(FORMAT)))
@@ -153,9 +159,10 @@ class Store:
         except sqlite3.DatabaseError as error:
             self.close()
             raise self._unusable(f"{path} cannot be used: {error}") from error
-        if written > FORMAT:
+        if written != FORMAT:
             self.close()
-            raise self._unusable(f"{path} was written by a later version (format {written}, known {FORMAT})")
+            what = f"{path} was written by {'a later' if written > FORMAT else 'an earlier'} version of cleanroom-algo"
+            raise self._unusable(f"{what} (format {written}, known {FORMAT})")
 
     def __enter__(self) -> Self:
         return self
@@ -340,6 +347,26 @@ class Store:
             self._facts[name] = found
         return found
 
+    def set_aside_unreadable(self) -> list[str]:
+        """Move records that nobody can read out of the way, and return their keys.
+
+        That is text that is no JSON, or that no answer can hold, as the half of a surrogate pair.
+        """
+        rows = self._connection().execute(
+            "SELECT seq, key, document, private FROM records WHERE NOT json_valid(document) OR NOT json_valid(private)"
+            " OR substr(document, 1, 1) <> '{' OR substr(private, 1, 1) <> '{'"
+            " OR instr(lower(document || private), '\\ud')"
+        )
+        unreadable = {seq: key for seq, key, *texts in rows if not all(map(is_readable, texts))}
+        with self.transaction():
+            for seq in unreadable:
+                self._connection().execute(
+                    "INSERT INTO set_aside SELECT kind, key, version, document, private FROM records WHERE seq = ?",
+                    (seq,),
+                )
+                self._connection().execute("DELETE FROM records WHERE seq = ?", (seq,))
+        return list(unreadable.values())
+
     def add_job(self, record: Record, *, hosts: int, owner: str = "") -> None:
         """Queue a job for a record, behind all others; `owner` reserves it for a process."""
         with self.transaction():
@@ -402,7 +429,7 @@ class Store:
         return RoomStateError(
             what,
             expected=f"a database of cleanroom-algo, format {FORMAT}",
-            fix="choose another state folder with --home, or remove this one with `cleanroom-algo clean`",
+            fix=f"clear it with `cleanroom-algo clean --home {self.path.parent}`, or choose another with --home",
         )
 
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import errno
 import subprocess
+import time
 from pathlib import Path
 from typing import Final
 
 from cleanroom_algo.errors import RoomInUseError, RoomStateError
-from cleanroom_algo.local.plans.run_files import LOG_FILE, USAGE_FILE
+from cleanroom_algo.local.plans.run_files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE, USAGE_FILE
 from cleanroom_algo.local.resources.arns import INPUT_CHANNEL, TRAINED_MODEL
 from cleanroom_algo.local.resources.owners import Owners, take_server_lock
-from cleanroom_algo.local.resources.room_files import RoomFiles
+from cleanroom_algo.local.resources.private_folder import OWN_FILES, OWN_FOLDERS
 from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.resources.workspace import Workspace
 
+_GUARDS_SECONDS: Final = 2.0  # for guards to end after their job; they take a fraction of one
+_RETRY_SECONDS: Final = 0.05
 _KEPT: Final = frozenset({LOG_FILE, USAGE_FILE})
-_OWN: Final = (  # what a room makes in its state folder; settings.toml is its user's
-    *("room.sqlite", "room.sqlite-wal", "room.sqlite-shm", "server.lock"),
-    *("jobs", "models", "channels", "owners", "s3"),
-)
 
 
 def tidy(directory: Path) -> None:
@@ -27,39 +27,55 @@ def tidy(directory: Path) -> None:
     Raises:
         OSError: something cannot be removed.
     """
+    if not directory.exists():
+        return
     for path in directory.iterdir():
         if path.name not in _KEPT:
             remove(path)
 
 
-def discard(files: RoomFiles, record: Record) -> None:
+def discard(workspace: Workspace, record: Record) -> None:
     """Remove what a resource holds besides its record and its log.
 
     Raises:
         OSError: something cannot be removed.
     """
+    files = workspace.files
     if record.kind == TRAINED_MODEL:
         remove(files.artifacts(record.key, record.version))
     elif record.kind == INPUT_CHANNEL:
         remove(files.channel(record))
-    directory = files.run(record)
-    if directory.exists():
-        tidy(directory)
+    tidy(files.run(record))
+
+
+def discard_export(workspace: Workspace, record: Record) -> None:
+    """Remove the files of an export that was killed on its way: a receiver gets all of them or none.
+
+    Raises:
+        ObjectStoreError: CR-ROM-004, they cannot be removed.
+    """
+    for name in (MODEL_ARCHIVE, OUTPUT_ARCHIVE):
+        workspace.objects.delete(f"{record.private['output']}/{name}")
 
 
 def remove(path: Path) -> None:
     """Remove what a container may have written to; it may be read-only, and deeper than Python can recurse.
 
+    The guards of a job that was killed remove its folders, too, and end a little later than it: what they are at is
+    tried again for a moment.
+
     Raises:
         OSError: something cannot be removed.
     """
+    limit = time.monotonic() + _GUARDS_SECONDS
     removal = ["rm", "-rf", "--", str(path)]
-    if subprocess.run(removal, stderr=subprocess.DEVNULL, check=False).returncode == 0:
-        return
-    subprocess.run(["chmod", "-R", "u+rwx", "--", str(path)], stderr=subprocess.DEVNULL, check=False)
     done = subprocess.run(removal, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise OSError(errno.EACCES, f"cannot be removed: {done.stderr.strip()[-200:]}", str(path))
+    while done.returncode:
+        if time.monotonic() > limit:
+            raise OSError(errno.EACCES, f"cannot be removed: {done.stderr.strip()[-200:]}", str(path))
+        time.sleep(_RETRY_SECONDS)
+        subprocess.run(["chmod", "-R", "u+rwx", "--", str(path)], stderr=subprocess.DEVNULL, check=False)
+        done = subprocess.run(removal, capture_output=True, text=True, check=False)
 
 
 def clean(home: Path) -> list[Path]:
@@ -80,11 +96,11 @@ def clean(home: Path) -> list[Path]:
     try:
         if Owners(home).alive():
             raise RoomInUseError(
-                f"jobs of another command are running in {home}",
+                f"another command uses {home}, or one that was killed is still ending",
                 expected="a state folder that nothing uses",
-                fix="wait for the command, or end it with Ctrl-C",
+                fix="try again in a few seconds; else wait for the command, or end it with Ctrl-C",
             )
-        found = [home / name for name in _OWN if (home / name).exists()]
+        found = [home / name for name in (*OWN_FILES, *OWN_FOLDERS) if (home / name).exists()]
         for path in found:
             remove(path)
     except OSError as error:

@@ -14,11 +14,12 @@ from cleanroom_algo.errors import (
 )
 from cleanroom_algo.local.policies.policies import publishes
 from cleanroom_algo.local.policies.recipients import Recipients
+from cleanroom_algo.local.resources.arns import EXPORT_JOB
 from cleanroom_algo.local.resources.owners import Owners
 from cleanroom_algo.local.resources.states import ACTIVE, FAILED, IN_PROGRESS, INACTIVE, STOPPING, move
 from cleanroom_algo.local.resources.store import QueuedJob, Record
 from cleanroom_algo.local.resources.workspace import Workspace
-from cleanroom_algo.local.scheduling.cleanup import discard
+from cleanroom_algo.local.scheduling.cleanup import discard, discard_export
 from cleanroom_algo.local.scheduling.publisher import JobResult
 
 log = logging.getLogger("cleanroom_algo.local")
@@ -42,7 +43,7 @@ def settle(workspace: Workspace, job: QueuedJob, record: Record, result: JobResu
             move(store, now, ACTIVE)
         store.end_job(job)
     if now.status in STOPPING or result.code:
-        discard(workspace.files, record)
+        discard(workspace, record)
 
 
 def settle_cancelled(workspace: Workspace, record: Record) -> None:
@@ -58,7 +59,7 @@ def delete(workspace: Workspace, job: QueuedJob, record: Record) -> None:
     if record.status == "DELETE_PENDING":
         record = move(store, record, "DELETE_IN_PROGRESS")
     try:
-        discard(workspace.files, record)
+        discard(workspace, record)
     except OSError as error:
         with store.transaction():
             move(store, record, "DELETE_FAILED", "DeleteFailed", f"files cannot be removed: {error.strerror}")
@@ -82,30 +83,48 @@ def give_up(workspace: Workspace, job: QueuedJob) -> None:
             move(store, record, FAILED, JobStoppedError.code, why)
 
 
+def begin_cancelling(workspace: Workspace, job: QueuedJob) -> None:
+    """Show that a job is being ended, where it was asked to be."""
+    with workspace.store.transaction():
+        record = workspace.store.get(job.kind, job.key, job.version)
+        if record is not None and record.status == "CANCEL_PENDING":
+            move(workspace.store, record, "CANCEL_IN_PROGRESS")
+
+
 def recover(workspace: Workspace, owners: Owners) -> None:
-    """Settle the jobs of processes that ended without a word."""
+    """Settle the jobs of processes that ended without a word.
+
+    What cannot be settled or removed is told and left: it keeps neither the other jobs nor the room from running.
+    """
     for job in workspace.store.jobs():
         if job.owner and not owners.is_alive(job.owner):
-            _settle_lost(workspace, job)
+            try:
+                if (lost := _settle_lost(workspace, job)) is not None:
+                    discard(workspace, lost)
+                    if lost.kind == EXPORT_JOB and job.running:
+                        discard_export(workspace, lost)
+            except Exception:
+                log.exception("job %s, lost with its process, cannot be settled", job.key)
 
 
-def _settle_lost(workspace: Workspace, job: QueuedJob) -> None:
+def _settle_lost(workspace: Workspace, job: QueuedJob) -> Record | None:
+    """Write into a record that its job is lost, and return it if its files are to go."""
     store = workspace.store
     with store.transaction():
         record = store.get(job.kind, job.key, job.version)
         if not store.end_job(job) or record is None:
-            return  # another process was faster
+            return None  # another process was faster
         log.warning("job %s was lost with its process", job.key)
         if record.status.startswith("DELETE_"):
             workspace.enqueue(record, hosts=0)  # deleting twice is deleting
-            return
+            return None
         if record.status in STOPPING:
             settle_cancelled(workspace, record)
         else:
             # From CREATE_PENDING, too: whoever had reserved it will not come back.
             why = "the process that ran this job ended without a word (killed, or the machine went down)"
             move(store, record, FAILED, JobLostError.code, f"{why}; start it again")
-    discard(workspace.files, record)
+    return record
 
 
 def _left_out(workspace: Workspace, result: JobResult) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from cleanroom_algo.local.resources.workspace import Workspace
 from cleanroom_algo.local.scheduling.admission import admitted
 from cleanroom_algo.local.scheduling.job_runs import JobRun, run_job
 from cleanroom_algo.local.scheduling.publisher import JobResult
-from cleanroom_algo.local.scheduling.settling import delete, give_up, recover, settle
+from cleanroom_algo.local.scheduling.settling import begin_cancelling, delete, give_up, recover, settle
 
 log = logging.getLogger("cleanroom_algo.local")
 
@@ -141,7 +141,9 @@ class Supervisor:
             recover(self.workspace, self.owners)
             jobs = self.workspace.store.jobs()
         for job in jobs:
-            if job.stop and (running := self._running.get(job.id)) is not None:
+            running = self._running.get(job.id)
+            if job.stop and running is not None and not running.stopped.is_set():
+                begin_cancelling(self.workspace, job)
                 running.stopped.set()
         for job in admitted(jobs, self._is_ours, self.workspace.settings.machine.hosts):
             self._start(job)
@@ -157,7 +159,7 @@ class Supervisor:
         self._expire_at = now + EXPIRY_SECONDS
         store = self.workspace.store
         for channel in store.find(INPUT_CHANNEL, statuses=(ACTIVE,)):
-            ends = channel.created + channel.document["retentionInDays"] * _DAY
+            ends = channel.created + channel.document.get("retentionInDays", 0) * _DAY
             if now > ends and "location" not in channel.private and not channel_is_read(store, channel):
                 with store.transaction():
                     gone = move(store, channel, "DELETE_PENDING", "RetentionOver", "retentionInDays have passed")

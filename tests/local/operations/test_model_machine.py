@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, precondition, rule
 
 from cleanroom_algo.errors import ConflictError, QuotaExceededError, RequestError, ResourceNotFoundError
+from cleanroom_algo.local.operations.calling import Caller
 from cleanroom_algo.local.resources.states import move
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
@@ -32,7 +33,7 @@ class ModelMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.room = Room(Path(self.folder.name), SETTINGS)
-        self.room.supervisor.wake = lambda: None  # type: ignore[method-assign]  # jobs wait for the test
+        self.room.caller = Caller(self.room.workspace, lambda: None)  # jobs wait for the test
         self.desk = Desk(self.room, Path(self.folder.name))
         self.statuses: dict[Model, str] = {}
         self.bases: dict[Model, Model] = {}
