@@ -223,5 +223,7 @@ def tell_failure(report: Report, error: BaseException) -> None:
     """Say why this process cannot serve: here in the log, and to the process above."""
     told = error if isinstance(error, CleanroomError) else loading_failed(error, report.redact)
     log.error("the model cannot be served\n%s", told)
-    log_traceback(error)
+    raised = error.__cause__ if isinstance(error, CleanroomError) else error
+    if raised is not None:
+        log_traceback(raised)
     report.tell(Failure.of(told, failure_text(error, report.redact)))

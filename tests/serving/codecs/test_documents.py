@@ -123,6 +123,21 @@ def test_json_of_each_form(body: bytes) -> None:
     assert rows.frame.rows() == [(1, "1.10"), (2, "x")]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'[{"x": 1, "text": 1.10}]',
+        b"[[1, 1.10]]",
+        b'[{"features": [1, 1.10]}]',
+        b'{"x": 1,\n"text": 1.10}',
+        b'{"signature_name": "s", "instances": [{"x": 1, "text": 1.10}]}',
+    ],
+)
+def test_a_number_in_a_text_column_keeps_its_digits(body: bytes) -> None:
+    [rows] = decode_document(body, MediaType.JSON, SCHEMA)
+    assert rows.frame.rows() == [(1, "1.10")]
+
+
 def test_json_may_begin_with_a_byte_order_mark() -> None:
     (rows,) = decode_document(b'\xef\xbb\xbf[[1,"a"]]', MediaType.JSON, SCHEMA)
     assert rows.frame.rows() == [(1, "a")]
