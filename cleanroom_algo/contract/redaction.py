@@ -29,7 +29,8 @@ HIDDEN = "<value>"
 _LINE_CHARACTERS = 120  # of a line of source: the failure file holds 1024 bytes in all
 _SOURCE_BYTES = 4 << 20
 _WORD = re.compile(r"[^\W\d]\w*")
-_BETWEEN = re.compile(r"(?P<before>[\s:;,.]*)(?P<value>.*?)(?P<after>[\s:;,.]*)", re.DOTALL)
+_BETWEEN = re.compile(r"(?P<before>['\"`]?[\s:;,.]*)(?P<value>.*?)(?P<after>[\s:;,.]*['\"`]?)", re.DOTALL)
+_QUOTED = re.compile(rf"(?<!\w)['\"`]+{HIDDEN}['\"`]*|{HIDDEN}['\"`]+(?!\w)")
 _QUOTES = "'\"`()[]{}=*- "
 _PERCENT_FIELD = re.compile(r"%[^a-zA-Z%]*[a-zA-Z]")
 _BRACE_FIELD = re.compile(r"\{[^{}]*\}")
@@ -142,7 +143,8 @@ class Redactor:
             if match[0] in allowed or match[0] in self._phrases:
                 told += _hidden(message[end : match.start()]) + match[0]
                 end = match.end()
-        return " ".join(_REPEATED.sub(HIDDEN, told + _hidden(message[end:])).split())
+        told = _REPEATED.sub(HIDDEN, told + _hidden(message[end:]))
+        return " ".join(_QUOTED.sub(HIDDEN, told).split())
 
     @cached_property
     def _phrases(self) -> frozenset[str]:

@@ -36,7 +36,7 @@ class ArtifactTooLargeError(ArtifactError):
     The cap reaches the container as the setting CLEANROOM_ALGO_MAX_ARTIFACT_GB, counted before packing, which is the
     stricter reading. Sizes of tensors are known before a byte is written, so nothing partial is left: the artifacts of
     the last good state stay as they are. Leave the optimizer out (`save_optimizer = False`), or store halves
-    (`save_dtype = "bfloat16"`).
+    (`save_dtype = "bfloat16"`). In the local clean room the job's status code is CR-JOB-102, whoever notices it first.
     """
 
     code = "CR-ART-003"

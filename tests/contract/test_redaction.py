@@ -21,6 +21,7 @@ from cleanroom_algo.errors import BaseModelUnreadableError, LossError, ManifestE
 NAME, NUMBER = "Jane", 8837261  # of a row
 HIDDEN_FROM = "def fail(name, number):\n"
 
+POLARS = "InvalidOperationError: conversion from <value> failed in column 'distance' <value>"
 CASES = [
     ('    assert number < 5, f"bad {name} in row {number}"', "AssertionError: bad <value> in row <value>"),
     ("    assert number < 5", "AssertionError"),
@@ -40,6 +41,7 @@ CASES = [
     ("    error = ValueError(name)\n    raise error", "ValueError: <value>"),
     ('    raise ValueError(f"{ {}[name] }")', "KeyError: <value>"),
     ("    {}[name]", "KeyError: <value>"),
+    ("    import polars; polars.Series('distance', [number]).cast(polars.Int8)", POLARS),
     ("    {'late': 1}[name]", "KeyError: <value>"),
     ("    {}['distance']", "KeyError: 'distance'"),
     ("    getattr(fail, name)", "AttributeError: <value> object has no attribute <value>"),

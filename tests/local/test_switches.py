@@ -227,6 +227,15 @@ def test_artifacts_over_their_cap(tmp_path: Path, switch: str, code: str) -> Non
                 assert tar.getnames() == []
 
 
+@pytest.mark.parametrize("code", ["", "OutputTooLarge"])
+def test_artifacts_that_a_trainer_finds_too_large_have_the_same_status_code(tmp_path: Path, code: str) -> None:
+    body = '(root / "output" / "failure").write_text("CR-ART-003  the artifacts are 6 GB")\nsys.exit(1)\n'
+    with room_with(tmp_path, overflow_status_code=code) as room:
+        shown = Desk(room, tmp_path, body=body).train().document["statusDetails"]
+    assert shown["statusCode"] == (code or "CR-JOB-102")
+    assert "CR-ART-003" in shown["message"]
+
+
 @pytest.mark.parametrize("switch", ["fail", "leave-out"])
 def test_exports_over_their_cap(tmp_path: Path, switch: str) -> None:
     exports = {"trainedModelExports": {"maxSize": HUNDREDTH, "filesToExport": ["MODEL", "OUTPUT"]}}

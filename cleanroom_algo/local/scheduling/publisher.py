@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from cleanroom_algo.contract.sizes import GB
-from cleanroom_algo.errors import CleanroomError, JobStoppedError, all_errors
+from cleanroom_algo.errors import (
+    ArtifactsTooLargeError,
+    ArtifactTooLargeError,
+    CleanroomError,
+    JobStoppedError,
+    all_errors,
+)
 from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.local.plans.outcomes import ExportOutcome, InferenceOutcome, JobStatus, TrainingOutcome
 from cleanroom_algo.local.plans.run_files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE
@@ -150,6 +156,8 @@ def _last_lines(workspace: Workspace, record: Record, host: str) -> str:
 
 
 def _status_code(reason: str) -> str:
+    if reason.startswith(f"AlgorithmError: {ArtifactTooLargeError.code}"):  # a Trainer notices it before the room does
+        return ArtifactsTooLargeError.code
     head = reason.split("\n")[0].split(":")[0].split(" ")[0]
     return head if head.startswith("CR-") or head.isidentifier() else "AlgorithmError"
 
