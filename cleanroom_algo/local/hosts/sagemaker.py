@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-import shutil
 import tarfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.contract.environment import JOB_NAME_VARIABLE
 from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.contract.sizes import GB
-from cleanroom_algo.errors import CleanroomError, HostStartError, JobFailedError, SageMakerError
+from cleanroom_algo.errors import ArtifactsTooLargeError, CleanroomError, HostStartError, JobFailedError, SageMakerError
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.objects.store import S3Objects
 from cleanroom_algo.local.plans.inference_plan import InferencePlan
@@ -29,7 +28,7 @@ from cleanroom_algo.local.plans.listeners import JobListener
 from cleanroom_algo.local.plans.outcomes import InferenceOutcome, JobStatus, TrainingOutcome
 from cleanroom_algo.local.plans.run_files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE
 from cleanroom_algo.local.plans.training_plan import TrainingPlan
-from cleanroom_algo.local.policies.caps import check_sizes, output_too_large
+from cleanroom_algo.local.policies.caps import check_sizes, fitting, output_too_large
 from cleanroom_algo.local.resources.job_log import JobLog
 
 POLL_SECONDS = 10.0  # jobs take minutes to start
@@ -133,20 +132,24 @@ def model_request(plan: InferencePlan, account: Account, name: str) -> dict[str,
 
 
 def transform_request(plan: InferencePlan, account: Account, name: str) -> dict[str, Any]:
-    """Return the parameters of CreateTransformJob: Line, MultiRecord and Line again, as Clean Rooms ML says."""
+    """Return the parameters of CreateTransformJob.
+
+    Objects are split and assembled by line, as Clean Rooms ML says, or sent whole where the plan says so.
+    """
+    split, strategy = ("None", "SingleRecord") if plan.whole_objects else ("Line", "MultiRecord")
     source = {"S3DataType": "S3Prefix", "S3Uri": f"{account.place}/{name}/input/"}
-    output = {"S3OutputPath": f"{account.place}/{name}/output", "AssembleWith": "Line"}
+    output = {"S3OutputPath": f"{account.place}/{name}/output", "AssembleWith": split}
     if plan.accept:
         output["Accept"] = plan.accept
     request: dict[str, Any] = {
         "TransformJobName": name,
         "ModelName": name,
-        "BatchStrategy": "MultiRecord",
+        "BatchStrategy": strategy,
         "Environment": dict(plan.environment),
         "TransformInput": {
             "DataSource": {"S3DataSource": source},
             "ContentType": plan.content_type,
-            "SplitType": "Line",
+            "SplitType": split,
         },
         "TransformOutput": output,
         "TransformResources": {"InstanceType": plan.instance_type, "InstanceCount": len(plan.hosts)},
@@ -238,19 +241,23 @@ def _training_outcome(plan: TrainingPlan, objects: S3Objects, end: Mapping[str, 
     if status == "Failed":
         reason = end.get("FailureReason") or "AlgorithmError: no reason was given"
         return TrainingOutcome(JobStatus.FAILED, reason, {}, log)
+    if status == "Stopped":  # the room keeps no artifacts of jobs that did not end by themselves
+        over = end.get("SecondaryStatus") == "MaxRuntimeExceeded"
+        reason = f"MaxRuntimeExceeded: {plan.max_runtime_seconds} s" if over else None
+        return TrainingOutcome(JobStatus.STOPPED, reason, {}, log)
     place = end.get("ModelArtifacts", {}).get("S3ModelArtifacts", "")
     archives = []
-    for name in (MODEL_ARCHIVE, OUTPUT_ARCHIVE):  # a stopped job may have left none
+    for name in (MODEL_ARCHIVE, OUTPUT_ARCHIVE):
         for uri in objects.list(place.removesuffix(MODEL_ARCHIVE) + name) if place else ():
             archives.append(plan.run_directory / name)
             objects.fetch(uri, archives[-1])
     by_name = {each.name: each for each in archives}
     try:
-        raw_bytes = check_sizes(_unpacked_sizes(archives), plan.max_artifact_bytes)
+        raw_bytes, left_out = _bound(archives, plan)
     except CleanroomError as error:
         return TrainingOutcome(JobStatus.FAILED, str(error), {}, log)
     return TrainingOutcome(
-        status=JobStatus.COMPLETED if status == "Completed" else JobStatus.STOPPED,
+        status=JobStatus.COMPLETED,
         failure_reason=None,
         exit_codes={host.name: 0 for host in plan.hosts},
         log=log,
@@ -258,44 +265,74 @@ def _training_outcome(plan: TrainingPlan, objects: S3Objects, end: Mapping[str, 
         output_archive=by_name.get(OUTPUT_ARCHIVE),
         raw_bytes=raw_bytes,
         packed_bytes=sum(each.stat().st_size for each in archives),
+        left_out=left_out,
     )
 
 
-def _unpacked_sizes(archives: Iterable[Path]) -> dict[str, int]:
-    """Return the sizes of the files in archives, from their headers."""
+def _bound(archives: Sequence[Path], plan: TrainingPlan) -> tuple[int, ArtifactsTooLargeError | None]:
+    """Hold the archives to the cap, taking files out of them; return the bytes of all, and why some are missing."""
     sizes: dict[str, int] = {}
     for archive in archives:
         with tarfile.open(archive) as members:
             sizes |= {f"{archive.name}: {member.name}": member.size for member in members}
-    return sizes
+    cap = plan.max_artifact_bytes
+    try:
+        return check_sizes(sizes, cap), None
+    except ArtifactsTooLargeError as error:
+        if not plan.leave_out or cap is None:
+            raise
+        kept = fitting(sizes, cap)
+        for archive in archives:
+            _keep(archive, kept)
+        return sum(sizes[name] for name in kept), error
+
+
+def _keep(archive: Path, kept: Collection[str]) -> None:
+    draft = archive.with_name(f".{archive.name}")
+    with tarfile.open(archive) as source, tarfile.open(draft, "w:gz") as target:
+        for member in source:
+            if f"{archive.name}: {member.name}" in kept:
+                target.addfile(member, source.extractfile(member) if member.isreg() else None)
+    draft.replace(archive)
 
 
 def _inference_outcome(plan: InferencePlan, end: Mapping[str, Any], outputs: Path) -> InferenceOutcome:
-    status, written, rows = end["TransformJobStatus"], [path for path in outputs.rglob("*") if path.is_file()], 0
-    for path in written:
-        with path.open("rb") as file:
-            rows += sum(1 for _ in file)
-    error: CleanroomError | None = None
-    size = sum(path.stat().st_size for path in written)
-    if status == "Failed":
+    if end["TransformJobStatus"] != "Completed":
         error = JobFailedError(
             end.get("FailureReason") or "the transform job failed without a reason",
             expected="a transform job that ends Completed",
             fix="read its log in the account",
         )
-    elif plan.max_output_bytes is not None and size > plan.max_output_bytes:
-        error = output_too_large(size, plan.max_output_bytes)
-        shutil.rmtree(outputs)
-        outputs.mkdir()
-    ended = JobStatus.COMPLETED if status == "Completed" else JobStatus.STOPPED
+        failed = end["TransformJobStatus"] == "Failed"
+        status = JobStatus.FAILED if failed else JobStatus.STOPPED
+        return InferenceOutcome(status, str(error) if failed else None, outputs, error=error if failed else None)
+    sizes = {path.relative_to(outputs).as_posix(): path.stat().st_size for path in sorted(_files(outputs))}
+    cap, size = plan.max_output_bytes, sum(sizes.values())
+    too_large = output_too_large(size, cap) if cap is not None and size > cap else None
+    kept = {*sizes} if too_large is None or cap is None else fitting(sizes, cap if plan.leave_out else 0)
+    for name in sizes.keys() - kept:
+        (outputs / name).unlink()
+    failed_objects = tuple(sorted(name.removesuffix(".out") for name in sizes.keys() - kept))
+    failure = None if plan.leave_out else too_large
     return InferenceOutcome(
-        status=ended if error is None else JobStatus.FAILED,
-        failure_reason=None if error is None else str(error),
+        status=JobStatus.FAILED if failure else JobStatus.COMPLETED,
+        failure_reason=str(failure) if failure else None,
         outputs=outputs,
-        bytes=size,
-        rows=rows,
-        error=error,
+        bytes=sum(sizes[name] for name in kept),
+        rows=sum(_lines_in(outputs / name) for name in kept),
+        failed_objects=failed_objects,
+        error=failure,
+        left_out=too_large if plan.leave_out else None,
     )
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def _lines_in(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
 
 
 def _watch(account: Account, stopped: threading.Event | None, describe: Any, member: str) -> dict[str, Any]:

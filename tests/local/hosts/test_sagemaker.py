@@ -18,6 +18,7 @@ from moto.server import ThreadedMotoServer
 
 from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.errors import HostStartError, SageMakerError
+from cleanroom_algo.local.hosts import sagemaker
 from cleanroom_algo.local.hosts.sagemaker import (
     Account,
     infer_in,
@@ -31,6 +32,7 @@ from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.inference_plan import InferenceHostPlan, InferencePlan
 from cleanroom_algo.local.plans.outcomes import JobStatus
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource, BaseModel, ChannelPlan, TrainingPlan, plan_hosts
+from tests.local.jobs.support import members
 
 IMAGE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/mine:1"
 ROLE = "arn:aws:iam::111122223333:role/sagemaker"
@@ -205,3 +207,52 @@ def test_what_aws_refuses(account: Account, plan: TrainingPlan) -> None:
 def test_a_path_is_no_image(account: Account, plan: TrainingPlan, tmp_path: Path) -> None:
     with pytest.raises(HostStartError, match="file or folder"):
         train_in(account, replace(plan, source=AlgorithmSource(str(tmp_path))), Silent(), threading.Event())
+
+
+def test_a_job_that_ran_too_long_is_told_so(
+    account: Account, plan: TrainingPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = {"TrainingJobStatus": "Stopped", "SecondaryStatus": "MaxRuntimeExceeded"}
+    monkeypatch.setattr(sagemaker, "_watch", lambda *_: ended)
+
+    outcome = train_in(account, plan, Silent(), threading.Event())
+
+    assert (outcome.status, outcome.failure_reason) == (JobStatus.STOPPED, "MaxRuntimeExceeded: 3600 s")
+    assert outcome.model_archive is None
+
+
+def test_artifacts_over_the_cap_are_left_out_where_that_is_asked_for(account: Account, plan: TrainingPlan) -> None:
+    name = job_name(plan.job_name, plan.run_directory)
+    body = archive({"large": bytes(5000), "small": b"x" * 50})
+    account.client("s3").put_object(Bucket="mine", Key=f"clean-room/{name}/output/model.tar.gz", Body=body)
+
+    outcome = train_in(account, replace(plan, max_artifact_bytes=4000, leave_out=True), Silent(), threading.Event())
+
+    assert outcome.status is JobStatus.COMPLETED
+    assert members(outcome.model_archive) == {"small": b"x" * 50}
+    assert outcome.raw_bytes == 50
+    assert outcome.left_out is not None
+
+
+def test_outputs_over_the_cap_are_left_out_where_that_is_asked_for(account: Account, inference: InferencePlan) -> None:
+    name = job_name(inference.job_name, inference.run_directory)
+    for key, body in (("a.csv", b"0.1\n0.2\n"), ("b.csv", b"0.3\n")):
+        account.client("s3").put_object(Bucket="mine", Key=f"clean-room/{name}/output/{key}.out", Body=body)
+
+    outcome = infer_in(account, replace(inference, max_output_bytes=5, leave_out=True), Silent(), threading.Event())
+
+    assert outcome.status is JobStatus.COMPLETED
+    assert [path.name for path in outcome.outputs.iterdir()] == ["b.csv.out"]
+    assert (outcome.rows, outcome.bytes, outcome.failed_objects) == (1, 4, ("a.csv",))
+    assert outcome.left_out is not None
+
+
+def test_whole_objects_are_not_split(inference: InferencePlan) -> None:
+    plan = replace(inference, whole_objects=True, content_type="application/vnd.apache.parquet")
+
+    request = transform_request(plan, Account("s3://mine/clean-room", ROLE), "name")
+
+    assert not faults("CreateTransformJob", request)
+    assert request["BatchStrategy"] == "SingleRecord"
+    assert request["TransformInput"]["SplitType"] == "None"
+    assert request["TransformOutput"]["AssembleWith"] == "None"
