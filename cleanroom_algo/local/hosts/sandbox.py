@@ -47,7 +47,7 @@ class SandboxHosts:
     """Runs algorithms that lie in a file or folder of this machine, each host isolated."""
 
     name = "sandbox"
-    lacks = ""
+    lacks = ", and root inside is root of this machine: better run as another user" if os.geteuid() == 0 else ""
     isolates_files = True
 
     @contextmanager
