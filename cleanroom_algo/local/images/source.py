@@ -168,7 +168,7 @@ def _check_call(source: _Source, call: ast.Call) -> Iterator[Finding]:
 
 def _check_declared_hyperparameters(sources: list[_Source]) -> Iterator[Finding]:
     """Find declared fields that neither the algorithm nor the Trainer reads as an attribute or by name."""
-    library = [_read(path, path.name) for path in _TRAINING.glob("*.py")]
+    library = [_read(path, path.name) for path in _TRAINING.rglob("*.py")]
     read = {
         node.attr if isinstance(node, ast.Attribute) else str(node.value)
         for source in [*sources, *library]
