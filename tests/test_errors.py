@@ -29,7 +29,8 @@ def test_an_error_explains_itself(kind: type[CleanroomError]) -> None:
     area = next(base for base in kind.__mro__ if base in AREAS)
     assert re.fullmatch(AREA_OF[area.__name__] + r"-\d{3}", kind.code)
     assert "title" in vars(kind)
-    assert kind.title[0].islower() or kind.title.split()[0].isupper() or "*" in kind.title
+    first = kind.title.split()[0]
+    assert first[0].islower() or sum(map(str.isupper, first)) > 1 or "*" in kind.title  # or a name
     assert "__doc__" in vars(kind)
     assert len(inspect.cleandoc(kind.__doc__ or "")) > 40
 

@@ -12,6 +12,7 @@ from cleanroom_algo.cli.output import emit, emit_json, table
 from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.errors import CleanroomError, UnknownTopicError, all_errors
 from cleanroom_algo.errors.exit_codes import ExitCode
+from cleanroom_algo.errors.status_codes import STATUS_CODES
 
 EXIT_STATUSES: dict[ExitCode, str] = {
     ExitCode.OK: "done",
@@ -24,14 +25,14 @@ EXIT_STATUSES: dict[ExitCode, str] = {
     ExitCode.BROKEN_PIPE: "whoever read the output closed it",
     ExitCode.STOPPED: "ended in good order after SIGTERM",
 }
-TOPICS = ("settings", "exit-status", "codes")
+TOPICS = ("settings", "exit-status", "codes", *STATUS_CODES)
 
 
 @click.command()
 @click.argument("topic", default="codes")
 @json_option
 def command(topic: str, as_json: bool) -> None:
-    r"""Explain an error code (CR-CHN-005), the `settings`, the `exit-status` table, or list all `codes`.
+    r"""Explain a code (CR-CHN-005, AlgorithmError), the `settings`, the `exit-status` table, or list all `codes`.
 
     \b
     Examples:
@@ -44,6 +45,8 @@ def command(topic: str, as_json: bool) -> None:
         _table(as_json, ("variable", "default", "meaning"), setting_rows())
     elif topic == "exit-status":
         _table(as_json, ("status", "meaning"), [(int(code), text) for code, text in EXIT_STATUSES.items()])
+    elif topic in STATUS_CODES:
+        _explain_status(topic, as_json)
     else:
         _explain(topic, as_json)
 
@@ -81,6 +84,13 @@ def _explain(topic: str, as_json: bool) -> None:
     emit(f"{kind.code}  {kind.title}\n")
     emit(explanation(kind))
     emit(f"\nExit status {int(kind.exit_code)}: {EXIT_STATUSES[kind.exit_code]}.")
+
+
+def _explain_status(code: str, as_json: bool) -> None:
+    if as_json:
+        emit_json({"code": code, "explanation": STATUS_CODES[code]})
+    else:
+        emit(f"{code}  status code of a failed job\n\n{STATUS_CODES[code]}")
 
 
 def _errors() -> list[type[CleanroomError]]:

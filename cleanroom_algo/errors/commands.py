@@ -20,7 +20,7 @@ class UsageError(CliError):
 
 
 class UnknownTopicError(CliError):
-    """`cleanroom-algo explain` knows the codes of errors, `settings` and `exit-status`."""
+    """`cleanroom-algo explain` knows the codes of errors and of failed jobs, `settings` and `exit-status`."""
 
     code = "CR-CLI-002"
     title = "nothing to explain"

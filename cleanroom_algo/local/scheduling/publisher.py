@@ -17,6 +17,7 @@ from cleanroom_algo.errors import (
     all_errors,
 )
 from cleanroom_algo.errors.exit_codes import ExitCode
+from cleanroom_algo.errors.status_codes import MAX_RUNTIME_EXCEEDED, status_code
 from cleanroom_algo.local.plans.outcomes import ExportOutcome, InferenceOutcome, JobStatus, TrainingOutcome
 from cleanroom_algo.local.plans.run_files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE
 from cleanroom_algo.local.plans.training_plan import TrainingPlan
@@ -31,7 +32,6 @@ from cleanroom_algo.local.scheduling.cleanup import tidy
 _TAIL_BYTES: Final = 64 * 1024  # of a log's end, in which the last lines of a container are looked for
 _TAIL_LINES: Final = 5
 _LINE_CHARACTERS: Final = 200
-_TIMED_OUT: Final = "MaxRuntimeExceeded"  # SageMaker API, SecondaryStatus
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def trained(
         tidy(plan.run_directory)
         reason = outcome.failure_reason or "the job was stopped"
         code = JobStoppedError.code if outcome.status is JobStatus.STOPPED else _status_code(reason)
-        if reason.startswith(_TIMED_OUT):
-            code = _TIMED_OUT
+        if reason.startswith(MAX_RUNTIME_EXCEEDED):
+            code = MAX_RUNTIME_EXCEEDED
         private["exit_code"] = int(_exit_status(outcome.exit_codes, code))
         return JobResult(code, reason, shown, private)
     kept = workspace.files.artifacts(record.key, record.version)
@@ -107,7 +107,7 @@ def inferred(workspace: Workspace, record: Record, outcome: InferenceOutcome, sh
     if outcome.status is JobStatus.STOPPED:
         return JobResult(JobStoppedError.code, reason, shown, {**private, "exit_code": int(ExitCode.STOPPED)})
     exit_code = ExitCode.ALGORITHM_FAILED if outcome.error is None else outcome.error.exit_code
-    return JobResult(_status_code(reason), reason, shown, {**private, "exit_code": int(exit_code)})
+    return JobResult(status_code(reason), reason, shown, {**private, "exit_code": int(exit_code)})
 
 
 def queried(plan: QueryPlan, outcome: QueryOutcome) -> JobResult:
@@ -158,8 +158,7 @@ def _last_lines(workspace: Workspace, record: Record, host: str) -> str:
 def _status_code(reason: str) -> str:
     if reason.startswith(f"AlgorithmError: {ArtifactTooLargeError.code}"):  # a Trainer notices it before the room does
         return ArtifactsTooLargeError.code
-    head = reason.split("\n")[0].split(":")[0].split(" ")[0]
-    return head if head.startswith("CR-") or head.isidentifier() else "AlgorithmError"
+    return status_code(reason)
 
 
 def _exit_status(exit_codes: Mapping[str, int], code: str) -> ExitCode:
