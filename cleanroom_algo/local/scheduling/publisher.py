@@ -107,7 +107,7 @@ def inferred(workspace: Workspace, record: Record, outcome: InferenceOutcome, sh
     if outcome.status is JobStatus.STOPPED:
         return JobResult(JobStoppedError.code, reason, shown, {**private, "exit_code": int(ExitCode.STOPPED)})
     exit_code = ExitCode.ALGORITHM_FAILED if outcome.error is None else outcome.error.exit_code
-    return JobResult(status_code(reason), reason, shown, {**private, "exit_code": int(exit_code)})
+    return JobResult(_status_code(reason), reason, shown, {**private, "exit_code": int(exit_code)})
 
 
 def queried(plan: QueryPlan, outcome: QueryOutcome) -> JobResult:

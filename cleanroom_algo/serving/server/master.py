@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 from flask import Flask
@@ -199,12 +198,12 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def configure_compute(threads: int) -> None:
-    """Set how many threads torch computes with, where there is torch."""
-    if find_spec("torch") is None:
-        return
-    import torch
+    """Set how many threads torch and other libraries compute with; those that are imported later read a variable."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if "torch" in sys.modules:
+        import torch
 
-    torch.set_num_threads(threads)
+        torch.set_num_threads(threads)
 
 
 def end_when_stuck(admission: Admission, limit_seconds: float) -> None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+_GPU_DEVICES = ("nvidia[0-9]*", "kfd")  # of NVIDIA's driver and of AMD's
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -41,9 +42,10 @@ def memory_bytes(cgroup: Path = _CGROUP) -> int:
 def gpus() -> int:
     """Return how many GPUs torch can use, without starting CUDA in this process, which could then not fork.
 
-    An image may be without torch, as an algorithm may be.
+    An image may be without torch, as an algorithm may be. Where there is no device of a driver, torch is not imported,
+    which takes longer than the rest of the start.
     """
-    if find_spec("torch") is None:
+    if find_spec("torch") is None or not any(path for pattern in _GPU_DEVICES for path in Path("/dev").glob(pattern)):
         return 0
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # asks the driver's library, not the runtime
     import torch
