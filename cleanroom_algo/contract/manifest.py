@@ -41,7 +41,7 @@ class Manifest(BaseModel):
         library_versions: of cleanroom-algo and what it computed with.
         table_schema: `schema` in the file: the declared table, as `Schema.to_dict` gives it.
         source_hash: of the algorithm's sources; None where they are an installed module.
-        hyperparameters: those that were in effect, defaults included.
+        hyperparameters: those that were in effect, defaults included; None for a value that is left out.
         metrics: the final ones.
         base_version: the `created` of the base model's manifest, where training began from one.
         steps: optimizer steps, those of the base model included.
@@ -58,7 +58,7 @@ class Manifest(BaseModel):
     library_versions: dict[str, str] = {}
     table_schema: dict[str, Any] | None = Field(None, alias="schema")
     source_hash: str | None = None
-    hyperparameters: dict[str, str] = {}
+    hyperparameters: dict[str, str | None] = {}
     metrics: dict[str, float] = {}
     base_version: str | None = None
     steps: int = Field(0, ge=0)
@@ -107,7 +107,7 @@ class Manifest(BaseModel):
         draft.replace(directory / MANIFEST_FILE)
         return complete
 
-    def changes(self, *, source_hash: str | None, hyperparameters: Mapping[str, str]) -> list[str]:
+    def changes(self, *, source_hash: str | None, hyperparameters: Mapping[str, str | None]) -> list[str]:
         """Return in what an algorithm differs from the one that wrote this, in sentences without values.
 
         Args:
@@ -117,8 +117,9 @@ class Manifest(BaseModel):
         told = []
         if None not in (self.source_hash, source_hash) and self.source_hash != source_hash:
             told.append("the sources of the algorithm are not those that it was trained with")
-        names = sorted(self.hyperparameters.keys() | hyperparameters.keys())
-        other = [name for name in names if self.hyperparameters.get(name) != hyperparameters.get(name)]
+        known = {name: value for name, value in self.hyperparameters.items() if value is not None}
+        names = sorted((known.keys() | hyperparameters.keys()) - (self.hyperparameters.keys() - known.keys()))
+        other = [name for name in names if known.get(name) != hyperparameters.get(name)]
         if other:
             told.append(f"hyperparameters differ from those that it was trained with: {', '.join(other)}")
         return told

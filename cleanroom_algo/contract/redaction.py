@@ -36,6 +36,7 @@ _PERCENT_FIELD = re.compile(r"%[^a-zA-Z%]*[a-zA-Z]")
 _BRACE_FIELD = re.compile(r"\{[^{}]*\}")
 _REPEATED = re.compile(rf"{HIDDEN}(?:[\s'\"`:;,.()\[\]{{}}=*-]*{HIDDEN})+")
 _PRINTED_FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)')
+_SCRIPTS = {".py", ".sh"}
 _FAILED = "AlgorithmError"  # how SageMaker begins the failure reason of a container
 _PLACE = re.compile(r"^  at [\w-]{1,64}\.py:\d{1,6} in [\w<>]{1,64}", re.MULTILINE)
 _TRACEBACK = "Traceback (most recent call last)"
@@ -130,8 +131,8 @@ class Redactor:
         if printed := self.describe_printed(text):
             return printed
         words: set[str] = set()
-        for path in self._folder.glob("*.py") if self._folder else ():
-            if source := self._source(str(path)):
+        for path in self._folder.glob("*") if self._folder else ():
+            if path.suffix in _SCRIPTS and (source := self._source(str(path))):
                 words.update(_WORD.findall(source.text))
         return self.known_parts(text, words)
 

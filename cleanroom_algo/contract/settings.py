@@ -49,6 +49,10 @@ class Settings(BaseModel):
         600.0, gt=0, description="how long a Pipe channel may stay silent before its first byte"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="what this library logs")
+    manifest_values: bool = Field(
+        True,
+        description="whether manifest.json has the values of hyperparameters, for whoever gets the artifacts to read",
+    )
     tracebacks: Literal["redacted", "whole"] = Field(
         "redacted",
         description="whether the log has whole tracebacks, with the values they quote; the failure file never has them",

@@ -79,8 +79,16 @@ class Artifacts:
 
         Raises:
             HyperparameterError: they do not fit the declaration.
+            ModelFilesError: their values were left out of the manifest.
         """
-        parsed = kind.parse(self.manifest.hyperparameters)
+        values = {name: value for name, value in self.manifest.hyperparameters.items() if value is not None}
+        if len(values) < len(self.manifest.hyperparameters):
+            raise ModelFilesError(
+                "the manifest names hyperparameters without their values",
+                expected="the values that the model was trained with",
+                fix="train with CLEANROOM_ALGO_MANIFEST_VALUES=true, or store what `load` needs in a file of `save`",
+            )
+        parsed = kind.parse(values)
         if added := sorted(parsed.effective().keys() - self.manifest.hyperparameters.keys()):
             log.warning("the model was trained without these hyperparameters, defaults are used: %s", ", ".join(added))
         return parsed

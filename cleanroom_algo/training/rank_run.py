@@ -130,12 +130,13 @@ class RankRun:
         """
         base = trainer.base.manifest if trainer.base is not None else None
         schema = getattr(self.algorithm, "schema", None)
+        shown = self.environment.settings.manifest_values
         return Manifest(
             algorithm=self.algorithm.__name__,
             library_versions=_library_versions(),
             table_schema=schema.to_dict() if schema is not None else None,
             source_hash=self._source_hash,
-            hyperparameters=self.params.effective(),
+            hyperparameters={name: value if shown else None for name, value in self.params.effective().items()},
             metrics=dict(self.final_metrics),
             base_version=base.created if base is not None else None,
             steps=steps + (base.steps if base is not None else 0),

@@ -73,3 +73,5 @@ def test_changes_are_named_without_values() -> None:
         "hyperparameters differ from those that it was trained with",
     ]
     assert told[1].endswith("rate, secret")
+    hidden = Manifest(algorithm="Mine", hyperparameters={"rate": None})
+    assert hidden.changes(source_hash="b", hyperparameters={"rate": "1"}) == []
