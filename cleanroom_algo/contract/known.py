@@ -28,6 +28,7 @@ _OF_LIBRARIES = """
     pandas._libs.tslibs.np_datetime.OutOfBoundsDatetime
     polars.exceptions.ColumnNotFoundError polars.exceptions.ComputeError polars.exceptions.DuplicateError
     polars.exceptions.InvalidOperationError polars.exceptions.NoDataError polars.exceptions.OutOfBoundsError
+    polars.exceptions.PanicException pyo3_runtime.PanicException
     polars.exceptions.PolarsError polars.exceptions.SchemaError polars.exceptions.SchemaFieldNotFoundError
     polars.exceptions.ShapeError polars.exceptions.StringCacheMismatchError polars.exceptions.StructFieldNotFoundError
     pyarrow.lib.ArrowException pyarrow.lib.ArrowInvalid pyarrow.lib.ArrowKeyError pyarrow.lib.ArrowMemoryError

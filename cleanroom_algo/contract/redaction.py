@@ -32,7 +32,7 @@ _WORD = re.compile(r"[^\W\d]\w*")
 _BETWEEN = re.compile(r"(?P<before>['\"`]?[\s:;,.]*)(?P<value>.*?)(?P<after>[\s:;,.]*['\"`]?)", re.DOTALL)
 _QUOTED = re.compile(rf"(?<!\w)['\"`]+{HIDDEN}['\"`]*|{HIDDEN}['\"`]+(?!\w)")
 _QUOTES = "'\"`()[]{}=*- "
-_PERCENT_FIELD = re.compile(r"%[^a-zA-Z%]*[a-zA-Z]")
+_PERCENT_FIELD = re.compile(r"%(?:\(\w*\))?[^a-zA-Z%]*[a-zA-Z]")
 _BRACE_FIELD = re.compile(r"\{[^{}]*\}")
 _REPEATED = re.compile(rf"{HIDDEN}(?:[\s'\"`:;,.()\[\]{{}}=*-]*{HIDDEN})+")
 _PRINTED_FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)')

@@ -29,6 +29,7 @@ CASES = [
     ('    if name: raise ValueError(f"no such carrier: {name}")', "ValueError: no such carrier: <value>"),
     ('    number += 1; raise KeyError("unknown " + name)', "KeyError: unknown <value>"),
     ('    raise ValueError("bad %s of %5.2f" % (name, number))', "ValueError: bad <value> of <value>"),
+    ('    raise ValueError("bad %(a)s" % {"a": name})', "ValueError: bad <value>"),
     ('    raise ValueError("bad {} of {x}".format(name, x=number))', "ValueError: bad <value> of <value>"),
     ("    raise ValueError(MESSAGE % name)", "ValueError: odd carrier <value>"),
     ("    raise ValueError(name, number)", "ValueError: <value>"),

@@ -24,7 +24,7 @@ class Since(Hyperparameters):
 
 
 def artifacts(folder: Path, **members: object) -> Artifacts:
-    Manifest(algorithm="Mine", **members).write(folder)  # type: ignore[arg-type]
+    Manifest(algorithm="Mine", **members).write(folder)
     return Artifacts(folder)
 
 
