@@ -53,8 +53,8 @@ class Artifacts:
         if self.manifest.table_schema is None:
             raise ModelFilesError(
                 "the manifest holds no schema",
-                expected="the schema of the training data, by which requests are read",
-                fix="declare `schema` in the Trainer that writes the artifacts",
+                expected="the schema of the training data, which is needed to read requests",
+                fix="declare `schema` in the Trainer, and train again",
             )
         return Schema.from_dict(self.manifest.table_schema)
 
@@ -123,8 +123,8 @@ class Artifacts:
         if not path.is_file():
             raise ModelFilesError(
                 f"the model directory holds no {name}",
-                expected=f"{name} beside {', '.join(sorted(self.manifest.files)) or 'an empty list of files'}",
-                fix="ask for a file that the Trainer's `save` writes, or write it there",
+                expected=f"{name} among the files of the manifest: {', '.join(sorted(self.manifest.files)) or 'none'}",
+                fix="ask for a file that the Trainer's `save` writes, or write this one in `save`",
             )
         return path
 
@@ -145,6 +145,6 @@ def json_object(path: Path) -> dict[str, object]:
         raise ModelFilesError(
             f"{path.name} is not a JSON object",
             expected="the file as the Trainer wrote it",
-            fix="take the artifacts again from the job that wrote them",
+            fix="use the artifacts as the training job wrote them",
         )
     return document

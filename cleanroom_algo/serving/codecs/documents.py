@@ -111,7 +111,7 @@ def _npy(body: bytes, schema: Schema) -> Parts:
         try:
             part = part_of(array[row : row + rows], names)
         except (TypeError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
-            raise _no_document(f"has values of type {array.dtype}, which are not read") from None
+            raise _no_document(f"has values of type {_name_of(array.dtype)}, which are not read") from None
         yield row, part
 
 
@@ -126,12 +126,16 @@ def _read_npy(body: bytes) -> NDArray[Any]:
         raise _no_document("holds pickled objects, which are not read as they could run code of the sender's")
     count = math.prod(shape)
     if head.tell() + count * dtype.itemsize != len(body):
-        raise _no_document(f"has another length than npy of shape {shape} and type {dtype}")
+        raise _no_document(f"has another length than npy of shape {shape} and type {_name_of(dtype)}")
     try:
         array = np.frombuffer(body, dtype, offset=head.tell(), count=count)
         return array.reshape(shape, order="F" if by_columns else "C").astype(dtype.newbyteorder("="), copy=False)
     except (ValueError, TypeError, OverflowError):
-        raise _no_document(f"is no array of shape {shape} and type {dtype}") from None
+        raise _no_document(f"is no array of shape {shape} and type {_name_of(dtype)}") from None
+
+
+def _name_of(dtype: np.dtype[Any]) -> str:
+    return "structured" if dtype.names else str(dtype)  # without the names of its fields, which the client made
 
 
 def _fields(part: NDArray[Any], names: Sequence[str], *, schema: Schema) -> pl.DataFrame:  # noqa: ARG001 (as _columns)

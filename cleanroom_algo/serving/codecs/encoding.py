@@ -67,10 +67,10 @@ def _written_as(kind: MediaType, frame: pl.DataFrame) -> Iterator[None]:
     except OSError as error:
         raise MemoryError from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        dtypes = sorted({str(dtype) for dtype in frame.dtypes})
+        dtypes = sorted({dtype.base_type().__name__ for dtype in frame.dtypes})  # without names of fields or categories
         raise PredictionShapeError(
             f"{kind.media_type} cannot hold predictions of the types {', '.join(dtypes)}",
-            expected="numbers, bools, texts, dates or timestamps",
+            expected="numbers, Booleans, strings, dates or timestamps",
             fix="return such values from `predict_arrays`, `predict` or `postprocess`, or ask for Parquet",
         ) from None
 
@@ -95,9 +95,9 @@ def _arrow(frame: pl.DataFrame) -> bytes:
 def _npy(frame: pl.DataFrame) -> bytes:
     if not all((dtype.is_numeric() and not dtype.is_decimal()) or dtype == pl.Boolean for dtype in frame.dtypes):
         raise NotAcceptableError(
-            "the predictions are not all numbers, which application/x-npy cannot hold without pickling",
+            "application/x-npy can only hold numbers, and the predictions hold other values",
             expected="an Accept header that names another format",
-            fix="ask for text/csv or application/jsonlines",
+            fix="ask for text/csv or application/jsonlines instead",
         )
     # Numbers with nulls become floats, and nulls NaN; of bools with nulls polars would make objects.
     gaps = [name for name, dtype in frame.schema.items() if dtype == pl.Boolean and frame[name].has_nulls()]
@@ -116,13 +116,10 @@ _WRITERS: Final[dict[MediaType, Callable[[pl.DataFrame], bytes]]] = {
 
 
 def _require_flat(frame: pl.DataFrame) -> None:
-    nested = [name for name, dtype in frame.schema.items() if dtype.is_nested()]
-    broken = [
-        name for name, dtype in frame.schema.items() if dtype == pl.String and frame[name].str.contains(r"[\r\n]").any()
-    ]
-    if nested or broken:
+    nested = any(dtype.is_nested() for dtype in frame.dtypes)
+    if nested or any(series.str.contains(r"[\r\n]").any() for series in frame if series.dtype == pl.String):
         raise PredictionShapeError(
-            f"a line of CSV cannot hold the predictions in {', '.join([*nested, *broken])}",
-            expected="one plain value per column and row, and no line breaks in texts",
+            "a line of CSV cannot hold predictions that are nested or contain line breaks",
+            expected="one plain value per column and row, without line breaks in strings",
             fix="return one column per value, or ask for application/jsonlines",
         )

@@ -172,7 +172,7 @@ def bad_records(problems: Sequence[Problem]) -> BadRecordError:
     """Return the error of records that do not fit."""
     return BadRecordError(
         "records of the request do not fit the schema of the model",
-        expected="the columns of the training data without the target, each of its type, by name or in their order",
-        fix="correct the records, or serve with CLEANROOM_ALGO_SERVE_BAD_RECORDS=placeholder",
+        expected="the columns of the training data, with or without the target, by name or in order, each of its type",
+        fix="correct the records, or set CLEANROOM_ALGO_SERVE_BAD_RECORDS=placeholder",
         problems=problems[:MAX_PROBLEMS],
     )

@@ -77,9 +77,9 @@ def request_type(header: str | None) -> ContentType:
     kind = _BY_NAME.get(name.lower())
     if kind is None:
         raise ContentTypeError(
-            "the Content-Type of the request is not one that is read",
+            "the Content-Type of the request is not supported",
             expected=f"one of {', '.join(MEDIA_TYPES)}",
-            fix="send the records as text/csv, or in another of these formats",
+            fix="send the records in one of these formats, such as text/csv",
         )
     return ContentType(kind, options.get("charset", "utf-8") if kind.text else "utf-8")
 
@@ -99,7 +99,7 @@ def response_format(header: str | None, request: MediaType) -> MediaType:
     chosen = accepted.best_match([kind.media_type for kind in offered])
     if chosen is None:
         raise NotAcceptableError(
-            "the Accept header allows no content type that is written here",
+            "the Accept header allows no content type that the server can write",
             expected=f"one of {', '.join(MEDIA_TYPES)}",
             fix="ask for one of them (outputConfiguration.accept of the inference job), or for */*",
         )

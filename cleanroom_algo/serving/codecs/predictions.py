@@ -26,14 +26,13 @@ def to_frame(predicted: Predictions, rows: int) -> pl.DataFrame:
             hold what no format can say.
     """
     result = _columns(predicted)
-    objects = [name for name, dtype in result.schema.items() if dtype == pl.Object]
-    if objects:
-        raise _no_values(f"objects, in {', '.join(objects)}")
+    if pl.Object in result.dtypes:
+        raise _no_values("Python objects")
     if result.height != rows or result.width == 0:
         raise PredictionShapeError(
             f"{rows} rows gave predictions of shape ({result.height}, {result.width})",
             expected="exactly one prediction per row",
-            fix="treat each row by itself in `predict_arrays` or `predict`, and neither drop nor merge rows",
+            fix="return one prediction per row from `predict_arrays` or `predict`; do not drop or merge rows",
         )
     return result
 
@@ -60,7 +59,7 @@ def _series(name: str, array: np.ndarray) -> pl.Series:
         series = pl.Series(name, array.tolist() if array.dtype.hasobject else np.asarray(array), strict=False)
         return series.set(pl.Series(np.ma.getmaskarray(array)), None) if np.ma.is_masked(array) else series
     except (TypeError, ValueError, pl.exceptions.PolarsError):
-        raise _no_values(f"values of type {array.dtype}") from None
+        raise _no_values(f"values of type {array.dtype.type.__name__}") from None
 
 
 def _as_array(values: Any) -> np.ndarray:
@@ -79,7 +78,7 @@ def _as_array(values: Any) -> np.ndarray:
         return np.asarray(values.numpy() if hasattr(values, "detach") else values)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, sparse tensors, lists of tensors in training
         raise PredictionShapeError(
-            f"the predictions, a {type(values).__name__}, cannot be made an array ({type(error).__name__})",
+            "the predictions cannot be converted to an array",
             expected=_EXPECTED,
             fix="return a dense tensor or an array of plain numbers, without gradients",
         ) from error
@@ -88,7 +87,7 @@ def _as_array(values: Any) -> np.ndarray:
 def _require(fits: bool) -> None:
     if not fits:
         raise PredictionShapeError(
-            "the predictions have a shape that cannot be written as rows",
+            "the predictions do not have the shape of rows",
             expected=_EXPECTED,
             fix="return one value, or one vector, per row from `predict_arrays`, `predict` or `postprocess`",
         )
@@ -96,7 +95,7 @@ def _require(fits: bool) -> None:
 
 def _no_values(what: str) -> PredictionShapeError:
     return PredictionShapeError(
-        f"the predictions are {what}, which no format can say",
-        expected="numbers, bools, texts, dates or timestamps (datetime64[us]), or None among them",
+        f"the predictions are {what}, which no output format can hold",
+        expected="numbers, Booleans, strings, dates or timestamps (datetime64[us]); None is a null",
         fix="return a tensor or an array of numbers, or named columns with one plain value per row",
     )

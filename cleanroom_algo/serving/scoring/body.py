@@ -98,9 +98,9 @@ def decoded(
         chunks = _gunzip(chunks, limit)
     elif encoding not in {"", "identity"}:
         raise ContentTypeError(
-            f"the Content-Encoding {encoding!r} is not read",
-            expected="gzip, or none",
-            fix="send the body as it is, or gzip it",
+            "the Content-Encoding of the request is not supported",
+            expected="gzip, or no Content-Encoding",
+            fix="compress the body with gzip, or do not compress it",
         )
     if not _names_utf8(charset):
         return _recode(chunks, charset)
@@ -145,9 +145,9 @@ def _read(stream: _Readable, size: int) -> bytes:
         return stream.read(size)
     except TimeoutError:
         raise BodyTimeoutError(
-            "the request's body came too slowly",
-            expected="a body that arrives at 4 kB/s at least",
-            fix="send the request again over a connection that is not stalled",
+            "the body of the request arrived too slowly",
+            expected="a body that arrives at a rate of at least 4 kB/s",
+            fix="send the request again over a faster connection",
         ) from None
     except (OSError, ValueError):
         # A broken chunk, a reset connection: in each case the end of the body will never come.
@@ -177,8 +177,8 @@ def _as_named(chunks: Iterable[bytes], *, text: bool) -> Iterator[bytes]:
     if first.startswith(GZIP_MAGIC):
         raise ContentTypeError(
             "the body is gzipped, and its Content-Encoding does not say so",
-            expected="Content-Encoding: gzip with a body that is gzipped once, or a body as it is",
-            fix="send the header Content-Encoding: gzip, or unpack the body",
+            expected="a body that is gzipped once, with Content-Encoding: gzip; or a body that is not compressed",
+            fix="send the header Content-Encoding: gzip, or decompress the body",
         )
     encoding = json.detect_encoding(first[:4]) if text else "utf-8"
     if not encoding.startswith("utf-8"):
@@ -212,7 +212,7 @@ def _names_utf8(charset: str) -> bool:
         return codecs.lookup(charset).name in {"utf-8", "ascii"}
     except (LookupError, ValueError):  # there is a codec that refuses all, and a name with a zero byte
         raise ContentTypeError(
-            "the charset of the Content-Type is not known",
+            "the charset in the Content-Type is unknown",
             expected="utf-8, or another charset that Python knows",
             fix="send the text in UTF-8",
         ) from None
@@ -226,13 +226,13 @@ def _too_large(what: str, limit: int) -> BodyTooLargeError:
     return BodyTooLargeError(
         what,
         expected=f"at most {format_bytes(limit)} in one request",
-        fix="send fewer records per request; a line format sent in chunks has no limit",
+        fix="send fewer records per request; CSV and JSON Lines with chunked transfer encoding have no limit",
     )
 
 
 def _incomplete(what: str) -> BodyIncompleteError:
     return BodyIncompleteError(
-        f"the request's body cannot be used: {what}",
-        expected="the whole body, in the transfer and content encoding that the headers name",
+        f"the body of the request cannot be used: {what}",
+        expected="a complete body, encoded as the headers say",
         fix="send the request again; nothing of it was answered",
     )

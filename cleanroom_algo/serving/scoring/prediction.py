@@ -32,7 +32,7 @@ def load_predictor(source: str, artifacts: Artifacts) -> Predictor:
         raise AlgorithmClassError(
             f"{type(predictor).__name__} does not say how rows are predicted",
             expected="a Predictor that overrides `predict_arrays` or `predict`",
-            fix="define one of them",
+            fix="override one of them",
         )
     artifacts.tell_changes(source)
     predictor.artifacts = artifacts

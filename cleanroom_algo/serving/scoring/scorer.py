@@ -162,6 +162,6 @@ def nan_rows(predicted: pl.DataFrame) -> int:
 def _not_kept(error: OSError) -> AnswerSpaceError:
     return AnswerSpaceError(
         f"an answer over {format_bytes(SPOOL_BYTES)} cannot be kept in a temporary file: {error.strerror}",
-        expected="room in the folder for temporary files (TMPDIR, or /tmp) for all answers that are in work",
-        fix="send smaller requests (containerExecutionParameters.maxPayloadInMB), or make room",
+        expected="room in the folder for temporary files (TMPDIR, or /tmp) for all answers in progress",
+        fix="send smaller requests (containerExecutionParameters.maxPayloadInMB), or free disk space",
     )

@@ -241,9 +241,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             super().handle_error(req, client, addr, exc)
             return
         error = MalformedRequestError(
-            f"what came is not a request in HTTP/1.1 ({type(exc).__name__})",
-            expected="one Content-Length that is true or chunks, a head of at most 64 fields of 8 kB, a path of 4 kB",
-            fix="correct the client; after a body of another length than declared, its rest is taken for a request",
+            f"the client sent something that is not a valid HTTP/1.1 request ({type(exc).__name__})",
+            expected="CRLF line ends, a correct Content-Length or chunks, at most 64 headers of 8 kB, a path of 4 kB",
+            fix="correct the client; if a body is longer than declared, its rest is read as the next request",
         )
         answer = refusal(error)
         answer.status_code = _STATUSES.get(type(exc), HTTPStatus.BAD_REQUEST)
@@ -304,7 +304,7 @@ class _Connection(TConn):  # type: ignore[misc]
         self._worker = worker
         self.received = b""
         self.dropped = 0
-        self.timed = _TimedSocket(client)
+        self.timed = TimedSocket(client)
 
     def init(self) -> None:
         """Prepare for reading, as gunicorn does, with deadlines."""
@@ -319,7 +319,7 @@ class _Connection(TConn):  # type: ignore[misc]
             super().close()
 
 
-class _TimedSocket:
+class TimedSocket:
     """Reads from a socket until a deadline, however little comes at a time."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -352,7 +352,7 @@ class _TimedSocket:
 class _ChunkedBody:
     """A chunked body, as gunicorn reads it, with a deadline for each read and errors that say no more than OSError."""
 
-    def __init__(self, body: Any, timed: _TimedSocket) -> None:
+    def __init__(self, body: Any, timed: TimedSocket) -> None:
         self._body = body
         self._timed = timed
         self._is_read = False

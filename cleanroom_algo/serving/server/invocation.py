@@ -80,7 +80,7 @@ def _refuse(service: Service, error: Exception) -> Response:
 
 def _memory_exhausted() -> MemoryExhaustedError:
     return MemoryExhaustedError(
-        "the memory of the container ran out while the request was answered",
-        expected="requests that fit into it, beside the model and the other requests",
+        "the container ran out of memory while it answered the request",
+        expected="requests that fit in memory next to the model and the other requests",
         fix="send smaller requests (containerExecutionParameters.maxPayloadInMB), or choose a larger instance type",
     )

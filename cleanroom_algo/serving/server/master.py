@@ -190,9 +190,9 @@ def bind(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         raise ServerStartError(
-            f"{host}:{port} cannot be listened on: {error.strerror}",
-            expected="a port that no other process has (8080, or SAGEMAKER_BIND_TO_PORT)",
-            fix="end the other server, or choose another port",
+            f"the server cannot listen on {host}:{port}: {error.strerror}",
+            expected="a port that no other process uses (8080, or SAGEMAKER_BIND_TO_PORT)",
+            fix="stop the other server, or choose another port",
         ) from None
     return listener
 

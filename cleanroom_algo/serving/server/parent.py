@@ -89,16 +89,15 @@ def cause_of_death(how: str, report: Report, seconds: float, limit: float) -> Cl
     """
     if report.stage < Stage.SERVING and seconds >= limit:
         return StartTimeoutError(
-            f"the server has been {report.stage} for {seconds:.0f} s",
-            expected=f"a server that serves {limit:g} s after its start (CLEANROOM_ALGO_SERVE_START_SECONDS; AWS is "
-            "said to end a job after 30 minutes)",
-            fix="look at the stacks in the log: they show where it hangs, most often at a network that is not there",
+            f"the server was still {report.stage} after {seconds:.0f} s",
+            expected=f"a server that is ready within {limit:g} s (CLEANROOM_ALGO_SERVE_START_SECONDS)",
+            fix="see the stacks in the log: they show where it hangs, most often waiting for a network",
         )
     return ServerDiedError(
-        f"the server {how} while {report.stage}, without a word",
-        expected="processes that end when they are told to, and whose code raises what is wrong",
-        fix="SIGKILL: the kernel ends processes for lack of memory: choose a larger instance type; SIGSEGV, SIGABRT: "
-        "look at the stacks of native code in the log; an exit status: find the call of os._exit",
+        f"the server {how} while {report.stage}, without saying why",
+        expected="a process that runs until it is stopped, and raises an exception if something is wrong",
+        fix="SIGKILL usually means that memory ran out: choose a larger instance type; SIGSEGV or SIGABRT come from "
+        "native code: see the stacks in the log; an exit status comes from a call of os._exit",
     )
 
 

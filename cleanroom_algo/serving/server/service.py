@@ -90,8 +90,8 @@ class Service:
         if first.nan:
             raise ServerStartError(
                 "the model predicts NaN for the first row of the warm-up",
-                expected="a number; NaN usually comes from weights that are NaN, left by a training that diverged",
-                fix="train again with a lower learning rate, or return rows that may be predicted from "
+                expected="a number; NaN usually means that training diverged and left NaN in the weights",
+                fix="train again with a lower learning rate; or, if the invented rows are not valid input, override "
                 "`Predictor.sample`",
             )
         while spent < WARM_UP_SECONDS:

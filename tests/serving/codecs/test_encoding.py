@@ -66,7 +66,7 @@ def test_what_a_mask_hides_is_null(predicted: Any, lines: bytes) -> None:
 
 def test_a_masked_array_of_no_plain_values_is_refused() -> None:
     records = np.ma.masked_array(np.array([(1, 2.0)] * 3, dtype=[("a", "i4"), ("b", "f8")]))
-    with pytest.raises(PredictionShapeError, match="which no format can say"):
+    with pytest.raises(PredictionShapeError, match="which no output format can hold"):
         to_frame(records, 3)
 
 

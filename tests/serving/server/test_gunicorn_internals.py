@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import socket
+import threading
 import tomllib
 from collections.abc import Callable
 from importlib.metadata import version
@@ -99,3 +101,31 @@ def attributes(kind: type) -> set[str]:
 )
 def test_what_is_read_and_set_has_the_names_it_had(kind: type, names: set[str]) -> None:
     assert names <= attributes(kind)
+
+
+def read_on(timed: gunicorn_internals.TimedSocket) -> None:
+    while timed.recv(10):
+        pass
+
+
+def test_reading_ends_at_its_deadline_however_little_comes_at_a_time() -> None:
+    client, server = socket.socketpair()
+    ended = threading.Event()
+
+    def trickle() -> None:
+        while not ended.wait(0.02):
+            client.send(b"x")
+
+    sender = threading.Thread(target=trickle)
+    with client, server:
+        sender.start()
+        timed = gunicorn_internals.TimedSocket(server)
+        timed.settimeout(0.3)
+        try:
+            with pytest.raises(TimeoutError):
+                read_on(timed)
+            timed.settimeout(None)
+            assert timed.recv(10)
+        finally:
+            ended.set()
+            sender.join()
