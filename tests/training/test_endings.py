@@ -318,6 +318,21 @@ def test_failures_of_one_process_are_true_too(tmp_path: Path) -> None:
         assert listing(container.model) == []
 
 
+@pytest.mark.parametrize("setting", ["whole", "redacted"])
+def test_a_whole_traceback_is_in_the_log_by_a_setting_and_never_in_the_failure_file(
+    tmp_path: Path, setting: str
+) -> None:
+    code = algorithm(tmp_path, "def fit_features(self):\n    float('Ja' + 'ne')\n")
+    ended = (container := Container(tmp_path / "ml", code).channel("train", {"a": csv_rows(10)})).run(
+        CLEANROOM_ALGO_TRACEBACKS=setting
+    )
+    assert ended.status == 1
+    assert ("could not convert string to float: 'Jane'" in ended.err) is (setting == "whole")
+    assert container.failure.startswith(
+        "ValueError: could not convert string to float: <value>\n  at late_algorithm.py:"
+    )
+
+
 def test_wrong_hyperparameters_and_declarations_fail_before_training(tmp_path: Path) -> None:
     wrong = {"epochs": "0", "batch_sise": "7351", "learning_rate": "fast7351"}
     container = Container(tmp_path / "a", algorithm(tmp_path), hyperparameters=wrong).channel("train", {})
