@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from cleanroom_algo.contract.manifest import Manifest
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.local.hosts.feeding import Feeder
 from cleanroom_algo.local.objects.reference import ObjectRef
+from tests.training.ranks import run_jobs
 from tests.training.support import (
     ALGORITHM,
     DIE_ONCE,
@@ -31,13 +33,16 @@ from tests.training.support import (
 
 
 @contextlib.contextmanager
-def pipe(container: Container, objects: Sequence[Path]) -> Iterator[None]:
+def pipe(container: Container, objects: Mapping[str, str | bytes]) -> Iterator[None]:
     """Feed the channel `train` from its first epoch on, as to a container that was just started."""
-    data = container.root / "input" / "data"
-    shutil.rmtree(data, ignore_errors=True)
-    data.mkdir(parents=True)
-    container.channels["train"] = {"TrainingInputMode": "Pipe"}
-    references = [ObjectRef(path.name, path, path.stat().st_size) for path in objects]
+    shutil.rmtree(container.root / "input" / "data", ignore_errors=True)
+    (container.root / "input" / "data").mkdir(parents=True)
+    container.channels["train"]["TrainingInputMode"] = "Pipe"
+    references = []
+    for name, text in objects.items():
+        path = container.root / name
+        path.write_text(str(text))
+        references.append(ObjectRef(name, path, path.stat().st_size))
     faults: list[Exception] = []
     feeder = Feeder(Paths(container.root), "train", lambda _epoch: references, faults.append)
     feeder.start()
@@ -56,46 +61,60 @@ def model(self):
 """
 
 
-def bits(container: Container) -> dict[str, bytes]:
-    """Return the published tensors."""
-    return {path.name: path.read_bytes() for path in sorted(container.model.glob("*.safetensors"))}
+def bits(container: Container) -> dict[str, dict[str, list[int]]]:
+    """Return the bytes of the published tensors, of weights and optimizer."""
+    return {
+        path.name: {name: tensor.flatten().view(torch.uint8).tolist() for name, tensor in load_file(path).items()}
+        for path in sorted(container.model.glob("*.safetensors"))
+    }
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("mode", ["File", "Pipe"])
+@pytest.mark.parametrize("ranks", [1, 2])
 def test_a_rerun_after_kill_goes_on_from_the_last_whole_epoch_to_the_same_bits(
     tmp_path: Path, ranks: int, mode: str
 ) -> None:
-    """One rank is killed in the middle of the second epoch of three; features, shuffling and dropout are the same."""
-    objects = {"a": csv_rows(500), "b": csv_rows(500, 5)}
-    for name, text in objects.items():
-        (tmp_path / name).write_text(text)
+    """One rank is killed in the middle of the second epoch of three, with shuffling and dropout."""
+    parts = [{"a": csv_rows(1000)}] if ranks == 1 else [{"a": csv_rows(500)}, {"b": csv_rows(500, 5)}]
     steps = 16 // ranks
 
-    def container(folder: str, act: str = "") -> Container:
-        code = algorithm(tmp_path / folder / "code", DROPOUT + act)
-        made = Container(tmp_path / folder / "ml", code, hyperparameters={"epochs": "3", "batch_size": "64"})
-        return made if mode == "Pipe" else made.channel("train", objects)
+    def hosts(name: str, act: str = "") -> list[Container]:
+        code = algorithm(tmp_path / name / "code", DROPOUT + act)
+        return hosts_of(tmp_path / name, code, parts, epochs="3", batch_size="64")
 
-    def run(of: Container) -> Ended:
-        with pipe(of, [tmp_path / name for name in objects]) if mode == "Pipe" else contextlib.nullcontext():
-            return of.run(CLEANROOM_ALGO_RANKS_PER_HOST=str(ranks))
+    def run(of: list[Container]) -> list[Ended]:
+        with contextlib.ExitStack() as feeding:
+            for host, part in zip(of, parts, strict=True):
+                if mode == "Pipe":
+                    feeding.enter_context(pipe(host, part))
+            return run_jobs(of)[0]
 
-    whole, killed = container("whole"), container("killed", act_at(steps + 4, DIE_ONCE, rank=ranks - 1))
-    losses = run(whole).metrics("epoch_train_loss")
-    assert run(killed).status != 0
-    assert listing(killed.root / "checkpoints" / "algo-1") == ["epoch-00001"]
-    Manifest.read(killed.model).verify(killed.model)  # of the first epoch, whole
+    whole, killed = hosts("whole"), hosts("killed", act_at(steps + 4, DIE_ONCE, rank=ranks - 1))
+    losses = run(whole)[0].metrics("epoch_train_loss")
+    assert run(killed)[-1].status == -signal.SIGKILL
+    assert listing(killed[0].root / "checkpoints" / "algo-1") == ["epoch-00001"]
+    Manifest.read(killed[0].model).verify(killed[0].model)  # of the first epoch, whole
 
     ended = run(killed)
 
-    assert ended.status == 0, ended.err
-    assert "going on from checkpoint epoch-00001" in ended.err
-    assert bits(killed) == bits(whole)
-    one, two = Manifest.read(whole.model), Manifest.read(killed.model)
+    assert [each.status for each in ended] == [0] * ranks, ended
+    assert "going on from checkpoint epoch-00001" in ended[0].err
+    assert bits(killed[0]) == bits(whole[0])
+    one, two = Manifest.read(whole[0].model), Manifest.read(killed[0].model)
     assert (two.metrics, two.steps, two.rows) == (one.metrics, one.steps, one.rows)
-    assert ended.metrics("epoch_train_loss") == losses[1:]
-    assert listing(killed.root / "checkpoints") == []
+    assert ended[0].metrics("epoch_train_loss") == losses[1:]
+    assert listing(killed[0].root / "checkpoints") == []
+
+
+def hosts_of(
+    folder: Path, code: Path, parts: Sequence[Mapping[str, str | bytes]], **hyperparameters: str
+) -> list[Container]:
+    """Return one host or two, each with its own part of the rows."""
+    if len(parts) == 2:
+        return two_hosts(folder, code, parts, **hyperparameters)
+    container = Container(folder, code, hyperparameters=hyperparameters)
+    container.variables = {"CLEANROOM_ALGO_RENDEZVOUS": "127.0.0.1:0"}
+    return [container.channel("train", parts[0])]
 
 
 def test_a_new_container_with_the_checkpoints_ends_with_the_best_weights_of_the_run_before(tmp_path: Path) -> None:
@@ -105,46 +124,46 @@ publish_seconds = 0
 def scheduler(self, optimizer):
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 if step < 32 else -1.0)
 """
-    data = {"a": csv_rows(1000)}, {"v": csv_rows(200, 1)}
 
-    def container(name: str, act: str = "") -> Container:
+    def hosts(name: str, act: str = "") -> list[Container]:
         code = algorithm(tmp_path / name / "code", body + act)
-        made = Container(tmp_path / name / "ml", code, hyperparameters={"epochs": "5"})
-        return made.channel("train", data[0]).channel("validation", data[1])
+        (host,) = hosts_of(tmp_path / name, code, [{"a": csv_rows(1000)}], epochs="5")
+        return [host.channel("validation", {"v": csv_rows(200, 1)})]
 
-    whole, killed, after = container("whole"), container("killed", act_at(16 * 3 + 5, DIE_ONCE)), container("after")
-    losses = whole.run().metrics("validation_loss")
+    whole, killed, after = hosts("whole"), hosts("killed", act_at(16 * 3 + 5 + 3 * 4, DIE_ONCE)), hosts("after")
+    (uninterrupted,), (dead,) = run_jobs(whole, killed)
+    losses = uninterrupted.metrics("validation_loss")
     assert losses.index(min(losses)) == 1  # of the second epoch
-    assert killed.run().status == -signal.SIGKILL
-    assert listing(killed.root / "checkpoints" / "algo-1") == ["epoch-00002", "epoch-00003"]
-    shutil.copytree(killed.root / "checkpoints", after.root / "checkpoints")
+    assert dead.status == -signal.SIGKILL
+    assert listing(killed[0].root / "checkpoints" / "algo-1") == ["epoch-00002", "epoch-00003"]
+    shutil.copytree(killed[0].root / "checkpoints", after[0].root / "checkpoints")
 
-    ended = after.run()
+    ((ended,),) = run_jobs(after)
 
     assert ended.status == 0, ended.err
-    assert bits(after) == bits(whole)
-    assert Manifest.read(after.model).metrics == Manifest.read(whole.model).metrics
+    assert bits(after[0]) == bits(whole[0])
+    assert Manifest.read(after[0].model).metrics == Manifest.read(whole[0].model).metrics
     assert ended.metrics("validation_loss") == losses[3:]
 
 
 def test_checkpoints_of_another_training_or_an_earlier_release_are_refused(tmp_path: Path) -> None:
     code = algorithm(tmp_path / "code", act_at(20, "os.kill(os.getpid(), 9)"))
-    container = Container(tmp_path / "ml", code, hyperparameters={"epochs": "3"}).channel(
-        "train", {"a": csv_rows(1000)}
+    rows = [{"a": csv_rows(1000)}]
+    (killed,), (other,), (older,) = (
+        hosts_of(tmp_path / name, code, rows, epochs=epochs) for name, epochs in (("a", "3"), ("b", "4"), ("c", "3"))
     )
-    assert container.run().status == -signal.SIGKILL
-    container.hyperparameters = {"epochs": "4"}
-
-    assert container.run().status != 0
-    assert container.failure.startswith("CR-TRN-009")
-    assert "hyperparameters: is not the same" in container.failure
-
-    (container.root / "output" / "failure").unlink()
-    folder = container.root / "checkpoints" / "algo-1"
+    assert run_jobs([killed])[0][0].status == -signal.SIGKILL
+    for host in (other, older):
+        shutil.copytree(killed.root / "checkpoints", host.root / "checkpoints")
+    folder = older.root / "checkpoints" / "algo-1"
     (folder / "epoch-00001").rename(folder / "step-0000000016")
-    assert container.run().status != 0
-    assert "holds checkpoints of an earlier release" in container.failure
-    assert f"rm -r {folder}" in container.failure
+
+    (of_other,), (of_older,) = run_jobs([other], [older])
+
+    assert "CR-TRN-009" in of_other.err
+    assert "hyperparameters: is not the same" in of_other.err
+    assert "holds checkpoints of an earlier release" in of_older.err
+    assert f"rm -r {folder}" in of_older.err
 
 
 # More than a megabyte of weights, which DDP sends in several buckets.

@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 from torch import nn
 
 from cleanroom_algo.contract.manifest import Manifest
-from tests.channels.support import squeeze
 from tests.training.ranks import run_jobs
 from tests.training.support import Container, algorithm, two_hosts
 
@@ -190,7 +189,7 @@ def test_a_rank_without_rows_runs_no_loss_on_rows_that_nobody_has(tmp_path: Path
 def feed(host: Container, epoch: int, content: bytes) -> threading.Thread:
     fifo = host.root / "input" / "data" / f"train_{epoch}"
     os.mkfifo(fifo)
-    thread = threading.Thread(target=squeeze, args=(fifo, content), daemon=True)
+    thread = threading.Thread(target=fifo.write_bytes, args=(content,), daemon=True)
     thread.start()
     return thread
 
