@@ -5,7 +5,7 @@ CleanroomError
 ├── ContractError   CR-CON  what the platform gives a container
 ├── SchemaError     CR-SCH  the declared table and what was found
 ├── ChannelError    CR-CHN  bytes, formats and streams of a channel
-├── DataError       CR-DAT  dividing a channel among ranks, resuming
+├── DataError       CR-DAT  dividing a channel among ranks
 ├── TrainingError   CR-TRN  the training loop and its ranks
 ├── ArtifactError   CR-ART  what a job leaves behind, and its cap
 ├── BaseModelError  CR-BAS  what arrives in the incremental channel

@@ -121,8 +121,8 @@ class SyncBatchNormError(TrainingError):
 class OneRowBatchError(TrainingError):
     """A batch has a single row, and the model normalizes over the rows of a batch.
 
-    The last batch of an epoch holds what is left over. Where rows are counted before training starts, that is told
-    then.
+    The last batch of an epoch holds what is left over. In File mode rows are counted first, and it is told before
+    training starts.
     """
 
     exit_code = ExitCode.CONTRACT

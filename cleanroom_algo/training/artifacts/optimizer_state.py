@@ -27,8 +27,9 @@ def optimizer_tensors(named: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict
         for key, value in entries.items():
             where = tensors if isinstance(value, torch.Tensor) else scalars
             where[f"{name}.{key}"] = value
-    described = {"kind": named["kind"], "groups": named["groups"], "scalars": scalars}
-    return tensors, {"format": _FORMAT, "optimizer": json.dumps(described, default=str)}
+    described = {"format": _FORMAT, "kind": named["kind"], "groups": named["groups"], "scalars": scalars}
+    # One entry: safetensors writes several in an order of chance, and the same training should leave the same bytes.
+    return tensors, {"optimizer": json.dumps(described, default=str)}
 
 
 def restore_optimizer(
@@ -49,8 +50,10 @@ def restore_optimizer(
     from cleanroom_algo.training.artifacts.model_state import parameter_groups, set_named_optimizer_state
 
     try:
-        described = json.loads(metadata["optimizer"]) if metadata.get("format") == _FORMAT else {}
+        described = json.loads(metadata["optimizer"])
         groups, scalars = described["groups"], dict(described["scalars"])
+        if described.get("format", metadata.get("format")) != _FORMAT:  # an earlier release had it beside
+            return False
     except (ValueError, KeyError, TypeError):
         return False
     if described.get("kind") != type(optimizer).__name__ or groups != parameter_groups(model, optimizer):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from cleanroom_algo.contract.channel import InputMode
 from cleanroom_algo.data.batch import Batch
 from cleanroom_algo.data.dataset import ChannelDataset
 from cleanroom_algo.errors import OneRowBatchError
@@ -33,13 +34,15 @@ class Batches:
         return self._dataset.steps
 
     def check_last(self, model: nn.Module) -> None:
-        """Check that no batch has a single row where the model cannot train on one; rows are counted for that.
+        """Check that no batch has a single row where the model cannot train on one.
+
+        Rows are counted for that where they lie on this host's disk (File mode).
 
         Raises:
             OneRowBatchError: CR-TRN-012.
         """
         dataset = self._dataset
-        if dataset.drop_last or not _needs_rows(model):
+        if dataset.drop_last or dataset.channel.input_mode is not InputMode.FILE or not _needs_rows(model):
             return
         if any(rows and (rows - 1) % dataset.batch_size == 0 for rows in dataset.loader_rows or ()):
             raise one_row_error(f"the last batch of an epoch on rank {dataset.world.rank}")

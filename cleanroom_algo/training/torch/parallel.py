@@ -54,7 +54,7 @@ class Step(nn.Module):
             signal: the batch's weight, and whether to stop, on the model's device.
         """
         if batch is None:
-            loss, news = zero_of(self.model), 0
+            loss, news = zero_of(self), 0
         else:
             loss = self._loss(self.model, batch)
             check_form(loss)
@@ -77,9 +77,9 @@ class _Zero(torch.autograd.Function):
         return tuple(torch.zeros_like(parameter) for parameter in ctx.saved_tensors)
 
 
-def zero_of(model: nn.Module) -> Tensor:
-    """Return a zero that has a gradient of zero for each parameter that is trained."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def zero_of(module: nn.Module) -> Tensor:
+    """Return a zero that has a gradient of zero for each parameter that is trained; there must be one."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     zero: Tensor = _Zero.apply(*trained)  # type: ignore[no-untyped-call]
     return zero
 
