@@ -130,3 +130,31 @@ def test_a_server_on_another_port_is_told_while_it_is_waited_for(tmp_path: Path)
     assert re.match(
         r"process host, GET /ping is asked on port \d+ \(SAGEMAKER_BIND_TO_PORT\), and .*: no /opt/ml", first
     )
+
+
+OWN_ROOT = """
+import os
+from pathlib import Path
+root = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("(root / 'output').mkdir(); (root / 'output/failure').symlink_to('{home}/failure')", "it is a link"),
+        ("(root / 'output').symlink_to('{home}')", "it is a link"),
+        ("(root / 'output').mkdir(); os.mkfifo(root / 'output/failure')", "it is a named pipe, not a file"),
+    ],
+    ids=["link", "folder", "pipe"],
+)
+def test_a_failure_that_leads_elsewhere_is_not_read(tmp_path: Path, what: str, told: str) -> None:
+    home = tmp_path / "user"
+    home.mkdir()
+    (home / "failure").write_text("the credentials of the user")
+
+    answer = f"{OWN_ROOT}{what.format(home=home)}\nsys.exit(4)\n{ONE_PER_LINE}"
+    message = failed(tmp_path, answer).document["statusDetails"]["message"]
+
+    assert told in message
+    assert "credentials" not in message
