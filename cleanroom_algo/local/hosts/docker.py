@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from cleanroom_algo.errors import EngineError, HostStartError
 from cleanroom_algo.local.hosts.engine import call, find_engine
@@ -28,6 +29,8 @@ from cleanroom_algo.local.hosts.isolation.guarded import GuardedHost
 from cleanroom_algo.local.hosts.isolation.isolated_python import isolated_python
 from cleanroom_algo.local.hosts.isolation.network import SERVE_PORT
 from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource
+from cleanroom_algo.local.resources.settings import RoomSettings
 
 ENGINES = ("docker", "podman")  # the first that answers is taken
 _NETWORK_ATTEMPTS = 20  # each with another range of addresses; others' networks may have some of them
@@ -46,6 +49,22 @@ class DockerHosts:
     name = "docker"
     lacks = ""
     isolates_files = True
+    chosen_by_itself = True
+
+    @classmethod
+    def runs(cls, source: AlgorithmSource) -> bool:
+        """Whether it runs this: an image."""
+        return source.path is None
+
+    @classmethod
+    def missing(cls, _settings: RoomSettings) -> None:
+        """Nothing that is known before an engine is asked."""
+
+    @classmethod
+    def of(cls, settings: RoomSettings) -> Self:
+        """Return them as the switches `network` and `image_opt_ml` say."""
+        switches = settings.switches
+        return cls(internal=switches.network != "open", hides_opt_ml=switches.image_opt_ml == "hidden")
 
     def __init__(self, *, read_only: bool = False, internal: bool = True, hides_opt_ml: bool = False) -> None:
         self._read_only = read_only
@@ -209,6 +228,12 @@ def image_digest(image: str) -> str | None:
     about = json.loads(found.stdout)[0]
     registry = [each.partition("@")[2] for each in about.get("RepoDigests") or ()]
     return next(iter(registry), "") or f"sha256:{about['Id'].removeprefix('sha256:')}"
+
+
+def digest_of(member: str, source: AlgorithmSource) -> dict[str, str]:
+    """Return the member that says which image ran; the file or folder of an algorithm has no digest."""
+    digest = image_digest(source.image_uri) if source.path is None else None
+    return {} if digest is None else {member: digest}
 
 
 def image_words(spec: HostSpec) -> list[str]:

@@ -12,12 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from cleanroom_algo.contract.paths import ROOT_VARIABLE
 from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.local.hosts.entry import find_entry, inherited_environment, share_of_cores
 from cleanroom_algo.local.hosts.isolation.guarded import GuardedHost
 from cleanroom_algo.local.hosts.protocol import HostSpec
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource
+from cleanroom_algo.local.resources.settings import RoomSettings
 
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 
@@ -28,6 +31,21 @@ class ProcessHosts:
     name = "process"
     lacks = ", and files and network are those of this machine: no /opt/ml, no isolation"
     isolates_files = False
+    chosen_by_itself = True
+
+    @classmethod
+    def runs(cls, source: AlgorithmSource) -> bool:
+        """Whether it runs this: a file or folder."""
+        return source.path is not None
+
+    @classmethod
+    def missing(cls, _settings: RoomSettings) -> None:
+        """Nothing: processes run everywhere."""
+
+    @classmethod
+    def of(cls, _settings: RoomSettings) -> Self:
+        """Return them; no setting changes them."""
+        return cls()
 
     @contextmanager
     def open(self, host_names: Sequence[str]) -> Iterator[ProcessJob]:

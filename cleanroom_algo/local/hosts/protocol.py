@@ -7,10 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource
+
+if TYPE_CHECKING:
+    import threading
+
+    from cleanroom_algo.local.plans.inference_plan import InferencePlan
+    from cleanroom_algo.local.plans.listeners import JobListener
+    from cleanroom_algo.local.plans.outcomes import InferenceOutcome, TrainingOutcome
+    from cleanroom_algo.local.plans.training_plan import TrainingPlan
+    from cleanroom_algo.local.resources.settings import RoomSettings
 
 Verb = Literal["train", "serve"]
 
@@ -97,6 +106,48 @@ class JobHosts(Protocol):
 
         Raises:
             HostError: the container cannot be started here.
+        """
+
+
+class SelectableKind(Protocol):
+    """A row of the registry: a kind of hosts that settings can choose."""
+
+    chosen_by_itself: ClassVar[bool]
+    """Whether `auto` may take it."""
+
+    @classmethod
+    def runs(cls, source: AlgorithmSource) -> bool:
+        """Whether it runs this: a file or folder, or an image."""
+
+    @classmethod
+    def missing(cls, settings: RoomSettings) -> str | None:
+        """Return why it cannot run here; None: it can, or trying will tell."""
+
+    @classmethod
+    def of(cls, settings: RoomSettings) -> HostKind | RunsWholeJobs:
+        """Return it as the settings of a room want it.
+
+        Raises:
+            HostError: the settings do not fit.
+        """
+
+
+@runtime_checkable
+class RunsWholeJobs(Protocol):
+    """Something that takes a whole job and returns its outcome, instead of hosts on which jobs are run here."""
+
+    def train(self, plan: TrainingPlan, listener: JobListener, stopped: threading.Event) -> TrainingOutcome:
+        """Run a training job to its end.
+
+        Raises:
+            HostError: it cannot be run there.
+        """
+
+    def infer(self, plan: InferencePlan, listener: JobListener, stopped: threading.Event) -> InferenceOutcome:
+        """Run an inference job to its end.
+
+        Raises:
+            HostError: it cannot be run there.
         """
 
 

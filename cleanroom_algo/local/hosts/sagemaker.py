@@ -14,7 +14,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.contract.environment import JOB_NAME_VARIABLE
@@ -27,9 +27,10 @@ from cleanroom_algo.local.plans.inference_plan import InferencePlan
 from cleanroom_algo.local.plans.listeners import JobListener
 from cleanroom_algo.local.plans.outcomes import InferenceOutcome, JobStatus, TrainingOutcome
 from cleanroom_algo.local.plans.run_files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE
-from cleanroom_algo.local.plans.training_plan import TrainingPlan
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource, TrainingPlan
 from cleanroom_algo.local.policies.caps import check_sizes, fitting, output_too_large
 from cleanroom_algo.local.resources.job_log import JobLog
+from cleanroom_algo.local.resources.settings import RoomSettings
 
 POLL_SECONDS = 10.0  # jobs take minutes to start
 _NAME_CHARACTERS = 63  # SageMaker API, TrainingJobName
@@ -50,6 +51,8 @@ class Account:
         poll_seconds: between two questions after the state of a job.
     """
 
+    chosen_by_itself: ClassVar[bool] = False
+
     place: str
     role: str
     region: str = "us-east-1"
@@ -62,6 +65,106 @@ class Account:
 
         make: Any = boto3.client  # its stubs know service names as literals only
         return make(service, region_name=self.region, endpoint_url=self.endpoint)
+
+    @classmethod
+    def runs(cls, _source: AlgorithmSource) -> bool:
+        """Whether it runs this: what is no image is refused with its reason."""
+        return True
+
+    @classmethod
+    def missing(cls, _settings: RoomSettings) -> None:
+        """Nothing that is known before AWS is asked."""
+
+    @classmethod
+    def of(cls, settings: RoomSettings) -> Self:
+        """Return the account that the settings name.
+
+        Raises:
+            SageMakerError: CR-HST-004, the settings do not say where.
+        """
+        machine = settings.machine
+        if machine.sagemaker_place is None or machine.sagemaker_role is None:
+            raise SageMakerError(
+                "the settings do not say where jobs run in your account",
+                expected="sagemaker_role and sagemaker_place in the table [machine] of settings.toml",
+                fix="add them, or choose another host_kind",
+            )
+        return cls(
+            machine.sagemaker_place.rstrip("/"), machine.sagemaker_role, machine.region, machine.sagemaker_endpoint
+        )
+
+    def train(self, plan: TrainingPlan, listener: JobListener, stopped: threading.Event) -> TrainingOutcome:
+        """Run a training job to its end.
+
+        Args:
+            plan: of the job.
+            listener: told what the containers wrote, once the job has ended.
+            stopped: set from outside to stop the job.
+
+        Raises:
+            SageMakerError: CR-HST-004, AWS refused something.
+            HostStartError: CR-HST-001, the source is no image.
+        """
+        _need_image(plan.source.path)
+        name, objects = job_name(plan.job_name, plan.run_directory), S3Objects(self.endpoint, self.region)
+        plan.run_directory.mkdir(parents=True, exist_ok=True)
+        with _refusals("the training job"):
+            for channel in plan.channels:
+                _upload(objects, channel.objects, f"{self.place}/{name}/input/{channel.name}")
+            if plan.base_model is not None:
+                place = f"{self.place}/{name}/input/{plan.base_model.channel}/{MODEL_ARCHIVE}"
+                objects.put(plan.base_model.archive, place)
+            client = self.client("sagemaker")
+            client.create_training_job(**training_request(plan, self, name))
+            end = _watch(self, stopped, lambda: client.describe_training_job(TrainingJobName=name), "TrainingJobStatus")
+            if stopped.is_set() and end["TrainingJobStatus"] not in _ENDED:
+                client.stop_training_job(TrainingJobName=name)
+                end = _watch(
+                    self, None, lambda: client.describe_training_job(TrainingJobName=name), "TrainingJobStatus"
+                )
+            log = plan.run_directory / LOG_FILE
+            with JobLog(log) as written:
+                for host, text in _log_lines(self, _TRAINING_LOGS, name):
+                    written.line(host, "stdout", text)
+                    listener.line(host, "stdout", text)
+            return _training_outcome(plan, objects, end, log)
+
+    def infer(self, plan: InferencePlan, listener: JobListener, stopped: threading.Event) -> InferenceOutcome:
+        """Run an inference job to its end.
+
+        Args:
+            plan: of the job.
+            listener: told what the containers wrote, once the job has ended.
+            stopped: set from outside to stop the job.
+
+        Raises:
+            SageMakerError: CR-HST-004, AWS refused something.
+            HostStartError: CR-HST-001, the source is no image.
+        """
+        _need_image(plan.source.path)
+        name, objects = job_name(plan.job_name, plan.run_directory), S3Objects(self.endpoint, self.region)
+        outputs = plan.run_directory / "outputs"
+        outputs.mkdir(parents=True)
+        with _refusals("the transform job"):
+            _upload(objects, (each for host in plan.hosts for each in host.objects), f"{self.place}/{name}/input")
+            objects.put(plan.model, f"{self.place}/{name}/model/{MODEL_ARCHIVE}")
+            client = self.client("sagemaker")
+            client.create_model(**model_request(plan, self, name))
+            client.create_transform_job(**transform_request(plan, self, name))
+            end = _watch(
+                self, stopped, lambda: client.describe_transform_job(TransformJobName=name), "TransformJobStatus"
+            )
+            if stopped.is_set() and end["TransformJobStatus"] not in _ENDED:
+                client.stop_transform_job(TransformJobName=name)
+            client.delete_model(ModelName=name)
+            for host, text in _log_lines(self, _TRANSFORM_LOGS, name):
+                listener.line(host, "stdout", text)
+            prefix = f"{self.place}/{name}/output/"
+            for uri in objects.list(prefix):
+                target = outputs / uri.removeprefix(prefix)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                objects.fetch(uri, target)
+        return _inference_outcome(plan, end, outputs)
 
 
 def job_name(wanted: str, run_directory: Path) -> str:
@@ -157,83 +260,6 @@ def transform_request(plan: InferencePlan, account: Account, name: str) -> dict[
     if plan.max_payload_mb is not None:
         request["MaxPayloadInMB"] = plan.max_payload_mb
     return request
-
-
-def train_in(account: Account, plan: TrainingPlan, listener: JobListener, stopped: threading.Event) -> TrainingOutcome:
-    """Run a training job in an account to its end.
-
-    Args:
-        account: where it runs.
-        plan: of the job.
-        listener: told what the containers wrote, once the job has ended.
-        stopped: set from outside to stop the job.
-
-    Raises:
-        SageMakerError: CR-HST-004, AWS refused something.
-        HostStartError: CR-HST-001, the source is no image.
-    """
-    _need_image(plan.source.path)
-    name, objects = job_name(plan.job_name, plan.run_directory), S3Objects(account.endpoint, account.region)
-    plan.run_directory.mkdir(parents=True, exist_ok=True)
-    with _refusals("the training job"):
-        for channel in plan.channels:
-            _upload(objects, channel.objects, f"{account.place}/{name}/input/{channel.name}")
-        if plan.base_model is not None:
-            place = f"{account.place}/{name}/input/{plan.base_model.channel}/{MODEL_ARCHIVE}"
-            objects.put(plan.base_model.archive, place)
-        client = account.client("sagemaker")
-        client.create_training_job(**training_request(plan, account, name))
-        end = _watch(account, stopped, lambda: client.describe_training_job(TrainingJobName=name), "TrainingJobStatus")
-        if stopped.is_set() and end["TrainingJobStatus"] not in _ENDED:
-            client.stop_training_job(TrainingJobName=name)
-            end = _watch(account, None, lambda: client.describe_training_job(TrainingJobName=name), "TrainingJobStatus")
-        log = plan.run_directory / LOG_FILE
-        with JobLog(log) as written:
-            for host, text in _log_lines(account, _TRAINING_LOGS, name):
-                written.line(host, "stdout", text)
-                listener.line(host, "stdout", text)
-        return _training_outcome(plan, objects, end, log)
-
-
-def infer_in(
-    account: Account, plan: InferencePlan, listener: JobListener, stopped: threading.Event
-) -> InferenceOutcome:
-    """Run an inference job in an account to its end.
-
-    Args:
-        account: where it runs.
-        plan: of the job.
-        listener: told what the containers wrote, once the job has ended.
-        stopped: set from outside to stop the job.
-
-    Raises:
-        SageMakerError: CR-HST-004, AWS refused something.
-        HostStartError: CR-HST-001, the source is no image.
-    """
-    _need_image(plan.source.path)
-    name, objects = job_name(plan.job_name, plan.run_directory), S3Objects(account.endpoint, account.region)
-    outputs = plan.run_directory / "outputs"
-    outputs.mkdir(parents=True)
-    with _refusals("the transform job"):
-        _upload(objects, (each for host in plan.hosts for each in host.objects), f"{account.place}/{name}/input")
-        objects.put(plan.model, f"{account.place}/{name}/model/{MODEL_ARCHIVE}")
-        client = account.client("sagemaker")
-        client.create_model(**model_request(plan, account, name))
-        client.create_transform_job(**transform_request(plan, account, name))
-        end = _watch(
-            account, stopped, lambda: client.describe_transform_job(TransformJobName=name), "TransformJobStatus"
-        )
-        if stopped.is_set() and end["TransformJobStatus"] not in _ENDED:
-            client.stop_transform_job(TransformJobName=name)
-        client.delete_model(ModelName=name)
-        for host, text in _log_lines(account, _TRANSFORM_LOGS, name):
-            listener.line(host, "stdout", text)
-        prefix = f"{account.place}/{name}/output/"
-        for uri in objects.list(prefix):
-            target = outputs / uri.removeprefix(prefix)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            objects.fetch(uri, target)
-    return _inference_outcome(plan, end, outputs)
 
 
 def _training_outcome(plan: TrainingPlan, objects: S3Objects, end: Mapping[str, Any], log: Path) -> TrainingOutcome:

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from cleanroom_algo.contract.processes import signal_name
 from cleanroom_algo.contract.settings import variable
@@ -29,6 +30,8 @@ from cleanroom_algo.local.hosts.isolation.connector import NamespaceConnector, e
 from cleanroom_algo.local.hosts.isolation.guarded import GuardedHost
 from cleanroom_algo.local.hosts.isolation.isolated_python import isolated_python
 from cleanroom_algo.local.hosts.protocol import HostSpec
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource
+from cleanroom_algo.local.resources.settings import RoomSettings
 
 ALGORITHM = Path("/opt/algorithm")
 _PROGRAMS = ("bwrap", "ip", "nsenter")  # Debian's bubblewrap, iproute2 and util-linux
@@ -49,6 +52,32 @@ class SandboxHosts:
     name = "sandbox"
     lacks = ", and root inside is root of this machine: better run as another user" if os.geteuid() == 0 else ""
     isolates_files = True
+    chosen_by_itself = True
+
+    @classmethod
+    def runs(cls, source: AlgorithmSource) -> bool:
+        """Whether it runs this: a file or folder."""
+        return source.path is not None
+
+    @classmethod
+    def missing(cls, settings: RoomSettings) -> str | None:
+        """Return why there can be none; None where they can be made."""
+        return "they have no open network" if settings.switches.network == "open" else missing()
+
+    @classmethod
+    def of(cls, settings: RoomSettings) -> Self:
+        """Return them.
+
+        Raises:
+            SandboxError: CR-HST-002, the settings ask for an open network.
+        """
+        if settings.switches.network == "open":
+            raise SandboxError(
+                "sandboxes have no network but the job's own, and the settings ask for an open one",
+                expected="process or docker hosts where the switch network is open",
+                fix='let `host_kind` in settings.toml be "process", or `network` be "none"',
+            )
+        return cls()
 
     @contextmanager
     def open(self, host_names: Sequence[str]) -> Iterator[SandboxJob]:

@@ -11,7 +11,9 @@ from typing import Final
 
 from cleanroom_algo.contract.sizes import DISK_FULL
 from cleanroom_algo.errors import CleanroomError, InternalError, JobDiskError
-from cleanroom_algo.local.hosts.host_selection import digest_of, host_kind, sagemaker_account
+from cleanroom_algo.local.hosts.docker import digest_of
+from cleanroom_algo.local.hosts.protocol import RunsWholeJobs
+from cleanroom_algo.local.hosts.registry import hosts_for
 from cleanroom_algo.local.jobs.export import run_export
 from cleanroom_algo.local.planning.channel_query import query_plan
 from cleanroom_algo.local.planning.export import export_plan
@@ -77,32 +79,28 @@ def run_job(run: JobRun) -> JobResult:
 def _train(run: JobRun) -> JobResult:
     from cleanroom_algo.local.jobs.training import run_training
 
-    settings = run.workspace.settings
     plan = training_plan(run.workspace, run.record, run.directory)
     shown = digest_of("trainingContainerImageDigest", plan.source)
-    if (account := sagemaker_account(settings)) is not None:
-        from cleanroom_algo.local.hosts.sagemaker import train_in
-
-        outcome = train_in(account, plan, run.listeners, run.stopped)
+    hosts = hosts_for(run.workspace.settings, plan.source)
+    if isinstance(hosts, RunsWholeJobs):
+        outcome = hosts.train(plan, run.listeners, run.stopped)
     else:
-        outcome = run_training(plan, host_kind(settings, plan.source), run.listeners, run.stopped)
+        outcome = run_training(plan, hosts, run.listeners, run.stopped)
     return publisher.trained(run.workspace, run.record, plan, outcome, shown)
 
 
 def _infer(run: JobRun) -> JobResult:
     from cleanroom_algo.local.jobs.inference.job import run_inference
 
-    settings = run.workspace.settings
     plan = inference_plan(run.workspace, run.record, run.directory)
     shown = digest_of("inferenceContainerImageDigest", plan.source)
     with JobLog(run.directory / LOG_FILE) as written:
         run.listeners.add(written)
-        if (account := sagemaker_account(settings)) is not None:
-            from cleanroom_algo.local.hosts.sagemaker import infer_in
-
-            outcome = infer_in(account, plan, run.listeners, run.stopped)
+        hosts = hosts_for(run.workspace.settings, plan.source)
+        if isinstance(hosts, RunsWholeJobs):
+            outcome = hosts.infer(plan, run.listeners, run.stopped)
         else:
-            outcome = run_inference(plan, host_kind(settings, plan.source), run.listeners, run.stopped)
+            outcome = run_inference(plan, hosts, run.listeners, run.stopped)
     return publisher.inferred(run.workspace, run.record, outcome, shown)
 
 

@@ -21,10 +21,8 @@ from cleanroom_algo.errors import HostStartError, SageMakerError
 from cleanroom_algo.local.hosts import sagemaker
 from cleanroom_algo.local.hosts.sagemaker import (
     Account,
-    infer_in,
     job_name,
     model_request,
-    train_in,
     training_request,
     transform_request,
 )
@@ -154,7 +152,7 @@ def test_a_training_job(account: Account, plan: TrainingPlan) -> None:
     packed = archive({"weights": b"x" * 50})
     s3.put_object(Bucket="mine", Key=f"clean-room/{name}/output/model.tar.gz", Body=packed)
 
-    outcome = train_in(account, plan, Silent(), threading.Event())
+    outcome = account.train(plan, Silent(), threading.Event())
 
     assert outcome.status is JobStatus.COMPLETED
     assert outcome.model_archive is not None
@@ -173,7 +171,7 @@ def test_artifacts_over_the_cap_fail_the_job(account: Account, plan: TrainingPla
     body = archive({"weights": bytes(range(256)) * 40})
     account.client("s3").put_object(Bucket="mine", Key=f"clean-room/{name}/output/model.tar.gz", Body=body)
 
-    outcome = train_in(account, replace(plan, max_artifact_bytes=5000), Silent(), threading.Event())
+    outcome = account.train(replace(plan, max_artifact_bytes=5000), Silent(), threading.Event())
 
     assert outcome.status is JobStatus.FAILED
     assert outcome.model_archive is None
@@ -185,7 +183,7 @@ def test_an_inference_job(account: Account, inference: InferencePlan) -> None:
     s3 = account.client("s3")
     s3.put_object(Bucket="mine", Key=f"clean-room/{name}/output/nested/part-0.csv.out", Body=b"0.1\n0.2\n")
 
-    outcome = infer_in(account, inference, Silent(), threading.Event())
+    outcome = account.infer(inference, Silent(), threading.Event())
 
     assert outcome.status is JobStatus.COMPLETED
     assert (outcome.outputs / "nested/part-0.csv.out").read_bytes() == b"0.1\n0.2\n"
@@ -194,19 +192,19 @@ def test_an_inference_job(account: Account, inference: InferencePlan) -> None:
     capped = replace(inference, max_output_bytes=7, run_directory=inference.run_directory / "again")
     again = job_name(capped.job_name, capped.run_directory)
     s3.put_object(Bucket="mine", Key=f"clean-room/{again}/output/part-0.csv.out", Body=b"0.1\n0.2\n")
-    outcome = infer_in(account, capped, Silent(), threading.Event())
+    outcome = account.infer(capped, Silent(), threading.Event())
     assert outcome.status is JobStatus.FAILED
     assert not list(outcome.outputs.iterdir())
 
 
 def test_what_aws_refuses(account: Account, plan: TrainingPlan) -> None:
     with pytest.raises(SageMakerError, match="RoleArn"):
-        train_in(replace(account, role="nobody"), plan, Silent(), threading.Event())
+        replace(account, role="nobody").train(plan, Silent(), threading.Event())
 
 
 def test_a_path_is_no_image(account: Account, plan: TrainingPlan, tmp_path: Path) -> None:
     with pytest.raises(HostStartError, match="file or folder"):
-        train_in(account, replace(plan, source=AlgorithmSource(str(tmp_path))), Silent(), threading.Event())
+        account.train(replace(plan, source=AlgorithmSource(str(tmp_path))), Silent(), threading.Event())
 
 
 def test_a_job_that_ran_too_long_is_told_so(
@@ -215,7 +213,7 @@ def test_a_job_that_ran_too_long_is_told_so(
     ended = {"TrainingJobStatus": "Stopped", "SecondaryStatus": "MaxRuntimeExceeded"}
     monkeypatch.setattr(sagemaker, "_watch", lambda *_: ended)
 
-    outcome = train_in(account, plan, Silent(), threading.Event())
+    outcome = account.train(plan, Silent(), threading.Event())
 
     assert (outcome.status, outcome.failure_reason) == (JobStatus.STOPPED, "MaxRuntimeExceeded: 3600 s")
     assert outcome.model_archive is None
@@ -226,7 +224,7 @@ def test_artifacts_over_the_cap_are_left_out_where_that_is_asked_for(account: Ac
     body = archive({"large": bytes(5000), "small": b"x" * 50})
     account.client("s3").put_object(Bucket="mine", Key=f"clean-room/{name}/output/model.tar.gz", Body=body)
 
-    outcome = train_in(account, replace(plan, max_artifact_bytes=4000, leave_out=True), Silent(), threading.Event())
+    outcome = account.train(replace(plan, max_artifact_bytes=4000, leave_out=True), Silent(), threading.Event())
 
     assert outcome.status is JobStatus.COMPLETED
     assert members(outcome.model_archive) == {"small": b"x" * 50}
@@ -239,7 +237,7 @@ def test_outputs_over_the_cap_are_left_out_where_that_is_asked_for(account: Acco
     for key, body in (("a.csv", b"0.1\n0.2\n"), ("b.csv", b"0.3\n")):
         account.client("s3").put_object(Bucket="mine", Key=f"clean-room/{name}/output/{key}.out", Body=body)
 
-    outcome = infer_in(account, replace(inference, max_output_bytes=5, leave_out=True), Silent(), threading.Event())
+    outcome = account.infer(replace(inference, max_output_bytes=5, leave_out=True), Silent(), threading.Event())
 
     assert outcome.status is JobStatus.COMPLETED
     assert [path.name for path in outcome.outputs.iterdir()] == ["b.csv.out"]
