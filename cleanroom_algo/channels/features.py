@@ -6,10 +6,10 @@ that each rank fits its share and the ranks merge their states.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -20,9 +20,6 @@ from cleanroom_algo.errors import FeaturesError, Problem
 
 FORMAT_VERSION: Final = 1
 
-_FEW_ROWS: Final = 64
-"""Up to here a dictionary is quicker than an expression of polars, whose fixed cost is a quarter of a millisecond."""
-
 _LINE_VALUES: Final = 16
 """Values of a cache line of 64 bytes."""
 
@@ -32,7 +29,8 @@ class Arrays:
     """A record batch as numpy arrays.
 
     Attributes:
-        numeric: float32, axes (row, numeric feature), row-major, never NaN.
+        numeric: float32, axes (row, numeric feature), row-major; NaN and infinity only where a column declares
+            nan="keep".
         categorical: int64, axes (row, categorical feature); 0 is null or unknown.
         target: axis (row,): float32 for float and bool targets, int64 for integers; None where the table has no target.
     """
@@ -69,27 +67,6 @@ class CategoricalFeature:
     vocabulary: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Scales:
-    """The numeric features as arrays, one element for each.
-
-    Attributes:
-        single: which of them are computed with in float32.
-        mean, std: of each.
-        narrow_mean, narrow_std: the same in float32.
-        all_single: whether all of them are computed with in float32.
-        texts: whether some are dates or times.
-    """
-
-    single: NDArray[np.bool_]
-    mean: NDArray[np.float64]
-    std: NDArray[np.float64]
-    narrow_mean: NDArray[np.float32]
-    narrow_std: NDArray[np.float32]
-    all_single: bool
-    texts: bool
-
-
 @dataclass(frozen=True)
 class Features:
     """The fitted features of a schema.
@@ -106,7 +83,12 @@ class Features:
 
     @classmethod
     def plain(cls, schema: Schema) -> Features:
-        """Return features that pass every number through as it is (missing becomes 0); strings are not used."""
+        """Return features that pass every number through as it is (missing becomes 0); strings are not used.
+
+        Raises:
+            FeaturesError: CR-SCH-004, the target is a string.
+        """
+        check_target(schema)
         return cls(schema, tuple(NumericFeature(c.name) for c in schema.features if c.dtype != "string"))
 
     @property
@@ -132,7 +114,8 @@ class Features:
             frame: a table with the columns of the features, typed as the schema says; the target may be absent.
 
         Raises:
-            FeaturesError: CR-SCH-004, a column is not there, or the target holds a null or a number beyond int64.
+            FeaturesError: CR-SCH-004, a column is not there, a number cannot be a float32, or the target holds a null
+                or a number beyond its type.
         """
         present = frame.columns
         missing = [] if present == self._needed else [name for name in self._needed if name not in present]
@@ -144,28 +127,6 @@ class Features:
                 problems=[Problem(name, "is not in the table") for name in missing],
             )
         return Arrays(self._numeric(frame), self._categorical(frame), self._target(frame))
-
-    @cached_property
-    def take_values(self) -> bool:
-        """Whether `transform_values` can be used: no dates or times, no categories but texts."""
-        categories = {self.schema.column(feature.name).dtype for feature in self.categorical}
-        return not self._scales.texts and categories <= {"string"}
-
-    def transform_values(self, rows: Sequence[Sequence[Any]], names: Sequence[str]) -> Arrays:
-        """Return a few rows as the arrays that `transform` makes of a table of them, bit for bit; without a target.
-
-        Args:
-            rows: values as `CsvDecoder.values` returns them.
-            names: of their columns, among them those of the features.
-        """
-        positions = {name: position for position, name in enumerate(names)}
-        categorical = np.empty((len(rows), len(self.categorical)), dtype=np.int64)
-        for number, feature in enumerate(self.categorical):
-            words, position = self._words[number], positions[feature.name]
-            categorical[:, number] = [words.get(row[position], 0) for row in rows]
-        with np.errstate(invalid="ignore", over="ignore"):
-            numeric = _finite(self._numeric_of_values(rows, positions))
-        return Arrays(numeric, categorical, None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the features as JSON values."""
@@ -204,83 +165,44 @@ class Features:
         return cls(schema, numeric, categorical)
 
     @cached_property
-    def _numeric_names(self) -> list[str]:
-        return [feature.name for feature in self.numeric]
-
-    @cached_property
     def _needed(self) -> list[str]:
         return [name for name in self.columns if name != self.schema.target]
 
     def _numeric(self, frame: pl.DataFrame) -> NDArray[np.float32]:
         with np.errstate(invalid="ignore", over="ignore"):
-            if frame.height <= _FEW_ROWS or not self.numeric:
-                matrix = self._numeric_of_few(frame)
-            else:
-                matrix = self._numeric_of_many(frame)
-            return _finite(matrix)
+            columns = (self._scaled(frame.get_column(feature.name), feature) for feature in self.numeric)
+            matrix = row_major(columns, (frame.height, self.numeric_size))
+            if not np.isfinite(np.vdot(matrix, matrix)):  # the quickest pass that tells whether there may be any
+                self._refuse_infinite(matrix, frame)
+        return matrix
 
-    def _numeric_of_many(self, frame: pl.DataFrame) -> NDArray[np.float32]:
-        columns = (
-            frame.get_column(feature.name).to_numpy() if as_it_is else self._scaled(frame, feature)
-            for feature, as_it_is in zip(self.numeric, self._as_they_are, strict=True)
-        )
-        return row_major(columns, (frame.height, self.numeric_size))
-
-    def _numeric_of_few(self, frame: pl.DataFrame) -> NDArray[np.float32]:
-        """Do what `_scaled` does, all columns at once: each of them has a fixed cost, of ten times the work."""
-        scales = self._scales
-        if scales.texts:
-            columns = [self._scaled(frame, feature) for feature in self.numeric]
-            return np.stack(columns, axis=1) if columns else np.empty((frame.height, 0), dtype=np.float32)
-        if scales.all_single and frame.columns == self._numeric_names:
-            values = frame.to_numpy(order="c", writable=True)  # null becomes NaN
-            if values.dtype == np.float32:
-                return cast("NDArray[np.float32]", (values - scales.narrow_mean) / scales.narrow_std)
-        positions = dict(zip(frame.columns, range(frame.width), strict=True))
-        return self._numeric_of_values(frame.rows(), positions)
-
-    def _numeric_of_values(self, rows: Sequence[Sequence[Any]], positions: Mapping[str, int]) -> NDArray[np.float32]:
-        scales = self._scales
-        if self._numeric_names != list(positions):
-            wanted = [positions[name] for name in self._numeric_names]
-            rows = [[row[position] for position in wanted] for row in rows]
-        values = np.array(rows, dtype=np.float64).reshape(len(rows), self.numeric_size)  # null becomes NaN
-        narrow: NDArray[np.float32] = (values.astype(np.float32) - scales.narrow_mean) / scales.narrow_std
-        if scales.all_single:
-            return narrow
-        return np.where(scales.single, narrow, ((values - scales.mean) / scales.std).astype(np.float32))
-
-    @cached_property
-    def _scales(self) -> _Scales:
-        dtypes = [self.schema.column(feature.name).dtype for feature in self.numeric]
-        mean, std = (np.array([getattr(feature, name) for feature in self.numeric]) for name in ("mean", "std"))
-        with np.errstate(over="ignore"):
-            narrow_mean, narrow_std = mean.astype(np.float32), std.astype(np.float32)
-        single = np.array([dtype == "float32" for dtype in dtypes], dtype=np.bool_)
-        texts = any(dtype in {"date32", "timestamp"} for dtype in dtypes)
-        return _Scales(single, mean, std, narrow_mean, narrow_std, all_single=bool(single.all()), texts=texts)
-
-    @cached_property
-    def _as_they_are(self) -> list[bool]:
-        """Tell of each numeric feature whether its column's values are those of the feature."""
-        return [
-            feature.mean == 0.0 and feature.std == 1.0 and self.schema.column(feature.name).dtype == "float32"
-            for feature in self.numeric
-        ]
-
-    def _scaled(self, frame: pl.DataFrame, feature: NumericFeature) -> NDArray[np.float32]:
-        values = as_numbers(frame.get_column(feature.name), self.schema.column(feature.name))
+    def _scaled(self, given: pl.Series, feature: NumericFeature) -> NDArray[np.float32]:
+        numbers = as_numbers(given, self.schema.column(feature.name))
+        values: NDArray[Any] = (numbers.fill_null(feature.mean) if given.null_count() else numbers).to_numpy()
         if feature.mean != 0.0 or feature.std != 1.0:
             values = (values - values.dtype.type(feature.mean)) / values.dtype.type(feature.std)
         return values.astype(np.float32, copy=False)
+
+    def _refuse_infinite(self, matrix: NDArray[np.float32], frame: pl.DataFrame) -> None:
+        problems = []
+        for position, feature in enumerate(self.numeric):
+            wrong = ~np.isfinite(matrix[:, position])
+            if wrong.any() and self.schema.column(feature.name).nan == "keep":
+                wrong &= frame.get_column(feature.name).is_finite().fill_null(value=False).to_numpy()
+            if wrong.any():
+                problems.append(Problem(feature.name, f"{wrong.sum()} of {frame.height} values"))
+        if problems:
+            raise FeaturesError(
+                f"{len(problems)} feature(s) have values that are NaN, infinite or too large for float32",
+                expected="finite numbers, which stay finite when the mean is subtracted and the deviation divides them",
+                fix='have the query scale them or leave such rows out; for NaN, declare nan="null" or nan="keep"',
+                problems=problems,
+            )
 
     def _categorical(self, frame: pl.DataFrame) -> NDArray[np.int64]:
         matrix = np.empty((frame.height, len(self.categorical)), dtype=np.int64)
         for position, feature in enumerate(self.categorical):
             texts = frame.get_column(feature.name).cast(pl.String)
-            if frame.height <= _FEW_ROWS:
-                matrix[:, position] = [self._words[position].get(text, 0) for text in texts.to_list()]
-                continue
             lookup = self._lookups[position]
             matrix[:, position] = texts.replace_strict(
                 lookup[0], lookup[1], default=0, return_dtype=pl.Int64
@@ -294,10 +216,6 @@ class Features:
             for f in self.categorical
         )
 
-    @cached_property
-    def _words(self) -> tuple[dict[str, int], ...]:
-        return tuple({word: index for index, word in enumerate(f.vocabulary, 1)} for f in self.categorical)
-
     def _target(self, frame: pl.DataFrame) -> NDArray[np.float32] | NDArray[np.int64] | None:
         if self.schema.target is None or self.schema.target not in frame.columns:
             return None
@@ -310,7 +228,14 @@ class Features:
             )
         if self.schema.column(self.schema.target).is_integer:
             return integer_target(target).to_numpy()
-        return target.cast(pl.Float32).to_numpy()
+        found = target.cast(pl.Float32)
+        if lost := int((found.is_infinite() & target.cast(pl.Float64).is_finite()).sum()):
+            raise FeaturesError(
+                f"the target {target.name!r} has {lost} value(s) too large for float32",
+                expected="targets that float32 can hold",
+                fix="have the query scale the target, for example by its logarithm",
+            )
+        return found.to_numpy()
 
 
 def integer_target(target: pl.Series) -> pl.Series:
@@ -330,6 +255,20 @@ def integer_target(target: pl.Series) -> pl.Series:
     return found
 
 
+def check_target(schema: Schema) -> None:
+    """Check before any row is read that the target can be a tensor.
+
+    Raises:
+        FeaturesError: CR-SCH-004, it is a string.
+    """
+    if schema.target is not None and schema.column(schema.target).dtype == "string":
+        raise FeaturesError(
+            f"the target {schema.target!r} is a string, which cannot be a tensor",
+            expected="a target of integers (classes from 0), bool or floats",
+            fix="have the query number the classes (CASE WHEN ... THEN 0 ... END), or encode them in your own loading",
+        )
+
+
 def row_major(columns: Iterable[NDArray[np.float32]], shape: tuple[int, int]) -> NDArray[np.float32]:
     """Return columns as one row-major matrix; numpy transposes twice as fast as polars does (measured).
 
@@ -346,17 +285,10 @@ def row_major(columns: Iterable[NDArray[np.float32]], shape: tuple[int, int]) ->
     return np.array(beside.T, order="C")
 
 
-def _finite(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Put 0 for what is missing or no finite number."""
-    if not np.isfinite(np.vdot(matrix, matrix)):  # the quickest pass that tells whether there may be any
-        matrix[~np.isfinite(matrix)] = 0.0
-    return matrix
-
-
-def as_numbers(values: pl.Series, column: Column) -> NDArray[np.float32] | NDArray[np.float64]:
-    """Return a column as floats, null as NaN; dates in days and timestamps in seconds since 1970."""
+def as_numbers(values: pl.Series, column: Column) -> pl.Series:
+    """Return a column as floats; dates in days and timestamps in seconds since 1970."""
     if column.dtype == "timestamp":
-        return (values.cast(pl.Int64) / 1_000_000).to_numpy()
+        return values.cast(pl.Int64) / 1_000_000
     if column.dtype == "date32":
         values = values.cast(pl.Int32)
-    return values.cast(pl.Float32 if column.dtype == "float32" else pl.Float64).to_numpy()
+    return values.cast(pl.Float32 if column.dtype == "float32" else pl.Float64)

@@ -15,7 +15,14 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from cleanroom_algo.channels.features import CategoricalFeature, Features, NumericFeature, as_numbers, integer_target
+from cleanroom_algo.channels.features import (
+    CategoricalFeature,
+    Features,
+    NumericFeature,
+    as_numbers,
+    check_target,
+    integer_target,
+)
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.errors import FeaturesError, Problem
@@ -78,11 +85,13 @@ class FeaturesFitter:
                 travels in the artifacts, and a rare text may identify a person while teaching the model little.
 
         Raises:
-            FeaturesError: CR-SCH-004, a named column is not a feature or cannot be used that way.
+            FeaturesError: CR-SCH-004, a named column is not a feature or cannot be used that way, or the target is
+                a string.
         """
         self.schema = schema
         self.max_categories = max_categories
         self.min_count = min_count
+        check_target(schema)
         problems = list(_faults(schema, numeric or (), categorical or ()))
         if max_categories < 1 or min_count < 1:
             problems.append(Problem("max_categories, min_count", "must be at least 1"))
@@ -115,7 +124,9 @@ class FeaturesFitter:
         if target is not None and target in frame.columns and self.schema.column(target).is_integer:
             integer_target(frame.get_column(target))
         for name, moments in self._moments.items():
-            values = as_numbers(frame.get_column(name), self.schema.column(name)).astype(np.float64, copy=False)
+            values = (
+                as_numbers(frame.get_column(name), self.schema.column(name)).to_numpy().astype(np.float64, copy=False)
+            )
             finite = values[np.isfinite(values)]
             if len(finite):
                 mean = float(finite.mean())

@@ -17,12 +17,12 @@ from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import FeaturesError
 
 SCHEMA = Schema.of(
-    target="y", n="int32?", x="float32?", word="string?", flag="bool", day="date32", at="timestamp?", y="bool"
+    target="y", n="int32?", x="float32? nan=null", word="string?", flag="bool", day="date32", at="timestamp?", y="bool"
 )
 FRAME = pl.DataFrame(
     {
         "n": [1, 2, None, 6],
-        "x": [0.5, float("nan"), 2.5, None],
+        "x": [0.5, None, 2.5, None],
         "word": ["b", "a", None, "b"],
         "flag": [True, False, True, True],
         "day": [dt.date(1970, 1, 1 + n) for n in range(4)],
@@ -115,6 +115,45 @@ def test_plain_features_pass_numbers_through() -> None:
     assert arrays.numeric[:, 0].tolist() == [1, 2, 0, 6]
     assert arrays.categorical.shape == (4, 0)
     assert arrays.rows == 4
+
+
+INFINITE = float("inf")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [("float64", 1e300), ("float32", INFINITE), ("float64", float("nan")), ("float64 nan=keep", 1e300)],
+)
+@pytest.mark.parametrize("rows", [1, 100])
+def test_a_number_that_cannot_be_a_feature_is_never_the_mean(dtype: str, value: float, rows: int) -> None:
+    schema = Schema.of(x=dtype, y="int8")
+    frame = pl.DataFrame({"x": [*[1.0] * (rows - 1), value], "y": [0] * rows}, schema=schema.polars_schema())
+    with pytest.raises(FeaturesError, match="too large for float32") as caught:
+        Features.plain(schema).transform(frame)
+    assert [(p.path, p.message) for p in caught.value.problems] == [("x", f"1 of {rows} values")]
+
+
+def test_what_is_kept_reaches_the_model_and_a_null_is_the_mean() -> None:
+    schema = Schema.of(x="float32? nan=keep")
+    frame = pl.DataFrame({"x": [1.0, None, float("nan"), -INFINITE, 3.0]}, schema=schema.polars_schema())
+    fitter = FeaturesFitter(schema)
+    fitter.update(frame)
+    found = fitter.finish().transform(frame).numeric[:, 0].tolist()
+    assert found[:2] == [-1, 0]
+    assert np.isnan(found[2])
+    assert found[3:] == [-INFINITE, 1]
+
+
+def test_targets_that_cannot_be_tensors_are_told() -> None:
+    text = Schema.of(target="y", x="float32", y="string")
+    for made in (lambda: FeaturesFitter(text), lambda: Features.plain(text)):
+        with pytest.raises(FeaturesError, match="the target 'y' is a string"):
+            made()
+    for dtype, value in (("uint64", 2**63), ("float64", 1e39)):
+        schema = Schema.of(target="y", x="float32", y=dtype)
+        frame = pl.DataFrame({"x": [1.0], "y": [value]}, schema=schema.polars_schema())
+        with pytest.raises(FeaturesError, match="1 value"):
+            Features.plain(schema).transform(frame)
 
 
 def test_a_constant_column_stays_finite() -> None:
