@@ -58,7 +58,9 @@ def test_the_request_file_goes_the_same_way(desk: Desk) -> None:
     planned = desk.run("plan", desk.algorithm, "--channel", f"train={desk.data}", "--print-request")
     assert planned.status == 0, planned.stderr
     written.write_text(planned.stdout)
-    assert json.loads(planned.stdout)["dataChannels"][0]["channelName"] == "train"
+    request = json.loads(planned.stdout)
+    assert request["dataChannels"][0]["channelName"] == "train"
+    assert request["environment"] == {"CLEANROOM_ALGO_TRACEBACKS": "whole"}
     bound = ("--algorithm", desk.algorithm, "--channel", f"train={desk.data}")
     trained = desk.run("train", "--request", written, *bound, "--json")
     assert trained.status == 0, trained.stderr
