@@ -1,5 +1,9 @@
 """What the platform promises a container, as typed immutable values read in one place.
 
-Import from the modules: `paths`, `channel`, `resources`, `environment`, `settings`, `hyperparameters`, `failure`,
-`manifest`, `algorithm`, `script_names`, `sizes`.
+Import from the modules:
+
+- given by the platform: `environment`, `paths`, `channel`, `resources`, `script_names`, `sizes`, `processes`
+- chosen by the author: `algorithm`, `hyperparameters`, `settings`
+- left behind: `manifest`, `failure` with `redaction`, `known` and `tracebacks`
+- of other parties: `archive`, `tree`
 """
