@@ -80,6 +80,19 @@ def training_words(context: click.Context) -> TrainingWords:
     )
 
 
+def refuse_others(context: click.Context, option: str) -> None:
+    """Refuse what says what to train, beside an option that says all of it.
+
+    Raises:
+        UsageError: CR-CLI-001, some of it is given.
+    """
+    others = ("algorithm", "algorithm_option", "request", "channel", *_QUICK_ONLY, "hyperparameter", "environment")
+    named = [f"--{name.replace('_', '-')}" for name in others if _was_given(context, name)]
+    if named:
+        what = f"{', '.join(named)} would change what --{option} goes on with"
+        raise UsageError(what, expected=f"{context.command_path} --{option} NAME", fix="leave the others out")
+
+
 def _was_given(context: click.Context, name: str) -> bool:
     return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,24 +11,33 @@ import click
 
 from cleanroom_algo.cli import records
 from cleanroom_algo.cli.options import home_option, json_option
-from cleanroom_algo.cli.output import emit_json, fields, next_commands
-from cleanroom_algo.cli.quick import TrainingWords, training_options, training_words
+from cleanroom_algo.cli.output import emit_json, fields, next_commands, say
+from cleanroom_algo.cli.quick import TrainingWords, refuse_others, training_options, training_words
 from cleanroom_algo.cli.rooms import follow, model_result, open_room, outcome
-from cleanroom_algo.cli.run import report
+from cleanroom_algo.cli.run import Terminated, report
 from cleanroom_algo.contract.algorithm import algorithm_file
 from cleanroom_algo.contract.sizes import format_bytes
 
 if TYPE_CHECKING:
+    from cleanroom_algo.local.resources.store import Record
     from cleanroom_algo.local.room import Room
+    from cleanroom_algo.local.setup.resuming import Resumed
 
 
 @click.command()
 @training_options
+@click.option(
+    "--resume",
+    metavar="NAME[:VERSION]",
+    help="Go on from the last whole epoch of a job that was interrupted, cancelled or failed.",
+)
 @click.option("--quiet", is_flag=True, help="Do not show what the containers write; it is in `logs` in any case.")
 @json_option
 @home_option
 @click.pass_context
-def command(context: click.Context, /, as_json: bool, home: Path | None, quiet: bool, **_: Any) -> None:
+def command(
+    context: click.Context, /, as_json: bool, home: Path | None, quiet: bool, resume: str | None, **_: Any
+) -> None:
     r"""Train ALGORITHM (a Python file, a folder with algorithm.py, or an image), or what a request file asks for.
 
     \b
@@ -35,28 +46,57 @@ def command(context: click.Context, /, as_json: bool, home: Path | None, quiet: 
       cleanroom-algo train my_algorithm.py --channel train=data/ --hyperparameter epochs=5
       cleanroom-algo train my_algorithm.py --channel train=more/ --base-model my-algorithm
       cleanroom-algo train --request request.json --algorithm my_algorithm.py --channel train=data/
+      cleanroom-algo train --resume my-algorithm
     """
-    words = training_words(context)
+    words = training_words(context) if resume is None else None
+    if resume is not None:
+        refuse_others(context, "resume")
     with open_room(home) as room:
-        request, account = prepare(room, words)
-        created = room.call("CreateTrainedModel", request, account)
+        request, account, terms = _resumed(room, resume or "") if words is None else (*prepare(room, words), None)
+        created = room.call("CreateTrainedModel", request, account, terms=terms)
         arn, version = created["trainedModelArn"], created.get("versionIdentifier")
-        record = follow(room, arn, version, title=request["name"], verbose=not quiet)
+        with _told_how_to_go_on(request["name"]):
+            record = follow(room, arn, version, title=request["name"], verbose=not quiet)
         again = f"{record.name}:{version[:8]}" if version else record.name
         if failure := outcome(record, f"cleanroom-algo logs {again}"):
             error, status = failure
             report(error, as_json, {"trainedModel": records.document(record)})
+            if not as_json and _left_checkpoints(room, record):
+                say(f"\n  go on     cleanroom-algo train --resume {again}")
             context.exit(status)
         result = model_result(room, record)
     if as_json:
         emit_json(result)
         return
     _show(result)
+    algorithm = words.algorithm if words else None
     next_commands(
         f"cleanroom-algo show {again}",
         f"cleanroom-algo infer {again} --channel FOLDER",
-        f"cleanroom-algo train {words.algorithm or 'ALGORITHM'} --channel NAME=FOLDER --base-model {again}",
+        f"cleanroom-algo train {algorithm or 'ALGORITHM'} --channel NAME=FOLDER --base-model {again}",
     )
+
+
+def _resumed(room: Room, name: str) -> Resumed:
+    from cleanroom_algo.local.setup.resuming import resumed
+
+    return resumed(room.workspace, records.find(room.store, name, (records.MODEL,)))
+
+
+def _left_checkpoints(room: Room, record: Record) -> bool:
+    from cleanroom_algo.local.planning.resuming import checkpoints_of
+
+    return checkpoints_of(room.workspace, record) is not None
+
+
+@contextmanager
+def _told_how_to_go_on(name: str) -> Iterator[None]:
+    """Say how an interrupted job goes on."""
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated):
+        say(f"once an epoch was whole, it goes on with: cleanroom-algo train --resume {name}")
+        raise
 
 
 def prepare(room: Room, words: TrainingWords) -> tuple[dict[str, Any], str]:

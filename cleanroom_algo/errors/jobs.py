@@ -108,6 +108,26 @@ class BaseArtifactsMissingError(JobError):
     exit_code = ExitCode.CONTRACT
 
 
+class NotResumableError(JobError):
+    """A training job cannot go on where an earlier one has ended.
+
+    `train --resume` takes a job that was interrupted, cancelled or failed after its first epoch, and whose objects,
+    sources and number of hosts are what they were: so it ends with the same bits as one that ran through.
+    """
+
+    code = "CR-JOB-307"
+    title = "job not resumable"
+    exit_code = ExitCode.CONTRACT
+
+
+class CheckpointsUnreadableError(JobError):
+    """The checkpoints that a job left cannot be read, or what its container left in their place is something else."""
+
+    code = "CR-JOB-308"
+    title = "checkpoints not readable"
+    exit_code = ExitCode.CONTRACT
+
+
 class JobFailedError(JobError):
     """A job ended in failure; its reason is in statusDetails of its record, its output in `cleanroom-algo logs`."""
 

@@ -185,6 +185,15 @@ JOBS: tuple[Difference, ...] = (
     ),
     Difference(
         "jobs",
+        TRAIN,
+        "`train --resume` goes on from the last whole epoch of a job that was interrupted, cancelled or failed: a new "
+        "job, whose containers find the earlier one's checkpoints in /opt/ml/checkpoints",
+        "no job is resumed, and CreateTrainedModel has no checkpoint configuration",
+        "model",
+        "botocore model of cleanroomsml: a convenience of the local room",
+    ),
+    Difference(
+        "jobs",
         INFER,
         "an inference job ends CREATE_FAILED after 25 hours",
         "25 hours at most",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from cleanroom_algo.contract.channel import Distribution, InputMode
+from cleanroom_algo.contract.sizes import DISK_FULL
+from cleanroom_algo.contract.tree import Tree
+from cleanroom_algo.errors import CheckpointsUnreadableError
 from cleanroom_algo.local.hosts.container_tree import ContainerTree
 from cleanroom_algo.local.plans.training_plan import HostPlan, TrainingPlan
 
@@ -20,6 +24,8 @@ def lay_out(plan: TrainingPlan, host: HostPlan) -> ContainerTree:
     _write(tree.paths.hyperparameters, dict(plan.hyperparameters))
     _write(tree.paths.input_data_config, input_data_config(plan))
     _write(tree.paths.resource_config, resource_config(plan, host))
+    if plan.checkpoints is not None:
+        _copy(plan.checkpoints / host.name, tree.paths.checkpoints)
     return tree
 
 
@@ -49,6 +55,30 @@ def resource_config(plan: TrainingPlan, host: HostPlan) -> dict[str, object]:
         "network_interface_name": NETWORK_INTERFACE,
         "topology": None,
     }
+
+
+def _copy(left: Path, target: Path) -> None:
+    """Copy what a container of an earlier job left.
+
+    Raises:
+        CheckpointsUnreadableError: CR-JOB-308, it cannot be read, or leads elsewhere.
+    """
+    try:
+        with Tree(left) as tree:
+            for entry in tree.walk():
+                if entry.is_folder:
+                    (target / entry.name).mkdir()
+                else:
+                    with tree.open(entry.name) as source, (target / entry.name).open("wb") as copy:
+                        shutil.copyfileobj(source, copy)
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise
+        raise CheckpointsUnreadableError(
+            f"the checkpoints of {left.name} cannot be read: {error.filename} {error.strerror}",
+            expected="checkpoints as a Trainer writes them",
+            fix="train anew: leave --resume out",
+        ) from error
 
 
 def _write(path: Path, content: object) -> None:

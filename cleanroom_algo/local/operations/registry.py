@@ -27,6 +27,7 @@ class LocalTerms:
         format: of a table's files, `csv` or `parquet`; as their names say if empty.
         objects: how many a channel has.
         bytes: of these objects together.
+        resumes: key and version of the trained model from whose checkpoints the training goes on.
     """
 
     identifier: str = ""
@@ -34,6 +35,7 @@ class LocalTerms:
     format: str = ""
     objects: int = 0
     bytes: int = 0
+    resumes: tuple[str, str | None] | None = None
 
     @property
     def kept(self) -> dict[str, str]:

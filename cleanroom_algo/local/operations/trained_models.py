@@ -70,6 +70,9 @@ def create_trained_model(call: Call) -> Mapping[str, Any]:
         document["incrementalTrainingDataChannels"] = [{k: v for k, v in lineage.items() if v is not None}]
         exports = inherited_policies(call.store, base)
         private["base"] = {"key": base.key, "version": base.version, "channelName": channel, "exports": exports}
+    if call.terms.resumes is not None:
+        document["resumedFrom"] = "/".join(filter(None, call.terms.resumes))
+        private["resumes"] = call.terms.resumes
     document |= payer(call, membership.collaboration, "mlModelTrainingPayerAccountId", "modelTraining")
     record = call.store.insert(
         Record(

@@ -10,7 +10,7 @@ from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.errors import BaseArtifactsMissingError
 from cleanroom_algo.local.objects.reference import is_parquet
 from cleanroom_algo.local.planning.inputs import algorithm_source, association_of, channel_objects, record_of_job
-from cleanroom_algo.local.plans.run_files import MODEL_ARCHIVE
+from cleanroom_algo.local.plans.run_files import CHECKPOINTS_FOLDER, MODEL_ARCHIVE
 from cleanroom_algo.local.plans.training_plan import (
     DEFAULT_MAX_RUNTIME_SECONDS,
     BaseModel,
@@ -58,6 +58,7 @@ def training_plan(workspace: Workspace, record: Record, directory: Path) -> Trai
         shuffle_pipes=switches.pipe_order == "shuffled",
         leave_out=switches.overflow == "leave-out",
         file_format=_file_format(channels) if switches.sm_variables == "present" else None,
+        checkpoints=_checkpoints(workspace, record),
     )
 
 
@@ -79,6 +80,14 @@ def _base_model(workspace: Workspace, record: Record) -> BaseModel | None:
             fix="train the base again, or start from another version",
         )
     return BaseModel(base["channelName"], archive, packed=workspace.settings.switches.base_model_form == "packed")
+
+
+def _checkpoints(workspace: Workspace, record: Record) -> Path | None:
+    if "resumes" not in record.private:
+        return None
+    key, version = record.private["resumes"]
+    earlier = record_of_job(workspace, TRAINED_MODEL, key, version)
+    return workspace.files.run(earlier) / CHECKPOINTS_FOLDER
 
 
 def _file_format(channels: tuple[ChannelPlan, ...]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from cleanroom_algo.errors import RoomInUseError, RoomStateError
-from cleanroom_algo.local.plans.run_files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE, USAGE_FILE
+from cleanroom_algo.local.plans.run_files import CHECKPOINTS_FOLDER, LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE, USAGE_FILE
 from cleanroom_algo.local.resources.arns import INPUT_CHANNEL, TRAINED_MODEL
 from cleanroom_algo.local.resources.owners import Owners, take_server_lock
 from cleanroom_algo.local.resources.private_folder import OWN_FILES, OWN_FOLDERS
@@ -34,8 +34,30 @@ def tidy(directory: Path) -> None:
             remove(path)
 
 
-def discard(workspace: Workspace, record: Record) -> None:
+def tidy_unfinished(directory: Path) -> None:
+    """Remove everything of a run that did not end well but its log, and the checkpoints from which it can go on.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    kept = directory / CHECKPOINTS_FOLDER
+    for left in directory.glob("hosts/*/ml/checkpoints"):
+        host = left.parents[1].name
+        if not left.is_symlink() and left.is_dir() and any(left.iterdir()):
+            kept.mkdir(exist_ok=True)
+            left.rename(kept / host)
+    for path in directory.iterdir() if directory.exists() else ():
+        if path.name not in {*_KEPT, CHECKPOINTS_FOLDER}:
+            remove(path)
+
+
+def discard(workspace: Workspace, record: Record, *, unfinished: bool = False) -> None:
     """Remove what a resource holds besides its record and its log.
+
+    Args:
+        workspace: of the room.
+        record: of the resource.
+        unfinished: whether its job did not end well, so that checkpoints stay.
 
     Raises:
         OSError: something cannot be removed.
@@ -45,7 +67,7 @@ def discard(workspace: Workspace, record: Record) -> None:
         remove(files.artifacts(record.key, record.version))
     elif record.kind == INPUT_CHANNEL:
         remove(files.channel(record))
-    tidy(files.run(record))
+    (tidy_unfinished if unfinished else tidy)(files.run(record))
 
 
 def discard_export(workspace: Workspace, record: Record) -> None:

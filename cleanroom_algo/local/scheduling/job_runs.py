@@ -18,6 +18,7 @@ from cleanroom_algo.local.jobs.export import run_export
 from cleanroom_algo.local.planning.channel_query import query_plan
 from cleanroom_algo.local.planning.export import export_plan
 from cleanroom_algo.local.planning.inference import inference_plan
+from cleanroom_algo.local.planning.resuming import ingredients
 from cleanroom_algo.local.planning.training import training_plan
 from cleanroom_algo.local.plans.listeners import Listeners
 from cleanroom_algo.local.plans.run_files import LOG_FILE
@@ -80,6 +81,7 @@ def _train(run: JobRun) -> JobResult:
     from cleanroom_algo.local.jobs.training import run_training
 
     plan = training_plan(run.workspace, run.record, run.directory)
+    run.workspace.store.update(run.record, private={"ingredients": ingredients(plan)}, touch=False)
     shown = digest_of("trainingContainerImageDigest", plan.source)
     hosts = hosts_for(run.workspace.settings, plan.source)
     if isinstance(hosts, RunsWholeJobs):

@@ -27,7 +27,7 @@ from cleanroom_algo.local.query.plan import CSV_DIALECT, QueryOutcome, QueryPlan
 from cleanroom_algo.local.resources.job_log import read_lines
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.workspace import Workspace
-from cleanroom_algo.local.scheduling.cleanup import tidy
+from cleanroom_algo.local.scheduling.cleanup import tidy, tidy_unfinished
 
 _TAIL_BYTES: Final = 64 * 1024  # of a log's end, in which the last lines of a container are looked for
 _TAIL_LINES: Final = 5
@@ -64,7 +64,7 @@ def trained(
     """Keep the artifacts of a training job, whole or not at all."""
     private: dict[str, Any] = {"log": str(outcome.log), "exit_codes": outcome.exit_codes}
     if outcome.status is not JobStatus.COMPLETED or outcome.model_archive is None:
-        tidy(plan.run_directory)
+        tidy_unfinished(plan.run_directory)
         reason = outcome.failure_reason or "the job was stopped"
         code = JobStoppedError.code if outcome.status is JobStatus.STOPPED else _status_code(reason)
         if reason.startswith(MAX_RUNTIME_EXCEEDED):

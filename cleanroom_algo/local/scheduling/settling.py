@@ -43,7 +43,7 @@ def settle(workspace: Workspace, job: QueuedJob, record: Record, result: JobResu
             move(store, now, ACTIVE)
         store.end_job(job)
     if now.status in STOPPING or result.code:
-        discard(workspace, record)
+        discard(workspace, record, unfinished=True)
 
 
 def settle_cancelled(workspace: Workspace, record: Record) -> None:
@@ -100,7 +100,7 @@ def recover(workspace: Workspace, owners: Owners) -> None:
         if job.owner and not owners.is_alive(job.owner):
             try:
                 if (lost := _settle_lost(workspace, job)) is not None:
-                    discard(workspace, lost)
+                    discard(workspace, lost, unfinished=True)
                     if lost.kind == EXPORT_JOB and job.running:
                         discard_export(workspace, lost)
             except Exception:

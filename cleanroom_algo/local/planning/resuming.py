@@ -1,0 +1,96 @@
+"""Whether a training job can go on from the checkpoints of an earlier one, and what it was made of.
+
+A convenience of the local room: no job of the platform is resumed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from cleanroom_algo.contract.algorithm import source_hash
+from cleanroom_algo.errors import NotResumableError, Problem
+from cleanroom_algo.local.hosts.docker import image_digest
+from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.planning.training import training_plan
+from cleanroom_algo.local.plans.run_files import CHECKPOINTS_FOLDER
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource, TrainingPlan
+from cleanroom_algo.local.resources.states import FAILED, INACTIVE
+from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.resources.workspace import Workspace
+
+_NAMES: Final = {
+    "hosts": "the number of hosts",
+    "sources": "the sources of the algorithm",
+    "objects": "the objects of the channels",
+}
+
+
+def ingredients(plan: TrainingPlan) -> dict[str, Any]:
+    """Return what must be the same when a job goes on: hosts, sources and objects, as JSON values."""
+    listed = [
+        [channel.name, each.key, each.size, _content(each)] for channel in plan.channels for each in channel.objects
+    ]
+    digest = hashlib.sha256(json.dumps(sorted(listed)).encode()).hexdigest()
+    return {"hosts": len(plan.hosts), "sources": _sources(plan.source), "objects": digest}
+
+
+def checkpoints_of(workspace: Workspace, record: Record) -> Path | None:
+    """Return the folder with the checkpoints that a job left, one folder for each host; None where it left none."""
+    folder = workspace.files.run(record) / CHECKPOINTS_FOLDER
+    return folder if folder.is_dir() else None
+
+
+def check_resumable(workspace: Workspace, record: Record) -> None:
+    """Check that a new job of the same request can go on where one has ended.
+
+    Args:
+        workspace: of the room.
+        record: of a trained model.
+
+    Raises:
+        NotResumableError: CR-JOB-307, it has not ended early, left no checkpoint, or would be another job today.
+        JobError: CR-JOB-305 or CR-JOB-306, something that it was started with is gone.
+    """
+    if record.status not in (FAILED, INACTIVE):
+        raise NotResumableError(
+            f"{record.name} is {record.status}: there is nothing to go on with",
+            expected="a training job that was interrupted, cancelled, or failed",
+            fix="train anew, or from this version with --base-model",
+        )
+    if checkpoints_of(workspace, record) is None:
+        raise NotResumableError(
+            f"{record.name} left no checkpoint",
+            expected="a job of a Trainer that ended after its first epoch, and whose checkpoints were not cleaned away",
+            fix="train anew: leave --resume out",
+        )
+    kept: Mapping[str, Any] = record.private["ingredients"]
+    today = ingredients(training_plan(workspace, record, workspace.files.run(record)))
+    if problems := [Problem(_NAMES[name], "is not what it was") for name in _NAMES if today[name] != kept[name]]:
+        raise NotResumableError(
+            f"{record.name} cannot go on: it would be another training",
+            expected="objects, sources and number of hosts as they were when it began",
+            fix="put them back, or train anew: leave --resume out",
+            problems=problems,
+        )
+
+
+def _content(reference: ObjectRef) -> str:
+    place = reference.place
+    return str(place.stat().st_mtime_ns) if isinstance(place, Path) else place.etag
+
+
+def _sources(source: AlgorithmSource) -> str | None:
+    return image_digest(source.image_uri) if source.path is None else _files(source.path)
+
+
+def _files(path: Path) -> str | None:
+    """Return a hash of an algorithm's sources: Python files of a Trainer, else whatever its folder holds."""
+    if path.suffix == ".py" or (path / "algorithm.py").exists():
+        return source_hash(path)
+    contents = sorted((each.relative_to(path).as_posix(), each) for each in path.rglob("*") if each.is_file())
+    lines = [f"{name} {hashlib.sha256(each.read_bytes()).hexdigest()}" for name, each in contents]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,0 +1,110 @@
+"""Jobs that do not end by themselves: cancelled, killed with their process, or of a record that makes no sense."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cleanroom_algo.errors import JobLostError
+from cleanroom_algo.local.operations.calling import Caller
+from cleanroom_algo.local.resources.settings import Machine
+from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.room import Room
+from tests.local.api.server import up
+from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, SETTINGS, Desk
+
+EXPORTS = {"trainedModelExports": {"maxSize": {"unit": "GB", "value": 1}, "filesToExport": ["MODEL", "OUTPUT"]}}
+DEAD = "1-dead"
+
+
+def wait_for_status(room: Room, arn: str, status: str) -> None:
+    limit = time.monotonic() + 60
+    while (found := room.store.get("trained-model", arn)) is None or found.status != status:
+        assert time.monotonic() < limit
+        room.supervisor.wait_for_change(0.05)
+
+
+def test_a_job_that_is_being_cancelled_says_so(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    slow = f"signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile not Path({str(go)!r}).exists():\n    time.sleep(0.02)"
+    settings = SETTINGS.model_copy(update={"machine": Machine(hosts=2, host_kind="process")})
+    with Room(tmp_path / "home", settings) as room:
+        desk = Desk(room, tmp_path, body=slow)
+        arn = desk.call("CreateTrainedModel", **desk.training())["trainedModelArn"]
+        wait_for_status(room, arn, "CREATE_IN_PROGRESS")
+
+        desk.own("CancelTrainedModel", trainedModelArn=arn)
+        wait_for_status(room, arn, "CANCEL_IN_PROGRESS")
+        go.touch()
+
+        assert room.wait(arn, timeout=60).status == "INACTIVE"
+
+
+def test_a_killed_worker_leaves_a_server_that_answers(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with Room(home, SETTINGS) as room:
+        desk = Desk(room, tmp_path, body="time.sleep(120)")
+    own = {"membershipIdentifier": AIRLINE_ID}
+    with up(home) as server:
+        client = server.client(AIRLINE, attempts=10)
+        master = psutil.Process(server.process.pid)
+        for _ in range(3):
+            arn = client.create_trained_model(**desk.training())["trainedModelArn"]
+            limit = time.monotonic() + 60
+            while client.get_trained_model(**own, trainedModelArn=arn)["status"] != "CREATE_IN_PROGRESS":
+                assert time.monotonic() < limit
+            for worker in master.children():
+                worker.send_signal(signal.SIGKILL)
+            while (found := client.get_trained_model(**own, trainedModelArn=arn))["status"] == "CREATE_IN_PROGRESS":
+                assert time.monotonic() < limit
+
+            assert found["statusDetails"]["statusCode"] == JobLostError.code
+        assert master.is_running()
+
+
+def test_an_export_that_was_killed_leaves_no_part(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with Room(home, SETTINGS) as room:
+        room.caller = Caller(room.workspace, lambda: None)
+        desk = Desk(room, tmp_path, privacy=EXPORTS)
+        desk.configure()
+        output = {"members": [{"accountId": BUREAU}]}
+        model = desk.add_packed_model()
+        desk.own("StartTrainedModelExportJob", trainedModelArn=model.key, name="export", outputConfiguration=output)
+        (record,) = room.store.find("trained-model-export-job")
+        (job,) = room.store.jobs()
+        assert room.store.claim_job(job, room.supervisor.owner)
+        place = home / "s3" / record.private["output"].removeprefix("s3://")
+        place.mkdir(parents=True)
+        for name in ("model.tar.gz", ".incomplete-output.tar.gz-x1", "another.txt"):
+            (place / name).touch()
+
+    with Room(home, SETTINGS) as room:
+        found = room.store.get(record.kind, record.key)
+
+    assert found is not None
+    assert (found.status, found.document["statusDetails"]["statusCode"]) == ("CREATE_FAILED", JobLostError.code)
+    assert [path.name for path in place.iterdir()] == ["another.txt"]
+
+
+def test_a_lost_job_that_makes_no_sense_keeps_no_room_from_starting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Room(tmp_path / "home", SETTINGS) as room:
+        desk = Desk(room, tmp_path)
+        senseless = room.store.insert(Record(kind="no-such-kind", key="arn:senseless", status="WHATEVER"))
+        waiting = desk.add_model(1, status="CREATE_IN_PROGRESS")
+        for record in (senseless, waiting):
+            room.store.add_job(record, hosts=1, owner=DEAD)
+
+    with caplog.at_level(logging.ERROR), Room(tmp_path / "home", SETTINGS) as room:
+        found = room.store.get(waiting.kind, waiting.key)
+
+    assert "arn:senseless" in caplog.text
+    assert found is not None
+    assert found.status == "CREATE_FAILED"
