@@ -23,7 +23,7 @@ MAX_NODES: Final = 100_000  # far more than a person writes; names that stand fo
 
 _SYNTAX: Final = frozenset({
     # queries
-    exp.Select, exp.Union, exp.Except, exp.Intersect, exp.Subquery, exp.CTE, exp.From, exp.Where,
+    exp.Select, exp.Subquery, exp.CTE, exp.From, exp.Where,
     exp.Group, exp.Having, exp.Order, exp.Ordered, exp.Limit, exp.Offset, exp.Distinct, exp.Values, exp.Tuple,
     exp.Lateral, exp.TableAlias, exp.Window, exp.WindowSpec,
     # names and values
@@ -150,6 +150,12 @@ def _join(node: exp.Expr) -> Problem | None:
     return Problem(f"{method} JOIN", "is not known here; name the equal columns with ON or USING") if method else None
 
 
+def _set_operation(node: exp.Expr) -> Problem | None:
+    if any(node.args.get(name) for name in ("by_name", "side", "kind", "on")):
+        return Problem(type(node).__name__.upper(), "is known by position alone here, without BY NAME and the like")
+    return None
+
+
 def _with(node: exp.Expr) -> Problem | None:
     return Problem("RECURSIVE", "is not known here") if node.args.get("recursive") else None
 
@@ -164,6 +170,9 @@ _CHECKS: Final[Mapping[type[exp.Expr], Callable[[exp.Expr], Problem | None]]] = 
     exp.Table: _table,
     exp.Dot: _field,
     exp.Join: _join,
+    exp.Union: _set_operation,
+    exp.Except: _set_operation,
+    exp.Intersect: _set_operation,
     exp.With: _with,
     exp.Rand: _random,
 }

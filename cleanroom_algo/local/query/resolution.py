@@ -24,7 +24,7 @@ from cleanroom_algo.local.query.parsing import MAX_NODES, MemberSql, refused
 from cleanroom_algo.local.query.table import Table, TableAccess
 
 MEMBERS: Final = "members"
-"""The schema in which the engine has the tables of the collaboration."""
+"""What stands before the name of each table of the collaboration in what an engine runs."""
 
 Source = exp.Table | Scope
 
@@ -181,6 +181,9 @@ def _untraced(traced: exp.Query, sources: Mapping[str, Source], tables: Mapping[
         source = sources.get(each.alias)
         if each.args.get("db") or not (isinstance(source, Scope) or (id(each) in known and each.name in tables)):
             yield Problem(each.name, "is not a table of the collaboration")
+    for star in traced.find_all(exp.Star):
+        if not isinstance(star.parent, exp.Count):  # a source has columns that have no names here
+            yield Problem("*", "stands for columns that are not known here; name them")
     for column in traced.find_all(exp.Column):
         if not (column.table in sources or _is_output(column)) or isinstance(column.this, exp.Star):
             yield Problem(column.name, "is not known here; write the name of its table before it")

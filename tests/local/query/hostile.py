@@ -45,6 +45,11 @@ STARS = (
     "SELECT p.email.x FROM people p",
     "SELECT unnest(p) FROM people p",
     "SELECT inline(array(p)) FROM people p",
+    "SELECT * FROM people p JOIN orders o ON p.email = o.email LATERAL VIEW explode(array(1)) v",
+    "SELECT p.* FROM people p JOIN orders o ON p.email = o.email LATERAL VIEW explode(array(1)) v",
+    "SELECT count(p.*) AS n FROM people p JOIN orders o ON p.email = o.email",
+    "SELECT count(DISTINCT *) AS n FROM people",
+    "SELECT t.* FROM (SELECT * FROM people LATERAL VIEW explode(array(1)) v) t JOIN orders o ON t.email = o.email",
 )
 
 COLUMNS = (
@@ -135,6 +140,7 @@ COMPARISONS = (
     "SELECT v.c FROM people p JOIN (SELECT concat(item, '@canary.example') AS c FROM orders) v ON p.email = v.c",
     "SELECT v.c FROM people p JOIN (SELECT item AS c FROM orders UNION SELECT 'a') v ON p.email = v.c",
     "SELECT v.c FROM people p LATERAL VIEW explode(array('a', 'b')) v AS c WHERE p.email = v.c",
+    "SELECT v.a FROM people p JOIN (SELECT item a, 1 b FROM orders UNION BY NAME SELECT 1 b, 'x' a) v ON email = a",
     "SELECT name FROM people WHERE email = 'ann@canary.example'",
     "SELECT name FROM people WHERE 'ann@canary.example' = email",
     "SELECT name FROM people WHERE email IN ('ann@canary.example', 'x')",

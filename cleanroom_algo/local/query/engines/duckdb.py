@@ -57,13 +57,13 @@ def run(plan: QueryPlan) -> QueryOutcome:
 def compute(resolution: Resolution, draft: Path) -> None:
     """Make the table `result` of a database in a folder, with everything else shut out."""
     with _connection(draft) as connection:
-        connection.execute(f"CREATE SCHEMA {MEMBERS}")
+        # In memory, and on the disk where they do not fit: twice as fast as in the database's file.
+        connection.execute(f"ATTACH ':memory:' AS {MEMBERS}")
         for name, columns in resolution.columns.items():
             _copy(connection, resolution.tables[name.lower()], columns)
         connection.execute("SET enable_external_access=false")
         connection.execute("SET lock_configuration=true")
         connection.execute(f"CREATE TABLE result AS {resolution.statement.sql(dialect='duckdb', comments=False)}")
-        connection.execute(f"DROP SCHEMA {MEMBERS} CASCADE")
 
 
 def _connection(draft: Path) -> duckdb.DuckDBPyConnection:
