@@ -5,14 +5,14 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.preloaded import PreloadedProcess
+
 LIMIT = 180
 
 
@@ -54,12 +54,10 @@ class Seen:
 def run(layout: Layout) -> list[Seen]:
     """Run the ranks to their end; fails with their stacks where one does not end."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "tests.data.ranks", json.dumps(asdict(layout)), folder]
         environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, timeout=2 * LIMIT, check=False
-        )
-        assert done.returncode == 0, done.stderr
+        process = PreloadedProcess("tests.data.ranks", json.dumps(asdict(layout)), folder, env=environment)
+        _, told = process.communicate(timeout=2 * LIMIT)
+        assert process.returncode == 0, told
         seen = []
         for rank in range(len(layout.roots) * layout.ranks):
             lines = [json.loads(line) for line in Path(folder, f"rank-{rank}").read_text().splitlines()]

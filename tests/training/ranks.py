@@ -5,16 +5,15 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.preloaded import PreloadedProcess
 from tests.training.support import Container, Ended
 
-ROOT = Path(__file__).parents[2]
 LIMIT = 200
 
 
@@ -29,9 +28,10 @@ def run_jobs(*jobs: Sequence[Container]) -> list[list[Ended]]:
             host.lay_out()
         told.append([host.environment() for host in hosts])
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "tests.training.ranks", json.dumps(told), folder]
         environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
-        subprocess.run(command, cwd=ROOT, env=environment, timeout=LIMIT * (1 + len(jobs)), check=True)
+        process = PreloadedProcess("tests.training.ranks", json.dumps(told), folder, env=environment)
+        _, err = process.communicate(timeout=LIMIT * (1 + len(jobs)))
+        assert process.returncode == 0, err
         return [
             [_ended(Path(folder), f"{number}-{rank}") for rank in range(len(hosts))]
             for number, hosts in enumerate(jobs)
