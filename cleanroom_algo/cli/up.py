@@ -17,9 +17,16 @@ DEFAULT_PORT = 8780  # unassigned at IANA, and none of the usual development ser
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0 takes any free one."
 )
+@click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name by which clients call this server, beside 127.0.0.1, localhost and [::1]; may be given repeatedly.",
+)
 @json_option
 @home_option
-def command(port: int, as_json: bool, home: Path | None) -> None:
+def command(port: int, hosts: tuple[str, ...], as_json: bool, home: Path | None) -> None:
     r"""Serve the Clean Rooms ML API on 127.0.0.1, until Ctrl-C.
 
     Accounts are told by the access key id: twelve digits are the account itself; any other key is the default account.
@@ -46,4 +53,4 @@ def command(port: int, as_json: bool, home: Path | None) -> None:
             "Ctrl-C ends it, and its jobs"
         )
 
-    serve(folder, port, ready, partial(Room, serving=True))
+    serve(folder, port, ready, partial(Room, serving=True), hosts)

@@ -122,6 +122,20 @@ class UnknownOperationError(RequestError):
     http_status = 404
 
 
+class ForeignRequestError(RequestError):
+    """A web page of another server, or a request to a name that is not this server's.
+
+    Pages that a browser on this machine shows can send requests to servers of this machine. This one runs the code of
+    algorithms, so that it refuses requests whose headers Host, Origin or Sec-Fetch-Site say that a page of elsewhere
+    sent them. `cleanroom-algo up --allow-host NAME` adds a name, such as that of a container's host.
+    """
+
+    code = "CR-REQ-010"
+    title = "request of a foreign web page"
+    modelled = "AccessDeniedException"
+    http_status = 403
+
+
 class ServiceFailureError(RequestError):
     """The local clean room itself failed to answer: a defect of cleanroom-algo. The server's log has the traceback.
 

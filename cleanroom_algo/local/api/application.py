@@ -11,12 +11,13 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
 from cleanroom_algo.errors import InvalidRequestError, QuotaExceededError, RequestError, ServiceFailureError
+from cleanroom_algo.local.api.browsers import LOCAL_HOSTS, check_sender
 from cleanroom_algo.local.api.routing import find_operation, parse_params, serialize
 from cleanroom_algo.local.api.throttle import Throttle
 from cleanroom_algo.local.operations.calling import Caller
@@ -49,10 +50,12 @@ class Application:
 
     Args:
         caller: of the room's operations.
+        hosts: names of the server beside those of this machine.
     """
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Caller, hosts: Collection[str] = ()) -> None:
         self.caller = caller
+        self._hosts = LOCAL_HOSTS | {host.lower() for host in hosts}
         quotas = caller.workspace.settings.quotas
         self._throttle = Throttle(quotas.rates) if quotas.enabled and quotas.requests_per_second else None
 
@@ -73,6 +76,7 @@ class Application:
         return [body]
 
     def _answer(self, environ: Mapping[str, Any]) -> bytes:
+        check_sender(environ, self._hosts)
         raw_path, _, query = raw_uri(environ).partition("?")
         who = caller(environ.get("HTTP_AUTHORIZATION", ""))
         service, operation, path = find_operation(who.services, environ["REQUEST_METHOD"], raw_path)
@@ -85,8 +89,8 @@ class Application:
 
 
 def raw_uri(environ: Mapping[str, Any]) -> str:
-    """Return path and query as they arrived, percent-encoded; gunicorn keeps them in RAW_URI."""
-    raw: str = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
+    """Return path and query as they arrived, percent-encoded; waitress keeps them in REQUEST_URI."""
+    raw: str = environ.get("REQUEST_URI") or ""
     if not raw:
         raw = quote(environ.get("PATH_INFO", "/")) + (f"?{query}" if (query := environ.get("QUERY_STRING")) else "")
     return re.sub(r"^https?://[^/]*", "", raw)
@@ -130,17 +134,12 @@ def error_body(error: RequestError) -> bytes:
 
 
 def _body(environ: Mapping[str, Any]) -> bytes:
-    length = environ.get("CONTENT_LENGTH") or ""
-    if not length and not environ.get("wsgi.input_terminated"):
-        return b""
-    wanted = int(length) if length.isdigit() else MAX_BODY_BYTES + 1
-    if wanted <= MAX_BODY_BYTES or not length:
-        body: bytes = environ["wsgi.input"].read(wanted)
-        if len(body) <= MAX_BODY_BYTES:
-            return body
-    raise InvalidRequestError(
-        f"the body has more than {MAX_BODY_BYTES} bytes", expected="a smaller request", fix="shorten the query"
-    )
+    body: bytes = environ["wsgi.input"].read()  # whole: what breaks off before its end never comes this far
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidRequestError(
+            f"the body has more than {MAX_BODY_BYTES} bytes", expected="a smaller request", fix="shorten the query"
+        )
+    return body
 
 
 def _defect(error: Exception) -> ServiceFailureError:

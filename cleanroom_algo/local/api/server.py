@@ -1,23 +1,27 @@
-"""The server of `cleanroom-algo up`: gunicorn with one process of threads, so that one supervisor runs the jobs.
+"""The server of `cleanroom-algo up`: one process of threads, so that one supervisor runs the jobs.
 
-Threads suffice, as an answer takes a millisecond of Python and SQLite, and the jobs' work is done by processes. The
-master restarts the process should it die, and the room settles what was running then.
+Threads suffice, as an answer takes a millisecond of Python and SQLite, and the jobs' work is done by processes. In the
+process waitress reads requests, each whole before a thread sees it: clients that send a half of one hold no thread.
+gunicorn's master restarts the process should it die, and the room settles what was running then.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
+from gunicorn.workers.base import Worker
+from waitress import create_server, wasyncore
 
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.errors import PortTakenError
-from cleanroom_algo.local.api.application import Application
+from cleanroom_algo.local.api.application import MAX_BODY_BYTES, Application
 from cleanroom_algo.local.operations.calling import Caller
 from cleanroom_algo.local.resources.owners import take_server_lock
 from cleanroom_algo.local.resources.settings import RoomSettings
@@ -25,7 +29,9 @@ from cleanroom_algo.local.resources.store import Store
 from cleanroom_algo.local.service_model.shapes import CLEANROOMS, ML, service_model
 
 THREADS: Final = 16  # more than a laptop's clients open; each waits for SQLite's one writer now and then
-KEEPALIVE_SECONDS: Final = 75
+IDLE_SECONDS: Final = 75  # a connection on which nothing comes is closed; boto3 opens another one
+CONNECTIONS: Final = 1000  # more than clients of one machine open
+POLL_SECONDS: Final = 0.5  # after which a process that waits for requests looks whether it is to end
 STOP_SECONDS: Final = 150  # jobs get 120 s after SIGTERM, and their hosts a moment more
 
 
@@ -50,6 +56,29 @@ class ServedRoom(Protocol):
 OpenRoom = Callable[[Path], ServedRoom]
 
 
+class _Process(Worker):  # type: ignore[misc]
+    """The process that answers, until it is told to end or its master is gone."""
+
+    def run(self) -> None:
+        """Answer requests; gunicorn calls this when the room is open."""
+        channels: dict[int, Any] = {}
+        server = create_server(
+            self.wsgi,
+            map=channels,
+            sockets=[each.sock for each in self.sockets],
+            threads=THREADS,
+            channel_timeout=IDLE_SECONDS,
+            connection_limit=CONNECTIONS,
+            max_request_body_size=2 * MAX_BODY_BYTES,  # what is too long and not longer is told by the application
+            ident=None,
+        )
+        while self.alive and os.getppid() == self.ppid:
+            wasyncore.loop(timeout=POLL_SECONDS, map=channels, use_poll=True, count=1)
+        server.task_dispatcher.shutdown()
+        wasyncore.loop(timeout=0, map=channels, use_poll=True, count=10)  # sends what was answered meanwhile
+        server.close()
+
+
 class Server(BaseApplication):  # type: ignore[misc]
     """Serves the API of a room on 127.0.0.1.
 
@@ -58,11 +87,20 @@ class Server(BaseApplication):  # type: ignore[misc]
         address: a socket that holds the address; gunicorn takes it over.
         ready: called with the URL when connections are accepted.
         open_room: opens the room in the process that serves it.
+        hosts: names of the server beside those of this machine.
     """
 
-    def __init__(self, home: Path, address: socket.socket, ready: Callable[[str], None], open_room: OpenRoom) -> None:
+    def __init__(
+        self,
+        home: Path,
+        address: socket.socket,
+        ready: Callable[[str], None],
+        open_room: OpenRoom,
+        hosts: Collection[str] = (),
+    ) -> None:
         self.home = home
         self.open_room = open_room
+        self.hosts = hosts
         self.address = address
         self.ready = ready
         self.room: ServedRoom | None = None
@@ -72,18 +110,15 @@ class Server(BaseApplication):  # type: ignore[misc]
         """Set gunicorn's settings; it reads no file, argument or variable of its own."""
         settings = {
             "bind": f"fd://{self.address.detach()}",
-            "worker_class": "gthread",
+            "worker_class": _Process,
             "workers": 1,
-            "threads": THREADS,
             "timeout": 0,
             "graceful_timeout": STOP_SECONDS,
-            "keepalive": KEEPALIVE_SECONDS,
             "preload_app": False,  # SQLite's connections and threads do not survive a fork
             "control_socket_disable": True,
             "accesslog": None,
             "logger_class": _Logger,
             "loglevel": logging.getLevelName(logging.getLogger("cleanroom_algo").getEffectiveLevel()).lower(),
-            "limit_request_line": 0,  # an ARN of 2048 characters may take three times that, percent-encoded
             "post_worker_init": self._worker_ready,
             "worker_exit": self._worker_exit,
         }
@@ -94,7 +129,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         """Open the room in the process that serves it."""
         keep_freed_memory()  # of the requests of inference jobs
         self.room = self.open_room(self.home)
-        return Application(self.room.caller)
+        return Application(self.room.caller, self.hosts)
 
     def _worker_ready(self, worker: Any) -> None:
         # Not when the socket listens: a signal that came before the worker takes signals would be lost on it.
@@ -107,7 +142,9 @@ class Server(BaseApplication):  # type: ignore[misc]
             self.room.close()
 
 
-def serve(home: Path, port: int, ready: Callable[[str], None], open_room: OpenRoom) -> None:
+def serve(
+    home: Path, port: int, ready: Callable[[str], None], open_room: OpenRoom, hosts: Collection[str] = ()
+) -> None:
     """Serve until SIGTERM or Ctrl-C, which end the running jobs first.
 
     Args:
@@ -115,6 +152,7 @@ def serve(home: Path, port: int, ready: Callable[[str], None], open_room: OpenRo
         port: 0 for any free one.
         ready: called with the URL.
         open_room: opens the room of a state folder, so that it runs the jobs that no process has reserved.
+        hosts: names by which clients call the server, beside those of this machine.
 
     Raises:
         RoomInUseError: CR-ROM-001. RoomStateError: CR-ROM-002. RoomSettingsError: CR-ROM-005.
@@ -127,7 +165,7 @@ def serve(home: Path, port: int, ready: Callable[[str], None], open_room: OpenRo
         Store(home / "room.sqlite").close()
         for service in (ML, CLEANROOMS):
             service_model(service)  # read before the fork, while nobody waits
-        Server(home, _bound(port), ready, open_room).run()
+        Server(home, _bound(port), ready, open_room, hosts).run()
     finally:
         lock.release()
 

@@ -44,11 +44,11 @@ class Up:
 
 
 @contextmanager
-def up(home: Path) -> Iterator[Up]:
+def up(home: Path, *options: str) -> Iterator[Up]:
     """Serve a state folder until the block ends."""
     before = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-m", "cleanroom_algo.cli", "up", "--port", "0", "--json", "--home", str(home)],
+        [sys.executable, "-m", "cleanroom_algo.cli", "up", "--port", "0", "--json", "--home", str(home), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -1,0 +1,51 @@
+"""Whether a request is one of a web page of elsewhere: the server runs code for who asks, and pages can ask it, too.
+
+A page cannot choose the headers looked at here. Its browser sends the name that the page used in Host, so that a name
+made to lead to this machine (DNS rebinding) is noticed; the page's own origin in Origin; and in Sec-Fetch-Site how the
+two are related. Clients that are no browsers send neither of the last two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from cleanroom_algo.errors import ForeignRequestError
+
+LOCAL_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def check_sender(environ: Mapping[str, Any], hosts: Collection[str]) -> None:
+    """Check that a request was sent to this server by its name, and by no page of another one.
+
+    Args:
+        environ: of WSGI.
+        hosts: names that the server has, without ports, in lower case.
+
+    Raises:
+        ForeignRequestError: CR-REQ-010.
+    """
+    host = environ.get("HTTP_HOST", "")
+    name = _name(f"//{host}")
+    if host and name not in hosts:
+        raise ForeignRequestError(
+            f"the header Host names {name!r}, which is no name of this server",
+            expected=f"one of {', '.join(sorted(hosts))}",
+            fix="call the server by such a name, or start it with `cleanroom-algo up --allow-host NAME`",
+        )
+    origin = environ.get("HTTP_ORIGIN")
+    site = environ.get("HTTP_SEC_FETCH_SITE", "none")
+    if origin not in (None, f"http://{host}", f"https://{host}") or site not in ("none", "same-origin"):
+        raise ForeignRequestError(
+            "a web page of another server sent this request",
+            expected="requests of programs, and of pages that this server sent",
+            fix="call the API from a program, such as boto3 or the aws CLI",
+        )
+
+
+def _name(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
