@@ -60,8 +60,8 @@ class ResourceNotFoundError(RequestError):
 class AccessDeniedError(RequestError):
     """The calling account may not do this: the membership is another's, or the member lacks the ability.
 
-    The account is the access key id where that is twelve digits, else the room's default account. boto3 clients get
-    an AccessDeniedException (HTTP 403).
+    If the access key ID has twelve digits, it is the account; otherwise the room's default account is used. boto3
+    clients get an AccessDeniedException (HTTP 403).
     """
 
     code = "CR-REQ-004"
@@ -73,8 +73,8 @@ class AccessDeniedError(RequestError):
 class QuotaExceededError(RequestError):
     """A quota of the service would be exceeded (Clean Rooms user guide, "Quotas for AWS Clean Rooms ML").
 
-    The quotas are on by default, because the first call in a new account meets them, and can be changed in the room's
-    settings. boto3 clients get a ServiceQuotaExceededException (HTTP 402) with quotaName and quotaValue.
+    Quotas are on by default, because a new account meets them with its first calls. Change them in settings.toml,
+    table `[quotas]`. boto3 clients get a ServiceQuotaExceededException (HTTP 402) with quotaName and quotaValue.
     """
 
     code = "CR-REQ-005"
@@ -88,9 +88,9 @@ class QuotaExceededError(RequestError):
 class ThrottledError(RequestError):
     """Requests come faster than the service's rate for this operation.
 
-    The server keeps the documented rates by account and operation; `rates` in the table `[quotas]` of settings.toml
-    changes them, `requests_per_second = false` leaves them. Commands that work in process are not held to them.
-    boto3 clients get a ThrottlingException (HTTP 429) and try again.
+    The server limits each account and operation to the documented rate. In settings.toml, table `[quotas]`, `rates`
+    changes the limits and `requests_per_second = false` turns them off. Commands that need no server are not limited.
+    boto3 clients get a ThrottlingException (HTTP 429) and retry.
     """
 
     code = "CR-REQ-006"
@@ -100,10 +100,10 @@ class ThrottledError(RequestError):
 
 
 class NotEmulatedError(RequestError):
-    """The request is legal, and the local clean room does not emulate it.
+    """The request is valid, but the local clean room does not emulate it.
 
-    Nothing that is asked for is ignored in silence. `cleanroom-algo differences` lists what is not emulated. boto3
-    clients get an error named NotEmulatedException (HTTP 501), which the service's model does not have.
+    Nothing in a request is silently ignored. `cleanroom-algo differences` lists what is not emulated. boto3 clients
+    get an error named NotEmulatedException (HTTP 501), which the service's model does not have.
     """
 
     code = "CR-REQ-007"
@@ -123,11 +123,12 @@ class UnknownOperationError(RequestError):
 
 
 class ForeignRequestError(RequestError):
-    """A web page of another server, or a request to a name that is not this server's.
+    """A web page from another site sent the request, or it was sent to a name that this server does not have.
 
-    Pages that a browser on this machine shows can send requests to servers of this machine. This one runs the code of
-    algorithms, so that it refuses requests whose headers Host, Origin or Sec-Fetch-Site say that a page of elsewhere
-    sent them. `cleanroom-algo up --allow-host NAME` adds a name, such as that of a container's host.
+    Any web page open in a browser on this machine can send requests to local servers, and this server runs code. It
+    therefore checks the headers Host, Origin and Sec-Fetch-Site. To call the server by another name, such as
+    host.docker.internal, start it with `cleanroom-algo up --allow-host NAME`. boto3 clients get an
+    AccessDeniedException (HTTP 403).
     """
 
     code = "CR-REQ-010"
@@ -137,7 +138,7 @@ class ForeignRequestError(RequestError):
 
 
 class ServiceFailureError(RequestError):
-    """The local clean room itself failed to answer: a defect of cleanroom-algo. The server's log has the traceback.
+    """The local clean room failed to answer; this is a bug in cleanroom-algo. The server's log has the traceback.
 
     boto3 clients get an InternalServiceException (HTTP 500).
     """

@@ -16,7 +16,7 @@ class RoomError(CleanroomError):
 
 
 class RoomInUseError(RoomError):
-    """Another `cleanroom-algo up` serves this state folder: two of them would run each job twice."""
+    """Another `cleanroom-algo up` is using this state folder. Two servers on one folder would run each job twice."""
 
     code = "CR-ROM-001"
     title = "state folder in use"
@@ -24,10 +24,10 @@ class RoomInUseError(RoomError):
 
 
 class RoomStateError(RoomError):
-    """The records in the state folder cannot be used: unreadable, damaged, of a later version, or on a full disk.
+    """The records in the state folder are unreadable, damaged or from a later version, or the disk is full.
 
-    Where the disk is full, the record of a job that has just ended waits until there is room; a command does not
-    wait with it. Opening the room later finds the job lost with its process.
+    A server whose disk is full keeps the result of a finished job until there is space. A command does not wait: the
+    job is reported as lost when the room is next opened.
     """
 
     code = "CR-ROM-002"
@@ -46,9 +46,9 @@ class RoomStateError(RoomError):
 class BindingError(RoomError):
     """The resources that a request file names cannot be bound to local files.
 
-    `train --request FILE --algorithm PATH --channel NAME=PATH` stands an algorithm and folders in for the association
-    and the ML input channels whose ARNs the request holds. Each channel of the request needs one, unless the room has
-    a channel of that ARN already.
+    `train --request FILE --algorithm PATH --channel NAME=PATH` uses a local algorithm and local folders in place of
+    the association and the ML input channels that the request names. Give a folder for each channel of the request,
+    unless the room already has a channel with that ARN.
     """
 
     code = "CR-ROM-003"
@@ -58,8 +58,8 @@ class BindingError(RoomError):
 class ObjectStoreError(RoomError):
     """Objects cannot be read or written.
 
-    The location is no s3:// URI, escapes its folder, or the store refuses. In a folder that stands for a channel there
-    is something that is neither file nor folder, that a link does not lead to, or that this user may not read.
+    The location is not an s3:// URI, points outside its folder, or the object store refused access. A folder used as
+    a channel may hold only files and folders that this user can read, and links to them.
     """
 
     code = "CR-ROM-004"
@@ -74,10 +74,10 @@ class RoomSettingsError(RoomError):
 
 
 class DeclarationError(RoomError):
-    """A cleanroom.toml does not declare a room.
+    """A cleanroom.toml is not a valid declaration of a room.
 
-    The file declares a collaboration, its members, their tables, algorithms and ML input channels; paths in it are
-    relative to its folder. Names that refer to each other must be declared.
+    The file declares a collaboration with its members, tables, algorithms and ML input channels. Paths are relative to
+    the file, and every name that it refers to must be declared in it.
     """
 
     code = "CR-ROM-006"
@@ -85,10 +85,10 @@ class DeclarationError(RoomError):
 
 
 class NoObjectsError(RoomError):
-    """There are no objects where a channel is to find them, or none that a folder could hold.
+    """A channel's location holds no objects, or objects whose keys cannot be file names.
 
-    An s3:// URI of a channel names one object, or a prefix that ends where a name between two `/` ends. Below the
-    channel's folder each object lies under the rest of its key.
+    The s3:// URI of a channel is either one object or a prefix that ends at a `/`. Each object becomes a file in the
+    channel's folder, named by the rest of its key.
     """
 
     code = "CR-ROM-007"
@@ -96,10 +96,10 @@ class NoObjectsError(RoomError):
 
 
 class ObjectLostError(RoomError):
-    """An object of a channel was removed, replaced or cut short after the job had been planned.
+    """An object of a channel was removed, replaced or truncated after the job was planned.
 
-    A job lists its objects once. Those in S3 are read under the ETag of that listing, so that no other content can take
-    its place unseen.
+    A job lists its objects once, before it starts. Objects in S3 are read only if they still have the ETag they had
+    then.
     """
 
     code = "CR-ROM-008"
@@ -107,7 +107,7 @@ class ObjectLostError(RoomError):
 
 
 class PortTakenError(RoomError):
-    """`cleanroom-algo up` cannot listen on the port that it was told to, or on its usual one."""
+    """`cleanroom-algo up` cannot listen on its port, because another process uses it. Choose another with --port."""
 
     code = "CR-ROM-009"
     title = "port taken"
