@@ -25,7 +25,7 @@ from cleanroom_algo.local.hosts.engine import call, find_engine
 from cleanroom_algo.local.hosts.entry import share_of_cores
 from cleanroom_algo.local.hosts.isolation import network
 from cleanroom_algo.local.hosts.isolation.connector import NamespaceConnector, enter
-from cleanroom_algo.local.hosts.isolation.guarded import GuardedHost
+from cleanroom_algo.local.hosts.isolation.guarded import MOST_THREADS, GuardedHost
 from cleanroom_algo.local.hosts.isolation.isolated_python import isolated_python
 from cleanroom_algo.local.hosts.isolation.network import SERVE_PORT
 from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
@@ -140,7 +140,7 @@ class DockerJob:
         """Return what follows the engine's name."""
         # Not --rm: of a container that is gone, podman's service tells the docker client exit status 0.
         words = ["run", "--pull", "never", "--name", container, "--hostname", spec.name]
-        words += ["--network", self.network, "--ip", self.addresses[spec.name]]
+        words += ["--pids-limit", str(MOST_THREADS), "--network", self.network, "--ip", self.addresses[spec.name]]
         words += [word for name, place in self.addresses.items() for word in ("--add-host", f"{name}:{place}")]
         if self.read_only:
             words += ["--read-only", "--tmpfs", "/tmp"]  # noqa: S108 (the container's)

@@ -12,8 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from cleanroom_algo.contract.sizes import GB, format_bytes
+
 PROGRESS_SECONDS: Final = 10.0
 """Between two lines that say how far an inference job is."""
+MOST_BYTES: Final = GB
+"""Of a log: a container must not fill the disk of this machine with its lines."""
 
 log = logging.getLogger("cleanroom_algo.local")
 
@@ -21,8 +25,9 @@ log = logging.getLogger("cleanroom_algo.local")
 class JobLog:
     """Written from several threads; a listener of a job, and a context manager.
 
-    Where the disk takes no more, the log ends with its last whole line, and that is told. The job goes on: whoever
-    stops reading what a container writes brings the container to a stand.
+    Where the disk takes no more, the log ends with its last whole line, and that is told; with its largest size it ends
+    with a line that says so. The job goes on: whoever stops reading what a container writes brings the container to a
+    stand.
 
     Args:
         path: of the file; one that is there is replaced.
@@ -45,10 +50,15 @@ class JobLog:
 
     def line(self, host: str, stream: str, text: str) -> None:
         """Write a line; without effect once the log has ended."""
-        entry = {"time": datetime.now(UTC).isoformat(), "host": host, "stream": stream, "text": text}
+        data = _encoded(host, stream, text)
         with self._lock:
-            if not self._file.closed:
-                self._write(json.dumps(entry).encode() + b"\n")
+            if self._file.closed:
+                return
+            if self._file.tell() + len(data) > MOST_BYTES:
+                self._write(_encoded("job", "job", f"the log ends here, with {format_bytes(MOST_BYTES)}"))
+                self._file.close()
+            else:
+                self._write(data)
 
     def progress(self, progress: Any) -> None:
         """Write how far the job is, now and then."""
@@ -68,6 +78,11 @@ class JobLog:
             log.warning("%s ends before its job does: %s", self._path, error.strerror)
             self._file.truncate(whole)
             self._file.close()
+
+
+def _encoded(host: str, stream: str, text: str) -> bytes:
+    entry = {"time": datetime.now(UTC).isoformat(), "host": host, "stream": stream, "text": text}
+    return json.dumps(entry).encode() + b"\n"
 
 
 def read_lines(path: Path, *, last_bytes: int | None = None) -> list[dict[str, Any]]:

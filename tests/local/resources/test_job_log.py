@@ -1,9 +1,14 @@
-"""The log of a job on a disk that fills."""
+"""The log of a job on a disk that fills, and of one that has no end."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from cleanroom_algo.local.resources import job_log
+from cleanroom_algo.local.resources.job_log import JobLog, read_lines
 
 WRITE = """
 import resource, sys
@@ -25,3 +30,15 @@ def test_it_ends_with_a_whole_line_and_says_so_once(tmp_path: Path) -> None:
     assert lines == [f"line {number}" for number in range(len(lines))]
     assert 1 < len(lines) < 20
     assert done.stderr.splitlines() == [f"{path} ends before its job does: File too large"]
+
+
+def test_a_log_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_log, "MOST_BYTES", 1000)
+    with JobLog(tmp_path / "log.jsonl") as log:
+        for number in range(100):
+            log.line("algo-1", "stdout", str(number))
+
+    texts = [line["text"] for line in read_lines(tmp_path / "log.jsonl")]
+    assert texts[:-1] == [str(number) for number in range(len(texts) - 1)]
+    assert texts[-1] == "the log ends here, with 1.0 kB"
+    assert (tmp_path / "log.jsonl").stat().st_size < 1200
