@@ -40,7 +40,7 @@ def programs(folder: Path, **pythons: tuple[int, int, int]) -> dict[str, str]:
 
 
 def said(folder: Path, environment: dict[str, str], *words: str) -> str:
-    command = [ROOT / ".ci/environment", folder / "venv", *words]
+    command = [str(ROOT / ".ci/environment"), str(folder / "venv"), *words]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     return done.stderr.strip().splitlines()[-1]
