@@ -26,6 +26,7 @@ from safetensors.torch import load, save
 from cleanroom_algo.errors import BaseModelError, BaseModelUnreadableError, CleanroomError, UnsafeFileError
 from cleanroom_algo.training.artifacts.base_model import BaseModelFiles
 from cleanroom_algo.training.artifacts.data_formats import is_plain_data
+from cleanroom_algo.training.artifacts.optimizer_state import restore_optimizer
 from cleanroom_algo.training.artifacts.weights import read_base_tensors, read_metadata
 
 
@@ -262,3 +263,19 @@ def test_damaged_features_are_told_with_a_code(tmp_path: Path, document: bytes) 
     (tmp_path / "features.json").write_bytes(document)
     with pytest.raises(CleanroomError):
         BaseModelFiles(tmp_path, None, frozenset()).features()
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        "[" * 100_000,
+        "[]",
+        '{"groups": 1, "scalars": 1}',
+        '{"kind": "SGD", "groups": [["weight", "bias"]], "scalars": {"weight.momentum_buffer": "text"}}',
+        '{"kind": "SGD", "groups": [["weight", "bias"]], "scalars": {"other.momentum_buffer": 1}}',
+    ],
+)
+def test_a_damaged_state_of_an_optimizer_starts_a_fresh_one(described: str) -> None:
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), momentum=0.9)
+    assert not restore_optimizer(model, optimizer, {}, {"format": "1", "optimizer": described})

@@ -54,7 +54,7 @@ def restore_optimizer(
         groups, scalars = described["groups"], dict(described["scalars"])
         if described.get("format", metadata.get("format")) != _FORMAT:  # an earlier release had it beside
             return False
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):  # another party's JSON
         return False
     if described.get("kind") != type(optimizer).__name__ or groups != parameter_groups(model, optimizer):
         return False
@@ -62,7 +62,7 @@ def restore_optimizer(
     state: dict[str, dict[str, Any]] = {}
     for key, value in (*tensors.items(), *scalars.items()):
         name, _, entry = key.rpartition(".")
-        if name not in parameters:
+        if name not in parameters or isinstance(value, str | list | dict):
             return False
         if entry != "step" and getattr(value, "shape", None) not in (None, parameters[name].shape):
             return False
