@@ -107,7 +107,7 @@ class ObjectLostError(RoomError):
 
 
 class PortTakenError(RoomError):
-    """`cleanroom-algo up` cannot listen on its port, because another process uses it. Choose another with --port."""
+    """`cleanroom-algo up` cannot listen on its port, because another process has it, or this user may not."""
 
     code = "CR-ROM-009"
     title = "port taken"

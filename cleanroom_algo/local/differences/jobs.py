@@ -65,9 +65,11 @@ POLICIES: tuple[Difference, ...] = (
         "policies",
         INFER,
         "inference on a channel that was made for another association is refused, as training on it is",
-        "not documented",
-        "guessed",
-        "a channel names the association that it is for; the documented check of training has the same reason",
+        "inference may use an association only where the rules of the tables allow it; which error follows is not "
+        "documented",
+        "documented",
+        "Clean Rooms user guide, IAM behaviors for AWS Clean Rooms ML; a channel is for the association that it names",
+        "inference_association",
     ),
     Difference(
         "policies",

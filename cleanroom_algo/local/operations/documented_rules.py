@@ -11,11 +11,13 @@ from typing import Final
 from cleanroom_algo.errors import AccessDeniedError, ConflictError, Problem, RequestError
 from cleanroom_algo.local.operations.registry import Call
 from cleanroom_algo.local.resources.arns import MEMBERSHIP, TRAINED_MODEL
+from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.service_model.validation import invalid
 
 DISTRIBUTED: Final = ("ml.m5.2xlarge", "ml.m5.4xlarge", "ml.m5.12xlarge", "ml.g5.12xlarge", "ml.g5.24xlarge")
 """Instance types of distributed training (Clean Rooms user guide, "Use distributed training")."""
 
+OTHER_ASSOCIATION: Final = "is a channel for another configured model algorithm association"
 log = logging.getLogger("cleanroom_algo.local")
 
 
@@ -63,6 +65,20 @@ def role_is_own(call: Call, arn: str) -> None:
             fix="pass a role of your own account",
         )
         _hold(call, call.settings.switches.foreign_roles, error)
+
+
+def channel_is_for(call: Call, channel: Record, association: Record) -> None:
+    """Inference uses an association only where the rules of the channel's tables allow it.
+
+    (Clean Rooms user guide, "IAM behaviors for AWS Clean Rooms ML".) The query of a channel was held to these rules for
+    the association that the channel was made for.
+
+    Raises:
+        InvalidRequestError: CR-REQ-001, the switch inference_association says so.
+    """
+    if association.key not in channel.document["configuredModelAlgorithmAssociations"]:
+        problem = Problem("dataSource.mlInputChannelArn", OTHER_ASSOCIATION)
+        _hold(call, call.settings.switches.inference_association, invalid(call.operation, [problem]))
 
 
 def _hold(call: Call, switch: str, error: RequestError) -> None:

@@ -19,7 +19,8 @@ from cleanroom_algo.local.operations.authorization import (
     receiver_location,
     require_ability,
 )
-from cleanroom_algo.local.operations.input_channels import OTHER_ASSOCIATION, active_channel
+from cleanroom_algo.local.operations.documented_rules import channel_is_for
+from cleanroom_algo.local.operations.input_channels import active_channel
 from cleanroom_algo.local.operations.projections import show, show_page
 from cleanroom_algo.local.operations.quotas import check_inference, check_tags
 from cleanroom_algo.local.operations.registry import Call, ml_operation
@@ -46,9 +47,7 @@ def start_inference_job(call: Call) -> Mapping[str, Any]:
         problem = Problem("configuredModelAlgorithmAssociationArn", "is of an algorithm without an inference container")
         raise invalid(call.operation, [problem])
     channel = active_channel(call, call.params["dataSource"]["mlInputChannelArn"], membership.collaboration)
-    if association.key not in channel.document["configuredModelAlgorithmAssociations"]:
-        problem = Problem("dataSource.mlInputChannelArn", OTHER_ASSOCIATION)
-        raise invalid(call.operation, [problem])
+    channel_is_for(call, channel, association)
     location = receiver_location(call, membership.collaboration, CAN_RECEIVE_INFERENCE_OUTPUT)
     check_inference(call, membership)
     document = {**given(call), "configuredModelAlgorithmAssociationArn": association_arn}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import ConflictError, NotEmulatedError, Problem
@@ -32,8 +32,6 @@ from cleanroom_algo.local.resources.states import ACTIVE, COUNTED, PENDING, move
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.usage import channel_is_read
 from cleanroom_algo.local.service_model.validation import invalid
-
-OTHER_ASSOCIATION: Final = "is a channel for another configured model algorithm association"
 
 
 @ml_operation("CreateMLInputChannel")

@@ -20,8 +20,12 @@ from cleanroom_algo.local.operations.authorization import (
     payer,
     require_ability,
 )
-from cleanroom_algo.local.operations.documented_rules import instances_train_together, model_name_is_new
-from cleanroom_algo.local.operations.input_channels import OTHER_ASSOCIATION, active_channel
+from cleanroom_algo.local.operations.documented_rules import (
+    OTHER_ASSOCIATION,
+    instances_train_together,
+    model_name_is_new,
+)
+from cleanroom_algo.local.operations.input_channels import active_channel
 from cleanroom_algo.local.operations.projections import show, show_page
 from cleanroom_algo.local.operations.quotas import check_tags, check_training, within
 from cleanroom_algo.local.operations.registry import Call, ml_operation

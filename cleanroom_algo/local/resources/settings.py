@@ -106,6 +106,8 @@ class Switches(_Table):
     """A trained model's name is unique in its collaboration: documented; local work repeats names."""
     distributed_instance_types: Literal["warn", "enforce"] = "warn"
     """Several instances train on five instance types alone: documented; AWS's own examples use others."""
+    inference_association: Literal["enforce", "warn"] = "enforce"
+    """Inference with an association that the tables of its channel do not allow is refused: documented."""
     foreign_roles: Literal["enforce", "warn"] = "enforce"
     """A channel's role of another account than the caller's is denied: said by the model."""
     overflow: Literal["fail", "leave-out"] = "fail"

@@ -31,9 +31,18 @@ def borrowed(desk: Desk) -> None:
     desk.call("CreateMLInputChannel", **{**asked, "inputChannel": {**asked["inputChannel"], "roleArn": FOREIGN}})
 
 
+def elsewhere(desk: Desk) -> None:
+    desk.configure()
+    channel = desk.room.store.get("ml-input-channel", desk.channel)
+    assert channel is not None
+    desk.room.store.update(channel, document={"configuredModelAlgorithmAssociations": [f"{desk.association}x"]})
+    desk.start_inference(desk.add_model(1).key)
+
+
 RULES: list[Any] = [
     ("unique_model_names", twice, ConflictError, "of this name already", "warn"),
     ("distributed_instance_types", together, InvalidRequestError, "ml.g5.24xlarge", "warn"),
+    ("inference_association", elsewhere, InvalidRequestError, "for another configured model", "enforce"),
     ("foreign_roles", borrowed, AccessDeniedError, f"the role is of account {BUREAU}", "enforce"),
 ]
 
