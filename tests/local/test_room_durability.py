@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -170,16 +169,6 @@ def test_a_state_folder_that_cannot_be_one(tmp_path: Path, verb: tuple[str, ...]
     assert done.status == RoomStateError.exit_code
     assert "CR-ROM-002" in done.stderr
     assert str(home) in done.stderr
-
-
-def test_records_of_a_later_version(tmp_path: Path) -> None:
-    Store(tmp_path / "room.sqlite").close()
-    connection = sqlite3.connect(tmp_path / "room.sqlite")
-    connection.execute("UPDATE facts SET value = '99' WHERE name = 'format'")
-    connection.commit()
-    connection.close()
-    with pytest.raises(RoomStateError, match="later version"):
-        Room(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["[", "[quotas]\nx = 1", "[switches]\nget_default = 'newest'", "[machine]\nhosts = 0"])

@@ -61,13 +61,13 @@ def check_resumable(workspace: Workspace, record: Record) -> None:
             expected="a training job that was interrupted, cancelled, or failed",
             fix="train anew, or from this version with --base-model",
         )
-    if checkpoints_of(workspace, record) is None:
+    kept: Mapping[str, Any] | None = record.private.get("ingredients")
+    if kept is None or checkpoints_of(workspace, record) is None:
         raise NotResumableError(
             f"{record.name} left no checkpoint",
             expected="a job of a Trainer that ended after its first epoch, and whose checkpoints were not cleaned away",
             fix="train anew: leave --resume out",
         )
-    kept: Mapping[str, Any] = record.private["ingredients"]
     today = ingredients(training_plan(workspace, record, workspace.files.run(record)))
     if problems := [Problem(_NAMES[name], "is not what it was") for name in _NAMES if today[name] != kept[name]]:
         raise NotResumableError(

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import sqlite3
 import threading
 import time
@@ -34,7 +33,7 @@ FORMAT = 2
 BUSY_SECONDS = 30.0  # a writer waits for another; transactions take milliseconds, checkpoints of the WAL a little more
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS records (
+CREATE TABLE records (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
   kind TEXT NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL,
   account TEXT NOT NULL, membership TEXT NOT NULL, collaboration TEXT NOT NULL, parent TEXT NOT NULL,
@@ -42,23 +41,22 @@ CREATE TABLE IF NOT EXISTS records (
   document TEXT NOT NULL, private TEXT NOT NULL,
   UNIQUE (kind, key, version)
 ) STRICT;
-CREATE INDEX IF NOT EXISTS records_membership ON records (kind, membership, seq);
-CREATE INDEX IF NOT EXISTS records_collaboration ON records (kind, collaboration, seq);
-CREATE INDEX IF NOT EXISTS records_account ON records (kind, account, seq);
-CREATE INDEX IF NOT EXISTS records_parent ON records (kind, parent, seq);
-CREATE INDEX IF NOT EXISTS records_name ON records (kind, name);
-CREATE INDEX IF NOT EXISTS records_status ON records (kind, status);
-CREATE TABLE IF NOT EXISTS jobs (
+CREATE INDEX records_membership ON records (kind, membership, seq);
+CREATE INDEX records_collaboration ON records (kind, collaboration, seq);
+CREATE INDEX records_account ON records (kind, account, seq);
+CREATE INDEX records_parent ON records (kind, parent, seq);
+CREATE INDEX records_name ON records (kind, name);
+CREATE INDEX records_status ON records (kind, status);
+CREATE TABLE jobs (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   kind TEXT NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL,
   owner TEXT NOT NULL, state TEXT NOT NULL, hosts INTEGER NOT NULL, stop INTEGER NOT NULL DEFAULT 0,
   UNIQUE (kind, key, version)
 ) STRICT;
-CREATE INDEX IF NOT EXISTS jobs_state ON jobs (state, id);
-CREATE TABLE IF NOT EXISTS set_aside (
+CREATE INDEX jobs_state ON jobs (state, id);
+CREATE TABLE set_aside (
   kind TEXT NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL, document TEXT NOT NULL, private TEXT NOT NULL
 ) STRICT;
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """
 _COLUMNS = (  # as Record has them, but for its place
     "seq, kind, key, version, account, membership, collaboration, parent, name, status, created, updated,"
@@ -144,13 +142,11 @@ class Store:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
-        self._facts: dict[str, str] = {}
         try:
             make_private(path.parent)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            connection = self._connection()
-            connection.executescript(_SCHEMA)
-            written = int(self.fact("format", str(FORMAT)))
+            if not path.exists():  # SQLite would let others read it; a second opening would take away its locks
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            written = self._format()
         except OSError as error:
             raise RoomStateError.refused(path.parent, error) from error
         except sqlite3.OperationalError as error:
@@ -162,7 +158,7 @@ class Store:
         if written != FORMAT:
             self.close()
             what = f"{path} was written by {'a later' if written > FORMAT else 'an earlier'} version of cleanroom-algo"
-            raise self._unusable(f"{what} (format {written}, known {FORMAT})")
+            raise self._unusable(what)
 
     def __enter__(self) -> Self:
         return self
@@ -333,20 +329,6 @@ class Store:
         row = self._connection().execute(f"SELECT count(*) FROM records WHERE {condition}", values)  # noqa: S608
         return int(row.fetchone()[0])
 
-    def fact(self, name: str, default: str | None = None) -> str:
-        """Return a fact of this room that never changes; the first asked stores the default (random if None)."""
-        if name in self._facts:
-            return self._facts[name]
-        connection = self._connection()
-        nested = connection.in_transaction
-        with self.transaction():
-            value = secrets.token_hex(16) if default is None else default
-            connection.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
-            found = str(connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()[0])
-        if not nested:  # what is around it may be rolled back
-            self._facts[name] = found
-        return found
-
     def set_aside_unreadable(self) -> list[str]:
         """Move records that nobody can read out of the way, and return their keys.
 
@@ -413,6 +395,18 @@ class Store:
         with self.transaction():
             cursor = self._connection().execute("DELETE FROM jobs WHERE id = ?", (job.id,))
         return cursor.rowcount == 1
+
+    def _format(self) -> int:
+        """Return the format of the records; those of a new file are laid out first."""
+        connection = self._connection()
+        read = "SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version"
+        if connection.execute(read).fetchone() == (0, 0):
+            with self.transaction():  # another process may be at it
+                if connection.execute(read).fetchone() == (0, 0):
+                    for statement in filter(str.strip, _SCHEMA.split(";")):
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version = {FORMAT}")
+        return int(connection.execute(read).fetchone()[0])
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -90,14 +92,28 @@ def remove(path: Path) -> None:
         OSError: something cannot be removed.
     """
     limit = time.monotonic() + _GUARDS_SECONDS
-    removal = ["rm", "-rf", "--", str(path)]
-    done = subprocess.run(removal, capture_output=True, text=True, check=False)
-    while done.returncode:
-        if time.monotonic() > limit:
-            raise OSError(errno.EACCES, f"cannot be removed: {done.stderr.strip()[-200:]}", str(path))
-        time.sleep(_RETRY_SECONDS)
-        subprocess.run(["chmod", "-R", "u+rwx", "--", str(path)], stderr=subprocess.DEVNULL, check=False)
-        done = subprocess.run(removal, capture_output=True, text=True, check=False)
+    while os.path.lexists(path):
+        try:
+            _remove_once(path)
+        except FileNotFoundError:
+            continue
+        except (OSError, RecursionError) as error:
+            _remove_by_force(path)
+            if os.path.lexists(path) and time.monotonic() > limit:
+                raise OSError(errno.EACCES, f"cannot be removed ({error})", str(path)) from error
+            time.sleep(_RETRY_SECONDS)
+
+
+def _remove_once(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _remove_by_force(path: Path) -> None:
+    for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
+        subprocess.run([*command, "--", str(path)], stderr=subprocess.DEVNULL, check=False)
 
 
 def clean(home: Path) -> list[Path]:

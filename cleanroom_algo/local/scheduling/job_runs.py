@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from cleanroom_algo.contract.sizes import DISK_FULL
-from cleanroom_algo.errors import CleanroomError, InternalError, JobDiskError
+from cleanroom_algo.errors import CleanroomError, InternalError, JobDiskError, RoomStateError
 from cleanroom_algo.local.hosts.docker import digest_of
 from cleanroom_algo.local.hosts.protocol import RunsWholeJobs
 from cleanroom_algo.local.hosts.registry import hosts_for
@@ -81,7 +82,8 @@ def _train(run: JobRun) -> JobResult:
     from cleanroom_algo.local.jobs.training import run_training
 
     plan = training_plan(run.workspace, run.record, run.directory)
-    run.workspace.store.update(run.record, private={"ingredients": ingredients(plan)}, touch=False)
+    with contextlib.suppress(RoomStateError):  # a full disk: whether there is room for the job will show
+        run.workspace.store.update(run.record, private={"ingredients": ingredients(plan)}, touch=False)
     shown = digest_of("trainingContainerImageDigest", plan.source)
     hosts = hosts_for(run.workspace.settings, plan.source)
     if isinstance(hosts, RunsWholeJobs):

@@ -6,6 +6,7 @@ A job belongs to one process. `cleanroom-algo up` takes all that nobody has rese
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -159,7 +160,7 @@ class Supervisor:
         self._expire_at = now + EXPIRY_SECONDS
         store = self.workspace.store
         for channel in store.find(INPUT_CHANNEL, statuses=(ACTIVE,)):
-            ends = channel.created + channel.document.get("retentionInDays", 0) * _DAY
+            ends = channel.created + channel.document.get("retentionInDays", math.inf) * _DAY
             if now > ends and "location" not in channel.private and not channel_is_read(store, channel):
                 with store.transaction():
                     gone = move(store, channel, "DELETE_PENDING", "RetentionOver", "retentionInDays have passed")

@@ -37,14 +37,14 @@ def test_a_folder_with_other_things_in_it_keeps_its_mode_and_hides_the_rooms_own
         assert mode(home / "room.sqlite") == 0o600
 
 
-@pytest.mark.parametrize(("version", "said"), [("1", "an earlier version"), ("99", "a later version")])
+@pytest.mark.parametrize(("version", "said"), [(0, "an earlier version"), (99, "a later version")])
 def test_records_of_another_version_are_refused_with_the_command_that_clears_them(
-    tmp_path: Path, version: str, said: str
+    tmp_path: Path, version: int, said: str
 ) -> None:
     home = tmp_path / "home"
     Store(home / "room.sqlite").close()
     with sqlite3.connect(home / "room.sqlite") as connection:
-        connection.execute("UPDATE facts SET value = ? WHERE name = 'format'", (version,))
+        connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
 
     with pytest.raises(RoomStateError, match=said) as caught:
