@@ -112,7 +112,7 @@ def make_members(room: Room) -> None:
         join(room.caller, COLLABORATION_ID, member, membership, None)
 
 
-class Desk:
+class RoomFixture:
     """A room with resources to work on.
 
     Attributes:
@@ -266,5 +266,5 @@ class Desk:
         return self.room.store.insert(replace(record, **changed))
 
 
-def desk_with(tmp_path: Path, **changed: Any) -> Desk:
-    return Desk(Room(tmp_path / "home", SETTINGS.model_copy(update=changed)), tmp_path)
+def desk_with(tmp_path: Path, **changed: Any) -> RoomFixture:
+    return RoomFixture(Room(tmp_path / "home", SETTINGS.model_copy(update=changed)), tmp_path)

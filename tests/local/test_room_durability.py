@@ -21,7 +21,7 @@ from cleanroom_algo.local.room import Room
 from cleanroom_algo.local.scheduling.cleanup import clean
 from tests.cli.support import run
 from tests.local.api.server import up
-from tests.local.support import AIRLINE, AIRLINE_ID, SETTINGS, Desk
+from tests.local.support import AIRLINE, AIRLINE_ID, SETTINGS, RoomFixture
 
 
 def sleeping_in(home: Path) -> list[psutil.Process]:
@@ -44,7 +44,7 @@ def gone(home: Path) -> bool:
 def test_a_server_killed_in_the_middle_of_a_job(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with Room(home, SETTINGS) as room:
-        desk = Desk(room, tmp_path, body="time.sleep(120)")
+        desk = RoomFixture(room, tmp_path, body="time.sleep(120)")
     with up(home) as first:
         client = first.client(AIRLINE)
         arns = [client.create_trained_model(**desk.training())["trainedModelArn"] for _ in range(3)]
@@ -79,7 +79,7 @@ def test_a_server_killed_in_the_middle_of_a_job(tmp_path: Path) -> None:
 def test_a_waiting_job_is_run_by_the_next_server(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with Room(home, SETTINGS) as room:
-        desk = Desk(room, tmp_path)
+        desk = RoomFixture(room, tmp_path)
         record = desk.add_model(1, status="CREATE_PENDING")
         room.store.add_job(record, hosts=1)
     with up(home) as server:
@@ -122,7 +122,7 @@ def test_a_port_that_another_process_has(tmp_path: Path) -> None:
 
 def test_leaving_a_room_stops_its_jobs(tmp_path: Path) -> None:
     with Room(tmp_path / "home", SETTINGS) as room:
-        desk = Desk(room, tmp_path, body="time.sleep(120)")
+        desk = RoomFixture(room, tmp_path, body="time.sleep(120)")
         arns = [room.call("CreateTrainedModel", desk.training(), AIRLINE)["trainedModelArn"] for _ in range(3)]
         heard = threading.Event()
 
@@ -145,7 +145,7 @@ def test_leaving_a_room_stops_its_jobs(tmp_path: Path) -> None:
 def test_nothing_is_left_after_cleaning(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with Room(home, SETTINGS) as room:
-        desk = Desk(room, tmp_path)
+        desk = RoomFixture(room, tmp_path)
         assert desk.train().status == "ACTIVE"
     assert clean(home)
     assert not home.exists()
@@ -216,10 +216,10 @@ COMMAND = """
 import sys
 from pathlib import Path
 from cleanroom_algo.local.room import Room
-from tests.local.support import SETTINGS, Desk
+from tests.local.support import SETTINGS, RoomFixture
 
 with Room(Path(sys.argv[1]), SETTINGS) as room:
-    desk = Desk(room, Path(sys.argv[2]), body="time.sleep(120)")
+    desk = RoomFixture(room, Path(sys.argv[2]), body="time.sleep(120)")
     arn = room.call("CreateTrainedModel", desk.training(), "111122223333")["trainedModelArn"]
     print(arn, flush=True)
     room.wait(arn)
@@ -236,7 +236,7 @@ def test_a_server_settles_the_job_of_a_command_that_was_killed(tmp_path: Path) -
     one_host = SETTINGS.model_copy(update={"machine": Machine(hosts=1)})
     with Room(home, one_host, serving=True) as room:
         wait_for(room, lost, "CREATE_IN_PROGRESS")
-        record = Desk(room, tmp_path / "other", name="other").add_model(2, status="CREATE_PENDING")
+        record = RoomFixture(room, tmp_path / "other", name="other").add_model(2, status="CREATE_PENDING")
         room.workspace.enqueue(record, hosts=1)
         room.supervisor.wake()
         room.supervisor.wait_for_change(1.0)  # it had its chance
@@ -256,14 +256,15 @@ import contextlib, resource, sys
 from pathlib import Path
 from cleanroom_algo.errors import RoomStateError
 from cleanroom_algo.local.room import Room
-from tests.local.support import SETTINGS, Desk
+from tests.local.support import SETTINGS, RoomFixture
 
 def limit(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 home, go = Path(sys.argv[1]), Path(sys.argv[2]) / "go"
 with Room(home, SETTINGS) as room:
-    desk = Desk(room, go.parent, body=f"print('here')\\nwhile not Path({str(go)!r}).exists():\\n    time.sleep(0.02)")
+    body = f"print('here')\\nwhile not Path({str(go)!r}).exists():\\n    time.sleep(0.02)"
+    desk = RoomFixture(room, go.parent, body=body)
     arn = room.call("CreateTrainedModel", desk.training(), "111122223333")["trainedModelArn"]
     while room.store.get("trained-model", arn).status != "CREATE_IN_PROGRESS":
         room.supervisor.wait_for_change(0.02)

@@ -20,7 +20,7 @@ from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
 from cleanroom_algo.local.setup.tables import TableFiles, associate_table
 from tests.images.engine import Engine
-from tests.local.support import AIRLINE, AIRLINE_ID, Desk, text_of
+from tests.local.support import AIRLINE, AIRLINE_ID, RoomFixture, text_of
 
 LOOK = """
 import json
@@ -46,7 +46,7 @@ def said(room: Room, record: Record, word: str) -> list[str]:
 @pytest.mark.parametrize("mode", ["File", "FastFile", "Pipe"])
 def test_the_input_mode_where_none_is_asked_for(tmp_path: Path, mode: str) -> None:
     with room_with(tmp_path, default_input_mode=mode) as room:
-        record = Desk(room, tmp_path, body=LOOK).train()
+        record = RoomFixture(room, tmp_path, body=LOOK).train()
 
         assert record.status == "ACTIVE"
         # The container cannot tell FastFile from File by its configuration (SageMaker developer guide).
@@ -65,7 +65,7 @@ def test_the_input_mode_where_none_is_asked_for(tmp_path: Path, mode: str) -> No
 def test_the_distribution_where_none_is_asked_for(tmp_path: Path, distribution: str, files: list[list[str]]) -> None:
     resources = {"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 1, "instanceCount": 2}
     with room_with(tmp_path, default_distribution=distribution) as room:
-        record = Desk(room, tmp_path, body=LOOK).train(resourceConfig=resources)
+        record = RoomFixture(room, tmp_path, body=LOOK).train(resourceConfig=resources)
 
         assert sorted(said(room, record, "files")) == sorted(map(str, files))
         assert said(room, record, "mode") == [f"File {distribution}"] * 2
@@ -74,7 +74,7 @@ def test_the_distribution_where_none_is_asked_for(tmp_path: Path, distribution: 
 @pytest.mark.parametrize(("form", "files"), [("packed", ["model.tar.gz"]), ("unpacked", ["weights.txt"])])
 def test_the_form_of_the_base_model(tmp_path: Path, form: str, files: list[str]) -> None:
     with room_with(tmp_path, base_model_form=form) as room:
-        desk = Desk(room, tmp_path, body=LOOK)
+        desk = RoomFixture(room, tmp_path, body=LOOK)
         base = desk.train()
         channels = [{"trainedModelArn": base.key, "channelName": "base"}]
         version = desk.train(incrementalTrainingDataChannels=channels)
@@ -88,7 +88,7 @@ def test_the_form_of_the_base_model(tmp_path: Path, form: str, files: list[str])
 @pytest.mark.parametrize("switch", ["base", "new"])
 def test_the_arn_of_what_incremental_training_makes(tmp_path: Path, switch: str) -> None:
     with room_with(tmp_path, incremental_arn=switch) as room:
-        desk = Desk(room, tmp_path)
+        desk = RoomFixture(room, tmp_path)
         base = desk.train()
         channels = [{"trainedModelArn": base.key, "channelName": "base"}]
         created = desk.call("CreateTrainedModel", **desk.training(incrementalTrainingDataChannels=channels))
@@ -105,7 +105,7 @@ def test_the_header_of_a_channel(tmp_path: Path, header: str) -> None:
     pl.DataFrame({"x": [1, 2], "y": [3, 4]}).write_parquet(tmp_path / "numbers.parquet")
     files = TableFiles(tmp_path / "numbers.parquet", "parquet", ["x", "y"])
     with room_with(tmp_path, channel_header=header) as room:
-        desk = Desk(room, tmp_path)
+        desk = RoomFixture(room, tmp_path)
         owner = room.store.get(MEMBERSHIP, AIRLINE_ID)
         assert owner is not None
         associate_table(room.caller, owner, "numbers", files, [desk.association], [AIRLINE])
@@ -134,7 +134,7 @@ if "SM_CHANNEL_TRAIN" in os.environ:
 )
 def test_whether_a_container_is_told_by_variables(tmp_path: Path, switch: str, told: list[str]) -> None:
     with room_with(tmp_path, sm_variables=switch) as room:
-        record = Desk(room, tmp_path, body=TELL).train()
+        record = RoomFixture(room, tmp_path, body=TELL).train()
 
         assert said(room, record, "told") == [str(told)]
         assert said(room, record, "there") == (["True True"] if told else [])
@@ -154,7 +154,7 @@ except OSError:
 @pytest.mark.parametrize(("switch", "reached"), [("none", "no"), ("open", "yes")])
 def test_whether_containers_reach_a_network(tmp_path: Path, switch: str, reached: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, room_with(tmp_path, network=switch) as room:
-        record = Desk(room, tmp_path, body=REACH.replace("{port}", str(listener.getsockname()[1]))).train()
+        record = RoomFixture(room, tmp_path, body=REACH.replace("{port}", str(listener.getsockname()[1]))).train()
 
         assert said(room, record, "network") == [reached]
 
@@ -168,7 +168,7 @@ print("way", "out" if any(line.split()[1] == "00000000" for line in lines) else 
 @pytest.mark.parametrize(("switch", "way"), [("none", "none"), ("open", "out")])
 def test_whether_images_have_a_way_out(engine: Engine, tmp_path: Path, switch: str, way: str) -> None:
     with room_with(tmp_path, network=switch) as room:
-        desk = Desk(room, tmp_path, body=ROUTES)
+        desk = RoomFixture(room, tmp_path, body=ROUTES)
         desk.use_image(engine.image_of(tmp_path / "algorithm"))
         record = desk.train()
 
@@ -179,7 +179,7 @@ def test_whether_images_have_a_way_out(engine: Engine, tmp_path: Path, switch: s
 def test_a_sandbox_with_an_open_network_is_refused(tmp_path: Path) -> None:
     settings = RoomSettings(switches=Switches(network="open"), machine=Machine(hosts=2, host_kind="sandbox"))
     with Room(tmp_path / "home", settings) as room:
-        record = Desk(room, tmp_path).train()
+        record = RoomFixture(room, tmp_path).train()
 
     assert record.document["statusDetails"]["statusCode"] == "CR-HST-002"
 
@@ -187,7 +187,7 @@ def test_a_sandbox_with_an_open_network_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("switch", "ends"), [("spark", ".csv"), ("bare", "-c000")])
 def test_the_names_of_a_channels_objects(tmp_path: Path, switch: str, ends: str) -> None:
     with room_with(tmp_path, channel_file_names=switch) as room:
-        desk = Desk(room, tmp_path)
+        desk = RoomFixture(room, tmp_path)
         created = desk.call("CreateMLInputChannel", **desk.query())
         channel = room.wait(created["mlInputChannelArn"], timeout=60)
         names = [each.key for each in channel_objects(room.workspace, channel)]
@@ -213,7 +213,9 @@ def answer(kind, body):
 @pytest.mark.parametrize(("switch", "code"), [("fail", ""), ("leave-out", ""), ("fail", "OutputTooLarge")])
 def test_artifacts_over_their_cap(tmp_path: Path, switch: str, code: str) -> None:
     with room_with(tmp_path, overflow=switch, overflow_status_code=code) as room:
-        record = Desk(room, tmp_path, body=LARGE, privacy={"trainedModels": {"maxArtifactSize": HUNDREDTH}}).train()
+        record = RoomFixture(
+            room, tmp_path, body=LARGE, privacy={"trainedModels": {"maxArtifactSize": HUNDREDTH}}
+        ).train()
         kept = sorted(path.name for path in room.workspace.files.artifacts(record.key, None).glob("*"))
         shown = record.document["statusDetails"]
 
@@ -231,7 +233,7 @@ def test_artifacts_over_their_cap(tmp_path: Path, switch: str, code: str) -> Non
 def test_artifacts_that_a_trainer_finds_too_large_have_the_same_status_code(tmp_path: Path, code: str) -> None:
     body = '(root / "output" / "failure").write_text("CR-ART-003  the artifacts are 6 GB")\nsys.exit(1)\n'
     with room_with(tmp_path, overflow_status_code=code) as room:
-        shown = Desk(room, tmp_path, body=body).train().document["statusDetails"]
+        shown = RoomFixture(room, tmp_path, body=body).train().document["statusDetails"]
     assert shown["statusCode"] == (code or "CR-JOB-102")
     assert "CR-ART-003" in shown["message"]
 
@@ -240,7 +242,7 @@ def test_artifacts_that_a_trainer_finds_too_large_have_the_same_status_code(tmp_
 def test_exports_over_their_cap(tmp_path: Path, switch: str) -> None:
     exports = {"trainedModelExports": {"maxSize": HUNDREDTH, "filesToExport": ["MODEL", "OUTPUT"]}}
     with room_with(tmp_path, overflow=switch) as room:
-        desk = Desk(room, tmp_path, body=LARGE, privacy=exports)
+        desk = RoomFixture(room, tmp_path, body=LARGE, privacy=exports)
         desk.configure()
         job = desk.export(desk.train().key)
         exported = [uri.rpartition("/")[2] for uri in room.workspace.objects.list("s3://bureau/out/")]
@@ -254,7 +256,7 @@ def test_exports_over_their_cap(tmp_path: Path, switch: str) -> None:
 def test_outputs_over_their_cap(tmp_path: Path, switch: str) -> None:
     caps = {"trainedModelInferenceJobs": {"maxOutputSize": HUNDREDTH}}
     with room_with(tmp_path, overflow=switch) as room:
-        desk = Desk(room, tmp_path, answer=LARGE_ANSWERS, privacy=caps)
+        desk = RoomFixture(room, tmp_path, answer=LARGE_ANSWERS, privacy=caps)
         desk.configure()
         job = desk.infer(desk.train().key)
         written = [uri.rpartition("/")[2] for uri in room.workspace.objects.list("s3://bureau/out/")]
@@ -275,7 +277,7 @@ def answer(kind, body):
 @pytest.mark.parametrize("switch", ["refuse", "whole-objects"])
 def test_inference_on_a_channel_in_parquet(tmp_path: Path, switch: str) -> None:
     with room_with(tmp_path, inference_on_parquet=switch) as room:
-        desk = Desk(room, tmp_path, answer=SAY_WHAT_CAME)
+        desk = RoomFixture(room, tmp_path, answer=SAY_WHAT_CAME)
         desk.configure()
         created = desk.call("CreateMLInputChannel", **desk.query(resultFormat="PARQUET"))
         desk.channel = room.wait(created["mlInputChannelArn"], timeout=60).key
@@ -300,7 +302,7 @@ def answer(kind, body):
 @pytest.mark.parametrize("switch", ["keep", "drop"])
 def test_the_outputs_of_a_job_of_which_other_objects_failed(tmp_path: Path, switch: str) -> None:
     with room_with(tmp_path, inference_after_failure=switch) as room:
-        desk = Desk(room, tmp_path, answer=REFUSE_ONE)
+        desk = RoomFixture(room, tmp_path, answer=REFUSE_ONE)
         desk.configure()
         job = desk.infer(desk.add_packed_model().key)
         written = [uri.rpartition("/")[2] for uri in room.workspace.objects.list("s3://bureau/out/")]
@@ -315,7 +317,7 @@ def test_the_outputs_of_a_job_of_which_other_objects_failed(tmp_path: Path, swit
 def test_which_version_infers_and_is_exported(tmp_path: Path, switch: str) -> None:
     exports = {"trainedModelExports": {"maxSize": HUNDREDTH, "filesToExport": ["MODEL"]}}
     with room_with(tmp_path, inference_default=switch, export_default=switch) as room:
-        desk = Desk(room, tmp_path, privacy=exports)
+        desk = RoomFixture(room, tmp_path, privacy=exports)
         desk.configure()
         base = desk.add_packed_model()
         version = desk.add_packed_model(version="0a1b2c3d-0000-4000-8000-0123456789ab")

@@ -47,7 +47,7 @@ class Half(Predictor):
 
 
 @dataclass
-class Desk:
+class CliFixture:
     """Where a newcomer works.
 
     Attributes:
@@ -91,18 +91,18 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def desk(tmp_path: Path) -> CliFixture:
     """Return a desk with a working algorithm."""
     return make_desk(tmp_path)
 
 
 @pytest.fixture
-def desk_with(tmp_path: Path) -> Callable[..., Desk]:
+def desk_with(tmp_path: Path) -> Callable[..., CliFixture]:
     """Return a function that makes a desk whose algorithm does something of its own at the end of fit or save."""
     return lambda **code: make_desk(tmp_path, **code)
 
 
-def make_desk(folder: Path, fit: str = "", save: str = "") -> Desk:
+def make_desk(folder: Path, fit: str = "", save: str = "") -> CliFixture:
     data = folder / "data"
     data.mkdir()
     for part, rows in enumerate((20, 15, 5)):
@@ -113,4 +113,4 @@ def make_desk(folder: Path, fit: str = "", save: str = "") -> Desk:
         name: textwrap.indent(textwrap.dedent(code), " " * 8).strip() for name, code in (("fit", fit), ("save", save))
     }
     algorithm.write_text(ALGORITHM.replace("{fit}", indented["fit"]).replace("{save}", indented["save"]))
-    return Desk(folder, folder / "home", algorithm, data)
+    return CliFixture(folder, folder / "home", algorithm, data)

@@ -14,7 +14,7 @@ import pytest
 
 from cleanroom_algo.errors.exit_codes import ExitCode
 from tests.cli.support import Done, run
-from tests.scenario.conftest import Desk
+from tests.scenario.conftest import CliFixture
 
 ARN = "arn:aws:cleanrooms-ml:us-east-1:111122223333:membership/00000000-0000-4000-8000-000000000001"
 CHANNEL = f"{ARN}/ml-input-channel/00000000-0000-4000-8000-000000000002"
@@ -33,7 +33,7 @@ def request(**changed: Any) -> dict[str, Any]:
     }
 
 
-def send(desk: Desk, parameters: object, *words: object) -> Done:
+def send(desk: CliFixture, parameters: object, *words: object) -> Done:
     path = desk.folder / "request.json"
     path.write_text(parameters if isinstance(parameters, str) else json.dumps(parameters))
     bound = ("--algorithm", desk.algorithm, "--channel", f"train={desk.data}")
@@ -60,7 +60,7 @@ WRONG_REQUESTS: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize("name", WRONG_REQUESTS)
-def test_a_wrong_request_names_all_its_faults(desk: Desk, name: str) -> None:
+def test_a_wrong_request_names_all_its_faults(desk: CliFixture, name: str) -> None:
     parameters, paths = WRONG_REQUESTS[name]
     done = send(desk, parameters)
     assert done.status == ExitCode.CONTRACT, done.stderr
@@ -70,34 +70,34 @@ def test_a_wrong_request_names_all_its_faults(desk: Desk, name: str) -> None:
     assert desk.models() == []
 
 
-def test_a_channel_that_nobody_has(desk: Desk) -> None:
+def test_a_channel_that_nobody_has(desk: CliFixture) -> None:
     done = send(desk, request(), "--algorithm", desk.algorithm)
     assert done.status == ExitCode.CONTRACT, done.stderr
     assert "train" in done.stderr or CHANNEL in done.stderr
     assert desk.models() == []
 
 
-def test_a_channel_folder_that_is_not_there(desk: Desk) -> None:
+def test_a_channel_folder_that_is_not_there(desk: CliFixture) -> None:
     done = desk.run("train", desk.algorithm, "--channel", "train=nowhere")
     assert done.status == ExitCode.USAGE
     assert "CR-CLI-003" in done.stderr
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"a": }'])
-def test_a_request_that_is_no_json_object(desk: Desk, text: str) -> None:
+def test_a_request_that_is_no_json_object(desk: CliFixture, text: str) -> None:
     done = send(desk, text)
     assert done.status == ExitCode.USAGE
     assert "CR-CLI-003" in done.stderr
 
 
-def test_an_algorithm_that_is_not_there(desk: Desk) -> None:
+def test_an_algorithm_that_is_not_there(desk: CliFixture) -> None:
     done = desk.run("train", desk.folder / "nothing.py", "--channel", f"train={desk.data}")
     assert done.status == ExitCode.CONTRACT
     assert "CR-CON-004" in done.stderr
     assert desk.models() == []
 
 
-def failed(desk: Desk, done: Done) -> str:
+def failed(desk: CliFixture, done: Done) -> str:
     """Check that a job failed and left no artifact; return its reason."""
     record = desk.model()
     assert record["status"] == "CREATE_FAILED"
@@ -107,7 +107,7 @@ def failed(desk: Desk, done: Done) -> str:
     return reason
 
 
-def test_a_wrong_hyperparameter(desk: Desk) -> None:
+def test_a_wrong_hyperparameter(desk: CliFixture) -> None:
     done = desk.train("--hyperparameter", "powre=2", "--hyperparameter", "power=secret-word")
     assert done.status == ExitCode.CONTRACT, done.stderr
     reason = failed(desk, done)
@@ -116,7 +116,7 @@ def test_a_wrong_hyperparameter(desk: Desk) -> None:
     assert "secret-word" not in done.stderr
 
 
-def test_a_wrong_row(desk: Desk) -> None:
+def test_a_wrong_row(desk: CliFixture) -> None:
     (desk.data / "part-00001.csv").write_text("x,label,y\n1,a,2\nsecret-word,a,3\n")
     done = desk.train()
     assert done.status == ExitCode.CONTRACT, done.stderr
@@ -126,7 +126,7 @@ def test_a_wrong_row(desk: Desk) -> None:
     assert "secret-word" not in done.stderr + reason
 
 
-def test_an_algorithm_that_raises(desk_with: Callable[..., Desk]) -> None:
+def test_an_algorithm_that_raises(desk_with: Callable[..., CliFixture]) -> None:
     desk = desk_with(fit="raise RuntimeError('no such luck')")
     done = desk.train()
     assert done.status == ExitCode.ALGORITHM_FAILED, done.stderr
@@ -135,14 +135,14 @@ def test_an_algorithm_that_raises(desk_with: Callable[..., Desk]) -> None:
     assert "mean_algorithm.py" in reason
 
 
-def test_an_algorithm_that_exits_3(desk_with: Callable[..., Desk]) -> None:
+def test_an_algorithm_that_exits_3(desk_with: Callable[..., CliFixture]) -> None:
     desk = desk_with(fit="import sys; sys.exit(3)")
     done = desk.train()
     assert done.status != ExitCode.OK, done.stderr
     assert "3" in failed(desk, done)
 
 
-def test_an_algorithm_that_is_killed(desk_with: Callable[..., Desk]) -> None:
+def test_an_algorithm_that_is_killed(desk_with: Callable[..., CliFixture]) -> None:
     desk = desk_with(fit="import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     desk.run_on("process")  # in a sandbox it is process 1, which its own signals do not reach
     done = desk.train()
@@ -150,7 +150,7 @@ def test_an_algorithm_that_is_killed(desk_with: Callable[..., Desk]) -> None:
     assert "SIGKILL" in failed(desk, done) or "137" in failed(desk, done)
 
 
-def test_an_algorithm_that_fills_its_disk(desk_with: Callable[..., Desk]) -> None:
+def test_an_algorithm_that_fills_its_disk(desk_with: Callable[..., CliFixture]) -> None:
     code = """
     import resource
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
@@ -174,7 +174,7 @@ def on_a_disk_with(largest_file: int, *words: str) -> subprocess.CompletedProces
     )
 
 
-def test_a_channel_for_which_the_disk_has_no_room(desk: Desk) -> None:
+def test_a_channel_for_which_the_disk_has_no_room(desk: CliFixture) -> None:
     (desk.data / "part-00003.csv").write_text("x,label,y\n" + "1,a,2\n" * 700_000)
     words = ["train", str(desk.algorithm), "--channel", f"train={desk.data}", "--home", str(desk.home)]
     done = on_a_disk_with(3_000_000, *words)
@@ -185,7 +185,7 @@ def test_a_channel_for_which_the_disk_has_no_room(desk: Desk) -> None:
     assert not [path for path in desk.home.rglob("*") if path.name.startswith("part-")]
 
 
-def test_outputs_for_which_the_disk_has_no_room(desk: Desk) -> None:
+def test_outputs_for_which_the_disk_has_no_room(desk: CliFixture) -> None:
     assert desk.train().status == ExitCode.OK
     (desk.data / "part-00003.csv").write_text("x,label,y\n" + "1,a,2\n" * 400_000)
     words = ["infer", desk.algorithm.stem.replace("_", "-"), "--channel", str(desk.data), "--home", str(desk.home)]
@@ -195,7 +195,7 @@ def test_outputs_for_which_the_disk_has_no_room(desk: Desk) -> None:
     assert not list(desk.home.rglob("*.out*"))
 
 
-def test_an_algorithm_that_does_not_import(desk: Desk) -> None:
+def test_an_algorithm_that_does_not_import(desk: CliFixture) -> None:
     desk.algorithm.write_text("import no_such_module_at_all\n")
     done = desk.train()
     assert done.status == ExitCode.ALGORITHM_FAILED, done.stderr

@@ -15,7 +15,7 @@ from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.local.resources.states import TRANSITIONS
 from cleanroom_algo.local.room import Room
 from tests.cli.support import run
-from tests.scenario.conftest import Desk
+from tests.scenario.conftest import CliFixture
 
 HEADER_EVERY_TIME = """#!/usr/bin/env python3
 import http.server, os, signal, sys
@@ -56,7 +56,7 @@ def programs(folder: Path, **texts: str) -> Path:
     return folder
 
 
-def test_a_parser_that_ends_on_the_word_train(desk: Desk) -> None:
+def test_a_parser_that_ends_on_the_word_train(desk: CliFixture) -> None:
     folder = programs(
         desk.folder / "strict",
         train="#!/usr/bin/env python3\nimport argparse\nargparse.ArgumentParser().parse_args()\n",
@@ -72,11 +72,11 @@ def test_a_parser_that_ends_on_the_word_train(desk: Desk) -> None:
     assert "unrecognized arguments: train" in desk.run("logs", "strict").stdout
 
 
-def test_a_hyperparameter_that_nothing_reads(desk: Desk) -> None:
+def test_a_hyperparameter_that_nothing_reads(desk: CliFixture) -> None:
     assert "hyperparameter-not-read" in {each["name"] for each in check(desk.algorithm, "--no-start")}
 
 
-def test_a_column_less_than_expected_is_an_error_not_a_shift(desk: Desk) -> None:
+def test_a_column_less_than_expected_is_an_error_not_a_shift(desk: CliFixture) -> None:
     for path in desk.data.iterdir():
         lines = [line.rsplit(",", 1)[0] for line in path.read_text().splitlines()]
         path.write_text("\n".join(lines) + "\n")
@@ -89,7 +89,7 @@ def test_a_column_less_than_expected_is_an_error_not_a_shift(desk: Desk) -> None
     assert desk.artifacts() == []
 
 
-def test_every_part_file_is_read(desk: Desk) -> None:
+def test_every_part_file_is_read(desk: CliFixture) -> None:
     for path in list(desk.data.iterdir()):
         other = desk.data / f"also-{path.name}"
         other.write_text(path.read_text())
@@ -99,7 +99,7 @@ def test_every_part_file_is_read(desk: Desk) -> None:
     assert "read 80 rows" in desk.run("logs", "mean-algorithm").stdout
 
 
-def test_a_header_in_every_answer_can_be_seen(desk: Desk) -> None:
+def test_a_header_in_every_answer_can_be_seen(desk: CliFixture) -> None:
     folder = programs(desk.folder / "chatty", train=TRAIN, serve=HEADER_EVERY_TIME)
     rows = 300_000  # 8 bytes each: more than one request of at most 1 MB
     (desk.data / "part-00000.csv").write_text("x,y\n" + "1.5,2.5\n" * rows)
@@ -112,7 +112,7 @@ def test_a_header_in_every_answer_can_be_seen(desk: Desk) -> None:
     assert lines.count("1") == rows
 
 
-def test_a_column_that_is_missing_at_inference_is_not_zero(desk: Desk) -> None:
+def test_a_column_that_is_missing_at_inference_is_not_zero(desk: CliFixture) -> None:
     assert desk.train().status == ExitCode.OK
     narrow = desk.folder / "narrow"
     narrow.mkdir()
@@ -125,7 +125,7 @@ def test_a_column_that_is_missing_at_inference_is_not_zero(desk: Desk) -> None:
     assert "body:2: 1 field(s) instead of 2" in done.stderr  # without the target, which no record has
 
 
-def test_without_policies_nobody_sees_logs(desk: Desk) -> None:
+def test_without_policies_nobody_sees_logs(desk: CliFixture) -> None:
     assert desk.train().status == ExitCode.OK
     with Room(desk.home) as room:
         (model,) = room.store.find("trained-model")
@@ -136,7 +136,7 @@ def test_without_policies_nobody_sees_logs(desk: Desk) -> None:
     assert "no containerLogs policy" in seen.stderr
 
 
-def test_without_an_export_policy_nobody_gets_the_model(desk: Desk) -> None:
+def test_without_an_export_policy_nobody_gets_the_model(desk: CliFixture) -> None:
     assert desk.train().status == ExitCode.OK
     with Room(desk.home) as room:
         (model,) = room.store.find("trained-model")
@@ -153,7 +153,7 @@ def test_without_an_export_policy_nobody_gets_the_model(desk: Desk) -> None:
     assert "create an association with that policy" in str(caught.value)
 
 
-def test_waiting_for_a_status_that_never_comes(desk: Desk) -> None:
+def test_waiting_for_a_status_that_never_comes(desk: CliFixture) -> None:
     """The samples wait for CANCELLED; a cancelled model ends INACTIVE, and asking for the other is an error."""
     assert desk.train().status == ExitCode.OK
     with Room(desk.home) as room:
@@ -209,7 +209,7 @@ query = "SELECT DISTINCT u.user, u.age, o.amount FROM users u JOIN orders o ON u
 """
 
 
-def test_a_join_that_multiplies_rows_can_be_seen(desk: Desk) -> None:
+def test_a_join_that_multiplies_rows_can_be_seen(desk: CliFixture) -> None:
     """DISTINCT does not make a row of each user again; the number of records says so before anything is trained."""
     (desk.folder / "users.csv").write_text("user,age\n1,30\n2,40\n")
     (desk.folder / "orders.csv").write_text("user,amount\n1,5\n1,6\n1,7\n2,8\n")

@@ -12,7 +12,7 @@ import pytest
 from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.local.hosts import sandbox
 from tests.images.engine import Engine
-from tests.scenario.conftest import Desk
+from tests.scenario.conftest import CliFixture
 
 TRAIN = """#!/bin/sh
 set -e
@@ -77,7 +77,7 @@ Programs = Callable[..., Path]
 
 
 @pytest.fixture(params=["process", "sandbox"])
-def desk_on(request: pytest.FixtureRequest, desk: Desk) -> Desk:
+def desk_on(request: pytest.FixtureRequest, desk: CliFixture) -> CliFixture:
     """Return a desk on each kind of host that runs folders."""
     if request.param == "sandbox" and (reason := sandbox.missing()):
         pytest.skip(reason)
@@ -101,14 +101,14 @@ def programs(tmp_path: Path) -> Programs:
     return programs
 
 
-def train(desk: Desk, folder: object, *words: object) -> None:
+def train(desk: CliFixture, folder: object, *words: object) -> None:
     channel = ("--channel", f"train={desk.data}", "--hyperparameter", "epochs=2")
     done = desk.run("train", folder, *channel, *words)
     assert done.status == ExitCode.OK, done.stderr
 
 
 @pytest.mark.parametrize(("serve", "answer"), [(SERVE, "1"), (FLASK, "2")], ids=["stdlib", "flask"])
-def test_programs_that_train_and_serve(desk_on: Desk, programs: Programs, serve: str, answer: str) -> None:
+def test_programs_that_train_and_serve(desk_on: CliFixture, programs: Programs, serve: str, answer: str) -> None:
     train(desk_on, programs(train=TRAIN, serve=serve))
 
     done = desk_on.run("infer", "existing", "--channel", desk_on.data, "--instances", "2", "--json")
@@ -118,7 +118,7 @@ def test_programs_that_train_and_serve(desk_on: Desk, programs: Programs, serve:
     assert lines == [answer] * 40
 
 
-def test_a_sagemaker_script(desk_on: Desk, programs: Programs) -> None:
+def test_a_sagemaker_script(desk_on: CliFixture, programs: Programs) -> None:
     folder = programs(train_py=SCRIPT)
 
     train(desk_on, folder, "--environment", "SAGEMAKER_PROGRAM=train.py", "--hosts", "2")
@@ -137,7 +137,7 @@ def test_a_sagemaker_script(desk_on: Desk, programs: Programs) -> None:
     ],
     ids=["status", "failure-file", "argparse"],
 )
-def test_how_programs_fail(desk_on: Desk, programs: Programs, text: str, reason: str) -> None:
+def test_how_programs_fail(desk_on: CliFixture, programs: Programs, text: str, reason: str) -> None:
     folder = programs(train=text)
 
     done = desk_on.run("train", folder, "--channel", f"train={desk_on.data}")
@@ -158,7 +158,9 @@ def copy_packages(target: Path, *names: str) -> None:
 
 
 @pytest.mark.parametrize(("serve", "answer"), [(SERVE, "1"), (FLASK, "2")], ids=["stdlib", "flask"])
-def test_an_image_with_programs_of_its_own(engine: Engine, desk: Desk, tmp_path: Path, serve: str, answer: str) -> None:
+def test_an_image_with_programs_of_its_own(
+    engine: Engine, desk: CliFixture, tmp_path: Path, serve: str, answer: str
+) -> None:
     packages = tmp_path / "packages"
     copy_packages(packages, "flask", "werkzeug", "jinja2", "markupsafe", "click", "itsdangerous", "blinker")
     lines = ("COPY train serve /usr/local/bin/", "COPY packages /opt/packages", "ENV PYTHONPATH=/opt/packages")
@@ -173,7 +175,7 @@ def test_an_image_with_programs_of_its_own(engine: Engine, desk: Desk, tmp_path:
     assert lines_of_all == [answer] * 40
 
 
-def test_an_image_whose_entrypoint_has_arguments(engine: Engine, desk: Desk) -> None:
+def test_an_image_whose_entrypoint_has_arguments(engine: Engine, desk: CliFixture) -> None:
     main = "import runpy, sys\nprint('told', sys.argv[1:])\nif sys.argv[-1] == 'serve': runpy.run_path('serve.py')\n"
     weights = "else: open('/opt/ml/model/rows', 'w').write('1')\n"
     lines = ("COPY main.py serve.py /opt/program/", "WORKDIR /opt/program")
@@ -201,7 +203,7 @@ open(os.path.join(arguments.model_dir, "weights"), "w").close()
 
 
 @pytest.mark.parametrize("switch", ["visible", "hidden"])
-def test_an_image_with_its_code_below_opt_ml(engine: Engine, desk: Desk, switch: str) -> None:
+def test_an_image_with_its_code_below_opt_ml(engine: Engine, desk: CliFixture, switch: str) -> None:
     """The form of the user guide's sample; `hidden` is the other reading of the documentation."""
     entrypoint = 'ENTRYPOINT ["python3", "/opt/ml/code/train.py"]'
     image = engine.build("sample", "COPY train.py /opt/ml/code/", entrypoint, files={"train.py": SAMPLE})

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from tests.scenario.conftest import Desk
+from tests.scenario.conftest import CliFixture
 
 
-def test_train_show_logs_infer(desk: Desk) -> None:
+def test_train_show_logs_infer(desk: CliFixture) -> None:
     trained = desk.train("--hyperparameter", "power=2", "--json")
     assert trained.status == 0, trained.stderr
     assert trained.json["status"] == "ACTIVE"
@@ -29,14 +29,14 @@ def test_train_show_logs_infer(desk: Desk) -> None:
     assert predicted.json["rows"] == 40
 
 
-def test_an_own_fit_is_told_that_two_hosts_share_the_objects(desk: Desk) -> None:
+def test_an_own_fit_is_told_that_two_hosts_share_the_objects(desk: CliFixture) -> None:
     trained = desk.train("--hosts", 2, "--distribution", "ShardedByS3Key", "--json")
     assert trained.status != 0
     assert "CR-TRN-006  " in trained.stderr
     assert "s3DataDistributionType to FullyReplicated" in trained.stderr
 
 
-def test_a_second_version_from_the_first(desk: Desk) -> None:
+def test_a_second_version_from_the_first(desk: CliFixture) -> None:
     first = desk.train("--json")
     second = desk.train("--base-model", first.json["name"], "--json")
     assert second.status == 0, second.stderr
@@ -45,7 +45,7 @@ def test_a_second_version_from_the_first(desk: Desk) -> None:
     assert len(desk.models()) == 2
 
 
-def test_the_plan_runs_nothing(desk: Desk) -> None:
+def test_the_plan_runs_nothing(desk: CliFixture) -> None:
     words = (desk.algorithm, "--channel", f"train={desk.data}", "--hosts", 2)
     planned = desk.run("plan", *words, "--json")
     assert planned.status == 0, planned.stderr
@@ -53,7 +53,7 @@ def test_the_plan_runs_nothing(desk: Desk) -> None:
     assert desk.models() == []
 
 
-def test_the_request_file_goes_the_same_way(desk: Desk) -> None:
+def test_the_request_file_goes_the_same_way(desk: CliFixture) -> None:
     written = desk.folder / "request.json"
     planned = desk.run("plan", desk.algorithm, "--channel", f"train={desk.data}", "--print-request")
     assert planned.status == 0, planned.stderr
@@ -66,14 +66,14 @@ def test_the_request_file_goes_the_same_way(desk: Desk) -> None:
     assert trained.status == 0, trained.stderr
 
 
-def test_clean_leaves_nothing(desk: Desk) -> None:
+def test_clean_leaves_nothing(desk: CliFixture) -> None:
     desk.train()
     assert desk.run("clean").status == 2  # a state folder may hold days of work: it must be asked for by name
     assert desk.run("clean", "--yes").status == 0
     assert not desk.home.exists() or not any(desk.home.iterdir())
 
 
-def test_the_output_of_a_job_is_shown_once_and_by_host(desk_with: Callable[..., Desk]) -> None:
+def test_the_output_of_a_job_is_shown_once_and_by_host(desk_with: Callable[..., CliFixture]) -> None:
     desk = desk_with(fit="print('the only line')")
     trained = desk.train()
     assert trained.stderr.count("algo-1 | the only line") == 1

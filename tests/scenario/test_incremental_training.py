@@ -9,18 +9,18 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from tests.scenario.conftest import Desk
+from tests.scenario.conftest import CliFixture
 from tests.training.support import algorithm, csv_rows
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> CliFixture:
     """Return a desk with one trained torch model, `late`."""
     folder = tmp_path_factory.mktemp("desk")
     data = folder / "data"
     data.mkdir()
     (data / "part-00000.csv").write_text(csv_rows(300))
-    desk = Desk(folder, folder / "home", algorithm(folder), data)
+    desk = CliFixture(folder, folder / "home", algorithm(folder), data)
     done = desk.train("--name", "late", "--hyperparameter", "epochs=1", "--json")
     assert done.status == 0, done.stderr
     return desk
@@ -28,7 +28,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Desk:
 
 @pytest.mark.parametrize("form", ["packed", "unpacked"])
 @pytest.mark.parametrize("mode", ["File", "FastFile", "Pipe"])
-def test_a_version_goes_on_from_its_base(trained: Desk, mode: str, form: str) -> None:
+def test_a_version_goes_on_from_its_base(trained: CliFixture, mode: str, form: str) -> None:
     (trained.home / "settings.toml").write_text(f'[switches]\nbase_model_form = "{form}"\n')
     before = set(trained.artifacts())
     barely = "learning_rate=1e-12"  # so that its weights tell where it came from

@@ -14,7 +14,7 @@ import pytest
 
 from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.local.hosts import sandbox
-from tests.scenario.conftest import Desk
+from tests.scenario.conftest import CliFixture
 from tests.training.support import listing
 
 WAIT = """
@@ -27,7 +27,7 @@ while True:
 
 
 @pytest.fixture(params=["process", "sandbox"])
-def waiting(request: pytest.FixtureRequest, desk_with: Callable[..., Desk]) -> Desk:
+def waiting(request: pytest.FixtureRequest, desk_with: Callable[..., CliFixture]) -> CliFixture:
     """Return a desk whose algorithm waits for ever, on each kind of host."""
     if request.param == "sandbox" and (reason := sandbox.missing()):
         pytest.skip(reason)
@@ -39,7 +39,7 @@ def waiting(request: pytest.FixtureRequest, desk_with: Callable[..., Desk]) -> D
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.STOPPED)]
 )
-def test_a_command_that_is_ended_ends_its_job(waiting: Desk, number: signal.Signals, status: ExitCode) -> None:
+def test_a_command_that_is_ended_ends_its_job(waiting: CliFixture, number: signal.Signals, status: ExitCode) -> None:
     command, processes = start(waiting)
     command.send_signal(number)
     command.communicate(timeout=60)
@@ -51,7 +51,7 @@ def test_a_command_that_is_ended_ends_its_job(waiting: Desk, number: signal.Sign
     assert waiting.artifacts() == []
 
 
-def test_a_command_that_is_killed_leaves_a_truthful_record(waiting: Desk) -> None:
+def test_a_command_that_is_killed_leaves_a_truthful_record(waiting: CliFixture) -> None:
     command, processes = start(waiting)
     command.kill()
     command.communicate(timeout=60)
@@ -63,7 +63,7 @@ def test_a_command_that_is_killed_leaves_a_truthful_record(waiting: Desk) -> Non
     assert waiting.run("clean", "--yes").status == ExitCode.OK
 
 
-def start(desk: Desk) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+def start(desk: CliFixture) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
     """Start the command; return it and its processes once the algorithm waits."""
     temporary = desk.folder / "tmp"
     temporary.mkdir()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cleanroom_algo.errors.exit_codes import ExitCode
-from tests.scenario.conftest import Desk
+from tests.scenario.conftest import CliFixture
 
 ALGORITHM = """
 import os, signal
@@ -35,7 +35,7 @@ class Line(Trainer):
 
 
 @pytest.fixture
-def algorithm(desk: Desk) -> Path:
+def algorithm(desk: CliFixture) -> Path:
     """Return an algorithm and leave the desk's channel with four uneven objects, 1,000 rows in all."""
     path = desk.folder / "line.py"
     path.write_text(ALGORITHM)
@@ -50,7 +50,7 @@ def algorithm(desk: Desk) -> Path:
     ("distribution", "hosts", "ranks"),
     [("FullyReplicated", 1, 2), ("FullyReplicated", 2, 2), ("FullyReplicated", 2, 1), ("ShardedByS3Key", 2, 2)],
 )
-def test_every_row_is_seen_once(desk: Desk, algorithm: Path, distribution: str, hosts: int, ranks: int) -> None:
+def test_every_row_is_seen_once(desk: CliFixture, algorithm: Path, distribution: str, hosts: int, ranks: int) -> None:
     shape = (
         "--hosts",
         hosts,
@@ -72,7 +72,7 @@ def test_every_row_is_seen_once(desk: Desk, algorithm: Path, distribution: str, 
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_rank_ends_the_job_with_its_own_reason(desk: Desk, algorithm: Path, victim: int) -> None:
+def test_a_killed_rank_ends_the_job_with_its_own_reason(desk: CliFixture, algorithm: Path, victim: int) -> None:
     done = desk.run(
         "train",
         algorithm,

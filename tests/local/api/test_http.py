@@ -19,7 +19,7 @@ from cleanroom_algo.local.room import Room
 from cleanroom_algo.local.service_model.shapes import ML, operation_model, operation_names
 from tests.local.api.server import Up, up
 from tests.local.api.shapes import example
-from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, BUREAU_ID, COLLABORATION_ID, ROLE, SETTINGS, Desk
+from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, BUREAU_ID, COLLABORATION_ID, ROLE, SETTINGS, RoomFixture
 
 EXPORTS = {"trainedModelExports": {"maxSize": {"unit": "GB", "value": 1.0}, "filesToExport": ["MODEL", "OUTPUT"]}}
 
@@ -34,12 +34,12 @@ CancelTrainedModelInferenceJob = [2, 1]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Up, Desk]]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Up, RoomFixture]]:
     folder = tmp_path_factory.mktemp("room")
     (folder / "home").mkdir()
     (folder / "home" / "settings.toml").write_text(RATES)
     with Room(folder / "home", SETTINGS) as room:
-        desk = Desk(room, folder, privacy=EXPORTS)
+        desk = RoomFixture(room, folder, privacy=EXPORTS)
     with up(folder / "home") as running:
         yield running, desk
 
@@ -54,7 +54,7 @@ def until(get: Any, *statuses: str) -> dict[str, Any]:
         time.sleep(0.05)
 
 
-def test_a_member_goes_the_whole_way(server: tuple[Up, Desk]) -> None:
+def test_a_member_goes_the_whole_way(server: tuple[Up, RoomFixture]) -> None:
     running, desk = server
     airline, bureau = running.client(AIRLINE), running.client(BUREAU)
     own = {"membershipIdentifier": AIRLINE_ID}
@@ -91,7 +91,7 @@ def test_a_member_goes_the_whole_way(server: tuple[Up, Desk]) -> None:
 
 
 @pytest.mark.parametrize("name", operation_names())
-def test_every_operation_is_routed(server: tuple[Up, Desk], name: str) -> None:
+def test_every_operation_is_routed(server: tuple[Up, RoomFixture], name: str) -> None:
     """Emulated operations answer, or raise one of their modelled errors; the others say that they are not emulated."""
     client = server[0].client()
     shape = operation_model(ML, name).input_shape
@@ -109,7 +109,7 @@ def test_every_operation_is_routed(server: tuple[Up, Desk], name: str) -> None:
     assert answer["ResponseMetadata"]["RetryAttempts"] == 0
 
 
-def test_all_paginators(server: tuple[Up, Desk]) -> None:
+def test_all_paginators(server: tuple[Up, RoomFixture]) -> None:
     running, desk = server
     with_models = Room(running.home, SETTINGS)
     for number in range(100, 112):
@@ -125,7 +125,7 @@ def test_all_paginators(server: tuple[Up, Desk]) -> None:
     assert {f"model-{number}" for number in range(100, 112)} <= set(names)
 
 
-def test_arns_have_the_region_that_the_client_signs_for(server: tuple[Up, Desk]) -> None:
+def test_arns_have_the_region_that_the_client_signs_for(server: tuple[Up, RoomFixture]) -> None:
     running, _ = server
     container = {"imageUri": "x"}
     for region in ("eu-central-1", "us-gov-west-1"):
@@ -135,7 +135,7 @@ def test_arns_have_the_region_that_the_client_signs_for(server: tuple[Up, Desk])
         assert made.split(":")[3] == region
 
 
-def test_quota_errors_have_their_fields(server: tuple[Up, Desk]) -> None:
+def test_quota_errors_have_their_fields(server: tuple[Up, RoomFixture]) -> None:
     running, desk = server
     client = running.client()
     resources = {"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 1, "instanceCount": 5}
@@ -146,7 +146,7 @@ def test_quota_errors_have_their_fields(server: tuple[Up, Desk]) -> None:
     assert "ml.m5.2xlarge" in caught.value.response["quotaName"]
 
 
-def test_rates_are_kept_and_boto3_waits_for_its_turn(server: tuple[Up, Desk]) -> None:
+def test_rates_are_kept_and_boto3_waits_for_its_turn(server: tuple[Up, RoomFixture]) -> None:
     """Rates are by account and operation: documented ones, and those that the settings change."""
     running, _ = server
     client, other = running.client(AIRLINE), running.client(BUREAU)
@@ -176,7 +176,7 @@ def test_rates_are_kept_and_boto3_waits_for_its_turn(server: tuple[Up, Desk]) ->
     assert retries[0] == 0 < retries[1]
 
 
-def test_clients_at_once(server: tuple[Up, Desk]) -> None:
+def test_clients_at_once(server: tuple[Up, RoomFixture]) -> None:
     """Writers and readers in threads: no lost update, no error, and each name once."""
     running, _ = server
     failures: list[BaseException] = []
@@ -220,7 +220,7 @@ def test_clients_at_once(server: tuple[Up, Desk]) -> None:
     ],
 )
 def test_rough_requests_get_a_modelled_answer(
-    server: tuple[Up, Desk], method: str, path: str, body: bytes, status: int
+    server: tuple[Up, RoomFixture], method: str, path: str, body: bytes, status: int
 ) -> None:
     connection = http.client.HTTPConnection(urlsplit(server[0].url).netloc, timeout=20)
     try:

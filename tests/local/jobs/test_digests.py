@@ -4,12 +4,12 @@ from pathlib import Path
 
 from cleanroom_algo.local.room import Room
 from tests.images.engine import Engine
-from tests.local.support import AIRLINE_ID, SETTINGS, Desk
+from tests.local.support import AIRLINE_ID, SETTINGS, RoomFixture
 
 
 def test_jobs_show_the_digests_of_the_images_that_ran(engine: Engine, tmp_path: Path) -> None:
     with Room(tmp_path / "home", settings=SETTINGS) as room:
-        desk = Desk(room, tmp_path)
+        desk = RoomFixture(room, tmp_path)
         image = engine.image_of(tmp_path / "algorithm")
         desk.use_image(image)
         desk.configure()

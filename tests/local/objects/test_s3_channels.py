@@ -68,7 +68,7 @@ MODES = (InputMode.FILE, InputMode.PIPE)
 
 
 @dataclass
-class Desk:
+class S3Fixture:
     """Makes plans of jobs on what is in the bucket."""
 
     folder: Path
@@ -95,8 +95,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, gate: Gate) -> Desk:
-    return Desk(tmp_path)
+def desk(tmp_path: Path, gate: Gate) -> S3Fixture:
+    return S3Fixture(tmp_path)
 
 
 def run(plan: TrainingPlan, lines: Lines | None = None, **more: object) -> TrainingOutcome:
@@ -133,7 +133,7 @@ def sha(content: bytes) -> str:
     ],
 )
 def test_every_host_gets_its_share_and_no_credentials(
-    desk: Desk, gate: Gate, request: pytest.FixtureRequest, kind: str, mode: InputMode
+    desk: S3Fixture, gate: Gate, request: pytest.FixtureRequest, kind: str, mode: InputMode
 ) -> None:
     objects = {f"year=2013/part-{number}": os.urandom(number * 700_001) for number in range(4)}
     gate.put({f"flights/{key}": content for key, content in objects.items()})
@@ -158,7 +158,7 @@ def test_every_host_gets_its_share_and_no_credentials(
         assert secrets == []
 
 
-def test_a_pipe_leaves_nothing_on_the_disk(desk: Desk, gate: Gate) -> None:
+def test_a_pipe_leaves_nothing_on_the_disk(desk: S3Fixture, gate: Gate) -> None:
     gate.put({f"flights/{number}": os.urandom(8 * MIB) for number in range(3)})
     body = """
 with open(data / "train_0", "rb", buffering=0) as pipe:
@@ -179,7 +179,7 @@ print(seen)
     assert str(24 * MIB) in [text for _, _, text in job.lines.seen]
 
 
-def test_of_what_all_hosts_get_each_object_is_downloaded_once(desk: Desk, gate: Gate) -> None:
+def test_of_what_all_hosts_get_each_object_is_downloaded_once(desk: S3Fixture, gate: Gate) -> None:
     gate.put({f"flights/{number}": os.urandom(3 * MIB) for number in range(3)})
     lines = Lines()
     plan = desk.plan(EVERYTHING, InputMode.FILE)
@@ -194,7 +194,7 @@ def test_of_what_all_hosts_get_each_object_is_downloaded_once(desk: Desk, gate: 
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_answers_that_break_off_are_asked_for_again(desk: Desk, gate: Gate, mode: InputMode) -> None:
+def test_answers_that_break_off_are_asked_for_again(desk: S3Fixture, gate: Gate, mode: InputMode) -> None:
     gate.put({"flights/a": os.urandom(3 * MIB)})
     plan = desk.plan(EVERYTHING, mode)
     gate.cut = 2
@@ -204,7 +204,7 @@ def test_answers_that_break_off_are_asked_for_again(desk: Desk, gate: Gate, mode
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_service_that_fails_for_a_while_is_asked_again(desk: Desk, gate: Gate, mode: InputMode) -> None:
+def test_a_service_that_fails_for_a_while_is_asked_again(desk: S3Fixture, gate: Gate, mode: InputMode) -> None:
     gate.put({"flights/a": os.urandom(MIB // 2)})  # one range
     plan = desk.plan(EVERYTHING, mode)
     gate.busy = 4  # boto3 asks three times here
@@ -244,7 +244,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("fault", "code", "words"), FAULTS)
 def test_what_goes_wrong_in_mid_read_fails_the_job_with_its_reason(
-    desk: Desk, gate: Gate, fault: Callable[[Gate], None], code: str, words: str
+    desk: S3Fixture, gate: Gate, fault: Callable[[Gate], None], code: str, words: str
 ) -> None:
     gate.put({"flights/a": bytes(24 * MIB)})
     body = """
@@ -274,7 +274,7 @@ print("all read")  # which would pass for success
 @pytest.mark.parametrize("mode", [InputMode.FILE, InputMode.FAST_FILE])
 @pytest.mark.parametrize("fault", [remove, replace_it])
 def test_what_goes_wrong_in_a_download_lets_nothing_start(
-    desk: Desk, gate: Gate, mode: InputMode, fault: Callable[[Gate], None]
+    desk: S3Fixture, gate: Gate, mode: InputMode, fault: Callable[[Gate], None]
 ) -> None:
     gate.put({"flights/a": os.urandom(MIB), "flights/b": os.urandom(MIB)})
     plan = desk.plan(EVERYTHING, mode)
@@ -285,14 +285,14 @@ def test_what_goes_wrong_in_a_download_lets_nothing_start(
     assert [stream for _, stream, _ in lines.seen if stream != "progress"] == []
 
 
-def test_a_job_can_be_stopped_while_it_downloads(desk: Desk, gate: Gate) -> None:
+def test_a_job_can_be_stopped_while_it_downloads(desk: S3Fixture, gate: Gate) -> None:
     gate.put({"flights/a": os.urandom(MIB)})
     stopped = threading.Event()
     stopped.set()
     assert run(desk.plan(EVERYTHING, InputMode.FILE), stopped=stopped).status is JobStatus.STOPPED
 
 
-def test_a_file_that_vanishes_under_a_pipe_fails_the_job(desk: Desk, gate: Gate) -> None:
+def test_a_file_that_vanishes_under_a_pipe_fails_the_job(desk: S3Fixture, gate: Gate) -> None:
     gate.put({"flights/a": b"1"})
     folder = desk.folder / "data"
     folder.mkdir()

@@ -15,7 +15,7 @@ from cleanroom_algo.errors import ObjectLostError, ObjectStoreError
 from cleanroom_algo.local.objects.store import FolderObjects, Objects, S3Objects
 from cleanroom_algo.local.resources.settings import Machine, RoomSettings
 from cleanroom_algo.local.room import Room
-from tests.local.support import AIRLINE, BUREAU, BUREAU_ID, ROLE, Desk
+from tests.local.support import AIRLINE, BUREAU, BUREAU_ID, ROLE, RoomFixture
 
 EXPORTS = {"trainedModelExports": {"maxSize": {"unit": "GB", "value": 1.0}, "filesToExport": ["MODEL", "OUTPUT"]}}
 
@@ -102,7 +102,7 @@ def test_no_key_leaves_the_folder_of_its_bucket(tmp_path: Path, parts: list[str]
 def test_a_room_exports_to_s3(tmp_path: Path, endpoint: str) -> None:
     room_settings = RoomSettings(machine=Machine(hosts=2, s3_endpoint=endpoint))
     with Room(tmp_path / "home", room_settings) as room:
-        desk = Desk(room, tmp_path, privacy=EXPORTS)
+        desk = RoomFixture(room, tmp_path, privacy=EXPORTS)
         location = {"roleArn": ROLE, "destination": {"s3Destination": {"s3Uri": "s3://bureau/exports"}}}
         desk.call("PutMLConfiguration", BUREAU, membershipIdentifier=BUREAU_ID, defaultOutputLocation=location)
         model = desk.train()
@@ -124,7 +124,7 @@ def test_a_room_exports_to_s3(tmp_path: Path, endpoint: str) -> None:
 def test_a_bucket_that_refuses_fails_the_export_with_the_reason(tmp_path: Path, endpoint: str) -> None:
     room_settings = RoomSettings(machine=Machine(hosts=2, s3_endpoint=endpoint))
     with Room(tmp_path / "home", room_settings) as room:
-        desk = Desk(room, tmp_path, privacy=EXPORTS)
+        desk = RoomFixture(room, tmp_path, privacy=EXPORTS)
         location = {"roleArn": ROLE, "destination": {"s3Destination": {"s3Uri": "s3://not-there/exports"}}}
         desk.call("PutMLConfiguration", BUREAU, membershipIdentifier=BUREAU_ID, defaultOutputLocation=location)
         model = desk.train()

@@ -10,11 +10,11 @@ import pytest
 from cleanroom_algo.local.room import Room
 from tests.local.support import (
     SETTINGS,
-    Desk,
+    RoomFixture,
 )
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path) -> Iterator[RoomFixture]:
     with Room(tmp_path / "home", SETTINGS) as room:
-        yield Desk(room, tmp_path)
+        yield RoomFixture(room, tmp_path)

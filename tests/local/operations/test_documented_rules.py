@@ -11,27 +11,27 @@ import pytest
 from cleanroom_algo.errors import AccessDeniedError, ConflictError, InvalidRequestError
 from cleanroom_algo.local.resources.settings import RoomSettings, Switches
 from cleanroom_algo.local.room import Room
-from tests.local.support import BUREAU, ROLE, Desk
+from tests.local.support import BUREAU, ROLE, RoomFixture
 
 SEVERAL = {"instanceType": "ml.c5.xlarge", "volumeSizeInGB": 1, "instanceCount": 2}
 FOREIGN = ROLE.replace("111122223333", BUREAU)
 
 
-def twice(desk: Desk) -> None:
+def twice(desk: RoomFixture) -> None:
     desk.add_model(1)
     desk.call("CreateTrainedModel", **desk.training(name="model-1"))
 
 
-def together(desk: Desk) -> None:
+def together(desk: RoomFixture) -> None:
     desk.call("CreateTrainedModel", **desk.training(resourceConfig=SEVERAL))
 
 
-def borrowed(desk: Desk) -> None:
+def borrowed(desk: RoomFixture) -> None:
     asked = desk.query()
     desk.call("CreateMLInputChannel", **{**asked, "inputChannel": {**asked["inputChannel"], "roleArn": FOREIGN}})
 
 
-def elsewhere(desk: Desk) -> None:
+def elsewhere(desk: RoomFixture) -> None:
     desk.configure()
     channel = desk.room.store.get("ml-input-channel", desk.channel)
     assert channel is not None
@@ -57,7 +57,7 @@ def test_a_rule_is_enforced_or_told(
         folder = tmp_path / side
         folder.mkdir()
         with Room(folder / "home", RoomSettings(switches=Switches(**{switch: side}))) as room:
-            desk = Desk(room, folder)
+            desk = RoomFixture(room, folder)
             if side == "enforce":
                 with pytest.raises(error, match=words):
                     break_it(desk)

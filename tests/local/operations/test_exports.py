@@ -13,7 +13,7 @@ from cleanroom_algo.local.operations.calling import Caller
 from cleanroom_algo.local.resources.settings import Switches
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
-from tests.local.support import AIRLINE_ID, BUREAU, SETTINGS, Desk
+from tests.local.support import AIRLINE_ID, BUREAU, SETTINGS, RoomFixture
 
 BOTH = {"trainedModelExports": {"maxSize": {"unit": "GB", "value": 1}, "filesToExport": ["MODEL", "OUTPUT"]}}
 MODEL = {"trainedModelExports": {"maxSize": {"unit": "GB", "value": 0.5}, "filesToExport": ["MODEL"]}}
@@ -29,7 +29,7 @@ def room(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Room]:
         yield room
 
 
-def start(desk: Desk, model: Record) -> None:
+def start(desk: RoomFixture, model: Record) -> None:
     version = {} if model.version is None else {"trainedModelVersionIdentifier": model.version}
     output = {"members": [{"accountId": BUREAU}]}
     desk.own(
@@ -37,12 +37,14 @@ def start(desk: Desk, model: Record) -> None:
     )
 
 
-def version_under(room: Room, tmp_path: Path, base: dict[str, Any] | None, own: dict[str, Any]) -> tuple[Desk, Record]:
+def version_under(
+    room: Room, tmp_path: Path, base: dict[str, Any] | None, own: dict[str, Any]
+) -> tuple[RoomFixture, Record]:
     """Return a version, made by incremental training under another association than its base, and its desk."""
-    first = Desk(room, tmp_path / "first", privacy=base, name="first-")
+    first = RoomFixture(room, tmp_path / "first", privacy=base, name="first-")
     first.configure()
     model = first.add_model(1)
-    second = Desk(room, tmp_path / "second", privacy=own, name="second-")
+    second = RoomFixture(room, tmp_path / "second", privacy=own, name="second-")
     channels = [{"trainedModelArn": model.key, "channelName": "base"}]
     made = second.call("CreateTrainedModel", **second.training(incrementalTrainingDataChannels=channels))
     record = room.store.get("trained-model", made["trainedModelArn"], made["versionIdentifier"])
@@ -86,7 +88,7 @@ def test_an_export_has_the_files_that_all_allow(room: Room, tmp_path: Path) -> N
 
 
 def test_an_association_stays_while_an_export_waits(room: Room, tmp_path: Path) -> None:
-    desk = Desk(room, tmp_path, privacy=MODEL)
+    desk = RoomFixture(room, tmp_path, privacy=MODEL)
     desk.configure()
     start(desk, desk.add_model(1))
 
@@ -95,7 +97,7 @@ def test_an_association_stays_while_an_export_waits(room: Room, tmp_path: Path) 
 
 
 def test_an_export_whose_association_is_gone_fails(room: Room, tmp_path: Path) -> None:
-    desk = Desk(room, tmp_path, privacy=MODEL)
+    desk = RoomFixture(room, tmp_path, privacy=MODEL)
     desk.configure()
     start(desk, desk.add_packed_model())
     association = room.store.get("configured-model-algorithm-association", desk.association)
@@ -111,9 +113,9 @@ def test_an_export_whose_association_is_gone_fails(room: Room, tmp_path: Path) -
 
 
 def test_inference_on_a_channel_of_another_association_is_refused(room: Room, tmp_path: Path) -> None:
-    first = Desk(room, tmp_path / "first", name="first-")
+    first = RoomFixture(room, tmp_path / "first", name="first-")
     first.configure()
-    second = Desk(room, tmp_path / "second", name="second-")
+    second = RoomFixture(room, tmp_path / "second", name="second-")
     asked: dict[str, Any] = {
         "membershipIdentifier": AIRLINE_ID,
         "name": "inference",

@@ -22,13 +22,13 @@ from tests.local.support import (
     BUREAU,
     SETTINGS,
     VERSION,
-    Desk,
+    RoomFixture,
 )
 
 
 def test_pages_lose_nothing_and_survive_a_restart(tmp_path: Path) -> None:
     with Room(tmp_path / "home", SETTINGS) as room:
-        desk = Desk(room, tmp_path)
+        desk = RoomFixture(room, tmp_path)
         for number in range(25):
             desk.add_model(number)
     seen: list[str] = []
@@ -44,7 +44,7 @@ def test_pages_lose_nothing_and_survive_a_restart(tmp_path: Path) -> None:
     assert not token
 
 
-def test_pages_have_no_gaps_when_a_version_comes_in_between(desk: Desk) -> None:
+def test_pages_have_no_gaps_when_a_version_comes_in_between(desk: RoomFixture) -> None:
     for number in range(6):
         desk.add_model(number)
     first = desk.own("ListTrainedModels", maxResults=3)
@@ -57,7 +57,7 @@ def test_pages_have_no_gaps_when_a_version_comes_in_between(desk: Desk) -> None:
     assert "nextToken" not in second
 
 
-def test_a_token_belongs_to_one_list(desk: Desk) -> None:
+def test_a_token_belongs_to_one_list(desk: RoomFixture) -> None:
     for number in range(3):
         desk.add_model(number)
     token = desk.own("ListTrainedModels", maxResults=1)["nextToken"]
@@ -72,7 +72,7 @@ def test_a_token_belongs_to_one_list(desk: Desk) -> None:
         assert [problem.path for problem in caught.value.problems] == ["nextToken"]
 
 
-def test_tags(desk: Desk) -> None:
+def test_tags(desk: RoomFixture) -> None:
     arn = desk.association
     desk.call("TagResource", resourceArn=arn, tags={"a": "1", "b": "2"})
     desk.call("UntagResource", resourceArn=arn, tagKeys=["a", "z"])
@@ -88,12 +88,12 @@ def test_tags(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "name", [each for each in operation_names() if "Audience" in each or "TrainingDataset" in each]
 )
-def test_what_is_not_emulated_says_so(desk: Desk, name: str) -> None:
+def test_what_is_not_emulated_says_so(desk: RoomFixture, name: str) -> None:
     with pytest.raises(NotEmulatedError, match=name):
         desk.room.call(name, {})
 
 
-def test_a_request_that_fails_changes_nothing(desk: Desk) -> None:
+def test_a_request_that_fails_changes_nothing(desk: RoomFixture) -> None:
     before = desk.room.store.count("trained-model")
     faulty: list[dict[str, Any]] = [
         {"dataChannels": []},

@@ -15,7 +15,7 @@ from cleanroom_algo.local.operations.calling import Caller
 from cleanroom_algo.local.resources.states import move
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
-from tests.local.support import AIRLINE_ID, SETTINGS, Desk
+from tests.local.support import AIRLINE_ID, SETTINGS, RoomFixture
 
 KIND = "trained-model"
 PLACES = 3  # active training instances of ml.m5.2xlarge (Clean Rooms user guide, quotas)
@@ -34,7 +34,7 @@ class ModelMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.room = Room(Path(self.folder.name), SETTINGS)
         self.room.caller = Caller(self.room.workspace, lambda: None)  # jobs wait for the test
-        self.desk = Desk(self.room, Path(self.folder.name))
+        self.desk = RoomFixture(self.room, Path(self.folder.name))
         self.statuses: dict[Model, str] = {}
         self.bases: dict[Model, Model] = {}
 

@@ -21,16 +21,16 @@ from tests.local.support import (
     BUREAU_ID,
     OTHER,
     ROLE,
-    Desk,
+    RoomFixture,
     desk_with,
 )
 
 
-def start_training(desk: Desk) -> None:
+def start_training(desk: RoomFixture) -> None:
     desk.call("CreateTrainedModel", **desk.training())
 
 
-def start_inference(desk: Desk) -> None:
+def start_inference(desk: RoomFixture) -> None:
     output = {"members": [{"accountId": BUREAU}]}
     desk.own(
         "StartTrainedModelInferenceJob",
@@ -42,21 +42,21 @@ def start_inference(desk: Desk) -> None:
     )
 
 
-def start_version(desk: Desk) -> None:
+def start_version(desk: RoomFixture) -> None:
     channel = {"trainedModelArn": desk.add_model(0).key, "channelName": "base"}
     desk.call("CreateTrainedModel", **desk.training(incrementalTrainingDataChannels=[channel]))
 
 
-def start_query(desk: Desk) -> None:
+def start_query(desk: RoomFixture) -> None:
     desk.call("CreateMLInputChannel", **desk.query())
 
 
-def add_algorithm(desk: Desk) -> None:
+def add_algorithm(desk: RoomFixture) -> None:
     container = {"imageUri": "x"}
     desk.call("CreateConfiguredModelAlgorithm", name="one-more", roleArn=ROLE, trainingContainerConfig=container)
 
 
-def add_association(desk: Desk) -> None:
+def add_association(desk: RoomFixture) -> None:
     desk.own("CreateConfiguredModelAlgorithmAssociation", name="one-more", configuredModelAlgorithmArn=desk.algorithm)
 
 
@@ -66,7 +66,7 @@ class Bound:
 
     name: str
     kind: str
-    take: Callable[[Desk], None]
+    take: Callable[[RoomFixture], None]
     one: Mapping[str, Any] = field(default_factory=dict)
     used: int = 0
 
@@ -120,7 +120,7 @@ def test_the_quotas_are_the_documented_ones() -> None:
 
 
 @pytest.mark.parametrize(("count", "allowed"), [(3, True), (4, False)])
-def test_instances_of_a_type(desk: Desk, *, count: int, allowed: bool) -> None:
+def test_instances_of_a_type(desk: RoomFixture, *, count: int, allowed: bool) -> None:
     resources = {"instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 1, "instanceCount": count}
     asked = desk.training(resourceConfig=resources)
     if allowed:
@@ -158,7 +158,7 @@ def test_quotas_can_be_changed_and_left(tmp_path: Path) -> None:
         desk.room.close()
 
 
-def test_names_of_algorithms_associations_and_channels_are_unique(desk: Desk) -> None:
+def test_names_of_algorithms_associations_and_channels_are_unique(desk: RoomFixture) -> None:
     container = {"imageUri": "x"}
     with pytest.raises(ConflictError):
         desk.call("CreateConfiguredModelAlgorithm", name="algorithm", roleArn=ROLE, trainingContainerConfig=container)

@@ -31,12 +31,12 @@ from tests.local.support import (
     SETTINGS,
     STRANGER,
     VERSION,
-    Desk,
+    RoomFixture,
     desk_with,
 )
 
 
-def model_arn(desk: Desk, status: str = "ACTIVE") -> str:
+def model_arn(desk: RoomFixture, status: str = "ACTIVE") -> str:
     """Return a base model and two versions of it, the last one of a status."""
     base = desk.add_model(1)
     desk.add_model(1, version=VERSION)
@@ -48,7 +48,7 @@ def model_arn(desk: Desk, status: str = "ACTIVE") -> str:
 
 
 @pytest.mark.process
-def test_a_base_and_a_version_of_it(desk: Desk) -> None:
+def test_a_base_and_a_version_of_it(desk: RoomFixture) -> None:
     base = desk.train()
     assert (base.status, base.version) == ("ACTIVE", None)
     channel = {"trainedModelArn": base.key, "channelName": "base"}
@@ -87,14 +87,14 @@ def test_what_a_list_of_models_shows(tmp_path: Path, switch: Any, count: int) ->
     desk.room.close()
 
 
-def test_incremental_training_from_a_version_that_is_not_active(desk: Desk) -> None:
+def test_incremental_training_from_a_version_that_is_not_active(desk: RoomFixture) -> None:
     arn = model_arn(desk, "CREATE_FAILED")
     channel = {"trainedModelArn": arn, "channelName": "base", "versionIdentifier": OTHER}
     with pytest.raises(ConflictError, match="CREATE_FAILED"):
         desk.call("CreateTrainedModel", **desk.training(incrementalTrainingDataChannels=[channel]))
 
 
-def test_versions_are_listed_ten_at_a_time_and_by_status(desk: Desk) -> None:
+def test_versions_are_listed_ten_at_a_time_and_by_status(desk: RoomFixture) -> None:
     arn = model_arn(desk, "CREATE_FAILED")
     for number in range(20):
         desk.add_model(1, version=f"0a1b2c3d-0000-4000-8000-{number:012d}")
@@ -114,7 +114,7 @@ def test_the_states_are_those_of_the_model() -> None:
 
 
 @pytest.mark.parametrize("kind", list(TRANSITIONS))
-def test_every_step_that_the_table_lacks_is_refused(desk: Desk, kind: str) -> None:
+def test_every_step_that_the_table_lacks_is_refused(desk: RoomFixture, kind: str) -> None:
     table = TRANSITIONS[kind]
     for number, was in enumerate(table):
         record = desk.add_model(number, status=was, kind=kind)
@@ -127,7 +127,7 @@ def test_every_step_that_the_table_lacks_is_refused(desk: Desk, kind: str) -> No
 @pytest.mark.process
 def test_cancelling_before_it_began_and_after_it_ended(tmp_path: Path) -> None:
     with Room(tmp_path / "home", SETTINGS) as room:
-        desk = Desk(room, tmp_path, body="time.sleep(60)")
+        desk = RoomFixture(room, tmp_path, body="time.sleep(60)")
         running = desk.call("CreateTrainedModel", **desk.training())["trainedModelArn"]
         waiting = desk.call(
             "CreateTrainedModel",
@@ -143,7 +143,7 @@ def test_cancelling_before_it_began_and_after_it_ended(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_deleting_output_takes_one_version_and_leaves_the_rest(desk: Desk) -> None:
+def test_deleting_output_takes_one_version_and_leaves_the_rest(desk: RoomFixture) -> None:
     base = desk.train()
     channel = {"trainedModelArn": base.key, "channelName": "base"}
     version = desk.train(incrementalTrainingDataChannels=[channel])
@@ -157,7 +157,7 @@ def test_deleting_output_takes_one_version_and_leaves_the_rest(desk: Desk) -> No
 
 def test_what_a_job_uses_cannot_go(tmp_path: Path) -> None:
     with Room(tmp_path / "home", SETTINGS) as room:
-        desk = Desk(room, tmp_path, body="time.sleep(60)")
+        desk = RoomFixture(room, tmp_path, body="time.sleep(60)")
         desk.call("CreateTrainedModel", **desk.training())
         with pytest.raises(ConflictError):
             desk.own("DeleteMLInputChannelData", mlInputChannelArn=desk.channel)
@@ -168,7 +168,7 @@ def test_what_a_job_uses_cannot_go(tmp_path: Path) -> None:
             desk.call("DeleteConfiguredModelAlgorithm", configuredModelAlgorithmArn=desk.algorithm)
 
 
-def test_any_member_may_delete_the_data_of_a_channel_but_not_the_files_it_is_bound_to(desk: Desk) -> None:
+def test_any_member_may_delete_the_data_of_a_channel_but_not_the_files_it_is_bound_to(desk: RoomFixture) -> None:
     params = {"membershipIdentifier": BUREAU_ID, "mlInputChannelArn": desk.channel}
     desk.call("DeleteMLInputChannelData", BUREAU, **params)
     assert desk.room.wait(desk.channel, timeout=30).status == "INACTIVE"
@@ -180,7 +180,7 @@ def test_any_member_may_delete_the_data_of_a_channel_but_not_the_files_it_is_bou
 # --- channels ---------------------------------------------------------------------------------------------------------
 
 
-def test_channel_names_are_unique_and_at_most_twenty(desk: Desk) -> None:
+def test_channel_names_are_unique_and_at_most_twenty(desk: RoomFixture) -> None:
     base = desk.add_model(1)
     incremental = [{"trainedModelArn": base.key, "channelName": "c0"}]
     channels = [{"mlInputChannelArn": desk.channel, "channelName": f"c{number}"} for number in range(20)]
@@ -195,7 +195,7 @@ def test_channel_names_are_unique_and_at_most_twenty(desk: Desk) -> None:
     ("names", "mode"),
     [(["."], "File"), ([".."], "Pipe"), (["x", "x-manifest"], "File"), (["x", "x_0"], "Pipe")],
 )
-def test_channel_names_that_no_folder_can_have(desk: Desk, names: list[str], mode: str) -> None:
+def test_channel_names_that_no_folder_can_have(desk: RoomFixture, names: list[str], mode: str) -> None:
     channels = [{"mlInputChannelArn": desk.channel, "channelName": name} for name in names]
     with pytest.raises(InvalidRequestError) as caught:
         desk.call("CreateTrainedModel", **desk.training(dataChannels=channels, trainingInputMode=mode))
@@ -203,7 +203,7 @@ def test_channel_names_that_no_folder_can_have(desk: Desk, names: list[str], mod
 
 
 @pytest.mark.parametrize("name", ["..", "a/../b", "."])
-def test_names_that_would_lead_output_elsewhere(desk: Desk, name: str) -> None:
+def test_names_that_would_lead_output_elsewhere(desk: RoomFixture, name: str) -> None:
     model = desk.add_model(1)
     output = {"members": [{"accountId": BUREAU}]}
     for operation, params in (
@@ -223,13 +223,13 @@ def test_names_that_would_lead_output_elsewhere(desk: Desk, name: str) -> None:
         assert [problem.path for problem in caught.value.problems] == ["name"]
 
 
-def test_nul_in_a_value_of_the_environment(desk: Desk) -> None:
+def test_nul_in_a_value_of_the_environment(desk: RoomFixture) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         desk.call("CreateTrainedModel", **desk.training(environment={"A": "x\0y"}))
     assert [problem.path for problem in caught.value.problems] == ["environment.A"]
 
 
-def test_a_channel_for_another_association(desk: Desk) -> None:
+def test_a_channel_for_another_association(desk: RoomFixture) -> None:
     channel = desk.room.store.get("ml-input-channel", desk.channel)
     assert channel is not None
     desk.room.store.update(channel, document={"configuredModelAlgorithmAssociations": [f"{desk.association}x"]})
@@ -260,7 +260,7 @@ def spark(**properties: str) -> dict[str, Any]:
         ({"payerConfiguration": {"computePayerAccountId": BUREAU}}, "payerConfiguration.computePayerAccountId"),
     ],
 )
-def test_a_query_that_contradicts_itself_or_the_collaboration(desk: Desk, asked: Any, path: str) -> None:
+def test_a_query_that_contradicts_itself_or_the_collaboration(desk: RoomFixture, asked: Any, path: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         desk.call("CreateMLInputChannel", **desk.query(**asked))
     assert [problem.path for problem in caught.value.problems] == [path]
@@ -274,12 +274,12 @@ def test_a_query_that_contradicts_itself_or_the_collaboration(desk: Desk, asked:
         ({"payerConfiguration": {"syntheticDataPayerAccountId": AIRLINE}}, "syntheticDataPayerAccountId"),
     ],
 )
-def test_a_query_that_cannot_be_emulated_is_refused_at_once(desk: Desk, asked: Any, named: str) -> None:
+def test_a_query_that_cannot_be_emulated_is_refused_at_once(desk: RoomFixture, asked: Any, named: str) -> None:
     with pytest.raises(NotEmulatedError, match=named):
         desk.call("CreateMLInputChannel", **desk.query(**asked))
 
 
-def test_a_query_keeps_what_was_asked_and_who_pays(desk: Desk) -> None:
+def test_a_query_keeps_what_was_asked_and_who_pays(desk: RoomFixture) -> None:
     compute = spark(shuffle_partitions="7", files_maxRecordsPerFile="1")
     rows = {"queryString": "SELECT explode(sequence(1, 9)) AS x"}
     created = desk.call("CreateMLInputChannel", **desk.query(sql=rows, **compute))
@@ -292,7 +292,7 @@ def test_a_query_keeps_what_was_asked_and_who_pays(desk: Desk) -> None:
     assert shown["payerConfiguration"] == {"computePayerAccountId": AIRLINE}
 
 
-def test_the_data_of_a_channel_goes_when_its_retention_is_over(desk: Desk) -> None:
+def test_the_data_of_a_channel_goes_when_its_retention_is_over(desk: RoomFixture) -> None:
     created = desk.call("CreateMLInputChannel", **desk.query(retentionInDays=30))
     record = desk.room.wait(created["mlInputChannelArn"], timeout=60)
     store = desk.room.store
@@ -316,22 +316,22 @@ def test_the_data_of_a_channel_goes_when_its_retention_is_over(desk: Desk) -> No
 
 
 @pytest.mark.parametrize(("account", "membership"), [(BUREAU, AIRLINE_ID), (STRANGER, AIRLINE_ID), (AIRLINE, VERSION)])
-def test_only_through_ones_own_membership(desk: Desk, account: str, membership: str) -> None:
+def test_only_through_ones_own_membership(desk: RoomFixture, account: str, membership: str) -> None:
     with pytest.raises(AccessDeniedError):
         desk.call("ListTrainedModels", account, membershipIdentifier=membership)
 
 
-def test_a_stranger_sees_nothing_of_a_collaboration(desk: Desk) -> None:
+def test_a_stranger_sees_nothing_of_a_collaboration(desk: RoomFixture) -> None:
     with pytest.raises(AccessDeniedError):
         desk.call("ListCollaborationTrainedModels", STRANGER, collaborationIdentifier=COLLABORATION_ID)
 
 
-def test_only_who_can_query_trains(desk: Desk) -> None:
+def test_only_who_can_query_trains(desk: RoomFixture) -> None:
     with pytest.raises(AccessDeniedError, match="CAN_QUERY"):
         desk.call("CreateTrainedModel", BUREAU, **desk.training(membershipIdentifier=BUREAU_ID))
 
 
-def test_the_collaboration_does_not_see_hyperparameters_environment_keys_and_tags(desk: Desk) -> None:
+def test_the_collaboration_does_not_see_hyperparameters_environment_keys_and_tags(desk: RoomFixture) -> None:
     secrets = {"hyperparameters": {"k": "v"}, "environment": {"k": "v"}, "tags": {"k": "v"}}
     model = desk.train(**secrets, kmsKeyArn="arn:aws:kms:us-east-1:111122223333:key/x")
     own = desk.own("GetTrainedModel", trainedModelArn=model.key)
@@ -342,7 +342,7 @@ def test_the_collaboration_does_not_see_hyperparameters_environment_keys_and_tag
     assert seen["creatorAccountId"] == AIRLINE
 
 
-def test_who_pays(desk: Desk) -> None:
+def test_who_pays(desk: RoomFixture) -> None:
     assert desk.train().document["mlModelTrainingPayerAccountId"] == AIRLINE
     with pytest.raises(InvalidRequestError, match="CreateTrainedModel"):
         desk.call("CreateTrainedModel", **desk.training(mlModelTrainingPayerAccountId=BUREAU))
@@ -353,17 +353,17 @@ def test_who_pays(desk: Desk) -> None:
 EXPORTS = {"trainedModelExports": {"maxSize": {"unit": "GB", "value": 1.0}, "filesToExport": ["MODEL"]}}
 
 
-def export(desk: Desk, receiver: str = BUREAU) -> dict[str, Any]:
+def export(desk: RoomFixture, receiver: str = BUREAU) -> dict[str, Any]:
     arn = desk.add_model(1).key if desk.room.store.count("trained-model") == 0 else model_of(desk)
     output = {"members": [{"accountId": receiver}]}
     return desk.own("StartTrainedModelExportJob", name="export", trainedModelArn=arn, outputConfiguration=output)
 
 
-def model_of(desk: Desk) -> str:
+def model_of(desk: RoomFixture) -> str:
     return desk.room.store.find("trained-model")[0].key
 
 
-def test_an_export_needs_its_policy(tmp_path: Path, desk: Desk) -> None:
+def test_an_export_needs_its_policy(tmp_path: Path, desk: RoomFixture) -> None:
     desk.configure()
     with pytest.raises(AccessDeniedError, match="no exports"):
         export(desk)
@@ -375,7 +375,7 @@ def test_an_export_needs_its_policy(tmp_path: Path, desk: Desk) -> None:
 
 def test_a_receiver_needs_a_configuration(tmp_path: Path) -> None:
     with Room(tmp_path / "home", SETTINGS) as room:
-        desk = Desk(room, tmp_path, privacy=EXPORTS)
+        desk = RoomFixture(room, tmp_path, privacy=EXPORTS)
         with pytest.raises(InvalidRequestError) as caught:
             export(desk)
         assert "PutMLConfiguration" in str(caught.value.problems)
@@ -388,7 +388,7 @@ def test_a_receiver_needs_a_configuration(tmp_path: Path) -> None:
         assert [job["name"] for job in jobs["collaborationTrainedModelExportJobs"]] == ["export"]
 
 
-def test_the_configuration_is_put_got_replaced_and_deleted(desk: Desk) -> None:
+def test_the_configuration_is_put_got_replaced_and_deleted(desk: RoomFixture) -> None:
     desk.configure()
     desk.configure()
     got = desk.call("GetMLConfiguration", BUREAU, membershipIdentifier=BUREAU_ID)

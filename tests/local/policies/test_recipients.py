@@ -9,7 +9,7 @@ import pytest
 from cleanroom_algo.local.resources.settings import Machine, RoomSettings
 from cleanroom_algo.local.room import Room
 from tests.cli.support import run
-from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, BUREAU_ID, ONE_PER_LINE, ROLE, SETTINGS, Desk
+from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, BUREAU_ID, ONE_PER_LINE, ROLE, SETTINGS, RoomFixture
 
 PRIVACY: dict[str, Any] = {
     "trainedModels": {
@@ -23,18 +23,18 @@ PRIVACY: dict[str, Any] = {
 BODY = 'print("loss=0.25", flush=True)'
 
 
-def configure(desk: Desk, account: str, membership: str) -> None:
+def configure(desk: RoomFixture, account: str, membership: str) -> None:
     location = {"roleArn": ROLE, "destination": {"s3Destination": {"s3Uri": "s3://bucket/out"}}}
     desk.call("PutMLConfiguration", account, membershipIdentifier=membership, defaultOutputLocation=location)
 
 
-def trained(desk: Desk) -> str:
+def trained(desk: RoomFixture) -> str:
     arn: str = desk.call("CreateTrainedModel", **desk.training())["trainedModelArn"]
     desk.room.wait(arn, None)
     return arn
 
 
-def model_of(desk: Desk, arn: str, account: str, membership: str, operation: str) -> dict[str, Any]:
+def model_of(desk: RoomFixture, arn: str, account: str, membership: str, operation: str) -> dict[str, Any]:
     where = {"membershipIdentifier": membership} if operation == "GetTrainedModel" else {}
     if not where:
         where = {"collaborationIdentifier": desk.room.store.find("collaboration")[0].key}
@@ -45,7 +45,7 @@ def model_of(desk: Desk, arn: str, account: str, membership: str, operation: str
 def test_each_member_sees_its_own_status_and_lines(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with Room(home, settings=SETTINGS) as room:
-        desk = Desk(room, tmp_path, body=BODY, privacy=PRIVACY)
+        desk = RoomFixture(room, tmp_path, body=BODY, privacy=PRIVACY)
         configure(desk, AIRLINE, AIRLINE_ID)
         arn = trained(desk)
         own = model_of(desk, arn, AIRLINE, AIRLINE_ID, "GetTrainedModel")
@@ -67,7 +67,7 @@ def test_each_member_sees_its_own_status_and_lines(tmp_path: Path) -> None:
 def test_a_configuration_that_comes_after_the_end_brings_nothing_back(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with Room(home, settings=SETTINGS) as room:
-        desk = Desk(room, tmp_path, body="sys.exit('row 12 is bad')", privacy=PRIVACY)
+        desk = RoomFixture(room, tmp_path, body="sys.exit('row 12 is bad')", privacy=PRIVACY)
         arn = trained(desk)
         configure(desk, BUREAU, BUREAU_ID)
         late = model_of(desk, arn, BUREAU, BUREAU_ID, "GetCollaborationTrainedModel")
@@ -83,7 +83,7 @@ def test_a_configuration_that_comes_after_the_end_brings_nothing_back(tmp_path: 
 
 def test_a_status_appears_when_the_job_has_ended(tmp_path: Path) -> None:
     with Room(tmp_path / "home", settings=SETTINGS) as room:
-        desk = Desk(room, tmp_path, body="time.sleep(60)", privacy=PRIVACY)
+        desk = RoomFixture(room, tmp_path, body="time.sleep(60)", privacy=PRIVACY)
         configure(desk, AIRLINE, AIRLINE_ID)
         arn = desk.call("CreateTrainedModel", **desk.training())["trainedModelArn"]
         running = model_of(desk, arn, AIRLINE, AIRLINE_ID, "GetTrainedModel")
@@ -100,7 +100,7 @@ def test_the_command_prints_metrics(tmp_path: Path, noise: str) -> None:
     home.mkdir()
     (home / "settings.toml").write_text(f'[switches]\nmetric_noise = "{noise}"\n[machine]\nhosts = 2\n')
     with Room(home) as room:
-        desk = Desk(room, tmp_path, body=BODY, privacy=PRIVACY)
+        desk = RoomFixture(room, tmp_path, body=BODY, privacy=PRIVACY)
         configure(desk, AIRLINE, AIRLINE_ID)
         record = room.store.find("configured-model-algorithm")[0]
         container = record.document["trainingContainerConfig"]
@@ -128,7 +128,7 @@ def test_members_with_a_configuration_see_cpu_and_memory_of_both_kinds_of_jobs(t
     home = tmp_path / "home"
     with Room(home, settings=RoomSettings(machine=Machine(hosts=2, host_kind="process"))) as room:
         answer = f"import time\nfrom pathlib import Path\n{LONG}{ONE_PER_LINE}"
-        desk = Desk(room, tmp_path, body=f"import os{LONG}", answer=answer, privacy=PRIVACY)
+        desk = RoomFixture(room, tmp_path, body=f"import os{LONG}", answer=answer, privacy=PRIVACY)
         desk.configure()
         model = desk.train(resourceConfig={"instanceType": "ml.m5.large", "volumeSizeInGB": 1, "instanceCount": 2})
         desk.infer(model.key)

@@ -8,13 +8,13 @@ import pytest
 
 from cleanroom_algo.local.room import Room
 from tests.cli.support import run
-from tests.local.support import SETTINGS, Desk
+from tests.local.support import SETTINGS, RoomFixture
 
 
 @pytest.mark.process
 def test_a_channel_shows_its_dialect_and_what_to_look_out_for(tmp_path: Path) -> None:
     with Room(tmp_path / "home", SETTINGS) as room:
-        desk = Desk(room, tmp_path)
+        desk = RoomFixture(room, tmp_path)
         for name, sql in (("plain", "SELECT 'a' AS x"), ("doubtful", "SELECT 'C:\\\\temp' AS x, 1 AS y")):
             created = desk.call("CreateMLInputChannel", **desk.query(name, {"queryString": sql}))
             assert room.wait(created["mlInputChannelArn"], timeout=60).status == "ACTIVE"

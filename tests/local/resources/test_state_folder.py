@@ -12,7 +12,7 @@ from cleanroom_algo.errors import RoomStateError
 from cleanroom_algo.local.resources.store import Record, Store
 from cleanroom_algo.local.room import Room
 from tests.cli.support import run
-from tests.local.support import AIRLINE_ID, SETTINGS, Desk
+from tests.local.support import AIRLINE_ID, SETTINGS, RoomFixture
 
 
 def mode(path: Path) -> int:
@@ -62,7 +62,7 @@ def test_a_record_that_cannot_be_read_is_set_aside_and_named(
 ) -> None:
     home = tmp_path / "home"
     with Room(home, SETTINGS) as room:
-        desk = Desk(room, tmp_path)
+        desk = RoomFixture(room, tmp_path)
         good, bad = desk.add_model(1), desk.add_model(2)
     with sqlite3.connect(home / "room.sqlite") as connection:
         connection.execute("UPDATE records SET document = ? WHERE key = ?", (document, bad.key))

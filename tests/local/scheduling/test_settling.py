@@ -16,7 +16,7 @@ from cleanroom_algo.local.resources.settings import Machine
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
 from tests.local.api.server import up
-from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, SETTINGS, Desk
+from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, SETTINGS, RoomFixture
 
 EXPORTS = {"trainedModelExports": {"maxSize": {"unit": "GB", "value": 1}, "filesToExport": ["MODEL", "OUTPUT"]}}
 DEAD = "1-dead"
@@ -34,7 +34,7 @@ def test_a_job_that_is_being_cancelled_says_so(tmp_path: Path) -> None:
     slow = f"signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile not Path({str(go)!r}).exists():\n    time.sleep(0.02)"
     settings = SETTINGS.model_copy(update={"machine": Machine(hosts=2, host_kind="process")})
     with Room(tmp_path / "home", settings) as room:
-        desk = Desk(room, tmp_path, body=slow)
+        desk = RoomFixture(room, tmp_path, body=slow)
         arn = desk.call("CreateTrainedModel", **desk.training())["trainedModelArn"]
         wait_for_status(room, arn, "CREATE_IN_PROGRESS")
 
@@ -48,7 +48,7 @@ def test_a_job_that_is_being_cancelled_says_so(tmp_path: Path) -> None:
 def test_a_killed_worker_leaves_a_server_that_answers(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with Room(home, SETTINGS) as room:
-        desk = Desk(room, tmp_path, body="time.sleep(120)")
+        desk = RoomFixture(room, tmp_path, body="time.sleep(120)")
     own = {"membershipIdentifier": AIRLINE_ID}
     with up(home) as server:
         client = server.client(AIRLINE, attempts=10)
@@ -71,7 +71,7 @@ def test_an_export_that_was_killed_leaves_no_part(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with Room(home, SETTINGS) as room:
         room.caller = Caller(room.workspace, lambda: None)
-        desk = Desk(room, tmp_path, privacy=EXPORTS)
+        desk = RoomFixture(room, tmp_path, privacy=EXPORTS)
         desk.configure()
         output = {"members": [{"accountId": BUREAU}]}
         model = desk.add_packed_model()
@@ -96,7 +96,7 @@ def test_a_lost_job_that_makes_no_sense_keeps_no_room_from_starting(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Room(tmp_path / "home", SETTINGS) as room:
-        desk = Desk(room, tmp_path)
+        desk = RoomFixture(room, tmp_path)
         senseless = room.store.insert(Record(kind="no-such-kind", key="arn:senseless", status="WHATEVER"))
         waiting = desk.add_model(1, status="CREATE_IN_PROGRESS")
         for record in (senseless, waiting):

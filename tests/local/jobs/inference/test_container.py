@@ -13,7 +13,7 @@ from cleanroom_algo.local.jobs.inference import container
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
 from tests.local.jobs.support import Lines
-from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, ONE_PER_LINE, SETTINGS, Desk
+from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, ONE_PER_LINE, SETTINGS, RoomFixture
 
 DIES = """
 def answer(kind, body):
@@ -33,7 +33,7 @@ def logs_to(*accounts: str, **policy: Any) -> dict[str, Any]:
 def failed(folder: Path, answer: str, privacy: dict[str, Any] | None = None) -> Record:
     """Run an inference job that fails, to its end."""
     with Room(folder / "home", SETTINGS) as room:
-        desk = Desk(room, folder, answer=answer, privacy=privacy)
+        desk = RoomFixture(room, folder, answer=answer, privacy=privacy)
         desk.configure()
         desk.configure(AIRLINE, AIRLINE_ID)
         record = desk.infer(desk.add_packed_model().key)
@@ -101,7 +101,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("hasty")
 def test_a_server_that_does_not_end_is_told_in_the_log_and_in_the_record(tmp_path: Path) -> None:
     with Room(tmp_path / "home", SETTINGS) as room:
-        desk = Desk(room, tmp_path, answer=DEAF)
+        desk = RoomFixture(room, tmp_path, answer=DEAF)
         desk.configure()
         record = desk.infer(desk.add_packed_model().key)
     assert record.status == "ACTIVE"
@@ -117,7 +117,7 @@ def test_a_server_that_does_not_end_is_told_in_the_log_and_in_the_record(tmp_pat
 def test_a_server_on_another_port_is_told_while_it_is_waited_for(tmp_path: Path) -> None:
     machine = SETTINGS.machine.model_copy(update={"host_kind": "process"})
     with Room(tmp_path / "home", SETTINGS.model_copy(update={"machine": machine})) as room:
-        desk = Desk(room, tmp_path, answer=ELSEWHERE)
+        desk = RoomFixture(room, tmp_path, answer=ELSEWHERE)
         desk.configure()
         seen = Lines()
         started = desk.start_inference(desk.add_packed_model().key)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cleanroom_algo.local.room import Room
 from tests.local.api.server import up
-from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, COLLABORATION_ID, SETTINGS, Desk
+from tests.local.support import AIRLINE, AIRLINE_ID, BUREAU, COLLABORATION_ID, SETTINGS, RoomFixture
 
 HANGS_WHERE_TOLD = """
 def answer(kind, body):
@@ -29,7 +29,7 @@ def until(condition: Callable[[], bool]) -> None:
 def test_a_job_is_cancelled_while_another_runs_beside_it(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with Room(home, SETTINGS) as room:
-        desk = Desk(room, tmp_path, answer=HANGS_WHERE_TOLD)
+        desk = RoomFixture(room, tmp_path, answer=HANGS_WHERE_TOLD)
         desk.configure()
         model = desk.add_packed_model().key
     own = {"membershipIdentifier": AIRLINE_ID}
@@ -63,7 +63,7 @@ def test_a_job_is_cancelled_while_another_runs_beside_it(tmp_path: Path) -> None
 
 def test_outputs_take_the_place_of_older_ones_and_leave_others_alone(tmp_path: Path) -> None:
     with Room(tmp_path / "home", SETTINGS) as room:
-        desk = Desk(room, tmp_path)
+        desk = RoomFixture(room, tmp_path)
         desk.configure()
         model = desk.add_packed_model()
         place = (
@@ -79,7 +79,7 @@ def test_outputs_take_the_place_of_older_ones_and_leave_others_alone(tmp_path: P
 
 def test_a_place_that_cannot_be_written_to_fails_the_job_with_the_reason(tmp_path: Path) -> None:
     with Room(tmp_path / "home", SETTINGS) as room:
-        desk = Desk(room, tmp_path)
+        desk = RoomFixture(room, tmp_path)
         desk.configure()
         (room.workspace.files.home / "s3").mkdir(exist_ok=True)
         (room.workspace.files.home / "s3" / "bureau").write_text("no folder")
