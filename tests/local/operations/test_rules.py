@@ -168,6 +168,7 @@ def test_what_a_job_uses_cannot_go(tmp_path: Path) -> None:
             desk.call("DeleteConfiguredModelAlgorithm", configuredModelAlgorithmArn=desk.algorithm)
 
 
+@pytest.mark.process
 def test_any_member_may_delete_the_data_of_a_channel_but_not_the_files_it_is_bound_to(desk: RoomFixture) -> None:
     params = {"membershipIdentifier": BUREAU_ID, "mlInputChannelArn": desk.channel}
     desk.call("DeleteMLInputChannelData", BUREAU, **params)
@@ -292,6 +293,7 @@ def test_a_query_keeps_what_was_asked_and_who_pays(desk: RoomFixture) -> None:
     assert shown["payerConfiguration"] == {"computePayerAccountId": AIRLINE}
 
 
+@pytest.mark.process
 def test_the_data_of_a_channel_goes_when_its_retention_is_over(desk: RoomFixture) -> None:
     created = desk.call("CreateMLInputChannel", **desk.query(retentionInDays=30))
     record = desk.room.wait(created["mlInputChannelArn"], timeout=60)
