@@ -10,7 +10,7 @@ import polars as pl
 
 from cleanroom_algo.channels.faults import RowFaults
 from cleanroom_algo.channels.schema import Column
-from cleanroom_algo.channels.values import TOO_LARGE, UNDECLARED_NAN, finite_or_null, of_utc_years
+from cleanroom_algo.channels.values import TOO_LARGE, UNDECLARED_NAN, finite_or_null, is_finite, of_utc_years
 from cleanroom_algo.errors import ColumnsMismatchError, Problem
 
 _DECIMAL_DIGITS: Final = 38
@@ -98,7 +98,7 @@ def _faults(column: Column, given: pl.Series, values: pl.Series) -> Iterator[tup
         yield values.is_null() & given.is_not_null(), _loss(column, given)
     if given.null_count() and not column.nullable:
         yield given.is_null(), f"null, but {column.dtype} that is not nullable"
-    if column.is_float and not values.is_finite().all():
+    if column.is_float and not is_finite(values):
         was_finite = given.cast(pl.Float64).is_finite()
         overflown = values.is_infinite() & was_finite
         if overflown.any():

@@ -21,11 +21,18 @@ _BLANK_LINE: Final = re.compile(rb"^\r?\n", re.MULTILINE)
 class Quoting(Protocol):
     """Where line breaks inside of double quotes end no row."""
 
-    def last_end(self, data: bytes) -> tuple[int, bytes]:
-        """Return the offset after the last line break that ends a row, 0 where none does, and a state.
+    def last_end(self, data: bytes) -> tuple[int, bytes, bool]:
+        """Return the offset after the last line break that ends a row, 0 where none does; a state; what a block is.
 
-        The state is a few bytes: what follows the data goes on after them as it does after the data.
+        The state is a few bytes: what follows the data goes on after them as it does after the data. The last value
+        is whether the data may be part of a `RegularBlock`.
         """
+
+
+class RegularBlock(bytes):
+    """A block of CSV whose quotes stand around fields or are escaped, so that nobody needs to look again."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +62,10 @@ def cut_rows(chunks: Iterator[bytes], *, source: str, rules: RowRules) -> Iterat
     """
     held: list[bytes] = []
     held_bytes = position = 0
-    state = b""  # of the rules' quoting, after what is held
+    state, regular = b"", True  # of the rules' quoting: after what is held, and whether that may be a regular block
     for chunk in chunks:
-        end, state = _last_end(rules.quoting, state, chunk)
+        end, state, as_before = _last_end(rules.quoting, state, chunk)
+        regular &= as_before
         if not end:
             held.append(chunk)
             held_bytes += len(chunk)
@@ -68,8 +76,9 @@ def cut_rows(chunks: Iterator[bytes], *, source: str, rules: RowRules) -> Iterat
         data = b"".join([*held, memoryview(chunk)[:end]]) if held or end < len(chunk) else chunk
         kept = len(data) if rules.blank_rows else without_blank_end(data)
         if kept:
-            yield data[:kept]
+            yield RegularBlock(data[:kept]) if regular and b'"' in data and rules.quoting else data[:kept]
             position += kept
+        regular = as_before
         rest = chunk[end:]
         held = [part for part in (data[kept:], rest) if part]  # joined with nothing, the next part is not copied
         held_bytes = sum(map(len, held))
@@ -78,14 +87,14 @@ def cut_rows(chunks: Iterator[bytes], *, source: str, rules: RowRules) -> Iterat
         yield rest
 
 
-def _last_end(quoting: Quoting | None, state: bytes, chunk: bytes) -> tuple[int, bytes]:
-    """Return the offset after the last row end in a chunk, 0 where there is none, and the state after the chunk."""
+def _last_end(quoting: Quoting | None, state: bytes, chunk: bytes) -> tuple[int, bytes, bool]:
+    """Return what `Quoting.last_end` does, of a chunk that follows a state."""
     if quoting is None:
-        return chunk.rfind(b"\n") + 1, b""
+        return chunk.rfind(b"\n") + 1, b"", True
     if b'"' in state or b'"' in chunk:
-        end, after = quoting.last_end(state + chunk if state else chunk)
-        return max(end - len(state), 0), after
-    return chunk.rfind(b"\n") + 1, b"" if chunk.endswith((b",", b"\n")) else b"x"
+        end, after, regular = quoting.last_end(state + chunk if state else chunk)
+        return max(end - len(state), 0), after, regular
+    return chunk.rfind(b"\n") + 1, b"" if chunk.endswith((b",", b"\n")) else b"x", True
 
 
 def without_blank_end(data: bytes) -> int:

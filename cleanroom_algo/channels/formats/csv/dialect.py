@@ -12,10 +12,9 @@ from abc import ABC, abstractmethod
 from typing import Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from cleanroom_algo.channels.formats.blocks import count_byte
+from cleanroom_algo.channels.formats.blocks import RegularBlock, count_byte
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import DialectError, Problem
 
@@ -53,16 +52,17 @@ class Dialect(ABC):
     def unescaped(self, content: str) -> str:
         """Return the value of what stands inside of the quotes of a field."""
 
-    def last_end(self, data: bytes) -> tuple[int, bytes]:
-        """Return the offset after the last line break that ends a row, 0 where none does, and a state.
+    def last_end(self, data: bytes) -> tuple[int, bytes, bool]:
+        """Return the offset after the last line break that ends a row, 0 where none does; a state; what a block is.
 
-        The state is a few bytes: what follows the data goes on after them as it does after the data.
+        See `blocks.Quoting`.
         """
-        edges = self._edges(data)
+        regular = self._regular_edges(data)
+        edges = self._searched(data) if regular is None else regular
         end = data.rfind(b"\n") + 1
         while end and (before := int(np.searchsorted(edges, end))) % 2:
             end = data.rfind(b"\n", 0, int(edges[before - 1])) + 1
-        return end, self._state(data, edges)
+        return end, self._state(data, edges), regular is not None
 
     def first_end(self, data: bytes, start: int) -> int:
         """Return the offset after the first line break from `start` on that ends a row, 0 where none does."""
@@ -74,19 +74,20 @@ class Dialect(ABC):
 
     def count_rows(self, block: bytes) -> int:
         """Return the number of rows of a block: the line breaks that end one, and a last row without its own."""
-        if b'"' in block:
-            found = np.flatnonzero(np.frombuffer(block, np.uint8) == _BREAK)
-            breaks = int(np.count_nonzero(np.searchsorted(self._edges(block), found) % 2 == 0))
-        else:
+        if b'"' not in block:
             breaks = count_byte(block, b"\n")
+        elif isinstance(block, RegularBlock):
+            array = np.frombuffer(self._blanked(block), np.uint8)
+            marks = array.take(np.flatnonzero((array == _QUOTE) | (array == _BREAK)))
+            quotes = marks == _QUOTE
+            breaks = int(np.count_nonzero(~quotes & (np.cumsum(quotes, dtype=np.int32) % 2 == 0)))
+        else:
+            breaks = self._count_outside(block, _BREAK)
         return breaks + (not block.endswith(b"\n"))
 
     def count_commas(self, block: bytes) -> int:
         """Return the number of commas outside of quotes."""
-        if b'"' not in block:
-            return count_byte(block, b",")
-        found = np.flatnonzero(np.frombuffer(block, np.uint8) == ord(","))
-        return int(np.count_nonzero(np.searchsorted(self._edges(block), found) % 2 == 0))
+        return self._count_outside(block, ord(",")) if b'"' in block else count_byte(block, b",")
 
     def is_malformed(self, data: bytes, *, at_end: bool = False) -> bool:
         """Whether text follows the closing quote of a field, or the data end an object inside of quotes."""
@@ -102,12 +103,13 @@ class Dialect(ABC):
         """Return a block with all quotes inside of quotes, and doubled; None where the form of a row is at fault."""
         if b'"' not in block:
             return block
-        edges = self._regular_edges(block)
-        if edges is None and self.is_malformed(block):
+        regular = isinstance(block, RegularBlock) or _is_closed(self._regular_edges(block))
+        if regular and not self._escapes(block):
+            return block
+        if not regular and self.is_malformed(block, at_end=True):
             return None
-        written = block if edges is not None and not self._escapes(block) else self._fields.sub(self._in_quotes, block)
-        edges = edges if written is block else RFC_4180._regular_edges(written)
-        return written if edges is not None and len(edges) % 2 == 0 else None
+        written = self._fields.sub(self._in_quotes, block)
+        return written if _is_closed(RFC_4180._regular_edges(written)) else None
 
     def _escapes(self, block: bytes) -> bool:  # noqa: ARG002 (a dialect may)
         return False
@@ -115,17 +117,26 @@ class Dialect(ABC):
     def _in_quotes(self, match: re.Match[bytes]) -> bytes:
         return match[0] if match[1] else b'"' + match[0].replace(b'"', b'""') + b'"'
 
+    def _count_outside(self, block: bytes, byte: int) -> int:
+        found = np.flatnonzero(np.frombuffer(block, np.uint8) == byte)
+        return int(np.count_nonzero(np.searchsorted(self._edges(block), found) % 2 == 0))
+
     def _edges(self, data: bytes) -> NDArray[np.int64]:
         if b'"' not in data:
             return np.empty(0, dtype=np.int64)
         edges = self._regular_edges(data)
-        if edges is None:
-            edges = np.array([at for match in self._quoted.finditer(data) for at in _edges_of(match)], dtype=np.int64)
-        return edges
+        return self._searched(data) if edges is None else edges
+
+    def _searched(self, data: bytes) -> NDArray[np.int64]:
+        return np.array([at for match in self._quoted.finditer(data) for at in _edges_of(match)], dtype=np.int64)
+
+    def _blanked(self, data: bytes) -> bytes:
+        """Return the data with blanks for escaped quotes."""
+        return data
 
     def _regular_edges(self, data: bytes) -> NDArray[np.int64] | None:
         """Return the edges where no quote is text outside of quotes, as in most data; else None."""
-        array = np.frombuffer(data, dtype=np.uint8)
+        array = np.frombuffer(self._blanked(data), dtype=np.uint8)
         quotes = np.flatnonzero(array == _QUOTE)
         if not len(quotes):
             return quotes
@@ -167,10 +178,9 @@ class _Spark(Dialect):
             return super()._in_quotes(match)
         return b'"' + _ESCAPE.sub(lambda escape: b'""' if escape[1] == b'"' else b"\\", match[0][1:-1]) + b'"'
 
-    def _regular_edges(self, data: bytes) -> NDArray[np.int64] | None:
-        if b"\\" in data:  # outside of quotes, where these are text, they have no edges either
-            data = data.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
-        return super()._regular_edges(data)
+    def _blanked(self, data: bytes) -> bytes:
+        # Outside of quotes, where these are text, they have no edges either.
+        return data.replace(b"\\\\", b"  ").replace(b'\\"', b"  ") if b"\\" in data else data
 
     def _state(self, data: bytes, edges: NDArray[np.int64]) -> bytes:
         escaping = (len(data) - len(data.rstrip(b"\\"))) % 2
@@ -211,13 +221,8 @@ def check_dialect(block: bytes, schema: Schema, *, source: str, line: int) -> No
             )
 
 
-def count_differing(values: pl.Series) -> int:
-    """Return how many texts RFC 4180 and Spark write differently.
-
-    Those with a quote, and those that both put in quotes and that have a backslash.
-    """
-    quote = values.str.contains('"', literal=True)
-    return int((quote | values.str.contains(r"\\") & values.str.contains(r"^#|[,\r\n]")).sum())
+def _is_closed(edges: NDArray[np.int64] | None) -> bool:
+    return edges is not None and len(edges) % 2 == 0
 
 
 def _edges_of(match: re.Match[bytes]) -> tuple[int, ...]:

@@ -65,6 +65,7 @@ class _RowEnds:
         self._block = b""
         self._start = 0  # of the block in the object
         self._line = 1  # the number of its first line
+        self._without_quotes = obj.size  # from here on there are none
 
     def __call__(self, offset: int, limit: int) -> int | None:
         line = line_end(self._obj, offset, limit)
@@ -75,24 +76,27 @@ class _RowEnds:
 
     def _proven(self, line: int) -> int:
         """Return where a row ends at or after the end of a line, 0 where what follows does not tell."""
-        size = _LEAST_WINDOW
+        if line >= self._without_quotes:
+            return line
+        data = b""
+        most = min(max(line, _LEAST_WINDOW), MAX_ROW_BYTES)
         with self._obj.path.open("rb", buffering=0) as file:
             file.seek(line)
-            data = b""
-            while len(data) <= min(max(line, _LEAST_WINDOW), MAX_ROW_BYTES):
-                step = file.read(size)
+            while len(data) <= most and (step := file.read(7 * len(data) or _LEAST_WINDOW)):
                 data += step
                 if self._schema.csv.dialect is None and b'\\"' in data:
                     return 0  # on the way from the start, the dialects prove to differ or not
-                at_end = line + len(data) >= self._obj.size
-                verdict = self._verdict(data, at_end=at_end)
-                if verdict is not None or at_end:
-                    return line + verdict if verdict is not None and verdict >= 0 else 0
-                size = 7 * len(data)
+                end = self._verdict(data, at_end=line + len(data) >= self._obj.size)
+                if end is not None:
+                    return line + end if end >= 0 else 0
         return 0
 
     def _verdict(self, data: bytes, *, at_end: bool) -> int | None:
         """Return where a row ends in the data after a line break, -1 where neither reading is possible, or None."""
+        if b'"' not in data:
+            if at_end:
+                self._without_quotes = self._obj.size - len(data)
+            return 0 if at_end or len(data) >= MAX_ROW_BYTES else None  # else a field in quotes would not end
         inside = b'"' + data
         end = self._dialect.first_end(inside, 0) - 1  # -1: none
         may_begin = not self._dialect.is_malformed(data, at_end=at_end)
