@@ -78,7 +78,7 @@ class _LoaderProcesses(IterableDataset[Batch | CleanroomError]):
 
 
 def check_worker(channel: Channel, world: World) -> None:
-    """Return where this worker of a DataLoader may read the channel.
+    """Check that this worker of a DataLoader may read the channel.
 
     Raises:
         ForeignLoaderError: CR-DAT-004, it may not.

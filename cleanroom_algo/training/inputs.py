@@ -138,7 +138,7 @@ class Inputs:
         for frame in self._frames(self.train, schema, world):
             fitter.update(frame)
         if world is not None and not self.train.input_mode.has_files:
-            self._compare_rows(self.train, world)
+            self._check_row_counts(self.train, world)
         if world is None or world.size == 1:
             return fitter.finish()
         import torch.distributed as dist
@@ -152,7 +152,7 @@ class Inputs:
             merged.merge(part)
         return merged.finish()
 
-    def _compare_rows(self, channel: Channel, world: World) -> None:
+    def _check_row_counts(self, channel: Channel, world: World) -> None:
         """Have the ranks compare how many rows the pipe read last has had, and keep that for the epochs to come."""
         from cleanroom_algo.data.row_counts import check_row_counts
 

@@ -189,7 +189,7 @@ class Trainer:
 
     def fit(self) -> None:
         """Train. Override it, and `save`, for an algorithm that is not torch; it runs once, on the first host."""
-        raise NotImplementedError
+        raise NotImplementedError("torch algorithms are trained by a loop that is no part of `fit`: do not override it")
 
     def save(self, directory: Path) -> None:
         """Write the artifacts, or for a torch model what shall lie beside its weights.
