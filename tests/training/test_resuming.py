@@ -192,7 +192,7 @@ def test_four_ranks_go_on_after_all_were_killed(tmp_path: Path, option: str) -> 
 def test_shards_of_a_model_are_checkpointed_published_and_trained_on_from(tmp_path: Path) -> None:
     parts = [{"a": csv_rows(300)}, {"b": csv_rows(100, 7)}]
     killed = two_hosts(
-        tmp_path / "first", algorithm(tmp_path / "code", "fsdp = True\n" + act_at(4, DIE_ONCE, rank=1)), parts
+        tmp_path / "first", algorithm(tmp_path / "code", "fsdp = True\n" + act_at(7, DIE_ONCE, rank=1)), parts
     )
     assert 0 not in [ended.status for ended in run_all(killed)]
     for host in killed:

@@ -264,7 +264,12 @@ def test_a_batch_of_one_row_in_a_pipe_names_the_option(tmp_path: Path) -> None:
 
 TARGETS = {
     "text": ('y="string"', "1,2,x7351\n", "cross_entropy", "declared as string"),
-    "int for mse": ('y="int32"', "1,2,7351\n", "mse_loss", "declared as int32, it is a tensor of int64"),
+    "int for logits": (
+        'y="int32"',
+        "1,2,7351\n",
+        "binary_cross_entropy_with_logits",
+        "declared as int32, it is a tensor of int64",
+    ),
     "float for classes": ('y="float32"', "1,2,1.7351\n", "cross_entropy", "declared as float32"),
     "uint64": ('y="uint64"', "1,2,9223372036854775808\n", "cross_entropy", "larger than 9,223,372,036,854,775,807"),
 }
@@ -273,7 +278,7 @@ TARGETS = {
 def test_a_target_that_cannot_be_used_is_told_without_its_values(tmp_path: Path) -> None:
     jobs = []
     for number, (declared, line, loss, _) in enumerate(TARGETS.values()):
-        output = "model(batch.numeric)" + (".squeeze(1)" if loss == "mse_loss" else ".repeat(1, 3)")
+        output = "model(batch.numeric)" + (".repeat(1, 3)" if loss == "cross_entropy" else ".squeeze(1)")
         body = f"def loss(self, model, batch):\n    return nn.functional.{loss}({output}, batch.target)\n"
         whole = LAW.replace('y="float32"', declared).replace(FEATURES, "")
         jobs.append([alone(tmp_path / str(number), algorithm(tmp_path / str(number), body, whole), line * 100)])

@@ -12,7 +12,7 @@ from cleanroom_algo.errors import TargetTypeError
 from cleanroom_algo.training.torch.batches import one_row_error
 
 _ONE_ROW = "Expected more than 1 value per channel"
-_TYPE = re.compile(r"expected scalar type|Found dtype|can't be cast to the desired output type")
+_TYPE = re.compile(r"expected scalar type|[Ff]ound dtype|target dtype|can't be cast to the desired output type")
 
 
 @contextlib.contextmanager
@@ -26,9 +26,9 @@ def loss_errors(batch: Batch, schema: Schema) -> Iterator[None]:
         yield
     except (RuntimeError, ValueError) as error:
         if isinstance(error, ValueError) and _ONE_ROW in str(error) and batch.rows == 1:
-            raise one_row_error("a batch").with_traceback(error.__traceback__) from error
+            raise one_row_error("a batch") from error
         if isinstance(error, RuntimeError) and _TYPE.search(str(error)) and batch.target is not None:
-            raise _target_error(batch, schema).with_traceback(error.__traceback__) from error
+            raise _target_error(batch, schema) from error
         raise
 
 
@@ -39,6 +39,6 @@ def _target_error(batch: Batch, schema: Schema) -> TargetTypeError:
     kind = str(batch.target.dtype).removeprefix("torch.")
     return TargetTypeError(
         f"`loss` does not take the target {column.name!r}: declared as {column.dtype}, it is a tensor of {kind}",
-        expected="float32 for losses such as mse_loss and binary_cross_entropy, int64 for cross_entropy",
+        expected="float32 for losses such as binary_cross_entropy, int64 for cross_entropy",
         fix=f'declare {column.name}="float32" for the former and "int64" for the latter, or convert batch.target',
     )
