@@ -23,7 +23,7 @@ import cleanroom_algo
 from cleanroom_algo.serving.server import gunicorn_internals
 
 ROOT = Path(__file__).parents[3]
-DOCUMENTED = {"gunicorn.app.base", "gunicorn.glogging"}  # custom applications, and the setting logger_class
+DOCUMENTED = {"gunicorn.app.base", "gunicorn.glogging", "gunicorn.workers.base"}  # applications, loggers, workers
 
 
 def test_the_installed_version_is_the_one_that_the_module_was_written_for() -> None:
