@@ -21,9 +21,9 @@ from cleanroom_algo.channels.schema import Csv, Schema
 from cleanroom_algo.errors import DialectError, RowMismatchError
 from tests.channels.support import cut, decode_stream, read, squeeze, write
 
-UNDECLARED = Schema.of(n="int64?", a="string?", b="string?")
-RFC_4180 = Schema.of(n="int64?", a="string?", b="string?", csv=Csv(dialect="rfc4180"))
-SPARK = Schema.of(n="int64?", a="string?", b="string?", csv=Csv(dialect="spark"))
+UNDECLARED = Schema.of(n="int64?", left="string?", right="string?")
+RFC_4180 = Schema.of(n="int64?", left="string?", right="string?", csv=Csv(dialect="rfc4180"))
+SPARK = Schema.of(n="int64?", left="string?", right="string?", csv=Csv(dialect="spark"))
 RECORDED = json.loads(Path(__file__).with_name("spark_csv.json").read_text())
 """`written`: tables that Spark 4.3.0 wrote and read again. `read`: texts that it read, with multiLine=true."""
 Rows = list[tuple[Any, ...]]
@@ -228,7 +228,7 @@ def test_a_field_in_both_dialects(
             read(obj, UNDECLARED)
 
 
-@pytest.mark.parametrize("header", ["", "n,a,b\n"])
+@pytest.mark.parametrize("header", ["", "n,left,right\n"])
 def test_the_first_field_that_the_dialects_read_differently_is_told_with_its_line(tmp_path: Path, header: str) -> None:
     text = header + '1,x,"a\nb"\n' * 1000 + '2,"say \\"hi\\"",z\n' * 9
     obj = write(tmp_path, "x", text.encode())
