@@ -122,7 +122,7 @@ def test_a_column_that_is_missing_at_inference_is_not_zero(desk: CliFixture) -> 
 
     assert done.status != ExitCode.OK
     assert "CR-SRV-005" in done.stderr
-    assert "body:2: 1 field(s) instead of 2" in done.stderr  # without the target, which no record has
+    assert "body:1: 1 field(s) instead of 2; 3 such rows" in done.stderr  # without the target, which no record has
 
 
 def test_without_policies_nobody_sees_logs(desk: CliFixture) -> None:

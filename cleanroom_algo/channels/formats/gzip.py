@@ -19,7 +19,7 @@ from cleanroom_algo.channels.splits import Split
 from cleanroom_algo.errors import CorruptObjectError
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
-_MEMBER: Final = GZIP_MAGIC + b"\x08"  # and deflate, the only method there is
+MEMBER: Final = GZIP_MAGIC + b"\x08"  # and deflate, the only method there is
 _NO_TEXT: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _LEAST_TEXT: Final = 16
 
@@ -119,6 +119,7 @@ class _Members:
         self._source = source
         self._member: zlib._Decompress | None = None
         self._held = b""  # what may be the beginning of a member
+        self._begins = False  # whether a member has ended just now
 
     def texts(self, chunk: bytes) -> Iterator[bytes]:
         """Yield the text of the next chunk."""
@@ -138,26 +139,30 @@ class _Members:
             yield self._held
 
     def _plain(self, data: bytes) -> tuple[bytes, bytes]:
-        start = data.find(_MEMBER) if _MEMBER[0] in data else -1
+        """Return the text before a member, and what follows it."""
+        if self._begins:
+            data = data.lstrip(b"\0")  # gzip allows them after a member
+            self._begins = not data
+            if not MEMBER.startswith(data[:3]) and _NO_TEXT.search(data.partition(MEMBER)[0][:_LEAST_TEXT]):
+                raise _bad_gzip(self._source, "what follows a member is neither another one nor text")
+        start = data.find(MEMBER) if MEMBER[0] in data else -1
         if start >= 0:
             self._member = zlib.decompressobj(wbits=31)
             return data[:start], data[start:]
-        kept = next((size for size in (2, 1) if data.endswith(_MEMBER[:size])), 0)
+        kept = next((size for size in (2, 1) if data.endswith(MEMBER[:size])), 0)
         self._held = data[len(data) - kept :]
         return data[: len(data) - kept], b""
 
     def _inflated(self, member: zlib._Decompress, data: bytes) -> tuple[bytes, bytes]:
+        """Return the text that a member yields next, and what is left of the data."""
         try:
             text = member.decompress(data, BLOCK_BYTES)
         except zlib.error as error:
             raise _bad_gzip(self._source, "a member is damaged") from error
-        rest = member.unconsumed_tail
-        if member.eof:
-            self._member = None
-            rest = member.unused_data.lstrip(b"\0")
-            if not _MEMBER.startswith(rest[:3]) and _NO_TEXT.search(rest[:_LEAST_TEXT]):
-                raise _bad_gzip(self._source, "what follows a member is neither another one nor text")
-        return text, rest
+        if not member.eof:
+            return text, member.unconsumed_tail
+        self._member, self._begins = None, True
+        return text, member.unused_data
 
 
 def _decompressed(stream: Stream) -> Stream:

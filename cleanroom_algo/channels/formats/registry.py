@@ -15,7 +15,7 @@ import polars as pl
 
 from cleanroom_algo.channels.formats.blocks import head_of
 from cleanroom_algo.channels.formats.csv.reader import CsvReader
-from cleanroom_algo.channels.formats.gzip import GzipReader, plain_text
+from cleanroom_algo.channels.formats.gzip import MEMBER, GzipReader, plain_text
 from cleanroom_algo.channels.formats.json_lines import JsonLinesReader
 from cleanroom_algo.channels.formats.parquet.reader import ParquetReader
 from cleanroom_algo.channels.formats.protocol import FormatReader, Stream, Wanted
@@ -75,7 +75,9 @@ def open_stream(stream: Stream) -> tuple[FormatReader, Stream]:
     """Return the reader of a stream by its first bytes, and the stream to give to it."""
     head = head_of(stream.chunks, LEAST_BYTES)
     chunks: Iterator[bytes] = chain([head], stream.chunks)
-    reader = find_reader(head, source=stream.source)
+    # The first object may be so short that a compressed one follows within its first bytes.
+    first = (head[:LEAST_BYTES].partition(MEMBER)[0] or head) if stream.concatenated else head
+    reader = find_reader(first, source=stream.source)
     if stream.concatenated and isinstance(reader, TextReader):
         chunks = plain_text(chunks, source=stream.source)
     return reader, replace(stream, chunks=chunks)
