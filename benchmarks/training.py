@@ -48,6 +48,7 @@ from cleanroom_algo.training.inputs import Inputs
 
 class Memory:
     steps = STEPS
+    drop_last = True
 
     def __init__(self):
         x, y = tensors()

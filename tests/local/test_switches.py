@@ -206,7 +206,7 @@ LARGE = """
 """
 LARGE_ANSWERS = """
 def answer(kind, body):
-    return b"\n".join(b"1" * 1_500_000 for _ in body.splitlines())
+    return b"\\n".join(b"1" * 1_500_000 for _ in body.splitlines())
 """
 
 
@@ -295,7 +295,7 @@ def test_inference_on_a_channel_in_parquet(tmp_path: Path, switch: str) -> None:
 REFUSE_ONE = """
 def answer(kind, body):
     assert b",1" not in body  # as each row of the second object ends
-    return b"\n".join(b"ok" for _ in body.splitlines())
+    return b"\\n".join(b"ok" for _ in body.splitlines())
 """
 
 

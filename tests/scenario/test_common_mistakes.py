@@ -149,8 +149,8 @@ def test_without_an_export_policy_nobody_gets_the_model(desk: CliFixture) -> Non
         with pytest.raises(AccessDeniedError) as caught:
             room.call("StartTrainedModelExportJob", asked, model.account)
 
-    assert "allows no exports" in str(caught.value)
-    assert "create an association with that policy" in str(caught.value)
+    assert "allow no exports" in str(caught.value)
+    assert "create associations with that policy" in str(caught.value)
 
 
 def test_waiting_for_a_status_that_never_comes(desk: CliFixture) -> None:
