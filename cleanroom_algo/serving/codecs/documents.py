@@ -110,7 +110,8 @@ def _npy(body: bytes, schema: Schema) -> Parts:
     for row in range(0, len(array), rows):
         try:
             part = part_of(array[row : row + rows], names)
-        except (TypeError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        # SystemError is what Python raises for a character beyond U+10FFFF, which an array of text can hold.
+        except (TypeError, ValueError, SystemError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
             raise _no_document(f"has values of type {_name_of(array.dtype)}, which are not read") from None
         yield row, part
 

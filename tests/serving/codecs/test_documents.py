@@ -104,6 +104,12 @@ def test_a_damaged_npy_is_an_array_or_refused(body: bytes, data: st.DataObject) 
         list(decode_document(bytes(damaged), MediaType.NPY, SCHEMA))
 
 
+def test_text_of_an_npy_that_is_no_character_is_refused() -> None:
+    body = npy(np.zeros((1, 2), "U1"))[:-4] + (0x110000).to_bytes(4, "little")
+    with pytest.raises(BadRecordError):
+        list(decode_document(body, MediaType.NPY, SCHEMA))
+
+
 def test_numbers_of_another_byte_order_keep_their_values() -> None:
     schema = Schema.of(a="float32", b="float64")
     [rows] = decode_document(npy(np.array([[1.5, -2.25]], ">f8")), MediaType.NPY, schema)
