@@ -30,13 +30,19 @@ def wait_for_status(room: Room, arn: str, status: str) -> None:
 
 
 def test_a_job_that_is_being_cancelled_says_so(tmp_path: Path) -> None:
-    go = tmp_path / "go"
-    slow = f"signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile not Path({str(go)!r}).exists():\n    time.sleep(0.02)"
+    deaf, go = tmp_path / "deaf", tmp_path / "go"
+    slow = (
+        f"signal.signal(signal.SIGTERM, signal.SIG_IGN)\nPath({str(deaf)!r}).touch()\n"
+        f"while not Path({str(go)!r}).exists():\n    time.sleep(0.02)"
+    )
     settings = SETTINGS.model_copy(update={"machine": Machine(hosts=2, host_kind="process")})
     with Room(tmp_path / "home", settings) as room:
         desk = RoomFixture(room, tmp_path, body=slow)
         arn = desk.call("CreateTrainedModel", **desk.training())["trainedModelArn"]
-        wait_for_status(room, arn, "CREATE_IN_PROGRESS")
+        limit = time.monotonic() + 60
+        while not deaf.exists():  # a container that ends at SIGTERM is not seen while it is cancelled
+            assert time.monotonic() < limit
+            room.supervisor.wait_for_change(0.05)
 
         desk.own("CancelTrainedModel", trainedModelArn=arn)
         wait_for_status(room, arn, "CANCEL_IN_PROGRESS")
