@@ -300,9 +300,10 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounting a small tmpfs needs root on Linux")
 def test_a_training_on_a_full_disk_fails_with_its_last_artifacts_whole(tmp_path: Path) -> None:
+    manifest = str(tmp_path / "ml" / "model" / "manifest.json")
     body = (
-        "publish_seconds = 0\ndef save(self, directory):\n    if self._context.writer.directory.joinpath("
-        "'manifest.json').exists():\n        (directory / 'more').write_bytes(bytes(3_000_000))\n"
+        "publish_seconds = 0\ndef save(self, directory):\n"
+        f"    if type(directory)({manifest!r}).exists():\n        (directory / 'more').write_bytes(bytes(3_000_000))\n"
     )
     container = Container(tmp_path / "ml", algorithm(tmp_path, body)).channel("train", {"a": csv_rows(200)})
     container.model.mkdir()
