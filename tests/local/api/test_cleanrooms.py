@@ -169,7 +169,7 @@ class Members:
             membershipIdentifier=self.airline,
             name=f"channel-{len(text)}-{abs(hash(text)) % 9999}",
             configuredModelAlgorithmAssociations=[self.association],
-            inputChannel={"dataSource": source, "roleArn": ROLE},
+            inputChannel={"dataSource": source, "roleArn": f"arn:aws:iam::{AIRLINE}:role/clean-room"},
             retentionInDays=1,
         )["mlInputChannelArn"]
         own = {"membershipIdentifier": self.airline, "mlInputChannelArn": arn}
