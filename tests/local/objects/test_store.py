@@ -118,7 +118,7 @@ def test_a_room_exports_to_s3(tmp_path: Path, endpoint: str) -> None:
 
     prefix = f"s3://bureau/exports/{model.collaboration}/model/{AIRLINE}/export/"
     assert exported == [f"{prefix}model.tar.gz", f"{prefix}output.tar.gz"]
-    assert not (tmp_path / "home" / "s3").exists()
+    assert list((tmp_path / "home" / "s3").iterdir()) == []
 
 
 def test_a_bucket_that_refuses_fails_the_export_with_the_reason(tmp_path: Path, endpoint: str) -> None:
