@@ -73,19 +73,19 @@ def test_a_folder_may_be_made_anew(job: Job, run: Run, kind: str) -> None:
     assert members(outcome.model_archive) == {"weights": b"w"}
 
 
-def test_on_docker_hosts_the_folders_cannot_be_replaced(job: Job, run: Run, secrets: Path, kind: str) -> None:
+def test_on_docker_hosts_a_folder_that_is_no_mount_may_be_replaced_and_fails_the_job(
+    job: Job, run: Run, secrets: Path, kind: str
+) -> None:
     if kind != "docker":
-        pytest.skip("elsewhere they can")
-    tries = "".join(
-        f"try:\n    {body}\n    print('replaced', flush=True)\nexcept OSError:\n    pass\n"
-        for body in REPLACED.values()
-    )
-    lines = Lines()
+        pytest.skip("elsewhere there are no mounts")
+    tries = "".join(f"try:\n    {body}\nexcept OSError:\n    pass\n" for body in REPLACED.values())
 
-    outcome = run(job(f"secrets = {str(secrets)!r}\n{tries}"), lines)
+    outcome = run(job(f"secrets = {str(secrets)!r}\n{tries}"))
 
-    assert outcome.status is JobStatus.COMPLETED
-    assert not lines.seen
+    assert outcome.status is JobStatus.FAILED
+    assert outcome.model_archive is None
+    assert outcome.failure_reason is not None
+    assert outcome.failure_reason.startswith("CR-JOB-104  /opt/ml/output/data cannot be packed: it is a link")
 
 
 @pytest.mark.parametrize(
