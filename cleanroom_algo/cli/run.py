@@ -23,7 +23,8 @@ from cleanroom_algo.errors.exit_codes import ExitCode
 if TYPE_CHECKING:
     from cleanroom_algo.errors import CleanroomError
 
-_EXTRAS = {"boto3": "local", "botocore": "local", "duckdb": "local", "platformdirs": "local", "rich": "local"}
+_LOCAL = {"boto3", "botocore", "duckdb", "platformdirs", "psutil", "rich", "sqlglot", "waitress"}
+"""Modules of the extra `local`."""
 
 
 class Terminated(BaseException):
@@ -99,12 +100,11 @@ def _coded(error: Exception, argv: Sequence[str]) -> CleanroomError:
         return error
     if isinstance(error, click.ClickException):
         return _usage(error)
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in _EXTRAS:
-        extra = _EXTRAS[(error.name or "").partition(".")[0]]
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in _LOCAL:
         return errors.ExtraMissingError(
             f"this command needs {error.name}, which is not installed",
-            expected=f"the extra {extra!r} of cleanroom-algo",
-            fix=f"pip install 'cleanroom-algo[{extra}]'",
+            expected="the extra 'local' of cleanroom-algo",
+            fix="pip install 'cleanroom-algo[local]'",
         )
     path = _write_report(error, argv)
     last = traceback.extract_tb(error.__traceback__)[-1]

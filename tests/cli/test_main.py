@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 import click
@@ -13,11 +15,12 @@ import pytest
 
 from cleanroom_algo.cli.explain import EXIT_STATUSES
 from cleanroom_algo.cli.verbs import VERBS, Verbs, root
-from cleanroom_algo.errors import InternalError, UsageError
+from cleanroom_algo.errors import ExtraMissingError, InternalError, UsageError
 from cleanroom_algo.errors.exit_codes import ExitCode
 from tests.cli.support import run
 
 COMMAND = [sys.executable, "-m", "cleanroom_algo.cli"]
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
 
 
 @pytest.fixture
@@ -85,6 +88,21 @@ def test_a_defect_is_reported_without_the_values_of_options(
     assert str(report) in done.stderr
     assert "RuntimeError: boom" in report.read_text()
     assert "secret-word" not in report.read_text()
+
+
+@pytest.mark.parametrize("requirement", PROJECT["optional-dependencies"]["local"])
+def test_a_package_that_is_missing_is_named_with_its_extra(verb: dict[str, click.Command], requirement: str) -> None:
+    name = re.split("[<>=]", requirement)[0]
+
+    @click.command()
+    def lacking() -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    verb["lacking"] = lacking
+    done = run("lacking")
+    assert done.status == ExtraMissingError.exit_code
+    assert done.stderr.startswith(f"{ExtraMissingError.code}  this command needs {name}, which is not installed\n")
+    assert "pip install 'cleanroom-algo[local]'" in done.stderr
 
 
 @pytest.mark.parametrize(
