@@ -1,6 +1,6 @@
 """All that is used of gunicorn beyond its documented interface: of version 27, to which `pyproject.toml` holds it.
 
-`tests/serving/test_gunicorn_internals.py` fails where another version has changed it.
+`tests/serving/server/test_gunicorn_internals.py` fails where another version has changed it.
 """
 
 from __future__ import annotations
