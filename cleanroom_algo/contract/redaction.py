@@ -1,9 +1,9 @@
 """What an exception may say outside: what is known to be harmless, and nothing else.
 
-A message may quote a row in any wording, so it is not searched for what looks like a value. Shown are the name of a
-known class; of a message, the literals that the algorithm's source has where it raises, words of that statement,
-declared names, and known phrases of libraries; and the place in the source. `<value>` stands for everything else. What
-is shown is taken from the source and from fixed lists, not from the exception.
+A message may quote a row in any wording, so nothing here searches it for what looks like a value. Shown are the name of
+a known class, the place in the source, and these parts of the message: literals that the algorithm's source has where
+it raises, words of that statement, declared names, and known phrases of libraries. `<value>` replaces everything else.
+What is shown is taken from the source and from fixed lists, not from the exception.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from cleanroom_algo import errors
 from cleanroom_algo.contract.algorithm import algorithm_file
 from cleanroom_algo.contract.known import CLASSES, PHRASES
 from cleanroom_algo.errors import CleanroomError
+from cleanroom_algo.errors.status_codes import ALGORITHM_ERROR
 
 HIDDEN = "<value>"
 _LINE_CHARACTERS = 120  # of a line of source: the failure file holds 1024 bytes in all
@@ -37,7 +38,6 @@ _BRACE_FIELD = re.compile(r"\{[^{}]*\}")
 _REPEATED = re.compile(rf"{HIDDEN}(?:[\s'\"`:;,.()\[\]{{}}=*-]*{HIDDEN})+")
 _PRINTED_FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _SCRIPTS = {".py", ".sh"}
-_FAILED = "AlgorithmError"  # how SageMaker begins the failure reason of a container
 _PLACE = re.compile(r"^  at [\w-]{1,64}\.py:\d{1,6} in [\w<>]{1,64}", re.MULTILINE)
 _TRACEBACK = "Traceback (most recent call last)"
 _PACKAGE = Path(errors.__file__).resolve().parents[1]
@@ -48,11 +48,11 @@ Place = tuple[str, int]
 
 
 class Redactor:
-    """Tells exceptions without values.
+    """Describes exceptions without the values that they may quote.
 
     Args:
-        folder: of the algorithm's source; None where there is none, so that nothing of a message is its author's.
-        names: that are declared: of columns, hyperparameters and tensors.
+        folder: of the algorithm's source, whose literals and words may be shown; None if there is no source.
+        names: declared names of columns, hyperparameters and tensors, which may be shown.
     """
 
     def __init__(self, folder: Path | None = None, names: Iterable[str] = ()) -> None:
@@ -63,7 +63,7 @@ class Redactor:
 
     @classmethod
     def of(cls, algorithm: str, names: Iterable[str] = ()) -> Self:
-        """Return the redactor of an algorithm, given as the setting `algorithm` has it; it need not be importable."""
+        """Return the redactor of the algorithm that a value of the setting `algorithm` names, importable or not."""
         try:
             file = algorithm_file(algorithm)
             spec = None if file else find_spec(algorithm)
@@ -101,10 +101,8 @@ class Redactor:
 
     def place_of(self, error: BaseException) -> str:
         """Return the innermost place in the algorithm, or "an unknown place"."""
-        for file, line in reversed(_places(error)):
-            if source := self._source(file):
-                return source.place(line)
-        return "an unknown place"
+        own = self._own(_places(error))
+        return own[-1][0].place(own[-1][1]) if own else "an unknown place"
 
     def describe_printed(self, text: str) -> str | None:
         """Return what `describe` says of the last traceback that Python has printed in a text; None without one."""
@@ -123,7 +121,7 @@ class Redactor:
             return None
         last = kind.rpartition(".")[2]
         known = kind in CLASSES or f"builtins.{kind}" in CLASSES
-        known = known or any((source := self._source(file)) and last in source.classes for file, _ in places)
+        known = known or any(last in source.classes for source, _ in self._own(places))
         return self._described(last if known else "Exception", last, message, places)
 
     def describe_text(self, text: str) -> str:
@@ -139,13 +137,13 @@ class Redactor:
     def known_parts(self, message: str, words: Iterable[str] = ()) -> str:
         """Return a message with `<value>` for all but known phrases, declared names and some words."""
         allowed = self._names.union(words)
-        told, end = "", 0
+        shown, end = "", 0
         for match in self._parts.finditer(message):
             if match[0] in allowed or match[0] in self._phrases:
-                told += _hidden(message[end : match.start()]) + match[0]
+                shown += _hidden(message[end : match.start()]) + match[0]
                 end = match.end()
-        told = _REPEATED.sub(HIDDEN, told + _hidden(message[end:]))
-        return " ".join(_QUOTED.sub(HIDDEN, told).split())
+        shown = _REPEATED.sub(HIDDEN, shown + _hidden(message[end:]))
+        return " ".join(_QUOTED.sub(HIDDEN, shown).split())
 
     @cached_property
     def _phrases(self) -> frozenset[str]:
@@ -157,17 +155,21 @@ class Redactor:
         return re.compile("|".join([*(rf"(?<!\w){re.escape(phrase)}(?!\w)" for phrase in phrases), _WORD.pattern]))
 
     def _described(self, kind: str, name: str, message: str, places: Sequence[Place]) -> str:
-        own = [(source, line) for file, line in places if (source := self._source(file))]
-        told: str | None = None
+        own = self._own(places)
+        shown: str | None = None
         if own and self._source(places[-1][0]):
-            told = own[-1][0].literals(own[-1][1], name)
-        if told is None:
-            told = self.known_parts(message, own[-1][0].words(own[-1][1]) if own else ())
-        return "\n".join([f"{kind}: {told}" if told else kind, *self._shown(places)])
+            shown = own[-1][0].literals(own[-1][1], name)
+        if shown is None:
+            shown = self.known_parts(message, own[-1][0].words(own[-1][1]) if own else ())
+        return "\n".join([f"{kind}: {shown}" if shown else kind, *self._shown(places)])
 
     def _shown(self, places: Sequence[Place]) -> list[str]:
-        found = [(source, line) for file, line in reversed(places) if (source := self._source(file))]
-        return [f"  at {source.place(line)}: {source.line(line)[:_LINE_CHARACTERS]}" for source, line in found]
+        own = reversed(self._own(places))
+        return [f"  at {source.place(line)}: {source.line(line)[:_LINE_CHARACTERS]}" for source, line in own]
+
+    def _own(self, places: Sequence[Place]) -> list[tuple[_Source, int]]:
+        """Return the places that lie in the algorithm, with its source in place of the file's name."""
+        return [(source, line) for file, line in places if (source := self._source(file))]
 
     def _source(self, file: str) -> _Source | None:
         if file not in self._sources:
@@ -260,35 +262,34 @@ class _Source:
 
     def _text(self, node: ast.expr | None) -> str:
         """Return the literals of an expression, with `<value>` for the rest."""
-        told = HIDDEN
+        shown = HIDDEN
         if node is None:
-            told = ""
+            shown = ""
         elif isinstance(node, ast.Constant):
-            told = str(node.value)
+            shown = str(node.value)
         elif isinstance(node, ast.Name):
-            told = self.constants.get(node.id, HIDDEN)
+            shown = self.constants.get(node.id, HIDDEN)
         elif isinstance(node, ast.JoinedStr):
-            told = "".join(self._text(part) for part in node.values)
+            shown = "".join(self._text(part) for part in node.values)
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            told = self._text(node.left) + self._text(node.right)
+            shown = self._text(node.left) + self._text(node.right)
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
-            told = _PERCENT_FIELD.sub(HIDDEN, self._text(node.left))
+            shown = _PERCENT_FIELD.sub(HIDDEN, self._text(node.left))
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "format":
-            told = _BRACE_FIELD.sub(HIDDEN, self._text(node.func.value))
-        return told
+            shown = _BRACE_FIELD.sub(HIDDEN, self._text(node.func.value))
+        return shown
 
 
 def error_summary(text: str) -> str:
     """Return what other members may read of a failure: an error's code and title or a known class, and the places.
 
-    The text comes from a container, which may have been built on anything, so that nothing else of it is known.
+    Any container may have written the text, so nothing else in it is known to be harmless.
     """
-    coded = errors.all_errors()
-    known = {name.rpartition(".")[2]: name.rpartition(".")[2] for name in CLASSES}
-    known |= {code: f"{code}  {kind.title}" for code, kind in coded.items()} | {_FAILED: _FAILED}
+    known = {name: name for name in (ALGORITHM_ERROR, *(each.rpartition(".")[2] for each in CLASSES))}
+    known |= {code: f"{code}  {kind.title}" for code, kind in errors.all_errors().items()}
     names = re.findall(r"[\w.-]+", text.partition("\n")[0])
-    told = [known[name] for name in names[:4] if name in known] or [HIDDEN]
-    return "\n".join([": ".join(told), *_PLACE.findall(text)])
+    shown = [known[name] for name in names[:4] if name in known] or [HIDDEN]
+    return "\n".join([": ".join(shown), *_PLACE.findall(text)])
 
 
 def _is_own_class(kind: type) -> bool:

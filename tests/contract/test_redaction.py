@@ -91,7 +91,7 @@ HEAD = "from cleanroom_algo.errors import LossError\nMESSAGE = 'odd carrier %s'\
 
 
 def raised_by(folder: Path, body: str) -> tuple[BaseException, Redactor, str]:
-    """Run an algorithm's code; return its exception, what tells it, and what that says."""
+    """Run an algorithm's code; return its exception, its redactor, and the description."""
     file = folder / "algorithm.py"
     file.write_text(f"{HEAD}{HIDDEN_FROM}{body}\n")
     redact = Redactor(folder, ["distance", "flights in June"])
@@ -106,18 +106,18 @@ def raised_by(folder: Path, body: str) -> tuple[BaseException, Redactor, str]:
         return caught.value, redact, redact.describe(caught.value)
 
 
-@pytest.mark.parametrize(("body", "told"), CASES, ids=[body.strip()[:60] for body, _ in CASES])
-def test_no_value_passes_in_any_words(tmp_path: Path, body: str, told: str) -> None:
+@pytest.mark.parametrize(("body", "shown"), CASES, ids=[body.strip()[:60] for body, _ in CASES])
+def test_no_value_passes_in_any_words(tmp_path: Path, body: str, shown: str) -> None:
     error, redact, text = raised_by(tmp_path, body)
     printed = redact.describe_printed("before\n" + "".join(traceback.format_exception(error)))
     if isinstance(error, ExceptionGroup):
-        printed = text  # it is printed in a form of its own, of which nothing is told
+        printed = text  # it is printed in a form of its own, which is not described
     for each in (text, printed or ""):
         assert NAME not in each
         assert str(NUMBER) not in each
         assert "  at algorithm.py:" in each
         assert " in fail: " in each
-    assert text.partition("\n")[0] == told
+    assert text.partition("\n")[0] == shown
 
 
 def test_the_place_is_the_algorithm_s_innermost(tmp_path: Path) -> None:
@@ -132,8 +132,8 @@ def test_the_place_is_the_algorithm_s_innermost(tmp_path: Path) -> None:
 
 def test_declared_names_stay(tmp_path: Path) -> None:
     redact = Redactor(tmp_path, ["distance", "flights in June", "17"])
-    told = redact.known_parts("'distance', flights in June and 17 of Jane")
-    assert told == "'distance', flights in June <value>"
+    shown = redact.known_parts("'distance', flights in June and 17 of Jane")
+    assert shown == "'distance', flights in June <value>"
 
 
 def test_a_file_that_the_algorithm_wrote_is_not_its_source(tmp_path: Path) -> None:
@@ -154,13 +154,13 @@ def test_our_own_errors_keep_their_form() -> None:
     assert Redactor().describe(error) == str(error)
 
 
-def test_without_sources_only_the_class_and_known_phrases_are_told() -> None:
+def test_without_sources_only_the_class_and_known_phrases_are_shown() -> None:
     with pytest.raises(sqlite3.OperationalError) as caught:
         sqlite3.connect(":memory:").execute(f"select * from {NAME}")
     assert Redactor().describe(caught.value) == "OperationalError: no such table: <value>"
 
 
-def test_an_exception_that_cannot_be_told_is_told_by_its_class() -> None:
+def test_an_exception_whose_message_cannot_be_read_is_described_by_its_class() -> None:
     class BrokenError(ValueError):
         def __str__(self) -> str:
             raise RuntimeError
@@ -175,8 +175,8 @@ def test_what_an_algorithm_wrote_itself_keeps_the_words_of_its_source(tmp_path: 
 
 @given(st.text(max_size=60))
 def test_nothing_unknown_passes(text: str) -> None:
-    told = Redactor().known_parts(f"is not callable: {text}")
-    assert "".join(filter(str.isalnum, told.replace("<value>", "").replace("is not callable", ""))) == ""
+    shown = Redactor().known_parts(f"is not callable: {text}")
+    assert "".join(filter(str.isalnum, shown.replace("<value>", "").replace("is not callable", ""))) == ""
 
 
 @pytest.mark.parametrize(
