@@ -81,15 +81,15 @@ def training_words(context: click.Context) -> TrainingWords:
 
 
 def refuse_others(context: click.Context, option: str) -> None:
-    """Refuse what says what to train, beside an option that says all of it.
+    """Refuse all that describes a training, because an option already stands for all of it.
 
     Raises:
-        UsageError: CR-CLI-001, some of it is given.
+        UsageError: CR-CLI-001, something of the kind was given.
     """
     others = ("algorithm", "algorithm_option", "request", "channel", *_QUICK_ONLY, "hyperparameter", "environment")
     named = [f"--{name.replace('_', '-')}" for name in others if _was_given(context, name)]
     if named:
-        what = f"{', '.join(named)} would change what --{option} goes on with"
+        what = f"{', '.join(named)} would change what --{option} continues"
         raise UsageError(what, expected=f"{context.command_path} --{option} NAME", fix="leave the others out")
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--resume",
     metavar="NAME[:VERSION]",
-    help="Go on from the last whole epoch of a job that was interrupted, cancelled or failed.",
+    help="Continue a job that was interrupted, cancelled or failed, after its last whole epoch.",
 )
 @click.option("--quiet", is_flag=True, help="Do not show what the containers write; it is in `logs` in any case.")
 @json_option
@@ -55,14 +55,14 @@ def command(
         request, account, terms = _resumed(room, resume or "") if words is None else (*prepare(room, words), None)
         created = room.call("CreateTrainedModel", request, account, terms=terms)
         arn, version = created["trainedModelArn"], created.get("versionIdentifier")
-        with _told_how_to_go_on(request["name"]):
+        with _hint_at_resuming(request["name"]):
             record = follow(room, arn, version, title=request["name"], verbose=not quiet)
         again = f"{record.name}:{version[:8]}" if version else record.name
         if failure := outcome(record, f"cleanroom-algo logs {again}"):
             error, status = failure
             report(error, as_json, {"trainedModel": records.document(record)})
             if not as_json and _left_checkpoints(room, record):
-                say(f"\n  go on     cleanroom-algo train --resume {again}")
+                say(f"\n  resume    cleanroom-algo train --resume {again}")
             context.exit(status)
         result = model_result(room, record)
     if as_json:
@@ -90,12 +90,12 @@ def _left_checkpoints(room: Room, record: Record) -> bool:
 
 
 @contextmanager
-def _told_how_to_go_on(name: str) -> Iterator[None]:
-    """Say how an interrupted job goes on."""
+def _hint_at_resuming(name: str) -> Iterator[None]:
+    """Say how to continue a job that is interrupted."""
     try:
         yield
     except (KeyboardInterrupt, Terminated):
-        say(f"once an epoch was whole, it goes on with: cleanroom-algo train --resume {name}")
+        say(f"if an epoch was complete, continue with: cleanroom-algo train --resume {name}")
         raise
 
 

@@ -1,4 +1,4 @@
-"""What others wrote, shown on a terminal without being obeyed by it."""
+"""Text that others wrote, made safe to print: the terminal shows its control characters instead of obeying them."""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ def algorithm_file(source: str | Path) -> Path | None:
 def source_hash(source: str | Path) -> str | None:
     """Return the SHA-256 of an algorithm's sources, or None for a module given by name.
 
-    Of a file it is that of the file, of a folder that of all Python files below it; their names do not count, as an
-    image calls a single file by another name.
+    The hash covers the file, or all Python files below a folder. It does not depend on their names, because a single
+    file has another name in an image.
 
     Raises:
         AlgorithmNotFoundError: it looks like a path and nothing usable is there.

@@ -24,8 +24,8 @@ def failure_text(error: BaseException | str, redact: Redactor | None = None) -> 
     """Return what to write: the cause first, then where in the algorithm it happened, at most 1024 bytes.
 
     Args:
-        error: the cause, or a text that says it and holds no values.
-        redact: of the algorithm; without it an exception is told by its class alone.
+        error: the cause, or a text that describes it without values.
+        redact: of the algorithm; without it, only the class and known phrases of an exception are shown.
     """
     return cut(error if isinstance(error, str) else (redact or Redactor()).describe(error))
 
@@ -56,7 +56,7 @@ def write_failure(paths: Paths, error: BaseException | str, redact: Redactor | N
 def read_failure(paths: Paths) -> str | None:
     """Return the failure text of a container as the platform would show it, or None where there is none.
 
-    Something else than a file in its place is not read, and that is what is returned.
+    If something other than a file is in its place, it is not read, and the text says so.
     """
     name = paths.failure.relative_to(paths.root).as_posix()
     try:

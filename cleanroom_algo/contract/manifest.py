@@ -108,21 +108,21 @@ class Manifest(BaseModel):
         return complete
 
     def changes(self, *, source_hash: str | None, hyperparameters: Mapping[str, str | None]) -> list[str]:
-        """Return in what an algorithm differs from the one that wrote this, in sentences without values.
+        """Return how an algorithm differs from the one that wrote this manifest, in sentences without values.
 
         Args:
             source_hash: of the algorithm.
             hyperparameters: in effect.
         """
-        told = []
+        changes = []
         if None not in (self.source_hash, source_hash) and self.source_hash != source_hash:
-            told.append("the sources of the algorithm are not those that it was trained with")
+            changes.append("the sources of the algorithm are not those that it was trained with")
         known = {name: value for name, value in self.hyperparameters.items() if value is not None}
         names = sorted((known.keys() | hyperparameters.keys()) - (self.hyperparameters.keys() - known.keys()))
         other = [name for name in names if known.get(name) != hyperparameters.get(name)]
         if other:
-            told.append(f"hyperparameters differ from those that it was trained with: {', '.join(other)}")
-        return told
+            changes.append(f"hyperparameters differ from those that it was trained with: {', '.join(other)}")
+        return changes
 
     def verify(self, directory: Path) -> None:
         """Check that the directory holds exactly what the manifest lists.

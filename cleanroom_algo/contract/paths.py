@@ -80,7 +80,7 @@ class Paths:
 
     @property
     def checkpoints(self) -> Path:
-        """A Trainer's checkpoints, one folder for each host; a new process that finds them goes on from them.
+        """A Trainer's checkpoints, one folder for each host; a new process that finds them continues from the last.
 
         Local disk only: CreateTrainedModel has no checkpoint configuration (botocore model of cleanroomsml).
         """

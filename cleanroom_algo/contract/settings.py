@@ -51,7 +51,7 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="what this library logs")
     manifest_values: bool = Field(
         True,
-        description="whether manifest.json has the values of hyperparameters, for whoever gets the artifacts to read",
+        description="whether manifest.json has the values of hyperparameters, which recipients of artifacts can read",
     )
     tracebacks: Literal["redacted", "whole"] = Field(
         "redacted",

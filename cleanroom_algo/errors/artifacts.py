@@ -36,7 +36,8 @@ class ArtifactTooLargeError(ArtifactError):
     The cap reaches the container as the setting CLEANROOM_ALGO_MAX_ARTIFACT_GB, counted before packing, which is the
     stricter reading. Sizes of tensors are known before a byte is written, so nothing partial is left: the artifacts of
     the last good state stay as they are. Leave the optimizer out (`save_optimizer = False`), or store halves
-    (`save_dtype = "bfloat16"`). In the local clean room the job's status code is CR-JOB-102, whoever notices it first.
+    (`save_dtype = "bfloat16"`). In the local clean room the job's status code is CR-JOB-102, whether the container
+    or the room notices it first.
     """
 
     code = "CR-ART-003"
@@ -63,8 +64,8 @@ class ArtifactClashError(ArtifactError):
 class ArtifactArchiveRefusedError(ArtifactError):
     """A model.tar.gz holds something that a model never needs.
 
-    Links, devices, paths that lead elsewhere, names twice, or more files and bytes than the limits. Nothing of a
-    refused archive is used.
+    It holds links, devices, paths outside its folder, a name twice, or more files or bytes than the limits. Nothing of
+    a refused archive is used.
     """
 
     exit_code = ExitCode.CONTRACT
@@ -81,10 +82,10 @@ class ArtifactArchiveUnreadableError(ArtifactError):
 
 
 class ArtifactKindError(ArtifactError):
-    """Something among the artifacts is no file: a link that leads elsewhere, a named pipe, a socket, a device.
+    """Something among the artifacts is not a file: a link to the outside, a named pipe, a socket or a device.
 
-    Links below the model directory become the files that they lead to. What a link outside leads to would be missing
-    wherever the artifacts are unpacked, and a model directory that was replaced by something else holds no model.
+    A link to something in the model directory becomes a copy of it. What lies outside would be missing wherever the
+    artifacts are unpacked. A model directory that was replaced by something else is an error, too.
     """
 
     code = "CR-ART-008"

@@ -52,9 +52,9 @@ class UnsafeFileError(BaseModelError):
     """A file of the base model could run code when it is loaded, or claims more memory than it holds.
 
     Tensors are read from safetensors, or by torch.load(weights_only=True). Other files are opened if their content is
-    of a format that holds data alone: safetensors, npy and npz without objects, JSON, Parquet, Arrow, skops, and the
+    in a format that holds only data: safetensors, npy and npz without objects, JSON, Parquet, Arrow, skops, and the
     text, JSON and UBJ models of XGBoost and LightGBM. Everything else, such as a file of pickle or joblib, is opened
-    only where the algorithm names it in `trusted_pickles`: whoever wrote it can run code here.
+    only if the algorithm names it in `trusted_pickles`, because it can run its author's code here.
     """
 
     code = "CR-BAS-005"

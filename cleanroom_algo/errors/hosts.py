@@ -56,8 +56,8 @@ class SageMakerError(HostError):
 class NetworkLostError(HostError):
     """The network of a job's sandboxes went away before the job had ended.
 
-    A process of its own holds it, and was killed. The hosts cannot reach each other any more, nor can the clean room
-    reach a serving container, so the job is ended.
+    The process that holds the network was killed. The hosts can no longer reach each other, and the clean room can no
+    longer reach a serving container, so the job is ended.
     """
 
     code = "CR-HST-006"

@@ -34,9 +34,9 @@ class ArtifactsTooLargeError(JobError):
 class ChannelWrittenError(JobError):
     """The container wrote to a channel in FastFile mode, which the platform mounts read-only.
 
-    There, the write itself fails, and most programs with it. Process hosts isolate nothing: they give copies
-    without the right to write, which does not bind root, and look at them when the container has ended. The originals
-    stay as they were.
+    There, the write itself fails, and most programs with it. Process hosts isolate nothing: they give the container
+    read-only copies, which root can still change, and check them when the container has ended. The originals stay as
+    they were.
     """
 
     code = "CR-JOB-103"
@@ -46,10 +46,10 @@ class ChannelWrittenError(JobError):
 class ArtifactsUnreadableError(JobError):
     """What a job left in /opt/ml/model or /opt/ml/output/data cannot be packed.
 
-    Both must be folders, and no links to others. They may hold files, folders, and links to what lies in the same
-    folder: what a link leads to is packed as a file. A link to anything else fails the job. Named pipes, sockets and
-    devices are left out, which the log of the job says. Files and folders keep their permissions, without setuid,
-    setgid and the sticky bit.
+    Both must be folders, not links to folders. They may hold files, folders, and links to what lies in the same folder,
+    which are packed as what they point to. A link to anything else fails the job. Named pipes, sockets and devices are
+    left out, which the log of the job says. Files and folders keep their permissions, except setuid, setgid and the
+    sticky bit.
     """
 
     code = "CR-JOB-104"
@@ -87,9 +87,9 @@ class JobDiskError(JobError):
 
 
 class JobRecordMissingError(JobError):
-    """Something that a job was started with is not there any more: its association, algorithm or channel.
+    """A resource that a job was started with no longer exists: its association, algorithm or channel.
 
-    What a job uses must stay until the job has ended.
+    Keep the resources of a job until it has ended.
     """
 
     code = "CR-JOB-305"
@@ -98,7 +98,7 @@ class JobRecordMissingError(JobError):
 
 
 class BaseArtifactsMissingError(JobError):
-    """The version that a training job starts from has no artifacts any more.
+    """The version that a training job starts from no longer has artifacts.
 
     They are removed by DeleteTrainedModelOutput and by `cleanroom-algo clean`.
     """
@@ -109,10 +109,11 @@ class BaseArtifactsMissingError(JobError):
 
 
 class NotResumableError(JobError):
-    """A training job cannot go on where an earlier one has ended.
+    """A training job cannot be resumed.
 
-    `train --resume` takes a job that was interrupted, cancelled or failed after its first epoch, and whose objects,
-    sources and number of hosts are what they were: so it ends with the same bits as one that ran through.
+    `train --resume` resumes a job that was interrupted, cancelled or failed after its first epoch. Its objects, its
+    sources and its number of hosts must be unchanged, so that it ends with the same bits as a job that was never
+    interrupted.
     """
 
     code = "CR-JOB-307"
@@ -121,7 +122,7 @@ class NotResumableError(JobError):
 
 
 class CheckpointsUnreadableError(JobError):
-    """The checkpoints that a job left cannot be read, or what its container left in their place is something else."""
+    """The checkpoints that a job left cannot be read, or its container left something else in their place."""
 
     code = "CR-JOB-308"
     title = "checkpoints not readable"
@@ -191,10 +192,10 @@ class InferenceRequestError(JobError):
 class InferenceRowsLostError(JobError):
     """The container answered a request with fewer predictions than the request has records.
 
-    The output of a batch transform has no other order than that of the lines, so that all predictions behind the lost
-    one belong to the wrong records. The documentation does not say that AWS counts them. A request that carries the
-    header of its object may have one prediction fewer than lines. A usual cause is a server that takes the first line
-    of every request for a header. With `inference_lost_rows = "warn"` in settings.toml the job goes on, and says so.
+    Predictions belong to records by their position, so all predictions after a lost one belong to the wrong records.
+    The documentation does not say that AWS counts them. A request with the header of its object may have one prediction
+    fewer than it has lines. A common cause is a server that takes the first line of every request for a header. With
+    `inference_lost_rows = "warn"` in settings.toml, the job continues with a warning.
     """
 
     code = "CR-JOB-207"
@@ -213,7 +214,7 @@ class QueryError(JobError):
 
     A query sees the tables of its collaboration and their allowed columns, and nothing else: no files, no network, no
     settings. It may call the functions of Spark SQL that are known to give the same values here. Join columns of a
-    table with a LIST rule may be compared with columns of other tables, for equality, and stand nowhere else.
+    table with a LIST rule may only be compared for equality with columns of other tables.
     """
 
     code = "CR-JOB-401"
@@ -222,10 +223,10 @@ class QueryError(JobError):
 
 
 class TableUnreadableError(JobError):
-    """The files of a table that a query names cannot be read; queries that do not name it run as ever.
+    """The files of a table that a query names cannot be read. Queries that do not name the table still run.
 
-    The format and the columns are those that the table's owner declared. A file whose name ends in .csv is no Parquet
-    file, and a folder is read for the files whose names end in the format's.
+    The files must have the format and the columns that the table's owner declared. In a folder, only files whose names
+    end as the format's do are read. A file whose name ends in .csv is never read as Parquet.
     """
 
     code = "CR-JOB-402"

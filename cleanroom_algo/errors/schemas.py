@@ -50,8 +50,8 @@ class FeaturesError(SchemaError):
 class DialectError(SchemaError):
     """A CSV channel whose dialect is not declared holds a field that RFC 4180 and Spark read differently.
 
-    In quotes, Spark puts a backslash before a quote and before a backslash; in RFC 4180 a backslash is text. Only who
-    knows what wrote the channel can tell: Schema.of(..., csv=Csv(dialect="spark")), or dialect="rfc4180".
+    Inside quotes, Spark writes a backslash before a quote and before a backslash. In RFC 4180, a backslash is text.
+    Declare which of them wrote the channel: Schema.of(..., csv=Csv(dialect="spark")), or dialect="rfc4180".
     """
 
     code = "CR-SCH-005"

@@ -1,4 +1,4 @@
-"""What `statusDetails.statusCode` of a failed job holds, where it is no code of this project's own errors."""
+"""The values of `statusDetails.statusCode` of a failed job that are not codes of this project's own errors."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ ALGORITHM_ERROR: Final = "AlgorithmError"
 MAX_RUNTIME_EXCEEDED: Final = "MaxRuntimeExceeded"
 
 STATUS_CODES: Final[Mapping[str, str]] = {
-    ALGORITHM_ERROR: "A container ended with a status other than 0. The message holds what its failure file says, "
-    "with the values of rows left out, and where in the algorithm it was. SageMaker uses this code, too.",
+    ALGORITHM_ERROR: "A container ended with a status other than 0. The message holds the text of its failure file, "
+    "without values of rows, and the place in the algorithm. SageMaker uses this code, too.",
     MAX_RUNTIME_EXCEEDED: "A training job ran for longer than stoppingCondition.maxRuntimeInSeconds, and was stopped. "
     "Its artifacts are not kept. Ask for a longer time, or for fewer epochs.",
-    "ClientError": "SageMaker refused the request of a job on SageMaker hosts, or what it names: a role, an image, "
-    "objects. The message is SageMaker's.",
+    "ClientError": "SageMaker refused the request of a job on SageMaker hosts, or something that it names: a role, an "
+    "image, objects. The message is SageMaker's.",
     "InternalServerError": "SageMaker failed in a job on SageMaker hosts. Start the job again.",
     "CapacityError": "SageMaker has no instances of the type asked for, in a job on SageMaker hosts. Start it later, "
     "or ask for another type.",
@@ -22,6 +22,6 @@ STATUS_CODES: Final[Mapping[str, str]] = {
 
 
 def status_code(reason: str) -> str:
-    """Return the code of a failure: what its reason begins with, if that is one, else AlgorithmError."""
+    """Return the code that the reason of a failure begins with, or AlgorithmError if it begins with none."""
     head = reason.split("\n")[0].split(":")[0].split(" ")[0]
     return head if head.startswith("CR-") or head in STATUS_CODES else ALGORITHM_ERROR

@@ -89,10 +89,10 @@ class ScriptFailedError(TrainingError):
 
 
 class CheckpointError(TrainingError):
-    """A checkpoint cannot be read, or belongs to another training than the one that goes on from it.
+    """A checkpoint cannot be read, or was written by a different training.
 
-    It lies in the folder for checkpoints, /opt/ml/checkpoints, below the host's name. What does not fit may be removed:
-    training then starts anew.
+    Checkpoints are in /opt/ml/checkpoints, in a folder for each host. Remove those that do not fit, and training starts
+    from the beginning.
     """
 
     code = "CR-TRN-009"
@@ -108,9 +108,9 @@ class NoDataError(TrainingError):
 
 
 class SyncBatchNormError(TrainingError):
-    """The model has SyncBatchNorm layers, and the ranks train on CPUs: torch has them for GPUs alone.
+    """The model has SyncBatchNorm layers, which torch supports only on GPUs, and the ranks train on CPUs.
 
-    BatchNorm works on several ranks, too: after each step its running statistics are averaged over the ranks.
+    Use BatchNorm instead. It works on several ranks: after each step, its running statistics are averaged over them.
     """
 
     exit_code = ExitCode.CONTRACT
@@ -121,8 +121,8 @@ class SyncBatchNormError(TrainingError):
 class OneRowBatchError(TrainingError):
     """A batch has a single row, and the model normalizes over the rows of a batch.
 
-    The last batch of an epoch holds what is left over. In File mode rows are counted first, and it is told before
-    training starts.
+    The last batch of an epoch holds the rows that are left over. In File mode rows are counted first, so the error
+    comes before training starts.
     """
 
     exit_code = ExitCode.CONTRACT
@@ -131,10 +131,10 @@ class OneRowBatchError(TrainingError):
 
 
 class TargetTypeError(TrainingError):
-    """The target's type does not suit the loss, or no tensor can be made of it.
+    """The target's type does not suit the loss, or the target cannot become a tensor.
 
-    Targets declared as float and bool become float32 tensors, integers int64. Cross entropy over classes takes int64;
-    most other losses take float32.
+    Targets declared as float or bool become float32 tensors, and integers become int64. Cross entropy over classes
+    takes int64; most other losses take float32.
     """
 
     exit_code = ExitCode.CONTRACT
