@@ -108,7 +108,7 @@ class PreloadedProcess:
 
 
 class _Reader:
-    """Reads a stream to its end, so that whoever writes to it is not held up."""
+    """Reads a stream to its end, so that its writer never waits."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -166,7 +166,7 @@ def _server(threads: str | None) -> socket.socket:
 
 
 def _serve(connection: socket.socket) -> _Order | None:
-    """Fork whatever is ordered and tell how it ended; return None at the end, and in each fork what it is to be."""
+    """Fork for each order and report how each fork ended; return None at the end, and in each fork its order."""
     running: dict[int, int] = {}  # where to write the end of a process, by its number
     woken, wakes = os.pipe()
     os.set_blocking(wakes, False)
@@ -192,7 +192,7 @@ def _serve(connection: socket.socket) -> _Order | None:
 
 
 def _reap(running: dict[int, int]) -> None:
-    """Tell of every process that has ended."""
+    """Report every process that has ended."""
     for process in list(running):
         done, status = os.waitpid(process, os.WNOHANG)
         if done:

@@ -1,4 +1,4 @@
-"""What was skipped for want of something on this machine, in one line with the packages to install."""
+"""Reports skipped tests in one line, with the packages to install."""
 
 from __future__ import annotations
 

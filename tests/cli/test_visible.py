@@ -1,4 +1,4 @@
-"""What others wrote cannot steer the terminal of who reads it."""
+"""Text that others wrote cannot control the terminal of its reader."""
 
 from __future__ import annotations
 

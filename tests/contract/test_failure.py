@@ -85,7 +85,7 @@ def test_of_racing_writers_one_wins_whole(tmp_path: Path) -> None:
     assert text in {cut(f"cause {number} " * 100) for number in range(3)}
 
 
-def test_without_the_source_an_exception_is_told_by_its_class() -> None:
+def test_without_the_source_an_exception_is_shown_by_its_class() -> None:
     assert failure_text(ValueError("row 4711")) == "ValueError: <value>"
 
 

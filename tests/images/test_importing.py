@@ -1,4 +1,4 @@
-"""An algorithm that cannot be imported is told with the file, the line and the reason, before anything starts."""
+"""An algorithm that cannot be imported is reported with the file, the line and the reason, before anything starts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_place_is_the_line_that_imports(tmp_path: Path) -> None:
     assert [each["where"] for each in found if each["name"] == "import"] == ["helper.py:2"]
 
 
-def test_an_import_that_ends_python_is_told(tmp_path: Path) -> None:
+def test_an_import_that_ends_python_is_reported(tmp_path: Path) -> None:
     file = write(tmp_path, imports="import os; os._exit(7)")
 
     (found,) = (each for each in run("check", file, "--json").json["findings"] if each["name"] == "import")

@@ -1,4 +1,4 @@
-"""`train --resume`: a job that was killed goes on from its last whole epoch, and ends with the same bits."""
+"""`train --resume`: a job that was killed continues after its last whole epoch, and ends with the same bits."""
 
 from __future__ import annotations
 
