@@ -24,12 +24,6 @@ from cleanroom_algo.local.resources.usage import association_is_used
 from cleanroom_algo.local.service_model.validation import invalid
 
 
-def given(call: Call, *left_out: str) -> dict[str, Any]:
-    """Return the parameters of a creation as members of a document; what columns hold is left out."""
-    absent = {"membershipIdentifier", "name", *left_out}
-    return {name: value for name, value in call.params.items() if name not in absent}
-
-
 @ml_operation("CreateConfiguredModelAlgorithm")
 def create_algorithm(call: Call) -> Mapping[str, Any]:
     """Register the images of an algorithm; `imageUri` may be the path of an algorithm file or folder."""
@@ -46,7 +40,7 @@ def create_algorithm(call: Call) -> Mapping[str, Any]:
         key=call.new_arn(ALGORITHM),
         account=call.account,
         name=call.params["name"],
-        document=given(call),
+        document=call.given(),
         private=call.terms.kept,
     )
     call.store.insert(record)
@@ -91,18 +85,8 @@ def create_association(call: Call) -> Mapping[str, Any]:
         call.settings.quotas.associations_per_membership,
     )
     _check_policies(call, membership.collaboration)
-    record = Record(
-        kind=ASSOCIATION,
-        key=call.new_arn(ASSOCIATION, membership.key),
-        account=call.account,
-        membership=membership.key,
-        collaboration=membership.collaboration,
-        parent=algorithm.key,
-        name=call.params["name"],
-        document=given(call),
-        private=call.terms.kept,
-    )
-    call.store.insert(record)
+    new = call.new_record(ASSOCIATION, membership, algorithm.key, document=call.given(), private=call.terms.kept)
+    record = call.store.insert(new)
     return {"configuredModelAlgorithmAssociationArn": record.key}
 
 

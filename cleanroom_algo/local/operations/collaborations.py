@@ -46,7 +46,6 @@ def create_collaboration(call: Call) -> Mapping[str, Any]:
             expected="a collaboration that allows cleartext, analyticsEngine SPARK",
             fix="leave dataEncryptionMetadata out, or set its allowCleartext to true; AWS has ended the old engine",
         )
-    absent = {"name", "members", "tags", *_OF_CREATOR}
     identifier = call.new_identifier()
     record = call.store.insert(
         Record(
@@ -55,7 +54,7 @@ def create_collaboration(call: Call) -> Mapping[str, Any]:
             account=call.account,
             collaboration=identifier,
             name=call.params["name"],
-            document={name: value for name, value in call.params.items() if name not in absent},
+            document=call.given("members", "tags", *_OF_CREATOR),
             private={"members": [{**each, "paymentConfiguration": _payments(each, members)} for each in members]},
         )
     )
@@ -114,7 +113,6 @@ def create_membership(call: Call) -> Mapping[str, Any]:
     }
     if "mlMemberAbilities" in member:
         kept["mlMemberAbilities"] = member["mlMemberAbilities"]
-    absent = {"collaborationIdentifier", "tags", "paymentConfiguration"}
     record = call.store.insert(
         Record(
             kind=MEMBERSHIP,
@@ -124,7 +122,7 @@ def create_membership(call: Call) -> Mapping[str, Any]:
             collaboration=collaboration.key,
             name=member["displayName"],
             status="ACTIVE",
-            document={**{name: value for name, value in call.params.items() if name not in absent}, **kept},
+            document={**call.given("collaborationIdentifier", "tags", "paymentConfiguration"), **kept},
         )
     )
     return show_one(call, _membership(call, record))

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cleanroom_algo.errors import AccessDeniedError
-from cleanroom_algo.local.operations.algorithms import given
 from cleanroom_algo.local.operations.authorization import (
     CAN_RECEIVE_MODEL_OUTPUT,
     in_collaboration,
@@ -40,27 +39,15 @@ def start_export_job(call: Call) -> Mapping[str, Any]:
             fix="create associations with that policy, and train base and version with them: none can be edited",
         )
     location = receiver_location(call, membership.collaboration, CAN_RECEIVE_MODEL_OUTPUT)
-    document = given(call)
+    document = call.given()
     if model.version is not None:
         document["trainedModelVersionIdentifier"] = model.version
-    record = call.store.insert(
-        Record(
-            kind=EXPORT_JOB,
-            key=call.new_arn(EXPORT_JOB, membership.key),
-            account=call.account,
-            membership=membership.key,
-            collaboration=membership.collaboration,
-            parent=model.key,
-            name=call.params["name"],
-            status=PENDING,
-            document=document,
-            private={
-                "association": association.key,
-                "output": output_uri(location, model, call.account, call.params["name"]),
-            },
-        )
-    )
-    call.workspace.enqueue(record, hosts=0)
+    private = {
+        "association": association.key,
+        "output": output_uri(location, model, call.account, call.params["name"]),
+    }
+    record = call.new_record(EXPORT_JOB, membership, model.key, status=PENDING, document=document, private=private)
+    call.workspace.enqueue(call.store.insert(record), hosts=0)
     return {}
 
 

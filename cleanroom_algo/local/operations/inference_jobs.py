@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cleanroom_algo.errors import Problem
-from cleanroom_algo.local.operations.algorithms import given
 from cleanroom_algo.local.operations.authorization import (
     CAN_QUERY,
     CAN_RECEIVE_INFERENCE_OUTPUT,
@@ -50,25 +49,13 @@ def start_inference_job(call: Call) -> Mapping[str, Any]:
     channel_is_for(call, channel, association)
     location = receiver_location(call, membership.collaboration, CAN_RECEIVE_INFERENCE_OUTPUT)
     check_inference(call, membership)
-    document = {**given(call), "configuredModelAlgorithmAssociationArn": association_arn}
+    document = {**call.given(), "configuredModelAlgorithmAssociationArn": association_arn}
     if model.version is not None:
         document["trainedModelVersionIdentifier"] = model.version
     document |= payer(call, membership.collaboration, "mlModelInferencePayerAccountId", "modelInference")
-    record = call.store.insert(
-        Record(
-            kind=INFERENCE_JOB,
-            key=call.new_arn(INFERENCE_JOB, membership.key),
-            account=call.account,
-            membership=membership.key,
-            collaboration=membership.collaboration,
-            parent=model.key,
-            name=call.params["name"],
-            status=PENDING,
-            document=document,
-            private={"output": output_uri(location, model, call.account, call.params["name"])},
-        )
-    )
-    call.workspace.enqueue(record, hosts=call.params["resourceConfig"].get("instanceCount", 1))
+    private = {"output": output_uri(location, model, call.account, call.params["name"])}
+    record = call.new_record(INFERENCE_JOB, membership, model.key, status=PENDING, document=document, private=private)
+    call.workspace.enqueue(call.store.insert(record), hosts=call.params["resourceConfig"].get("instanceCount", 1))
     return {"trainedModelInferenceJobArn": record.key}
 
 

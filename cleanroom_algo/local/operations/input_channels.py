@@ -8,7 +8,6 @@ from typing import Any
 
 from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import ConflictError, NotEmulatedError, Problem
-from cleanroom_algo.local.operations.algorithms import given
 from cleanroom_algo.local.operations.authorization import (
     CAN_QUERY,
     in_collaboration,
@@ -45,17 +44,8 @@ def create_channel(call: Call) -> Mapping[str, Any]:
     _check_query(call)
     role_is_own(call, call.params["inputChannel"]["roleArn"])
     paying = payer(call, membership.collaboration, "payerConfiguration.computePayerAccountId", "queryCompute")
-    record = Record(
-        kind=INPUT_CHANNEL,
-        key=call.new_arn(INPUT_CHANNEL, membership.key),
-        account=call.account,
-        membership=membership.key,
-        collaboration=membership.collaboration,
-        parent=association,
-        name=call.params["name"],
-        status=PENDING,
-        document={**given(call), **({"payerConfiguration": paying} if paying else {})},
-    )
+    document = {**call.given(), **({"payerConfiguration": paying} if paying else {})}
+    record = call.new_record(INPUT_CHANNEL, membership, association, status=PENDING, document=document, private={})
     if call.terms.location:
         _bind(call, record)
         return {"mlInputChannelArn": record.key}

@@ -9,7 +9,7 @@ from typing import Any
 from cleanroom_algo.errors import NotEmulatedError
 from cleanroom_algo.local.resources.arns import ml_arn, new_identifier
 from cleanroom_algo.local.resources.settings import RoomSettings
-from cleanroom_algo.local.resources.store import Store
+from cleanroom_algo.local.resources.store import Record, Store
 from cleanroom_algo.local.resources.workspace import Workspace
 from cleanroom_algo.local.service_model.shapes import CLEANROOMS, ML, operation_names
 
@@ -63,8 +63,8 @@ class Call:
     params: Mapping[str, Any]
     account: str
     region: str
-    service: str = ML
-    terms: LocalTerms = LocalTerms()
+    service: str
+    terms: LocalTerms
 
     @property
     def store(self) -> Store:
@@ -83,6 +83,35 @@ class Call:
     def new_arn(self, kind: str, membership: str = "") -> str:
         """Return the ARN of what the call creates."""
         return ml_arn(kind, self.region, self.account, membership, self.new_identifier())
+
+    def given(self, *left_out: str) -> dict[str, Any]:
+        """Return the parameters of a creation as members of a document; what columns hold is left out."""
+        absent = {"membershipIdentifier", "name", *left_out}
+        return {name: value for name, value in self.params.items() if name not in absent}
+
+    def new_record(
+        self,
+        kind: str,
+        membership: Record,
+        parent: str,
+        *,
+        status: str = "",
+        document: Mapping[str, Any],
+        private: Mapping[str, Any],
+    ) -> Record:
+        """Return the record of what the call creates in a membership; the store does not have it yet."""
+        return Record(
+            kind=kind,
+            key=self.new_arn(kind, membership.key),
+            account=self.account,
+            membership=membership.key,
+            collaboration=membership.collaboration,
+            parent=parent,
+            name=self.params["name"],
+            status=status,
+            document=document,
+            private=private,
+        )
 
 
 class Operations:

@@ -43,7 +43,7 @@ def create_table(call: Call) -> Mapping[str, Any]:
             key=call.new_identifier(),
             account=call.account,
             name=call.params["name"],
-            document={**{k: v for k, v in call.params.items() if k not in ("name", "tags")}, "tableType": "GLUE"},
+            document={**call.given("tags"), "tableType": "GLUE"},
             private={**call.terms.kept, "location": location},
         )
     )
@@ -95,7 +95,6 @@ def create_association(call: Call) -> Mapping[str, Any]:
             expected="a name of its own: queries call tables by it",
             fix="choose another name",
         )
-    absent = {"name", "membershipIdentifier", "configuredTableIdentifier", "tags"}
     record = store.insert(
         Record(
             kind=TABLE_ASSOCIATION,
@@ -106,7 +105,7 @@ def create_association(call: Call) -> Mapping[str, Any]:
             parent=table.key,
             name=name,
             status="ACTIVE",
-            document={key: value for key, value in call.params.items() if key not in absent},
+            document=call.given("configuredTableIdentifier", "tags"),
         )
     )
     return show_one(call, _association(call, record))

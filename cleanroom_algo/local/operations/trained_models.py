@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cleanroom_algo.errors import ConflictError, Problem
-from cleanroom_algo.local.operations.algorithms import given
 from cleanroom_algo.local.operations.authorization import (
     CAN_QUERY,
     in_collaboration,
@@ -62,7 +61,7 @@ def create_trained_model(call: Call) -> Mapping[str, Any]:
     base = _base_model(call)
     check_training(call, membership)
     arn, version = call.new_arn(TRAINED_MODEL, membership.key), None
-    document = given(call, "incrementalTrainingDataChannels")
+    document = call.given("incrementalTrainingDataChannels")
     private: dict[str, Any] = {}
     if base is not None:
         if call.settings.switches.incremental_arn == "base":
