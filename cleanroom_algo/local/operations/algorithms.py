@@ -8,9 +8,9 @@ from typing import Any
 from cleanroom_algo.errors import ConflictError, Problem
 from cleanroom_algo.local.operations.authorization import (
     active_memberships,
+    in_account,
     in_collaboration,
     in_membership,
-    not_found,
     own_collaboration,
     own_membership,
     unique_name,
@@ -129,10 +129,7 @@ def delete_association(call: Call) -> Mapping[str, Any]:
 
 
 def _own_algorithm(call: Call) -> Record:
-    found = call.store.get(ALGORITHM, call.params["configuredModelAlgorithmArn"])
-    if found is None or found.account != call.account:
-        raise not_found(ALGORITHM, "account")
-    return found
+    return in_account(call, ALGORITHM, call.params["configuredModelAlgorithmArn"])
 
 
 def _check_policies(call: Call, collaboration: str) -> None:

@@ -130,6 +130,18 @@ def payer(call: Call, collaboration: str, path: str, what: str) -> dict[str, str
     return {member: named}
 
 
+def in_account(call: Call, kind: str, key: str) -> Record:
+    """Return a resource of the caller's own account.
+
+    Raises:
+        ResourceNotFoundError: CR-REQ-003.
+    """
+    found = call.store.get(kind, key)
+    if found is None or found.account != call.account:
+        raise not_found(kind, "account")
+    return found
+
+
 def in_membership(call: Call, kind: str, key: str, version: str | None = None) -> Record:
     """Return a resource of the caller's own membership.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from cleanroom_algo.errors import AccessDeniedError
@@ -14,14 +14,12 @@ from cleanroom_algo.local.operations.authorization import (
     path_name,
     receiver_location,
 )
-from cleanroom_algo.local.operations.inference_jobs import of_version, output_uri
-from cleanroom_algo.local.operations.projections import show_page
+from cleanroom_algo.local.operations.inference_jobs import output_uri, show_jobs
 from cleanroom_algo.local.operations.registry import Call, ml_operation
 from cleanroom_algo.local.operations.trained_models import usable_version
 from cleanroom_algo.local.policies.exports import export_policy
 from cleanroom_algo.local.resources.arns import ASSOCIATION, EXPORT_JOB
 from cleanroom_algo.local.resources.states import PENDING
-from cleanroom_algo.local.resources.store import Record
 
 
 @ml_operation("StartTrainedModelExportJob")
@@ -54,12 +52,4 @@ def start_export_job(call: Call) -> Mapping[str, Any]:
 @ml_operation("ListCollaborationTrainedModelExportJobs")
 def list_export_jobs(call: Call) -> Mapping[str, Any]:
     """Return the export jobs of one trained model, the latest first; those of one version if asked."""
-    key, store, version = own_collaboration(call), call.store, call.params.get("trainedModelVersionIdentifier")
-    arn = call.params["trainedModelArn"]
-
-    def find(before: int | None, limit: int) -> Sequence[Record]:
-        every = limit if version is None else -1
-        found = store.find(EXPORT_JOB, before=before, limit=every, collaboration=key, parent=arn)
-        return of_version(found, version)[:limit]
-
-    return show_page(call, find)
+    return show_jobs(call, EXPORT_JOB, collaboration=own_collaboration(call))

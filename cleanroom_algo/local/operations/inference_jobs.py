@@ -68,13 +68,13 @@ def get_inference_job(call: Call) -> Mapping[str, Any]:
 @ml_operation("ListTrainedModelInferenceJobs")
 def list_inference_jobs(call: Call) -> Mapping[str, Any]:
     """Return the inference jobs of the caller's membership, the latest first."""
-    return _list(call, membership=own_membership(call).key)
+    return show_jobs(call, INFERENCE_JOB, membership=own_membership(call).key)
 
 
 @ml_operation("ListCollaborationTrainedModelInferenceJobs")
 def list_collaboration_inference_jobs(call: Call) -> Mapping[str, Any]:
     """Return the inference jobs of all members, the latest first."""
-    return _list(call, collaboration=own_collaboration(call))
+    return show_jobs(call, INFERENCE_JOB, collaboration=own_collaboration(call))
 
 
 @ml_operation("CancelTrainedModelInferenceJob")
@@ -93,18 +93,14 @@ def output_uri(location: str, model: Record, account: str, job_name: str) -> str
     return "/".join((location.rstrip("/"), model.collaboration, model.name, account, job_name))
 
 
-def of_version(records: Sequence[Record], version: str | None) -> list[Record]:
-    """Return the jobs of one version of a trained model; all if it is None."""
-    return [each for each in records if version in (None, each.document.get("trainedModelVersionIdentifier"))]
-
-
-def _list(call: Call, **own: str) -> Mapping[str, Any]:
+def show_jobs(call: Call, kind: str, **where: str) -> Mapping[str, Any]:
+    """Return the jobs of a kind, the latest first; those of one trained model, or of one version of it, if asked."""
     store, version = call.store, call.params.get("trainedModelVersionIdentifier")
-    of_model = {"parent": call.params["trainedModelArn"]} if "trainedModelArn" in call.params else {}
-    where: dict[str, Any] = {**own, **of_model}
+    if "trainedModelArn" in call.params:
+        where["parent"] = call.params["trainedModelArn"]
 
     def find(before: int | None, limit: int) -> Sequence[Record]:
-        every = limit if version is None else -1
-        return of_version(store.find(INFERENCE_JOB, before=before, limit=every, **where), version)[:limit]
+        found = store.find(kind, before=before, limit=limit if version is None else -1, **where)
+        return [each for each in found if version in (None, each.document.get("trainedModelVersionIdentifier"))][:limit]
 
     return show_page(call, find)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.errors import ConflictError, NotEmulatedError, Problem
-from cleanroom_algo.local.operations.authorization import in_membership, not_found, own_membership
+from cleanroom_algo.local.operations.authorization import in_account, in_membership, not_found, own_membership
 from cleanroom_algo.local.operations.collaborations import membership_arn
 from cleanroom_algo.local.operations.projections import show_one, show_page, times
 from cleanroom_algo.local.operations.registry import Call, cleanrooms_operation
@@ -163,10 +163,7 @@ def _glue_location(call: Call, glue: Mapping[str, str]) -> str:
 
 
 def _own_table(call: Call) -> Record:
-    found = call.store.get(CONFIGURED_TABLE, call.params["configuredTableIdentifier"])
-    if found is None or found.account != call.account:
-        raise not_found(CONFIGURED_TABLE, "account")
-    return found
+    return in_account(call, CONFIGURED_TABLE, call.params["configuredTableIdentifier"])
 
 
 def _own_association(call: Call) -> Record:

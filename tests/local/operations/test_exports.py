@@ -13,7 +13,7 @@ from cleanroom_algo.local.operations.calling import Caller
 from cleanroom_algo.local.resources.settings import Switches
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
-from tests.local.support import AIRLINE_ID, BUREAU, SETTINGS, RoomFixture
+from tests.local.support import AIRLINE_ID, BUREAU, COLLABORATION_ID, SETTINGS, VERSION, RoomFixture
 
 BOTH = {"trainedModelExports": {"maxSize": {"unit": "GB", "value": 1}, "filesToExport": ["MODEL", "OUTPUT"]}}
 MODEL = {"trainedModelExports": {"maxSize": {"unit": "GB", "value": 0.5}, "filesToExport": ["MODEL"]}}
@@ -110,6 +110,21 @@ def test_an_export_whose_association_is_gone_fails(room: Room, tmp_path: Path) -
 
     assert (done.status, done.document["statusDetails"]["statusCode"]) == ("CREATE_FAILED", "CR-JOB-305")
     assert room.workspace.objects.list("s3://bureau/") == []
+
+
+def test_jobs_are_listed_by_trained_model_and_version(room: Room, tmp_path: Path) -> None:
+    desk = RoomFixture(room, tmp_path, privacy=MODEL)
+    desk.configure()
+    models = desk.add_model(1), desk.add_model(1, version=VERSION), desk.add_model(2)
+    for model in models:
+        start(desk, model)
+        desk.start_inference(model.key, **({"trainedModelVersionIdentifier": VERSION} if model.version else {}))
+    where = {"collaborationIdentifier": COLLABORATION_ID, "trainedModelArn": models[0].key}
+
+    for name in ("TrainedModelExportJobs", "TrainedModelInferenceJobs"):
+        for asked, expected in (({}, [VERSION, None]), ({"trainedModelVersionIdentifier": VERSION}, [VERSION])):
+            listed = desk.call(f"ListCollaboration{name}", **where, **asked)[f"collaboration{name}"]
+            assert [each.get("trainedModelVersionIdentifier") for each in listed] == expected
 
 
 def test_inference_on_a_channel_of_another_association_is_refused(room: Room, tmp_path: Path) -> None:
