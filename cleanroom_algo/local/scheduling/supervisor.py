@@ -10,7 +10,6 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from cleanroom_algo.errors import ConflictError, RoomStateError
@@ -33,12 +32,6 @@ EXPIRY_SECONDS: Final = 60.0  # between two looks at the retention of channels, 
 _DAY: Final = 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
-    job: QueuedJob
-    stopped: threading.Event
-
-
 class Supervisor:
     """Runs the jobs of a room.
 
@@ -58,7 +51,7 @@ class Supervisor:
         self._ending = False
         self._expire_at = 0.0
         self._thread: threading.Thread | None = None
-        self._running: dict[int, _Running] = {}
+        self._running: dict[int, threading.Event] = {}  # by the job's id; set when the job is to end early
         self._listeners: dict[tuple[str, str | None], Listeners] = {}
         self._unrecorded: dict[tuple[str, str | None], RoomStateError] = {}
 
@@ -74,8 +67,8 @@ class Supervisor:
         """End all jobs of this process early, and return when nothing of them runs."""
         with self._changed:
             self._ending = True
-            for each in self._running.values():
-                each.stopped.set()
+            for stopped in self._running.values():
+                stopped.set()
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
@@ -142,10 +135,10 @@ class Supervisor:
             recover(self.workspace, self.owners)
             jobs = self.workspace.store.jobs()
         for job in jobs:
-            running = self._running.get(job.id)
-            if job.stop and running is not None and not running.stopped.is_set():
+            stopped = self._running.get(job.id)
+            if job.stop and stopped is not None and not stopped.is_set():
                 begin_cancelling(self.workspace, job)
-                running.stopped.set()
+                stopped.set()
         for job in admitted(jobs, self._is_ours, self.workspace.settings.machine.hosts):
             self._start(job)
 
@@ -173,7 +166,7 @@ class Supervisor:
         with self._changed:
             if self._ending:
                 stopped.set()  # whoever ends the jobs of this process has not seen this one
-            self._running[job.id] = _Running(job, stopped)
+            self._running[job.id] = stopped
         threading.Thread(target=self._run, args=(job, stopped), name=f"job-{job.id}", daemon=True).start()
 
     def _run(self, job: QueuedJob, stopped: threading.Event) -> None:
