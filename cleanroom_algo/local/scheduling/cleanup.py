@@ -29,15 +29,11 @@ def tidy(directory: Path) -> None:
     Raises:
         OSError: something cannot be removed.
     """
-    if not directory.exists():
-        return
-    for path in directory.iterdir():
-        if path.name not in _KEPT:
-            remove(path)
+    _remove_all_but(_KEPT, directory)
 
 
 def tidy_unfinished(directory: Path) -> None:
-    """Remove everything of a run that did not end well but its log, and the checkpoints from which it can go on.
+    """Remove everything of a run that did not end well but what `tidy` keeps, and checkpoints to go on from.
 
     Raises:
         OSError: something cannot be removed.
@@ -48,9 +44,7 @@ def tidy_unfinished(directory: Path) -> None:
         if not left.is_symlink() and left.is_dir() and any(left.iterdir()):
             kept.mkdir(exist_ok=True)
             left.rename(kept / host)
-    for path in directory.iterdir() if directory.exists() else ():
-        if path.name not in {*_KEPT, CHECKPOINTS_FOLDER}:
-            remove(path)
+    _remove_all_but(_KEPT | {CHECKPOINTS_FOLDER}, directory)
 
 
 def discard(workspace: Workspace, record: Record, *, unfinished: bool = False) -> None:
@@ -102,6 +96,12 @@ def remove(path: Path) -> None:
             if os.path.lexists(path) and time.monotonic() > limit:
                 raise OSError(errno.EACCES, f"cannot be removed ({error})", str(path)) from error
             time.sleep(_RETRY_SECONDS)
+
+
+def _remove_all_but(kept: frozenset[str], directory: Path) -> None:
+    for path in directory.iterdir() if directory.exists() else ():
+        if path.name not in kept:
+            remove(path)
 
 
 def _remove_once(path: Path) -> None:
