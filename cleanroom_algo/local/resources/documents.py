@@ -31,25 +31,22 @@ class Json(Mapping[str, Any]):
 
     def whole(self) -> dict[str, Any]:
         """Return the object itself, which is not to be changed; a dict answers faster than a mapping around it."""
-        return self._read()
-
-    def _read(self) -> dict[str, Any]:
         if self._value is None:
             self._value = from_json(self._text)
         return self._value
 
     def __getitem__(self, name: str) -> Any:
-        return self._read()[name]
+        return self.whole()[name]
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a member, or the default."""
-        return self._read().get(name, default)
+        return self.whole().get(name, default)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._read())
+        return iter(self.whole())
 
     def __len__(self) -> int:
-        return len(self._read())
+        return len(self.whole())
 
     def __repr__(self) -> str:
-        return repr(self._read())
+        return repr(self.whole())
