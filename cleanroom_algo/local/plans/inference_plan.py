@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from cleanroom_algo.contract.sizes import MB
-
-if TYPE_CHECKING:
-    from cleanroom_algo.local.objects.reference import ObjectRef
-    from cleanroom_algo.local.plans.training_plan import AlgorithmSource
+from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource, deal
 
 MAX_INSTANCES = 10  # botocore model of cleanroomsml: InferenceResourceConfig.instanceCount
 DEFAULT_PAYLOAD_MB = 6  # SageMaker API, CreateTransformJob: MaxPayloadInMB
@@ -145,10 +143,8 @@ def spread_objects(objects: Sequence[ObjectRef], instances: int) -> tuple[Infere
         objects: in any order.
         instances: 1 to 10; with fewer objects, the last ones get none.
     """
-    ordered = sorted(objects, key=lambda each: each.key)
-    return tuple(
-        InferenceHostPlan(f"algo-{number + 1}", tuple(ordered[number::instances])) for number in range(instances)
-    )
+    shares = enumerate(deal(objects, instances), start=1)
+    return tuple(InferenceHostPlan(f"algo-{number}", share) for number, share in shares)
 
 
 def decide_transfer(requested_mb: int | None, container: ContainerParameters) -> Transfer:
