@@ -106,7 +106,5 @@ class Room:
 
 
 def _objects(home: Path, settings: RoomSettings) -> Objects:
-    endpoint = settings.machine.s3_endpoint
-    if endpoint is None:
-        return FolderObjects(home / "s3")
-    return S3Objects(None if endpoint == "aws" else endpoint, settings.machine.region)
+    machine = settings.machine
+    return FolderObjects(home / "s3") if machine.s3_endpoint is None else S3Objects(machine.s3_url, machine.region)

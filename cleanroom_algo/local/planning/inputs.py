@@ -67,8 +67,7 @@ def channel_objects(workspace: Workspace, channel: Record) -> tuple[ObjectRef, .
 
 def source_objects(settings: RoomSettings, source: Source) -> tuple[ObjectRef, ...]:
     """Return the objects of a folder or a prefix, by key: see `listing.objects_of`."""
-    endpoint = settings.machine.s3_endpoint
-    return objects_of(source, None if endpoint == "aws" else endpoint)
+    return objects_of(source, settings.machine.s3_url)
 
 
 def _words(container: Mapping[str, Any], name: str) -> tuple[str, ...] | None:

@@ -143,6 +143,11 @@ class Machine(_Table):
     s3_endpoint: str | None = None
     """URL of an S3 service; "aws" for AWS itself; objects are local files if None."""
 
+    @property
+    def s3_url(self) -> str | None:
+        """The URL that a client of S3 is given; None for AWS itself."""
+        return None if self.s3_endpoint == "aws" else self.s3_endpoint
+
 
 class RoomSettings(_Table):
     """All settings of a room."""
