@@ -7,7 +7,7 @@ ML input channels, by the operations, under exactly those ARNs.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from typing import Any, Final
 from cleanroom_algo.contract.algorithm import algorithm_file
 from cleanroom_algo.errors import BindingError, Problem
 from cleanroom_algo.local.objects.listing import Source
+from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.operations.calling import Caller
 from cleanroom_algo.local.operations.registry import LocalTerms
 from cleanroom_algo.local.planning.inputs import source_objects
@@ -131,9 +132,7 @@ class _Binding:
             if self.algorithm is not None and self.association is not None:
                 self._bind_algorithm(self.association, spelled(self.algorithm), collaboration)
             for name, found in objects.items():
-                size = sum(each.size for each in found)
-                terms = LocalTerms(location=_location(self.channels[name]), objects=len(found), bytes=size)
-                self._bind_channel(name, terms, collaboration)
+                self._bind_channel(name, found, collaboration)
         return account
 
     def _account(self, membership: str) -> str:
@@ -185,7 +184,7 @@ class _Binding:
             terms=LocalTerms(arn.identifier, source),
         )
 
-    def _bind_channel(self, name: str, terms: LocalTerms, collaboration: str) -> None:
+    def _bind_channel(self, name: str, objects: Sequence[ObjectRef], collaboration: str) -> None:
         arn = Arn.parse(self.wanted[name])
         self._join(arn.membership, arn.account, collaboration)
         existing = self.caller.workspace.store.get(INPUT_CHANNEL, self.wanted[name])
@@ -195,6 +194,7 @@ class _Binding:
             association = model.parent
         query = {"sqlParameters": {"queryString": _BOUND_QUERY}}
         source = {"dataSource": {"protectedQueryInputParameters": query}, "roleArn": role(arn.account)}
+        size = sum(each.size for each in objects)
         self.caller.call(
             "CreateMLInputChannel",
             {
@@ -206,7 +206,7 @@ class _Binding:
             },
             arn.account,
             region=arn.region,
-            terms=LocalTerms(arn.identifier, terms.location, objects=terms.objects, bytes=terms.bytes),
+            terms=LocalTerms(arn.identifier, _location(self.channels[name]), objects=len(objects), bytes=size),
         )
 
     def _free(self, kind: str, name: str, **where: str) -> str:

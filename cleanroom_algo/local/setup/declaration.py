@@ -234,7 +234,7 @@ class _Maker:
                 "inferenceContainerConfig": container,
             },
             account,
-            terms=LocalTerms(self._identifier("algorithm", name), image),
+            terms=LocalTerms(identifier(self.declaration.collaboration.name, "algorithm", name), image),
         )
         privacy = {"privacyConfiguration": {"policies": entry.privacy}} if entry.privacy else {}
         self.caller.call(
@@ -271,9 +271,6 @@ class _Maker:
     def _arn(self, owner: str, kind: str, own: str) -> str:
         account = self.declaration.members[owner].account
         return ml_arn(kind, self.region, account, self.memberships[owner], own)
-
-    def _identifier(self, kind: str, name: str) -> str:
-        return identifier(self.declaration.collaboration.name, kind, name)
 
 
 def _specification(name: str, member: Member) -> dict[str, Any]:
