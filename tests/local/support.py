@@ -190,7 +190,7 @@ class RoomFixture:
         (algorithm,) = self.room.store.find("configured-model-algorithm")
         container = {"imageUri": uri}
         configs = {"trainingContainerConfig": container, "inferenceContainerConfig": container}
-        self.room.store.update(algorithm, document=configs, private={"algorithm": uri})
+        self.room.store.update(algorithm, document=configs)
 
     def configure(self, account: str = BUREAU, membership: str = BUREAU_ID) -> None:
         """Give a member an ML configuration, s3://bureau/out."""

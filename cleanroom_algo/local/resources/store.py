@@ -53,7 +53,6 @@ CREATE TABLE jobs (
   owner TEXT NOT NULL, state TEXT NOT NULL, hosts INTEGER NOT NULL, stop INTEGER NOT NULL DEFAULT 0,
   UNIQUE (kind, key, version)
 ) STRICT;
-CREATE INDEX jobs_state ON jobs (state, id);
 CREATE TABLE set_aside (
   kind TEXT NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL, document TEXT NOT NULL, private TEXT NOT NULL
 ) STRICT;
@@ -113,7 +112,7 @@ class QueuedJob:
         version: of its record.
         owner: the process that runs it or has reserved it; "" if any may take it.
         running: whether it has been started.
-        hosts: how many hosts it needs, 1 to 10.
+        hosts: how many it needs, 1 to 10; 0 for exports and deletions, which need none.
         stop: whether it is to end early.
     """
 
