@@ -28,7 +28,7 @@ from cleanroom_algo.local.plans.listeners import JobListener
 from cleanroom_algo.local.plans.outcomes import InferenceOutcome, JobStatus, TrainingOutcome
 from cleanroom_algo.local.plans.run_files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource, TrainingPlan
-from cleanroom_algo.local.policies.caps import check_sizes, fitting, output_too_large
+from cleanroom_algo.local.policies.caps import fitting, hold_to_cap, output_too_large
 from cleanroom_algo.local.resources.job_log import JobLog
 from cleanroom_algo.local.resources.settings import RoomSettings
 
@@ -301,16 +301,11 @@ def _bound(archives: Sequence[Path], plan: TrainingPlan) -> tuple[int, Artifacts
     for archive in archives:
         with tarfile.open(archive) as members:
             sizes |= {f"{archive.name}: {member.name}": member.size for member in members}
-    cap = plan.max_artifact_bytes
-    try:
-        return check_sizes(sizes, cap), None
-    except ArtifactsTooLargeError as error:
-        if not plan.leave_out or cap is None:
-            raise
-        kept = fitting(sizes, cap)
+    kept, left_out = hold_to_cap(sizes, plan.max_artifact_bytes, leave_out=plan.leave_out)
+    if left_out is not None:
         for archive in archives:
             _keep(archive, kept)
-        return sum(sizes[name] for name in kept), error
+    return sum(sizes[name] for name in kept), left_out
 
 
 def _keep(archive: Path, kept: Collection[str]) -> None:

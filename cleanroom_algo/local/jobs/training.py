@@ -26,7 +26,7 @@ from cleanroom_algo.local.plans.listeners import JobListener
 from cleanroom_algo.local.plans.outcomes import JobStatus, TrainingOutcome
 from cleanroom_algo.local.plans.run_files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE, USAGE_FILE
 from cleanroom_algo.local.plans.training_plan import HostPlan, TrainingPlan
-from cleanroom_algo.local.policies.caps import check_sizes, fitting
+from cleanroom_algo.local.policies.caps import hold_to_cap
 from cleanroom_algo.local.resources.job_log import JobLog
 
 GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL (SageMaker API, StopTrainingJob)
@@ -233,17 +233,11 @@ class _Job:
         """Hold the files to the cap, taking away those left out; return their bytes, and why some are."""
         folders = {"model": model.files, "output": output.files}
         sizes = {f"{root}/{name}": files[name].entry.size for root, files in folders.items() for name in files}
-        cap = self.plan.max_artifact_bytes
-        try:
-            return check_sizes(sizes, cap), None
-        except ArtifactsTooLargeError as error:
-            if not self.plan.leave_out or cap is None:
-                raise
-            kept = fitting(sizes, cap)
-            for root, files in folders.items():
-                for name in [name for name in files if f"{root}/{name}" not in kept]:
-                    del files[name]
-            return sum(sizes[name] for name in kept), error
+        kept, left_out = hold_to_cap(sizes, self.plan.max_artifact_bytes, leave_out=self.plan.leave_out)
+        for root, files in folders.items():
+            for name in [name for name in files if f"{root}/{name}" not in kept]:
+                del files[name]
+        return sum(sizes[name] for name in kept), left_out
 
     def _reason(self, trees: dict[str, ContainerTree]) -> str:
         """Return the first failed host's own words, in the form that SageMaker's jobs have shown."""

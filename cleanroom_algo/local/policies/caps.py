@@ -8,25 +8,31 @@ from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import ArtifactsTooLargeError, ExportTooLargeError, InferenceOutputTooLargeError
 
 
-def check_sizes(sizes: Mapping[str, int], cap: int | None) -> int:
-    """Return the size of all files together in bytes.
+def hold_to_cap(
+    sizes: Mapping[str, int], cap: int | None, *, leave_out: bool
+) -> tuple[set[str], ArtifactsTooLargeError | None]:
+    """Return the names of the files that a training job may leave, and why the others are left out.
 
     Args:
         sizes: of the files, by name.
-        cap: in bytes; None: none.
+        cap: in bytes, of all files together; None: none.
+        leave_out: whether files over the cap are left out.
 
     Raises:
-        ArtifactsTooLargeError: CR-JOB-102, it is over the cap.
+        ArtifactsTooLargeError: CR-JOB-102, the files are over the cap, and none may be left out.
     """
     total = sum(sizes.values())
-    if cap is not None and total > cap:
-        largest = max(sizes, key=lambda name: sizes[name])
-        raise ArtifactsTooLargeError(
-            f"the job left {format_bytes(total)} (largest: {largest} {format_bytes(sizes[largest])})",
-            expected=f"at most {format_bytes(cap)}, the cap of this association (trainedModels.maxArtifactSize)",
-            fix="leave the optimizer out (save_optimizer = False), store halves (save_dtype), or raise the cap",
-        )
-    return total
+    if cap is None or total <= cap:
+        return set(sizes), None
+    largest = max(sizes, key=lambda name: sizes[name])
+    error = ArtifactsTooLargeError(
+        f"the job left {format_bytes(total)} (largest: {largest} {format_bytes(sizes[largest])})",
+        expected=f"at most {format_bytes(cap)}, the cap of this association (trainedModels.maxArtifactSize)",
+        fix="leave the optimizer out (save_optimizer = False), store halves (save_dtype), or raise the cap",
+    )
+    if not leave_out:
+        raise error
+    return fitting(sizes, cap), error
 
 
 def fitting(sizes: Mapping[str, int], cap: int) -> set[str]:
