@@ -89,12 +89,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     Attributes:
         place: of this process among the others; the server sets it before the fork.
-        forked: the time of the fork, of `time.monotonic`; so it does this.
         how_ended: as a part of a sentence; the master sets it when the process has.
     """
 
     place: Place
-    forked: float
     how_ended = "ended"
 
     def init_process(self) -> None:

@@ -144,7 +144,6 @@ class InferenceServer(BaseApplication):  # type: ignore[misc]
 
     def _pre_fork(self, _server: Master, worker: Worker) -> None:
         worker.place = self._counts.claim()
-        worker.forked = time.monotonic()
 
     def _post_fork(self, _server: Master, worker: Worker) -> None:
         signal_when_orphaned(signal.SIGKILL)  # one that hangs does not see that the master has ended
