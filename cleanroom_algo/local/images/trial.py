@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import re
 import tempfile
 import threading
@@ -16,7 +15,7 @@ from cleanroom_algo.local.hosts.layout import lay_out
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, RunningHost, Verb
 from cleanroom_algo.local.images.findings import Finding
 from cleanroom_algo.local.images.source import writes_model
-from cleanroom_algo.local.jobs.inference.client import over
+from cleanroom_algo.local.jobs.inference.client import ping
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource, TrainingPlan, plan_hosts
 
 TRAIN_SECONDS = 60.0
@@ -150,9 +149,7 @@ def _answers(host: RunningHost) -> bool:
     """Whether /ping answers 200 within the time; False as soon as the container has ended."""
     limit = time.monotonic() + SERVE_SECONDS
     while time.monotonic() < limit and host.wait(0) is None:
-        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(over(host.connect)) as asking:
-            asking.request("GET", "/ping")
-            if asking.getresponse().status == http.HTTPStatus.OK:
-                return True
+        if not ping(host.connect):
+            return True
         time.sleep(0.1)
     return False

@@ -42,9 +42,23 @@ class _Connection(http.client.HTTPConnection):
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def over(connect: Connect, timeout: float = PING_SECONDS) -> http.client.HTTPConnection:
-    """Return HTTP over a host's connection; the timeout is in seconds."""
-    return _Connection(connect, timeout)
+def ping(connect: Connect) -> str:
+    """Return what keeps GET /ping from answering 200; "" where it does."""
+    connection = _Connection(connect, PING_SECONDS)
+    try:
+        connection.connect()
+    except OSError:
+        return NOBODY_LISTENS
+    try:
+        connection.request("GET", "/ping")
+        status = connection.getresponse().status
+    except TimeoutError:
+        return f"it does not answer within {PING_SECONDS:g} s"
+    except (OSError, http.client.HTTPException) as error:
+        return f"it breaks off ({type(error).__name__})"
+    finally:
+        connection.close()
+    return "" if status == HTTPStatus.OK else f"it answers {status}"
 
 
 class Client:
@@ -73,31 +87,13 @@ class Client:
         self._lock = threading.Lock()
         self._connections: list[http.client.HTTPConnection] = []
 
-    def ping(self) -> str:
-        """Return what keeps GET /ping from answering 200; "" where it does."""
-        connection = over(self._connect)
-        try:
-            connection.connect()
-        except OSError:
-            return NOBODY_LISTENS
-        try:
-            connection.request("GET", "/ping")
-            status = connection.getresponse().status
-        except TimeoutError:
-            return f"it does not answer within {PING_SECONDS:g} s"
-        except (OSError, http.client.HTTPException) as error:
-            return f"it breaks off ({type(error).__name__})"
-        finally:
-            connection.close()
-        return "" if status == HTTPStatus.OK else f"it answers {status}"
-
     def parameters(self) -> ContainerParameters:
         """Return what the container says about itself; a container need not say anything.
 
         Raises:
             InferenceRequestError: it says something that the platform could not read.
         """
-        connection = over(self._connect, self.retries.timeout_seconds)
+        connection = _Connection(self._connect, self.retries.timeout_seconds)
         try:
             connection.request("GET", "/execution-parameters")
             response = connection.getresponse()
@@ -179,7 +175,7 @@ class Client:
         # One for each thread, kept alive between requests; http.client opens it anew after it was closed.
         connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = over(self._connect, self.retries.timeout_seconds)
+            connection = _Connection(self._connect, self.retries.timeout_seconds)
             self._local.connection = connection
             with self._lock:
                 self._connections.append(connection)

@@ -15,7 +15,7 @@ from cleanroom_algo.contract.archive import TRAINED_MODEL, extract_file
 from cleanroom_algo.errors import CleanroomError, InferenceContainerDiedError, InferenceServerError
 from cleanroom_algo.local.hosts.container_tree import ContainerTree
 from cleanroom_algo.local.hosts.protocol import HostSpec, JobHosts, Limits
-from cleanroom_algo.local.jobs.inference.client import NOBODY_LISTENS, Client
+from cleanroom_algo.local.jobs.inference.client import NOBODY_LISTENS, Client, ping
 from cleanroom_algo.local.plans.inference_plan import InferenceHostPlan, InferencePlan
 from cleanroom_algo.local.plans.instances import memory_bytes
 from cleanroom_algo.local.plans.run_files import USAGE_FILE
@@ -128,7 +128,7 @@ class Container:
         """
         started, hint, reason = time.monotonic(), HINT_SECONDS, ""
         while not self.over.is_set() and (waited := time.monotonic() - started) < self.plan.start_seconds:
-            if not (reason := self.client.ping()):
+            if not (reason := ping(self._running.connect)):
                 self._ready = True
                 return
             if waited >= hint:
