@@ -65,13 +65,12 @@ def _predict(service: Service, environ: dict[str, Any], stats: RequestStats) -> 
     return response
 
 
-def _refuse(service: Service, error: Exception) -> Response:
-    if isinstance(error, MemoryError):
-        error = _memory_exhausted()
+def _refuse(service: Service, raised: Exception) -> Response:
+    error = _memory_exhausted() if isinstance(raised, MemoryError) else raised
     response = refusal(error)
     if response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, MemoryExhaustedError):
         service.suspect = True
-        log_traceback(error)
+        log_traceback(raised)
     # The message of another exception may quote a row.
     told = str(error) if isinstance(error, CleanroomError) else Redactor().class_of(error)
     log.warning("answered %d\n%s", response.status_code, told)

@@ -41,6 +41,8 @@ def test_a_whole_traceback_is_in_the_log_alone_and_only_if_it_is_asked_for(
     log = server.log.read_text()
     assert "ValueError: a row: ('SECRET'" in log
     assert "in preprocess" in log
+    assert server.request("POST", "/invocations", b"AA,1.5,55\n", Content_Type="text/csv")[0] == 503
+    assert "numpy.empty(1 << 50)" in server.log.read_text()  # where the memory ran out
     assert server.stop() == 0
 
 
