@@ -141,12 +141,10 @@ class Inputs:
             self._check_row_counts(self.train, world)
         if world is None or world.size == 1:
             return fitter.finish()
-        import torch.distributed as dist
+        from cleanroom_algo.data.collectives import gather
 
-        states: list[dict[str, object]] = [{}] * world.size
-        dist.all_gather_object(states, fitter.state_dict())
         merged = FeaturesFitter(schema)
-        for state in states:
+        for state in gather(fitter.state_dict(), world):
             part = FeaturesFitter(schema)
             part.load_state_dict(state)
             merged.merge(part)

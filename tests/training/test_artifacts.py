@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from cleanroom_algo.contract.manifest import Manifest, hash_files
+from cleanroom_algo.data.world import World
 from cleanroom_algo.errors import ArtifactClashError, ArtifactKindError, ArtifactTooLargeError, ArtifactWriteError
 from cleanroom_algo.training.artifacts import atomic
 from cleanroom_algo.training.artifacts.tensor_file import add_tensors, largest_size, write_tensors
@@ -331,7 +332,7 @@ def test_old_checkpoints_make_room_on_a_full_disk_and_the_newest_stays(tmp_path:
     if mounted.returncode:
         pytest.skip("this machine does not let root mount")
     try:
-        checkpoints = Checkpoints(disk / "algo-1", rank=0, leads=True, training={}, keep=9)
+        checkpoints = Checkpoints(disk / "algo-1", world=World(), training={}, keep=9)
         for epoch in range(1, 5):  # of 280 kB each: three fit
             checkpoints.save(epoch, {"model": torch.full((70_000,), float(epoch))}, {}, better=True)
         assert listing(disk / "algo-1") == ["epoch-00003", "epoch-00004"]

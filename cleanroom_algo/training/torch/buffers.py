@@ -13,8 +13,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from cleanroom_algo.data.collectives import gather
 from cleanroom_algo.data.world import World
-from cleanroom_algo.training.torch.collectives import gather, reduce_largest, reduce_sums
+from cleanroom_algo.training.torch.collectives import reduce_largest, reduce_sums
 
 
 class RunningBuffers:
@@ -27,7 +28,7 @@ class RunningBuffers:
 
     def __init__(self, model: nn.Module, world: World) -> None:
         self._model = model
-        self._alone = world.size == 1
+        self._world = world
         self._agreed: list[str] = []  # names of those that a rank has changed
         self._holders = _holders(model)
         self._first = True
@@ -35,7 +36,7 @@ class RunningBuffers:
 
     def news(self) -> int:
         """Return how many buffers this rank has changed of which the ranks do not know yet."""
-        if self._alone:
+        if self._world.size == 1:
             return 0
         if self._first:  # some modules make their buffers in the first forward pass
             self._holders = _holders(self._model)
@@ -44,7 +45,7 @@ class RunningBuffers:
 
     def agree(self) -> None:
         """Let all ranks know which buffers are changed; all must come here."""
-        changed = {name for names in gather(self._changed()) for name in names}
+        changed = {name for names in gather(self._changed(), self._world) for name in names}
         self._agreed = sorted({*self._agreed, *changed})
 
     def merge(self, rows: float) -> None:

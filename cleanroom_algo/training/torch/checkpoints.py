@@ -20,9 +20,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+from cleanroom_algo.data.collectives import gather
+from cleanroom_algo.data.world import World
 from cleanroom_algo.errors import ArtifactWriteError, CheckpointError, Problem
 from cleanroom_algo.training.artifacts.writer import disk_errors
-from cleanroom_algo.training.torch.collectives import any_rank, barrier, gather
+from cleanroom_algo.training.torch.collectives import any_rank, barrier
 
 FORMAT = 2
 ABOUT_FILE = "about.json"
@@ -52,8 +54,7 @@ class Checkpoints:
 
     Args:
         directory: of this host.
-        rank: of this process over all hosts.
-        leads: whether this process writes what the ranks of a host share.
+        world: this rank's place; the first rank of a host writes what its ranks share.
         training: what must be equal for a checkpoint to be taken up, by name.
         keep: how many stay.
         keep_best: whether the state after the best epoch is kept, too.
@@ -63,15 +64,15 @@ class Checkpoints:
         self,
         directory: Path,
         *,
-        rank: int,
-        leads: bool,
+        world: World,
         training: Mapping[str, Any],
         keep: int,
         keep_best: bool = False,
     ) -> None:
         self._directory = directory
-        self._rank_file = f"rank-{rank}.pt"
-        self._leads = leads
+        self._rank_file = f"rank-{world.rank}.pt"
+        self._leads = world.local_rank == 0
+        self._world = world
         self._about = {"format": FORMAT, **training}
         self._keep = keep
         self._keep_best = keep_best
@@ -104,7 +105,8 @@ class Checkpoints:
             CheckpointError: CR-TRN-009, it is damaged, of another training, or of an older format.
         """
         self._refuse_older()
-        common = sorted(set.intersection(*(set(names) for names in gather([path.name for path in self._whole()]))))
+        of_ranks = gather([path.name for path in self._whole()], self._world)
+        common = sorted(set.intersection(*map(set, of_ranks)))
         if not common:
             return None
         path = self._directory / common[-1]

@@ -1,4 +1,4 @@
-"""What ranks that train together tell each other, and the group in which they do."""
+"""What ranks that train together tell each other, and the group in which they do; see `data.collectives`, too."""
 
 from __future__ import annotations
 
@@ -60,12 +60,3 @@ def barrier() -> None:
     """Wait for all ranks."""
     if dist.is_initialized():
         dist.barrier()
-
-
-def gather(value: Any) -> list[Any]:
-    """Return every rank's value, in the order of the ranks."""
-    if not dist.is_initialized():
-        return [value]
-    values: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(values, value)
-    return values

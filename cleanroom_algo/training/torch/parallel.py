@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from cleanroom_algo.data.batch import Batch
+from cleanroom_algo.data.collectives import gather
 from cleanroom_algo.errors import LossError
 from cleanroom_algo.training.torch.buffers import RunningBuffers
-from cleanroom_algo.training.torch.collectives import from_rank, gather
+from cleanroom_algo.training.torch.collectives import from_rank
 from cleanroom_algo.training.torch.run import TorchRun
 
 TALLY = ("weight", "stop", "news")
@@ -106,12 +107,12 @@ def has_collectives(run: TorchRun) -> bool:
     )
 
 
-def stand_in(batch: Batch, device: torch.device) -> Batch:
+def stand_in(batch: Batch, run: TorchRun) -> Batch:
     """Return the batch of the first rank that has rows, for ranks that have none; all ranks must come here."""
-    rows = gather(batch.rows)
+    rows = gather(batch.rows, run.world)
     owner = next(rank for rank, count in enumerate(rows) if count)
     found: Batch = from_rank(batch.to("cpu"), owner)
-    return found.to(device)
+    return found.to(run.device)
 
 
 @contextlib.contextmanager

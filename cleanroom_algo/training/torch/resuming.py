@@ -106,8 +106,7 @@ def _checkpoints(run: TorchRun) -> Checkpoints:
     environment = rank_run.environment
     return Checkpoints(
         environment.paths.checkpoints / environment.resources.current_host,
-        rank=world.rank,
-        leads=world.local_rank == 0,
+        world=world,
         training={
             "algorithm": rank_run.algorithm.__name__,
             "schema": digest(run.trainer.schema.to_dict()),

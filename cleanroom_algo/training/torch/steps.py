@@ -121,7 +121,7 @@ class Steps:
         if not self._joins:
             return batch if batch.rows else None
         if self.stand_in is None:
-            self.stand_in = stand_in(batch, self._run.device)
+            self.stand_in = stand_in(batch, self._run)
         return batch if batch.rows else self.stand_in
 
     def _accumulating(self, *, full: bool) -> contextlib.AbstractContextManager[Any]:

@@ -8,8 +8,9 @@ from collections import Counter
 import torch
 
 from cleanroom_algo.data.batch import Batch
+from cleanroom_algo.data.collectives import gather
 from cleanroom_algo.training.torch.batches import Batches
-from cleanroom_algo.training.torch.collectives import any_rank, gather
+from cleanroom_algo.training.torch.collectives import any_rank
 from cleanroom_algo.training.torch.devices import autocast
 from cleanroom_algo.training.torch.run import TorchRun
 
@@ -47,7 +48,7 @@ def validate(run: TorchRun, batches: Batches, epoch: int, stand_in: Batch | None
         return None
     totals: Counter[str] = Counter()
     seen = 0
-    for part, count in gather(({name: value.item() for name, value in sums.items()}, rows)):
+    for part, count in gather(({name: value.item() for name, value in sums.items()}, rows), run.world):
         totals.update(part)
         seen += count
     if not seen:
