@@ -99,7 +99,6 @@ class TrainingLoop:
         self._run.model.train()
         self._last_line = time.monotonic()
         self._run.optimizer.zero_grad(set_to_none=True)
-        fits = progress.step > 0
         for number, (batch, last) in enumerate(self._train_set.epoch(progress.epoch), 1):
             full = last or number % options.accumulate == 0
             mean, stopped = self._steps.take(batch, full=full)
@@ -111,15 +110,10 @@ class TrainingLoop:
                 self._log_step()
             if stopped:
                 return True
-            if not (fits or last):
-                fits = self._check_fits()
+            if progress.step == 1 and not last and self._run.leads:
+                self._publication.check_fits()
         # A stop may have come while the ranks waited for rows, and have ended the epoch.
         return any_rank(bool(self._run.stop), self._run.device)
-
-    def _check_fits(self) -> bool:
-        if self._run.leads:
-            self._publication.check_fits()
-        return True
 
     def _end_epoch(self) -> bool:
         """Validate, log, publish and write a checkpoint; return whether the job is to stop."""
