@@ -34,11 +34,7 @@ def sync_tree(directory: Path) -> None:
     """Wait until the directory, with everything below it, is on the disk."""
     for path in [*directory.rglob("*"), directory]:
         if path.is_file() or path.is_dir():
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            _sync(path)
 
 
 def replace_directory(draft: Path, target: Path) -> None:
@@ -58,7 +54,7 @@ def replace_directory(draft: Path, target: Path) -> None:
             recover(target)  # else the platform would pack a mixture
             raise
     shutil.rmtree(draft, ignore_errors=True)
-    _sync_directory(target.parent)
+    _sync(target.parent)
 
 
 def recover(target: Path) -> None:
@@ -98,7 +94,7 @@ def _replace_files(draft: Path, target: Path) -> None:
     for path in sorted(draft.iterdir(), key=lambda path: path.name == MANIFEST_FILE):
         path.replace(target / path.name)
     mark.unlink()
-    _sync_directory(target)
+    _sync(target)
 
 
 def _content(target: Path) -> list[Path]:
@@ -116,8 +112,8 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
