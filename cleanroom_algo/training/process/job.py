@@ -13,6 +13,8 @@ from cleanroom_algo.training.trainer import Trainer
 
 RUN_DIRECTORY_VARIABLE = "CLEANROOM_TRAINING_RUN"
 """Where ranks leave their reports; set by the launcher for its own ranks. Not a setting: nobody else sets it."""
+STOP_FILE = "stop"
+"""In that folder: the signal that the launcher had, for ranks that were still starting."""
 BASE_MODEL_VARIABLE = "CLEANROOM_TRAINING_BASE"
 """Where the launcher unpacked the base model; as above."""
 

@@ -26,11 +26,10 @@ from cleanroom_algo.training.process.failure_exchange import (
     free_port,
     interface,
 )
-from cleanroom_algo.training.process.job import RUN_DIRECTORY_VARIABLE, Job
+from cleanroom_algo.training.process.job import RUN_DIRECTORY_VARIABLE, STOP_FILE, Job
 from cleanroom_algo.training.process.reports import RankReport, read_reports
 from cleanroom_algo.training.signals import Phase, StopRequest
 
-STOP_FILE = "stop"
 _RANK_MODULE = "cleanroom_algo.training.process.rank"
 _CAUSE_SECONDS = 15.0  # another host's launcher needs a moment to see how its rank ended
 _END_SECONDS = 10  # for ranks whose peers are gone

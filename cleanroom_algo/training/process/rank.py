@@ -24,7 +24,7 @@ from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.contract.tracebacks import log_traceback
 from cleanroom_algo.errors import AlgorithmExitError, CleanroomError, PipeReaderLostError
 from cleanroom_algo.errors.exit_codes import ExitCode
-from cleanroom_algo.training.process.job import BASE_MODEL_VARIABLE, RUN_DIRECTORY_VARIABLE, Job, redactor
+from cleanroom_algo.training.process.job import BASE_MODEL_VARIABLE, RUN_DIRECTORY_VARIABLE, STOP_FILE, Job, redactor
 from cleanroom_algo.training.process.logs import configure_logging
 from cleanroom_algo.training.process.reports import RankReport
 from cleanroom_algo.training.rank_run import RankRun
@@ -128,7 +128,7 @@ def _known_to_launcher(directory: Path, local_rank: int, stop: StopRequest) -> I
     draft = directory / f".pid-{local_rank}"
     draft.write_text(str(os.getpid()))
     path = draft.rename(directory / f"pid-{local_rank}")
-    stop_file = directory / "stop"
+    stop_file = directory / STOP_FILE
     if stop_file.exists():
         stop.request(int(stop_file.read_text() or signal.SIGTERM))
     try:
