@@ -77,7 +77,7 @@ def be_rank(rank: int, ranks: int, variables: dict[str, str], folder: Path, name
         os.dup2(os.open(folder / f"{name}.{kind}", os.O_WRONLY | os.O_CREAT, 0o600), stream.fileno())
     faulthandler.dump_traceback_later(LIMIT, exit=True)
     os.environ.update(variables)
-    host, _, port = variables["CLEANROOM_ALGO_RENDEZVOUS"].rpartition(":")
+    host, _, port = variables.get("CLEANROOM_ALGO_RENDEZVOUS", "").rpartition(":")  # one rank meets nobody
     os.environ.update(MASTER_ADDR=host, MASTER_PORT=port, RANK=str(rank), WORLD_SIZE=str(ranks))
     stop = StopRequest()
     try:

@@ -6,13 +6,13 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cleanroom_algo.training.process.failure_exchange import free_port
 from tests.preloaded import PreloadedProcess
 
 ALGORITHM = '''
@@ -187,9 +187,7 @@ def two_hosts(
     folder: Path, algorithm: Path, parts: Sequence[Mapping[str, str | bytes]], **hyperparameters: str
 ) -> list[Container]:
     """Return two hosts that meet on loopback, each with its own part of a sharded channel."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     names = ("algo-1", "algo-2")
     return [
         Container(

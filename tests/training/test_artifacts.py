@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -299,7 +300,25 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
         fill()
 
 
-@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounting a small tmpfs needs root on Linux")
+needs_small_disk = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="mounting a small tmpfs needs root on Linux"
+)
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """Make a new folder a disk of 1 MiB."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this machine does not let root mount")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@needs_small_disk
 def test_a_training_on_a_full_disk_fails_with_its_last_artifacts_whole(tmp_path: Path) -> None:
     manifest = str(tmp_path / "ml" / "model" / "manifest.json")
     body = (
@@ -307,31 +326,17 @@ def test_a_training_on_a_full_disk_fails_with_its_last_artifacts_whole(tmp_path:
         f"    if type(directory)({manifest!r}).exists():\n        (directory / 'more').write_bytes(bytes(3_000_000))\n"
     )
     container = Container(tmp_path / "ml", algorithm(tmp_path, body)).channel("train", {"a": csv_rows(200)})
-    container.model.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(container.model)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("this machine does not let root mount")
-    try:
+    with small_disk(container.model):
         ended = container.run()
         assert ended.status == 1, ended.err
         assert container.failure.startswith("CR-ART-004")
         Manifest.read(container.model).verify(container.model)
-    finally:
-        subprocess.run(["umount", str(container.model)], check=True)
 
 
-@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounting a small tmpfs needs root on Linux")
+@needs_small_disk
 def test_old_checkpoints_make_room_on_a_full_disk_and_the_newest_stays(tmp_path: Path) -> None:
     disk = tmp_path / "checkpoints"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("this machine does not let root mount")
-    try:
+    with small_disk(disk):
         checkpoints = Checkpoints(disk / "algo-1", world=World(), training={}, keep=9)
         for epoch in range(1, 5):  # of 280 kB each: three fit
             checkpoints.save(epoch, {"model": torch.full((70_000,), float(epoch))}, {}, better=True)
@@ -342,8 +347,6 @@ def test_old_checkpoints_make_room_on_a_full_disk_and_the_newest_stays(tmp_path:
         assert found is not None
         assert found.state is not None
         assert found.state["model"][0] == 4
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_training_over_its_cap_fails_with_its_last_artifacts_whole(tmp_path: Path) -> None:

@@ -108,9 +108,7 @@ def hosts_of(
     """Return one host or two, each with its own part of the rows."""
     if len(parts) == 2:
         return two_hosts(folder, code, parts, **hyperparameters)
-    container = Container(folder, code, hyperparameters=hyperparameters)
-    container.variables = {"CLEANROOM_ALGO_RENDEZVOUS": "127.0.0.1:0"}
-    return [container.channel("train", parts[0])]
+    return [Container(folder, code, hyperparameters=hyperparameters).channel("train", parts[0])]
 
 
 def test_a_new_container_with_the_checkpoints_ends_with_the_best_weights_of_the_run_before(tmp_path: Path) -> None:

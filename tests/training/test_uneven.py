@@ -17,8 +17,12 @@ from cleanroom_algo.contract.manifest import Manifest
 from tests.training.ranks import run_jobs
 from tests.training.support import Container, algorithm, two_hosts
 
+FEATURES = """
+    def fit_features(self):
+        return Features.plain(self.schema)
+"""
 # A linear law under noise of variance 0.09, and a model with running statistics.
-LAW = """
+LAW = f"""
 import torch
 from torch import nn
 from cleanroom_algo import Hyperparameters, Schema, Trainer
@@ -35,21 +39,12 @@ class Params(Hyperparameters):
 class Law(Trainer):
     schema = Schema.of(target="y", a="float32", b="float32", y="float32")
     hyperparameters = Params
-
-    def fit_features(self):
-        return Features.plain(self.schema)
-
+{FEATURES}
     def model(self):
         return nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
 
     def loss(self, model, batch):
         return nn.functional.mse_loss(model(batch.numeric).squeeze(1), batch.target)
-"""
-
-
-FEATURES = """
-    def fit_features(self):
-        return Features.plain(self.schema)
 """
 
 
@@ -228,10 +223,7 @@ def test_sync_batch_norm_on_cpus_is_refused(tmp_path: Path) -> None:
 
 def alone(folder: Path, code: Path, lines: str) -> Container:
     """Return one host with all rows."""
-    names = ("algo-1",)
-    container = Container(folder / "ml", code, names, names[0], {"epochs": "1"})
-    container.variables = {"CLEANROOM_ALGO_RENDEZVOUS": "127.0.0.1:0"}
-    return container.channel("train", {"part": lines})
+    return Container(folder / "ml", code, hyperparameters={"epochs": "1"}).channel("train", {"part": lines})
 
 
 def test_a_last_batch_of_one_row_is_told_before_training_or_left_out(tmp_path: Path) -> None:
