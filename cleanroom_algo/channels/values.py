@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import Final, cast
@@ -78,16 +78,6 @@ def parser_of(column: Column, *, single: bool = True) -> Parser:
             raise ValueError(f"not of type {column.dtype}") from None
 
     return parsed
-
-
-def table_of(values: Sequence[Sequence[Value | None]], columns: Sequence[Column]) -> pl.DataFrame:
-    """Return values as a table.
-
-    Args:
-        values: of each column, all of one length.
-        columns: what they are.
-    """
-    return pl.DataFrame([pl.Series(c.name, v, dtype=c.polars_dtype()) for c, v in zip(columns, values, strict=True)])
 
 
 def is_finite(values: pl.Series) -> bool:

@@ -17,11 +17,10 @@ from typing import Final
 
 import polars as pl
 
-from cleanroom_algo.channels.faults import RowFaults
 from cleanroom_algo.channels.formats.blocks import BOM, RowRules, count_byte, without_blank_lines, without_marks
-from cleanroom_algo.channels.formats.text import TextReader
+from cleanroom_algo.channels.formats.text import TextReader, table_of_rows
 from cleanroom_algo.channels.schema import Column, Schema
-from cleanroom_algo.channels.values import Parser, Value, convert, parser_of, table_of
+from cleanroom_algo.channels.values import Parser, Value, convert, parser_of
 from cleanroom_algo.errors import RowMismatchError
 
 _PROBE: Final = json.JSONDecoder()
@@ -138,25 +137,13 @@ class JsonLinesDecoder:
         return convert(values.cast(column.polars_dtype(), strict=True), column)
 
     def _slow(self, block: bytes, line: int, rejected: list[int] | None) -> pl.DataFrame:
-        columns: list[list[Value | None]] = [[] for _ in self._columns]
-        faults = RowFaults(self.source)
-        count = 0
         texts = block.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")
-        for number, text in enumerate(texts, line):
-            if self._skip_blank and not text.strip(_SPACE):
-                continue
-            values, found = self._parse(text)
-            if not found:
-                for column, value in zip(columns, values, strict=True):
-                    column.append(value)
-            elif rejected is not None:
-                rejected.append(count)
-            else:
-                faults.add_row(str(number), found)
-            count += 1
-        if faults.rows:
-            raise faults.error(count)
-        return table_of(columns, self._columns)
+        parsed = (
+            (number, *self._parse(text))
+            for number, text in enumerate(texts, line)
+            if not self._skip_blank or text.strip(_SPACE)
+        )
+        return table_of_rows(parsed, self._columns, source=self.source, rejected=rejected)
 
     def _parse(self, text: str) -> tuple[list[Value | None], list[tuple[str, str]]]:
         """Return the values of a line and its faults, by column; values are complete only without faults."""

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, pairwise
 from typing import Final, Protocol, TypeVar
 
 import polars as pl
 
+from cleanroom_algo.channels.faults import RowFaults
 from cleanroom_algo.channels.formats.blocks import MAX_ROW_BYTES, RowRules, cut_rows, row_too_long
 from cleanroom_algo.channels.formats.protocol import Stream, Wanted
 from cleanroom_algo.channels.objects import Object, file_chunks, lines_before, probe
 from cleanroom_algo.channels.prefetch import decode_prefetched
-from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.channels.splits import Split
+from cleanroom_algo.channels.values import Value
 from cleanroom_algo.errors import JoinedRowsError, Problem, SchemaError
 
 _STEP: Final = 64 << 10
@@ -138,6 +140,41 @@ class TextReader(ABC):
         if first is not None:
             blocks = chain([decoder.start(first)], blocks)
             yield from _decoded(blocks, decoder, wanted.batch_rows, decoder.header_lines, stream.cancel)
+
+
+def table_of_rows(
+    rows: Iterable[tuple[int, Sequence[Value | None], Sequence[tuple[str, str]]]],
+    columns: Sequence[Column],
+    *,
+    source: str,
+    rejected: list[int] | None,
+) -> pl.DataFrame:
+    """Return rows that were parsed one by one as a table, or say which do not fit.
+
+    Args:
+        rows: of each its line, its values and its faults by column; without faults it has a value for each column.
+        columns: the columns of the values.
+        source: what to call the object in messages.
+        rejected: takes the positions of the rows that have faults, from 0, in place of an error.
+
+    Raises:
+        RowMismatchError: CR-SCH-002, with the faults by kind, the first place of each as `object:line:column`.
+    """
+    values: list[list[Value | None]] = [[] for _ in columns]
+    faults = RowFaults(source)
+    count = 0
+    for line, row, found in rows:
+        if not found:
+            for column, value in zip(values, row, strict=True):
+                column.append(value)
+        elif rejected is not None:
+            rejected.append(count)
+        else:
+            faults.add_row(str(line), found)
+        count += 1
+    if faults.rows:
+        raise faults.error(count)
+    return pl.DataFrame([pl.Series(c.name, v, dtype=c.polars_dtype()) for c, v in zip(columns, values, strict=True)])
 
 
 def line_end(obj: Object, offset: int, limit: int) -> int | None:

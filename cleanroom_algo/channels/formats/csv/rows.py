@@ -9,10 +9,10 @@ from typing import Final
 
 import polars as pl
 
-from cleanroom_algo.channels.faults import RowFaults
 from cleanroom_algo.channels.formats.csv.dialect import Dialect
+from cleanroom_algo.channels.formats.text import table_of_rows
 from cleanroom_algo.channels.schema import Column, Schema
-from cleanroom_algo.channels.values import Parser, Value, parser_of, table_of
+from cleanroom_algo.channels.values import Parser, Value, parser_of
 
 NAME_COLUMNS: Final = "name the columns in the query (SELECT t.x AS x)"
 _OTHER_SEPARATORS: Final = {";": "semicolon", "\t": "tab", "|": "bar"}
@@ -105,25 +105,13 @@ def parse_slowly(
     Raises:
         RowMismatchError: CR-SCH-002, with the faults by kind, the first place of each as `object:line:column`.
     """
-    columns: list[list[Value | None]] = [[] for _ in schema.columns]
     parsers = [parser_of(column) for column in schema.columns]
-    faults = RowFaults(source)
-    count = 0
-    for row in rows(block.decode("utf-8", "surrogateescape"), dialect):
-        if skip_blank and row.fields == [None]:
-            continue
-        values, found = _parse_row(row, schema, parsers)
-        if not found:
-            for column, value in zip(columns, values, strict=True):
-                column.append(value)
-        elif rejected is not None:
-            rejected.append(count)
-        else:
-            faults.add_row(str(line + row.line - 1), found)
-        count += 1
-    if faults.rows:
-        raise faults.error(count)
-    return table_of(columns, schema.columns)
+    parsed = (
+        (line + row.line - 1, *_parse_row(row, schema, parsers))
+        for row in rows(block.decode("utf-8", "surrogateescape"), dialect)
+        if not skip_blank or row.fields != [None]
+    )
+    return table_of_rows(parsed, schema.columns, source=source, rejected=rejected)
 
 
 def _parse_row(row: Row, schema: Schema, parsers: Sequence[Parser]) -> tuple[list[Value | None], list[tuple[str, str]]]:
