@@ -78,9 +78,10 @@ class Dialect(ABC):
             breaks = count_byte(block, b"\n")
         elif isinstance(block, RegularBlock):
             array = np.frombuffer(self._blanked(block), np.uint8)
-            marks = array.take(np.flatnonzero((array == _QUOTE) | (array == _BREAK)))
-            quotes = marks == _QUOTE
-            breaks = int(np.count_nonzero(~quotes & (np.cumsum(quotes, dtype=np.int32) % 2 == 0)))
+            lines = np.append(0, np.flatnonzero(array == _BREAK))
+            # Of each line, whether its quotes are odd in number; what follows the last line break is no line.
+            odd = np.bitwise_xor.reduceat((array == _QUOTE).view(np.uint8), lines)[:-1]
+            breaks = int(np.count_nonzero(np.bitwise_xor.accumulate(odd) == 0))
         else:
             breaks = self._count_outside(block, _BREAK)
         return breaks + (not block.endswith(b"\n"))
