@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 from cleanroom_algo.channels.formats import blocks
 from cleanroom_algo.channels.formats.csv import reader
+from cleanroom_algo.channels.formats.protocol import Stream
 from cleanroom_algo.channels.modes.file import count_rows, split_object
 from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.channels.schema import Csv, Schema
+from cleanroom_algo.channels.splits import Split
 from cleanroom_algo.errors import DialectError, RowMismatchError
 from tests.channels.support import cut, decode_stream, read, squeeze, write
 
@@ -243,6 +245,18 @@ def test_the_first_field_that_the_dialects_read_differently_is_told_with_its_lin
         with pytest.raises(DialectError, match='dialect="spark"') as caught:
             attempt()
         assert caught.value.problems[0].path == f"x:{line}"
+
+
+def test_counting_tells_the_line_of_the_object_after_blocks_without_quotes_and_in_a_part(tmp_path: Path) -> None:
+    text = b"1,x,y\n" * 1000 + b'2,"say \\"hi\\"",z\n'
+    obj = write(tmp_path, "x", text)
+    for attempt in (
+        lambda: reader.CsvReader().count_stream(Stream(iter(cut(text, [600])), "x"), UNDECLARED),
+        lambda: count_rows(obj, UNDECLARED, Split(3000, obj.size)),
+    ):
+        with pytest.raises(DialectError) as caught:
+            attempt()
+        assert caught.value.problems[0].path == "x:1001"
 
 
 @pytest.mark.parametrize("schema", [RFC_4180, SPARK])

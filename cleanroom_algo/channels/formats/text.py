@@ -96,7 +96,10 @@ class TextReader(ABC):
         """Count the rows of an object by the line breaks that end them."""
         start, end = (split.start, split.end) if split is not None else (0, obj.size)
         with contextlib.closing(file_chunks(obj, start, end)) as chunks:
-            return self.count_stream(Stream(chunks, obj.name), schema, at_start=not start)
+            try:
+                return self.count_stream(Stream(chunks, obj.name), schema, at_start=not start)
+            except SchemaError as error:
+                raise _shifted(error, obj.name, lines_before(obj, start)) from None
 
     def count_stream(self, stream: Stream, schema: Schema, *, at_start: bool = True) -> int:
         """Count the rows of one object that is a stream, or of a part of it that may not be its start."""
@@ -108,10 +111,11 @@ class TextReader(ABC):
             lines = decoder.header_lines
         for block in filter(None, blocks):
             try:
-                rows += decoder.count(block)
+                found = decoder.count(block)
             except SchemaError as error:
                 raise _shifted(error, stream.source, lines) from None
-            lines += decoder.lines(block, rows)
+            rows += found
+            lines += decoder.lines(block, found)
         return rows
 
     def read(self, obj: Object, wanted: Wanted, split: Split | None) -> Iterator[pl.DataFrame]:
