@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import zlib
 from collections.abc import Iterator
@@ -11,9 +10,9 @@ from typing import Final
 
 import polars as pl
 
-from cleanroom_algo.channels.formats.protocol import Opener, Stream, Wanted, undivided
+from cleanroom_algo.channels.formats.protocol import Stream, Wanted, WrapperReader, file_stream
 from cleanroom_algo.channels.formats.text import TextReader
-from cleanroom_algo.channels.objects import BLOCK_BYTES, Object, file_chunks
+from cleanroom_algo.channels.objects import BLOCK_BYTES, Object
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.channels.splits import Split
 from cleanroom_algo.errors import CorruptObjectError
@@ -24,39 +23,22 @@ _NO_TEXT: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _LEAST_TEXT: Final = 16
 
 
-class GzipReader:
-    """The reader of objects that are compressed with gzip.
-
-    Args:
-        opened: returns the reader of a stream, and the stream to give to it.
-    """
+class GzipReader(WrapperReader):
+    """The reader of objects that are compressed with gzip."""
 
     name = "gzip"
-    seeks = False
-
-    def __init__(self, opened: Opener) -> None:
-        self._opened = opened
 
     def sniff(self, head: bytes) -> bool:
         """Return whether a gzip member begins."""
         return head.startswith(GZIP_MAGIC)
 
-    def split(self, obj: Object, schema: Schema, parts: int, own: range) -> tuple[Split, ...]:  # noqa: ARG002
-        """Return the wanted parts: what is compressed cannot be divided."""
-        return undivided(obj, parts, own)
-
     def count(self, obj: Object, schema: Schema, split: Split | None) -> int:
         """Count the rows of an object by decompressing it."""
-        with contextlib.closing(file_chunks(obj, 0, obj.size if split is None else split.end)) as chunks:
-            reader, stream = self._opened(_decompressed(Stream(chunks, obj.name)))
+        with file_stream(obj, split) as stream:
+            reader, plain = self._opened(_decompressed(stream))
             if isinstance(reader, TextReader):
-                return reader.count_stream(stream, schema)
-            return sum(frame.height for frame in reader.join(stream, Wanted(schema, 1 << 20, schema.names[:1])))
-
-    def read(self, obj: Object, wanted: Wanted, split: Split | None) -> Iterator[pl.DataFrame]:
-        """Yield the rows of an object."""
-        with contextlib.closing(file_chunks(obj, 0, obj.size if split is None else split.end)) as chunks:
-            yield from self.join(Stream(chunks, obj.name), wanted)
+                return reader.count_stream(plain, schema)
+            return sum(frame.height for frame in reader.join(plain, Wanted(schema, 1 << 20, schema.names[:1])))
 
     def join(self, stream: Stream, wanted: Wanted) -> Iterator[pl.DataFrame]:
         """Yield the rows of a stream."""

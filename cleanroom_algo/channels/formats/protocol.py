@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import polars as pl
 
-from cleanroom_algo.channels.objects import Object
+from cleanroom_algo.channels.objects import Object, file_chunks
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.channels.splits import Split
 
@@ -76,6 +78,35 @@ Opener = Callable[[Stream], tuple[FormatReader, Stream]]
 """What returns the reader of a stream by its first bytes, and the stream to give to it."""
 
 
-def undivided(obj: Object, parts: int, own: range) -> tuple[Split, ...]:
-    """Return the parts of an object that cannot be divided: the one in the middle is the whole object."""
-    return tuple(Split(0, obj.size if part == parts // 2 else 0) for part in own)
+class WrapperReader(ABC):
+    """The reader of a format that wraps objects of other formats.
+
+    Args:
+        opened: returns the reader of a stream, and the stream to give to it.
+    """
+
+    seeks = False
+
+    def __init__(self, opened: Opener) -> None:
+        self._opened = opened
+
+    def split(self, obj: Object, schema: Schema, parts: int, own: range) -> tuple[Split, ...]:  # noqa: ARG002
+        """Return the wanted parts: the one in the middle is the whole object, as it cannot be divided."""
+        return tuple(Split(0, obj.size if part == parts // 2 else 0) for part in own)
+
+    def read(self, obj: Object, wanted: Wanted, split: Split | None) -> Iterator[pl.DataFrame]:
+        """Yield the rows of an object."""
+        with file_stream(obj, split) as stream:
+            yield from self.join(stream, wanted)
+
+    @abstractmethod
+    def join(self, stream: Stream, wanted: Wanted) -> Iterator[pl.DataFrame]:
+        """Yield the rows of a stream."""
+
+
+@contextlib.contextmanager
+def file_stream(obj: Object, split: Split | None) -> Iterator[Stream]:
+    """Open an object, or a part of it, as a stream."""
+    start, end = (split.start, split.end) if split is not None else (0, obj.size)
+    with contextlib.closing(file_chunks(obj, start, end)) as chunks:
+        yield Stream(chunks, obj.name)

@@ -7,7 +7,6 @@ joined by the magic, because the writer (dmlc-core, recordio.h) splits a payload
 
 from __future__ import annotations
 
-import contextlib
 import struct
 from collections.abc import Iterator
 from typing import Final
@@ -16,8 +15,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cleanroom_algo.channels.formats.protocol import Opener, Stream, Wanted, undivided
-from cleanroom_algo.channels.objects import Object, file_chunks
+from cleanroom_algo.channels.formats.protocol import Stream, Wanted, WrapperReader
+from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.channels.splits import Split
 from cleanroom_algo.errors import CorruptObjectError
@@ -186,38 +185,21 @@ class RecordReader:
         )
 
 
-class RecordIoReader:
+class RecordIoReader(WrapperReader):
     """RecordIO whose records each hold one object of another format.
 
     Memory: the longest record and its table.
-
-    Args:
-        opened: returns the reader of a stream, and the stream to give to it.
     """
 
     name = "RecordIO"
-    seeks = False
-
-    def __init__(self, opened: Opener) -> None:
-        self._opened = opened
 
     def sniff(self, head: bytes) -> bool:
         """Return whether a record begins."""
         return head.startswith(MAGIC_BYTES)
 
-    def split(self, obj: Object, schema: Schema, parts: int, own: range) -> tuple[Split, ...]:  # noqa: ARG002
-        """Return the wanted parts: records cannot be divided."""
-        return undivided(obj, parts, own)
-
     def count(self, obj: Object, schema: Schema, split: Split | None) -> int:
         """Count the rows of an object by reading it."""
         return sum(frame.height for frame in self.read(obj, Wanted(schema, 1 << 20, schema.names[:1]), split))
-
-    def read(self, obj: Object, wanted: Wanted, split: Split | None) -> Iterator[pl.DataFrame]:
-        """Yield the rows of an object."""
-        end = obj.size if split is None else split.end
-        with contextlib.closing(file_chunks(obj, 0, end)) as chunks:
-            yield from self.join(Stream(chunks, obj.name), wanted)
 
     def join(self, stream: Stream, wanted: Wanted) -> Iterator[pl.DataFrame]:
         """Yield the rows of all records of a stream."""

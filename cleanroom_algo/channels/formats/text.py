@@ -17,8 +17,8 @@ import polars as pl
 
 from cleanroom_algo.channels.faults import RowFaults
 from cleanroom_algo.channels.formats.blocks import MAX_ROW_BYTES, RowRules, cut_rows, row_too_long
-from cleanroom_algo.channels.formats.protocol import Stream, Wanted
-from cleanroom_algo.channels.objects import Object, file_chunks, lines_before, probe
+from cleanroom_algo.channels.formats.protocol import Stream, Wanted, file_stream
+from cleanroom_algo.channels.objects import Object, lines_before, probe
 from cleanroom_algo.channels.prefetch import decode_prefetched
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.channels.splits import Split
@@ -94,10 +94,10 @@ class TextReader(ABC):
 
     def count(self, obj: Object, schema: Schema, split: Split | None) -> int:
         """Count the rows of an object by the line breaks that end them."""
-        start, end = (split.start, split.end) if split is not None else (0, obj.size)
-        with contextlib.closing(file_chunks(obj, start, end)) as chunks:
+        start = split.start if split is not None else 0
+        with file_stream(obj, split) as stream:
             try:
-                return self.count_stream(Stream(chunks, obj.name), schema, at_start=not start)
+                return self.count_stream(stream, schema, at_start=not start)
             except SchemaError as error:
                 raise _shifted(error, obj.name, lines_before(obj, start)) from None
 
@@ -120,15 +120,15 @@ class TextReader(ABC):
 
     def read(self, obj: Object, wanted: Wanted, split: Split | None) -> Iterator[pl.DataFrame]:
         """Yield the rows of an object, or of a part of it."""
-        start, end = (split.start, split.end) if split is not None else (0, obj.size)
-        with contextlib.closing(file_chunks(obj, start, end)) as chunks:
+        start = split.start if split is not None else 0
+        with file_stream(obj, split) as stream:
             if not start:
-                yield from self.join(Stream(chunks, obj.name), wanted)
+                yield from self.join(stream, wanted)
                 return
             decoder = self.decoder(wanted.schema, source=obj.name, columns=wanted.columns)
             head = probe(obj)
             decoder.start(head[: head.find(b"\n") + 1])  # a header, if there is one, says the order of the fields
-            blocks = cut_rows(chunks, source=obj.name, rules=self.rules(wanted.schema))
+            blocks = cut_rows(stream.chunks, source=obj.name, rules=self.rules(wanted.schema))
             try:
                 yield from _decoded(blocks, decoder, wanted.batch_rows)
             except SchemaError as error:
