@@ -23,6 +23,11 @@ WAIT_ONCE = """import pathlib, time
             print("waiting", flush=True)
             while not self.stopping:
                 time.sleep(0.05)"""
+EAGER = """
+def save(self, directory):
+    import sys
+    assert "torch._dynamo" not in sys.modules, "importing it takes as long as torch, and nothing is compiled"
+"""
 IN_THE_SECOND_EPOCH = 20  # of 16 steps each
 
 
@@ -71,7 +76,8 @@ def trial(tmp_path: Path) -> Trial:
     data.mkdir()
     for name, seed in (("a.csv", 0), ("b.csv", 1)):
         (data / name).write_text(csv_rows(500, seed))
-    code = algorithm(tmp_path / "code", act_at(IN_THE_SECOND_EPOCH, WAIT_ONCE.format(mark=str(tmp_path / "mark"))))
+    waiting = act_at(IN_THE_SECOND_EPOCH, WAIT_ONCE.format(mark=str(tmp_path / "mark")))
+    code = algorithm(tmp_path / "code", waiting + EAGER)
     home = tmp_path / "home"
     home.mkdir()
     (home / "settings.toml").write_text('[machine]\nhost_kind = "process"\n')

@@ -15,6 +15,7 @@ from cleanroom_algo.training.signals import Phase
 from cleanroom_algo.training.torch.batches import Batches
 from cleanroom_algo.training.torch.collectives import any_rank, barrier, process_group
 from cleanroom_algo.training.torch.devices import is_plateau, pick_device, seed_everything
+from cleanroom_algo.training.torch.eager import without_compiler
 from cleanroom_algo.training.torch.progress import Sums
 from cleanroom_algo.training.torch.publication import Publication
 from cleanroom_algo.training.torch.resuming import Resuming
@@ -98,7 +99,8 @@ class TrainingLoop:
         progress, options = self._progress, self._run.options
         self._run.model.train()
         self._last_line = time.monotonic()
-        self._run.optimizer.zero_grad(set_to_none=True)
+        with without_compiler():
+            self._run.optimizer.zero_grad(set_to_none=True)
         for number, (batch, last) in enumerate(self._train_set.epoch(progress.epoch), 1):
             full = last or number % options.accumulate == 0
             mean, stopped = self._steps.take(batch, full=full)

@@ -12,6 +12,7 @@ from cleanroom_algo.training.artifacts.model_state import (
 )
 from cleanroom_algo.training.torch.checkpoints import Checkpoints, digest, random_states, restore_random_states
 from cleanroom_algo.training.torch.collectives import from_rank
+from cleanroom_algo.training.torch.eager import without_compiler
 from cleanroom_algo.training.torch.progress import Progress
 from cleanroom_algo.training.torch.publication import Publication
 from cleanroom_algo.training.torch.run import TorchRun
@@ -33,6 +34,7 @@ class Resuming:
         self._publication = publication
         self._checkpoints = _checkpoints(run)
 
+    @without_compiler()
     def save(self, progress: Progress, *, better: bool) -> None:
         """Write a checkpoint; all ranks call it after the same epoch.
 
@@ -56,6 +58,7 @@ class Resuming:
         holds = run.leads if run.sharded else run.world.local_rank == 0
         self._checkpoints.save(progress.epoch, state if holds else None, {"random": random_states()}, better=better)
 
+    @without_compiler()
     def load(self) -> Progress:
         """Take up the newest checkpoint that all hosts have.
 

@@ -20,6 +20,7 @@ from cleanroom_algo.training.artifacts.weights import (
     read_safetensors,
 )
 from cleanroom_algo.training.torch.devices import seed_everything
+from cleanroom_algo.training.torch.eager import without_compiler
 from cleanroom_algo.training.torch.sharding import shard
 
 if TYPE_CHECKING:
@@ -95,8 +96,9 @@ class TorchRun:
             shard(model, world.size, device)
         if options.compile:
             model.compile()
-        run = cls(rank_run, trainer, world, device, model, trainer.optimizer(model))
-        run._restore_base_optimizer()
+        with without_compiler():
+            run = cls(rank_run, trainer, world, device, model, trainer.optimizer(model))
+            run._restore_base_optimizer()
         return run
 
     def _restore_base_optimizer(self) -> None:

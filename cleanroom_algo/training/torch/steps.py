@@ -13,6 +13,7 @@ from cleanroom_algo.errors import LossError
 from cleanroom_algo.training.torch.buffers import RunningBuffers
 from cleanroom_algo.training.torch.collectives import reduce_sums
 from cleanroom_algo.training.torch.devices import autocast, is_plateau
+from cleanroom_algo.training.torch.eager import without_compiler
 from cleanroom_algo.training.torch.loss_errors import loss_errors
 from cleanroom_algo.training.torch.parallel import Step, check_form, has_collectives, stand_in, without_gradients
 from cleanroom_algo.training.torch.run import TorchRun
@@ -174,6 +175,7 @@ class Steps:
         written.synchronize()
         return _Told(*values.tolist())
 
+    @without_compiler()
     def _update(self) -> None:
         optimizer = self._run.optimizer
         if self._run.options.clip_norm is not None:

@@ -1,0 +1,42 @@
+"""Optimizers without torch's compiler: each of their methods imports it, which takes as long as importing torch."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+_COMPILER = "torch._dynamo"
+_USERS = (_COMPILER, "torch.distributed.fsdp")  # sharded models have to do with parts of it
+
+
+class _NoCompiler(ModuleType):
+    """What optimizers ask of the compiler where nothing is compiled; for all else the compiler itself."""
+
+    def graph_break(self, *_: Any) -> None:
+        """Do nothing: there is no graph."""
+
+    def disable(self, function: Callable[..., Any], *_: Any, **__: Any) -> Callable[..., Any]:
+        """Return the function as it is: nothing compiles it."""
+        return function
+
+    def __getattr__(self, name: str) -> Any:
+        sys.modules.pop(_COMPILER, None)
+        return getattr(importlib.import_module(_COMPILER), name)
+
+
+@contextmanager
+def without_compiler() -> Iterator[None]:
+    """Keep what runs inside from importing torch's compiler; one that is loaded stays in use."""
+    if any(name in sys.modules for name in _USERS):
+        yield
+        return
+    sys.modules[_COMPILER] = stand_in = _NoCompiler(_COMPILER)
+    try:
+        yield
+    finally:
+        if sys.modules.get(_COMPILER) is stand_in:
+            del sys.modules[_COMPILER]
