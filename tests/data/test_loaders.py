@@ -91,12 +91,15 @@ def test_workers_that_stay_hear_of_the_next_epoch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("own", "foreign"), [(1, 0), (0, 1)])
-def test_no_loader_process_outlives_a_rank_that_is_killed(tmp_path: Path, own: int, foreign: int) -> None:
+def test_no_loader_process_outlives_a_rank_that_is_killed(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, own: int, foreign: int
+) -> None:
     channel(tmp_path, [500])
+    temporary = tmp_path_factory.mktemp("t")  # a short name: it holds a socket, whose path has 107 bytes at most
     script = tmp_path / "reader.py"
     script.write_text(READER)
     command = [sys.executable, str(script), str(tmp_path), str(own), str(foreign)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(temporary)}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as reader:
         assert reader.stdout is not None
         assert reader.stdout.readline() == b"reading\n"

@@ -50,10 +50,9 @@ def test_what_a_killed_process_left_goes_with_the_next(tmp_path: Path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_loaders_leave_nothing(tmp_path: Path) -> None:
+def test_loaders_leave_nothing(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A rank ends without the interpreter's end, which would remove the folder of the fork server."""
-    temporary = tmp_path / "t"
-    temporary.mkdir()
+    temporary = tmp_path_factory.mktemp("t")  # a short name: it holds a socket, whose path has 107 bytes at most
     container = Container(tmp_path / "ml", algorithm(tmp_path), hyperparameters={"epochs": "1"})
     container.channel("train", {"a": csv_rows(300)})
 
