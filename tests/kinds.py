@@ -30,6 +30,7 @@ _UNITS = (
     "local/test_differences.py",
     "test_docs.py",
     "test_errors.py",
+    "testing/test_in_process.py",
 )
 _ENGINES = {"engine", "engines"}
 _STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}

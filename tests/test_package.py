@@ -20,6 +20,11 @@ def test_import_is_light() -> None:
     assert not modules_after("import cleanroom_algo") & HEAVY
 
 
+def test_pytest_runs_that_test_no_algorithm_are_light() -> None:
+    heavy = {*HEAVY, "asyncio", "cleanroom_algo.errors", "cleanroom_algo.local"}
+    assert not modules_after("import cleanroom_algo.testing.plugin") & heavy
+
+
 def test_help_is_light() -> None:
     assert not modules_after("from cleanroom_algo.cli import main; main(['--help'])") & HEAVY
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cleanroom_algo.cli.options import home_option, json_option, state_folder
+from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit_json, say
 from cleanroom_algo.errors import UsageError
 
@@ -23,6 +23,7 @@ def command(yes: bool, as_json: bool, home: Path | None) -> None:
     Examples:
       cleanroom-algo clean --yes
     """
+    from cleanroom_algo.local.resources.room_files import state_folder
     from cleanroom_algo.local.scheduling.cleanup import clean
 
     folder = state_folder(home)

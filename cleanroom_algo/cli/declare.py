@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from cleanroom_algo.cli import records
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit_json, next_commands, say, table
-from cleanroom_algo.cli.rooms import channel_result, follow, open_room, outcome
+from cleanroom_algo.cli.rooms import follow, open_room
 from cleanroom_algo.cli.run import report
+from cleanroom_algo.local.resources import records
 
 
 @click.command()
@@ -27,17 +27,19 @@ def command(context: click.Context, file: Path, as_json: bool, home: Path | None
     Examples:
       cleanroom-algo declare examples/flight_delay/cleanroom.toml
     """
+    from cleanroom_algo.local.results import JobFailed, check_ended_well, document
     from cleanroom_algo.local.setup.declaration import declare
 
     with open_room(home) as room:
         channels = []
-        for name, arn in declare(room.caller, file).items():
-            record = follow(room, arn, None, title=name, verbose=False)
-            if failure := outcome(record, f"cleanroom-algo show {name}"):
-                error, status = failure
-                report(error, as_json, {"mlInputChannel": records.document(record)})
-                context.exit(status)
-            channels.append(channel_result(record))
+        for arn in declare(room.caller, file).values():
+            record = follow(room, records.find(room.store, arn, (records.CHANNEL,)), verbose=False)
+            try:
+                check_ended_well(record)
+            except JobFailed as failed:
+                report(failed.error, as_json, {"mlInputChannel": records.document(record)})
+                context.exit(failed.exit_code)
+            channels.append(document(record, room.workspace))
     if as_json:
         emit_json({"mlInputChannels": channels})
         return

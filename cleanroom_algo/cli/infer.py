@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cleanroom_algo.cli import records
 from cleanroom_algo.cli.options import channel_sources, home_option, json_option, pairs, request_file
 from cleanroom_algo.cli.output import emit_json, fields, next_commands, say
-from cleanroom_algo.cli.rooms import follow, inference_result, open_room, outcome
+from cleanroom_algo.cli.rooms import follow, open_room
 from cleanroom_algo.cli.run import report
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import UsageError
+from cleanroom_algo.local.resources import records
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.objects.listing import Source
     from cleanroom_algo.local.room import Room
-
-OPERATION = "StartTrainedModelInferenceJob"
+    from cleanroom_algo.local.setup.calls import JobCall
 
 
 @click.command()
@@ -48,27 +47,28 @@ def command(context: click.Context, /, as_json: bool, home: Path | None, quiet: 
       cleanroom-algo infer my-algorithm:1f0c --channel data/ --instances 2
       cleanroom-algo infer --request inference.json
     """
+    from cleanroom_algo.local.client import start
+    from cleanroom_algo.local.results import InferenceJob, JobFailed, check_ended_well
+
     with open_room(home) as room:
-        request, account = _prepare(room, words)
-        arn = room.call(OPERATION, request, account)["trainedModelInferenceJobArn"]
-        record = follow(room, arn, None, title=request["name"], verbose=not quiet)
-        warnings = record.private.get("warnings") or []
-        if not as_json:
-            for each in warnings:
-                say(f"warning: {each}")
-        if failure := outcome(record, f"cleanroom-algo logs {record.name}"):
-            error, status = failure
-            kept = record.private.get("outputs") or []
-            beside = {"trainedModelInferenceJob": records.document(record), "outputs": kept, "warnings": warnings}
-            report(error, as_json, beside)
-            if kept and not as_json:
-                say("\n            ".join(["\n  outputs   of the objects that were answered whole:", *kept]))
-            context.exit(status)
-    result = inference_result(record)
+        record = follow(room, start(room, _call(room, words)), verbose=not quiet)
+        job = InferenceJob(record, room.workspace)
+    if not as_json:
+        for each in job.warnings:
+            say(f"warning: {each}")
+    outputs = job.outputs
+    try:
+        check_ended_well(record)
+    except JobFailed as failed:
+        beside = {"trainedModelInferenceJob": records.document(record), "outputs": outputs, "warnings": job.warnings}
+        report(failed.error, as_json, beside)
+        if outputs and not as_json:
+            say("\n            ".join(["\n  outputs   of the objects that were answered whole:", *outputs]))
+        context.exit(failed.exit_code)
+    result = job.document()
     if as_json:
         emit_json(result)
         return
-    outputs = result["outputs"] or []
     fields(
         {
             "job": result["name"],
@@ -81,35 +81,26 @@ def command(context: click.Context, /, as_json: bool, home: Path | None, quiet: 
     next_commands(f"head {outputs[0]}" if outputs else f"cleanroom-algo logs {record.name}")
 
 
-def _prepare(room: Room, words: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    from cleanroom_algo.local.setup.binding import adopt
-    from cleanroom_algo.local.setup.quick_requests import inference_request_for
+def _call(room: Room, words: dict[str, Any]) -> JobCall:
+    from cleanroom_algo.local.setup.calls import INFER, inference_call, literal_call
 
     channels = _channel(words["channel"])
     if words["request"] is not None:
-        request = request_file(words["request"])
-        return request, adopt(
-            room.caller, request, algorithm=words["algorithm"], channels=channels, operation=OPERATION
-        )
+        return literal_call(room.caller, INFER, request_file(words["request"]), words["algorithm"], channels)
     if words["model"] is None or not channels:
         raise UsageError(
             f"nothing says what to predict: {'a channel' if words['model'] else 'a model'} is missing",
             expected="cleanroom-algo infer MODEL --channel PATH, or cleanroom-algo infer --request FILE",
             fix="cleanroom-algo infer --help",
         )
-    request = inference_request_for(
-        room.workspace.settings.machine,
+    return inference_call(
+        room.caller,
         records.find(room.store, words["model"], (records.MODEL,)),
         next(iter(channels.values())),
-        name=words["name"],
-        instances=words["instances"],
-        instance_type=words["instance_type"],
-        accept=words["accept"],
-        max_payload_mb=words["max_payload_mb"],
-        environment=pairs(words["environment"], "--environment"),
         algorithm=words["algorithm"],
+        environment=pairs(words["environment"], "--environment"),
+        **{name: words[name] for name in ("name", "instances", "instance_type", "accept", "max_payload_mb")},
     )
-    return request, adopt(room.caller, request, algorithm=words["algorithm"], channels=channels, operation=OPERATION)
 
 
 def _channel(text: str | None) -> dict[str, Source]:

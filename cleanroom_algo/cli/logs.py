@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
-from cleanroom_algo.cli import records
-from cleanroom_algo.cli.job_logs import JobLog, account_option, read_job_log
+from cleanroom_algo.cli.job_logs import account_option, read_job_log
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit, emit_json, say
 
@@ -31,24 +28,13 @@ def command(job: str, host: str | None, account: str | None, as_json: bool, home
       cleanroom-algo logs my-algorithm --host algo-2
       cleanroom-algo logs my-algorithm --as 111122223333
     """
-    log = read_job_log(home, job, (records.MODEL, records.INFERENCE), account)
-    lines, notes = (log.lines, ()) if account is None else _seen_by(account, log)
-    chosen = [line for line in lines if host in {None, line["host"]}]
+    log = read_job_log(home, job, account)
+    seen = log.seen_by(account)
+    chosen = [line for line in seen.lines if host in {None, line["host"]}]
     if as_json:
         emit_json(chosen)
     else:
         for line in chosen:
             emit(f"{line['time'][:19]} {line['host']} | {line['text']}")
-    for note in notes:
+    for note in seen.notes:
         say(f"note: {note}")
-
-
-def _seen_by(account: str, log: JobLog) -> tuple[Iterable[Mapping[str, Any]], Iterable[str]]:
-    from cleanroom_algo.local.policies.logs import SUMMARY_STREAM, LogReading, member_logs
-
-    why = records.reason(log.record)
-    moment = records.moment(log.record.updated)
-    summary = None if why is None else {"time": moment, "host": "-", "stream": SUMMARY_STREAM, "text": why}
-    reading = LogReading(log.switches.log_filter, log.switches.redaction_placeholder)
-    seen = member_logs(log.lines, summary, log.recipients, account, reading)
-    return seen.lines, seen.notes

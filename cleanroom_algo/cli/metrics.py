@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from cleanroom_algo.cli import records
 from cleanroom_algo.cli.job_logs import account_option, read_job_log
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit_json, say, table
+from cleanroom_algo.local.resources import records
 
 
 @click.command()
@@ -35,7 +35,7 @@ def command(job: str, account: str | None, as_json: bool, home: Path | None) -> 
     """
     from cleanroom_algo.local.policies.metrics import Point, member_metrics, points
 
-    log = read_job_log(home, job, (records.MODEL, records.INFERENCE), account)
+    log = read_job_log(home, job, account)
     found, notes = points(log.lines, log.recipients.metrics)
     usage = [Point(**each) for each in log.usage]
     if log.record.kind == records.MODEL and not log.recipients.metrics:

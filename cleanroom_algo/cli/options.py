@@ -29,15 +29,6 @@ home_option = click.option(
 )
 
 
-def state_folder(home: Path | None) -> Path:
-    """Return the state folder: the one named, else `cleanroom-algo` in the user's data folder."""
-    if home is not None:
-        return home.absolute()
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("cleanroom-algo"))
-
-
 def pairs(words: Iterable[str], option: str) -> dict[str, str]:
     """Return NAME=VALUE words as a mapping.
 

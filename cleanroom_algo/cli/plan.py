@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cleanroom_algo.cli import records
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit, emit_json, fields, table
-from cleanroom_algo.cli.quick import TrainingWords, training_options, training_words
+from cleanroom_algo.cli.quick import TrainingWords, training_call, training_options, training_words
 from cleanroom_algo.cli.rooms import open_room
-from cleanroom_algo.cli.train import prepare
 from cleanroom_algo.contract.sizes import format_bytes
 
 if TYPE_CHECKING:
@@ -55,18 +53,17 @@ def command(context: click.Context, /, as_json: bool, home: Path | None, print_r
 
 def planned(room: Room, words: TrainingWords) -> tuple[dict[str, Any], TrainingPlan]:
     """Return the request and the plan of the job that it would start; the room stays as it was."""
+    from cleanroom_algo.local.client import start
     from cleanroom_algo.local.planning.training import training_plan
 
     try:
         with room.store.transaction():
-            request, account = prepare(room, words)
-            created = room.call("CreateTrainedModel", request, account)
-            record = room.store.get(records.MODEL, created["trainedModelArn"], created.get("versionIdentifier"))
-            assert record is not None
+            call = training_call(room, words)
+            record = start(room, call)
             plan = training_plan(room.workspace, record, room.workspace.files.run(record))
             raise _NothingHappens
     except _NothingHappens:
-        return request, plan
+        return call.params, plan
 
 
 def _document(plan: TrainingPlan) -> dict[str, Any]:

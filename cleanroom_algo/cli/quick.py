@@ -11,11 +11,15 @@ import click
 
 from cleanroom_algo.cli.options import channel_sources, pairs, request_file
 from cleanroom_algo.errors import UsageError
+from cleanroom_algo.local.resources import records
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.objects.listing import Source
+    from cleanroom_algo.local.room import Room
+    from cleanroom_algo.local.setup.calls import JobCall
 
-_QUICK_ONLY = ("name", "hosts", "distribution", "input_mode", "instance_type", "base_model", "max_runtime")
+_REQUEST_OPTIONS = ("name", "hosts", "distribution", "input_mode", "instance_type", "max_runtime")
+_QUICK_ONLY = (*_REQUEST_OPTIONS, "base_model")
 
 
 @dataclass(frozen=True)
@@ -26,20 +30,15 @@ class TrainingWords:
         algorithm: a Python file, a folder or an image.
         request: the literal parameters of create_trained_model, or None on the quick path.
         channels: what each channel's data are bound to.
+        base_model: the name of the version to start from.
+        options: of `request_for`, but for these.
     """
 
     algorithm: str | None
     request: dict[str, Any] | None
     channels: dict[str, Source]
-    name: str | None
-    hosts: int
-    distribution: str
-    input_mode: str
-    instance_type: str
     base_model: str | None
-    max_runtime: int | None
-    hyperparameters: dict[str, str]
-    environment: dict[str, str]
+    options: dict[str, Any]
 
 
 def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,10 +73,28 @@ def training_words(context: click.Context) -> TrainingWords:
         algorithm=algorithm,
         request=None if values["request"] is None else request_file(values["request"]),
         channels=channel_sources(values["channel"]),
-        hyperparameters=pairs(values["hyperparameter"], "--hyperparameter"),
-        environment=pairs(values["environment"], "--environment"),
-        **{name: values[name] for name in _QUICK_ONLY},
+        base_model=values["base_model"],
+        options={
+            **{name: values[name] for name in _REQUEST_OPTIONS},
+            "hyperparameters": pairs(values["hyperparameter"], "--hyperparameter"),
+            "environment": pairs(values["environment"], "--environment"),
+        },
     )
+
+
+def training_call(room: Room, words: TrainingWords) -> JobCall:
+    """Return the call that the command line asks for, everything that it names being in the room.
+
+    Raises:
+        NoSuchRecordError: CR-CLI-007, there is no such base model. And what `adopt` raises.
+    """
+    from cleanroom_algo.local.setup import calls
+
+    if words.request is not None:
+        return calls.literal_call(room.caller, calls.TRAIN, words.request, words.algorithm, words.channels)
+    assert words.algorithm is not None
+    base = None if words.base_model is None else records.find(room.store, words.base_model, (records.MODEL,))
+    return calls.training_call(room.caller, words.algorithm, words.channels, base_model=base, **words.options)
 
 
 def refuse_others(context: click.Context, option: str) -> None:

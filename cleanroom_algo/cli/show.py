@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cleanroom_algo.cli import records
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit, emit_json, fields, next_commands, say, table
-from cleanroom_algo.cli.rooms import channel_result, inference_result, model_result, open_room
+from cleanroom_algo.cli.rooms import open_room
+from cleanroom_algo.local.resources import records
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.resources.store import Record, Store
@@ -47,12 +46,9 @@ def command(name: str | None, as_json: bool, home: Path | None) -> None:
 
 
 def _one(room: Room, record: Record, as_json: bool) -> None:
-    results: dict[str, Callable[[], dict[str, Any]]] = {
-        records.MODEL: lambda: model_result(room, record),
-        records.INFERENCE: lambda: inference_result(record),
-        records.CHANNEL: lambda: channel_result(record),
-    }
-    shown = results.get(record.kind, lambda: records.document(record))()
+    from cleanroom_algo.local.results import document
+
+    shown = document(record, room.workspace)
     if as_json:
         emit_json(shown)
         return

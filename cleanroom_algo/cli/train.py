@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cleanroom_algo.cli import records
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit_json, fields, next_commands, say
-from cleanroom_algo.cli.quick import TrainingWords, refuse_others, training_options, training_words
-from cleanroom_algo.cli.rooms import follow, model_result, open_room, outcome
+from cleanroom_algo.cli.quick import refuse_others, training_call, training_options, training_words
+from cleanroom_algo.cli.rooms import follow, open_room
 from cleanroom_algo.cli.run import Terminated, report
-from cleanroom_algo.contract.algorithm import algorithm_file
 from cleanroom_algo.contract.sizes import format_bytes
+from cleanroom_algo.local.resources import records
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.resources.store import Record
     from cleanroom_algo.local.room import Room
-    from cleanroom_algo.local.setup.resuming import Resumed
 
 
 @click.command()
@@ -48,23 +46,30 @@ def command(
       cleanroom-algo train --request request.json --algorithm my_algorithm.py --channel train=data/
       cleanroom-algo train --resume my-algorithm
     """
+    from cleanroom_algo.local.client import start
+    from cleanroom_algo.local.results import JobFailed, TrainedModel, check_ended_well
+    from cleanroom_algo.local.setup.calls import resuming_call
+
     words = training_words(context) if resume is None else None
     if resume is not None:
         refuse_others(context, "resume")
     with open_room(home) as room:
-        request, account, terms = _resumed(room, resume or "") if words is None else (*prepare(room, words), None)
-        created = room.call("CreateTrainedModel", request, account, terms=terms)
-        arn, version = created["trainedModelArn"], created.get("versionIdentifier")
-        with _hint_at_resuming(request["name"]):
-            record = follow(room, arn, version, title=request["name"], verbose=not quiet)
-        again = f"{record.name}:{version[:8]}" if version else record.name
-        if failure := outcome(record, f"cleanroom-algo logs {again}"):
-            error, status = failure
-            report(error, as_json, {"trainedModel": records.document(record)})
+        if words is None:
+            call = resuming_call(room.caller, records.find(room.store, resume or "", (records.MODEL,)))
+        else:
+            call = training_call(room, words)
+        started = start(room, call)
+        with _hint_at_resuming(started.name):
+            record = follow(room, started, verbose=not quiet)
+        again = f"{record.name}:{record.version[:8]}" if record.version else record.name
+        try:
+            check_ended_well(record)
+        except JobFailed as failed:
+            report(failed.error, as_json, {"trainedModel": records.document(record)})
             if not as_json and _left_checkpoints(room, record):
                 say(f"\n  resume    cleanroom-algo train --resume {again}")
-            context.exit(status)
-        result = model_result(room, record)
+            context.exit(failed.exit_code)
+        result = TrainedModel(record, room.workspace).document()
     if as_json:
         emit_json(result)
         return
@@ -75,12 +80,6 @@ def command(
         f"cleanroom-algo infer {again} --channel FOLDER",
         f"cleanroom-algo train {algorithm or 'ALGORITHM'} --channel NAME=FOLDER --base-model {again}",
     )
-
-
-def _resumed(room: Room, name: str) -> Resumed:
-    from cleanroom_algo.local.setup.resuming import resumed
-
-    return resumed(room.workspace, records.find(room.store, name, (records.MODEL,)))
 
 
 def _left_checkpoints(room: Room, record: Record) -> bool:
@@ -97,47 +96,6 @@ def _hint_at_resuming(name: str) -> Iterator[None]:
     except (KeyboardInterrupt, Terminated):
         say(f"if an epoch was complete, continue with: cleanroom-algo train --resume {name}")
         raise
-
-
-def prepare(room: Room, words: TrainingWords) -> tuple[dict[str, Any], str]:
-    """Return the request of the command line and the account that calls, everything that it names being in the room.
-
-    Raises:
-        AlgorithmNotFoundError: CR-CON-004, there is no algorithm at the path.
-        InvalidRequestError: CR-REQ-001. BindingError: CR-ROM-003.
-    """
-    from cleanroom_algo.local.setup.binding import adopt
-    from cleanroom_algo.local.setup.quick_requests import request_for
-
-    algorithm = words.algorithm
-    if algorithm is not None and _is_path(algorithm) and not Path(algorithm).exists():
-        algorithm_file(algorithm)
-    request = words.request
-    if request is None:
-        assert algorithm is not None
-        base = None
-        if words.base_model is not None:
-            base = records.find(room.store, words.base_model, (records.MODEL,))
-        request = request_for(
-            room.workspace.settings.machine,
-            algorithm,
-            words.channels,
-            name=words.name,
-            hosts=words.hosts,
-            distribution=words.distribution,
-            input_mode=words.input_mode,
-            instance_type=words.instance_type,
-            hyperparameters=words.hyperparameters,
-            environment=words.environment,
-            base_model=base,
-            max_runtime=words.max_runtime,
-        )
-    return request, adopt(room.caller, request, algorithm=algorithm, channels=words.channels)
-
-
-def _is_path(algorithm: str) -> bool:
-    """Whether a file or folder is meant: an image has no such name."""
-    return algorithm.endswith((".py", "/")) or algorithm.startswith(("/", "./", "../"))
 
 
 def _show(result: dict[str, Any]) -> None:

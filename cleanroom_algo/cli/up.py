@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cleanroom_algo.cli.options import home_option, json_option, state_folder
+from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit, emit_json, say
 
 DEFAULT_PORT = 8780  # unassigned at IANA, and none of the usual development servers
@@ -37,6 +37,7 @@ def command(port: int, hosts: tuple[str, ...], as_json: bool, home: Path | None)
       AWS_ENDPOINT_URL_CLEANROOMSML=http://127.0.0.1:8780 aws cleanroomsml list-configured-model-algorithms
     """
     from cleanroom_algo.local.api.server import serve
+    from cleanroom_algo.local.resources.room_files import state_folder
     from cleanroom_algo.local.room import Room
 
     folder = state_folder(home)

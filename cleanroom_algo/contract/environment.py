@@ -13,6 +13,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from cleanroom_algo.contract.channel import Channel, ChannelConfig, read_channels
+from cleanroom_algo.contract.hyperparameters import as_texts
 from cleanroom_algo.contract.paths import ROOT_VARIABLE, Paths
 from cleanroom_algo.contract.resources import ResourceConfig
 from cleanroom_algo.contract.settings import Settings
@@ -151,5 +152,4 @@ def _read(path: Path, parse: Callable[[object], T], problems: list[Problem]) -> 
 
 def _parse_hyperparameters(document: object) -> dict[str, str]:
     # The platform writes strings; the local modes of other tools write bare numbers and booleans, which mean the same.
-    values = TypeAdapter(dict[str, object]).validate_python(document)
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+    return as_texts(TypeAdapter(dict[str, object]).validate_python(document))

@@ -83,6 +83,11 @@ class Hyperparameters(BaseModel):
             return cls.model_validate(values | bare)
 
 
+def as_texts(values: Mapping[str, object]) -> dict[str, str]:
+    """Return values as the platform has them: texts as they are, all else as JSON."""
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+
+
 def _encode(value: Any) -> str:
     return value if isinstance(value, str) and _decode(value) is value else json.dumps(value, ensure_ascii=False)
 

@@ -202,6 +202,18 @@ class InferenceRowsLostError(JobError):
     title = "predictions missing"
 
 
+class PredictionsUnreadableError(JobError):
+    """The outputs of an inference job cannot be shown as a table beside its inputs.
+
+    That needs inputs in CSV or JSON Lines, and outputs in one of these with one prediction for each row. The outputs
+    themselves are as the algorithm wrote them.
+    """
+
+    code = "CR-JOB-208"
+    title = "predictions no table"
+    exit_code = ExitCode.CONTRACT
+
+
 class InferenceOutputTooLargeError(JobError):
     """The output of an inference job is larger than its cap (trainedModelInferenceJobs.maxOutputSize)."""
 

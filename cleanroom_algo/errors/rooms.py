@@ -112,3 +112,14 @@ class PortTakenError(RoomError):
     code = "CR-ROM-009"
     title = "port taken"
     exit_code = ExitCode.USAGE
+
+
+class ChannelDataError(RoomError):
+    """Python code gave something as the data of a channel that has no rows: neither a frame nor files.
+
+    A channel is a frame of polars or pandas, a dictionary of file names to texts, a folder, a file, or an s3:// URI.
+    """
+
+    code = "CR-ROM-010"
+    title = "no data for a channel"
+    exit_code = ExitCode.USAGE

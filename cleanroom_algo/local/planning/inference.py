@@ -50,7 +50,7 @@ def inference_plan(workspace: Workspace, record: Record, directory: Path) -> Inf
         max_payload_mb=document.get("containerExecutionParameters", {}).get("maxPayloadInMB"),
         max_output_bytes=Policies.of(association).jobs[INFERENCE_JOB].max_bytes,
         instance_type=resources["instanceType"],
-        has_header=_looks_like_header(objects) if has_header is None else has_header,
+        has_header=looks_like_header(objects) if has_header is None else has_header,
         header_known=has_header is not None,
         header=switches.inference_header,
         lost_rows=switches.inference_lost_rows,
@@ -61,7 +61,7 @@ def inference_plan(workspace: Workspace, record: Record, directory: Path) -> Inf
     )
 
 
-def _looks_like_header(objects: tuple[ObjectRef, ...]) -> bool:
+def looks_like_header(objects: tuple[ObjectRef, ...]) -> bool:
     """Whether the first object begins with names: no field of its first line is empty, a number, or there twice.
 
     The platform never says so and does not need to know; here it decides which line a second request may repeat.

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.local.resources.arns import Arn
 from cleanroom_algo.local.resources.store import Record
+
+
+def state_folder(home: str | Path | None = None) -> Path:
+    """Return the state folder: the one named, else that of CLEANROOM_ALGO_HOME, else one in the user's data folder."""
+    named = home or os.environ.get(variable("home"))
+    if named:
+        return Path(named).absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("cleanroom-algo"))
 
 
 @dataclass(frozen=True, slots=True)

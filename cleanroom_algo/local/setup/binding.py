@@ -228,4 +228,8 @@ def _location(source: Source) -> str:
 
 def _is_spelled_as_path(algorithm: str | Path) -> bool:
     """Whether a text that names no file was meant to: image names have neither this end nor these beginnings."""
-    return isinstance(algorithm, Path) or algorithm.endswith(".py") or algorithm.startswith(("/", ".", "~", "file:"))
+    return (
+        isinstance(algorithm, Path)
+        or algorithm.endswith((".py", "/"))
+        or algorithm.startswith(("/", ".", "~", "file:"))
+    )

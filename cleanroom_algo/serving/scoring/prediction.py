@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import polars as pl
 
 from cleanroom_algo.contract.algorithm import find_class, load_algorithm
@@ -12,6 +14,8 @@ from cleanroom_algo.serving.codecs.predictions import to_frame
 from cleanroom_algo.serving.predictor import Predictor
 from cleanroom_algo.serving.scoring.algorithm_errors import prediction_failed
 from cleanroom_algo.serving.scoring.training_mode import require_evaluation_mode
+
+P = TypeVar("P", bound=Predictor)
 
 
 def load_predictor(source: str, artifacts: Artifacts) -> Predictor:
@@ -27,14 +31,29 @@ def load_predictor(source: str, artifacts: Artifacts) -> Predictor:
         ManifestError: the model directory is not one that a Trainer wrote.
         TrainingModeError: `load` left a module in training mode.
     """
-    predictor = find_class(load_algorithm(source), Predictor)()
+    kind = find_class(load_algorithm(source), Predictor)
+    artifacts.tell_changes(source)
+    return make_ready(kind, artifacts)
+
+
+def make_ready(kind: type[P], artifacts: Artifacts) -> P:
+    """Return a predictor of a class with its model loaded; whatever its code raises goes through.
+
+    Args:
+        kind: the algorithm's class.
+        artifacts: the model directory.
+
+    Raises:
+        AlgorithmClassError: it does not say how rows are predicted.
+        TrainingModeError: `load` left a module in training mode.
+    """
+    predictor = kind()
     if not any(_overrides(predictor, hook) for hook in ("predict", "predict_arrays")):
         raise AlgorithmClassError(
             f"{type(predictor).__name__} does not say how rows are predicted",
             expected="a Predictor that overrides `predict_arrays` or `predict`",
             fix="override one of them",
         )
-    artifacts.tell_changes(source)
     predictor.artifacts = artifacts
     predictor.load(artifacts)
     require_evaluation_mode(predictor)

@@ -29,6 +29,7 @@ from cleanroom_algo.training.process.logs import configure_logging
 from cleanroom_algo.training.process.reports import RankReport
 from cleanroom_algo.training.rank_run import RankRun
 from cleanroom_algo.training.signals import Phase, StopRequest, TrainingStopped
+from cleanroom_algo.training.trainer import Trainer
 
 _LOST = re.compile(r"gloo|NCCL|Connection (closed|reset|refused)|Broken pipe|[Tt]imed out waiting|TCPStore|recvBytes")
 
@@ -57,7 +58,7 @@ def run_rank(job: Job, local_rank: int, ranks: int, stop: StopRequest) -> RankRe
             stop=stop,
             base=Path(base) if base else None,
         )
-        _train(rank_run)
+        train_rank(rank_run)
     except BaseException as error:
         return report_of(error, rank, stop, job.redact, alone=ranks * resources.host_count == 1)
     if stop:
@@ -65,14 +66,16 @@ def run_rank(job: Job, local_rank: int, ranks: int, stop: StopRequest) -> RankRe
     return RankReport(rank, "done")
 
 
-def _train(rank_run: RankRun) -> None:
+def train_rank(rank_run: RankRun) -> Trainer:
+    """Do one rank's work, and return its trainer; whatever ends it goes through as it was raised."""
     trainer = rank_run.trainer()
     if trainer.has_own_fit():
         rank_run.train_alone(trainer)
-        return
-    from cleanroom_algo.training.torch.loop import train
+    else:
+        from cleanroom_algo.training.torch.loop import train
 
-    train(rank_run, trainer)
+        train(rank_run, trainer)
+    return trainer
 
 
 def report_of(

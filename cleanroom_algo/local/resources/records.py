@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.errors import NoSuchRecordError
+from cleanroom_algo.local.resources import arns
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.resources.store import Record, Store
 
-MODEL = "trained-model"
-CHANNEL = "ml-input-channel"
-INFERENCE = "trained-model-inference-job"
-EXPORT = "trained-model-export-job"
-ASSOCIATION = "configured-model-algorithm-association"
+MODEL, CHANNEL, INFERENCE = arns.TRAINED_MODEL, arns.INPUT_CHANNEL, arns.INFERENCE_JOB
+EXPORT, ASSOCIATION = arns.EXPORT_JOB, arns.ASSOCIATION
 KINDS = {
     MODEL: "trainedModels",
     INFERENCE: "trainedModelInferenceJobs",

@@ -1,0 +1,255 @@
+"""`CleanRoom`: the local clean room from Python, in scripts, notebooks and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, TypeAlias
+
+from cleanroom_algo.channels.memory import keep_freed_memory
+from cleanroom_algo.contract.hyperparameters import as_texts
+from cleanroom_algo.local.resources import records
+from cleanroom_algo.local.resources.room_files import state_folder
+from cleanroom_algo.local.resources.settings import RoomSettings
+from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.results import ExportJob, InferenceJob, Job, LogLine, TrainedModel, check_ended_well
+from cleanroom_algo.local.room import Room
+from cleanroom_algo.local.setup.calls import JobCall, inference_call, training_call
+from cleanroom_algo.local.setup.channel_data import ChannelData, as_frame, channel_source, is_frame
+from cleanroom_algo.local.written_log import WrittenLog
+
+Follow: TypeAlias = Callable[[Room, Record], Record]
+"""Returns the record of a job, of which it is given the one at its start, when it has ended."""
+Distribution: TypeAlias = Literal["FullyReplicated", "ShardedByS3Key"]
+InputMode: TypeAlias = Literal["File", "FastFile", "Pipe"]
+
+
+class CleanRoom:
+    """A local clean room: train, predict and export as the service does, over the same operations.
+
+    Use it as a context manager, or close it: that ends the jobs of this process.
+
+    Example:
+        >>> with CleanRoom() as room:
+        ...     model = room.train("my_algorithm.py", train="data/", hosts=2)
+        ...     room.infer(model, "new/").predictions
+
+    Args:
+        home: the state folder; by default that of the command: CLEANROOM_ALGO_HOME, or one in the user's data folder.
+        host_kind: where containers run: auto, process, sandbox, docker or sagemaker; as the room is set if None.
+        follow: waits for a job; by default in silence, or in a notebook with a line that shows its progress.
+
+    Raises:
+        RoomStateError: CR-ROM-002. RoomSettingsError: CR-ROM-005.
+    """
+
+    def __init__(
+        self, home: str | Path | None = None, *, host_kind: str | None = None, follow: Follow | None = None
+    ) -> None:
+        keep_freed_memory()  # of the requests of inference jobs
+        self.home = state_folder(home)
+        self._follow = follow or _follow
+        self.room = Room(self.home, _settings(self.home, host_kind))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the jobs of this process, and let go of the state folder."""
+        self.room.close()
+
+    # --- jobs -------------------------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        algorithm: str | Path,
+        channels: Mapping[str, ChannelData] | None = None,
+        *,
+        name: str | None = None,
+        hosts: int = 1,
+        distribution: Distribution = "FullyReplicated",
+        input_mode: InputMode = "File",
+        instance_type: str = "ml.m5.2xlarge",
+        hyperparameters: Mapping[str, object] | None = None,
+        environment: Mapping[str, str] | None = None,
+        base_model: TrainedModel | str | None = None,
+        max_runtime: int | None = None,
+        **channel: ChannelData,
+    ) -> TrainedModel:
+        """Train, and return the model when the job has ended well.
+
+        Args:
+            algorithm: a Python file, a folder with algorithm.py, or an image.
+            channels: data by channel name; needed only for names that are parameters of this method.
+            name: of the trained model; after the algorithm if None.
+            hosts: 1 to 5; a frame is divided into as many objects.
+            distribution: of all channels.
+            input_mode: of the job.
+            instance_type: as in the request.
+            hyperparameters: of any JSON type; the platform gets them as strings.
+            environment: variables of the containers.
+            base_model: the version to start from, or its name as in the commands.
+            max_runtime: seconds after which the job is stopped.
+            channel: data by channel name: `train=FRAME, validation="data/validation"`.
+
+        Raises:
+            JobFailed: the job failed or was stopped.
+            RequestError: the service would refuse the request. What binding files raises: see `adopt`.
+        """
+        data = {**(channels or {}), **channel}
+        call = training_call(
+            self.room.caller,
+            algorithm,
+            {each: self._source(value, parts=hosts) for each, value in data.items()},
+            name=name,
+            hosts=hosts,
+            distribution=distribution,
+            input_mode=input_mode,
+            instance_type=instance_type,
+            hyperparameters=as_texts(hyperparameters or {}),
+            environment=environment,
+            base_model=None if base_model is None else self._record(base_model),
+            max_runtime=max_runtime,
+        )
+        return TrainedModel(self._run(call), self.room.workspace)
+
+    def infer(
+        self,
+        model: TrainedModel | str,
+        data: ChannelData,
+        *,
+        name: str | None = None,
+        instances: int = 1,
+        instance_type: str = "ml.m5.2xlarge",
+        accept: str | None = None,
+        max_payload_mb: int | None = None,
+        environment: Mapping[str, str] | None = None,
+        algorithm: str | Path | None = None,
+    ) -> InferenceJob:
+        """Predict, and return the job with its predictions when it has ended well.
+
+        Args:
+            model: that predicts, or its name as in the commands.
+            data: the rows to predict from.
+            name: of the job; after the model if None.
+            instances: 1 to 10; a frame is divided into as many objects.
+            instance_type: as in the request.
+            accept: content type of the predictions; the algorithm's choice if None.
+            max_payload_mb: the largest request to a container, 1 to 100.
+            environment: variables of the containers.
+            algorithm: predict with another one than the one that trained.
+
+        Raises:
+            JobFailed: the job failed or was stopped.
+            RequestError: the service would refuse the request. What binding files raises: see `adopt`.
+        """
+        frame = as_frame(data) if is_frame(data) else None
+        call = inference_call(
+            self.room.caller,
+            self._record(model),
+            self._source(data if frame is None else frame, parts=instances),
+            algorithm=algorithm,
+            name=name,
+            instances=instances,
+            instance_type=instance_type,
+            accept=accept,
+            max_payload_mb=max_payload_mb,
+            environment=environment,
+        )
+        return InferenceJob(self._run(call), self.room.workspace, frame)
+
+    def export(self, model: TrainedModel | str, *, to: str | None = None, name: str | None = None) -> ExportJob:
+        """Export the artifacts of a model to a member, and return the job when it has ended well.
+
+        Args:
+            model: to export, or its name as in the commands.
+            to: the member's account; the one that trained if None.
+            name: of the job; after the model if None.
+
+        Raises:
+            JobFailed: the job failed.
+            RequestError: the service would refuse the request; without a policy for exports it does.
+        """
+        record = self._record(model)
+        version = {} if record.version is None else {"trainedModelVersionIdentifier": record.version}
+        params = {
+            "membershipIdentifier": record.membership,
+            "name": name or record.name,
+            "trainedModelArn": record.key,
+            "outputConfiguration": {"members": [{"accountId": to or record.account}]},
+            **version,
+        }
+        self.room.call("StartTrainedModelExportJob", params, record.account)
+        (started,) = self.room.store.find(records.EXPORT, limit=1)  # no operation tells its ARN
+        return ExportJob(self._ended(started), self.room.workspace)
+
+    def _run(self, call: JobCall) -> Record:
+        return self._ended(start(self.room, call))
+
+    def _ended(self, started: Record) -> Record:
+        record = self._follow(self.room, started)
+        check_ended_well(record)
+        return record
+
+    # --- what is there ----------------------------------------------------------------------------------------------
+
+    def models(self) -> list[TrainedModel]:
+        """Return all versions of all trained models, the newest first."""
+        found = self.room.store.find(records.MODEL)
+        return [TrainedModel(each, self.room.workspace) for each in found]
+
+    def model(self, name: str) -> TrainedModel:
+        """Return a model by its name or ARN, with `:VERSION` behind it for one version.
+
+        Raises:
+            NoSuchRecordError: CR-CLI-007.
+        """
+        return TrainedModel(self._record(name), self.room.workspace)
+
+    def logs(self, job: Job | str, as_account: str | None = None) -> list[LogLine]:
+        """Return what the containers of a job wrote.
+
+        Args:
+            job: a model or an inference job, or its name as in the commands.
+            as_account: of the member through whose eyes to look, by the policies; None for all that there is.
+
+        Raises:
+            NoSuchRecordError: CR-CLI-007, there is no such job, it has no log, or the account is no member.
+        """
+        kinds = (records.MODEL, records.INFERENCE)
+        record = job.record if isinstance(job, Job) else records.find(self.room.store, job, kinds)
+        seen = WrittenLog.read(self.room.workspace, record, as_account).seen_by(as_account)
+        return [LogLine(**line) for line in seen.lines]
+
+    def _record(self, model: TrainedModel | str) -> Record:
+        if isinstance(model, TrainedModel):
+            return model.record
+        return records.find(self.room.store, model, (records.MODEL,))
+
+    def _source(self, data: ChannelData, *, parts: int) -> Any:
+        return channel_source(data, self.home / "channels" / "frames", parts=parts)
+
+
+def start(room: Room, call: JobCall) -> Record:
+    """Start a job, and return its record."""
+    made = room.call(call.operation, call.params, call.account, terms=call.terms)
+    arn = made.get("trainedModelInferenceJobArn") or made["trainedModelArn"]
+    kind = records.INFERENCE if "trainedModelInferenceJobArn" in made else records.MODEL
+    record = room.store.get(kind, arn, made.get("versionIdentifier"))
+    assert record is not None
+    return record
+
+
+def _settings(home: Path, host_kind: str | None) -> RoomSettings | None:
+    if host_kind is None:
+        return None
+    settings = RoomSettings.read(home)
+    machine = type(settings.machine).model_validate({**settings.machine.model_dump(), "host_kind": host_kind})
+    return settings.model_copy(update={"machine": machine})
+
+
+def _follow(room: Room, started: Record) -> Record:
+    return room.wait(started.key, started.version)

@@ -1,0 +1,89 @@
+"""The outputs of an inference job as a table, beside the rows that they answer."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import polars as pl
+
+from cleanroom_algo.errors import PredictionsUnreadableError
+from cleanroom_algo.local.objects.reference import ObjectRef
+
+
+def beside_inputs(
+    inputs: pl.DataFrame | None,
+    answered: Sequence[tuple[ObjectRef, ObjectRef]],
+    *,
+    has_header: bool,
+) -> pl.DataFrame:
+    """Return rows and beside each its prediction, in their order.
+
+    Args:
+        inputs: the rows; None to read them from the objects.
+        answered: the objects of the channel, by key, and the answers to each.
+        has_header: whether the objects, if they are CSV, begin with the names of their columns.
+
+    Raises:
+        PredictionsUnreadableError: CR-JOB-208.
+    """
+    try:
+        answers = [_read(answer, has_header=False) for _, answer in answered]
+        rows = [_read(each, has_header=has_header) for each, _ in answered] if inputs is None else []
+        for (each, _), read, answer in zip(answered, rows, answers, strict=False):
+            _check_heights(each.key, read, answer)
+        table = _joined(rows) if inputs is None else inputs
+        predicted = _named(_joined(answers))
+    except pl.exceptions.PolarsError as error:
+        raise _unreadable(f"inputs or outputs are neither CSV nor JSON Lines: {error}") from error
+    _check_heights("the channel", table, predicted)
+    if clash := sorted(set(table.columns) & set(predicted.columns)):
+        raise _unreadable(f"rows and predictions both have a column {clash[0]!r}")
+    return pl.concat([table, predicted], how="horizontal")
+
+
+def _read(reference: ObjectRef, *, has_header: bool) -> pl.DataFrame:
+    """Return an object as a table; the columns of CSV are strings, so that all objects have the same types."""
+    with reference.open() as file:
+        content = file.read()
+    if content.lstrip().startswith(b"{"):
+        return pl.read_ndjson(io.BytesIO(content), infer_schema_length=None)
+    if not content:
+        return pl.DataFrame()
+    return pl.read_csv(io.BytesIO(content), has_header=has_header, infer_schema=False)
+
+
+def _joined(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return tables below each other, the strings of CSV as what they all spell."""
+    table = pl.concat([each for each in tables if each.width] or [pl.DataFrame()], how="vertical_relaxed")
+    if not table.width or set(table.dtypes) != {pl.String()}:
+        return table
+    spelled = pl.read_csv(io.BytesIO(table.write_csv().encode()), infer_schema_length=None)
+    # An identifier such as 007 is no number.
+    texts = [name for name in table.columns if spelled[name].dtype.is_integer() and _differ(spelled[name], table[name])]
+    return spelled.with_columns(table.select(texts))
+
+
+def _differ(numbers: pl.Series, texts: pl.Series) -> bool:
+    return not numbers.cast(pl.String).equals(texts)
+
+
+def _named(predicted: pl.DataFrame) -> pl.DataFrame:
+    """Return predictions, of which CSV tells no names, under the names that they have in other formats."""
+    if not all(name.startswith("column_") for name in predicted.columns):
+        return predicted
+    names = ["prediction"] if predicted.width == 1 else [f"prediction_{number}" for number in range(predicted.width)]
+    return predicted.rename(dict(zip(predicted.columns, names, strict=True)))
+
+
+def _check_heights(name: str, rows: pl.DataFrame, predicted: pl.DataFrame) -> None:
+    if rows.height != predicted.height:
+        raise _unreadable(f"{name} has {rows.height} rows and {predicted.height} predictions")
+
+
+def _unreadable(what: str) -> PredictionsUnreadableError:
+    return PredictionsUnreadableError(
+        what,
+        expected="one prediction for each row, in CSV or JSON Lines, under names that the rows do not have",
+        fix="read the files in `outputs` of the job",
+    )

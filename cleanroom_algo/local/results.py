@@ -1,0 +1,304 @@
+"""How jobs ended and what they left, as small values: models, predictions, exports, failures."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from cleanroom_algo.contract.archive import TRAINED_MODEL, extract_file
+from cleanroom_algo.contract.manifest import MANIFEST_FILE
+from cleanroom_algo.errors import CleanroomError, JobFailedError, JobStoppedError
+from cleanroom_algo.errors.exit_codes import ExitCode
+from cleanroom_algo.errors.status_codes import ALGORITHM_ERROR
+from cleanroom_algo.local.jobs.inference.transform import OUTPUT_SUFFIX
+from cleanroom_algo.local.objects.listing import source_of
+from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.planning.inference import looks_like_header
+from cleanroom_algo.local.planning.inputs import channel_objects, record_of_job, source_objects
+from cleanroom_algo.local.plans.run_files import MODEL_ARCHIVE
+from cleanroom_algo.local.resources import records
+from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.resources.workspace import Workspace
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_MANIFEST_BYTES: Final = 1 << 20
+
+
+class JobFailed(CleanroomError):  # noqa: N818 (a word of its tests, such as pytest's own)
+    """A job did not end well.
+
+    Attributes:
+        code: the error that ended it, such as CR-SCH-002; else `statusDetails.statusCode`, such as AlgorithmError.
+        reason: the same in words: `statusDetails.message`.
+        record: of the job.
+        error: the same as an error of the command.
+        exit_code: of the command.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.reason = records.reason(record) or "no reason was given"
+        stopped = record.status == "INACTIVE"
+        self.error = _stopped(record, self.reason) if stopped else _failed(record, self.reason)
+        super().__init__(self.error.what, expected=self.error.expected, fix=self.error.fix)
+        default = ExitCode.STOPPED if stopped else self.error.exit_code
+        self.exit_code = ExitCode(record.private.get("exit_code", default))  # type: ignore[misc]
+        details: Mapping[str, str] = record.document.get("statusDetails") or {}
+        own = re.match(rf"(?:{ALGORITHM_ERROR}: )?(CR-[A-Z]{{3}}-[0-9]{{3}})", self.reason)
+        self.code = own[1] if own else details.get("statusCode", self.error.code)  # type: ignore[misc]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.record,)
+
+
+def check_ended_well(record: Record) -> None:
+    """Check that a job, which has ended, has done what it was for.
+
+    Raises:
+        JobFailed: it failed or was stopped.
+    """
+    if record.status != "ACTIVE":
+        raise JobFailed(record)
+
+
+class LogLine(NamedTuple):
+    """A line that a container wrote.
+
+    Attributes:
+        time: in ISO 8601, UTC.
+        host: of the container.
+        stream: stdout or stderr; `job` for what the room says of it.
+        text: the line.
+    """
+
+    time: str
+    host: str
+    stream: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.time[:19]} {self.host} | {self.text}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that has ended.
+
+    Attributes:
+        record: of the job.
+        workspace: of the room.
+    """
+
+    record: Record = field(repr=False)
+    workspace: Workspace = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self.record.name
+
+    @property
+    def arn(self) -> str:
+        """The ARN of what it made."""
+        return self.record.key
+
+    @property
+    def status(self) -> str:
+        """`ACTIVE` for a job that has ended well."""
+        return self.record.status
+
+    def document(self) -> dict[str, Any]:
+        """Return what there is to know of it, as JSON values."""
+        return records.document(self.record)
+
+    def summary(self) -> dict[str, object]:
+        """Return the few things to show of it."""
+        return {"name": self.name, "status": self.status}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.summary().items())})"
+
+    def _repr_html_(self) -> str:
+        rows = (
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>"
+            for name, value in self.summary().items()
+        )
+        return f"<table>{''.join(rows)}</table>"
+
+
+@dataclass(frozen=True, repr=False)
+class TrainedModel(Job):
+    """A version of a trained model."""
+
+    @property
+    def version(self) -> str | None:
+        """The version's identifier; None for the base version."""
+        return self.record.version
+
+    @property
+    def archive(self) -> Path:
+        """Its model.tar.gz; there is none before the job has ended well."""
+        return self.workspace.files.artifacts(self.record.key, self.record.version) / MODEL_ARCHIVE
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest that a Trainer wrote; empty for artifacts of an algorithm that wrote none."""
+        return _read_manifest(self.archive) if self.archive.exists() else {}
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The last value of each metric that a Trainer logged."""
+        return dict(self.manifest.get("metrics", {}))
+
+    @cached_property
+    def files(self) -> tuple[str, ...]:
+        """The names of the files in its artifacts."""
+        with tarfile.open(self.archive) as tar:
+            return tuple(sorted(each.name.removeprefix("./") for each in tar if each.isfile()))
+
+    def extract(self, folder: Path) -> Path:
+        """Unpack the artifacts into a folder that is not there yet, and return it."""
+        extract_file(self.archive, folder, subject=TRAINED_MODEL)
+        return folder
+
+    def document(self) -> dict[str, Any]:
+        """Return its record, its artifacts and what their manifest says of the training."""
+        private = self.record.private
+        known = {
+            "artifacts": str(self.archive) if self.archive.exists() else None,
+            "rawBytes": private.get("raw_bytes"),
+            "packedBytes": private.get("packed_bytes"),
+            "maxArtifactBytes": private.get("max_artifact_bytes"),
+        }
+        trained = {name: self.manifest[name] for name in ("metrics", "steps", "rows") if name in self.manifest}
+        return super().document() | known | trained
+
+    def summary(self) -> dict[str, object]:
+        """Return the few things to show of it."""
+        metrics = {name: f"{value:.6g}" for name, value in self.metrics.items()}
+        version = {} if self.version is None else {"version": self.version[:8]}
+        return {**super().summary(), **version, **metrics}
+
+
+@dataclass(frozen=True, repr=False)
+class InferenceJob(Job):
+    """The answers of a model to the rows of a channel.
+
+    Attributes:
+        inputs: the rows, where they came as a frame; None where they are read from the channel's objects.
+    """
+
+    inputs: pl.DataFrame | None = field(default=None, repr=False)
+
+    @property
+    def outputs(self) -> list[str]:
+        """The paths, or URIs in S3, of the objects with predictions: one for each object of the channel."""
+        return list(self.record.private.get("outputs") or ())
+
+    @property
+    def warnings(self) -> list[str]:
+        """What would cost time or is doubtful, though it does not fail the job here."""
+        return list(self.record.private.get("warnings") or ())
+
+    @cached_property
+    def predictions(self) -> pl.DataFrame:
+        """The rows and beside each its prediction, in their order.
+
+        A single column of predictions is named `prediction`. Several have the names that the algorithm gives them where
+        the job was asked for JSON Lines (`accept="application/jsonlines"`); CSV has no names, so there they are called
+        `prediction_0` and so on.
+
+        Raises:
+            PredictionsUnreadableError: CR-JOB-208, they are not one for each row, or in a form of their own.
+        """
+        from cleanroom_algo.local.predictions import beside_inputs
+
+        channel = self.record.document["dataSource"]["mlInputChannelArn"]
+        objects = channel_objects(self.workspace, record_of_job(self.workspace, records.CHANNEL, channel))
+        answered = [(each, self._answer(each)) for each in objects if each.size]
+        return beside_inputs(self.inputs, answered, has_header=looks_like_header(objects))
+
+    def _answer(self, asked: ObjectRef) -> ObjectRef:
+        """Return the object with the predictions for one of the channel."""
+        found = [uri for uri in self.outputs if uri.endswith(f"/{asked.key}{OUTPUT_SUFFIX}")]
+        (answer,) = source_objects(self.workspace.settings, source_of(min(found, key=len)))
+        return answer
+
+    def document(self) -> dict[str, Any]:
+        """Return its record and its outputs."""
+        names = ("outputs", "rows", "bytes", "warnings")
+        return super().document() | {name: self.record.private.get(name) for name in names}
+
+    def summary(self) -> dict[str, object]:
+        """Return the few things to show of it."""
+        return {**super().summary(), "rows": self.record.private.get("rows"), "warnings": len(self.warnings)}
+
+    def _repr_html_(self) -> str:
+        from cleanroom_algo.errors import PredictionsUnreadableError
+
+        try:
+            shown: str = self.predictions.head(10)._repr_html_()
+        except PredictionsUnreadableError:
+            shown = ""
+        return super()._repr_html_() + shown
+
+
+@dataclass(frozen=True, repr=False)
+class ExportJob(Job):
+    """What was exported of a model to a member."""
+
+    @property
+    def outputs(self) -> list[str]:
+        """The paths, or URIs in S3, of the exported files."""
+        return list(self.record.private.get("outputs") or ())
+
+    def summary(self) -> dict[str, object]:
+        """Return the few things to show of it."""
+        return {**super().summary(), "files": len(self.outputs)}
+
+
+def document(record: Record, workspace: Workspace) -> dict[str, Any]:
+    """Return what there is to know of a resource, as JSON values: its record, and what else its kind has."""
+    if record.kind == records.MODEL:
+        return TrainedModel(record, workspace).document()
+    if record.kind == records.INFERENCE:
+        return InferenceJob(record, workspace).document()
+    own = ("dialect", "warnings") if record.kind == records.CHANNEL else ()  # how its files are to be read
+    return records.document(record) | {name: record.private.get(name) for name in own}
+
+
+def _stopped(record: Record, why: str) -> CleanroomError:
+    return JobStoppedError(f"{record.name}: {why}", expected="a job that runs to its end", fix="start it again")
+
+
+def _failed(record: Record, why: str) -> CleanroomError:
+    cause = re.search(r"CR-[A-Z]{3}-[0-9]{3}", why)
+    explain = f"`cleanroom-algo explain {cause[0]}`" if cause else "the reason"
+    if record.kind in {records.MODEL, records.INFERENCE}:
+        version = f":{record.version[:8]}" if record.version else ""
+        log = f", and what the containers wrote: `cleanroom-algo logs {record.name}{version}`"
+    else:
+        log = ""
+    return JobFailedError(
+        f"{record.name} is {record.status}: {why}", expected="a job that ends ACTIVE", fix=f"see {explain}{log}"
+    )
+
+
+def _read_manifest(archive: Path) -> dict[str, Any]:
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if member.name.removeprefix("./") == MANIFEST_FILE and member.isfile() and member.size < _MANIFEST_BYTES:
+                file = tar.extractfile(member)
+                assert file is not None
+                found = json.loads(file.read())
+                return found if isinstance(found, dict) else {}
+    return {}

@@ -1,0 +1,73 @@
+"""A job's log and who may see what of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from cleanroom_algo.errors import NoSuchRecordError
+from cleanroom_algo.local.plans.run_files import LOG_FILE, USAGE_FILE
+from cleanroom_algo.local.policies.logs import SUMMARY_STREAM, LogReading, MemberLogs, member_logs
+from cleanroom_algo.local.policies.recipients import Recipients
+from cleanroom_algo.local.resources import records
+from cleanroom_algo.local.resources.job_log import read_lines
+from cleanroom_algo.local.resources.settings import Switches
+from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.resources.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class WrittenLog:
+    """A job's log.
+
+    Attributes:
+        record: of the job.
+        lines: all that its containers have written so far.
+        usage: what its hosts took of CPU and memory so far; empty where that was not taken.
+        recipients: who gets what.
+        switches: the room's readings of what is not documented.
+    """
+
+    record: Record
+    lines: list[dict[str, Any]]
+    usage: list[dict[str, Any]]
+    recipients: Recipients
+    switches: Switches
+
+    @classmethod
+    def read(cls, workspace: Workspace, record: Record, account: str | None = None) -> Self:
+        """Return the log of a job.
+
+        Args:
+            workspace: of the room.
+            record: of the job.
+            account: of the member through whose eyes it is to be looked at; None for all that there is.
+
+        Raises:
+            NoSuchRecordError: CR-CLI-007, the job has no log, or the account is no member.
+        """
+        directory, recipients = workspace.files.run(record), Recipients.of(workspace.store, record)
+        if account is not None and account not in recipients.members:
+            raise NoSuchRecordError(
+                f"account {account} is no active member of the collaboration of {record.name}",
+                expected=f"one of {', '.join(sorted(recipients.members))}",
+                fix="name the account of a member",
+            )
+        log, usage = directory / LOG_FILE, directory / USAGE_FILE
+        if not log.is_file():
+            raise NoSuchRecordError(
+                f"{record.name} ({record.status}) has no log",
+                expected="a job that has been started",
+                fix=f"see `cleanroom-algo show {record.name}`",
+            )
+        taken = read_lines(usage) if usage.is_file() else []
+        return cls(record, read_lines(log), taken, recipients, workspace.settings.switches)
+
+    def seen_by(self, account: str | None) -> MemberLogs:
+        """Return what a member gets of it by the policies of the association, and why no more; None gets all."""
+        if account is None:
+            return MemberLogs(tuple(self.lines), ())
+        why, moment = records.reason(self.record), records.moment(self.record.updated)
+        summary = None if why is None else {"time": moment, "host": "-", "stream": SUMMARY_STREAM, "text": why}
+        reading = LogReading(self.switches.log_filter, self.switches.redaction_placeholder)
+        return member_logs(self.lines, summary, self.recipients, account, reading)

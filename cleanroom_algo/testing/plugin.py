@@ -1,0 +1,52 @@
+"""The pytest plugin, loaded by every pytest run where this package is installed: it imports nothing before it is used.
+
+The entry point `pytest11` in pyproject.toml names this module.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from cleanroom_algo.local.client import CleanRoom
+    from cleanroom_algo.local.resources.store import Record
+    from cleanroom_algo.local.room import Room
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that chooses where the containers of `clean_room` run."""
+    parser.getgroup("cleanroom-algo").addoption(
+        "--clean-room-hosts",
+        metavar="KIND",
+        help="where the jobs of the fixture clean_room run: auto, process, sandbox or docker",
+    )
+
+
+@pytest.fixture
+def clean_room(tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[CleanRoom]:
+    """Yield a local clean room of the test's own, below tmp_path; its jobs end with the test.
+
+    What containers write goes to stderr, which pytest shows where the test fails.
+    """
+    from cleanroom_algo.local.client import CleanRoom
+
+    kind = pytestconfig.getoption("--clean-room-hosts")
+    with CleanRoom(tmp_path / "clean-room", host_kind=kind, follow=_follow) as room:
+        yield room
+
+
+def _follow(room: Room, started: Record) -> Record:
+    return room.wait(started.key, started.version, listener=_Lines())
+
+
+class _Lines:
+    def line(self, host: str, stream: str, text: str) -> None:  # noqa: ARG002 (both streams are shown alike)
+        print(f"{host} | {text}", file=sys.stderr)
+
+    def progress(self, progress: Any) -> None:
+        pass

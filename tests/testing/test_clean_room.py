@@ -1,0 +1,84 @@
+"""The fixture `clean_room`: trains and predicts as the commands do, in a room of the test's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from cleanroom_algo.errors import ChannelDataError, NoSuchRecordError
+from cleanroom_algo.local.client import CleanRoom
+from cleanroom_algo.testing import JobFailed
+
+ALGORITHM = """
+import json
+
+from cleanroom_algo import Hyperparameters, Predictor, Schema, Trainer
+
+
+class Knobs(Hyperparameters):
+    above: float = 0.0
+
+
+class Count(Trainer):
+    schema = Schema.of(target="late", name="string", distance="float64?", late="bool")
+    hyperparameters = Knobs
+
+    def fit(self):
+        before = 0 if self.base is None else json.loads(self.base.file("count.json").read_text())["rows"]
+        self.count = before + self.table().height
+        print("counted", self.count)
+        self.log(count=self.count)
+
+    def save(self, directory):
+        (directory / "count.json").write_text(json.dumps({"rows": self.count}))
+
+
+class Far(Predictor):
+    def load(self, artifacts):
+        self.above = artifacts.hyperparameters(Knobs).above
+
+    def predict(self, frame):
+        return ["far" if each else "near" for each in frame["distance"].fill_null(0) > self.above]
+"""
+FRAME = pl.DataFrame(
+    {"name": ["007", "8", "x,y", 'a"b'], "distance": [1.0, 20.0, None, 30.0], "late": [False, True, False, True]}
+)
+
+
+@pytest.fixture
+def algorithm(tmp_path: Path) -> Path:
+    path = tmp_path / "algorithm.py"
+    path.write_text(ALGORITHM)
+    return path
+
+
+def test_a_model_is_trained_trained_on_and_asked(clean_room: CleanRoom, algorithm: Path) -> None:
+    model = clean_room.train(algorithm, train=FRAME, input_mode="FastFile", hyperparameters={"above": 15})
+    newer = clean_room.train(algorithm, train={"a.csv": FRAME.write_csv()}, base_model=model)
+
+    assert (model.version, model.metrics) == (None, {"count": 4.0})
+    assert (newer.arn, newer.metrics) == (model.arn, {"count": 8.0})
+    assert set(model.files) == {"count.json", "manifest.json"}
+    assert [each.version for each in clean_room.models()] == [newer.version, None]
+    assert clean_room.model(f"{model.name}:base").metrics == model.metrics
+    assert ("algo-1", "counted 8") in [(line.host, line.text) for line in clean_room.logs(newer)]
+    assert clean_room.logs(newer, as_account="111122223333") == []
+
+    job = clean_room.infer(model, FRAME, instances=2, max_payload_mb=1)
+    assert job.warnings == []
+    assert job.predictions.equals(FRAME.with_columns(prediction=pl.Series(["near", "far", "near", "far"])))
+    again = clean_room.infer(newer, {"a.csv": FRAME.drop("late").write_csv()})
+    assert again.predictions["name"].to_list() == FRAME["name"].to_list()
+
+
+def test_what_fails_is_raised_with_its_code_and_reason(clean_room: CleanRoom, algorithm: Path) -> None:
+    with pytest.raises(JobFailed) as failed:
+        clean_room.train(algorithm, train={"a.csv": "name,distance,late\nx,1.0,maybe\n"})
+    assert failed.value.code == "CR-SCH-002"
+    assert "train/a.csv:2:late" in failed.value.reason
+    with pytest.raises(ChannelDataError, match="set"):
+        clean_room.train(algorithm, train={1, 2})
+    with pytest.raises(NoSuchRecordError, match="nothing"):
+        clean_room.infer("nothing", FRAME)
