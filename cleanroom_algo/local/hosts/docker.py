@@ -149,22 +149,26 @@ class DockerJob:
             words += ["--memory", str(min(spec.limits.memory_bytes, available))]
         resolver = spec.root.parent / "resolv.conf"
         resolver.touch()  # with this machine's, each name that is not in /etc/hosts would be waited for, for seconds
-        words += _volume(resolver, "/etc/resolv.conf", "ro")
+        words += self._volume(resolver, "/etc/resolv.conf", "ro")
         words += self._opt_ml(spec.root)
-        words += [word for name, path in spec.shared.items() for word in _volume(path, f"/opt/ml/{name}", "ro")]
+        words += [word for name, path in spec.shared.items() for word in self._volume(path, f"/opt/ml/{name}", "ro")]
         for name, value in {**self.environment, **spec.environment}.items():
             words += ["--env", f"{name}={value}"]
         return words + image_words(spec)
 
     def _opt_ml(self, root: Path) -> list[str]:
         """Return the words for what the platform puts below /opt/ml, beside or over what the image has there."""
-        words = _volume(root, "/opt/ml") if self.hides_opt_ml else []
+        words = self._volume(root, "/opt/ml") if self.hides_opt_ml else []
         for name in sorted(path.name for path in root.iterdir() if path.is_dir()):
             if name == "input":
-                words += _volume(root / name, f"/opt/ml/{name}", "ro")
+                words += self._volume(root / name, f"/opt/ml/{name}", "ro")
             elif not self.hides_opt_ml:
-                words += _volume(root / name, f"/opt/ml/{name}")
+                words += self._volume(root / name, f"/opt/ml/{name}")
         return words
+
+    def _volume(self, path: Path, inside: str, mode: str = "rw") -> list[str]:
+        """Return the words for a folder of this machine; docker has none for what may be executed or opened there."""
+        return ["--volume", f"{path}:{inside}:{mode}" + (",nosuid,nodev" if self.program == "podman" else "")]
 
 
 class _Way:
@@ -264,7 +268,3 @@ def _make_network(program: str, name: str, *, internal: bool) -> str:
         expected="an engine that can make internal networks",
         fix=f"see whether `{program} network create --internal` works",
     )
-
-
-def _volume(path: Path, inside: str, mode: str = "rw") -> list[str]:
-    return ["--volume", f"{path}:{inside}:{mode}"]

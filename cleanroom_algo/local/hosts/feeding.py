@@ -47,7 +47,7 @@ class Feeder:
         self._paths, self._channel, self._objects, self._fail = paths, channel, objects, fail
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"feed-{channel}")
-        os.mkfifo(paths.fifo(channel, 0))
+        _make(paths.fifo(channel, 0))
 
     def start(self) -> None:
         """Begin to feed whoever opens a pipe."""
@@ -69,7 +69,7 @@ class Feeder:
                 try:
                     # The next pipe is there before this one ends, as a reader may look for it at once.
                     with contextlib.suppress(FileExistsError):
-                        os.mkfifo(self._paths.fifo(self._channel, epoch + 1))
+                        _make(self._paths.fifo(self._channel, epoch + 1))
                     self._write(pipe, self._objects(epoch))
                 except BrokenPipeError:
                     pass
@@ -108,6 +108,11 @@ class Feeder:
                     fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             return descriptor
         return None
+
+
+def _make(fifo: Path) -> None:
+    os.mkfifo(fifo)
+    fifo.chmod(0o644)  # whatever the user's umask: the container may be another user
 
 
 def _opened(objects: Sequence[ObjectRef]) -> Generator[tuple[ObjectRef, io.BufferedReader]]:

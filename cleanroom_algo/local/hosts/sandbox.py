@@ -2,7 +2,8 @@
 
 Bubblewrap gives each host a real /opt/ml, the algorithm at /opt/algorithm, nothing else of this machine but what a base
 image would hold, and no process but its own. The hosts of a job reach each other by name, and nothing else. Works with
-and without root's rights, where the kernel lets users make namespaces.
+and without root's rights, where the kernel lets users make namespaces. Outside, uid 0 of a sandbox is the user who runs
+the clean room, or where that is root, a user without rights.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from typing import Self
 
 from cleanroom_algo.contract.processes import signal_name
 from cleanroom_algo.contract.settings import variable
-from cleanroom_algo.errors import NetworkLostError, SandboxError
-from cleanroom_algo.local.hosts.entry import find_entry, inherited_environment, share_of_cores
-from cleanroom_algo.local.hosts.isolation import network
+from cleanroom_algo.errors import HostStartError, NetworkLostError, SandboxError
+from cleanroom_algo.local.hosts.entry import Entry, find_entry, inherited_environment, share_of_cores
+from cleanroom_algo.local.hosts.isolation import inside, network
 from cleanroom_algo.local.hosts.isolation.connector import NamespaceConnector, enter
 from cleanroom_algo.local.hosts.isolation.guarded import GuardedHost
 from cleanroom_algo.local.hosts.isolation.isolated_python import isolated_python
+from cleanroom_algo.local.hosts.isolation.ownership import hand_over, is_for_everybody, root_outside
 from cleanroom_algo.local.hosts.protocol import HostSpec
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 from cleanroom_algo.local.resources.settings import RoomSettings
@@ -50,7 +52,7 @@ class SandboxHosts:
     """Runs algorithms that lie in a file or folder of this machine, each host isolated."""
 
     name = "sandbox"
-    lacks = ", and root inside is root of this machine: better run as another user" if os.geteuid() == 0 else ""
+    lacks = ""
     isolates_files = True
     chosen_by_itself = True
 
@@ -141,28 +143,46 @@ class SandboxJob:
         """Start a host.
 
         Raises:
-            HostStartError: CR-HST-001, what `source` names is not on this machine, or cannot be executed.
+            HostStartError: CR-HST-001, what `source` names is not on this machine, or cannot be executed or read.
         """
         entry = find_entry(spec)
         hosts = spec.root.parent / "hosts"
         lines = [f"{place.address} {name}" for name, place in self.places.items()]
         hosts.write_text("\n".join(["127.0.0.1 localhost", "::1 localhost", *lines, ""]), encoding="utf-8")
         scratch = spec.root.parent / "root"  # on disk, where it counts; a base model is unpacked below /tmp
-        (scratch / "tmp").mkdir(parents=True)
-        (scratch / "tmp").chmod(0o1777)
+        _make_folders(scratch)
+        if (user := _root_outside()) is not None:
+            _require_readable(entry)
+            for made in (hosts, scratch, spec.root, *spec.shared.values()):
+                hand_over(made, user)
         path = _PATH.format(python=Path(sys.executable).parent)
         environment = inherited_environment() | {"HOME": "/root", "PATH": path, "HOSTNAME": spec.name}
         environment |= {**self.environment, **spec.environment}
         environment.setdefault(variable("algorithm"), str(_inside(entry.algorithm, entry.algorithm)))
         place = self.places[spec.name]
-        command = [
-            *enter(place.holder),
-            *bubblewrap(spec, entry.algorithm, hosts, scratch),
-            "--",
-            str(_inside(entry.algorithm, Path(entry.command[0]))),
-            *entry.command[1:],
-        ]
-        return GuardedHost(spec, command, environment, place.connector.connect, inner=True, scratch=scratch)
+        with Path(f"/proc/{place.holder}/ns/user").open("rb") as users:
+            mapped = [] if user is None else [users.fileno()]
+            command = [
+                *enter(place.holder),
+                *bubblewrap(spec, entry.algorithm, hosts, scratch),
+                *(word for each in mapped for word in ("--userns2", str(each))),
+                "--",
+                *isolated_python(inside),
+                str(len(mapped)),
+                str(_inside(entry.algorithm, Path(entry.command[0]))),
+                *entry.command[1:],
+            ]
+            return GuardedHost(
+                spec,
+                command,
+                inherited_environment() | _environment(),
+                place.connector.connect,
+                inner=True,
+                passed=mapped,
+                stdin=b"".join(os.fsencode(f"{name}={value}\0") for name, value in environment.items()),
+                user=user,
+                scratch=scratch,
+            )
 
 
 def bubblewrap(spec: HostSpec, algorithm: Path, hosts_file: Path, scratch: Path) -> list[str]:
@@ -181,7 +201,6 @@ def bubblewrap(spec: HostSpec, algorithm: Path, hosts_file: Path, scratch: Path)
     options += ["--proc", "/proc", "--dev", "/dev", "--ro-bind", "/sys", "/sys"]
     options += ["--perms", "1777", "--size", str(memory), "--tmpfs", "/dev/shm"]  # noqa: S108 (the container's)
     options += [word for device in sorted(Path("/dev").glob("nvidia*")) for word in _bind(device, how="--dev-bind")]
-    options += ["--perms", "700", "--dir", "/root"]
     for name in _SYSTEM:
         path = Path(name)
         if path.is_symlink():
@@ -191,7 +210,7 @@ def bubblewrap(spec: HostSpec, algorithm: Path, hosts_file: Path, scratch: Path)
     options += [word for name in (*_ETC, *_ETC_MORE) for word in _bind(Path("/etc", name), how="--ro-bind-try")]
     options += _bind(hosts_file, Path("/etc/hosts"))
     options += [word for path in _python() for word in _bind(path)]
-    options += _bind(algorithm, _inside(algorithm, algorithm))
+    options += _bind_algorithm(algorithm)
     options += _bind(spec.root, Path("/opt/ml"), how="--bind")
     if (spec.root / "input").is_dir():
         options += _bind(spec.root / "input", Path("/opt/ml/input"))
@@ -225,9 +244,9 @@ def _network(host_names: Sequence[str]) -> Iterator[tuple[dict[str, Place], subp
             stack.enter_context(theirs)
         theirs_end, lifeline = os.pipe()
         stack.callback(os.close, lifeline)
-        words = [str(theirs.fileno()) for _, theirs in pairs.values()]
+        words = [str(theirs_end), str(_root_outside() or 0), *(str(theirs.fileno()) for _, theirs in pairs.values())]
         process = subprocess.Popen(
-            [*isolated_python(network), str(theirs_end), *words],
+            [*isolated_python(network), *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -259,6 +278,11 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
+@functools.cache
+def _root_outside() -> int | None:
+    return root_outside([Path(sys.executable), Path(__file__), *_python()])
+
+
 def _python() -> list[Path]:
     """Return the folders of this interpreter and this library that the system's own do not hold; outer ones first."""
     package = Path(__file__).parents[2]
@@ -267,6 +291,34 @@ def _python() -> list[Path]:
         if not any(path.is_relative_to(outer) for outer in [*map(Path, _SYSTEM), *found]):
             found.append(path)
     return found
+
+
+def _make_folders(scratch: Path) -> None:
+    """Make folders that bubblewrap would make for itself alone."""
+    for inside_path in (Path("/tmp"), Path("/root"), Path("/etc"), Path("/opt/ml"), ALGORITHM, *_python()):  # noqa: S108
+        (scratch / inside_path.relative_to("/")).mkdir(parents=True, exist_ok=True)
+    (scratch / "tmp").chmod(0o1777)
+    (scratch / "root").chmod(0o700)
+
+
+def _bind_algorithm(path: Path) -> list[str]:
+    """Return the words that show the algorithm; of a folder that is its owner's alone, what lies in it."""
+    if _root_outside() is None or path.is_file() or is_for_everybody(path):
+        return _bind(path, _inside(path, path))
+    links = {each for each in path.iterdir() if each.is_symlink()}
+    words = [word for each in sorted({*path.iterdir()} - links) for word in _bind(each, ALGORITHM / each.name)]
+    return words + [word for each in links for word in ("--symlink", str(each.readlink()), str(ALGORITHM / each.name))]
+
+
+def _require_readable(entry: Entry) -> None:
+    """Refuse an algorithm whose files root inside cannot read, as it is not root outside."""
+    files = [entry.algorithm] if entry.algorithm.is_file() else [*entry.algorithm.glob("*.py"), Path(entry.command[0])]
+    if closed := [path for path in files if not is_for_everybody(path)]:
+        raise HostStartError(
+            f"only its owner can read {closed[0]}",
+            expected="an algorithm that everybody can read: root inside a sandbox is no root outside",
+            fix=f"`chmod -R go+rX {entry.algorithm}`",
+        )
 
 
 def _inside(algorithm: Path, path: Path) -> Path:

@@ -16,8 +16,10 @@ import psutil
 import pytest
 
 from cleanroom_algo.contract.channel import Distribution, InputMode
+from cleanroom_algo.errors import HostStartError
 from cleanroom_algo.local.hosts import sandbox
 from cleanroom_algo.local.hosts.isolation import guarded
+from cleanroom_algo.local.hosts.isolation.ownership import FIRST_USER
 from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
 from cleanroom_algo.local.jobs.training import run_training
 from cleanroom_algo.local.objects.listing import objects_of
@@ -152,6 +154,7 @@ def test_roots_rights_are_not_needed(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stderr
+    assert "runs as root" not in done.stderr
     refused = "Read-only file system"
     told = f"0 1 {[refused, refused, 'done', 'done']} Network is unreachable 10.0.0.11"
     assert sorted(line for line in done.stderr.splitlines() if " | " in line) == [
@@ -292,3 +295,55 @@ def test_a_file_brings_nothing_else_along(job: Job, tmp_path: Path) -> None:
         run(replace(plan, source=AlgorithmSource(str(folder / "algorithm.py"), body, (str(folder),))), lines)
 
         assert told(lines) == ["['algorithm.py'] ['train.csv'] False"]
+
+
+def test_the_environment_of_a_container_reaches_no_program_outside(job: Job, tmp_path: Path) -> None:
+    """The dynamic linker of any program that gets these variables writes a file; others of its variables run code."""
+    noisy = {"LD_DEBUG": "files", "LD_DEBUG_OUTPUT": str(tmp_path / "outside"), "TWO": "first\nsecond = 2"}
+    lines = Lines()
+
+    outcome = run(replace(job('print(os.environ["LD_DEBUG"], os.environ["TWO"])'), environment=noisy), lines)
+
+    assert outcome.status is JobStatus.COMPLETED
+    assert told(lines)[told(lines).index("files first") + 1] == "second = 2"
+    assert not list(tmp_path.glob("outside*"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="of other users uid 0 inside is the user")
+def test_root_inside_is_no_root_outside(job: Job, tmp_path: Path) -> None:
+    body = """
+(root / "model/tool").write_text("")
+os.chmod(root / "model/tool", 0o4755)
+print((root / "input/data/train/nested/part-00000").read_text(), end="")
+Path("/etc/own").write_text("")
+Path("/root/own").write_text("")
+for name in ("out", "err"): print(name, file=open(f"/dev/std{name}", "w"), flush=True)
+import socket
+socket.create_server(("0.0.0.0", 80)).close()
+os.chown(root / "model", 1000, 1000)
+os.setgroups([7]); os.setresgid(1000, 1000, 1000); os.setresuid(1000, 1000, 1000)
+print(os.getuid(), os.getgroups())
+"""
+    for mode in (InputMode.FILE, InputMode.FAST_FILE):
+        plan = replace(job(body, parts=1, mode=mode), run_directory=tmp_path / mode)
+        (tmp_path / "object-0").chmod(0o600)
+        (tmp_path / "algorithm").chmod(0o700)
+        lines = Lines()
+
+        outcome = run(plan, lines)
+
+        assert outcome.status is JobStatus.COMPLETED
+        assert sorted(told(lines)) == ["0", "1000 [7]", "err", "out"]
+        left = (plan.run_directory / "hosts/algo-1/ml/model/tool").stat()
+        assert left.st_uid == left.st_gid == FIRST_USER
+        theirs = (tmp_path / "object-0").stat()
+        assert (theirs.st_uid, theirs.st_mode & 0o777) == (0, 0o600)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="of other users uid 0 inside is the user")
+def test_an_algorithm_that_only_root_can_read_is_refused(job: Job, tmp_path: Path) -> None:
+    plan = job("")
+    (tmp_path / "algorithm/train").chmod(0o700)
+
+    with pytest.raises(HostStartError, match="chmod -R go\\+rX"):
+        run(plan)

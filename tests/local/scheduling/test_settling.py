@@ -51,6 +51,18 @@ def test_a_job_that_is_being_cancelled_says_so(tmp_path: Path) -> None:
         assert room.wait(arn, timeout=60).status == "INACTIVE"
 
 
+def test_jobs_of_root_are_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for user, told in ((0, True), (1000, False)):
+        monkeypatch.setattr("os.geteuid", lambda user=user: user)
+        caplog.clear()
+        with Room(tmp_path / f"{user}", SETTINGS) as room:
+            RoomFixture(room, tmp_path / f"{user}").train()
+
+        assert ("runs as root" in caplog.text) is told
+
+
 def test_a_killed_worker_leaves_a_server_that_answers(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with Room(home, SETTINGS) as room:

@@ -46,6 +46,7 @@ class Orders:
             SIGKILL included, the pipe closes and the guard ends everything.
         inner: whether COMMAND is bubblewrap, and the main process is what it starts; the word `INFO-FD` in the command
             then becomes the descriptor on which it says which process that is.
+        passed: descriptors that COMMAND gets.
         memory: bytes that the tree may take, or None.
         disk: bytes that what lies below `folders` may take, or None.
         folders: where the container writes.
@@ -66,6 +67,7 @@ class Orders:
         found = json.loads(text)
         self.lifeline: int = found["lifeline"]
         self.inner: bool = found["inner"]
+        self.passed: list[int] = found["passed"]
         self.memory: int | None = found["memory"]
         self.disk: int | None = found["disk"]
         self.folders: list[str] = found["folders"]
@@ -120,7 +122,7 @@ class _Container:
         self._asked_to_end = False
         told, tells = os.pipe() if orders.inner else (-1, -1)
         command = [str(tells) if word == "INFO-FD" else word for word in command]
-        passed = [tells] if orders.inner else []
+        passed = [*orders.passed, tells] if orders.inner else []
         self.process = subprocess.Popen(command, start_new_session=True, preexec_fn=_prepare_child, pass_fds=passed)
         if orders.inner:
             os.close(tells)

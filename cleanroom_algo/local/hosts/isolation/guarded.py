@@ -9,6 +9,7 @@ import queue
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
@@ -40,6 +41,9 @@ class GuardedHost:
         environment: of the command, whole.
         connect: opens a connection to the serving container; gets the timeout in seconds.
         inner: whether the command is bubblewrap.
+        passed: descriptors that bubblewrap gets.
+        stdin: what the command can read.
+        user: who may write to the command's output by its name, as to /dev/stdout; None: whoever runs it.
         end: ends what the command has started elsewhere.
         at_end: removes what the command may leave.
         main: tells the container's main process, where the command is only a client of what runs it.
@@ -56,6 +60,9 @@ class GuardedHost:
         connect: Connect,
         *,
         inner: bool = False,
+        passed: Sequence[int] = (),
+        stdin: bytes = b"",
+        user: int | None = None,
         end: Sequence[str] = (),
         at_end: Sequence[str] = (),
         main: Sequence[str] = (),
@@ -72,6 +79,7 @@ class GuardedHost:
         orders = {
             "lifeline": theirs,
             "inner": inner,
+            "passed": list(passed),
             "end": list(end),
             "at_end": list(at_end),
             "main": list(main),
@@ -87,21 +95,26 @@ class GuardedHost:
             "disk": limits.disk_bytes,
         }
         try:
-            self._process = subprocess.Popen(
-                [*isolated_python(guard), json.dumps(orders), *command],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=dict(environment),
-                cwd=Path(spec.root).parent,
-                pass_fds=[theirs],
-                start_new_session=True,
-            )
+            with tempfile.TemporaryFile() as file:
+                file.write(stdin)
+                file.seek(0)
+                self._process = subprocess.Popen(
+                    [*isolated_python(guard), json.dumps(orders), *command],
+                    stdin=file,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    env=dict(environment),
+                    cwd=Path(spec.root).parent,
+                    pass_fds=[theirs, *passed],
+                    start_new_session=True,
+                )
         finally:
             os.close(theirs)
         self._queue: queue.Queue[tuple[str, str] | None] = queue.Queue(_LINES_AHEAD)
         for stream in ("stdout", "stderr"):
             pipe = getattr(self._process, stream)
+            if user is not None:
+                os.fchown(pipe.fileno(), user, user)
             threading.Thread(target=self._read, args=(stream, pipe), name=f"{self.name}-{stream}", daemon=True).start()
 
     @property

@@ -1,14 +1,16 @@
 """The network of one job's sandboxes, held by a process of its own: when that ends, everything of it is gone.
 
-Run by `isolated_python` with the arguments LIFELINE DESCRIPTOR..., one descriptor for each host. It makes a network
-namespace with a bridge and, for each host, a namespace whose `eth0` is on that bridge; there is no way out of them but
-that. It then prints the processes that hold the hosts' namespaces, and ends with LIFELINE. On
-DESCRIPTOR, a Unix socket, each byte asks for a connection to the host's port 8080; the answer is the connected socket.
+Run by `isolated_python` with the arguments LIFELINE FIRST DESCRIPTOR..., one descriptor for each host. It makes a
+network namespace with a bridge and, for each host, a namespace whose `eth0` is on that bridge; there is no way out of
+them but that. It then prints the processes that hold the hosts' namespaces, and ends with LIFELINE. On DESCRIPTOR, a
+Unix socket, each byte asks for a connection to the host's port 8080; the answer is the connected socket.
 
 With `serve ADDRESS DESCRIPTOR`, run in the network of a host that is there already, it does that alone.
 
-Without root's rights all of it happens in a user namespace, in which whoever calls is root. A job's start waits for
-this process: it imports nothing but the standard library, and before the network is there only what that takes.
+All of it happens in a user namespace. Without root's rights, its root is whoever calls; for root, FIRST is the user
+outside that its root is, and those that follow are its other users. Where root has FIRST 0, there is no such namespace.
+A job's start waits for this process: it imports nothing but the standard library, and before the network is there only
+what that takes.
 """
 
 import ctypes
@@ -20,6 +22,7 @@ _CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG = 1
 _SIGKILL = 9
 _NETWORK = "10.0.0"  # a usual one of virtual private clouds; nothing else is in these namespaces
+USERS = 65_536  # as many as a container has
 SERVE_PORT = 8080  # where a serving container answers (SageMaker developer guide, "Use your own inference code")
 
 
@@ -34,8 +37,8 @@ def run() -> None:
         _serve(sys.argv[2], int(sys.argv[3]))
         return
     lifeline = int(sys.argv[1])
-    _unshare()
-    hosts = [_Host(number, int(descriptor)) for number, descriptor in enumerate(sys.argv[2:])]
+    _unshare(int(sys.argv[2]))
+    hosts = [_Host(number, int(descriptor)) for number, descriptor in enumerate(sys.argv[3:])]
     _ip(
         "link set lo up",
         "link add br0 type bridge",
@@ -49,15 +52,28 @@ def run() -> None:
         pass
 
 
-def _unshare() -> None:
+def _unshare(first: int) -> None:
     user, group = os.getuid(), os.getgid()
-    if os.geteuid() == 0:
+    if first:
+        maps = [("uid_map", f"0 {first} {USERS}"), ("gid_map", f"0 {first} {USERS}")]
+    elif user:
+        maps = [("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")]
+    else:
         _call("unshare", _CLONE_NEWNET)
         return
+    (unshared, says), process = os.pipe(), os.getpid()
+    writer = os.fork()  # only who is outside may map more users than one
+    if writer == 0:
+        os.close(says)
+        if os.read(unshared, 1):
+            for name, text in maps:
+                with open(f"/proc/{process}/{name}", "w", encoding="ascii") as file:
+                    file.write(text)
+        os._exit(0)
     _call("unshare", _CLONE_NEWUSER | _CLONE_NEWNET)
-    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
-        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-            file.write(text)
+    os.write(says, b"1")
+    if os.waitpid(writer, 0)[1] != 0:
+        raise SystemExit("the users of the sandbox could not be mapped")
 
 
 class _Host:
@@ -120,7 +136,17 @@ def _ip(*commands: str) -> None:
     reads, writes = os.pipe()
     os.write(writes, "\n".join(commands).encode())  # less than a pipe takes at once
     os.close(writes)
-    pid = os.posix_spawnp("ip", ["ip", "-batch", "-"], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, reads, 0)])
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(reads, 0)
+        os.setresgid(0, 0, 0)  # only root keeps its rights in another program
+        os.setresuid(0, 0, 0)
+        for folder in os.environ["PATH"].split(os.pathsep):
+            try:
+                os.execv(f"{folder}/ip", ["ip", "-batch", "-"])  # noqa: S606
+            except OSError:  # `execvp` would import more of Python, which only root outside may be able to read
+                continue
+        os._exit(1)
     os.close(reads)
     if os.waitpid(pid, 0)[1] != 0:
         raise SystemExit("`ip` could not make a network")

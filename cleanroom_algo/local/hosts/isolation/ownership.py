@@ -1,0 +1,50 @@
+"""Who owns what a sandbox is given where root runs the clean room.
+
+Uid 0 inside is then a user outside whom nobody else is, so that a way out of the sandbox leads to no right at all.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+FIRST_USER: Final = 0x7000_0000
+"""Of the many that are left to nobody (systemd's documentation, "Users, Groups, UIDs and GIDs on systemd Systems")."""
+_ALL_USERS = ["0", "0", "4294967295"]  # how the kernel maps them outside of any user namespace
+
+
+def root_outside(programs: Iterable[Path]) -> int | None:
+    """Return which user outside uid 0 of a sandbox is; None: the caller.
+
+    That is so for whoever is not root, for root of a user namespace, who is another user outside of that, and where
+    only root can read the programs that a sandbox needs.
+    """
+    if os.geteuid() != 0 or Path("/proc/self/uid_map").read_text("ascii").split() != _ALL_USERS:
+        return None
+    return FIRST_USER if all(map(is_for_everybody, programs)) else None
+
+
+def hand_over(path: Path, user: int) -> None:
+    """Make a user the owner of what was made for a container.
+
+    Files that have another name elsewhere are not its own: if only their owner can read them, a copy takes their place.
+    """
+    for each in (path, *path.rglob("*")):
+        status = each.lstat()
+        if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+            if is_for_everybody(each):
+                continue
+            draft = each.with_name(f".{each.name}")
+            shutil.copy(each, draft)
+            draft.replace(each)
+        os.lchown(each, user, user)
+
+
+def is_for_everybody(path: Path) -> bool:
+    """Whether everybody may read and execute what its owner may; a link counts as such."""
+    mode = path.lstat().st_mode
+    return stat.S_ISLNK(mode) or not mode >> 6 & 0o5 & ~mode
