@@ -28,6 +28,7 @@ _UNITS = (
     "local/scheduling/test_admission.py",
     "local/setup",
     "local/test_differences.py",
+    "scenario/test_debugging.py",
     "test_docs.py",
     "test_errors.py",
     "testing/test_in_process.py",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cleanroom_algo.cli.debugging import debugged
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit_json, fields, next_commands, say
 from cleanroom_algo.cli.quick import refuse_others, training_call, training_options, training_words
@@ -29,12 +30,24 @@ if TYPE_CHECKING:
     metavar="NAME[:VERSION]",
     help="Continue a job that was interrupted, cancelled or failed, after its last whole epoch.",
 )
+@click.option(
+    "--debug",
+    is_flag=True,
+    help="Train in this process and terminal, so that breakpoint() works and exceptions come whole; keeps no model.",
+)
 @click.option("--quiet", is_flag=True, help="Do not show what the containers write; it is in `logs` in any case.")
 @json_option
 @home_option
 @click.pass_context
 def command(
-    context: click.Context, /, as_json: bool, home: Path | None, quiet: bool, resume: str | None, **_: Any
+    context: click.Context,
+    /,
+    as_json: bool,
+    home: Path | None,
+    quiet: bool,
+    resume: str | None,
+    debug: bool,
+    **_: Any,
 ) -> None:
     r"""Train ALGORITHM (a Python file, a folder with algorithm.py, or an image), or what a request file asks for.
 
@@ -45,6 +58,7 @@ def command(
       cleanroom-algo train my_algorithm.py --channel train=more/ --base-model my-algorithm
       cleanroom-algo train --request request.json --algorithm my_algorithm.py --channel train=data/
       cleanroom-algo train --resume my-algorithm
+      cleanroom-algo train my_algorithm.py --channel train=data/ --debug
     """
     from cleanroom_algo.local.client import start
     from cleanroom_algo.local.results import JobFailed, TrainedModel, check_ended_well
@@ -53,6 +67,8 @@ def command(
     words = training_words(context) if resume is None else None
     if resume is not None:
         refuse_others(context, "resume")
+    if debug:
+        context.exit(debugged(home, words, beside={"--resume": resume, "--json": as_json, "--quiet": quiet}))
     with open_room(home) as room:
         if words is None:
             call = resuming_call(room.caller, records.find(room.store, resume or "", (records.MODEL,)))

@@ -7,7 +7,10 @@ import shutil
 from pathlib import Path
 
 from cleanroom_algo.contract.channel import Distribution, InputMode
-from cleanroom_algo.contract.sizes import DISK_FULL
+from cleanroom_algo.contract.environment import JOB_ARN_VARIABLE, JOB_NAME_VARIABLE
+from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.contract.settings import variable
+from cleanroom_algo.contract.sizes import DISK_FULL, GB
 from cleanroom_algo.contract.tree import Tree
 from cleanroom_algo.errors import CheckpointsUnreadableError
 from cleanroom_algo.local.hosts.container_tree import ContainerTree
@@ -55,6 +58,24 @@ def resource_config(plan: TrainingPlan, host: HostPlan) -> dict[str, object]:
         "network_interface_name": NETWORK_INTERFACE,
         "topology": None,
     }
+
+
+def container_variables(plan: TrainingPlan, seen: Paths) -> dict[str, str]:
+    """Return the variables that the platform gives each container of a job.
+
+    Args:
+        plan: of the job.
+        seen: its tree, as the container sees it.
+    """
+    variables = {JOB_NAME_VARIABLE: plan.job_name, JOB_ARN_VARIABLE: plan.job_arn}
+    if plan.max_artifact_bytes is not None:
+        # The platform does not tell the container its cap; an author would set the variable in the request.
+        variables[variable("max_artifact_gb")] = f"{plan.max_artifact_bytes / GB:.9g}"
+    if plan.file_format is not None:  # the user guide, "Model authoring guidelines for the training container"
+        variables |= {f"SM_CHANNEL_{each.name.upper()}": str(seen.channel(each.name)) for each in plan.channels}
+        variables |= {"SM_MODEL_DIR": str(seen.model), "SM_OUTPUT_DIR": str(seen.output_data)}
+        variables["FILE_FORMAT"] = plan.file_format
+    return {**variables, **plan.environment}
 
 
 def _copy(left: Path, target: Path) -> None:

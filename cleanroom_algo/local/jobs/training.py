@@ -11,13 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cleanroom_algo.contract.environment import JOB_ARN_VARIABLE, JOB_NAME_VARIABLE
-from cleanroom_algo.contract.settings import variable
-from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import ArtifactsTooLargeError, ChannelWrittenError, CleanroomError, JobStoppedError
 from cleanroom_algo.local.hosts.container_tree import ContainerTree
 from cleanroom_algo.local.hosts.delivery import Delivery
-from cleanroom_algo.local.hosts.layout import lay_out
+from cleanroom_algo.local.hosts.layout import container_variables, lay_out
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, JobHosts, Limits, RunningHost
 from cleanroom_algo.local.jobs.packing import Artifacts, merge, pack
 from cleanroom_algo.local.objects.download import Downloads
@@ -122,29 +119,16 @@ class _Job:
                 reader.join()
 
     def _spec(self, host: HostPlan, tree: ContainerTree, shared: Mapping[str, Path]) -> HostSpec:
-        environment = {JOB_NAME_VARIABLE: self.plan.job_name, JOB_ARN_VARIABLE: self.plan.job_arn}
-        if self.plan.max_artifact_bytes is not None:
-            # The platform does not tell the container its cap; an author would set the variable in the request.
-            environment[variable("max_artifact_gb")] = f"{self.plan.max_artifact_bytes / GB:.9g}"
         return HostSpec(
             name=host.name,
             root=tree.root,
             source=self.plan.source,
             verb="train",
-            environment=environment | self._hints(tree) | dict(self.plan.environment),
+            environment=container_variables(self.plan, tree.seen_by(self.host_kind)),
             shared=shared,
             limits=Limits(memory_bytes(self.plan.instance_type), self.plan.volume_gb * GIB),
             usage=self.plan.run_directory / USAGE_FILE,
         )
-
-    def _hints(self, tree: ContainerTree) -> dict[str, str]:
-        """Return the variables that the user guide names ("Model authoring guidelines for the training container")."""
-        if self.plan.file_format is None:
-            return {}
-        seen = tree.seen_by(self.host_kind)
-        channels = {f"SM_CHANNEL_{each.name.upper()}": str(seen.channel(each.name)) for each in self.plan.channels}
-        own = {"SM_MODEL_DIR": str(seen.model), "SM_OUTPUT_DIR": str(seen.output_data)}
-        return {**own, **channels, "FILE_FORMAT": self.plan.file_format}
 
     def _watch(self, running: dict[str, RunningHost], ended: queue.Queue[tuple[str, int]]) -> None:
         """Wait for all hosts; when one fails, time is over or the job is to stop, end the others in good order."""
