@@ -67,7 +67,14 @@ RUN /opt/tools/bin/pip install --no-compile --no-deps --no-build-isolation --no-
 FROM base
 COPY --from=builder /opt/venv /opt/venv
 COPY --from=library /opt/library /opt/library
-COPY --chmod=755 container/start container/train container/serve /usr/local/bin/
+ARG ALGORITHM=examples/flight_delay
+COPY --chmod=755 container/start container/train container/serve ${ALGORITHM}/apt.tx[t] /usr/local/bin/
+# Libraries of the system that the algorithm's packages need, such as libgomp1.
+RUN cd /usr/local/bin; \
+    if [ -f apt.txt ]; then \
+      apt-get update && xargs apt-get install --yes --no-install-recommends < apt.txt \
+      && rm -rf apt.txt /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/ldconfig/aux-cache; \
+    fi
 # A base may have a Python of its own in /usr/local/bin, without the packages.
 ENV PATH=/opt/algorithm:/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     CLEANROOM_ALGO_ALGORITHM=/opt/algorithm \
@@ -80,7 +87,6 @@ ENV PATH=/opt/algorithm:/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/
 ENTRYPOINT ["/opt/venv/bin/dumb-init", "--single-child", "--", "/usr/local/bin/start"]
 CMD ["serve"]
 # What changes most comes last.
-ARG ALGORITHM=examples/flight_delay
 COPY ${ALGORITHM} /opt/algorithm
 ARG BASE_IMAGE VERSION="" SCHEMA_HASH=""
 LABEL org.opencontainers.image.title="cleanroom-algo algorithm" \

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from cleanroom_algo.data.world import World
     from cleanroom_algo.errors import CleanroomError
     from cleanroom_algo.serving.artifacts import Artifacts
+    from cleanroom_algo.serving.boosting import LightGBMPredictor, XGBoostPredictor
     from cleanroom_algo.serving.predictor import Predictor
+    from cleanroom_algo.training.boosting.lightgbm import LightGBMHyperparameters, LightGBMTrainer
+    from cleanroom_algo.training.boosting.xgboost import XGBoostHyperparameters, XGBoostTrainer
     from cleanroom_algo.training.trainer import Trainer
 
 _HOMES = {
@@ -25,10 +28,16 @@ _HOMES = {
     "Column": "cleanroom_algo.channels.schema",
     "Csv": "cleanroom_algo.channels.schema",
     "Hyperparameters": "cleanroom_algo.contract.hyperparameters",
+    "LightGBMHyperparameters": "cleanroom_algo.training.boosting.lightgbm",
+    "LightGBMPredictor": "cleanroom_algo.serving.boosting",
+    "LightGBMTrainer": "cleanroom_algo.training.boosting.lightgbm",
     "Predictor": "cleanroom_algo.serving.predictor",
     "Schema": "cleanroom_algo.channels.schema",
     "Trainer": "cleanroom_algo.training.trainer",
     "World": "cleanroom_algo.data.world",
+    "XGBoostHyperparameters": "cleanroom_algo.training.boosting.xgboost",
+    "XGBoostPredictor": "cleanroom_algo.serving.boosting",
+    "XGBoostTrainer": "cleanroom_algo.training.boosting.xgboost",
 }
 
 __all__ = [
@@ -39,10 +48,16 @@ __all__ = [
     "Column",
     "Csv",
     "Hyperparameters",
+    "LightGBMHyperparameters",
+    "LightGBMPredictor",
+    "LightGBMTrainer",
     "Predictor",
     "Schema",
     "Trainer",
     "World",
+    "XGBoostHyperparameters",
+    "XGBoostPredictor",
+    "XGBoostTrainer",
 ]
 
 

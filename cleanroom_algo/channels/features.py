@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -117,16 +118,32 @@ class Features:
             FeaturesError: CR-SCH-004, a column is not there, a number cannot be a float32, or the target holds a null
                 or a number beyond its type.
         """
-        present = frame.columns
-        missing = [] if present == self._needed else [name for name in self._needed if name not in present]
-        if missing:
-            raise FeaturesError(
-                f"the table lacks {len(missing)} column(s) of the features",
-                expected="the columns that the features were fitted on",
-                fix="read the table with the schema of the artifacts",
-                problems=[Problem(name, "is not in the table") for name in missing],
-            )
-        return Arrays(self._numeric(frame), self._categorical(frame), self._target(frame))
+        self._check_columns(frame)
+        return Arrays(self._numeric(frame), self._categorical(frame), self.target(frame))
+
+    def matrix(self, frame: pl.DataFrame) -> NDArray[np.float32]:
+        """Return a record batch as boosted trees take it, axes (row, feature): numbers as they are, then categories.
+
+        A category is its place in the vocabulary, from 0. Missing values and unknown categories are NaN.
+
+        Raises:
+            FeaturesError: CR-SCH-004, a column is not there, or a number cannot be a float32.
+        """
+        self._check_columns(frame)
+        codes = self._categorical(frame).astype(np.float32)
+        codes[codes == 0] = np.nan
+        numbers = (
+            as_numbers(frame.get_column(f.name), self.schema.column(f.name))
+            .cast(pl.Float32)
+            .fill_null(np.nan)
+            .to_numpy()
+            for f in self.numeric
+        )
+        matrix = row_major(chain(numbers, (codes - 1).T), (frame.height, self.numeric_size + len(self.categorical)))
+        infinite = np.isinf(matrix)
+        if infinite.any():
+            self._refuse(infinite, frame)
+        return matrix
 
     def to_dict(self) -> dict[str, Any]:
         """Return the features as JSON values."""
@@ -168,12 +185,23 @@ class Features:
     def _needed(self) -> list[str]:
         return [name for name in self.columns if name != self.schema.target]
 
+    def _check_columns(self, frame: pl.DataFrame) -> None:
+        present = frame.columns
+        missing = [] if present == self._needed else [name for name in self._needed if name not in present]
+        if missing:
+            raise FeaturesError(
+                f"the table lacks {len(missing)} column(s) of the features",
+                expected="the columns that the features were fitted on",
+                fix="read the table with the schema of the artifacts",
+                problems=[Problem(name, "is not in the table") for name in missing],
+            )
+
     def _numeric(self, frame: pl.DataFrame) -> NDArray[np.float32]:
         with np.errstate(invalid="ignore", over="ignore"):
             columns = (self._scaled(frame.get_column(feature.name), feature) for feature in self.numeric)
             matrix = row_major(columns, (frame.height, self.numeric_size))
             if not np.isfinite(np.vdot(matrix, matrix)):  # the quickest pass that tells whether there may be any
-                self._refuse_infinite(matrix, frame)
+                self._refuse(~np.isfinite(matrix), frame)
         return matrix
 
     def _scaled(self, given: pl.Series, feature: NumericFeature) -> NDArray[np.float32]:
@@ -183,10 +211,11 @@ class Features:
             values = (values - values.dtype.type(feature.mean)) / values.dtype.type(feature.std)
         return values.astype(np.float32, copy=False)
 
-    def _refuse_infinite(self, matrix: NDArray[np.float32], frame: pl.DataFrame) -> None:
+    def _refuse(self, unusable: NDArray[np.bool_], frame: pl.DataFrame) -> None:
+        """Refuse numbers of the given places, axes (row, feature), but those that a column declares to keep."""
         problems = []
         for position, feature in enumerate(self.numeric):
-            wrong = ~np.isfinite(matrix[:, position])
+            wrong = unusable[:, position]
             if wrong.any() and self.schema.column(feature.name).nan == "keep":
                 wrong &= frame.get_column(feature.name).is_finite().fill_null(value=False).to_numpy()
             if wrong.any():
@@ -216,7 +245,12 @@ class Features:
             for f in self.categorical
         )
 
-    def _target(self, frame: pl.DataFrame) -> NDArray[np.float32] | NDArray[np.int64] | None:
+    def target(self, frame: pl.DataFrame) -> NDArray[np.float32] | NDArray[np.int64] | None:
+        """Return the target of a record batch as `Arrays.target` has it.
+
+        Raises:
+            FeaturesError: CR-SCH-004, it holds a null or a number beyond its type.
+        """
         if self.schema.target is None or self.schema.target not in frame.columns:
             return None
         target = frame.get_column(self.schema.target)

@@ -113,6 +113,12 @@ class FeaturesFitter:
             if (c.name in categorical if categorical is not None else c.dtype == "string")
         }
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns that `update` looks at, in the schema's order."""
+        used = {*self._moments, *self._counts, self.schema.target}
+        return [name for name in self.schema.names if name in used]
+
     def update(self, frame: pl.DataFrame) -> None:
         """Learn from a record batch.
 

@@ -38,7 +38,7 @@ def command(
 ) -> None:
     r"""Build the image of ALGORITHM, a Python file or a folder; it trains and serves.
 
-    A requirements.txt in the folder is installed, too. OPTIONS, after `--`, go to the engine's `build` as they are.
+    What requirements.txt (packages of Python) and apt.txt (of Debian) in the folder name is installed, too. OPTIONS, after `--`, go to the engine's `build` as they are.
 
     \b
     Examples:

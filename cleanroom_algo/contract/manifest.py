@@ -17,6 +17,8 @@ from cleanroom_algo.errors import ArtifactChangedError, ManifestError, Problem
 MANIFEST_FILE = "manifest.json"
 WEIGHTS_FILE = "model.safetensors"
 FEATURES_FILE = "features.json"
+XGBOOST_FILE = "model.ubj"
+LIGHTGBM_FILE = "model.txt"
 FORMAT_VERSION = 1
 
 _BLOCK_BYTES = 1 << 20  # large enough that hashing, not reading, sets the pace

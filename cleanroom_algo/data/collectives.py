@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-import torch.distributed as dist
-
 from cleanroom_algo.data.world import World
 
 T = TypeVar("T")
@@ -20,6 +18,8 @@ def gather(value: T, world: World) -> list[T]:
     """
     if world.size == 1:
         return [value]
+    import torch.distributed as dist  # a single rank needs no torch
+
     values = [value] * world.size
     dist.all_gather_object(values, value)
     return values

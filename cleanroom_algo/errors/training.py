@@ -140,3 +140,27 @@ class TargetTypeError(TrainingError):
     exit_code = ExitCode.CONTRACT
     code = "CR-TRN-013"
     title = "target not usable"
+
+
+class LabelError(TrainingError):
+    """Labels or weights of the rows that the objective cannot take.
+
+    A probability is learned from labels of 0 and 1, classes are numbered from 0 to `num_class` - 1, and counts are at
+    least 0. Weights are numbers of at least 0. The rows of all hosts are checked before the first round.
+    """
+
+    exit_code = ExitCode.CONTRACT
+    code = "CR-TRN-014"
+    title = "labels or weights not usable"
+
+
+class MissingLibraryError(TrainingError):
+    """The library that a Trainer or Predictor works with cannot be imported.
+
+    XGBoost and LightGBM are extras of this package, and need libgomp1 of the system. An image gets what
+    requirements.txt and apt.txt beside the algorithm name.
+    """
+
+    exit_code = ExitCode.CONTRACT
+    code = "CR-TRN-015"
+    title = "library missing"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from cleanroom_algo.channels.objects import list_objects
 from cleanroom_algo.channels.schema import Schema
-from cleanroom_algo.contract.channel import Channel, Distribution
+from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.errors import ChannelNotInJobError
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from cleanroom_algo.channels.features import Features
     from cleanroom_algo.data.dataset import ChannelDataset
+    from cleanroom_algo.data.partition import Partition
     from cleanroom_algo.data.world import World
     from cleanroom_algo.training.options import Options
     from cleanroom_algo.training.signals import StopRequest
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 TRAIN_CHANNEL = "train"
 VALIDATION_CHANNEL = "validation"
 _FIT_ROWS = 65_536  # large enough that the cost of a batch does not count
+
+
+def alone() -> World:
+    """Return the place of a rank that reads every row of its host by itself."""
+    from cleanroom_algo.data.world import World
+
+    return World()
 
 
 class Inputs:
@@ -39,8 +46,8 @@ class Inputs:
         held = environment.channels.items()
         self._channels = {name: channel for name, channel in held if base is None or name != base.name}
         self._epochs_read: dict[str, int] = {}
-        self._delivered: int | None = None  # rows of the pipe read last, where this rank has read it
         self._pipe_rows: dict[str, int | None] = {}
+        self._partitions: dict[str, Partition] = {}
 
     @property
     def train(self) -> Channel:
@@ -73,12 +80,27 @@ class Inputs:
         """
         return self.train if name == TRAIN_CHANNEL else self._environment.channel(name)
 
-    def table(self, schema: Schema, name: str) -> pl.DataFrame:
-        """Return this host's rows of a channel as one table; in Pipe mode, those of the next epoch."""
-        import polars as pl
+    def tables(
+        self, schema: Schema, channel: Channel, world: World, columns: Sequence[str] | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """Yield the rows of a channel that fall to this rank, in order; over all ranks each row comes once.
 
-        frames = list(self._frames(self.channel(name), schema))
-        return pl.concat(frames) if frames else pl.DataFrame(schema=schema.polars_schema())
+        Where there are several ranks, all of them must read to the end: they compare what they have seen.
+
+        Args:
+            schema: the declared columns.
+            channel: to read; in Pipe mode, the next epoch.
+            world: this rank's place.
+            columns: those wanted; all if None.
+        """
+        from cleanroom_algo.channels.modes.file import read_object
+        from cleanroom_algo.data.partition import coalesce
+
+        if channel.input_mode.has_files:
+            for each, split in coalesce(self._partition(channel, schema, world).of(world)):
+                yield from read_object(each, schema, batch_rows=_FIT_ROWS, columns=columns, split=split)
+        else:
+            yield from self._pipe(channel, schema, world, columns)
 
     def world(self, local_rank: int, ranks: int) -> World:
         """Return the place of a rank among all.
@@ -106,13 +128,12 @@ class Inputs:
         """
         from cleanroom_algo.data.dataset import ChannelDataset
 
-        assert trainer.world is not None
         return ChannelDataset(
             channel,
             trainer.schema,
-            trainer.world,
+            trainer.world or alone(),
             batch_size=options.batch_size,
-            features=trainer.features,
+            features=getattr(trainer, "features", None),
             shuffle=options.shuffle and training,
             drop_last=options.drop_last and training,
             seed=options.seed,
@@ -127,59 +148,57 @@ class Inputs:
         """Return how many epochs of a channel's stream have been read already; 0 for files, which can be read again."""
         return self._epochs_read.get(channel.name, 0)
 
-    def fit_features(self, schema: Schema, world: World | None) -> Features:
+    def fit_features(self, schema: Schema, world: World, numeric: Sequence[str] | None = None) -> Features:
         """Fit features on the training channel: each rank its share, merged in the order of the ranks.
 
-        In Pipe mode this takes the first epoch of the stream.
+        In Pipe mode this takes the next epoch of the stream.
+
+        Args:
+            schema: the declared columns.
+            world: this rank's place.
+            numeric: the columns to standardise, as `FeaturesFitter` takes them.
         """
         from cleanroom_algo.channels.fitting import FeaturesFitter
 
-        fitter = FeaturesFitter(schema)
-        for frame in self._frames(self.train, schema, world):
+        fitter = FeaturesFitter(schema, numeric=numeric)
+        for frame in self.tables(schema, self.train, world, fitter.columns):
             fitter.update(frame)
-        if world is not None and not self.train.input_mode.has_files:
-            self._check_row_counts(self.train, world)
-        if world is None or world.size == 1:
+        if world.size == 1:
             return fitter.finish()
         from cleanroom_algo.data.collectives import gather
 
-        merged = FeaturesFitter(schema)
+        merged = FeaturesFitter(schema, numeric=numeric)
         for state in gather(fitter.state_dict(), world):
-            part = FeaturesFitter(schema)
+            part = FeaturesFitter(schema, numeric=numeric)
             part.load_state_dict(state)
             merged.merge(part)
         return merged.finish()
 
-    def _check_row_counts(self, channel: Channel, world: World) -> None:
-        """Have the ranks compare how many rows the pipe read last has had, and keep that for the epochs to come."""
+    def _partition(self, channel: Channel, schema: Schema, world: World) -> Partition:
+        """Return how ranks divide the objects of a channel, which all of them must see alike."""
+        from cleanroom_algo.data.partition import Partition
+
+        if channel.name not in self._partitions:
+            self._partitions[channel.name] = partition = Partition(channel, schema)
+            if world.size > 1:
+                from cleanroom_algo.data.listings import check_listings
+
+                check_listings(channel.name, partition.objects, channel.distribution, world)
+        return self._partitions[channel.name]
+
+    def _pipe(
+        self, channel: Channel, schema: Schema, world: World, columns: Sequence[str] | None
+    ) -> Iterator[pl.DataFrame]:
+        """Yield the rows of the next pipe; how many there were is compared, and kept for the epochs to come."""
+        from cleanroom_algo.data.fan_out import Stream, read_share
         from cleanroom_algo.data.row_counts import check_row_counts
 
-        pipe = self.epochs_read(channel) - 1
-        self._pipe_rows[channel.name] = check_row_counts(channel, pipe, self._delivered, None, world)
-
-    def _frames(self, channel: Channel, schema: Schema, world: World | None = None) -> Iterator[pl.DataFrame]:
-        """Yield the rows of this host, or of this rank: whole objects, dealt out in turn."""
-        from cleanroom_algo.channels.modes.file import read_object
-        from cleanroom_algo.channels.modes.pipe import read_pipe
-        from cleanroom_algo.data.fan_out import Stream, read_share
-
-        sharded = channel.distribution is Distribution.SHARDED_BY_S3_KEY
-        if not channel.input_mode.has_files:
-            epoch = self.epochs_read(channel)
-            self._epochs_read[channel.name] = epoch + 1
-            timeout = self._environment.settings.pipe_timeout_seconds
-            if world is None:
-                yield from read_pipe(channel, schema, epoch=epoch, batch_rows=_FIT_ROWS, timeout=timeout)
-            else:
-                stream = Stream(channel, schema, epoch, None, _FIT_ROWS, timeout)
-                self._delivered = yield from read_share(stream, world)
-            return
-        objects = list_objects(channel)
-        if world is not None:
-            own, count = (world.local_rank, world.ranks_per_host) if sharded else (world.rank, world.size)
-            objects = objects[own::count]
-        for each in objects:
-            yield from read_object(each, schema, batch_rows=_FIT_ROWS)
+        epoch = self.epochs_read(channel)
+        self._epochs_read[channel.name] = epoch + 1
+        timeout = self._environment.settings.pipe_timeout_seconds
+        delivered = yield from read_share(Stream(channel, schema, epoch, columns, _FIT_ROWS, timeout), world)
+        before = self._pipe_rows.get(channel.name)
+        self._pipe_rows[channel.name] = check_row_counts(channel, epoch, delivered, before, world)
 
     def _workers(self, options: Options) -> int:
         if options.workers is not None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
 
 from cleanroom_algo.contract.algorithm import source_hash
 from cleanroom_algo.contract.channel import Distribution
@@ -16,18 +21,23 @@ from cleanroom_algo.contract.manifest import FEATURES_FILE, Manifest
 from cleanroom_algo.errors import SingleHostError
 from cleanroom_algo.training.artifacts.base_model import BaseModelFiles, base_model_channel
 from cleanroom_algo.training.artifacts.writer import ArtifactWriter, Draft
-from cleanroom_algo.training.inputs import Inputs
+from cleanroom_algo.training.inputs import Inputs, alone
 from cleanroom_algo.training.options import read_options
 from cleanroom_algo.training.signals import Phase, StopRequest
 from cleanroom_algo.training.trainer import Trainer
 
 if TYPE_CHECKING:
     import polars as pl
+    from numpy.typing import NDArray
 
     from cleanroom_algo.channels.features import Features
+    from cleanroom_algo.data.dataset import ChannelDataset
     from cleanroom_algo.data.world import World
 
-_LIBRARIES = ("cleanroom-algo", "torch", "polars", "numpy", "scikit-learn")
+_LIBRARIES = ("cleanroom-algo", "torch", "polars", "numpy", "scikit-learn", "xgboost-cpu", "xgboost", "lightgbm")
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -112,9 +122,21 @@ class RankRun:
             if resources.host_rank:
                 log.info("%s trains on %s alone", self.algorithm.__name__, resources.first_host)
                 return
-        self.writer.recover()
+        self._fit(trainer)
+
+    def train_together(self, trainer: Trainer) -> None:
+        """Run an algorithm with its own `fit` beside the other ranks, and leave what the first one saves."""
+        trainer.world = self.world
+        self._fit(trainer)
+
+    def _fit(self, trainer: Trainer) -> None:
+        leads = trainer.world is None or trainer.world.rank == 0
+        if leads:
+            self.writer.recover()
         trainer.fit()
         self.stop.enter(Phase.COOPERATING)
+        if not leads:
+            return
         with self.writer.draft() as draft:
             self.add_own_files(trainer, draft)
             published = self.writer.publish(draft, self.manifest(trainer))
@@ -155,21 +177,64 @@ class RankRun:
         trainer.save(draft.path)
         draft.check_cap()
 
-    def fit_features(self, trainer: Trainer) -> Features:
+    def fit_features(self, trainer: Trainer, numeric: Sequence[str] | None = None) -> Features:
         """Return the base model's features, or fit them on the training channel with the other ranks."""
         if trainer.base is not None and (features := trainer.base.features()) is not None:
             return features
-        return self.inputs.fit_features(trainer.schema, trainer.world)
+        return self.inputs.fit_features(trainer.schema, trainer.world or alone(), numeric)
 
-    def table(self, trainer: Trainer, channel: str) -> pl.DataFrame:
-        """Return this host's rows of a channel."""
-        return self.inputs.table(trainer.schema, channel)
+    def tables(self, trainer: Trainer, channel: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Yield this rank's rows of a channel."""
+        return self.inputs.tables(trainer.schema, self.inputs.channel(channel), trainer.world or alone(), columns)
 
-    def stops_cooperatively(self) -> bool:
-        """Return whether the job was asked to end, to code that will act on it."""
-        if self.algorithm.has_own_fit():
-            self.stop.enter(Phase.COOPERATING)
-        return bool(self.stop)
+    def dataset(self, trainer: Trainer, channel: str) -> ChannelDataset:
+        """Return this rank's batches of tensors of a channel."""
+        found = self.inputs.channel(channel)
+        return self.inputs.dataset(trainer, found, self.options, self.stop, training=found is self.inputs.train)
+
+    def stops_cooperatively(self, *, done: bool = False) -> bool:
+        """Return whether the job was asked to end, or a rank is done, to code that will act on it.
+
+        The ranks of an own `fit` that runs on every host agree on it.
+        """
+        if not self.algorithm.has_own_fit():
+            return bool(self.stop)
+        self.stop.enter(Phase.COOPERATING)
+        asked, any_done = self.reduce(np.array([bool(self.stop), done], dtype=np.int8), "max")
+        if asked:
+            self.stop.request()  # also where another host got the signal
+        return bool(asked or any_done)
+
+    @property
+    def _ranks(self) -> int:
+        return self.world.size if self.algorithm.distributed else 1
+
+    def gather(self, value: T) -> list[T]:
+        """Return every rank's value."""
+        from cleanroom_algo.data.collectives import gather
+
+        return gather(value, self.world) if self._ranks > 1 else [value]
+
+    def reduce(self, array: NDArray[Any], op: str) -> NDArray[Any]:
+        """Return the element-wise sum over all ranks, or the largest or smallest."""
+        if self._ranks == 1:
+            return array.copy()
+        import torch
+        import torch.distributed as dist
+
+        tensor = torch.from_numpy(np.array(array))
+        dist.all_reduce(tensor, {"sum": dist.ReduceOp.SUM, "max": dist.ReduceOp.MAX, "min": dist.ReduceOp.MIN}[op])
+        return tensor.numpy()
+
+    def addresses(self) -> list[tuple[str, int]]:
+        """Return an address of each rank, with a port that is free there."""
+        meeting = os.environ.get("MASTER_ADDR", "localhost")  # of the first host, by the launcher
+        name = meeting if meeting in LOOPBACK else self.environment.resources.current_host
+        address = socket.gethostbyname(name if self._ranks > 1 else "localhost")
+        with socket.socket() as probe:
+            probe.bind((address, 0))
+            # Held until all ranks have theirs, so that no port is given twice.
+            return self.gather((address, int(probe.getsockname()[1])))
 
     def _refuse_sharded(self) -> None:
         sharded = [
@@ -181,8 +246,9 @@ class RankRun:
             raise SingleHostError(
                 f"{self.algorithm.__name__} has its own fit, and {', '.join(sharded)} is spread over "
                 f"{self.environment.resources.host_count} hosts",
-                expected="FullyReplicated channels, or one host, for an algorithm that overrides `fit`",
-                fix="set instanceCount to 1, or s3DataDistributionType to FullyReplicated, in the request",
+                expected="FullyReplicated channels, or one host, for a `fit` that is not `distributed`",
+                fix="set distributed = True in the class, if its `fit` can share the work; or, in the request, "
+                "instanceCount to 1 or s3DataDistributionType to FullyReplicated",
             )
 
 

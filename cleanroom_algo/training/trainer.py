@@ -5,9 +5,9 @@ Importing this module does not import torch: an algorithm that overrides `fit` a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.environment import Environment
@@ -18,13 +18,18 @@ from cleanroom_algo.training.options import Options, check_options
 if TYPE_CHECKING:
     import polars as pl
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor, nn
     from torch.optim.lr_scheduler import LRScheduler
 
     from cleanroom_algo.channels.features import Features
     from cleanroom_algo.data.batch import Batch
+    from cleanroom_algo.data.dataset import ChannelDataset
     from cleanroom_algo.data.world import World
     from cleanroom_algo.training.artifacts.base_model import BaseModelFiles
+
+
+T = TypeVar("T")
 
 
 class Run(Protocol):
@@ -36,18 +41,32 @@ class Run(Protocol):
     total_steps: int | None
     final_metrics: dict[str, float]
 
-    def fit_features(self, trainer: Trainer) -> Features:
+    def fit_features(self, trainer: Trainer, numeric: Sequence[str] | None = None) -> Features:
         """Return the preprocessing."""
 
-    def table(self, trainer: Trainer, channel: str) -> pl.DataFrame:
-        """Return this host's rows of a channel."""
+    def tables(self, trainer: Trainer, channel: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Yield this rank's rows of a channel."""
 
-    def stops_cooperatively(self) -> bool:
-        """Return whether the job was asked to end, to code that will act on it."""
+    def dataset(self, trainer: Trainer, channel: str) -> ChannelDataset:
+        """Return this rank's batches of tensors of a channel."""
+
+    def stops_cooperatively(self, *, done: bool = False) -> bool:
+        """Return whether the job was asked to end, or a rank is done, to code that will act on it."""
+
+    def gather(self, value: T) -> list[T]:
+        """Return every rank's value."""
+
+    def reduce(self, array: NDArray[Any], op: str) -> NDArray[Any]:
+        """Return the sum, or what else is asked for, over all ranks."""
+
+    def addresses(self) -> list[tuple[str, int]]:
+        """Return an address of each rank, with a port that is free there."""
 
 
 class Trainer:
     """An algorithm. A torch algorithm gives `schema`, `model` and `loss`; any other overrides `fit` and `save`.
+
+    An algorithm with its own `fit` runs on the first host alone, unless it says `distributed = True`.
 
     The options below are class attributes; a hyperparameter of the same name wins over the attribute.
 
@@ -66,7 +85,7 @@ class Trainer:
         params: the typed hyperparameters.
         features: the fitted preprocessing; it travels in the artifacts.
         environment: what the platform gave the container.
-        world: this rank's place among all; absent (None) in an algorithm with its own `fit`.
+        world: this rank's place among all; None in an algorithm whose own `fit` runs on the first host alone.
         device: a torch.device; "cuda" with the local rank's index where there is a GPU.
         base: the files of the base model, or None where training starts fresh.
     """
@@ -134,6 +153,9 @@ class Trainer:
     """What `metrics` returns, so that metricDefinitions can be generated."""
     logged_names: Sequence[str] = ()
     """What `log` is given, for the same."""
+    distributed: ClassVar[bool] = False
+    """Whether an own `fit` runs on every host, side by side, each on its share of the rows. The training loop for torch
+    always does."""
 
     params: Any
     features: Features
@@ -188,11 +210,14 @@ class Trainer:
     # --- what any other algorithm gives -----------------------------------------------------------------------------
 
     def fit(self) -> None:
-        """Train. Override it, and `save`, for an algorithm that is not torch; it runs once, on the first host."""
+        """Train. Override it, and `save`, for an algorithm that is not trained by the loop for torch.
+
+        It runs once, on the first host; with `distributed = True`, on every host at the same time.
+        """
         raise NotImplementedError("torch algorithms are trained by a loop that is no part of `fit`: do not override it")
 
     def save(self, directory: Path) -> None:
-        """Write the artifacts, or for a torch model what shall lie beside its weights.
+        """Write the artifacts, or for a torch model what shall lie beside its weights; the first rank alone runs it.
 
         Args:
             directory: empty but for what this library writes. It becomes the model directory when it is whole.
@@ -205,13 +230,61 @@ class Trainer:
         """The optimizer steps that are planned; None in Pipe mode, and for trainers without a `scheduler`."""
         return self._run.total_steps
 
-    def table(self, channel: str = "train") -> pl.DataFrame:
-        """Return this host's rows of a channel as one table; for algorithms that need all rows at once.
+    def table(self, channel: str = "train", *, whole: bool = False) -> pl.DataFrame:
+        """Return rows of a channel as one table: with `distributed = True` this rank's share, else all of this host.
+
+        The shares of all ranks hold each row once, whatever the channel's distribution; a share may be empty. In Pipe
+        mode each call reads the next epoch.
+
+        Args:
+            channel: its name; "train" also stands for the only one.
+            whole: returns the rows of all hosts, on each of them.
 
         Raises:
             ChannelNotInJobError: CR-CON-006. What reading raises is listed at `channels.modes.file.read_object`.
         """
-        return self._run.table(self, channel)
+        import polars as pl
+
+        frames = [pl.DataFrame(schema=self.schema.polars_schema()), *self.batches(channel)]
+        own = pl.concat(frames)
+        return pl.concat(self.all_gather(own)) if whole else own
+
+    def batches(self, channel: str = "train", columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Yield the rows that `table` returns, in tables of up to 65,536 rows: memory does not grow with the channel.
+
+        Where there are several ranks, each must read to the end; one may get more tables than another.
+        """
+        return self._run.tables(self, channel, columns)
+
+    def dataset(self, channel: str = "train") -> ChannelDataset:
+        """Return this rank's rows of a channel as batches of tensors, as many on each rank, by the trainer's options.
+
+        `features` applies where it is set. `ChannelDataset` says what happens where shards are uneven.
+        """
+        return self._run.dataset(self, channel)
+
+    def all_gather(self, value: T) -> list[T]:
+        """Return every rank's value, in the order of the ranks; all ranks must call it.
+
+        Values are pickled and held by every rank: for small things.
+        """
+        return self._run.gather(value)
+
+    def all_reduce(self, array: NDArray[Any], op: Literal["sum", "max", "min"] = "sum") -> NDArray[Any]:
+        """Return the element-wise sum of an array over all ranks, or the largest or smallest; all ranks must call it.
+
+        Args:
+            array: numbers, of the same shape and type on each rank.
+            op: what to do with them.
+        """
+        return self._run.reduce(array, op)
+
+    def addresses(self) -> list[tuple[str, int]]:
+        """Return an IP address of each rank and a port that is free there, in the order of the ranks; all must call it.
+
+        For engines that connect the hosts by themselves. Each call finds other ports.
+        """
+        return self._run.addresses()
 
     def log(self, **values: float) -> None:
         """Write a metric line; the last value of each name goes into the manifest.
@@ -229,6 +302,8 @@ class Trainer:
     @property
     def stopping(self) -> bool:
         """Whether the job has been asked to end; a long hook may look at it.
+
+        With `distributed = True` the ranks agree on it, so that all of them must look equally often.
 
         An algorithm's own `fit` that looks at it is not interrupted by the first signal: it should return soon, and
         then `save` is called. One that never looks is ended, and leaves nothing.

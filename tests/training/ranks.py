@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import json
 import os
 import sys
@@ -17,10 +18,11 @@ from tests.training.support import Container, Ended
 LIMIT = 200
 
 
-def run_jobs(*jobs: Sequence[Container]) -> list[list[Ended]]:
+def run_jobs(*jobs: Sequence[Container], preload: str = "torch") -> list[list[Ended]]:
     """Run jobs one after another, the hosts of each side by side; return how each host's rank ended.
 
-    The failure text of a rank stands at the end of what it wrote to standard error.
+    A library that is named in `preload` is imported once, too. The failure text of a rank stands at the end of what it
+    wrote to standard error.
     """
     told = []
     for hosts in jobs:
@@ -29,7 +31,7 @@ def run_jobs(*jobs: Sequence[Container]) -> list[list[Ended]]:
         told.append([host.environment() for host in hosts])
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
-        process = PreloadedProcess("tests.training.ranks", json.dumps(told), folder, env=environment)
+        process = PreloadedProcess("tests.training.ranks", json.dumps(told), folder, preload, env=environment)
         _, err = process.communicate(timeout=LIMIT * (1 + len(jobs)))
         assert process.returncode == 0, err
         return [
@@ -43,7 +45,7 @@ def _ended(folder: Path, name: str) -> Ended:
     return Ended(int(status), out, err)
 
 
-def main(jobs: list[list[dict[str, str]]], folder: Path) -> None:
+def main(jobs: list[list[dict[str, str]]], folder: Path, preload: str) -> None:
     """Fork the ranks of each job, and wait for them."""
     from torch import _dynamo  # what is imported here costs the ranks nothing; optimizers need this
 
@@ -51,6 +53,7 @@ def main(jobs: list[list[dict[str, str]]], folder: Path) -> None:
     from cleanroom_algo.training.torch import loop
 
     del _dynamo, rank, loop
+    importlib.import_module(preload)
     for number, hosts in enumerate(jobs):
         children = {}
         for place, variables in enumerate(hosts):
@@ -94,4 +97,4 @@ def be_rank(rank: int, ranks: int, variables: dict[str, str], folder: Path, name
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]), Path(sys.argv[2]))
+    main(json.loads(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

@@ -125,7 +125,7 @@ def _check_file(source: _Source) -> Iterator[Finding]:
         if isinstance(node, ast.Call):
             yield from _check_call(source, node)
         serves = isinstance(node, ast.Module) and source.path.name == "serve"
-        if serves or (isinstance(node, ast.ClassDef) and "Predictor" in map(_last, node.bases)):
+        if serves or (isinstance(node, ast.ClassDef) and _builds_on(node, "Predictor")):
             yield from _check_serving(source, node)
 
 
@@ -194,13 +194,13 @@ def _check_declared_hyperparameters(sources: list[_Source]) -> Iterator[Finding]
 
 def _check_read_hyperparameters(algorithm: Path, sources: list[_Source]) -> Iterator[Finding]:
     """Find programs that do without the request's hyperparameters; a Trainer reads them itself."""
-    bases = {_last(base) for each in sources for kind in ast.walk(each.tree) for base in getattr(kind, "bases", ())}
+    kinds = [kind for each in sources for kind in ast.walk(each.tree) if isinstance(kind, ast.ClassDef)]
     scripts = {
         path: path.relative_to(algorithm).as_posix() for path in sorted(algorithm.rglob("train")) if _script_line(path)
     }
     files = scripts | {source.path: source.name for source in sources}
     text = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
-    if files and "Trainer" not in bases and not _READS_HYPERPARAMETERS.search(text):
+    if files and not any(_builds_on(kind, "Trainer") for kind in kinds) and not _READS_HYPERPARAMETERS.search(text):
         what, fix = "nothing reads the hyperparameters of the request", "read input/config/hyperparameters.json"
         where = next(iter(files.values()))
         yield Finding("warning", "hyperparameter-not-read", where, what, f"{fix}, or SM_HPS of script mode")
@@ -214,7 +214,7 @@ def _check_entries(algorithm: Path, sources: list[_Source]) -> Iterator[Finding]
                 yield Finding("error", f"no-{verb}", verb, "is not executable", f"chmod +x {verb}")
             continue
         kinds = [kind for source in sources for kind in ast.walk(source.tree) if isinstance(kind, ast.ClassDef)]
-        if not any(_last(each) == base for kind in kinds for each in kind.bases):
+        if not any(_builds_on(kind, base) for kind in kinds):
             what = f"there is no subclass of {base} and no program `{verb}`"
             fix = f"define one class as `class Mine({base})`, or add an executable named {verb}"
             yield Finding("error" if verb == "train" else "warning", f"no-{verb}", algorithm.name, what, fix)
@@ -242,6 +242,11 @@ def _name(node: ast.expr) -> str:
     if isinstance(node, ast.Attribute):
         return f"{_name(node.value)}.{node.attr}"
     return ""
+
+
+def _builds_on(kind: ast.ClassDef, base: str) -> bool:
+    """Whether a class has a base of this name or of a kind of it, such as XGBoostTrainer."""
+    return any(_last(each).endswith(base) for each in kind.bases)
 
 
 def _last(node: ast.expr) -> str:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from cleanroom_algo.contract.environment import Environment
+from cleanroom_algo.training.rank_run import LOOPBACK
 
 if TYPE_CHECKING:
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
@@ -21,7 +22,6 @@ _CAUSE = "cleanroom/cause"
 _SEEN = "cleanroom/seen/"
 _LINGER_SECONDS = 10.0
 _POLL_SECONDS = 0.5
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 def endpoint(environment: Environment) -> tuple[str, int]:
@@ -40,7 +40,7 @@ def interface(environment: Environment) -> str | None:
     None leaves the choice to gloo and nccl: the named interface does not exist, as in local modes of other tools.
     """
     present = {name for _, name in socket.if_nameindex()}
-    if environment.resources.host_count == 1 or endpoint(environment)[0] in _LOOPBACK:
+    if environment.resources.host_count == 1 or endpoint(environment)[0] in LOOPBACK:
         wanted = ["lo", "lo0"]
     else:
         wanted = [environment.resources.network_interface_name]

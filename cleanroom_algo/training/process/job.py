@@ -53,9 +53,9 @@ class Job:
         return cls(environment, trainer, params, redact)
 
     @property
-    def has_own_fit(self) -> bool:
-        """Whether the algorithm trains in its own way, so that nothing here needs torch."""
-        return self.trainer.has_own_fit()
+    def trains_alone(self) -> bool:
+        """Whether the algorithm trains in its own way on the first host alone, so that nothing here needs torch."""
+        return self.trainer.has_own_fit() and not self.trainer.distributed
 
 
 def redactor(environment: Environment) -> Redactor:

@@ -36,11 +36,13 @@ _END_SECONDS = 10  # for ranks whose peers are gone
 
 
 def ranks_per_host(job: Job) -> int:
-    """Return the setting, or one rank per GPU, or one; an algorithm with its own `fit` has one."""
-    if job.has_own_fit:
+    """Return the setting, or one rank per GPU, or one; of an own `fit`, one unless it is distributed and set."""
+    if job.trains_alone:
         return 1
     if job.environment.settings.ranks_per_host is not None:
         return job.environment.settings.ranks_per_host
+    if job.trainer.has_own_fit():
+        return 1
     import torch
 
     return max(1, torch.cuda.device_count())
@@ -54,7 +56,7 @@ def run_ranks(job: Job, stop: StopRequest) -> RankReport:
     """
     ranks = ranks_per_host(job)
     resources = job.environment.resources
-    if job.has_own_fit or ranks * resources.host_count == 1:
+    if job.trains_alone or ranks * resources.host_count == 1:
         from cleanroom_algo.training.process.rank import run_rank
 
         return run_rank(job, 0, ranks, stop)

@@ -26,6 +26,7 @@ from cleanroom_algo.errors import AlgorithmExitError, CleanroomError, PipeReader
 from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.training.process.job import BASE_MODEL_VARIABLE, RUN_DIRECTORY_VARIABLE, STOP_FILE, Job, redactor
 from cleanroom_algo.training.process.logs import configure_logging
+from cleanroom_algo.training.process.peers import joined
 from cleanroom_algo.training.process.reports import RankReport
 from cleanroom_algo.training.rank_run import RankRun
 from cleanroom_algo.training.signals import Phase, StopRequest, TrainingStopped
@@ -69,8 +70,12 @@ def run_rank(job: Job, local_rank: int, ranks: int, stop: StopRequest) -> RankRe
 def train_rank(rank_run: RankRun) -> Trainer:
     """Do one rank's work, and return its trainer; whatever ends it goes through as it was raised."""
     trainer = rank_run.trainer()
-    if trainer.has_own_fit():
+    if trainer.has_own_fit() and not trainer.distributed:
         rank_run.train_alone(trainer)
+    elif trainer.has_own_fit():
+        with joined(rank_run.world):
+            rank_run.train_together(trainer)
+            rank_run.stop.enter(Phase.ENDING)  # whatever comes now, the artifacts are whole
     else:
         from cleanroom_algo.training.torch.loop import train
 

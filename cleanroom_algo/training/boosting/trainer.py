@@ -1,0 +1,251 @@
+"""What the Trainers of boosted trees share: rows as arrays, labels that are checked, rounds that are agreed on."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cleanroom_algo.channels.features import Features, NumericFeature
+from cleanroom_algo.contract.hyperparameters import Hyperparameters
+from cleanroom_algo.contract.manifest import FEATURES_FILE
+from cleanroom_algo.errors import (
+    BaseModelMismatchError,
+    LabelError,
+    MissingLibraryError,
+    NoDataError,
+    Problem,
+    TrainerDeclarationError,
+)
+from cleanroom_algo.training.trainer import Trainer
+
+
+class BoostingHyperparameters(Hyperparameters):
+    """What the training itself takes; all other fields are parameters of the library, by their names there.
+
+    Subclass it to change a default, or to add a parameter of the library as a field.
+    """
+
+    num_round: int = Field(100, ge=1)
+    """Rounds of boosting, which come on top of those of the base model, if any."""
+    early_stopping_rounds: int | None = Field(None, ge=1)
+    """Rounds without a better validation metric after which training ends; the rounds up to the best are kept."""
+
+    def of_library(self) -> dict[str, Any]:
+        """Return the parameters of the library; those that are None are left to it."""
+        return self.model_dump(exclude={"num_round", "early_stopping_rounds"}, exclude_none=True)
+
+
+class Labels(NamedTuple):
+    """The labels that an objective takes.
+
+    Attributes:
+        lowest: of them.
+        highest: of them.
+        integers: whether all are whole numbers.
+    """
+
+    lowest: float = -math.inf
+    highest: float = math.inf
+    integers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows as a library takes them, in the batches in which they were read; at least one, which may be empty.
+
+    Attributes:
+        inputs: of each batch, axes (row, feature).
+        labels: of all rows, axis (row,).
+        weights: the same; None: all are 1.
+    """
+
+    inputs: list[NDArray[np.float32]]
+    labels: NDArray[np.float32]
+    weights: NDArray[np.float32] | None
+
+
+def metric_name(rows: str, name: str) -> str:
+    """Return the name of a library's metric in a metric line, such as `validation_error_0_7` of `error@0.7`."""
+    return re.sub(r"\W", "_", f"{rows}_{name}")
+
+
+class BoostingTrainer(Trainer):
+    """Trains boosted trees on every host, each on its share of the rows.
+
+    Strings are categories, and missing values stay missing; the library has its own ways with both. Each round writes a
+    metric line. The rows of a validation channel are held by every host, so that its metrics are those of all rows.
+    """
+
+    distributed = True
+    hyperparameters = BoostingHyperparameters
+    weight: ClassVar[str | None] = None
+    """A column of numbers with the weights of the rows; it is no feature."""
+    library: ClassVar[str]
+    """The module that trains; the extra of this package that installs it has the same name."""
+    grouped: ClassVar[tuple[str, ...]]
+    """The starts of names of objectives that need groups of rows, which a table does not have."""
+
+    rounds: int
+    """Those that are saved, the base model's included."""
+
+    def boost(self, train: Rows, validation: Rows | None) -> None:
+        """Train by the library, calling `end_round` after each round."""
+        raise NotImplementedError
+
+    def labels(self, objective: str) -> Labels:
+        """Return the labels that an objective takes."""
+        raise NotImplementedError
+
+    def fit(self) -> None:
+        """Read the rows, check the labels, and train."""
+        self.features = self.fit_features()
+        self._best: tuple[float, int] | None = None
+        train = self._rows(self.batches())
+        self._check(train, "train")
+        validation = None
+        if "validation" in self.environment.channels:
+            validation = self._rows([self.table("validation", whole=True)])
+            self._check(validation, "validation")
+        self._check_base()
+        self.boost(train, validation)
+
+    def fit_features(self) -> Features:
+        """Return the numbers as they are, and the vocabularies of strings: the base model's, or those of all rows."""
+        names = [column.name for column in self.schema.features if column.dtype != "string"]
+        plain = tuple(NumericFeature(name) for name in names if name != self.weight)
+        if len(names) == len(self.schema.features):
+            return Features(self.schema, plain)
+        if self.base is not None:
+            self.base.file(FEATURES_FILE)  # with another vocabulary, a category would be another one
+        return Features(self.schema, plain, self._run.fit_features(self, numeric=()).categorical)
+
+    def end_round(self, number: int, metrics: dict[str, float], *, higher_is_better: bool) -> bool:
+        """Log the metrics of a round; return whether training ends with it, on which all ranks agree.
+
+        Args:
+            number: of the round, from 1, those of the base model counted.
+            metrics: by name, `train_...` and `validation_...`; the last one decides.
+            higher_is_better: of the last one.
+        """
+        assert self.world is not None
+        self.log(round=number, **metrics)
+        patience = self.params.early_stopping_rounds
+        name = next(reversed(metrics), "")
+        if patience is not None and name.startswith("validation_"):
+            gain = metrics[name] if higher_is_better else -metrics[name]
+            if self._best is None or gain > self._best[0]:
+                self._best = gain, number
+        self.rounds = number if self._best is None else self._best[1]
+        # The first rank decides for all: the last bits of a metric may differ from host to host.
+        done = self.world.rank == 0 and patience is not None and number - self.rounds >= patience
+        return self._run.stops_cooperatively(done=done)
+
+    @classmethod
+    def check_declaration(cls, params: Hyperparameters) -> None:
+        """Check what the subclass declares, before anything is started.
+
+        Raises:
+            TrainerDeclarationError: CR-TRN-005; MissingLibraryError: CR-TRN-015.
+        """
+        super().check_declaration(params)
+        problems = list(cls._faults(params))
+        if problems:
+            raise TrainerDeclarationError(
+                f"{len(problems)} part(s) of {cls.__name__} cannot be used",
+                expected=f"a target of numbers, and what {cls.library} takes",
+                fix="see the guide docs/guides/not-torch.md",
+                problems=problems,
+            )
+        try:
+            import_module(cls.library)
+        except (ImportError, OSError) as error:  # OSError: a library of the system is not there
+            raise MissingLibraryError(
+                f"{cls.library} cannot be imported ({type(error).__name__})",
+                expected=f"{cls.library} and the system's libgomp1, which it needs",
+                fix=f'pip install "cleanroom-algo[{cls.library}]"; for an image, name them in requirements.txt and '
+                "apt.txt beside the algorithm",
+            ) from error
+
+    @classmethod
+    def _faults(cls, params: Hyperparameters) -> Iterator[Problem]:
+        if not isinstance(params, BoostingHyperparameters):
+            yield Problem("hyperparameters", "is no subclass of those of the base class")
+            return
+        types = {column.name: column.dtype for column in cls.schema.columns}
+        if cls.schema.target is None or types[cls.schema.target] == "string":
+            yield Problem("schema.target", "is no column of numbers")
+        if cls.weight is not None and types.get(cls.weight, "string") == "string":
+            yield Problem("weight", "is no column of numbers")
+        if str(params.of_library().get("objective")).startswith(cls.grouped):
+            yield Problem("objective", "needs groups of rows, which a table does not have")
+
+    @property
+    def columns(self) -> tuple[list[str], int]:
+        """The names of the columns of `Rows.inputs`, and how many of them are numbers; categories follow."""
+        names = [f.name for f in self.features.numeric], [f.name for f in self.features.categorical]
+        return names[0] + names[1], len(names[0])
+
+    def _rows(self, tables: Iterable[pl.DataFrame]) -> Rows:
+        inputs, labels, weights = [], [], []
+        for table in tables:
+            inputs.append(self.features.matrix(table))
+            labels.append(np.asarray(self.features.target(table), dtype=np.float32))
+            if self.weight is not None:
+                weights.append(table.get_column(self.weight).to_numpy().astype(np.float32))
+        if not inputs:
+            return self._rows([pl.DataFrame(schema=self.schema.polars_schema())])
+        return Rows(inputs, np.concatenate(labels), np.concatenate(weights) if weights else None)
+
+    def _check_base(self) -> None:
+        """Check that the base model was trained to the same end.
+
+        Raises:
+            BaseModelMismatchError: CR-BAS-003.
+        """
+        if self.base is None or self.base.manifest is None:
+            return
+        own, theirs = self.params.effective(), self.base.manifest.hyperparameters
+        differing = [name for name in ("objective", "num_class") if theirs.get(name) not in (None, own.get(name))]
+        if differing:
+            raise BaseModelMismatchError(
+                f"{' and '.join(differing)} of the base model and of this job differ",
+                expected="the objective of the base model, as its trees add up to it",
+                fix="give the hyperparameters of the base model, or train without one",
+            )
+
+    def _check(self, rows: Rows, channel: str) -> None:
+        """Check the labels and weights of all hosts, on each of them.
+
+        Raises:
+            NoDataError: CR-TRN-010; LabelError: CR-TRN-014.
+        """
+        allowed = self.labels(str(self.params.of_library().get("objective")))
+        labels, weights = rows.labels, np.ones(1) if rows.weights is None else rows.weights
+        wrong = (labels < allowed.lowest) | (labels > allowed.highest) | ~np.isfinite(labels)
+        if allowed.integers:
+            wrong |= labels != np.floor(labels)
+        unusable = ~(np.isfinite(weights) & (weights >= 0))
+        count, faults, weightless = self.all_reduce(np.array([len(labels), wrong.sum(), unusable.sum()])).tolist()
+        if not count:
+            raise NoDataError(
+                f"channel {channel!r} has no row on any host",
+                expected="rows to train on, or no validation channel",
+                fix="look at the query of the ML input channel, or at the folder that the channel is bound to",
+            )
+        if faults or weightless:
+            kind = "whole numbers" if allowed.integers else "numbers"
+            raise LabelError(
+                f"channel {channel!r} has {faults} label(s) and {weightless} weight(s) that cannot be used",
+                expected=f"labels that are {kind} from {allowed.lowest:g} to {allowed.highest:g}, as the objective "
+                "takes them, and weights of at least 0",
+                fix="choose another objective, set num_class, or leave such rows out in the query",
+            )
