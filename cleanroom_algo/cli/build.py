@@ -38,7 +38,8 @@ def command(
 ) -> None:
     r"""Build the image of ALGORITHM, a Python file or a folder; it trains and serves.
 
-    What requirements.txt (packages of Python) and apt.txt (of Debian) in the folder name is installed, too. OPTIONS, after `--`, go to the engine's `build` as they are.
+    What requirements.txt (Python packages) and apt.txt (Debian packages) in the folder name is installed, too. OPTIONS,
+    after `--`, go to the engine's `build` as they are.
 
     \b
     Examples:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from cleanroom_algo import XGBoostHyperparameters, XGBoostPredictor, XGBoostTrainer, Schema
+from cleanroom_algo import Schema, XGBoostHyperparameters, XGBoostPredictor, XGBoostTrainer
 
 
 class DelayHyperparameters(XGBoostHyperparameters):

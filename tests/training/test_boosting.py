@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import random
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from cleanroom_algo.serving.scoring.prediction import answer
 from cleanroom_algo.training.process.failure_exchange import free_port
 from examples.flight_delay.evaluation import area_under_curve
 from tests.training.ranks import run_jobs
-from tests.training.support import Container, finish, run_all, two_hosts, wait_for_line
+from tests.training.support import Container, Ended, finish, listing, run_all, two_hosts, wait_for_line
 
 BOTH = pytest.mark.parametrize("library", ["XGBoost", "LightGBM"])
 PREDICTORS: dict[str, type[BoostingPredictor]] = {"XGBoost": XGBoostPredictor, "LightGBM": LightGBMPredictor}
@@ -57,11 +58,11 @@ def job(
     folder: Path,
     code: Path,
     parts: Sequence[Sequence[str]],
+    hyperparameters: Mapping[str, str],
     *,
     validation: Sequence[str] = (),
     replicated: bool = False,
     base: Path | None = None,
-    **hyperparameters: str,
 ) -> list[Container]:
     """Return hosts, each with its own part of the training channel, or with all parts."""
     names = tuple(f"algo-{number}" for number in range(1, len(parts) + 1))
@@ -104,85 +105,101 @@ def weight_of_first_tree(library: str, model: Path) -> float:
     return float(json.loads(tree)["cover"])
 
 
-@BOTH
-def test_shards_make_no_difference_and_a_base_model_is_boosted_further(tmp_path: Path, library: str) -> None:
-    code = algorithm(tmp_path, library)
-    rows, held_out = csv_rows(4000, 1), csv_rows(2000, 2)
-    rounds = {"num_round": "20"}
+@dataclass(frozen=True)
+class Story:
+    """Jobs of one library, which have run: the hosts of each, and how they ended."""
+
+    library: str
+    hosts: dict[str, list[Container]]
+    ended: dict[str, list[Ended]]
+
+    def model(self, job: str) -> Path:
+        return self.hosts[job][0].model
+
+    def quality(self, job: str, rows: Sequence[str]) -> float:
+        return float(area_under_curve(*scores(self.library, self.model(job), rows)))
+
+    def codes(self, job: str) -> list[str]:
+        return [host.err.rsplit("CR-", 1)[-1][:7] for host in self.ended[job]]
+
+
+@pytest.fixture(scope="module", params=["XGBoost", "LightGBM"])
+def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    library, folder = request.param, tmp_path_factory.mktemp("boosting")
+    code = algorithm(folder, library)
+    metric, objective = ("eval_metric", "reg:squarederror") if library == "XGBoost" else ("metric", "regression")
+    rows, validation = csv_rows(4000, 1), csv_rows(200, 3)
+    rounds, few = {"num_round": "20"}, {"num_round": "2"}
+    stopping = {"num_round": "300", "early_stopping_rounds": "3", metric: '["auc"]'}
+    two = job(folder / "two", code, [rows[:3999], rows[3999:]], rounds, validation=validation)
+    base = two[0].model
     jobs = {
-        "one": job(tmp_path / "one", code, [rows], validation=csv_rows(500, 3), **rounds),
-        "two": job(tmp_path / "two", code, [rows[:3999], rows[3999:]], validation=csv_rows(500, 3), **rounds),
-        "five": job(tmp_path / "five", code, [rows[:1], [], rows[1:3000], rows[3000:], []], **rounds),
-        "replicated": job(tmp_path / "same", code, [rows[:2000], rows[2000:]], replicated=True, **rounds),
+        "one": job(folder / "one", code, [rows], rounds, validation=validation),
+        "two": two,
+        "five": job(folder / "five", code, [rows[:1], [], rows[1:3000], rows[3000:], []], rounds),
+        "replicated": job(folder / "replicated", code, [rows[:2000], rows[2000:]], rounds, replicated=True),
+        "further": job(folder / "further", code, [csv_rows(3000, 4), []], {"num_round": "5"}, base=base),
+        "stopping": job(folder / "stopping", code, [rows[:300], rows[:20]], stopping, validation=validation),
+        "labels": job(folder / "labels", code, [rows[:50], ["AA,1000,12,3\n"]], few),
+        "empty": job(folder / "empty", code, [[], []], few),
+        "other": job(folder / "other", code, [rows[:50], rows[:50]], {"objective": objective}, base=base),
     }
-    base = jobs["two"][0].model
-    further = job(tmp_path / "further", code, [csv_rows(3000, 4), []], base=base, num_round="5")
-    ended = run_jobs(*jobs.values(), further, preload=library.lower())
-    assert [host.status for hosts in ended for host in hosts] == [0] * 12, ended
+    ended = run_jobs(*jobs.values(), preload=library.lower())
+    return Story(library, jobs, dict(zip(jobs, ended, strict=True)))
 
-    models = {name: hosts[0].model for name, hosts in jobs.items()}
-    truth = scores(library, models["one"], held_out)[1]
-    quality = {name: area_under_curve(scores(library, model, held_out)[0], truth) for name, model in models.items()}
-    assert min(quality.values()) > 0.9
-    assert max(quality.values()) - min(quality.values()) < 0.005, quality
-    seen = [weight_of_first_tree(library, model) for model in models.values()]
+
+def test_shards_make_no_difference(story: Story) -> None:
+    names = ("one", "two", "five", "replicated")
+    assert [host.status for name in names for host in story.ended[name]] == [0] * 10, story.ended
+    held_out = csv_rows(2000, 2)
+    quality = [story.quality(name, held_out) for name in names]
+    assert min(quality) > 0.9
+    assert max(quality) - min(quality) < 0.005, quality
+    seen = [weight_of_first_tree(story.library, story.model(name)) for name in names]
     assert seen == pytest.approx([seen[0]] * 4, rel=1e-3)  # each row once
-    assert [host.model.exists() and any(host.model.iterdir()) for host in jobs["five"]] == [True] + [False] * 4
-    manifest = Manifest.read(models["two"])
-    manifest.verify(models["two"])
-    assert set(manifest.files) == {FILES[library], "features.json"}
-    assert {"round", "validation_logloss" if library == "XGBoost" else "validation_binary_logloss"} <= set(
-        manifest.metrics
-    )
-
-    assert ended[4][0].metrics("round") == [21, 22, 23, 24, 25]
-    assert area_under_curve(scores(library, further[0].model, held_out)[0], truth) > quality["two"] - 0.002
-    first, longer = (_raw(library, model, 20) for model in (base, further[0].model))
-    assert first == longer
+    assert [bool(listing(host.model)) for host in story.hosts["five"]] == [True] + [False] * 4
 
 
-def _raw(library: str, model: Path, rounds: int) -> Any:
-    """Return the first trees of a model as the library describes them."""
+def test_artifacts_are_the_librarys_own_with_manifest_and_features(story: Story) -> None:
+    manifest = Manifest.read(story.model("two"))
+    manifest.verify(story.model("two"))
+    assert set(manifest.files) == {FILES[story.library], "features.json"}
+    metric = "logloss" if story.library == "XGBoost" else "binary_logloss"
+    assert set(manifest.metrics) == {"round", f"train_{metric}", f"validation_{metric}"}
+
+
+def test_a_base_model_is_boosted_further(story: Story) -> None:
+    assert [host.status for host in story.ended["further"]] == [0, 0], story.ended["further"]
+    assert story.ended["further"][0].metrics("round") == [21, 22, 23, 24, 25]
+    base, longer = (trees(story.library, story.model(name)) for name in ("two", "further"))
+    assert (len(longer), longer[:20]) == (25, base)
+    held_out = csv_rows(2000, 2)
+    assert story.quality("further", held_out) > story.quality("two", held_out) - 0.002
+
+
+def test_early_stopping_keeps_the_best_rounds(story: Story) -> None:
+    values = story.ended["stopping"][0].metrics("validation_auc")
+    best = values.index(max(values)) + 1
+    assert len(values) == best + 3 < 300
+    assert len(trees(story.library, story.model("stopping"))) == best
+    assert story.quality("stopping", csv_rows(200, 3)) == pytest.approx(max(values))
+
+
+def test_what_cannot_be_trained_is_told_on_every_host(story: Story) -> None:
+    found = {name: story.codes(name) for name in ("labels", "empty", "other")}
+    assert found == {"labels": ["TRN-014"] * 2, "empty": ["TRN-010"] * 2, "other": ["BAS-003"] * 2}, story.ended
+
+
+def trees(library: str, model: Path) -> Any:
+    """Return the trees of a model as the library describes them."""
     if library == "LightGBM":
         import lightgbm
 
-        trees = lightgbm.Booster(model_file=model / "model.txt").dump_model()["tree_info"][:rounds]
-        return [tree["tree_structure"] for tree in trees]
+        found = lightgbm.Booster(model_file=model / "model.txt").dump_model()["tree_info"]
+        return [tree["tree_structure"] for tree in found]
     import xgboost
 
-    return xgboost.Booster(model_file=model / "model.ubj").get_dump()[:rounds]
-
-
-@BOTH
-def test_early_stopping_keeps_the_best_rounds(tmp_path: Path, library: str) -> None:
-    code = algorithm(tmp_path, library)
-    metric = "eval_metric" if library == "XGBoost" else "metric"
-    settings = {"num_round": "300", "early_stopping_rounds": "3", metric: '["auc"]'}
-    hosts = job(tmp_path / "job", code, [csv_rows(300, 1), csv_rows(20, 2)], validation=csv_rows(200, 3), **settings)
-    ((first, other),) = run_jobs(hosts, preload=library.lower())
-    assert (first.status, other.status) == (0, 0), (first, other)
-    values = first.metrics("validation_auc")
-    assert len(values) < 300
-    best = values.index(max(values)) + 1
-    assert len(values) == best + 3
-    _, truth = scores(library, hosts[0].model, csv_rows(200, 3))
-    assert area_under_curve(scores(library, hosts[0].model, csv_rows(200, 3))[0], truth) == pytest.approx(max(values))
-
-
-@BOTH
-def test_what_cannot_be_trained_is_told_on_every_host(tmp_path: Path, library: str) -> None:
-    code = algorithm(tmp_path, library)
-    rows = csv_rows(50, 1)
-    trained = job(tmp_path / "trained", code, [rows, rows], num_round="2")
-    wrong = job(tmp_path / "wrong", code, [rows, ["AA,1000,12,3\n"]], num_round="2")
-    empty = job(tmp_path / "empty", code, [[], []], num_round="2")
-    base = trained[0].model
-    objective = "reg:squarederror" if library == "XGBoost" else "regression"
-    other = job(tmp_path / "other", code, [rows, rows], base=base, objective=objective)
-    ended = run_jobs(trained, wrong, empty, other, preload=library.lower())
-    assert [host.status for host in ended[0]] == [0, 0]
-    codes = [[host.err.rsplit("CR-", 1)[-1][:7] for host in hosts] for hosts in ended[1:]]
-    assert codes == [["TRN-014"] * 2, ["TRN-010"] * 2, ["BAS-003"] * 2], ended
+    return xgboost.Booster(model_file=model / "model.ubj").get_dump()
 
 
 @BOTH
@@ -214,4 +231,4 @@ def test_sigterm_saves_the_rounds_so_far(tmp_path: Path) -> None:
     assert [each.status for each in ended] == [143, 143], ended
     saved = Manifest.read(hosts[0].model).metrics["round"]
     assert ended[0].metrics("round")[-1:] in ([saved], [])
-    assert len(_raw(library, hosts[0].model, 10**6)) == saved
+    assert len(trees(library, hosts[0].model)) == saved
