@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 import polars as pl
 
 from cleanroom_algo.channels.faults import RowFaults
-from cleanroom_algo.channels.schema import Column
-from cleanroom_algo.channels.values import TOO_LARGE, UNDECLARED_NAN, finite_or_null, is_finite, of_utc_years
+from cleanroom_algo.channels.hints import IGNORE_EXTRA, UNDECLARED
+from cleanroom_algo.channels.schema import DTYPES, Column
+from cleanroom_algo.channels.values import (
+    TOO_LARGE,
+    UNDECLARED_NAN,
+    booleans,
+    finite_or_null,
+    is_finite,
+    of_utc_years,
+)
 from cleanroom_algo.errors import ColumnsMismatchError, Problem
 
 _DECIMAL_DIGITS: Final = 38
@@ -22,7 +30,8 @@ def conform(frame: pl.DataFrame, columns: Sequence[Column], *, source: str, row:
 
     A type other than the declared one is cast if no value is lost: other widths of integers and floats, decimals
     without fraction to integers (what some engines make of a sum), integers and decimals to floats, timestamps of any
-    unit and zone, dates to timestamps, categories and bytes in UTF-8 to strings.
+    unit and zone, dates to timestamps, categories and bytes in UTF-8 to strings, integers and Booleans to categories,
+    and what spells a Boolean (1 and 0, "yes" and "no") to Booleans. Lists are cast as their items are.
 
     Args:
         frame: the table, or a part of it.
@@ -44,7 +53,7 @@ def conform(frame: pl.DataFrame, columns: Sequence[Column], *, source: str, row:
         values = given if given.dtype == column.polars_dtype() else _cast(given, column)
         if column.dtype in {"date32", "timestamp"}:
             values = of_utc_years(values)
-        for faulty, what in _faults(column, given, values):
+        for faulty, what in (_list_faults if column.is_list else _faults)(column, given, values):
             faulty_rows |= faulty
             faults.add(f"row {row + int(faulty.arg_max() or 0)}", column.name, what, int(faulty.sum()))
         result.append(finite_or_null(values) if column.nan == "null" else values)
@@ -54,8 +63,14 @@ def conform(frame: pl.DataFrame, columns: Sequence[Column], *, source: str, row:
     return pl.DataFrame(result)
 
 
-def check_columns(wanted: Sequence[Column], found: pl.Schema, source: str) -> None:
+def check_columns(wanted: Sequence[Column], found: pl.Schema, source: str, *, extra: Collection[str] = ()) -> None:
     """Check that the declared columns are there, of types that become theirs without loss.
+
+    Args:
+        wanted: the declared columns.
+        found: what the table has.
+        source: what to call the table in messages.
+        extra: names that it has and should not have.
 
     Raises:
         ColumnsMismatchError: CR-SCH-003, with each that is not.
@@ -69,15 +84,36 @@ def check_columns(wanted: Sequence[Column], found: pl.Schema, source: str) -> No
         elif isinstance(dtype := found[column.name], pl.Decimal) and (dtype.precision or 0) > _DECIMAL_DIGITS:
             wide = f"is a decimal of {dtype.precision} digits, and at most {_DECIMAL_DIGITS} are read"
             problems.append(Problem(f"{source}:{column.name}", wide))
-        elif not _castable(found[column.name], column):
-            problems.append(Problem(f"{source}:{column.name}", f"is {found[column.name]}, declared as {column.dtype}"))
+        elif not _castable(dtype, column):
+            own = "category" if column.is_string and dtype.is_integer() else dtype_of(dtype)
+            hint = f'; declare "{own}"' if own else ""
+            problems.append(Problem(f"{source}:{column.name}", f"is {dtype}, declared as {column.dtype}{hint}"))
+    declared = {column.name.lower() for column in wanted}
+    extra = [name for name in extra if name.lower() not in declared]
+    problems += [Problem(f"{source}:{name}", UNDECLARED) for name in extra]
     if problems:
         raise ColumnsMismatchError(
-            f"{source}: {len(problems)} declared column(s) cannot be read",
+            f"{source}: {len(problems)} column(s) are not as declared",
             expected="the declared columns, of types that become the declared ones without loss",
-            fix="declare the columns and types that the channel's query selects",
+            fix=IGNORE_EXTRA if extra else "declare the columns and types that the channel's query selects",
             problems=problems,
         )
+
+
+def dtype_of(found: pl.DataType) -> str | None:
+    """Return the type to declare for a column of a table, None where there is none."""
+    if isinstance(found, (pl.List, pl.Array)):
+        item = dtype_of(found.inner)  # type: ignore[arg-type]
+        return f"list[{item}]" if item and f"list[{item}]" in DTYPES else None
+    if isinstance(found, pl.Decimal):
+        return "float64" if found.scale else "int64"
+    if isinstance(found, pl.Datetime):
+        return "timestamp"
+    if isinstance(found, (pl.Categorical, pl.Enum, pl.Binary)):
+        return "string"
+    names = {"Boolean": "bool", "Date": "date32"}
+    name = names.get(str(found), str(found).lower())
+    return name if name in DTYPES else None
 
 
 def _castable(found: pl.DataType, column: Column) -> bool:
@@ -87,8 +123,13 @@ def _castable(found: pl.DataType, column: Column) -> bool:
         return found.is_integer() or (isinstance(found, pl.Decimal) and found.scale == 0)
     if column.is_float:
         return found.is_numeric()
-    if column.dtype == "string":
-        return isinstance(found, (pl.Categorical, pl.Enum, pl.Binary))
+    if column.dtype == "bool":
+        return found.is_numeric() or found == pl.String
+    if column.is_list:
+        return isinstance(found, (pl.List, pl.Array)) and _castable(found.inner, column.item)  # type: ignore[arg-type]
+    if column.is_string:
+        text = isinstance(found, (pl.Categorical, pl.Enum, pl.Binary))
+        return text or (column.dtype == "category" and (found.is_integer() or found == pl.Boolean))
     return column.dtype == "timestamp" and isinstance(found, (pl.Datetime, pl.Date))
 
 
@@ -107,9 +148,21 @@ def _faults(column: Column, given: pl.Series, values: pl.Series) -> Iterator[tup
             yield (~was_finite).fill_null(value=False), UNDECLARED_NAN
 
 
+def _list_faults(column: Column, given: pl.Series, values: pl.Series) -> Iterator[tuple[pl.Series, str]]:
+    """Yield which lists have a fault, and what is wrong with them or with their items."""
+    if given.null_count() and not column.nullable:
+        yield given.is_null(), f"null, but {column.dtype} that is not nullable"
+    filled = pl.DataFrame([given.alias("given"), values.alias("values")]).with_row_index("row")
+    items = filled.filter(pl.col("values").list.len() > 0).explode("given", "values")
+    for faulty, what in _faults(column.item, items["given"], items["values"]):
+        yield filled["row"].is_in(items["row"].filter(faulty).unique().implode()), f"an item of the list is {what}"
+
+
 def _loss(column: Column, given: pl.Series) -> str:
-    if column.dtype == "string":
+    if column.is_string:
         return "not valid UTF-8"
+    if column.dtype == "bool":
+        return "not of type bool"
     years = " or the years 1 to 9999" if given.dtype.is_temporal() else ""
     return f"out of the range of {column.dtype}{years}"
 
@@ -120,6 +173,10 @@ def _cast(values: pl.Series, column: Column) -> pl.Series:
         return _decoded_text(values)
     if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is not None:
         values = values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    if column.dtype == "bool":
+        return booleans(values.cast(pl.String), strict=False)
+    if isinstance(values.dtype, pl.Array):
+        values = values.arr.to_list()
     return values.cast(column.polars_dtype(), strict=False)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from cleanroom_algo.channels.hints import fixes
 from cleanroom_algo.errors import Problem, RowMismatchError
 
 MAX_PROBLEMS: Final = 20
@@ -55,6 +56,7 @@ class RowFaults:
         return RowMismatchError(
             f"{self.source}: {self.rows} row(s) of a block of {rows_read} do not fit the schema",
             expected="rows with the declared number of fields, each of its column's type",
-            fix="correct the channel's query, or the declared schema (a type that ends in '?' admits nulls)",
+            fix="; ".join(fixes(what for _, what in self._first))
+            or "correct the channel's query, or the declared schema (a type that ends in '?' admits nulls)",
             problems=problems,
         )

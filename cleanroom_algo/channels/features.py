@@ -7,10 +7,10 @@ that each rank fits its share and the ranks merge their states.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar, cast
 
 import numpy as np
 import polars as pl
@@ -21,8 +21,47 @@ from cleanroom_algo.errors import FeaturesError, Problem
 
 FORMAT_VERSION: Final = 1
 
+A = TypeVar("A")
+
 _LINE_VALUES: Final = 16
 """Values of a cache line of 64 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lists(Generic[A]):
+    """Lists of numbers, one for each row, as arrays or tensors.
+
+    Attributes:
+        values: float32, or int64 for integers, axis (item,): the items of all rows one after another.
+        offsets: int64, axis (row + 1,): row i has the values from offsets[i] to offsets[i + 1]. torch's EmbeddingBag
+            takes both as they are, with `include_last_offset=True`.
+    """
+
+    values: A
+    offsets: A
+
+    def matrix(self, width: int) -> A:
+        """Return lists of one length, with the axes (row, item).
+
+        Raises:
+            FeaturesError: CR-SCH-004, a list has another length.
+        """
+        values: Any = self.values
+        offsets: Any = self.offsets
+        if (other := int((offsets[1:] - offsets[:-1] != width).sum())) > 0:
+            raise FeaturesError(
+                f"{other} of {len(offsets) - 1} lists do not have {width} items",
+                expected=f"lists of {width} items, as the algorithm takes them",
+                fix="select lists of one length in the query, or use `values` and `offsets`",
+            )
+        return cast("A", values.reshape(-1, width))
+
+    def slice(self, start: int, end: int) -> Lists[A]:
+        """Return some of the rows; values share their memory."""
+        offsets: Any = self.offsets
+        values: Any = self.values
+        own = offsets[start : end + 1]
+        return Lists(values[int(own[0]) : int(own[-1])], own - own[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +72,17 @@ class Arrays:
         numeric: float32, axes (row, numeric feature), row-major; NaN and infinity only where a column declares
             nan="keep".
         categorical: int64, axes (row, categorical feature); 0 is null or unknown.
-        target: axis (row,): float32 for float and bool targets, int64 for integers; None where the table has no target.
+        target: axis (row,): float32 for float and bool targets, int64 for integers and for the classes of strings;
+            None where the table has no target.
+        texts: by name the strings of text columns, None for nulls.
+        lists: by name the columns of lists; a null is an empty list.
     """
 
     numeric: NDArray[np.float32]
     categorical: NDArray[np.int64]
     target: NDArray[np.float32] | NDArray[np.int64] | None
+    texts: Mapping[str, list[str | None]] = field(default_factory=dict)
+    lists: Mapping[str, Lists[NDArray[Any]]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -48,7 +92,9 @@ class Arrays:
     def slice(self, start: int, end: int) -> Arrays:
         """Return some of the rows; they share their memory."""
         target = None if self.target is None else self.target[start:end]
-        return Arrays(self.numeric[start:end], self.categorical[start:end], target)
+        texts = {name: texts[start:end] for name, texts in self.texts.items()}
+        lists = {name: lists.slice(start, min(end, self.rows)) for name, lists in self.lists.items()}
+        return Arrays(self.numeric[start:end], self.categorical[start:end], target, texts, lists)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +122,28 @@ class Features:
         schema: the schema they were fitted on.
         numeric: the columns of `Arrays.numeric`, in order.
         categorical: the columns of `Arrays.categorical`, in order.
+        classes: the labels of a target of strings, sorted: class i is classes[i]. Empty for other targets.
     """
 
     schema: Schema
     numeric: tuple[NumericFeature, ...]
     categorical: tuple[CategoricalFeature, ...] = ()
+    classes: tuple[str, ...] = ()
 
     @classmethod
     def plain(cls, schema: Schema) -> Features:
-        """Return features that pass every number through as it is (missing becomes 0); strings are not used.
+        """Return features that pass every number through as it is (missing becomes 0); categories are not used.
 
         Raises:
-            FeaturesError: CR-SCH-004, the target is a string.
+            FeaturesError: CR-SCH-004, the target is a string, whose classes have to be fitted.
         """
-        check_target(schema)
-        return cls(schema, tuple(NumericFeature(c.name) for c in schema.features if c.dtype != "string"))
+        if schema.target is not None and schema.column(schema.target).is_string:
+            raise FeaturesError(
+                f"the target {schema.target!r} is a string, and its classes are not known",
+                expected="fitted features, which hold the classes of such a target",
+                fix="pass features that a FeaturesFitter has fitted",
+            )
+        return cls(schema, tuple(NumericFeature(c.name) for c in schema.features if not c.spans))
 
     @property
     def numeric_size(self) -> int:
@@ -105,7 +158,7 @@ class Features:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that `transform` needs, in the schema's order; the target is used where the table has it."""
-        used = {f.name for f in self.numeric} | {f.name for f in self.categorical}
+        used = {f.name for f in self.numeric} | {f.name for f in self.categorical} | {*self._texts, *self._lists}
         return tuple(name for name in self.schema.names if name in used or name == self.schema.target)
 
     def transform(self, frame: pl.DataFrame) -> Arrays:
@@ -119,7 +172,9 @@ class Features:
                 or a number beyond its type.
         """
         self._check_columns(frame)
-        return Arrays(self._numeric(frame), self._categorical(frame), self.target(frame))
+        texts = {name: frame.get_column(name).to_list() for name in self._texts}
+        lists = {name: _lists(frame.get_column(name), self.schema.column(name)) for name in self._lists}
+        return Arrays(self._numeric(frame), self._categorical(frame), self.target(frame), texts, lists)
 
     def matrix(self, frame: pl.DataFrame) -> NDArray[np.float32]:
         """Return a record batch as boosted trees take it, axes (row, feature): numbers as they are, then categories.
@@ -145,6 +200,22 @@ class Features:
             self._refuse(infinite, frame)
         return matrix
 
+    def labels(self, classes: Any) -> pl.Series:
+        """Return the labels of classes, as a `Predictor` answers for a target of strings.
+
+        Args:
+            classes: of each row the number of its class, such as the argmax of logits: an array, a tensor or a list.
+        """
+        return pl.Series("prediction", self.classes, dtype=pl.String).gather(np.asarray(classes))
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        return [column.name for column in self.schema.features if column.dtype == "text"]
+
+    @cached_property
+    def _lists(self) -> list[str]:
+        return [column.name for column in self.schema.features if column.is_list]
+
     def to_dict(self) -> dict[str, Any]:
         """Return the features as JSON values."""
         return {
@@ -152,6 +223,7 @@ class Features:
             "schema": self.schema.to_dict(),
             "numeric": [{"name": f.name, "mean": f.mean, "std": f.std} for f in self.numeric],
             "categorical": [{"name": f.name, "vocabulary": list(f.vocabulary)} for f in self.categorical],
+            **({"classes": list(self.classes)} if self.classes else {}),
         }
 
     @classmethod
@@ -171,6 +243,7 @@ class Features:
                 CategoricalFeature(str(f["name"]), tuple(str(word) for word in f["vocabulary"]))
                 for f in state["categorical"]
             )
+            classes = tuple(str(label) for label in state.get("classes", ()))
             for name in [f.name for f in numeric] + [f.name for f in categorical]:
                 schema.column(name)
         except (KeyError, TypeError, ValueError) as error:
@@ -179,7 +252,7 @@ class Features:
                 expected=f"what Features.to_dict() returns, format_version {FORMAT_VERSION}",
                 fix="train again, or take the features.json of a sound version",
             ) from error
-        return cls(schema, numeric, categorical)
+        return cls(schema, numeric, categorical, classes)
 
     @cached_property
     def _needed(self) -> list[str]:
@@ -262,6 +335,8 @@ class Features:
             )
         if self.schema.column(self.schema.target).is_integer:
             return integer_target(target).to_numpy()
+        if target.dtype == pl.String:
+            return self._class_numbers(target)
         found = target.cast(pl.Float32)
         if lost := int((found.is_infinite() & target.cast(pl.Float64).is_finite()).sum()):
             raise FeaturesError(
@@ -270,6 +345,20 @@ class Features:
                 fix="have the query scale the target, for example by its logarithm",
             )
         return found.to_numpy()
+
+    def _class_numbers(self, target: pl.Series) -> NDArray[np.int64]:
+        labels = pl.Series(self.classes, dtype=pl.String)
+        numbers = target.replace_strict(
+            labels, pl.int_range(len(labels), eager=True), default=None, return_dtype=pl.Int64
+        )
+        if numbers.null_count():
+            raise FeaturesError(
+                f"the target {target.name!r} has labels that the model does not know in {numbers.null_count()} of "
+                f"{len(target)} rows",
+                expected=f"the {len(labels)} labels of the data that the features were fitted on",
+                fix="train on data that have every label; a base model keeps its labels, so train without one",
+            )
+        return numbers.to_numpy()
 
 
 def integer_target(target: pl.Series) -> pl.Series:
@@ -289,18 +378,11 @@ def integer_target(target: pl.Series) -> pl.Series:
     return found
 
 
-def check_target(schema: Schema) -> None:
-    """Check before any row is read that the target can be a tensor.
-
-    Raises:
-        FeaturesError: CR-SCH-004, it is a string.
-    """
-    if schema.target is not None and schema.column(schema.target).dtype == "string":
-        raise FeaturesError(
-            f"the target {schema.target!r} is a string, which cannot be a tensor",
-            expected="a target of integers (classes from 0), bool or floats",
-            fix="have the query number the classes (CASE WHEN ... THEN 0 ... END), or encode them in your own loading",
-        )
+def _lists(values: pl.Series, column: Column) -> Lists[NDArray[Any]]:
+    lengths = values.list.len().fill_null(0)
+    offsets = np.concatenate([[0], lengths.cum_sum().to_numpy()]).astype(np.int64)
+    items = values.filter(lengths > 0).explode()
+    return Lists(items.cast(pl.Float32 if column.item.is_float else pl.Int64).to_numpy(), offsets)
 
 
 def row_major(columns: Iterable[NDArray[np.float32]], shape: tuple[int, int]) -> NDArray[np.float32]:

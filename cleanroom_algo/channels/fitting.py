@@ -20,7 +20,6 @@ from cleanroom_algo.channels.features import (
     Features,
     NumericFeature,
     as_numbers,
-    check_target,
     integer_target,
 )
 from cleanroom_algo.channels.schema import Schema
@@ -29,6 +28,8 @@ from cleanroom_algo.errors import FeaturesError, Problem
 
 MAX_DISTINCT: Final = 200_000
 """The most distinct texts counted in one column: beyond it a column is an identifier, and memory would grow on."""
+MAX_CLASSES: Final = 10_000
+"""The most labels of a target of strings: with more, it is rather a text."""
 
 
 @dataclass(slots=True)
@@ -79,19 +80,17 @@ class FeaturesFitter:
             schema: the table; its target is no feature.
             numeric: the columns to standardise; by default every number, bool (0 or 1), date (days) and timestamp
                 (seconds) that is not named in `categorical`.
-            categorical: the columns to index; by default every string that is not named in `numeric`.
+            categorical: the columns to index; by default every string and category.
             max_categories: the most words of one vocabulary, at least 1; the most frequent are kept.
             min_count: how often a category must occur to enter the vocabulary; 5 by default, because a vocabulary
                 travels in the artifacts, and a rare text may identify a person while teaching the model little.
 
         Raises:
-            FeaturesError: CR-SCH-004, a named column is not a feature or cannot be used that way, or the target is
-                a string.
+            FeaturesError: CR-SCH-004, a named column is not a feature or cannot be used that way.
         """
         self.schema = schema
         self.max_categories = max_categories
         self.min_count = min_count
-        check_target(schema)
         problems = list(_faults(schema, numeric or (), categorical or ()))
         if max_categories < 1 or min_count < 1:
             problems.append(Problem("max_categories, min_count", "must be at least 1"))
@@ -105,12 +104,15 @@ class FeaturesFitter:
         self._moments = {
             c.name: Moments()
             for c in schema.features
-            if (c.name in numeric if numeric is not None else c.dtype != "string" and c.name not in (categorical or ()))
+            if (c.name in numeric if numeric is not None else not c.spans and c.name not in (categorical or ()))
         }
         self._counts: dict[str, Counter[str]] = {
             c.name: Counter()
             for c in schema.features
-            if (c.name in categorical if categorical is not None else c.dtype == "string")
+            if (c.name in categorical if categorical is not None else c.is_category)
+        }
+        self._labels: dict[str, Counter[str]] = {
+            name: Counter() for name in [schema.target] if name is not None and schema.column(name).is_string
         }
 
     @property
@@ -123,8 +125,8 @@ class FeaturesFitter:
         """Learn from a record batch.
 
         Raises:
-            FeaturesError: CR-SCH-004, a categorical column has more than 200,000 distinct texts, or an integer target
-                is larger than int64 has.
+            FeaturesError: CR-SCH-004, a categorical column has more than 200,000 distinct texts, the target has more
+                than 10,000 labels, or is an integer larger than int64 has.
         """
         target = self.schema.target
         if target is not None and target in frame.columns and self.schema.column(target).is_integer:
@@ -137,50 +139,62 @@ class FeaturesFitter:
             if len(finite):
                 mean = float(finite.mean())
                 moments.merge(Moments(len(finite), mean, float(np.square(finite - mean).sum())))
-        for name, counts in self._counts.items():
+        for name, counts in (self._counts | self._labels).items():
             found = frame.get_column(name).drop_nulls().cast(pl.String).value_counts(name="count")
             counts.update(dict(zip(found.get_column(name).to_list(), found.get_column("count").to_list(), strict=True)))
-            self._check_distinct(name)
+            self._check_distinct(name, counts)
 
     def merge(self, other: FeaturesFitter) -> None:
         """Learn what another fitter of the same schema and columns has learned."""
         for name, moments in self._moments.items():
             moments.merge(other._moments[name])
-        for name, counts in self._counts.items():
-            counts.update(other._counts[name])
-            self._check_distinct(name)
+        for name, counts in (self._counts | self._labels).items():
+            counts.update((other._counts | other._labels)[name])
+            self._check_distinct(name, counts)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was learned as JSON values, to be gathered over the ranks."""
         return {
             "moments": {name: asdict(moments) for name, moments in self._moments.items()},
             "counts": {name: dict(counts) for name, counts in self._counts.items()},
+            "labels": {name: dict(counts) for name, counts in self._labels.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what another fitter of the same schema and columns returned from `state_dict`."""
         self._moments = {name: Moments(**state["moments"][name]) for name in self._moments}
         self._counts = {name: Counter(state["counts"][name]) for name in self._counts}
+        self._labels = {name: Counter(state["labels"][name]) for name in self._labels}
 
     def finish(self) -> Features:
-        """Return the features. A vocabulary is ordered by descending count, then by text."""
+        """Return the features. A vocabulary is ordered by descending count, then by text; labels by text."""
         return Features(
             self.schema,
             tuple(NumericFeature(name, m.mean, m.std) for name, m in self._moments.items()),
             tuple(CategoricalFeature(name, self._vocabulary(counts)) for name, counts in self._counts.items()),
+            tuple(sorted(label for labels in self._labels.values() for label in labels)),
         )
+
+    def left_out(self) -> dict[str, tuple[int, int]]:
+        """Return by column how many of how many categories have index 0 as unknown ones do, where there are any."""
+        kept = {name: len(self._vocabulary(counts)) for name, counts in self._counts.items()}
+        found = {name: len(counts) for name, counts in self._counts.items()}
+        return {name: (found[name] - kept[name], found[name]) for name in found if kept[name] < found[name]}
 
     def _vocabulary(self, counts: Counter[str]) -> tuple[str, ...]:
         frequent = [(count, text) for text, count in counts.items() if count >= self.min_count]
         frequent.sort(key=lambda item: (-item[0], item[1]))
         return tuple(text for _, text in frequent[: self.max_categories])
 
-    def _check_distinct(self, name: str) -> None:
-        if len(self._counts[name]) > MAX_DISTINCT:
+    def _check_distinct(self, name: str, counts: Counter[str]) -> None:
+        is_target = name in self._labels
+        most = MAX_CLASSES if is_target else MAX_DISTINCT
+        if len(counts) > most:
+            fix = f"leave {name!r} out of `categorical`, or group its values in the query"
             raise FeaturesError(
-                f"column {name!r} has more than {MAX_DISTINCT} distinct texts",
-                expected="a category, not an identifier",
-                fix=f"leave {name!r} out of `categorical`, or group its values in the query",
+                f"column {name!r} has more than {most} distinct texts",
+                expected="labels of classes" if is_target else "a category, not an identifier",
+                fix="choose another target, or group its labels in the query" if is_target else fix,
             )
 
 
@@ -192,7 +206,9 @@ def _faults(schema: Schema, numeric: Sequence[str], categorical: Sequence[str]) 
                 yield Problem(kind, f"{name!r} is the target")
             elif name not in known:
                 yield Problem(kind, f"{name!r} is not a column" + did_you_mean(name, known))
-            elif kind == "numeric" and known[name].dtype == "string":
-                yield Problem(kind, f"{name!r} is a string, which has no mean")
+            elif kind == "numeric" and known[name].spans:
+                yield Problem(kind, f"{name!r} is a {known[name].dtype}, which has no mean")
+            elif kind == "categorical" and known[name].is_list:
+                yield Problem(kind, f"{name!r} is a {known[name].dtype}, and no category")
     for name in sorted(set(numeric) & set(categorical)):
         yield Problem("numeric", f"{name!r} is named in `categorical` too")

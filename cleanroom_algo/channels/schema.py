@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
@@ -32,12 +32,28 @@ _POLARS_NAMES: Final = {
     "float64": "Float64",
     "bool": "Boolean",
     "string": "String",
+    "category": "String",
+    "text": "String",
     "date32": "Date",
     "timestamp": "Datetime",
 }
-DTYPES: Final = tuple(_POLARS_NAMES)
-"""The types a column may have, in Arrow's words; a timestamp has microseconds and is in UTC."""
+_LISTS: Final = {f"list[{name}]": name for name in _POLARS_NAMES if name.startswith(("int", "uint", "float"))}
+DTYPES: Final = (*_POLARS_NAMES, *_LISTS)
+"""The types a column may have, in Arrow's words; a timestamp has microseconds and is in UTC. A category is a string or
+an integer, used by its text; a text is a string that is no category."""
+_OTHER_NAMES: Final = {
+    **dict.fromkeys(("int", "integer", "long", "bigint"), "int64"),
+    **dict.fromkeys(("float", "number", "numeric", "decimal"), "float32"),
+    **dict.fromkeys(("str", "object", "varchar", "char"), "string"),
+    **dict.fromkeys(("datetime", "datetime64", "Timestamp"), "timestamp"),
+    "double": "float64",
+    "boolean": "bool",
+    "date": "date32",
+    "list": "list[float32]",
+}
+"""What other systems call the types."""
 Nan = Literal["fault", "null", "keep"]
+ExtraColumns = Literal["fault", "ignore"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +74,13 @@ class Column:
     nan: Nan = "fault"
 
     @classmethod
-    def of(cls, name: str, declared: str) -> Column:
+    def of(cls, name: str, declared: object) -> Column:
         """Return the column that `Schema.of` makes of a text such as "int32", "float32?" or "float32? nan=null"."""
-        dtype, _, option = declared.partition(" ")
+        text = declared if isinstance(declared, str) else str(getattr(declared, "__name__", declared))
+        dtype, _, option = text.partition(" ")
         nan: Any = option.strip().removeprefix("nan=") if option.strip().startswith("nan=") else "fault"
         if option and nan == "fault":
-            dtype = declared  # which is no type, as the error says
+            dtype = text  # which is no type, as the error says
         return cls(name, dtype.removesuffix("?"), dtype.endswith("?"), nan)
 
     @property
@@ -76,10 +93,37 @@ class Column:
         """Whether the type is float32 or float64."""
         return self.dtype.startswith("float")
 
+    @property
+    def is_string(self) -> bool:
+        """Whether the values are strings: string, category or text."""
+        return _POLARS_NAMES.get(self.dtype) == "String"
+
+    @property
+    def is_list(self) -> bool:
+        """Whether each value is a list of numbers."""
+        return self.dtype in _LISTS
+
+    @property
+    def is_category(self) -> bool:
+        """Whether the values are categories, unless they are the target."""
+        return self.dtype in {"string", "category"}
+
+    @property
+    def spans(self) -> bool:
+        """Whether a field of CSV may hold delimiters or line breaks, in quotes."""
+        return self.is_string or self.is_list
+
+    @property
+    def item(self) -> Column:
+        """What the items of a list are."""
+        return Column(self.name, _LISTS[self.dtype], nullable=False, nan=self.nan)
+
     def polars_dtype(self) -> pl.DataType:
         """Return the type as polars has it; a timestamp is Datetime("us") without a zone, its values in UTC."""
         import polars as pl
 
+        if self.is_list:
+            return pl.List(self.item.polars_dtype())
         if self.dtype == "timestamp":
             return pl.Datetime("us")
         dtype: pl.DataType = getattr(pl, _POLARS_NAMES[self.dtype])()
@@ -88,7 +132,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Csv:
-    """How the CSV objects of a channel are written; other formats ignore it.
+    r"""How the CSV objects of a channel are written; other formats ignore it.
 
     Attributes:
         dialect: "rfc4180": inside of quotes, a quote is doubled. "spark": inside of quotes, a backslash stands before a
@@ -96,10 +140,20 @@ class Csv:
             first place that Spark may have written and would read otherwise, which is an error.
         header: "each": every object begins with a header, and no row equals it. "none": no object has one. Undeclared,
             a first line that names the columns exactly is one, in any object.
+        delimiter: what separates fields: one ASCII character such as ";" or "\t".
+        decimal: what stands before the fraction of a float.
+        null_values: texts without quotes that are nulls, such as "NA", in columns of any type.
     """
 
     dialect: Literal["rfc4180", "spark"] | None = None
     header: Literal["each", "none"] | None = None
+    delimiter: str = ","
+    decimal: Literal[".", ","] = "."
+    null_values: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.null_values, str):
+            object.__setattr__(self, "null_values", tuple(self.null_values))
 
 
 @dataclass(frozen=True)
@@ -110,6 +164,8 @@ class Schema:
         columns: at least one; names differ.
         target: the name of the column to predict, or None. Inference bodies may leave it out.
         csv: how its CSV objects are written; no part of the schema's hash, as it says nothing about the table.
+        extra_columns: what a column is that an object has beyond these: a "fault", or to "ignore". An object names its
+            columns in the header of CSV, the footer of Parquet, the first record of JSON Lines. No part of the hash.
 
     Raises:
         InvalidSchemaError: CR-SCH-001, with every fault of the declaration.
@@ -118,17 +174,26 @@ class Schema:
     columns: tuple[Column, ...]
     target: str | None = None
     csv: Csv = Csv()
+    extra_columns: ExtraColumns = "fault"
 
-    def __init__(self, columns: Sequence[Column], target: str | None = None, csv: Csv | None = None) -> None:
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        target: str | None = None,
+        csv: Csv | None = None,
+        extra_columns: ExtraColumns = "fault",
+    ) -> None:
         object.__setattr__(self, "columns", tuple(columns))
         object.__setattr__(self, "target", target)
         object.__setattr__(self, "csv", csv or Csv())
-        object.__setattr__(self, "_hash", hash((self.columns, target, self.csv)))
+        object.__setattr__(self, "extra_columns", extra_columns)
+        object.__setattr__(self, "_hash", hash((self.columns, target, self.csv, extra_columns)))
         problems = tuple(self._faults())
         if problems:
             raise InvalidSchemaError(
                 "the declared schema cannot be used",
-                expected=f"distinct column names, types out of {', '.join(DTYPES)}, and a target that is a column",
+                expected=f"distinct column names, types out of {', '.join(_POLARS_NAMES)} and lists of numbers such as "
+                "list[float32], and a target that is a column",
                 fix="correct the declaration, for example Schema.of(target='late', distance='int32', late='bool?')",
                 problems=problems,
             )
@@ -139,17 +204,30 @@ class Schema:
         return hashed
 
     @classmethod
-    def of(cls, *, target: str | None = None, csv: Csv | None = None, **columns: str) -> Schema:
+    def of(
+        cls,
+        named: Mapping[str, str] | None = None,
+        /,
+        *,
+        target: str | None = None,
+        csv: Csv | None = None,
+        extra_columns: ExtraColumns = "fault",
+        **columns: str,
+    ) -> Schema:
         """Return a schema from `name="dtype"` pairs; a dtype that ends in `?` is nullable, others are not.
 
         `Schema.of(target="late", distance="int32", carrier="string?", late="bool", csv=Csv(dialect="spark"))`
 
         Args:
+            named: columns in a mapping, as for names with blanks or for a column that is called target or csv:
+                `Schema.of({"mean radius": "float32", "target": "bool"}, target="target")`.
             target: the name of the column to predict.
-            csv: how CSV objects are written. A column of this name is declared by `Schema([Column("csv", ...)])`.
+            csv: how CSV objects are written.
+            extra_columns: what further columns of an object are.
             columns: types out of `DTYPES`; "float32 nan=keep" and "float32? nan=null" say what becomes of NaN.
         """
-        return cls([Column.of(name, declared) for name, declared in columns.items()], target, csv)
+        declared = [*(named or {}).items(), *columns.items()]
+        return cls([Column.of(name, dtype) for name, dtype in declared], target, csv, extra_columns)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -167,11 +245,20 @@ class Schema:
 
     def without_target(self) -> Schema:
         """Return the schema of the features alone."""
-        return Schema(self.features, csv=self.csv)
+        return self.of_columns(self.features)
 
     def select(self, names: Sequence[str]) -> Schema:
         """Return the schema of the named columns in the given order; the target stays if it is among them."""
-        return Schema([self.column(name) for name in names], self.target if self.target in names else None, self.csv)
+        return self.of_columns([self.column(name) for name in names])
+
+    def of_columns(self, columns: Sequence[Column]) -> Schema:
+        """Return the same declaration of other columns; the target stays if it is among them."""
+        target = self.target if any(column.name == self.target for column in columns) else None
+        return Schema(columns, target, self.csv, self.extra_columns)
+
+    def extra_of(self, found: Iterable[str]) -> list[str]:
+        """Return which of the columns that an object names are faults."""
+        return [] if self.extra_columns == "ignore" else [name for name in found if name not in self._by_name]
 
     def polars_schema(self) -> pl.Schema:
         """Return names and types as polars has them."""
@@ -181,9 +268,9 @@ class Schema:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the schema as JSON values; what is not declared is left out."""
-        state = self._table()
-        csv = {name: value for name, value in asdict(self.csv).items() if value is not None}
-        return {**state, "csv": csv} if csv else state
+        csv = {name: value for name, value in asdict(self.csv).items() if value != getattr(_DEFAULT_CSV, name)}
+        extra = {} if self.extra_columns == "fault" else {"extra_columns": self.extra_columns}
+        return {**self._table(), **({"csv": csv} if csv else {}), **extra}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Schema:
@@ -199,13 +286,14 @@ class Schema:
             ]
             target = state.get("target")
             csv = Csv(**state.get("csv", {}))
+            extra: Any = state.get("extra_columns", "fault")
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidSchemaError(
                 "the stored schema does not have the form of a schema",
                 expected='{"columns": [{"name": ..., "dtype": ..., "nullable": ...}, ...], "target": name or null}',
                 fix="store what Schema.to_dict() returns",
             ) from error
-        return cls(columns, None if target is None else str(target), csv)
+        return cls(columns, None if target is None else str(target), csv, extra)
 
     @cached_property
     def hash(self) -> str:
@@ -234,35 +322,74 @@ class Schema:
             if column.name in seen:
                 yield Problem(f"{path}.name", f"{column.name!r} is there twice")
             seen.add(column.name)
-            if column.dtype not in _POLARS_NAMES:
-                yield Problem(f"{path}.dtype", f"{column.dtype!r} is not a type" + did_you_mean(column.dtype, DTYPES))
+            if column.dtype not in DTYPES:
+                yield Problem(f"{path}.dtype", f"{column.dtype!r} is not a type{_suggested(column.dtype)}")
             else:
                 yield from _nan_faults(column, f"{path}.nan")
-        if self.target is not None and self.target not in seen:
-            yield Problem("target", f"{self.target!r} is not a column" + did_you_mean(self.target, seen))
+        if self.target is not None:
+            yield from self._target_faults(self.target)
+        if self.extra_columns not in get_args(ExtraColumns):
+            yield Problem("extra_columns", f"{self.extra_columns!r} is neither 'fault' nor 'ignore'")
         yield from _csv_faults(self.csv)
+
+    def _target_faults(self, target: str) -> Iterator[Problem]:
+        if target in DTYPES and target not in self._by_name:
+            named = f'Schema.of({{..., "target": "{target}"}}, target="target")'
+            yield Problem("target", f"{target!r} is no column; a column that is called target is declared by {named}")
+        elif target not in self._by_name:
+            yield Problem("target", f"{target!r} is not a column" + did_you_mean(target, self._by_name))
+        elif self.column(target).dtype == "text" or self.column(target).is_list:
+            what = f"{self.column(target).dtype}, of which no target can be made"
+            yield Problem("target", f"{target!r} is declared as {what}; labels are a 'string'")
+
+
+_DEFAULT_CSV: Final = Csv()
+_NO_DELIMITER: Final = '"\\\r\n\0+-. '
+
+
+def _suggested(dtype: str) -> str:
+    known = _OTHER_NAMES.get(dtype) or _OTHER_NAMES.get(dtype.lower())
+    return f'; write "{known}"' if known else did_you_mean(dtype, DTYPES)
 
 
 def _nan_faults(column: Column, path: str) -> Iterator[Problem]:
     if column.nan not in get_args(Nan):
         yield Problem(path, f"{column.nan!r} is none of {', '.join(get_args(Nan))}")
-    elif column.nan != "fault" and not column.is_float:
+    elif column.nan != "fault" and not (column.item if column.is_list else column).is_float:
         yield Problem(path, f"{column.dtype} has no NaN")
+    elif column.nan == "null" and column.is_list:
+        yield Problem(path, "makes nulls of NaN, which a list of numbers cannot hold")
     elif column.nan == "null" and not column.nullable:
         yield Problem(path, "makes nulls of NaN, but the column is not nullable")
 
 
 def _csv_faults(csv: object) -> Iterator[Problem]:
     if not isinstance(csv, Csv):
-        yield Problem("csv", "is not a Csv; a column of this name is declared by Schema([Column('csv', ...), ...])")
+        yield Problem("csv", 'is not a Csv; a column of this name is declared by Schema.of({"csv": ...})')
         return
     if csv.dialect not in {None, "rfc4180", "spark"}:
         yield Problem("csv.dialect", f"{csv.dialect!r} is neither 'rfc4180' nor 'spark'")
     if csv.header not in {None, "each", "none"}:
         yield Problem("csv.header", f"{csv.header!r} is neither 'each' nor 'none'")
+    if (
+        len(csv.delimiter) != 1
+        or not csv.delimiter.isascii()
+        or csv.delimiter.isalnum()
+        or csv.delimiter in _NO_DELIMITER
+    ):
+        yield Problem(
+            "csv.delimiter", f"{csv.delimiter!r} is not one ASCII character that separates fields, such as ';'"
+        )
+    if csv.decimal not in {".", ","}:
+        yield Problem("csv.decimal", f"{csv.decimal!r} is neither '.' nor ','")
+    elif csv.decimal == csv.delimiter:
+        yield Problem(
+            "csv.decimal", "is the delimiter too; declare the delimiter, such as Csv(delimiter=';', decimal=',')"
+        )
+    if isinstance(csv.null_values, str) or not all(csv.null_values):
+        yield Problem("csv.null_values", 'is not a list of texts, such as null_values=["NA"]')
 
 
 def with_nullable_target(schema: Schema) -> Schema:
     """Return the schema with a target that may be null, as bodies to predict may carry the column empty."""
-    columns = [replace(c, nullable=True) if c.name == schema.target else c for c in schema.columns]
-    return Schema(columns, schema.target, schema.csv)
+    return schema.of_columns([replace(c, nullable=True) if c.name == schema.target else c for c in schema.columns])

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import Final, cast
 
 import polars as pl
 
+from cleanroom_algo.channels.hints import likely
 from cleanroom_algo.channels.schema import Column
 
-Value = int | float | bool | str | date | datetime
+Value = int | float | bool | str | date | datetime | list[int | float]
 Parser = Callable[[str], Value | None]
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
@@ -27,6 +28,13 @@ TOO_LARGE: Final = "too large for {}"
 UNDECLARED_NAN: Final = 'NaN or infinite, where the column does not declare nan="null" or nan="keep"'
 BELOW_FLOAT32: Final = (1 << 29) - 1  # the bits of a float64's fraction that a float32 has not
 MIDDLE: Final = 1 << 28  # these bits, halfway between two float32
+BOOLEANS: Final = {
+    **dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True),  # 1.0 is what pandas makes of 1 beside nulls
+    **dict.fromkeys(("false", "f", "no", "n", "0", "0.0"), False),
+}
+"""How Booleans are spelled, in any case."""
+_COMMA: Final = r"^[+-]?(?:[0-9]+,?[0-9]*|,[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+_LIST: Final = re.compile(r"\s*\[([^\[\]{}\"]*)\]\s*")
 _DATE: Final = re.compile(r"(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-[0-9]{2}-[0-9]{2}")
 _TIMESTAMP: Final = re.compile(
     _DATE.pattern + r"(?:(?P<separator>[T ])[0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.(?P<fraction>[0-9]{1,9}))?"
@@ -50,7 +58,7 @@ _SAMPLE: Final = 1000  # timestamps that tell whether most are repeated
 _FRACTIONS: Final = {0: "", 3: ".%3f", 6: ".%6f", 9: ".%9f"}
 
 
-def parser_of(column: Column, *, single: bool = True) -> Parser:
+def parser_of(column: Column, *, single: bool = True, decimal: str = ".") -> Parser:
     """Return the function from a text to its value.
 
     It raises ValueError, which says what is wrong, where the text has no value of the column's type. NaN may be a null.
@@ -58,14 +66,18 @@ def parser_of(column: Column, *, single: bool = True) -> Parser:
     Args:
         column: of the value.
         single: whether float32 is read from the text, and not rounded from the float64 that is nearest to the text.
+        decimal: what stands before the fraction of a float.
     """
     parse: Parser
     if column.is_integer:
         parse = _range_parser(column)
     elif column.is_float:
         parse = _float_parser(column, _float32 if single and column.dtype == "float32" else _float)
+        parse = parse if decimal == "." else _with_comma(parse)
+    elif column.is_list:
+        parse = _list_parser(column)
     else:
-        parse = _PARSERS[column.dtype]
+        parse = _PARSERS["string" if column.is_string else column.dtype]
 
     def parsed(text: str) -> Value | None:
         try:
@@ -75,7 +87,7 @@ def parser_of(column: Column, *, single: bool = True) -> Parser:
         except UnicodeEncodeError:
             raise ValueError("not valid UTF-8") from None
         except ValueError:
-            raise ValueError(f"not of type {column.dtype}") from None
+            raise ValueError(f"not of type {column.dtype}{likely(text, column)}") from None
 
     return parsed
 
@@ -91,26 +103,72 @@ def finite_or_null(values: pl.Series) -> pl.Series:
     return values.set(~values.is_finite(), None)
 
 
-def text_dtype(column: Column) -> pl.DataType:
+def text_dtype(column: Column, *, decimal: str = ".", words: bool = False) -> pl.DataType:
     """Return the type under which polars reads the column from text.
 
-    Dates and timestamps are read as text and converted by `convert`: polars' own date reader guesses among formats.
+    Dates, timestamps and lists are read as text and converted by `convert`: polars' own date reader guesses among
+    formats. So are floats with a decimal comma, as polars would take a point, too.
+
+    Args:
+        column: to read.
+        decimal: what stands before the fraction of a float.
+        words: whether Booleans may be spelled otherwise than as true and false.
     """
-    return pl.String() if column.dtype in {"date32", "timestamp"} else column.polars_dtype()
+    is_text = column.dtype in {"date32", "timestamp"} or column.is_list or (column.is_float and decimal == ",")
+    return pl.String() if is_text or (words and column.dtype == "bool") else column.polars_dtype()
 
 
 def convert(values: pl.Series, column: Column) -> pl.Series:
     """Return a column that polars read as `text_dtype` in the column's type.
 
     Raises:
-        ValueError: a text is no date or timestamp in an ISO form; or there is NaN or infinity, which may be a fault.
+        ValueError: a text has no value, or none in an ISO form; or there is NaN or infinity, which may be a fault.
+        PolarsError: a text has no value.
     """
     if column.is_float:
-        return _without_nan(values, column)
+        return _without_nan(_of_commas(values, column) if values.dtype == pl.String else values, column)
+    if column.dtype == "bool":
+        return booleans(values) if values.dtype == pl.String else values
+    if column.is_list:
+        return _lists(values, column)
     if column.dtype == "date32":
         _require(values, _DATE)
         return _whole(values, [values.str.to_date("%Y-%m-%d", strict=False)])
     return _timestamps(values) if column.dtype == "timestamp" else values
+
+
+def booleans(texts: pl.Series, *, strict: bool = True) -> pl.Series:
+    """Return the Booleans that are spelled so.
+
+    Args:
+        texts: strings.
+        strict: whether a text that is none is an error of polars; else it becomes a null.
+    """
+    spelled, values = pl.Series(list(BOOLEANS)), pl.Series(list(BOOLEANS.values()))
+    folded = texts.str.to_lowercase()
+    if strict:
+        return folded.replace_strict(spelled, values, return_dtype=pl.Boolean)
+    return folded.replace_strict(spelled, values, default=None, return_dtype=pl.Boolean)
+
+
+def _of_commas(values: pl.Series, column: Column) -> pl.Series:
+    if not values.str.contains(_COMMA).all():
+        raise ValueError("not a number with a decimal comma")
+    return values.str.replace(",", ".", literal=True).cast(column.polars_dtype())
+
+
+def _lists(values: pl.Series, column: Column) -> pl.Series:
+    if values.dtype == pl.String:
+        _require(values, _LIST)
+        values = values.str.json_decode(pl.List(column.item.polars_dtype()))
+    else:
+        values = values.cast(column.polars_dtype())
+    items = values.explode().drop_nulls()
+    if len(items) != values.list.len().sum():
+        raise ValueError("a null in a list")
+    if column.item.is_float:
+        _without_nan(items, column)
+    return values
 
 
 def _without_nan(values: pl.Series, column: Column) -> pl.Series:
@@ -205,6 +263,39 @@ def _float_parser(column: Column, parse: Callable[[str], float]) -> Parser:
     return parsed
 
 
+def _with_comma(parse: Parser) -> Parser:
+    def parsed(text: str) -> Value | None:
+        if "." in text:
+            raise ValueError("a decimal point")
+        return parse(text.replace(",", "."))
+
+    return parsed
+
+
+def _list_parser(column: Column) -> Parser:
+    parse = parser_of(column.item, single=False)
+
+    def parsed(text: str) -> list[int | float]:
+        match = _LIST.fullmatch(text)
+        if match is None:
+            raise ValueError("not a list")
+        return items_of([item.strip() for item in match[1].split(",")] if match[1].strip() else [], parse)
+
+    return parsed
+
+
+def items_of(texts: Iterable[str], parse: Parser) -> list[int | float]:
+    """Return the numbers of a list.
+
+    Raises:
+        ValueError: an item does not fit, with what is wrong with it.
+    """
+    try:
+        return [cast("int | float", parse(text)) for text in texts]
+    except ValueError as error:
+        raise _FaultError(f"an item of the list is {error}") from None
+
+
 def _float(text: str) -> float:
     if not _FLOAT.fullmatch(text):
         raise ValueError("not a number")
@@ -226,10 +317,9 @@ def _float32(text: str) -> float:
 
 
 def _bool(text: str) -> bool:
-    folded = text.lower()
-    if folded not in {"true", "false"}:
+    if (value := BOOLEANS.get(text.lower())) is None:
         raise ValueError("neither true nor false")
-    return folded == "true"
+    return value
 
 
 def _string(text: str) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from cleanroom_algo.channels.features import Arrays, Features
+from cleanroom_algo.channels.features import Arrays, Features, Lists
 
 GROUP_ROWS: Final = 8192
 """Rows that become tensors together: that has a fixed cost, of several times the work on a batch of 1024 rows. More
@@ -25,20 +26,24 @@ class Batch:
     Attributes:
         numeric: float32, axes (row, numeric feature).
         categorical: int64, axes (row, categorical feature); 0 is null or unknown.
-        target: axis (row,): float32 for float and bool targets, int64 for integers; None without a target.
+        target: axis (row,): float32 for float and bool targets, int64 for integers and for the classes of strings; None
+            without a target.
+        texts: by name the strings of text columns, None for nulls.
+        lists: by name the columns of lists of numbers; a null is an empty list.
     """
 
     numeric: Tensor
     categorical: Tensor
     target: Tensor | None
+    texts: Mapping[str, list[str | None]] = field(default_factory=dict)
+    lists: Mapping[str, Lists[Tensor]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, arrays: Arrays) -> Batch:
         """Return arrays as tensors that share their memory where that may be written to; else as copies."""
-        numeric = torch.from_numpy(np.require(arrays.numeric, requirements="W"))
-        categorical = torch.from_numpy(np.require(arrays.categorical, requirements="W"))
-        target = None if arrays.target is None else torch.from_numpy(np.require(arrays.target, requirements="W"))
-        return cls(numeric, categorical, target)
+        target = None if arrays.target is None else _tensor(arrays.target)
+        lists = {name: Lists(_tensor(each.values), _tensor(each.offsets)) for name, each in arrays.lists.items()}
+        return cls(_tensor(arrays.numeric), _tensor(arrays.categorical), target, arrays.texts, lists)
 
     @property
     def rows(self) -> int:
@@ -47,19 +52,20 @@ class Batch:
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """Return the batch on a device."""
-        return Batch(
-            self.numeric.to(device, non_blocking=non_blocking),
-            self.categorical.to(device, non_blocking=non_blocking),
-            None if self.target is None else self.target.to(device, non_blocking=non_blocking),
-        )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory, for asynchronous copies to a GPU."""
-        return Batch(
-            self.numeric.pin_memory(),
-            self.categorical.pin_memory(),
-            None if self.target is None else self.target.pin_memory(),
-        )
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        target = None if self.target is None else change(self.target)
+        lists = {name: Lists(change(each.values), change(each.offsets)) for name, each in self.lists.items()}
+        return Batch(change(self.numeric), change(self.categorical), target, self.texts, lists)
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.require(array, requirements="W"))
 
 
 def batches(

@@ -24,6 +24,20 @@ class RowMismatchError(SchemaError):
 
     It has too many or too few fields, a field that is not of the column's type, or nothing where a value is required.
     The message names object, line and column and never shows the value. Lines are counted from 1, the header included.
+
+    These are the types, and the texts that they take:
+
+        int8 to int64, uint8 to uint64   digits with or without a sign, within the range
+        float32, float64                 decimal numbers; "float32 nan=keep" and "float32? nan=null" take NaN
+        bool                             true, t, yes, y, 1, 1.0; false, f, no, n, 0, 0.0; in any case
+        string, text                     any UTF-8
+        category                         any UTF-8, or an integer
+        date32                           2013-01-02
+        timestamp                        2013-01-02T12:30:00, with or without a fraction and an offset
+        list[float32], list[int64], ...  a JSON array of numbers, such as [1, 2.5]
+
+    A type that ends in "?" takes empty fields and nulls. Csv(delimiter=";", decimal=",", null_values=["NA"]) declares how
+    CSV is written. `cleanroom-algo schema data/` prints the declaration of your files.
     """
 
     code = "CR-SCH-002"
@@ -33,7 +47,7 @@ class RowMismatchError(SchemaError):
 class ColumnsMismatchError(SchemaError):
     """The columns of an object are not those of the declared schema: names missing, names unknown, or other types.
 
-    CSV headers may name the declared columns in any order; Parquet and JSON Lines are read by name.
+    Schema.of(..., extra_columns="ignore") leaves out columns that are not declared, such as an index that pandas wrote. CSV headers may name the declared columns in any order; Parquet and JSON Lines are read by name.
     """
 
     code = "CR-SCH-003"

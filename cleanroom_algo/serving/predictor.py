@@ -21,7 +21,14 @@ ROWS_PER_FORWARD = 256
 """Rows of one pass through a model: enough that the passes of a 5 MB request cost no more than a single one would, and
 few enough that what lies between two layers of a small model stays in the cache (512 take twice the time: measured)."""
 
-_INVENTED = {"string": "", "bool": False, "date32": date(1970, 1, 1), "timestamp": datetime(1970, 1, 1)}
+_INVENTED = {
+    "string": "",
+    "category": "",
+    "text": "",
+    "bool": False,
+    "date32": date(1970, 1, 1),
+    "timestamp": datetime(1970, 1, 1),
+}
 
 
 class Predictor:
@@ -99,7 +106,7 @@ class Predictor:
         """
         columns = self.artifacts.schema.features
         frame = pl.DataFrame(
-            {column.name: [_INVENTED.get(column.dtype, 0)] for column in columns},
+            {column.name: [[] if column.is_list else _INVENTED.get(column.dtype, 0)] for column in columns},
             schema={column.name: column.polars_dtype() for column in columns},
         )
         return frame[[0] * rows]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cleanroom_algo.channels.schema import Schema
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from cleanroom_algo.channels.features import Features
+    from cleanroom_algo.channels.fitting import FeaturesFitter
     from cleanroom_algo.data.dataset import ChannelDataset
     from cleanroom_algo.data.partition import Partition
     from cleanroom_algo.data.world import World
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from cleanroom_algo.training.signals import StopRequest
     from cleanroom_algo.training.trainer import Trainer
 
+log = logging.getLogger(__name__)
 TRAIN_CHANNEL = "train"
 VALIDATION_CHANNEL = "validation"
 _FIT_ROWS = 65_536  # large enough that the cost of a batch does not count
@@ -148,7 +152,9 @@ class Inputs:
         """Return how many epochs of a channel's stream have been read already; 0 for files, which can be read again."""
         return self._epochs_read.get(channel.name, 0)
 
-    def fit_features(self, schema: Schema, world: World, numeric: Sequence[str] | None = None) -> Features:
+    def fit_features(
+        self, schema: Schema, world: World, options: Options, numeric: Sequence[str] | None = None
+    ) -> Features:
         """Fit features on the training channel: each rank its share, merged in the order of the ranks.
 
         In Pipe mode this takes the next epoch of the stream.
@@ -156,23 +162,31 @@ class Inputs:
         Args:
             schema: the declared columns.
             world: this rank's place.
+            options: of the trainer.
             numeric: the columns to standardise, as `FeaturesFitter` takes them.
         """
         from cleanroom_algo.channels.fitting import FeaturesFitter
 
-        fitter = FeaturesFitter(schema, numeric=numeric)
+        new = partial(
+            FeaturesFitter,
+            schema,
+            numeric=numeric,
+            max_categories=options.max_categories,
+            min_count=options.min_category_count,
+        )
+        fitter = new()
         for frame in self.tables(schema, self.train, world, fitter.columns):
             fitter.update(frame)
         if world.size == 1:
-            return fitter.finish()
+            return _finished(fitter)
         from cleanroom_algo.data.collectives import gather
 
-        merged = FeaturesFitter(schema, numeric=numeric)
+        merged = new()
         for state in gather(fitter.state_dict(), world):
-            part = FeaturesFitter(schema, numeric=numeric)
+            part = new()
             part.load_state_dict(state)
             merged.merge(part)
-        return merged.finish()
+        return _finished(merged) if world.rank == 0 else merged.finish()
 
     def _partition(self, channel: Channel, schema: Schema, world: World) -> Partition:
         """Return how ranks divide the objects of a channel, which all of them must see alike."""
@@ -204,3 +218,14 @@ class Inputs:
         if options.workers is not None:
             return options.workers
         return self._environment.settings.loader_workers or 0
+
+
+def _finished(fitter: FeaturesFitter) -> Features:
+    for name, (unknown, found) in fitter.left_out().items():
+        log.info(
+            "%s: %d of %d categories are rare or beyond max_categories, and get the index of unknown ones",
+            name,
+            unknown,
+            found,
+        )
+    return fitter.finish()

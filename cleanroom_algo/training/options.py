@@ -22,6 +22,8 @@ class Options(BaseModel):
     seed: int = Field(ge=0)
     shuffle: bool
     drop_last: bool
+    max_categories: int = Field(ge=1)
+    min_category_count: int = Field(ge=1)
     workers: int | None = Field(ge=0, le=64)
     accumulate: int = Field(ge=1)
     clip_norm: float | None = Field(gt=0)

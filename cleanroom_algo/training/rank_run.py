@@ -181,7 +181,7 @@ class RankRun:
         """Return the base model's features, or fit them on the training channel with the other ranks."""
         if trainer.base is not None and (features := trainer.base.features()) is not None:
             return features
-        return self.inputs.fit_features(trainer.schema, trainer.world or alone(), numeric)
+        return self.inputs.fit_features(trainer.schema, trainer.world or alone(), self.options, numeric)
 
     def tables(self, trainer: Trainer, channel: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield this rank's rows of a channel."""

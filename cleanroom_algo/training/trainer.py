@@ -107,6 +107,11 @@ class Trainer:
     """Whether rows are shuffled anew in each epoch, as far as memory that does not grow with the data allows."""
     drop_last: bool = False
     """Whether batches that are smaller than `batch_size` are left out: the last one of each rank's loader."""
+    max_categories: int = 1000
+    """The most categories of a column that have an index of their own: the most frequent; others have index 0."""
+    min_category_count: int = 5
+    """How often a category must occur in the training data to have an index of its own: a rare one may identify a
+    person, and its text travels in the artifacts."""
     workers: int | None = None
     """Loader processes per rank; by default the setting CLEANROOM_ALGO_LOADER_WORKERS, else none."""
     accumulate: int = 1

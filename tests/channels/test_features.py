@@ -146,9 +146,8 @@ def test_what_is_kept_reaches_the_model_and_a_null_is_the_mean() -> None:
 
 def test_targets_that_cannot_be_tensors_are_told() -> None:
     text = Schema.of(target="y", x="float32", y="string")
-    for made in (lambda: FeaturesFitter(text), lambda: Features.plain(text)):
-        with pytest.raises(FeaturesError, match="the target 'y' is a string"):
-            made()
+    with pytest.raises(FeaturesError, match="the target 'y' is a string"):
+        Features.plain(text)
     for dtype, value in (("uint64", 2**63), ("float64", 1e39)):
         schema = Schema.of(target="y", x="float32", y=dtype)
         frame = pl.DataFrame({"x": [1.0], "y": [value]}, schema=schema.polars_schema())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,17 +29,18 @@ SLOW = rb'{"x":"\ud83d"}'  # polars does not read it
     ],
 )
 def test_json_lines(tmp_path: Path, data: bytes) -> None:
-    assert read(write(tmp_path, "x", data), MIXED).rows() == ROWS
+    schema = replace(MIXED, extra_columns="ignore")
+    assert read(write(tmp_path, "x", data), schema).rows() == ROWS
 
 
 @pytest.mark.parametrize(
     ("line", "path", "message"),
     [
-        (b'{"flight":"secret"}', "x:2:flight", "not of type int32"),
-        (b'{"flight":1.5}', "x:2:flight", "not of type int32"),
+        (b'{"flight":"secret"}', "x:2:flight", "not of type int32: text"),
+        (b'{"flight":1.5}', "x:2:flight", "not of type int32: a number with a fraction"),
         (b'{"flight":3000000000}', "x:2:flight", "not of type int32"),
         (b'{"carrier":"secret"}', "x:2:flight", "absent or null, but int32 that is not nullable"),
-        (b'{"flight":1,"late":1}', "x:2:late", "not of type bool"),
+        (b'{"flight":1,"late":2}', "x:2:late", "not of type bool"),
         (b'{"flight":1,', "x:2", "not valid JSON"),
         (b"[1]", "x:2", "a list of 1 value(s), not a JSON object"),
         (b"1", "x:2", "not a JSON object"),

@@ -47,7 +47,7 @@ def test_parquet_is_read_by_name_and_cast_where_nothing_is_lost(tmp_path: Path) 
     )
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
-    schema = Schema.of(n="int16", sum="int64", word="string", ratio="float32?", at="timestamp?")
+    schema = Schema.of(n="int16", sum="int64", word="string", ratio="float32?", at="timestamp?", extra_columns="ignore")
     rows = read(write(tmp_path, "x.csv", buffer.getvalue()), schema).rows()
     assert rows == [
         (1, 9007199254740993, "x", 1.0, moment.replace(tzinfo=None)),
@@ -75,8 +75,8 @@ def test_columns_that_cannot_be_read_are_all_told(tmp_path: Path, streamed: bool
     assert faults(path, schema, streamed=streamed) == (
         ColumnsMismatchError,
         [
-            ("x:a", "is Int64, declared as string"),
-            ("x:b", "is String, declared as int8"),
+            ("x:a", 'is Int64, declared as string; declare "category"'),
+            ("x:b", 'is String, declared as int8; declare "string"'),
             ("x:c", "is missing"),
             ("x:carrier", "is missing, but there is one whose name differs only in case"),
         ],

@@ -20,7 +20,7 @@ FOREIGN = [
     (b"ARROW1\0\0", "Arrow IPC", "resultFormat"),
     (b"Obj\x01\x04\x16avro", "Avro", "resultFormat"),
     (b"ORC\n\x06\x12\x04", "ORC", "resultFormat"),
-    (b"PK\x03\x04\0", "ZIP", "gzip"),
+    (b"PK\x03\x04\0", "ZIP", "CSV"),
     (bz2.compress(TEXT), "bzip2", "gzip"),
     (lzma.compress(TEXT), "xz", "gzip"),
     (b"\x28\xb5\x2f\xfd\0", "Zstandard", "gzip"),

@@ -1,8 +1,10 @@
 """JSON Lines blocks to tables: one object per line, its members named as the columns, in any order.
 
-A member that is absent or null is a null; members that the schema does not declare are ignored; of several members of
-one name the first counts. In a string column, other JSON values are taken as their JSON text; dates and timestamps are
-ISO texts. The numbers of a float32 column are float64 first (RFC 8259, 6). A number in a string column keeps its text.
+A member that is absent or null is a null; of several members of one name the first counts. The first record tells which
+columns an object has: a member that the schema does not declare is a fault there, unless extra columns are ignored. In
+a string column, other JSON values are taken as their JSON text; dates and timestamps are ISO texts; a Boolean may be a
+number or a text that spells one; a list holds numbers alone. The numbers of a float32 column are float64 first
+(RFC 8259, 6). A number in a string column keeps its text.
 
 polars does the work; whatever it refuses, or reads otherwise than these rules, is read line by line. So a record reads
 the same whatever stands beside it.
@@ -10,6 +12,7 @@ the same whatever stands beside it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Sequence
@@ -19,9 +22,10 @@ import polars as pl
 
 from cleanroom_algo.channels.formats.blocks import BOM, RowRules, count_byte, without_blank_lines, without_marks
 from cleanroom_algo.channels.formats.text import TextReader, table_of_rows
+from cleanroom_algo.channels.hints import IGNORE_EXTRA, UNDECLARED, likely
 from cleanroom_algo.channels.schema import Column, Schema
-from cleanroom_algo.channels.values import Parser, Value, convert, parser_of
-from cleanroom_algo.errors import RowMismatchError
+from cleanroom_algo.channels.values import Parser, Value, convert, items_of, parser_of
+from cleanroom_algo.errors import ColumnsMismatchError, Problem, RowMismatchError
 
 _PROBE: Final = json.JSONDecoder()
 _SPACE: Final = " \t\r"  # what JSON takes for space within a line (RFC 8259, section 2)
@@ -69,13 +73,32 @@ class JsonLinesDecoder:
         self._skip_blank = skip_blank
         self._wanted = list(columns) if columns is not None else list(schema.names)
         self._columns = [schema.column(name) for name in self._wanted]
-        self._dtypes = {column.name: _wire_dtype(column) for column in self._columns}
+        self._words = False  # whether Booleans were found to be spelled otherwise than as true and false
         self._parsers = [parser_of(column, single=False) for column in self._columns]
-        self._unquoted = {c.name: _unquoted_member(c.name) for c in self._columns if c.dtype == "string"}
+        self._unquoted = {c.name: _unquoted_member(c.name) for c in self._columns if c.is_string}
 
     def start(self, block: bytes) -> bytes:
-        """Return the first block without a byte order mark."""
-        return block.removeprefix(BOM)
+        """Return the first block without a byte order mark.
+
+        Raises:
+            ColumnsMismatchError: CR-SCH-003, the first record has members that are not declared.
+        """
+        block = block.removeprefix(BOM)
+        record = block.lstrip().partition(b"\n")[0].decode("utf-8", "surrogateescape")
+        with contextlib.suppress(ValueError, RecursionError):
+            members, _ = _DECODER.raw_decode(record)
+            if isinstance(members, dict):
+                self._refuse_extra(self.schema.extra_of(members))
+        return block
+
+    def _refuse_extra(self, names: Sequence[str]) -> None:
+        if names:
+            raise ColumnsMismatchError(
+                f"{self.source}: the first record has {len(names)} member(s) that the schema does not declare",
+                expected="the declared columns",
+                fix=IGNORE_EXTRA,
+                problems=[Problem(f"{self.source}:1:{name}", UNDECLARED) for name in names],
+            )
 
     def decode(self, block: bytes, *, line: int = 1, rejected: list[int] | None = None) -> pl.DataFrame:
         """Return the rows of a block.
@@ -108,10 +131,11 @@ class JsonLinesDecoder:
         escaped = b"\\" in block and _ESCAPED.search(block) is not None
         if escaped and _HALF_SURROGATE.search(block):
             return None
-        try:
-            frame = pl.read_ndjson(block, schema=self._dtypes)
-            frame = pl.DataFrame([self._cast(frame.get_column(column.name), column) for column in self._columns])
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, OSError):  # OSError: half a gzip
+        frame = self._frame(block, words=self._words)
+        if frame is None and not self._words and any(column.dtype == "bool" for column in self._columns):
+            frame = self._frame(block, words=True)
+            self._words = frame is not None
+        if frame is None:
             return None
         # polars skips blank lines and ignores what follows a second object on a line: both would lose count of rows.
         if frame.height != count_byte(block, b"\n") + (not block.endswith(b"\n")):
@@ -121,6 +145,13 @@ class JsonLinesDecoder:
         if any(self._may_hold_unquoted(frame.get_column(name), block, escaped) for name in self._unquoted):
             return None
         return frame
+
+    def _frame(self, block: bytes, *, words: bool) -> pl.DataFrame | None:
+        try:
+            frame = pl.read_ndjson(block, schema={column.name: _wire_dtype(column, words) for column in self._columns})
+            return pl.DataFrame([self._cast(frame.get_column(column.name), column) for column in self._columns])
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError, OSError):  # OSError: half a gzip
+            return None
 
     def _may_hold_unquoted(self, values: pl.Series, block: bytes, escaped: bool) -> bool:
         """Whether a text may be polars' for a number, an array or an object; in most columns, no text looks like it."""
@@ -132,7 +163,7 @@ class JsonLinesDecoder:
         return escaped or self._unquoted[values.name].search(block) is not None
 
     def _cast(self, values: pl.Series, column: Column) -> pl.Series:
-        if column.dtype in {"date32", "timestamp"}:
+        if values.dtype == pl.String or column.is_list:
             return convert(values, column)
         return convert(values.cast(column.polars_dtype(), strict=True), column)
 
@@ -167,11 +198,13 @@ class JsonLinesDecoder:
         return values, faults
 
 
-def _wire_dtype(column: Column) -> pl.DataType:
+def _wire_dtype(column: Column, words: bool) -> pl.DataType:
     """Return the type as which polars reads a member; its reader knows no small integers, dates or timestamps."""
+    if column.is_list:
+        return pl.List(_wire_dtype(column.item, words))
     if column.is_integer:
         return pl.UInt64() if column.dtype == "uint64" else pl.Int64()
-    if column.is_float or column.dtype == "bool":
+    if column.is_float or (column.dtype == "bool" and not words):
         return column.polars_dtype()
     return pl.String()
 
@@ -200,12 +233,15 @@ def _member(members: dict[str, object], column: Column, parse: Parser) -> Value 
         if not column.nullable:
             raise ValueError(f"{_lack_of(column.name, members)}, but {column.dtype} that is not nullable")
         return None
-    if column.dtype == "bool" and isinstance(value, bool):
-        return value
-    if column.dtype == "string":
+    if column.dtype == "bool":
+        return value if isinstance(value, bool) else parse(_text_of(value))
+    if column.is_string:
         return parse(_text_of(value))
-    if column.dtype == "bool" or isinstance(value, _Number) != (column.is_integer or column.is_float):
-        raise ValueError(f"not of type {column.dtype}")
+    if column.is_list and isinstance(value, list) and all(isinstance(item, _Number) for item in value):
+        return items_of(value, parser_of(column.item, single=False))
+    if column.is_list or isinstance(value, _Number) != (column.is_integer or column.is_float):
+        likely_is = likely(value, column) if isinstance(value, str) else ""
+        raise ValueError(f"not of type {column.dtype}{likely_is}")
     return parse("0" if value == "-0" else _text_of(value))  # an integer, of which there is no negative zero
 
 

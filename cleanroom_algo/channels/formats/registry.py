@@ -27,12 +27,13 @@ LEAST_BYTES: Final = 16
 """Enough to tell a format. No more are looked at: a stream does not wait for more, as its writer may be slow, and in a
 file an object must not be taken for another."""
 _UTF_16: Final = "UTF-16 text"
+_ZIP: Final = "a ZIP archive or an Excel workbook (.xlsx)"
 _FOREIGN: Final = {
     b"PARE": "encrypted Parquet",
     b"ARROW1": "Arrow IPC",
     b"ORC": "ORC",
     b"Obj\x01": "Avro",
-    b"PK\x03\x04": "a ZIP archive",
+    b"PK\x03\x04": _ZIP,
     **{b"BZh%d1AY&SY" % level: "bzip2" for level in range(1, 10)},
     b"\x28\xb5\x2f\xfd": "Zstandard",
     b"\xff\x06\x00\x00sNaPpY": "Snappy",
@@ -42,8 +43,9 @@ _FOREIGN: Final = {
 }
 _FIXES: Final = {
     _UTF_16: "write the text in UTF-8",
+    _ZIP: "save a workbook as CSV in UTF-8; decompress an archive",
     **dict.fromkeys(
-        ("a ZIP archive", "bzip2", "Zstandard", "Snappy", "xz"),
+        ("bzip2", "Zstandard", "Snappy", "xz"),
         "decompress it, or compress it with gzip, object by object",
     ),
 }

@@ -15,11 +15,11 @@ import polars as pl
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from cleanroom_algo.channels.conform import conform
+from cleanroom_algo.channels.conform import check_columns, conform
 from cleanroom_algo.channels.formats.blocks import BOM
 from cleanroom_algo.channels.formats.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.objects import BLOCK_BYTES
-from cleanroom_algo.channels.schema import Column, Schema
+from cleanroom_algo.channels.schema import Column, Schema, with_nullable_target
 from cleanroom_algo.errors import BadRecordError, Problem, RowMismatchError, SchemaError
 from cleanroom_algo.serving.codecs.json_text import elements, members, skip_space
 from cleanroom_algo.serving.codecs.lines import Rows, bad_records, json_line, positional
@@ -51,6 +51,7 @@ def decode_document(body: bytes, kind: MediaType, schema: Schema, *, lenient: bo
             yield from _json(body, schema, lenient)
         else:
             for row, part in _TABLES[kind](body, schema):
+                check_columns(schema.features, part.schema, "body", extra=schema.extra_of(part.columns))
                 yield _rows(part, schema.features, row, lenient)
     except SchemaError as error:
         raise bad_records(error.problems) from None
@@ -152,9 +153,7 @@ def _from_numbers(values: NDArray[Any], column: Column) -> pl.Series:
     series = pl.Series(column.name, np.ascontiguousarray(values))
     if not series.dtype.is_float():
         return series
-    if column.dtype == "bool":
-        return series if (series * (1 - series) != 0).any() else series.cast(pl.Boolean)
-    if column.is_integer:
+    if column.is_integer or column.dtype == "category":
         cast = series.cast(pl.Int64, strict=False)
         return series if (cast != series).any() else cast
     return series
@@ -177,11 +176,14 @@ def _rows(part: pl.DataFrame, columns: Sequence[Column], row: int, lenient: bool
 
 
 def _json(body: bytes, schema: Schema, lenient: bool) -> Iterator[Rows]:
-    decoder = JsonLinesDecoder(schema.without_target(), source="record")
+    features = [column.name for column in schema.features]
+    decoder = JsonLinesDecoder(with_nullable_target(schema), source="record", columns=features)
     lines: list[bytes] = []
     size, first = 0, 1
     for record in _json_records(body):
         line = json_line(record, schema)
+        if first == 1 and not lines:
+            decoder.start(line)
         lines.append(line)
         size += len(line)
         if size >= BLOCK_BYTES:

@@ -14,7 +14,7 @@ import polars as pl
 from cleanroom_algo.channels.formats.blocks import BOM, RowRules, count_byte
 from cleanroom_algo.channels.formats.csv.decoder import CsvDecoder
 from cleanroom_algo.channels.formats.csv.dialect import Dialect, dialect_of
-from cleanroom_algo.channels.formats.csv.rows import rows
+from cleanroom_algo.channels.formats.csv.rows import header_names, rows
 from cleanroom_algo.channels.formats.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.schema import Schema, with_nullable_target
 from cleanroom_algo.errors import BadRecordError, Problem, SchemaError
@@ -93,14 +93,19 @@ class LineDecoder:
             if self._decoder is None:
                 data, line = self._begin(data, line)
                 self._decoder = self._open(data)
-                data = self._decoder.start(data)
+                data = self._decoder.start(self._named(data.removeprefix(BOM)))
                 line += self._decoder.header_lines
-            if self._kind is MediaType.JSON_LINES and b"[" in data:  # any of the records may be a list
-                data = b"\n".join(json_line(record.rstrip(b"\r"), self._schema) for record in data.split(b"\n"))
+            else:
+                data = self._named(data)
             frame = self._decoder.decode(data, line=line, rejected=rejected)
         except SchemaError as error:
             raise bad_records(error.problems) from None
         return Rows(frame, tuple(rejected or ()))
+
+    def _named(self, data: bytes) -> bytes:
+        if self._kind is MediaType.JSON_LINES and b"[" in data:  # any of the records may be a list
+            return b"\n".join(json_line(record.rstrip(b"\r"), self._schema) for record in data.split(b"\n"))
+        return data
 
     def _begin(self, data: bytes, line: int) -> tuple[bytes, int]:
         # The first line may be a header, and shows whether the target is there: it must not be a blank one.
@@ -110,15 +115,21 @@ class LineDecoder:
     def _open(self, data: bytes) -> CsvDecoder | JsonLinesDecoder:
         names = [column.name for column in self._schema.features]
         if self._kind is MediaType.JSON_LINES:
-            return JsonLinesDecoder(self._schema.without_target(), source="body", columns=names, skip_blank=True)
-        # A body has the target or not, as its first record has it that may be one: the very first may be bad.
-        all_names = len(self._schema.columns)
-        width = _width(data.removeprefix(BOM), {len(names), all_names}, dialect_of(self._schema))
-        with_target = width == all_names != len(names)
-        layout = with_nullable_target(self._schema) if with_target else self._schema.without_target()
+            return JsonLinesDecoder(with_nullable_target(self._schema), source="body", columns=names, skip_blank=True)
+        layout = with_nullable_target(self._schema) if self._has_target(data) else self._schema.without_target()
         if layout.csv.header == "each":  # of the objects that a job cuts into bodies
-            layout = Schema(layout.columns, layout.target, replace(layout.csv, header=None))
+            layout = replace(layout, csv=replace(layout.csv, header=None))
         return CsvDecoder(layout, source="body", columns=names, skip_blank=not self.rules.blank_rows)
+
+    def _has_target(self, data: bytes) -> bool:
+        """Whether a body of CSV has the target: its header says so, or the first record of a possible width."""
+        data = data.removeprefix(BOM)
+        dialect = dialect_of(self._schema)
+        header = header_names(data[: data.find(b"\n") + 1 or len(data)], dialect) or []
+        if {column.name for column in self._schema.features}.issubset(header):
+            return self._schema.target in header
+        features, columns = len(self._schema.features), len(self._schema.columns)
+        return _width(data, {features, columns}, dialect) == columns != features
 
 
 def _width(data: bytes, possible: Collection[int], dialect: Dialect) -> int | None:

@@ -120,13 +120,14 @@ class BoostingTrainer(Trainer):
 
     def fit_features(self) -> Features:
         """Return the numbers as they are, and the vocabularies of strings: the base model's, or those of all rows."""
-        names = [column.name for column in self.schema.features if column.dtype != "string"]
+        names = [column.name for column in self.schema.features if not column.spans]
         plain = tuple(NumericFeature(name) for name in names if name != self.weight)
-        if len(names) == len(self.schema.features):
+        if not any(column.is_category for column in self.schema.columns):
             return Features(self.schema, plain)
         if self.base is not None:
             self.base.file(FEATURES_FILE)  # with another vocabulary, a category would be another one
-        return Features(self.schema, plain, self._run.fit_features(self, numeric=()).categorical)
+        fitted = self._run.fit_features(self, numeric=())
+        return Features(self.schema, plain, fitted.categorical, fitted.classes)
 
     def end_round(self, number: int, metrics: dict[str, float], *, higher_is_better: bool) -> bool:
         """Log the metrics of a round; return whether training ends with it, on which all ranks agree.

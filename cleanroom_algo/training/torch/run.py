@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from cleanroom_algo.data.world import World
-from cleanroom_algo.errors import SyncBatchNormError, TargetTypeError
+from cleanroom_algo.errors import SyncBatchNormError
 from cleanroom_algo.training.artifacts.optimizer_state import restore_optimizer
 from cleanroom_algo.training.artifacts.weights import (
     OPTIMIZER_FILE,
@@ -24,7 +24,6 @@ from cleanroom_algo.training.torch.eager import without_compiler
 from cleanroom_algo.training.torch.sharding import shard
 
 if TYPE_CHECKING:
-    from cleanroom_algo.channels.schema import Schema
     from cleanroom_algo.training.options import Options
     from cleanroom_algo.training.rank_run import RankRun
     from cleanroom_algo.training.signals import StopRequest
@@ -78,10 +77,9 @@ class TorchRun:
         """Make model and optimizer, from the base model where there is one.
 
         Raises:
-            TargetTypeError: CR-TRN-013, SyncBatchNormError: CR-TRN-011. And what reading a base model raises.
+            SyncBatchNormError: CR-TRN-011. And what reading a base model raises.
         """
         options = rank_run.options
-        _check_target(trainer.schema)
         trainer.features = trainer.fit_features()
         seed_everything(options.seed)  # the same first weights on all ranks
         sharded = options.fsdp and world.size > 1
@@ -111,15 +109,6 @@ class TorchRun:
         )
         log.info(
             "the optimizer %s", "goes on as the base model's" if fitted else "starts fresh: the base model's differs"
-        )
-
-
-def _check_target(schema: Schema) -> None:
-    if schema.target is not None and schema.column(schema.target).dtype == "string":
-        raise TargetTypeError(
-            f"the target {schema.target!r} is declared as string, of which no tensor can be made",
-            expected="a target that is a number or a bool",
-            fix=f'have the query number the classes, and declare {schema.target}="int64"',
         )
 
 

@@ -43,7 +43,7 @@ class ConcatenatedCsvDecoder(CsvDecoder):
         first = block[:end].rstrip(b"\r\n")
         # Objects of a header alone, without its line break, repeat it on the first line.
         period = (first + first).find(first, 1)
-        if 0 < period < len(first) and self._is_header(first[:period]):
+        if 0 < period < len(first) and self._is_header_line(first[:period]):
             block = first[:period] + (block[len(first) : end] or b"\n") + block[end:]
         rest = super().start(block)
         if self.schema.csv.header != "none":
@@ -79,15 +79,13 @@ class ConcatenatedCsvDecoder(CsvDecoder):
         """Return how many lines a block has."""
         return count_byte(block, b"\n")
 
-    def _is_header(self, line: bytes) -> bool:
-        if self.schema.csv.header == "none":
-            return False
-        return sorted(header_names(line, self.dialect) or ()) == sorted(self.schema.names)
+    def _is_header_line(self, line: bytes) -> bool:
+        return self.schema.csv.header != "none" and self._is_header(header_names(line, self.dialect) or ())
 
     def _spellings(self) -> tuple[bytes, ...]:
-        names = self._layout.names
+        names = self._fields
         quoted = ['"' + name.replace('"', '""') + '"' for name in names]
-        lines = [",".join(spelt).encode() for spelt in (names, quoted)]
+        lines = [self.dialect.delimiter.join(spelt).encode() for spelt in (names, quoted)]
         if self._is_one_text:
             return tuple(lines) if self.schema.csv.header == "each" else ()
         usual = [line for line in lines if header_names(line, self.dialect) == list(names) and self._is_no_row(line)]
@@ -104,7 +102,7 @@ class ConcatenatedCsvDecoder(CsvDecoder):
         Raises:
             JoinedRowsError: CR-CHN-009, there is such a row.
         """
-        name = self._layout.names[0]
+        name = self._fields[0]
         ends = (name, f'"{name}"') if self.header else ()
 
         def is_undecided(value: str | None) -> bool:
@@ -127,13 +125,13 @@ class ConcatenatedCsvDecoder(CsvDecoder):
     def _is_no_row(self, line: bytes) -> bool:
         """Whether a line of all names is a header: of one text it may be a row, of names that are numbers, too."""
         columns = self._layout.columns
-        return not self._fits(line) or (len(columns) > 1 and all(column.dtype == "string" for column in columns))
+        return not self._fits(line) or (len(columns) > 1 and all(column.is_string for column in columns))
 
     def _may_hold_header(self, frame: pl.DataFrame) -> bool:
         """Whether one may have been read as a row; only where it fits into columns of text, which is soon seen."""
-        if len(self._layout.columns) == 1 or any(column.dtype != "string" for column in self._read):
+        if len(self._layout.columns) == 1 or not all(column.is_string for column in self._read):
             return False
-        return bool(frame.get_column(self._wanted[0]).is_in(self._layout.names).any())
+        return bool(frame.get_column(self._wanted[0]).is_in(self._fields).any())
 
     def _without_headers(self, block: bytes, line: int) -> Iterator[tuple[bytes, int]]:
         """Yield what lies between the headers, and the line where it begins."""
@@ -186,10 +184,10 @@ class ConcatenatedCsvDecoder(CsvDecoder):
         return b"".join(lines)
 
     def _refuse_other_order(self, fields: Sequence[str | None], line: int) -> None:
-        names = self._layout.names
+        names = self._fields
         if len(fields) != len(names) or set(fields) != set(names) or tuple(fields) == names:
             return
-        if self._is_no_row(",".join(map(str, fields)).encode()):
+        if self._is_no_row(self.dialect.delimiter.join(map(str, fields)).encode()):
             raise ColumnsMismatchError(
                 f"{self.source}: a header names the columns in another order than what comes before it",
                 expected="one order in all objects of a pipe, where nothing shows where an object ends",

@@ -1,9 +1,10 @@
 """CSV blocks to tables: polars does the work; whatever it refuses goes to the reader that finds the fault.
 
-Rules. A header is a first line whose names are exactly those of the schema, in any order: the fields are then read in
-the header's order and returned in the schema's; any other first line is data. Fields may be in quotes, as the dialect
-has it; lines end in LF or CRLF, the last line may lack its end, blank lines at the end do not count. An empty field is
-null; an empty field in quotes is the empty string in a string column and null in any other (as Spark writes them).
+Rules. A header is a first line whose names are exactly those of the schema, in any order, with others among them where
+extra columns are ignored: the fields are then read in the header's order and returned in the schema's; any other first
+line is data. Fields may be in quotes, as the dialect has it; lines end in LF or CRLF, the last line may lack its end,
+blank lines at the end do not count. An empty field is null; an empty field in quotes is the empty string in a column of
+strings and null in any other (as Spark writes them).
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import polars as pl
 
 from cleanroom_algo.channels.formats.blocks import BOM, count_byte, without_blank_lines
 from cleanroom_algo.channels.formats.csv.dialect import check_dialect, dialect_of
-from cleanroom_algo.channels.formats.csv.rows import NAME_COLUMNS, bare_name, header_names, parse_slowly
-from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.channels.formats.csv.rows import EXTRA, NAME_COLUMNS, bare_name, header_names, parse_slowly
+from cleanroom_algo.channels.hints import IGNORE_EXTRA, UNDECLARED
+from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.channels.values import convert, text_dtype
 from cleanroom_algo.errors import ColumnsMismatchError, Problem
 
@@ -45,7 +47,8 @@ class CsvDecoder:
         self.header = b""
         self._skip_blank = skip_blank
         self._wanted = list(columns) if columns is not None else list(schema.names)
-        self._set_layout(schema)
+        self._words = False  # whether Booleans were found to be spelled otherwise than as true and false
+        self._set_layout(schema.names)
 
     @property
     def header_lines(self) -> int:
@@ -73,19 +76,25 @@ class CsvDecoder:
 
     def _without_header(self, block: bytes) -> bytes:
         end = block.find(b"\n") + 1 or len(block)
-        parts = block[:end].lower().replace(b".", b",").split(b",")  # of a name with a table's before it, both
+        # Of a name with a table's before it, both.
+        parts = block[:end].lower().replace(self.dialect.delimiter.encode(), b".").split(b".")
         if b'"' not in block[:end] and self._last_parts.isdisjoint(map(bytes.strip, parts)):
             return block
         names = header_names(block[:end], self.dialect)
         if names is None:
             return block
-        known = set(self.schema.names)
-        if len(names) == len(known) and set(names) == known:
+        if self._is_header(names):
             self.header = block[:end]
-            self._set_layout(self.schema.select(names))
+            self._set_layout(names)
             return block[end:]
-        self._refuse_foreign_header(names, known)
+        self._refuse_foreign_header(names, set(self.schema.names))
         return block
+
+    def _is_header(self, names: Sequence[str]) -> bool:
+        """Whether a first line of these names is a header."""
+        known = [name for name in names if name in self.schema.names]
+        extra = len(names) - len(known)
+        return sorted(known) == sorted(self.schema.names) and (not extra or self.schema.extra_columns == "ignore")
 
     def decode(self, block: bytes, *, line: int = 1, rejected: list[int] | None = None) -> pl.DataFrame:
         """Return the rows of a block.
@@ -134,36 +143,64 @@ class CsvDecoder:
         """Return how many lines a block of so many rows has."""
         return count_byte(block, b"\n") if self._skip_blank or b'"' in block else rows
 
-    def _set_layout(self, layout: Schema) -> None:
+    def _set_layout(self, fields: Sequence[str]) -> None:
+        """Take the names of the fields, some of which may be of extra columns."""
+        schema = self.schema
+        self._fields = tuple(fields)
+        known = set(schema.names)
+        layout = schema.of_columns(
+            [
+                schema.column(name) if name in known else Column(f"{EXTRA}{at}", "string")
+                for at, name in enumerate(fields)
+            ]
+        )
         self._layout = layout
         # The last column is always read: in it, a row that is too short shows.
         read = [*self._wanted, layout.names[-1]]
         positions = [position for position, name in enumerate(layout.names) if name in read]
-        self._dtypes = {column.name: text_dtype(column) for column in layout.columns}
         self._projection = None if len(positions) == len(layout.names) else positions
         self._read = [c for c in layout.columns if c.name in read]
-        self._has_texts = any(column.dtype == "string" for column in layout.columns)
-        self._last_parts = {bare_name(name).encode() for name in layout.names}
+        self._has_texts = may_span(schema)
+        self._last_parts = {bare_name(name).encode() for name in fields}
 
     def _fast(self, block: bytes) -> pl.DataFrame | None:
         """Return what polars reads, or None where a row does not fit or its reading cannot be trusted."""
         written = self.dialect.as_rfc4180(block) if self._has_texts else block
-        if written is None:
+        if written is None or any(f'"{text}"'.encode() in written for text in self.schema.csv.null_values):
             return None
-        try:
-            frame = pl.read_csv(written, has_header=False, schema=self._dtypes, columns=self._projection, glob=False)
-            columns = [convert(frame.get_column(column.name), column) for column in self._read]
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError):
+        columns = self._columns(written, words=self._words)
+        if columns is None and not self._words and any(column.dtype == "bool" for column in self._read):
+            columns = self._columns(written, words=True)
+            self._words = columns is not None
+        if columns is None:
             return None
         if any(c.null_count() for c, column in zip(columns, self._read, strict=True) if not column.nullable):
             return None
         # polars fills a row that is too short with nulls, so it can only hide where the last column has one.
         width = len(self._layout.columns)
-        if width > 1 and frame.get_column(self._layout.names[-1]).null_count():
-            commas = self.dialect.count_commas(block) if self._has_texts else count_byte(block, b",")
-            if commas != frame.height * (width - 1):
+        if width > 1 and columns[-1].null_count():
+            count = self.dialect.count_delimiters
+            found = count(block) if self._has_texts else count_byte(block, self.dialect.delimiter.encode())
+            if found != len(columns[-1]) * (width - 1):
                 return None
         return pl.DataFrame(columns)
+
+    def _columns(self, block: bytes, *, words: bool) -> list[pl.Series] | None:
+        csv = self.schema.csv
+        dtypes = {c.name: text_dtype(c, decimal=csv.decimal, words=words) for c in self._layout.columns}
+        try:
+            frame = pl.read_csv(
+                block,
+                has_header=False,
+                schema=dtypes,
+                columns=self._projection,
+                glob=False,
+                separator=csv.delimiter,
+                null_values=list(csv.null_values) or None,
+            )
+            return [convert(frame.get_column(column.name), column) for column in self._read]
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError):
+            return None
 
     def _refuse_foreign_header(self, names: list[str], known: set[str]) -> None:
         folded = {name.strip().lower() for name in names}
@@ -172,7 +209,7 @@ class CsvDecoder:
         respelt = {name for name in known - shared if name.lower() in folded}
         prefixed = {name for name in known - shared - respelt if name.lower() in bare}
         found = shared | respelt | prefixed
-        if len(found) * 2 <= len(known) or len(known) < 2:
+        if len(found) * 2 <= len(known) or (len(known) < 2 and len(names) < 2):
             return
         ways = (
             (respelt, "is in other case in the header, or with blanks around it"),
@@ -180,12 +217,25 @@ class CsvDecoder:
             (known - found, "is missing from the header"),
         )
         problems = [Problem(f"{self.source}:1:{name}", what) for some, what in ways for name in sorted(some)]
-        extra = len(names) - len(found)
-        if extra:
-            problems.append(Problem(f"{self.source}:1", f"{extra} name(s) more that the schema does not declare"))
+        lowered = {name.lower() for name in known}
+        extra = [name for name in names if name.strip().lower() not in lowered and bare_name(name) not in lowered]
+        index = ", and has no name, as an index that pandas writes"
+        problems += [
+            Problem(
+                f"{self.source}:1:{name or 'column ' + str(names.index(name) + 1)}",
+                UNDECLARED + ("" if name else index),
+            )
+            for name in extra
+        ]
         raise ColumnsMismatchError(
-            f"{self.source}: the header names {len(shared)} of the {len(known)} declared columns",
+            f"{self.source}: the header names {len(shared)} of the {len(known)} declared columns"
+            + (f", and {len(extra)} more" if extra else ""),
             expected="a header of exactly the declared columns in any order, or none",
-            fix="declare the columns that the channel's query selects",
+            fix=IGNORE_EXTRA if len(extra) == len(problems) else "declare the columns that the channel's query selects",
             problems=problems,
         )
+
+
+def may_span(schema: Schema) -> bool:
+    """Whether fields of a table may hold delimiters or line breaks, in quotes."""
+    return schema.extra_columns == "ignore" or any(column.spans for column in schema.columns)

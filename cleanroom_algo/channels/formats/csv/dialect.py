@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -20,10 +21,9 @@ from cleanroom_algo.errors import DialectError, Problem
 
 _QUOTE: Final = ord('"')
 _BREAK: Final = ord("\n")
-_BEFORE_FIELD: Final = np.isin(np.arange(256), list(b",\n"))
-_AFTER_FIELD: Final = np.isin(np.arange(256), list(b",\r\n"))
 _ESCAPE: Final = re.compile(rb'\\(["\\])')
-_WITH_QUOTE: Final = rb'(?<![^,\n])[^",\n][^",\n]*"[^,\n]*?(?=,|\r?\n|\r?\Z)'  # a field that has no quotes around it
+_UNENCLOSED: Final = r'(?<![^{d}\n])[^"{d}\n][^"{d}\n]*"[^{d}\n]*?(?={d}|\r?\n|\r?\Z)'
+"""A field that has quotes, and none around it."""
 
 
 class Dialect(ABC):
@@ -34,19 +34,27 @@ class Dialect(ABC):
 
     Args:
         content: the pattern of what stands inside of the quotes of a field.
+        delimiter: what separates fields, an ASCII character.
 
     Attributes:
+        delimiter: the same.
         text: a whole quoted field in a text; the group is its content.
+        plain: a field that has no quotes around it.
     """
 
     _doubles = False  # whether two quotes inside of quotes stand for one
 
-    def __init__(self, content: str) -> None:
-        self.text = re.compile(rf'"({content})"(?=,|\r?\n|\r?\Z)', re.DOTALL)
+    def __init__(self, content: str, delimiter: str) -> None:
+        self.delimiter = delimiter
+        d = re.escape(delimiter)
+        self.text = re.compile(rf'"({content})"(?={d}|\r?\n|\r?\Z)', re.DOTALL)
+        self.plain = re.compile(rf"[^{d}\n]*")
         # The quote comes first, so that `re` looks for its byte alone. The data may end within the field.
-        quoted = rb'"(?<![^,\n]")' + content.encode() + rb'("|\\?\Z)'
+        quoted = rf'"(?<![^{d}\n]"){content}("|\\?\Z)'.encode()
         self._quoted = re.compile(quoted, re.DOTALL)
-        self._fields = re.compile(b"(" + quoted + b")|" + _WITH_QUOTE, re.DOTALL)
+        self._fields = re.compile(b"(" + quoted + b")|" + _UNENCLOSED.format(d=d).encode(), re.DOTALL)
+        self._before_field = np.isin(np.arange(256), list(f"{delimiter}\n".encode()))
+        self._after_field = np.isin(np.arange(256), list(f"{delimiter}\r\n".encode()))
 
     @abstractmethod
     def unescaped(self, content: str) -> str:
@@ -86,15 +94,17 @@ class Dialect(ABC):
             breaks = self._count_outside(block, _BREAK)
         return breaks + (not block.endswith(b"\n"))
 
-    def count_commas(self, block: bytes) -> int:
-        """Return the number of commas outside of quotes."""
-        return self._count_outside(block, ord(",")) if b'"' in block else count_byte(block, b",")
+    def count_delimiters(self, block: bytes) -> int:
+        """Return the number of delimiters outside of quotes."""
+        if b'"' in block:
+            return self._count_outside(block, ord(self.delimiter))
+        return count_byte(block, self.delimiter.encode())
 
     def is_malformed(self, data: bytes, *, at_end: bool = False) -> bool:
         """Whether text follows the closing quote of a field, or the data end an object inside of quotes."""
         for match in self._quoted.finditer(data):
             if match.end() < len(data):
-                if not _AFTER_FIELD[data[match.end()]]:
+                if not self._after_field[data[match.end()]]:
                     return True
             elif at_end and len(_edges_of(match)) == 1:
                 return True
@@ -110,7 +120,7 @@ class Dialect(ABC):
         if not regular and self.is_malformed(block, at_end=True):
             return None
         written = self._fields.sub(self._in_quotes, block)
-        return written if _is_closed(RFC_4180._regular_edges(written)) else None
+        return written if _is_closed(_dialect(None, self.delimiter)._regular_edges(written)) else None
 
     def _escapes(self, block: bytes) -> bool:  # noqa: ARG002 (a dialect may)
         return False
@@ -142,9 +152,9 @@ class Dialect(ABC):
         if not len(quotes):
             return quotes
         opening, closing = quotes[::2], quotes[1::2]
-        begins = _BEFORE_FIELD[array[opening - 1]]
+        begins = self._before_field[array[opening - 1]]
         begins[0] |= opening[0] == 0
-        ends = _AFTER_FIELD[array[np.minimum(closing + 1, len(data) - 1)]]
+        ends = self._after_field[array[np.minimum(closing + 1, len(data) - 1)]]
         ends |= closing == len(data) - 1
         if self._doubles:
             doubled = closing[: len(opening) - 1] + 1 == opening[1:]
@@ -157,7 +167,7 @@ class Dialect(ABC):
             return b'"'
         if len(edges) and edges[-1] == len(data) - 1:
             return b'""'  # its second half, or the end of the field
-        return b"" if not data or _BEFORE_FIELD[data[-1]] else b"x"
+        return b"" if not data or self._before_field[data[-1]] else b"x"
 
 
 class _Rfc4180(Dialect):
@@ -188,13 +198,16 @@ class _Spark(Dialect):
         return super()._state(data, edges) + b"\\" * escaping
 
 
-RFC_4180: Final[Dialect] = _Rfc4180(r'[^"]*(?:""[^"]*)*')
-SPARK: Final[Dialect] = _Spark(r'[^"\\]*(?:\\.[^"\\]*)*')
+@cache
+def _dialect(name: str | None, delimiter: str) -> Dialect:
+    if name == "spark":
+        return _Spark(r'[^"\\]*(?:\\.[^"\\]*)*', delimiter)
+    return _Rfc4180(r'[^"]*(?:""[^"]*)*', delimiter)
 
 
 def dialect_of(schema: Schema) -> Dialect:
     """Return the dialect that a schema declares, RFC 4180 by default."""
-    return SPARK if schema.csv.dialect == "spark" else RFC_4180
+    return _dialect(schema.csv.dialect, schema.csv.delimiter)
 
 
 def check_dialect(block: bytes, schema: Schema, *, source: str, line: int) -> None:
@@ -211,7 +224,7 @@ def check_dialect(block: bytes, schema: Schema, *, source: str, line: int) -> No
     """
     if schema.csv.dialect is not None or b"\\" not in block or b'"' not in block or not _ESCAPE.search(block):
         return
-    for match in RFC_4180._quoted.finditer(block):
+    for match in dialect_of(schema)._quoted.finditer(block):
         if _ESCAPE.search(match[0]):
             at = line + block.count(b"\n", 0, match.start())
             raise DialectError(

@@ -7,7 +7,7 @@ from typing import Final
 
 from cleanroom_algo.channels.formats.blocks import MAX_ROW_BYTES, RowRules, cut_rows
 from cleanroom_algo.channels.formats.csv.concatenated import ConcatenatedCsvDecoder
-from cleanroom_algo.channels.formats.csv.decoder import CsvDecoder
+from cleanroom_algo.channels.formats.csv.decoder import CsvDecoder, may_span
 from cleanroom_algo.channels.formats.csv.dialect import check_dialect, dialect_of
 from cleanroom_algo.channels.formats.text import TextReader, line_end
 from cleanroom_algo.channels.objects import Object, file_chunks
@@ -45,8 +45,7 @@ class CsvReader(TextReader):
 
 def csv_rules(schema: Schema) -> RowRules:
     """Return where the rows of a table end in CSV: only text may hold line breaks, only one field may be blank."""
-    texts = any(column.dtype == "string" for column in schema.columns)
-    return RowRules(dialect_of(schema) if texts else None, blank_rows=len(schema.columns) == 1)
+    return RowRules(dialect_of(schema) if may_span(schema) else None, blank_rows=len(schema.columns) == 1)
 
 
 class _RowEnds:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,12 +10,14 @@ import polars as pl
 
 from cleanroom_algo.channels.formats.csv.dialect import Dialect
 from cleanroom_algo.channels.formats.text import table_of_rows
+from cleanroom_algo.channels.hints import DELIMITER
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.channels.values import Parser, Value, parser_of
 
 NAME_COLUMNS: Final = "name the columns in the query (SELECT t.x AS x)"
-_OTHER_SEPARATORS: Final = {";": "semicolon", "\t": "tab", "|": "bar"}
-_PLAIN: Final = re.compile(r"[^,\n]*")
+EXTRA: Final = "\0"
+"""Begins the name that the layout of an object gives to a column that is ignored."""
+_DELIMITERS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +35,24 @@ class Row:
     fault: str = ""
 
 
-def rows(text: str, dialect: Dialect) -> Iterator[Row]:
-    """Yield the rows of a CSV text; lines end in LF or CRLF, and the last one may lack its end."""
+def rows(text: str, dialect: Dialect, nulls: Collection[str] = ()) -> Iterator[Row]:
+    """Yield the rows of a CSV text; lines end in LF or CRLF, and the last one may lack its end.
+
+    Args:
+        text: whole rows.
+        dialect: of the text.
+        nulls: texts that are as good as an empty field where they have no quotes.
+    """
+    none = {"", *nulls}
     if '"' in text:
-        yield from _quoted_rows(text, dialect)
+        yield from _quoted_rows(text, dialect, none)
         return
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
-        yield Row(number, [field.removesuffix("\r") or None for field in line.split(",")])
+        fields = [field.removesuffix("\r") for field in line.split(dialect.delimiter)]
+        yield Row(number, [None if field in none else field for field in fields])
 
 
-def _quoted_rows(text: str, dialect: Dialect) -> Iterator[Row]:
+def _quoted_rows(text: str, dialect: Dialect, none: Collection[str]) -> Iterator[Row]:
     position, line = 0, 1
     while position < len(text):
         start, first = position, line
@@ -53,14 +62,14 @@ def _quoted_rows(text: str, dialect: Dialect) -> Iterator[Row]:
             if match := dialect.text.match(text, position):
                 fields.append(dialect.unescaped(match[1]))
             else:
-                match = _PLAIN.match(text, position)
+                match = dialect.plain.match(text, position)
                 assert match is not None
                 plain = match[0].removesuffix("\r")
                 if plain.startswith('"'):
                     fault = f"field {len(fields) + 1}: its quotes do not enclose it"
-                fields.append(plain or None)
+                fields.append(None if plain in none else plain)
             position = match.end()
-            if text[position : position + 1] != ",":
+            if text[position : position + 1] != dialect.delimiter:
                 break
             position += 1
         position = text.find("\n", position) + 1 or len(text)
@@ -69,11 +78,9 @@ def _quoted_rows(text: str, dialect: Dialect) -> Iterator[Row]:
 
 
 def header_names(line: bytes, dialect: Dialect) -> list[str] | None:
-    """Return the fields of a first line as names, or None where it cannot be a header."""
+    """Return the fields of a first line as names, "" for an empty one, or None where it cannot be a header."""
     found = next(rows(line.decode("utf-8", "surrogateescape"), dialect), None)
-    if found is None or found.fault or any(name is None for name in found.fields):
-        return None
-    return [name for name in found.fields if name is not None]
+    return None if found is None or found.fault else [name or "" for name in found.fields]
 
 
 def bare_name(field: str) -> str:
@@ -105,19 +112,24 @@ def parse_slowly(
     Raises:
         RowMismatchError: CR-SCH-002, with the faults by kind, the first place of each as `object:line:column`.
     """
-    parsers = [parser_of(column) for column in schema.columns]
+    csv = schema.csv
+    parsers = [_ignored if c.name.startswith(EXTRA) else parser_of(c, decimal=csv.decimal) for c in schema.columns]
     parsed = (
         (line + row.line - 1, *_parse_row(row, schema, parsers))
-        for row in rows(block.decode("utf-8", "surrogateescape"), dialect)
+        for row in rows(block.decode("utf-8", "surrogateescape"), dialect, csv.null_values)
         if not skip_blank or row.fields != [None]
     )
     return table_of_rows(parsed, schema.columns, source=source, rejected=rejected)
 
 
+def _ignored(_: str) -> None:
+    return None
+
+
 def _parse_row(row: Row, schema: Schema, parsers: Sequence[Parser]) -> tuple[list[Value | None], list[tuple[str, str]]]:
     """Return the values of a row and its faults, by column; values are complete only without faults."""
     if row.fault or len(row.fields) != len(parsers):
-        return [], [("", _form_fault(row, len(parsers)))]
+        return [], [("", _form_fault(row, len(parsers), schema.csv.delimiter))]
     values: list[Value | None] = []
     faults: list[tuple[str, str]] = []
     for column, parse, field in zip(schema.columns, parsers, row.fields, strict=True):
@@ -132,7 +144,7 @@ def _parse_row(row: Row, schema: Schema, parsers: Sequence[Parser]) -> tuple[lis
 
 def _header_fault(row: Row, schema: Schema) -> str:
     """Return what is wrong with a row that is a header, or "" where it is none."""
-    names = {name.lower() for name in schema.names}
+    names = {name.lower() for name in schema.names if not name.startswith(EXTRA)}
     fields = [field or "" for field in row.fields]
     if names.issubset(field.strip().lower() for field in fields):
         return "it is a header, and only a first line that names the columns exactly is read as one"
@@ -141,7 +153,7 @@ def _header_fault(row: Row, schema: Schema) -> str:
     return ""
 
 
-def _form_fault(row: Row, expected: int) -> str:
+def _form_fault(row: Row, expected: int, delimiter: str) -> str:
     if row.fields == [None]:
         return "the line is blank"
     if (row.fields[0] or "").lstrip().startswith("[{"):
@@ -151,16 +163,16 @@ def _form_fault(row: Row, expected: int) -> str:
     fault = f"{len(row.fields)} field(s) instead of {expected}"
     if any("\r" in field for field in row.fields if field):
         return f"{fault}; it has carriage returns, but lines end in LF or CRLF"
-    for separator, name in _OTHER_SEPARATORS.items():
-        if len(row.fields) == 1 and row.fields[0] and row.fields[0].count(separator) == expected - 1:
-            return f"{fault}; its {name}s would make {expected}, but only commas separate fields"
+    for other, name in _DELIMITERS.items():
+        if len(row.fields) == 1 and other != delimiter and (row.fields[0] or "").count(other) == expected - 1:
+            return f"{fault}; its {name} would make {expected}: {DELIMITER}"
     return fault
 
 
 def _value(field: str | None, column: Column, parse: Parser) -> Value | None:
     if field and (column.is_integer or column.is_float):
         field = field.lstrip(" \t")  # as databases and spreadsheets align numbers; a blank is no number then
-    is_null = field is None or (field == "" and column.dtype != "string")
+    is_null = field is None or (field == "" and not column.is_string)
     value = None if is_null else parse(field or "")
     if value is None and not column.nullable:
         raise ValueError(f"empty, but {column.dtype} that is not nullable")

@@ -81,7 +81,7 @@ def is_streamed(path: Path) -> bool:
 def read_parquet(
     path: Path, wanted: Wanted, *, source: str, groups: slice | None = None, streamed: bool = False
 ) -> Iterator[pl.DataFrame]:
-    """Yield the rows of a Parquet file, in order; columns that the schema does not declare are not read.
+    """Yield the rows of a Parquet file, in order; extra columns that may be there are not read.
 
     Args:
         path: where the file lies.
@@ -110,7 +110,8 @@ def _tables(path: Path, wanted: Wanted, source: str, groups: slice | None) -> It
     with _polars_errors(path, source):
         # A path may be expanded as a pattern or a directory otherwise.
         scan = pl.scan_parquet(path, glob=False, hive_partitioning=False)
-        check_columns(columns, scan.collect_schema(), source)
+        found = scan.collect_schema()
+        check_columns(columns, found, source, extra=schema.extra_of(found))
         scan = scan.select([column.name for column in columns])
         if groups is not None:
             scan = scan.slice(row, rows)
