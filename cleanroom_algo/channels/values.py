@@ -160,9 +160,12 @@ def _of_commas(values: pl.Series, column: Column) -> pl.Series:
 def _lists(values: pl.Series, column: Column) -> pl.Series:
     if values.dtype == pl.String:
         _require(values, _LIST)
-        values = values.str.json_decode(pl.List(column.item.polars_dtype()))
-    else:
-        values = values.cast(column.polars_dtype())
+        texts = values.str.extract(_LIST.pattern).str.strip_chars()
+        wide = pl.Float64 if column.item.is_float else column.item.polars_dtype()
+        filled = texts.ne_missing("")
+        items = texts.set(~filled, None).str.split(",").list.eval(pl.element().str.strip_chars().cast(wide))
+        values = items.zip_with(filled, pl.Series([[]], dtype=items.dtype).new_from_index(0, len(items)))
+    values = values.cast(column.polars_dtype())
     items = values.explode().drop_nulls()
     if len(items) != values.list.len().sum():
         raise ValueError("a null in a list")

@@ -36,8 +36,8 @@ class RowMismatchError(SchemaError):
         timestamp                        2013-01-02T12:30:00, with or without a fraction and an offset
         list[float32], list[int64], ...  a JSON array of numbers, such as [1, 2.5]
 
-    A type that ends in "?" takes empty fields and nulls. Csv(delimiter=";", decimal=",", null_values=["NA"]) declares how
-    CSV is written. `cleanroom-algo schema data/` prints the declaration of your files.
+    A type that ends in "?" takes empty fields and nulls. Csv(delimiter=";", decimal=",", null_values=["NA"]) declares
+    how CSV is written. `cleanroom-algo schema data/` prints the declaration of your files.
     """
 
     code = "CR-SCH-002"
@@ -47,7 +47,8 @@ class RowMismatchError(SchemaError):
 class ColumnsMismatchError(SchemaError):
     """The columns of an object are not those of the declared schema: names missing, names unknown, or other types.
 
-    Schema.of(..., extra_columns="ignore") leaves out columns that are not declared, such as an index that pandas wrote. CSV headers may name the declared columns in any order; Parquet and JSON Lines are read by name.
+    CSV headers may name the declared columns in any order; Parquet and JSON Lines are read by name. With
+    Schema.of(..., extra_columns="ignore") columns that are not declared, such as an index of pandas, are not read.
     """
 
     code = "CR-SCH-003"

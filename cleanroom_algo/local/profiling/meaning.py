@@ -1,0 +1,120 @@
+"""What a column means to a model: a number, a category, an identifier, a text, or the target."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Final
+
+import polars as pl
+
+from cleanroom_algo.channels.fitting import MAX_CLASSES, MAX_DISTINCT
+from cleanroom_algo.channels.schema import Column
+
+_TARGET_NAMES: Final = frozenset(
+    [
+        "target",
+        "label",
+        "labels",
+        "class",
+        "y",
+        "outcome",
+        "response",
+        "result",
+        "churn",
+        "churned",
+        "survived",
+        "default",
+        "species",
+        "diagnosis",
+        "rating",
+    ]
+)
+_IDENTIFIER: Final = re.compile(
+    r"(?:.*[_\s.-])?(?:id|ids|uuid|key|code|zip|index|user|item|customer|product)|.*(?:Id|ID)", re.DOTALL
+)
+_FEW: Final = 20
+"""Distinct values up to which integers are rather classes than a quantity, and below which nothing is an identifier."""
+_TEXT_LENGTH: Final = 32  # characters on average from which on a string is rather a text
+_TEXT_BLANKS: Final = 3.0  # on average
+
+
+def target_column(frame: pl.DataFrame) -> str | None:
+    """Return the column that looks like the target: by its name, or the last one if it has few values."""
+    named = [name for name in frame.columns if name.lower() in _TARGET_NAMES]
+    if named:
+        return named[-1]
+    last = frame.to_series(-1) if frame.width > 1 else pl.Series([], dtype=pl.String)
+    is_class = last.dtype in {pl.Boolean, pl.String, pl.Int64} and 1 < last.n_unique() <= _FEW
+    return last.name if is_class and last.len() > _FEW else None
+
+
+def meaning_of(values: pl.Series, draft: Column, distinct: int | None) -> tuple[Column | None, str]:
+    """Return how to declare a feature, None to leave it out; and what to say about that.
+
+    Args:
+        values: of the column, as they were read.
+        draft: as which they were read.
+        distinct: values.
+    """
+    filled = len(values) - values.null_count()
+    if distinct is None or not filled:
+        return draft, ""
+    if distinct == 1:
+        return draft, "has one value"
+    is_identifier = distinct == filled and filled > _FEW
+    if draft.is_integer:
+        return _integer(values, draft, is_identifier)
+    if not draft.is_string:
+        return draft, ""
+    if _is_text(values):
+        return replace(draft, dtype="text"), "is a text: if not, declare it as a string"
+    if is_identifier:
+        return None, "has another value in each row, as an identifier, and is not declared"
+    return _category(draft, distinct)
+
+
+def target_of(values: pl.Series, draft: Column, distinct: int | None) -> tuple[Column | None, str]:
+    """Return how to declare the target, and what to say about it; the arguments are those of `meaning_of`."""
+    note = f"has no value in {values.null_count()} rows: leave them out in the query" if values.null_count() else ""
+    if draft.is_integer and distinct is not None:
+        low, high = values.min(), values.max()
+        if distinct == 2 and (low, high) == (0, 1):
+            return replace(draft, dtype="bool"), note
+        if distinct > _FEW:
+            return replace(draft, dtype="float32"), note or "is a quantity: if it is a class, declare int64 or category"
+        if (low, high) == (0, distinct - 1):
+            return draft, note or f"is one of {distinct} classes: if it is a quantity, declare float32"
+        return replace(draft, dtype="category"), note or "is a label: if it is a quantity, declare float32"
+    if draft.is_string and distinct is not None:
+        many = f"has {distinct} labels, and at most {MAX_CLASSES} can be learned" if distinct > MAX_CLASSES else ""
+        return replace(draft, dtype="category" if draft.dtype == "category" else "string"), note or many
+    return draft, note
+
+
+def _integer(values: pl.Series, draft: Column, is_identifier: bool) -> tuple[Column | None, str]:
+    low, high = values.min(), values.max()
+    if (low, high) == (0, 1):
+        return replace(draft, dtype="bool"), ""
+    named = _IDENTIFIER.fullmatch(values.name) is not None
+    counts = is_identifier and isinstance(low, int) and isinstance(high, int) and high - low == len(values) - 1
+    if is_identifier and (named or counts):
+        return None, "numbers the rows, as an index or an identifier, and is not declared"
+    if named:
+        return _category(replace(draft, dtype="category"), values.n_unique())
+    return draft, ""
+
+
+def _category(draft: Column, distinct: int) -> tuple[Column | None, str]:
+    if distinct > MAX_DISTINCT:
+        return None, f"has more than {MAX_DISTINCT} values, too many for a category, and is not declared"
+    many = f"has {distinct} values, of which the `max_categories` most frequent are categories of their own"
+    return draft, many if distinct > 1000 else ""
+
+
+def _is_text(values: pl.Series) -> bool:
+    sample = values.drop_nulls().head(10_000)
+    length, blanks = sample.str.len_chars().mean(), sample.str.count_matches(" ", literal=True).mean()
+    return (isinstance(length, float) and length > _TEXT_LENGTH) or (
+        isinstance(blanks, float) and blanks > _TEXT_BLANKS
+    )

@@ -1,0 +1,251 @@
+"""What a folder of files holds: a schema that was proven to read them, and what its columns hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, Final
+
+import polars as pl
+
+from cleanroom_algo.channels.conform import dtype_of
+from cleanroom_algo.channels.modes.file import count_rows, read_object
+from cleanroom_algo.channels.objects import BLOCK_BYTES, Object
+from cleanroom_algo.channels.schema import Column, Schema
+from cleanroom_algo.errors import DialectError, RowMismatchError
+from cleanroom_algo.local.profiling.files import Form, form_of
+from cleanroom_algo.local.profiling.meaning import meaning_of, target_column, target_of
+from cleanroom_algo.local.profiling.texts import reading_of
+
+SAMPLE_BYTES: Final = 16 << 20
+"""How much is read of more data, from the start of each object: about what is read in the time that imports take."""
+_BATCH_ROWS: Final = 1 << 16
+_SAMPLE_OBJECTS: Final = 4
+_SAMPLE_ROWS: Final = 10_000
+_EXACT_ROWS: Final = 100_000
+_TOP: Final = 3
+
+
+@dataclass
+class ColumnProfile:
+    """What a column holds.
+
+    Attributes:
+        name: of the column.
+        declared: how to declare it; None for one to leave out.
+        nulls: how many.
+        distinct: how many values there are, about where there are many rows; None for lists.
+        low: the least value of a number, a date or a timestamp.
+        high: the greatest.
+        top: the most frequent of other values, with their share.
+        notes: what a person should know or decide.
+    """
+
+    name: str
+    declared: Column | None
+    nulls: int
+    distinct: int | None
+    low: Any = None
+    high: Any = None
+    top: tuple[tuple[str, float], ...] = ()
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a folder holds.
+
+    Attributes:
+        form: how its files are written.
+        objects: how many there are.
+        rows: how many were read.
+        read: the share of the data that was read.
+        columns: those of the files, in order.
+        schema: what reads the files.
+        notes: what a person should know.
+    """
+
+    form: Form
+    objects: int
+    rows: int
+    read: float
+    columns: tuple[ColumnProfile, ...]
+    schema: Schema
+    notes: tuple[str, ...]
+
+
+def profile_of(objects: Sequence[Object], target: str | None = None, *, whole: bool = False) -> Profile:
+    """Return what objects hold, and the schema that reads them.
+
+    Args:
+        objects: at least one, of one format.
+        target: the column to predict; guessed by its name or its place where it is None.
+        whole: whether all rows are read, which are then in memory, instead of a sample.
+
+    Raises:
+        SchemaError: no schema reads the objects: rows have other numbers of fields, say.
+    """
+    step = 1 if whole else -(-sum(obj.size for obj in objects) // SAMPLE_BYTES)
+    table = _Table(objects, step)
+    frame = table.read()
+    names = [name for name in table.form.names if name]
+    guessed = target or target_column(frame)
+    columns = [_profiled(frame.get_column(name), table, name == guessed) for name in names]
+    left_out = [column for column in columns if column.declared is None]
+    for column in left_out if not table.form.has_names else ():
+        column.declared = Column(column.name, "category")
+    declared = {column.name: column.declared for column in columns if column.declared is not None}
+    notes = list(table.notes)
+    if guessed and target is None:
+        notes.append(f"{guessed} looks like the target: --target NAME chooses another column")
+    elif not guessed:
+        notes.append("no column looks like the target: --target NAME chooses one")
+    schema = table.form.schema(declared)
+    schema = Schema(schema.columns, guessed, schema.csv, schema.extra_columns)
+    return Profile(table.form, len(objects), frame.height, 1 / step, tuple(columns), schema, tuple(notes))
+
+
+class _Table:
+    """Reads objects with a draft of their schema, which it corrects until all of them fit.
+
+    Args:
+        objects: to read.
+        step: of so many blocks of an object one is read.
+
+    Attributes:
+        form: how they are written.
+        remarks: by column, what its texts say.
+        notes: about the files.
+    """
+
+    def __init__(self, objects: Sequence[Object], step: int) -> None:
+        self._objects = objects
+        self._step = step
+        self.form = form_of(objects[0])
+        self.remarks: dict[str, str] = {}
+        self.notes: list[str] = []
+        self._draft: dict[str, Column] = {}
+        if self.form.unsure:
+            self.notes.append("the first line is taken for a header, but it may be a row")
+        if "" in self.form.names:
+            self.notes.append("the first column has no name, as an index that pandas writes, and is not declared")
+
+    def read(self) -> pl.DataFrame:
+        """Return the rows."""
+        frame = None
+        while frame is None:
+            try:
+                frame = self._attempt()
+            except DialectError:
+                self.form = replace(self.form, csv=replace(self.form.csv, dialect="spark"))
+                self.notes.append('a backslash stands before a quote, as Spark writes it: if not, dialect="rfc4180"')
+        return frame
+
+    def _attempt(self) -> pl.DataFrame | None:
+        """Return the rows, None where the draft had to be corrected."""
+        if not self._draft and self.form.format == "Parquet":
+            self._draft_types()
+        elif not self._draft:
+            self._take(self._texts([name for name in self.form.names if name], self._sampled()))
+        try:
+            return self._read_all()
+        except RowMismatchError as error:
+            self._correct(error)
+            return None
+
+    def _read_all(self) -> pl.DataFrame:
+        schema = self.form.schema(self._draft)
+        frames = [schema.polars_schema().to_frame()]
+        for obj in self._objects:
+            blocks = (
+                obj.size // BLOCK_BYTES if self.form.format != "Parquet" else count_rows(obj, schema) // _BATCH_ROWS
+            )
+            found = read_object(obj, schema, batch_rows=_BATCH_ROWS if self.form.format == "Parquet" else obj.size + 1)
+            frames += islice(found, blocks // self._step + 1) if self._step > 1 else found
+        return pl.concat(frames)
+
+    def _draft_types(self) -> None:
+        for name, dtype in pl.read_parquet_schema(self._objects[0].path).items():
+            if own := dtype_of(dtype):
+                self._draft[name] = Column(name, own)
+            else:
+                self.notes.append(f"{name} is {dtype}, which cannot be declared")
+
+    def _sampled(self) -> Iterator[tuple[Object, int | None]]:
+        step = max(1, len(self._objects) // _SAMPLE_OBJECTS)
+        return ((obj, 1) for obj in self._objects[::step])
+
+    def _texts(self, names: Sequence[str], objects: Iterable[tuple[Object, int | None]]) -> pl.DataFrame:
+        """Return columns as they are written, of so many blocks of each object."""
+        schema = self.form.schema({name: Column(name, "text") for name in self.form.names if name})
+        frames = [schema.select(names).polars_schema().to_frame()]
+        for obj, blocks in objects:
+            for number, frame in enumerate(read_object(obj, schema, batch_rows=_BATCH_ROWS, columns=names), 1):
+                frames.append(frame.head(_SAMPLE_ROWS) if blocks else frame)
+                if number == blocks:
+                    break
+        return pl.concat(frames)
+
+    def _take(self, texts: pl.DataFrame) -> None:
+        """Draft columns by their texts."""
+        for values in texts:
+            reading = reading_of(values)
+            csv = self.form.csv
+            self._draft[values.name] = Column(values.name, reading.dtype)
+            self.remarks[values.name] = reading.note
+            words = sorted({*csv.null_values, *reading.null_words})
+            decimal: Any = csv.decimal
+            if reading.decimal_comma and csv.delimiter == ",":
+                self._draft[values.name] = Column(values.name, "string")
+                self.remarks[values.name] = "has decimal commas, which cannot be read where commas separate fields"
+            elif reading.decimal_comma:
+                decimal = ","
+            self.form = replace(self.form, csv=replace(csv, null_values=words, decimal=decimal))
+
+    def _correct(self, error: RowMismatchError) -> None:
+        """Draft the columns anew that rows do not fit; raise the error where it is about none."""
+        wrong = {problem: self._column_at(problem.path) for problem in error.problems}
+        names = [name for name in dict.fromkeys(wrong.values()) if name]
+        if not names:
+            raise error
+        before, form = dict(self._draft), self.form
+        is_nan = {name for problem, name in wrong.items() if name and "NaN" in problem.message}
+        if self.form.format != "Parquet":
+            self._take(self._texts(names, ((obj, None) for obj in self._objects)))
+        for name in names if self.form == form else ():
+            if self._draft[name] == before[name]:
+                if before[name].dtype == "string":
+                    raise error
+                is_float = name in is_nan and self._draft[name].is_float
+                self._draft[name] = replace(before[name], nan="null") if is_float else Column(name, "string")
+
+    def _column_at(self, path: str) -> str | None:
+        found = [name for name in self._draft if path.endswith(f":{name}")]
+        return max(found, key=len, default=None)
+
+
+def _profiled(values: pl.Series, table: _Table, is_target: bool) -> ColumnProfile:
+    """Return what a column holds."""
+    draft = table._draft[values.name]
+    found = ColumnProfile(values.name, draft, values.null_count(), _distinct(values))
+    if remark := table.remarks.get(values.name):
+        found.notes.append(remark)
+    if draft.is_string or draft.dtype == "bool":
+        counts = values.drop_nulls().head(_EXACT_ROWS).cast(pl.String).value_counts(sort=True, normalize=True)
+        found.top = tuple(counts.head(_TOP).iter_rows())
+    elif not draft.is_list:
+        found.low, found.high = values.min(), values.max()
+    declared, note = (target_of if is_target else meaning_of)(values, draft, found.distinct)
+    found.declared = None if declared is None else replace(declared, nullable=found.nulls > 0)
+    if note:
+        found.notes.append(note)
+    return found
+
+
+def _distinct(values: pl.Series) -> int | None:
+    if isinstance(values.dtype, pl.List):
+        return None
+    values = values.drop_nulls()
+    count: Any = values.n_unique() if len(values) <= _EXACT_ROWS else values.approx_n_unique()
+    return int(count)

@@ -1,0 +1,85 @@
+"""What type texts have."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+import polars as pl
+
+from cleanroom_algo.channels.schema import Column
+from cleanroom_algo.channels.values import BOOLEANS, FLOAT32_BOUND, convert
+
+_NULL_WORDS: Final = frozenset(
+    {"NA", "N/A", "n/a", "na", "NaN", "nan", "<NA>", "NaT", "NULL", "Null", "null", "None", "none", "nil"}
+    | {"missing", "Missing", "unknown", "#N/A", "\\N", "?", "-", "--", "."}
+)
+_INTEGER: Final = r"^[+-]?[0-9]+$"
+_CODE: Final = r"^0[0-9]+$"
+_NUMBER: Final = r"^\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+_COMMA: Final = r"^[+-]?[0-9]*,[0-9]+$|^[+-]?[0-9]+$"
+_DATE: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+_TIMESTAMP: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+(?:Z|[+-][0-9:]+)?$"
+_LIST: Final = r"^\s*\[[^\[\]{}\"]*\]\s*$"
+_OTHER_DATE: Final = r"^[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}(?:[T ].*)?$"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a column of texts is read.
+
+    Attributes:
+        dtype: its type.
+        null_words: texts that stand for null.
+        decimal_comma: whether it has floats with a comma.
+        note: what a person should know.
+    """
+
+    dtype: str
+    null_words: frozenset[str] = frozenset()
+    decimal_comma: bool = False
+    note: str = ""
+
+
+def reading_of(texts: pl.Series) -> Reading:
+    """Return how a column of strings is read; nulls do not count."""
+    values = texts.drop_nulls().unique()
+    words = frozenset(values.filter(values.is_in(list(_NULL_WORDS))).to_list())
+    rest = values.filter(~values.is_in(list(words)))
+    if not len(rest):
+        return Reading("string", note="has no values")
+    found = _reading(rest)
+    return found if found.dtype == "string" else replace(found, null_words=words)
+
+
+def _reading(values: pl.Series) -> Reading:
+    def all_match(pattern: str) -> bool:
+        return bool(values.str.contains(pattern).all())
+
+    if len(values) <= len(BOOLEANS) and {BOOLEANS.get(text.lower()) for text in values} == {True, False}:
+        return Reading("bool")
+    if all_match(_INTEGER):
+        if values.str.contains(_CODE).any():
+            return Reading("category", note="has numbers that begin with 0")
+        return Reading("int64" if _fits(values, "int64") else "category")
+    for pattern, dtype in ((_NUMBER, "float32"), (_NUMBER, "float64"), (_DATE, "date32"), (_TIMESTAMP, "timestamp")):
+        if all_match(pattern) and _fits(values, dtype):
+            return Reading(dtype)
+    if all_match(_COMMA):
+        return Reading("float32", decimal_comma=True)
+    if all_match(_LIST):
+        return Reading("list[int64]" if _fits(values, "list[int64]") else "list[float32]")
+    note = "has dates that are not written as 2013-01-31" if all_match(_OTHER_DATE) else ""
+    return Reading("string", note=note)
+
+
+def _fits(values: pl.Series, dtype: str) -> bool:
+    column = Column("any", dtype)
+    try:
+        if not column.is_float:
+            return len(convert(values, column) if not column.is_integer else values.cast(pl.Int64)) > 0
+        largest = values.str.strip_chars().cast(pl.Float64).abs().max()
+    except (pl.exceptions.PolarsError, ValueError):
+        return False
+    return isinstance(largest, float) and largest < (FLOAT32_BOUND if dtype == "float32" else math.inf)

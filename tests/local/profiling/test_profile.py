@@ -1,0 +1,172 @@
+"""Files are profiled, and the printed declaration reads them."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from cleanroom_algo.channels.modes.file import read_object
+from cleanroom_algo.channels.objects import Object
+from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.local.profiling import profile
+from tests.cli.support import run
+
+ROWS = 60
+NUMBERS = np.arange(ROWS)
+FRAME = pd.DataFrame(
+    {
+        "mean radius": NUMBERS / 7,
+        "user_id": NUMBERS % 9 + 1,
+        "visits": NUMBERS % 30 + 1,
+        "plan": np.array(["free", "paid"])[NUMBERS % 2],
+        "paid": np.array(["yes", "no"])[NUMBERS % 2],
+        "day": pd.date_range("2013-01-01", periods=ROWS).strftime("%Y-%m-%d"),
+        "note": [f"this is a rather long note with the number {n}" for n in NUMBERS],
+        "email": [f"u{n}@example.org" for n in NUMBERS],
+        "target": NUMBERS % 3,
+    }
+)
+TYPES = {
+    "mean radius": "float32",
+    "user_id": "category",
+    "visits": "int64",
+    "plan": "string",
+    "paid": "bool",
+    "day": "date32",
+    "note": "text",
+    "target": "int64",
+}
+
+
+def declared(folder: Path, *words: str) -> tuple[Schema, Any]:
+    """Return the schema whose declaration `schema` prints, and its document."""
+    done = run("schema", folder, "--json", *words)
+    assert done.status == 0, done.stderr
+    names: dict[str, Any] = {}
+    exec(done.json["code"], names)
+    assert names["schema"].to_dict() == Schema.from_dict(done.json["schema"]).to_dict()
+    return names["schema"], done.json
+
+
+def read(folder: Path, schema: Schema) -> pl.DataFrame:
+    paths = sorted(folder.iterdir())
+    return pl.concat(
+        frame
+        for path in paths
+        for frame in read_object(Object(path.name, path, path.stat().st_size), schema, batch_rows=1000)
+    )
+
+
+@pytest.mark.parametrize("kind", ["csv", "index", "german", "gzip", "json", "parquet"])
+def test_the_declaration_of_a_frame_reads_it(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "file"
+    if kind == "json":
+        FRAME.to_json(path, orient="records", lines=True)
+    elif kind == "parquet":
+        pl.from_pandas(FRAME).write_parquet(path)
+    elif kind == "german":
+        gaps = FRAME.assign(visits=FRAME["visits"].where(NUMBERS > 3))
+        gaps.to_csv(path, index=False, sep=";", decimal=",", na_rep="NA")
+    else:
+        path.write_bytes(FRAME.to_csv(index=kind == "index").encode())
+    if kind == "gzip":
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    schema, document = declared(tmp_path)
+    expected = TYPES | {
+        "parquet": {"mean radius": "float64", "paid": "string", "day": "string"},
+        "german": {"visits": "float32"},
+    }.get(kind, {})
+    if kind == "parquet":
+        del expected["day"]  # a string that differs in each row
+    assert {column.name: column.dtype for column in schema.columns} == expected
+    assert schema.target == "target"
+    assert schema.extra_columns == "ignore"  # email identifies a row
+    assert [column.name for column in schema.columns if column.nullable] == (["visits"] if kind == "german" else [])
+    assert document["rows"] == read(tmp_path, schema).height == ROWS
+
+
+@pytest.mark.parametrize(
+    ("text", "dtype", "values"),
+    [
+        ("0\n1\n1\n", "bool", [False, True, True]),
+        ("007\n08\n", "category", ["007", "08"]),
+        ("1\n2.5\n1e300\n", "float64", [1, 2.5, 1e300]),
+        ("99999999999999999999\n1\n", "category", ["99999999999999999999", "1"]),
+        ("1.5\nNA\n?\n", "float32?", [1.5, None, None]),
+        ("NA\nUS\n", "string", ["NA", "US"]),
+        ("2013-01-01 12:30:00\n2013-01-01T12:30:00Z\n", "timestamp", None),
+        ('"[1, 2]"\n[]\n', "list[int64]", [[1, 2], []]),
+        ('"[1, 2.5]"\n[]\n', "list[float32]", [[1, 2.5], []]),
+    ],
+)
+def test_the_type_of_texts(tmp_path: Path, text: str, dtype: str, values: list[Any] | None) -> None:
+    (tmp_path / "x.csv").write_text(
+        "x,other\n" + "".join(f"{line},{n}.5\n" for n, line in enumerate(text.split("\n")[:-1]))
+    )
+    schema, _ = declared(tmp_path, "--target", "other")
+    (column, _) = schema.columns
+    assert column.dtype + "?" * column.nullable == dtype
+    assert values is None or read(tmp_path, schema)["x"].to_list() == values
+
+
+def test_what_the_first_rows_do_not_show_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile, "_SAMPLE_ROWS", 2)
+    (tmp_path / "a.csv").write_text("n,word,y\n1,2013-01-01,0\n2,2013-01-02,1\n3,soon,1\nNA,2013-01-04,0\n")
+    (tmp_path / "b.csv").write_text('4.5,2013-01-05,1\nnan,"a \\"b\\"",1\n')
+    schema, document = declared(tmp_path)
+    assert [(c.name, c.dtype, c.nullable) for c in schema.columns] == [
+        ("n", "float32", True),
+        ("word", "string", False),
+        ("y", "bool", False),
+    ]
+    assert schema.csv.dialect == "spark"
+    assert read(tmp_path, schema)["n"].to_list() == [1, 2, 3, None, 4.5, None]
+    assert any("backslash" in note for note in document["notes"])
+
+
+def test_a_sample_of_much_data_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile, "SAMPLE_BYTES", 100)
+    for part in range(4):
+        FRAME.to_csv(tmp_path / f"{part}.csv", index=False)
+    assert "--all reads all rows" in run("schema", tmp_path).stderr
+    assert run("schema", tmp_path, "--all", "--json").json["read"] == 1
+
+
+def test_the_profile_is_for_people_and_the_declaration_for_a_file(tmp_path: Path) -> None:
+    FRAME.to_csv(tmp_path / "x.csv", header=False, index=False)
+    done = run("schema", tmp_path)
+    assert done.status == 0
+    compile(done.stdout, "schema.py", "exec")
+    assert 'header="none"' in done.stdout
+    for text in (
+        "1 file of CSV, 60 rows",
+        "COLUMN",
+        "0 to 8.42857",
+        "free (50%)",
+        "note: column_9 looks like the target",
+    ):
+        assert text in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "what"),
+    [
+        (None, "CR-CLI-003", "has no files with content"),
+        ("a,b\n1,2\n1,2,3\n", "CR-SCH-002", "3 field(s) instead of 2"),
+        ("a,a\n1,2\n", "CR-SCH-003", "columns of one name"),
+        ("PK\x03\x04\x00\x00", "CR-CHN-004", "Excel workbook"),
+    ],
+)
+def test_what_no_declaration_reads_is_an_error(tmp_path: Path, text: str | None, code: str, what: str) -> None:
+    if text is not None:
+        (tmp_path / "x.csv").write_text(text)
+    done = run("schema", tmp_path)
+    assert (done.status, done.stdout) == (3 if text else 2, "")
+    assert code in done.stderr
+    assert what in done.stderr
