@@ -23,9 +23,6 @@ from cleanroom_algo.errors.exit_codes import ExitCode
 if TYPE_CHECKING:
     from cleanroom_algo.errors import CleanroomError
 
-_LOCAL = {"boto3", "botocore", "duckdb", "platformdirs", "psutil", "rich", "sqlglot", "waitress"}
-"""Modules of the extra `local`."""
-
 
 class Terminated(BaseException):
     """SIGTERM arrived: unwind as for Ctrl-C, so that jobs are stopped and nothing outlives the command."""
@@ -100,12 +97,8 @@ def _coded(error: Exception, argv: Sequence[str]) -> CleanroomError:
         return error
     if isinstance(error, click.ClickException):
         return _usage(error)
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in _LOCAL:
-        return errors.ExtraMissingError(
-            f"this command needs {error.name}, which is not installed",
-            expected="the extra 'local' of cleanroom-algo",
-            fix="pip install 'cleanroom-algo[local]'",
-        )
+    if isinstance(error, ModuleNotFoundError) and (missing := errors.ExtraMissingError.of(error)) is not None:
+        return missing
     path = _write_report(error, argv)
     last = traceback.extract_tb(error.__traceback__)[-1]
     return errors.InternalError(

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final, Self
+
 from cleanroom_algo.errors.base import CleanroomError
 from cleanroom_algo.errors.exit_codes import ExitCode
+
+_LOCAL: Final = ("boto3", "botocore", "duckdb", "platformdirs", "psutil", "rich", "sqlglot", "waitress")
+_EXTRAS: Final = {**dict.fromkeys(_LOCAL, "local"), "prometheus_client": "metrics"}
+"""The extra that brings a module."""
 
 
 class CliError(CleanroomError):
@@ -53,6 +59,18 @@ class ExtraMissingError(CliError):
 
     code = "CR-CLI-005"
     title = "extra not installed"
+
+    @classmethod
+    def of(cls, error: ModuleNotFoundError) -> Self | None:
+        """Return the error that names the extra in which a missing module comes; None if it comes in none."""
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            return None
+        return cls(
+            f"{error.name} is not installed",
+            expected=f"cleanroom-algo with its extra {extra!r}",
+            fix=f"pip install 'cleanroom-algo[{extra}]'",
+        )
 
 
 class NoSuchRecordError(CliError):

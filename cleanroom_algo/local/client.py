@@ -8,6 +8,9 @@ from typing import Any, Literal, Self, TypeAlias
 
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.hyperparameters import as_texts
+from cleanroom_algo.errors import UsageError
+from cleanroom_algo.local import notebook
+from cleanroom_algo.local.hosts.registry import HOST_KINDS
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.room_files import state_folder
 from cleanroom_algo.local.resources.settings import RoomSettings
@@ -40,7 +43,7 @@ class CleanRoom:
         follow: waits for a job; by default in silence, or in a notebook with a line that shows its progress.
 
     Raises:
-        RoomStateError: CR-ROM-002. RoomSettingsError: CR-ROM-005.
+        RoomStateError: CR-ROM-002. RoomSettingsError: CR-ROM-005. UsageError: CR-CLI-001, no such kind of hosts.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class CleanRoom:
     ) -> None:
         keep_freed_memory()  # of the requests of inference jobs
         self.home = state_folder(home)
-        self._follow = follow or _follow
+        self._follow = follow or (notebook.follow if notebook.in_notebook() else _wait)
         self.room = Room(self.home, _settings(self.home, host_kind))
 
     def __enter__(self) -> Self:
@@ -246,10 +249,15 @@ def start(room: Room, call: JobCall) -> Record:
 def _settings(home: Path, host_kind: str | None) -> RoomSettings | None:
     if host_kind is None:
         return None
+    if host_kind not in ("auto", *HOST_KINDS):
+        raise UsageError(
+            f"there is no kind of hosts {host_kind!r}",
+            expected=f"auto, {', '.join(HOST_KINDS)}",
+            fix="choose one of these as host_kind",
+        )
     settings = RoomSettings.read(home)
-    machine = type(settings.machine).model_validate({**settings.machine.model_dump(), "host_kind": host_kind})
-    return settings.model_copy(update={"machine": machine})
+    return settings.model_copy(update={"machine": settings.machine.model_copy(update={"host_kind": host_kind})})
 
 
-def _follow(room: Room, started: Record) -> Record:
+def _wait(room: Room, started: Record) -> Record:
     return room.wait(started.key, started.version)

@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cleanroom_algo.local.client import CleanRoom
+    from cleanroom_algo.local import CleanRoom
     from cleanroom_algo.local.results import JobFailed
     from cleanroom_algo.testing.predictors import load_predictor, predict
     from cleanroom_algo.testing.trainers import TrainerRun, make_batch, make_trainer, run_trainer
 
 _HOMES = {
-    "CleanRoom": "cleanroom_algo.local.client",
+    "CleanRoom": "cleanroom_algo.local",
     "JobFailed": "cleanroom_algo.local.results",
     "TrainerRun": "cleanroom_algo.testing.trainers",
     "load_predictor": "cleanroom_algo.testing.predictors",

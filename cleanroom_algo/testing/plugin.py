@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from cleanroom_algo.local.client import CleanRoom
+    from cleanroom_algo.local import CleanRoom
     from cleanroom_algo.local.resources.store import Record
     from cleanroom_algo.local.room import Room
 
@@ -22,8 +22,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that chooses where the containers of `clean_room` run."""
     parser.getgroup("cleanroom-algo").addoption(
         "--clean-room-hosts",
-        metavar="KIND",
-        help="where the jobs of the fixture clean_room run: auto, process, sandbox or docker",
+        choices=("auto", "process", "sandbox", "docker"),
+        help="where the jobs of the fixture clean_room run; auto if left out",
     )
 
 
@@ -33,7 +33,7 @@ def clean_room(tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[CleanRoo
 
     What containers write goes to stderr, which pytest shows where the test fails.
     """
-    from cleanroom_algo.local.client import CleanRoom
+    from cleanroom_algo.local import CleanRoom
 
     kind = pytestconfig.getoption("--clean-room-hosts")
     with CleanRoom(tmp_path / "clean-room", host_kind=kind, follow=_follow) as room:

@@ -101,7 +101,7 @@ def test_a_package_that_is_missing_is_named_with_its_extra(verb: dict[str, click
     verb["lacking"] = lacking
     done = run("lacking")
     assert done.status == ExtraMissingError.exit_code
-    assert done.stderr.startswith(f"{ExtraMissingError.code}  this command needs {name}, which is not installed\n")
+    assert done.stderr.startswith(f"{ExtraMissingError.code}  {name} is not installed\n")
     assert "pip install 'cleanroom-algo[local]'" in done.stderr
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
-from cleanroom_algo.errors import ChannelDataError, NoSuchRecordError
-from cleanroom_algo.local.client import CleanRoom
+from cleanroom_algo.errors import ChannelDataError, NoSuchRecordError, UsageError
+from cleanroom_algo.local import CleanRoom
 from cleanroom_algo.testing import JobFailed
 
 ALGORITHM = """
@@ -82,3 +84,26 @@ def test_what_fails_is_raised_with_its_code_and_reason(clean_room: CleanRoom, al
         clean_room.train(algorithm, train={1, 2})
     with pytest.raises(NoSuchRecordError, match="nothing"):
         clean_room.infer("nothing", FRAME)
+
+
+def test_a_notebook_shows_progress_and_results(
+    tmp_path: Path, algorithm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    handle = SimpleNamespace(update=shown.append)
+
+    def show(text: str, *, display_id: bool) -> SimpleNamespace:
+        shown.append(text)
+        return handle
+
+    display = SimpleNamespace(HTML=str, display=show)
+    kernel = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=True), display=display)
+    monkeypatch.setitem(sys.modules, "IPython", kernel)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    with CleanRoom(tmp_path / "room", host_kind="process") as room:
+        model = room.train(algorithm, train=FRAME)
+    assert shown[0].startswith("<code>algorithm  starting")
+    assert shown[-1].startswith("<code>algorithm  ACTIVE")
+    assert "<tr><th>count</th><td>4</td></tr>" in model._repr_html_()
+    with pytest.raises(UsageError, match="no kind of hosts 'docket'"):
+        CleanRoom(tmp_path / "room", host_kind="docket")
