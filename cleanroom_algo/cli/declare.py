@@ -33,7 +33,7 @@ def command(context: click.Context, file: Path, as_json: bool, home: Path | None
     with open_room(home) as room:
         channels = []
         for arn in declare(room.caller, file).values():
-            record = follow(room, records.find(room.store, arn, (records.CHANNEL,)), verbose=False)
+            record = follow(room, records.find(room.store, arn, (records.CHANNEL,)), verbose=False, as_json=as_json)
             try:
                 check_ended_well(record)
             except JobFailed as failed:

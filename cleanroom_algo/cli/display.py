@@ -1,45 +1,56 @@
-"""What a person sees while a job runs: its output by host, and on a terminal a line that moves."""
+"""What a person sees while a job runs: its output by host, and on a terminal lines that move."""
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cleanroom_algo.cli.output import is_terminal, say
+from cleanroom_algo.cli.progress import TrainingProgress
 from cleanroom_algo.cli.visible import visible
+from cleanroom_algo.contract.failure import NOT_STARTED
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
+    from rich.text import Text
 
 PROGRESS_SECONDS = 10.0  # between two lines where none can move: a file of a long job stays readable
 
-_METRICS = re.compile(r"^\[metric\] (.*)$")
+_ERROR = re.compile(r"CR-[A-Z]{3}-[0-9]{3}  ")
 
 
 class JobDisplay:
-    """Shows a job on stderr: on a terminal its output above a moving line of state, elsewhere plain lines.
+    """Shows a job on stderr: on a terminal its output above moving lines of state, elsewhere plain lines.
+
+    An error at the end of a container's output is held back, as the job's own error says the same.
 
     Args:
         title: what the job is called.
         verbose: whether the containers' output is shown; metric lines move the line of state in any case.
+        as_json: whether progress is written as JSON, one object a line.
+        hosts: how many there are; several have a line each on a terminal.
     """
 
-    def __init__(self, title: str, *, verbose: bool = True) -> None:
+    def __init__(self, title: str, *, verbose: bool = True, as_json: bool = False, hosts: int = 1) -> None:
         self._title = title
         self._verbose = verbose
+        self._as_json = as_json
         self._started = time.monotonic()
         self._progress_due = self._started + PROGRESS_SECONDS
         self._state = "starting"
-        self._metrics = ""
+        self._progress: Any = TrainingProgress()
+        self._last = dict.fromkeys((f"algo-{number + 1}" for number in range(hosts)), "")  # line of each
+        self._held: dict[str, list[str]] = {}
         self._console: Console | None = None
         self._status: Status | None = None
 
     def __enter__(self) -> Self:
-        if is_terminal():
+        if is_terminal() and not self._as_json:
             from rich.console import Console
             from rich.status import Status
 
@@ -47,12 +58,13 @@ class JobDisplay:
             self._status = Status(self._text(), console=self._console)
             self._status.start()
         else:
-            say(f"{self._title}: {self._state}")
+            self._say()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._release()
         if self._status is not None:
             self._status.stop()
 
@@ -61,38 +73,67 @@ class JobDisplay:
         """How long it has been shown."""
         return time.monotonic() - self._started
 
-    def state(self, text: str) -> None:
-        """Tell what the job is doing now."""
-        if text == self._state:
-            self.refresh()
-            return
-        self._state = text
+    def ended(self, status: str, reason: str | None) -> None:
+        """Show how the job ended, and what was held back where the reason does not say it."""
+        for host in [host for host, lines in self._held.items() if lines and lines[0] in (reason or "")]:
+            del self._held[host]
+        self._release()
+        self._state = f"{status} after {self.seconds:.1f} s"
         if self._status is None:
-            say(f"{self._title}: {text}")
+            self._say()
         self.refresh()
 
     def line(self, host: str, stream: str, text: str) -> None:  # noqa: ARG002 (both streams are shown alike)
         """Show a line of a container's output."""
-        metrics = _METRICS.match(text)
-        if metrics:
-            self._metrics = metrics[1]
-        if self._verbose:
+        self._last[host] = text
+        if isinstance(self._progress, TrainingProgress) and self._progress.take(text):
+            self._state = "training"
+            self._say_progress()
+        if text == NOT_STARTED:
+            return
+        if self._verbose and not self._holds(host, text):
             self._print(f"{host} | {text}")
         self.refresh()
 
     def progress(self, progress: object) -> None:
         """Show how far a job says it is: in the line of state, or now and then in a line of its own."""
-        if self._status is not None:
-            self._metrics = str(progress)
-            self.refresh()
-        elif time.monotonic() >= self._progress_due:
-            self._progress_due = time.monotonic() + PROGRESS_SECONDS
-            say(f"{self._title}: {progress}")
+        self._progress, self._state = progress, "running"
+        self._say_progress()
+        self.refresh()
 
     def refresh(self) -> None:
         """Show the time that has passed."""
         if self._status is not None:
             self._status.update(self._text())
+
+    def _holds(self, host: str, text: str) -> bool:
+        """Hold back what may be the error that ends the container; let go of what turned out not to be."""
+        if self._as_json:
+            return False
+        if _ERROR.match(text) or (host in self._held and text.startswith("  ")):
+            self._held.setdefault(host, []).append(text)
+            return True
+        self._release()
+        return False
+
+    def _release(self) -> None:
+        held, self._held = self._held, {}
+        for host, lines in held.items():
+            for text in lines:
+                self._print(f"{host} | {text}")
+
+    def _say_progress(self) -> None:
+        if self._status is None and time.monotonic() >= self._progress_due:
+            self._progress_due = time.monotonic() + PROGRESS_SECONDS
+            self._say(str(self._progress))
+
+    def _say(self, text: str | None = None) -> None:
+        if self._as_json:
+            values = self._progress.values() if hasattr(self._progress, "values") else {}
+            document = {"job": self._title, "state": self._state, "seconds": round(self.seconds, 1), **values}
+            say(json.dumps(document))
+        else:
+            say(f"{self._title}: {text or self._state}")
 
     def _print(self, text: str) -> None:
         text = visible(text)
@@ -101,8 +142,11 @@ class JobDisplay:
         else:
             print(text, file=sys.stderr, flush=True)
 
-    def _text(self) -> str:
-        from rich.markup import escape
+    def _text(self) -> Text:
+        from rich.text import Text
 
-        parts = [self._title, self._state, f"{self.seconds:.0f} s", self._metrics]
-        return escape(visible("  ".join(part for part in parts if part)))
+        parts = [self._title, self._state, f"{self.seconds:.0f} s", str(self._progress)]
+        lines = ["  ".join(part for part in parts if part)]
+        if len(self._last) > 1:
+            lines += [f"{host}  {text or '-'}" for host, text in self._last.items() if host != "job"]
+        return Text(visible("\n".join(lines)), no_wrap=True, overflow="ellipsis")

@@ -51,7 +51,7 @@ def command(context: click.Context, /, as_json: bool, home: Path | None, quiet: 
     from cleanroom_algo.local.results import InferenceJob, JobFailed, check_ended_well
 
     with open_room(home) as room:
-        record = follow(room, start(room, _call(room, words)), verbose=not quiet)
+        record = follow(room, start(room, _call(room, words)), verbose=not quiet, as_json=as_json)
         job = InferenceJob(record, room.workspace)
     if not as_json:
         for each in job.warnings:
@@ -62,6 +62,8 @@ def command(context: click.Context, /, as_json: bool, home: Path | None, quiet: 
     except JobFailed as failed:
         beside = {"trainedModelInferenceJob": records.document(record), "outputs": outputs, "warnings": job.warnings}
         report(failed.error, as_json, beside)
+        if not as_json:
+            say(f"  log       cleanroom-algo logs {record.name}")
         if outputs and not as_json:
             say("\n            ".join(["\n  outputs   of the objects that were answered whole:", *outputs]))
         context.exit(failed.exit_code)

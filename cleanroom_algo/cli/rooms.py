@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cleanroom_algo.cli.display import JobDisplay
+from cleanroom_algo.local.resources.records import reason
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.resources.store import Record
@@ -26,9 +27,10 @@ def open_room(home: Path | None) -> Iterator[Room]:
         yield room
 
 
-def follow(room: Room, started: Record, *, verbose: bool) -> Record:
+def follow(room: Room, started: Record, *, verbose: bool, as_json: bool = False) -> Record:
     """Show a job until it has ended, and return its record."""
-    with JobDisplay(started.name, verbose=verbose) as display:
+    hosts = started.document.get("resourceConfig", {}).get("instanceCount", 1)
+    with JobDisplay(started.name, verbose=verbose, as_json=as_json, hosts=hosts) as display:
         record = room.wait(started.key, started.version, listener=display)
-        display.state(f"{record.status} after {display.seconds:.1f} s")
+        display.ended(record.status, reason(record))
     return record

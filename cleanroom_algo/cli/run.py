@@ -86,7 +86,7 @@ def report(error: CleanroomError, as_json: bool, beside: Mapping[str, object] | 
         emit_json({"error": error.to_dict(), **(beside or {})})
     else:
         say(str(error))
-        say(f"\n  more      cleanroom-algo explain {error.code}")
+        say(f"  more      cleanroom-algo explain {error.code}")
     return error.exit_code
 
 

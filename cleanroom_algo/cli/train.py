@@ -76,14 +76,15 @@ def command(
             call = training_call(room, words)
         started = start(room, call)
         with _hint_at_resuming(started.name):
-            record = follow(room, started, verbose=not quiet)
+            record = follow(room, started, verbose=not quiet, as_json=as_json)
         again = f"{record.name}:{record.version[:8]}" if record.version else record.name
         try:
             check_ended_well(record)
         except JobFailed as failed:
             report(failed.error, as_json, {"trainedModel": records.document(record)})
-            if not as_json and _left_checkpoints(room, record):
-                say(f"\n  resume    cleanroom-algo train --resume {again}")
+            if not as_json:
+                _say_more(room, record, again)
+            room.forget_unstarted(record)
             context.exit(failed.exit_code)
         result = TrainedModel(record, room.workspace).document()
     if as_json:
@@ -98,10 +99,14 @@ def command(
     )
 
 
-def _left_checkpoints(room: Room, record: Record) -> bool:
+def _say_more(room: Room, record: Record, name: str) -> None:
+    """Say where the log of a job is that failed, and how to continue it; nothing is kept of one that did not start."""
     from cleanroom_algo.local.planning.resuming import checkpoints_of
 
-    return checkpoints_of(room.workspace, record) is not None
+    if record.private.get("started", True):
+        say(f"  log       cleanroom-algo logs {name}")
+        if checkpoints_of(room.workspace, record) is not None:
+            say(f"  resume    cleanroom-algo train --resume {name}")
 
 
 @contextmanager

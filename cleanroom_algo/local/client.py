@@ -194,6 +194,7 @@ class CleanRoom:
 
     def _ended(self, started: Record) -> Record:
         record = self._follow(self.room, started)
+        self.room.forget_unstarted(record)
         check_ended_well(record)
         return record
 

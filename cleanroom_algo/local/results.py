@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cleanroom_algo.contract.archive import TRAINED_MODEL, extract_file
 from cleanroom_algo.contract.manifest import MANIFEST_FILE
-from cleanroom_algo.errors import CleanroomError, JobFailedError, JobStoppedError
+from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.errors.status_codes import ALGORITHM_ERROR
+from cleanroom_algo.local.failures import error_of
 from cleanroom_algo.local.jobs.inference.transform import OUTPUT_SUFFIX
 from cleanroom_algo.local.objects.listing import source_of
 from cleanroom_algo.local.objects.reference import ObjectRef
@@ -48,7 +49,7 @@ class JobFailed(CleanroomError):  # noqa: N818 (a word of its tests, such as pyt
         self.record = record
         self.reason = records.reason(record) or "no reason was given"
         stopped = record.status == "INACTIVE"
-        self.error = _stopped(record, self.reason) if stopped else _failed(record, self.reason)
+        self.error = error_of(record)
         super().__init__(self.error.what, expected=self.error.expected, fix=self.error.fix)
         default = ExitCode.STOPPED if stopped else self.error.exit_code
         self.exit_code = ExitCode(record.private.get("exit_code", default))  # type: ignore[misc]
@@ -274,23 +275,6 @@ def document(record: Record, workspace: Workspace) -> dict[str, Any]:
         return InferenceJob(record, workspace).document()
     own = ("dialect", "warnings") if record.kind == records.CHANNEL else ()  # how its files are to be read
     return records.document(record) | {name: record.private.get(name) for name in own}
-
-
-def _stopped(record: Record, why: str) -> CleanroomError:
-    return JobStoppedError(f"{record.name}: {why}", expected="a job that runs to its end", fix="start it again")
-
-
-def _failed(record: Record, why: str) -> CleanroomError:
-    cause = re.search(r"CR-[A-Z]{3}-[0-9]{3}", why)
-    explain = f"`cleanroom-algo explain {cause[0]}`" if cause else "the reason"
-    if record.kind in {records.MODEL, records.INFERENCE}:
-        version = f":{record.version[:8]}" if record.version else ""
-        log = f", and what the containers wrote: `cleanroom-algo logs {record.name}{version}`"
-    else:
-        log = ""
-    return JobFailedError(
-        f"{record.name} is {record.status}: {why}", expected="a job that ends ACTIVE", fix=f"see {explain}{log}"
-    )
 
 
 def _read_manifest(archive: Path) -> dict[str, Any]:

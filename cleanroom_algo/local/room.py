@@ -19,6 +19,7 @@ from cleanroom_algo.local.resources.room_files import RoomFiles
 from cleanroom_algo.local.resources.settings import RoomSettings
 from cleanroom_algo.local.resources.store import Record, Store
 from cleanroom_algo.local.resources.workspace import Workspace
+from cleanroom_algo.local.scheduling.cleanup import forget
 from cleanroom_algo.local.scheduling.settling import recover
 from cleanroom_algo.local.scheduling.supervisor import Supervisor
 from cleanroom_algo.local.service_model.shapes import ML
@@ -103,6 +104,11 @@ class Room:
         if listener is not None:
             self.supervisor.listen(arn, version, listener)
         return self.supervisor.wait(arn, version, timeout=timeout)
+
+    def forget_unstarted(self, record: Record) -> None:
+        """Remove a training job that failed at the checks of its container: there is nothing to look at later."""
+        if not record.private.get("started", True):
+            forget(self.workspace, record)
 
 
 def _objects(home: Path, settings: RoomSettings) -> Objects:

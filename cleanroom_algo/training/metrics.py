@@ -16,6 +16,8 @@ from typing import IO
 from cleanroom_algo.errors import Problem, TrainerDeclarationError
 
 MARK = "[metric]"
+EPOCHS_LINE = "training starts: epochs %d"
+"""What the log says before the first step of a training loop."""
 STEP_METRICS = ("train_loss", "learning_rate", "rows_per_second")
 EPOCH_METRICS = ("epoch_train_loss", "validation_loss")
 MAX_DEFINITIONS = 40

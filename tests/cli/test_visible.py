@@ -26,7 +26,7 @@ def test_everything_that_is_shown_goes_that_way(capsys: pytest.CaptureFixture[st
     table(("NAME",), [(HOSTILE,)])
     with JobDisplay(HOSTILE) as display:
         display.line("algo-1", "stdout", HOSTILE)
-        display.state(HOSTILE)
+        display.ended(HOSTILE, None)
     captured = capsys.readouterr()
     shown = captured.out + captured.err
     assert shown.count(SHOWN) == 8

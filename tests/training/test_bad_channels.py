@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from cleanroom_algo.channels.formats import recordio
+from cleanroom_algo.contract.failure import NOT_STARTED
 from tests.channels.support import squeeze
 from tests.training.support import Container, Ended, algorithm, run_all, two_hosts
 
@@ -88,6 +89,14 @@ def check(made: Container, ended: Ended, code: str, place: str, status: int = 3)
 def test_a_damaged_object(tmp_path: Path, last: bytes, code: str, place: str) -> None:
     made = container(tmp_path).channel("train", {"a": ROWS, "b": last})
     check(made, made.run(), code, place)
+
+
+def test_the_first_rows_of_every_channel_are_read_before_training(tmp_path: Path) -> None:
+    made = container(tmp_path).channel("train", {"a": ROWS}).channel("validation", {"a": b"x,z\n1,2\n"})
+    ended = made.run()
+    check(made, ended, "CR-SCH-002", "validation/a:1:y")
+    assert NOT_STARTED in ended.err
+    assert "[metric]" not in ended.out
 
 
 def test_an_object_that_vanishes(tmp_path: Path) -> None:

@@ -66,6 +66,17 @@ def discard(workspace: Workspace, record: Record, *, unfinished: bool = False) -
     (tidy_unfinished if unfinished else tidy)(files.run(record))
 
 
+def forget(workspace: Workspace, record: Record) -> None:
+    """Remove a resource whose job has ended, and all that there is of it.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    discard(workspace, record)
+    remove(workspace.files.run(record))
+    workspace.store.delete(record)
+
+
 def discard_export(workspace: Workspace, record: Record) -> None:
     """Remove the files of an export that was killed on its way: a receiver gets all of them or none.
 

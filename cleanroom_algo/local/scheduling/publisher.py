@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from cleanroom_algo.contract.failure import NOT_STARTED
 from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import (
     ArtifactsTooLargeError,
@@ -70,6 +71,9 @@ def trained(
         if reason.startswith(MAX_RUNTIME_EXCEEDED):
             code = MAX_RUNTIME_EXCEEDED
         private["exit_code"] = int(_exit_status(outcome.exit_codes, code))
+        private["started"] = all(
+            line["text"] != NOT_STARTED for line in read_lines(outcome.log, last_bytes=_TAIL_BYTES)
+        )
         return JobResult(code, reason, shown, private)
     kept = workspace.files.artifacts(record.key, record.version)
     kept.mkdir(parents=True, exist_ok=True)

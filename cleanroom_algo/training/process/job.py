@@ -9,6 +9,8 @@ from cleanroom_algo.contract.algorithm import find_class, load_algorithm
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.hyperparameters import Hyperparameters
 from cleanroom_algo.contract.redaction import Redactor
+from cleanroom_algo.training.artifacts.base_model import base_model_channel
+from cleanroom_algo.training.inputs import Inputs
 from cleanroom_algo.training.trainer import Trainer
 
 RUN_DIRECTORY_VARIABLE = "CLEANROOM_TRAINING_RUN"
@@ -17,6 +19,7 @@ STOP_FILE = "stop"
 """In that folder: the signal that the launcher had, for ranks that were still starting."""
 BASE_MODEL_VARIABLE = "CLEANROOM_TRAINING_BASE"
 """Where the launcher unpacked the base model; as above."""
+_FIRST_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,25 @@ class Job:
         if hasattr(trainer, "schema"):
             redact = redact.with_names(trainer.schema.names)
         return cls(environment, trainer, params, redact)
+
+    def check_first_rows(self) -> None:
+        """Read the first rows of what the training loop will read, so that no mistake shows only after hours.
+
+        Pipes are read once, and an own `fit` reads what it likes: both are left alone.
+
+        Raises:
+            ChannelNotInJobError: CR-CON-006. And what reading an object raises: CR-SCH, CR-CHN.
+        """
+        if self.has_own_fit:
+            return
+        from cleanroom_algo.channels.modes.file import read_object
+        from cleanroom_algo.channels.objects import list_objects
+
+        inputs = Inputs(self.environment, base_model_channel(self.environment))
+        for channel in filter(None, (inputs.train, inputs.validation)):
+            if channel.input_mode.has_files:
+                for first in list_objects(channel)[:1]:
+                    next(read_object(first, self.trainer.schema, batch_rows=_FIRST_ROWS), None)
 
     @property
     def trains_alone(self) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import Environment
-from cleanroom_algo.contract.failure import cut, read_failure, write_failure
+from cleanroom_algo.contract.failure import NOT_STARTED, cut, read_failure, write_failure
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.errors.exit_codes import ExitCode
@@ -62,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(stop: StopRequest, paths: Paths) -> RankReport:
     redact = Redactor()  # made before code of the algorithm runs: what that writes is not its source
     rank = 0
+    started = False
     try:
         stop.enter(Phase.STARTING)  # there is nothing to save before a rank's first step
         environment = Environment.read()
@@ -72,6 +73,7 @@ def _run(stop: StopRequest, paths: Paths) -> RankReport:
 
         script = find_script(environment)
         if script is not None:
+            started = True
             redact = Redactor(script.parent, environment.hyperparameters)
             report = run_script(script, environment, stop, redact)
         else:
@@ -80,6 +82,8 @@ def _run(stop: StopRequest, paths: Paths) -> RankReport:
 
             job = Job.load(environment)
             redact = job.redact
+            job.check_first_rows()
+            started = True
             with _base_model(environment, stop):
                 from cleanroom_algo.training.process.launch import run_ranks
 
@@ -91,6 +95,8 @@ def _run(stop: StopRequest, paths: Paths) -> RankReport:
         from cleanroom_algo.training.process.rank import report_of
 
         report = report_of(error, rank, stop, redact)
+        if report.outcome == "failed" and not started:
+            log.error(NOT_STARTED)
     return _with_own_words(report, paths, redact) if report.outcome == "failed" else report
 
 

@@ -96,7 +96,7 @@ def report_of(
     code = _exit_code(error)
     gone = isinstance(error, RuntimeError) and bool(_LOST.search(str(error)))
     lost = not alone and (gone or isinstance(error, PipeReaderLostError))
-    if not lost:
+    if not lost and not (isinstance(error, CleanroomError) and not _own_frames(error)):
         log_traceback(error)
     return RankReport.failed(rank, failure_text(error, redact), code, lost_others=lost)
 
@@ -151,11 +151,15 @@ def _exit_code(error: BaseException) -> ExitCode:
     ours = Path(__file__).resolve().parents[2]
     frames = traceback.extract_tb(error.__traceback__)
     # What no line of the algorithm took part in is a defect of this package.
-    outside = [frame for frame in frames if not is_library(frame.filename)]
-    if not outside and frames and Path(frames[-1].filename).is_relative_to(ours):
+    if not _own_frames(error) and frames and Path(frames[-1].filename).is_relative_to(ours):
         log.error("%s", "".join(traceback.format_tb(error.__traceback__)))
         return ExitCode.INTERNAL
     return ExitCode.ALGORITHM_FAILED
+
+
+def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """Return the places in the algorithm that an exception came through."""
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if not is_library(frame.filename)]
 
 
 def _left(error: SystemExit) -> CleanroomError:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.errors import LossError, NoDataError
-from cleanroom_algo.training.metrics import log_metrics
+from cleanroom_algo.training.metrics import EPOCHS_LINE, log_metrics
 from cleanroom_algo.training.rank_run import RankRun
 from cleanroom_algo.training.signals import Phase
 from cleanroom_algo.training.torch.batches import Batches
@@ -74,6 +74,8 @@ class TrainingLoop:
 
     def run(self) -> None:
         """Train what epochs are left, and publish."""
+        if self._run.leads:
+            log.info(EPOCHS_LINE, self._run.options.epochs)
         while self._progress.epoch < self._run.options.epochs:
             if self._train_epoch() or self._end_epoch():
                 self._run.stop.request()  # also where another host got the signal

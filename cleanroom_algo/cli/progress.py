@@ -1,0 +1,78 @@
+"""How far a training is, as its containers' own lines say."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+from cleanroom_algo.training.metrics import EPOCHS_LINE, MARK
+
+_EPOCHS = re.compile(re.escape(EPOCHS_LINE).replace(re.escape("%d"), r"(\d+)") + "$")
+_VALUE = re.compile(r"(\w+)=(\S+)")
+
+
+class TrainingProgress:
+    """Follows the metric lines of a training.
+
+    Args:
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._started: float | None = None
+        self._metrics: dict[str, float] = {}
+        self._last: dict[str, float] = {}
+        self._epochs: int | None = None
+        self._whole = 0  # epochs that are complete
+        self._steps: int | None = None  # of an epoch, known when the first is complete
+
+    def take(self, text: str) -> bool:
+        """Take a line of a container; return whether it said how far the training is."""
+        if found := _EPOCHS.match(text):
+            self._started, self._epochs = self._clock(), int(found[1])
+            return True
+        if not text.startswith(f"{MARK} "):
+            return False
+        self._last = {name: float(value) for name, value in _VALUE.findall(text)}
+        self._metrics |= self._last
+        if "epoch_train_loss" in self._last:
+            self._whole = int(self._last["epoch"])
+            self._steps = int(self._last["step"] / self._whole)
+        return True
+
+    def values(self) -> dict[str, float]:
+        """Return what is known: epochs, steps, rows a second, losses and the seconds that are left."""
+        known = {
+            "epoch": self._metrics.get("epoch"),
+            "epochs": self._epochs,
+            "step": self._metrics.get("step"),
+            "steps": self._steps and self._epochs and self._steps * self._epochs,
+            "loss": self._metrics.get("train_loss", self._metrics.get("epoch_train_loss")),
+            "validation_loss": self._metrics.get("validation_loss"),
+            "rows_per_second": self._metrics.get("rows_per_second"),
+            "seconds_left": self._seconds_left(),
+        }
+        return {name: value for name, value in known.items() if value is not None}
+
+    def __str__(self) -> str:
+        """Return the values in words, the most important first: a narrow terminal cuts the end."""
+        known = self.values()
+        if "epochs" not in known:  # an own fit, whose metrics may be anything
+            return "  ".join(f"{name}={value:.6g}" for name, value in self._last.items())
+        parts = [f"epoch {known.get('epoch', 1):.0f}/{known['epochs']}"]
+        parts += [f"{known['seconds_left']:.0f} s left"] if "seconds_left" in known else []
+        parts += [f"loss {known['loss']:.4g}"] if "loss" in known else []
+        parts += [f"validation {known['validation_loss']:.4g}"] if "validation_loss" in known else []
+        if "step" in known:
+            parts.append(f"step {known['step']:.0f}" + (f"/{known['steps']}" if "steps" in known else ""))
+        parts += [f"{known['rows_per_second']:,.0f} rows/s"] if "rows_per_second" in known else []
+        return "  ".join(parts)
+
+    def _seconds_left(self) -> float | None:
+        """Return the time that the rest takes at the pace so far; None before an epoch is complete."""
+        if self._started is None or not (self._epochs and self._steps):
+            return None
+        done = self._metrics["step"] / (self._steps * self._epochs)
+        return (self._clock() - self._started) * max(1 / done - 1, 0.0)
