@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from cleanroom_algo.cli.output import is_terminal, say
 from cleanroom_algo.cli.progress import TrainingProgress
 from cleanroom_algo.cli.visible import visible
-from cleanroom_algo.contract.failure import NOT_STARTED
+from cleanroom_algo.errors.status_codes import NOT_STARTED
 
 if TYPE_CHECKING:
     from rich.console import Console

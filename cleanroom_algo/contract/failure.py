@@ -15,8 +15,6 @@ from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.contract.tree import Tree
 
 LIMIT_BYTES = 1024
-NOT_STARTED = "training did not start: the algorithm, its hyperparameters or the first rows cannot be used"
-"""In the log of a job whose container failed at its checks, before it trained."""
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _PYTHON = Path(os.__file__).resolve().parent

@@ -7,6 +7,8 @@ from typing import Final
 
 ALGORITHM_ERROR: Final = "AlgorithmError"
 MAX_RUNTIME_EXCEEDED: Final = "MaxRuntimeExceeded"
+NOT_STARTED: Final = "training did not start: the algorithm, its hyperparameters or the first rows cannot be used"
+"""In the log of a job whose container failed at its checks, before it trained."""
 
 STATUS_CODES: Final[Mapping[str, str]] = {
     ALGORITHM_ERROR: "A container ended with a status other than 0. The message holds the text of its failure file, "

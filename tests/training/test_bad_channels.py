@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from cleanroom_algo.channels.formats import recordio
-from cleanroom_algo.contract.failure import NOT_STARTED
+from cleanroom_algo.errors.status_codes import NOT_STARTED
 from tests.channels.support import squeeze
 from tests.training.support import Container, Ended, algorithm, run_all, two_hosts
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from cleanroom_algo.contract.failure import NOT_STARTED
 from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import (
     ArtifactsTooLargeError,
@@ -18,7 +17,7 @@ from cleanroom_algo.errors import (
     all_errors,
 )
 from cleanroom_algo.errors.exit_codes import ExitCode
-from cleanroom_algo.errors.status_codes import MAX_RUNTIME_EXCEEDED, status_code
+from cleanroom_algo.errors.status_codes import MAX_RUNTIME_EXCEEDED, NOT_STARTED, status_code
 from cleanroom_algo.local.plans.outcomes import ExportOutcome, InferenceOutcome, JobStatus, TrainingOutcome
 from cleanroom_algo.local.plans.run_files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE
 from cleanroom_algo.local.plans.training_plan import TrainingPlan

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import Environment
-from cleanroom_algo.contract.failure import NOT_STARTED, cut, read_failure, write_failure
+from cleanroom_algo.contract.failure import cut, read_failure, write_failure
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.errors.exit_codes import ExitCode
+from cleanroom_algo.errors.status_codes import NOT_STARTED
 from cleanroom_algo.training.artifacts.writer import ArtifactWriter
 from cleanroom_algo.training.process.logs import configure_logging, quiet_torch
 from cleanroom_algo.training.process.reports import RankReport
