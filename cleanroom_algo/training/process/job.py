@@ -63,7 +63,7 @@ class Job:
         Raises:
             ChannelNotInJobError: CR-CON-006. And what reading an object raises: CR-SCH, CR-CHN.
         """
-        if self.has_own_fit:
+        if self.trainer.has_own_fit():
             return
         from cleanroom_algo.channels.modes.file import read_object
         from cleanroom_algo.channels.objects import list_objects
