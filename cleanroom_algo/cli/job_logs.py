@@ -35,5 +35,5 @@ def read_job_log(home: Path | None, job: str, account: str | None) -> WrittenLog
     from cleanroom_algo.local.written_log import WrittenLog
 
     with open_room(home) as room:
-        record = records.find(room.store, job, (records.MODEL, records.INFERENCE))
+        record = records.find(room.store, job, (records.MODEL, records.INFERENCE), newest=True)
         return WrittenLog.read(room.workspace, record, account)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -31,13 +32,17 @@ def emit_json(document: object) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write rows as a table to stdout: aligned columns, no frames, so that `awk` can read it as well as people."""
+    """Write rows as a table to stdout: aligned columns, no frames, so that `awk` can read it as well as people.
+
+    On a terminal the last column is cut where the line would be longer than it.
+    """
     cells = [[str(column) for column in columns]] + [
         ["-" if cell is None else visible(str(cell)) for cell in row] for row in rows
     ]
     widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
+    longest = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for number, row in enumerate(cells):
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()[:longest]
         click.echo(click.style(line, bold=True) if number == 0 else line)
 
 

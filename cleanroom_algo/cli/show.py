@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,17 +64,49 @@ def _one(room: Room, record: Record, as_json: bool) -> None:
 def _all(store: Store) -> None:
     empty = True
     for kind, (title, columns) in _TABLES.items():
-        found = list(reversed(store.find(kind)))
+        found = store.find(kind)
         if not found:
             continue
         if not empty:
             emit("")
         empty = False
         emit(title)
-        table(("NAME", *(column.upper() for column in columns)), [_row(record, columns) for record in found])
+        rows = _runs(found) if kind == records.MODEL else [_row(record, columns) for record in found]
+        table(("NAME", *(column.upper() for column in columns)), rows)
     if empty:
         say("nothing is here yet")
         next_commands("cleanroom-algo train my_algorithm.py --channel train=data/")
+
+
+def _runs(models: Sequence[Record]) -> list[list[object]]:
+    """Return the rows of trained models: runs of one name below each other, with what they do not share."""
+    groups: dict[str, list[Record]] = {}
+    for model in models:
+        groups.setdefault(model.name, []).append(model)
+    return [_run(model, _differing(group)) for group in groups.values() for model in group]
+
+
+def _differing(group: Sequence[Record]) -> list[str]:
+    """Return the names of the hyperparameters that runs of one name do not share."""
+    given = [model.document.get("hyperparameters", {}) for model in group]
+    names = dict.fromkeys(name for each in given for name in each)
+    return [name for name in names if len({each.get(name) for each in given}) > 1]
+
+
+def _run(model: Record, differing: Sequence[str]) -> list[object]:
+    own = model.document.get("hyperparameters", {})
+    note = (records.reason(model) or " ".join(f"{name}={own[name]}" for name in differing if name in own)).splitlines()
+    loss = model.private.get("loss")
+    version = (model.version or "base")[:8]
+    age = _age(time.time() - model.created)
+    return [model.name, version, model.status, age, None if loss is None else f"{loss:.5g}", note[0] if note else None]
+
+
+def _age(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _row(record: Record, columns: tuple[str, ...]) -> list[object]:
@@ -102,7 +136,7 @@ def _flat(name: str, value: Any) -> list[str]:
 
 
 _TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
-    records.MODEL: ("Trained models", ("version", "status", "hosts", "created", "reason")),
+    records.MODEL: ("Trained models", ("version", "status", "age", "loss", "note")),
     records.INFERENCE: ("Inference jobs", ("status", "hosts", "created", "reason")),
     records.EXPORT: ("Export jobs", ("status", "to", "created", "reason")),
     records.CHANNEL: ("ML input channels", ("status", "records", "files", "created")),

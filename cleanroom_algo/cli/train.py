@@ -71,7 +71,7 @@ def command(
         context.exit(debugged(home, words, beside={"--resume": resume, "--json": as_json, "--quiet": quiet}))
     with open_room(home) as room:
         if words is None:
-            call = resuming_call(room.caller, records.find(room.store, resume or "", (records.MODEL,)))
+            call = resuming_call(room.caller, records.find(room.store, resume or "", (records.MODEL,), newest=True))
         else:
             call = training_call(room, words)
         started = start(room, call)
@@ -115,7 +115,7 @@ def _hint_at_resuming(name: str) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, Terminated):
-        say(f"if an epoch was complete, continue with: cleanroom-algo train --resume {name}")
+        say(f"To continue after the last complete epoch: cleanroom-algo train --resume {name}")
         raise
 
 

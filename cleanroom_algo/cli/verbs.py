@@ -15,6 +15,7 @@ _LINES: Final[Mapping[str, str]] = {
     "infer": "Predict with a trained model: batch transform over a channel.",
     "declare": "Make the room of a cleanroom.toml: members, tables, algorithms, channels by SQL queries.",
     "show": "Show models, versions, channels and jobs of the local clean room.",
+    "compare": "Put hyperparameters, data and metrics of two trained models side by side.",
     "logs": "Print what the containers of a job wrote: all of it, or what one member gets to see.",
     "metrics": "Print the metrics that a training job's metricDefinitions find.",
     "build": "Build the image of an algorithm with docker, podman or buildah.",
@@ -64,7 +65,13 @@ class Verbs(click.Group):
             formatter.write_dl(list(VERBS.items()))
 
 
-@click.group(cls=Verbs, epilog=EXAMPLES, no_args_is_help=False, invoke_without_command=True)
+@click.group(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXAMPLES,
+    no_args_is_help=False,
+    invoke_without_command=True,
+)
 @click.version_option(package_name="cleanroom-algo", message="%(version)s")
 @click.pass_context
 def root(ctx: click.Context) -> None:

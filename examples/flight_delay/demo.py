@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     say("")
     show_versions(first, second)
     show_predictions(job, channels)
-    say(f"\nAll of it took {time.monotonic() - started:.0f} s and lies in {near(FOLDER)}/.")
+    say(f"\nFinished in {time.monotonic() - started:.0f} s. Results are in {near(FOLDER)}/.")
     words = f"--home {near(HOME)}"
     next_commands(
         f".venv/bin/cleanroom-algo show {words}",

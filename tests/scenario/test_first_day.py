@@ -77,3 +77,19 @@ def test_the_output_of_a_job_is_shown_once_and_by_host(desk_with: Callable[..., 
     desk = desk_with(fit="print('the only line')")
     trained = desk.train()
     assert trained.stderr.count("algo-1 | the only line") == 1
+
+
+def test_a_failed_retraining_hides_nothing(desk: CliFixture) -> None:
+    assert desk.train("--hyperparameter", "power=2").status == 0
+    assert desk.train("--hyperparameter", "power=3").status == 0
+    desk.algorithm.write_text(desk.algorithm.read_text().replace("print(", "raise ValueError('no'); print("))
+    assert desk.train().status != 0
+
+    rows = [line.split() for line in desk.run("show").stdout.splitlines() if line.startswith("mean-algorithm ")][:3]
+    assert [row[2] for row in rows] == ["CREATE_FAILED", "ACTIVE", "ACTIVE"]  # the newest first
+    assert [row[-1] for row in rows[1:]] == ["power=3", "power=2"]
+    assert desk.run("show", "mean-algorithm", "--json").json["status"] == "ACTIVE"
+    assert "ValueError" in desk.run("logs", "mean-algorithm").stdout  # that of the newest
+    compared = desk.run("compare", "mean-algorithm", "mean-algorithm", "--json").json
+    assert compared["hyperparameter power"] == ["3", "3"]
+    assert compared["channel train"] == [str(desk.data)] * 2

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.errors import NoSuchRecordError
 from cleanroom_algo.local.resources import arns
+from cleanroom_algo.local.resources.states import ACTIVE
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.resources.store import Record, Store
@@ -25,24 +26,21 @@ KINDS = {
 """The kinds of records that `show` lists, with their names in its JSON."""
 
 
-def find(store: Store, words: str, kinds: tuple[str, ...] = tuple(KINDS)) -> Record:
-    """Return the latest record that has a name or an ARN.
+def find(store: Store, words: str, kinds: tuple[str, ...] = tuple(KINDS), *, newest: bool = False) -> Record:
+    """Return the record that a name or an ARN means: the newest that is ACTIVE, or the newest where none is.
 
     Args:
         store: of the room.
         words: a name, an ARN, or either with `:VERSION` behind it; a version may be cut short.
         kinds: what may be meant.
+        newest: take the newest whatever its status, for its log or to resume it.
 
     Raises:
         NoSuchRecordError: nothing fits.
     """
-    for record in _candidates(store, kinds):
-        if words in {record.name, record.key}:
-            return record
-        for name in (record.name, record.key):
-            prefix = words.removeprefix(f"{name}:")
-            if prefix != words and prefix and (record.version or "base").startswith(prefix):
-                return record
+    fitting = [record for record in _candidates(store, kinds) if _is_named(record, words)]
+    if fitting:
+        return next((record for record in fitting if record.status == ACTIVE and not newest), fitting[0])
     names = sorted({record.name for record in _candidates(store, kinds)})
     raise NoSuchRecordError(
         f"the room has no {' or '.join(kind.replace('-', ' ') for kind in kinds)} {words!r}"
@@ -74,6 +72,13 @@ def reason(record: Record) -> str | None:
 def _candidates(store: Store, kinds: tuple[str, ...]) -> Iterator[Record]:
     for kind in kinds:
         yield from store.find(kind)
+
+
+def _is_named(record: Record, words: str) -> bool:
+    if words in {record.name, record.key}:
+        return True
+    prefixes = (words.removeprefix(f"{name}:") for name in (record.name, record.key) if words.startswith(f"{name}:"))
+    return any(prefix and (record.version or "base").startswith(prefix) for prefix in prefixes)
 
 
 def _identity(record: Record) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from cleanroom_algo.local.scheduling.cleanup import tidy, tidy_unfinished
 
 _TAIL_BYTES: Final = 64 * 1024  # of a log's end, in which the last lines of a container are looked for
 _TAIL_LINES: Final = 5
+_FINAL_LOSS: Final = re.compile(r" final_(validation_loss|epoch_train_loss)=(\S+)")
 _LINE_CHARACTERS: Final = 200
 
 
@@ -80,7 +82,7 @@ def trained(
         if archive is not None:
             archive.replace(kept / name)
     tidy(plan.run_directory)
-    sizes = {"raw_bytes": outcome.raw_bytes, "packed_bytes": outcome.packed_bytes}
+    sizes = {"raw_bytes": outcome.raw_bytes, "packed_bytes": outcome.packed_bytes, "loss": _final_loss(outcome.log)}
     return JobResult(
         document=shown,
         private={**private, **sizes, "artifacts": str(kept), "max_artifact_bytes": plan.max_artifact_bytes},
@@ -156,6 +158,14 @@ def _last_lines(workspace: Workspace, record: Record, host: str) -> str:
     seen = member_logs(lines, None, recipients, record.account, reading).lines[-_TAIL_LINES:]
     shown = [line["text"][:_LINE_CHARACTERS] for line in seen]
     return "\n  log       " + "\n            ".join(shown) if shown else ""
+
+
+def _final_loss(log: Path) -> float | None:
+    """Return the loss that a training loop logged at its end, the validation's where there is one."""
+    texts = [line["text"] for line in read_lines(log, last_bytes=_TAIL_BYTES)]
+    found = dict(_FINAL_LOSS.findall("\n".join(texts)))
+    value = found.get("validation_loss", found.get("epoch_train_loss"))
+    return None if value is None else float(value)
 
 
 def _status_code(reason: str) -> str:
