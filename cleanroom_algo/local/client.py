@@ -80,6 +80,7 @@ class CleanRoom:
         environment: Mapping[str, str] | None = None,
         base_model: TrainedModel | str | None = None,
         max_runtime: int | None = None,
+        policies: Mapping[str, Any] | None = None,
         **channel: ChannelData,
     ) -> TrainedModel:
         """Train, and return the model when the job has ended well.
@@ -96,6 +97,7 @@ class CleanRoom:
             environment: variables of the containers.
             base_model: the version to start from, or its name as in the commands.
             max_runtime: seconds after which the job is stopped.
+            policies: `privacyConfiguration.policies` of the algorithm's association: size caps, logs, exports.
             channel: data by channel name: `train=FRAME, validation="data/validation"`.
 
         Raises:
@@ -116,6 +118,7 @@ class CleanRoom:
             environment=environment,
             base_model=None if base_model is None else self._record(base_model),
             max_runtime=max_runtime,
+            policies=policies,
         )
         return TrainedModel(self._run(call), self.room.workspace)
 

@@ -50,7 +50,9 @@ class JobFailed(CleanroomError):  # noqa: N818 (a word of its tests, such as pyt
         self.reason = records.reason(record) or "no reason was given"
         stopped = record.status == "INACTIVE"
         self.error = error_of(record)
-        super().__init__(self.error.what, expected=self.error.expected, fix=self.error.fix)
+        super().__init__(
+            self.error.what, expected=self.error.expected, fix=self.error.fix, problems=self.error.problems
+        )
         default = ExitCode.STOPPED if stopped else self.error.exit_code
         self.exit_code = ExitCode(record.private.get("exit_code", default))  # type: ignore[misc]
         details: Mapping[str, str] = record.document.get("statusDetails") or {}

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
-from cleanroom_algo.errors import ChannelDataError, NoSuchRecordError, UsageError
+from cleanroom_algo.errors import AccessDeniedError, ChannelDataError, NoSuchRecordError, UsageError
 from cleanroom_algo.local import CleanRoom
 from cleanroom_algo.testing import JobFailed
 
@@ -66,13 +66,25 @@ def test_a_model_is_trained_trained_on_and_asked(clean_room: CleanRoom, algorith
     assert [each.version for each in clean_room.models()] == [newer.version, None]
     assert clean_room.model(f"{model.name}:base").metrics == model.metrics
     assert ("algo-1", "counted 8") in [(line.host, line.text) for line in clean_room.logs(newer)]
-    assert clean_room.logs(newer, as_account="111122223333") == []
 
     job = clean_room.infer(model, FRAME, instances=2, max_payload_mb=1)
     assert job.warnings == []
     assert job.predictions.equals(FRAME.with_columns(prediction=pl.Series(["near", "far", "near", "far"])))
     again = clean_room.infer(newer, {"a.csv": FRAME.drop("late").write_csv()})
     assert again.predictions["name"].to_list() == FRAME["name"].to_list()
+
+
+def test_policies_decide_what_members_get(clean_room: CleanRoom, algorithm: Path) -> None:
+    account = "111122223333"
+    policies = {
+        "trainedModels": {"containerLogs": [{"allowedAccountIds": [account], "filterPattern": "counted"}]},
+        "trainedModelExports": {"maxSize": {"unit": "GB", "value": 0.1}, "filesToExport": ["MODEL"]},
+    }
+    model = clean_room.train(algorithm, train=FRAME, policies=policies)
+    assert [line.text for line in clean_room.logs(model, as_account=account)] == ["counted 4"]
+    assert [Path(each).name for each in clean_room.export(model).outputs] == ["model.tar.gz"]
+    with pytest.raises(AccessDeniedError, match="no exports"):
+        clean_room.export(clean_room.train(algorithm, train=FRAME, name="without"))
 
 
 def test_what_fails_is_raised_with_its_code_and_reason(clean_room: CleanRoom, algorithm: Path) -> None:

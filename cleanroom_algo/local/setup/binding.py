@@ -42,6 +42,7 @@ def adopt(
     algorithm: str | Path | None = None,
     channels: Mapping[str, Source] | None = None,
     operation: str = "CreateTrainedModel",
+    policies: Mapping[str, Any] | None = None,
 ) -> str:
     """Make the resources that a request names and the room lacks, and return the account that calls.
 
@@ -52,6 +53,7 @@ def adopt(
         channels: folder, file or prefix in S3 for each channel name of the request that the room lacks; an inference
             job's one channel has any name.
         operation: whose parameters they are.
+        policies: of the association, where it is made.
 
     Raises:
         InvalidRequestError: CR-REQ-001, the request breaks the model; nothing is made then.
@@ -65,7 +67,7 @@ def adopt(
     if algorithm is not None and AlgorithmSource(str(algorithm)).path is None and _is_spelled_as_path(algorithm):
         algorithm_file(algorithm)
     given = channels or {}
-    binding = _Binding(caller, request, algorithm, given, _channel_arns(request, given))
+    binding = _Binding(caller, request, algorithm, given, _channel_arns(request, given), policies)
     if unbound := list(binding.unbound()):
         raise BindingError(
             "the request names what the room does not have",
@@ -84,6 +86,7 @@ class _Binding:
     channels: Mapping[str, Source]
     wanted: Mapping[str, str]
     """The ARNs of the request's channels, by name."""
+    policies: Mapping[str, Any] | None = None
 
     @property
     def association(self) -> str | None:
@@ -178,6 +181,7 @@ class _Binding:
                 "membershipIdentifier": arn.membership,
                 "name": self._free(ASSOCIATION, name, membership=arn.membership),
                 "configuredModelAlgorithmArn": made["configuredModelAlgorithmArn"],
+                **({"privacyConfiguration": {"policies": self.policies}} if self.policies else {}),
             },
             arn.account,
             region=arn.region,

@@ -35,20 +35,28 @@ class JobCall(NamedTuple):
     terms: LocalTerms | None = None
 
 
-def training_call(caller: Caller, algorithm: str | Path, channels: Mapping[str, Source], **options: Any) -> JobCall:
+def training_call(
+    caller: Caller,
+    algorithm: str | Path,
+    channels: Mapping[str, Source],
+    *,
+    policies: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> JobCall:
     """Return the call that trains an algorithm of this machine on files of this machine.
 
     Args:
         caller: of the room's operations.
         algorithm: a file, a folder, or an image.
         channels: folder, file or prefix in S3 by channel name.
+        policies: of the algorithm's association.
         options: of `request_for`.
 
     Raises:
         What `adopt` raises.
     """
-    params = request_for(caller.workspace.settings.machine, algorithm, channels, **options)
-    return literal_call(caller, TRAIN, params, algorithm, channels)
+    params = request_for(caller.workspace.settings.machine, algorithm, channels, policies=policies, **options)
+    return literal_call(caller, TRAIN, params, algorithm, channels, policies)
 
 
 def inference_call(
@@ -77,9 +85,10 @@ def literal_call(
     params: dict[str, Any],
     algorithm: str | Path | None,
     channels: Mapping[str, Source],
+    policies: Mapping[str, Any] | None = None,
 ) -> JobCall:
     """Return the call with literal parameters; what they name and the room lacks is bound to files: see `adopt`."""
-    account = adopt(caller, params, algorithm=algorithm, channels=channels, operation=operation)
+    account = adopt(caller, params, algorithm=algorithm, channels=channels, operation=operation, policies=policies)
     return JobCall(operation, params, account)
 
 

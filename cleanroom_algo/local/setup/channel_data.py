@@ -103,6 +103,6 @@ def _write(files: Mapping[str, str], folder: Path) -> Path:
 def _unusable(what: str) -> ChannelDataError:
     return ChannelDataError(
         f"no channel can be made of {what}",
-        expected="a frame of polars or pandas, a dictionary of file names to texts, a folder, a file or an s3:// URI",
-        fix="pass one of these",
+        expected="rows, or files with rows",
+        fix="pass a frame of polars or pandas, a dictionary of file names to texts, a folder, a file or an s3:// URI",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Mapping
@@ -36,6 +37,7 @@ def request_for(
     environment: Mapping[str, str] | None = None,
     base_model: Record | None = None,
     max_runtime: int | None = None,
+    policies: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the literal parameters of CreateTrainedModel; the ARNs are the same whenever the files are.
 
@@ -53,10 +55,11 @@ def request_for(
         environment: of the containers.
         base_model: the record of the version to start from.
         max_runtime: seconds.
+        policies: of the algorithm's association, which is another one for other policies.
     """
     account = base_model.account if base_model else machine.account
     membership = base_model.membership if base_model else identifier("membership", account)
-    association = _association(machine, account, membership, algorithm)
+    association = _association(machine, account, membership, algorithm, policies)
     request: dict[str, Any] = {
         "membershipIdentifier": membership,
         "name": name or (base_model.name if base_model else model_name(algorithm)),
@@ -140,8 +143,16 @@ def model_name(algorithm: str | Path) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")[:63] or "model"
 
 
-def _association(machine: Machine, account: str, membership: str, algorithm: str | Path) -> str:
-    return ml_arn(ASSOCIATION, machine.region, account, membership, identifier(ASSOCIATION, spelled(algorithm)))
+def _association(
+    machine: Machine,
+    account: str,
+    membership: str,
+    algorithm: str | Path,
+    policies: Mapping[str, Any] | None = None,
+) -> str:
+    own = [json.dumps(policies, sort_keys=True)] if policies else []
+    identity = identifier(ASSOCIATION, spelled(algorithm), *own)
+    return ml_arn(ASSOCIATION, machine.region, account, membership, identity)
 
 
 def _channel(machine: Machine, account: str, membership: str, association: str, name: str, source: Source) -> str:
