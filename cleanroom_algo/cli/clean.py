@@ -1,28 +1,45 @@
-"""`clean`: remove everything of the local clean room."""
+"""`clean`: remove everything of the local clean room, or some of its jobs."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit_json, say
+from cleanroom_algo.cli.rooms import open_room
 from cleanroom_algo.errors import UsageError
+from cleanroom_algo.local.resources import records
+from cleanroom_algo.local.resources.states import ACTIVE, ENDED
 
 
 @click.command()
+@click.argument("names", nargs=-1)
+@click.option("--failed", is_flag=True, help="Remove only the jobs that failed or were stopped.")
 @click.option("--yes", is_flag=True, help="Do it without asking.")
 @json_option
 @home_option
-def command(yes: bool, as_json: bool, home: Path | None) -> None:
+def command(names: tuple[str, ...], failed: bool, yes: bool, as_json: bool, home: Path | None) -> None:
     r"""Remove all records, artifacts, outputs and logs from the state folder. Your own data and settings.toml stay.
+
+    With NAMES or --failed, only these models and inference jobs; NAME means all its versions, NAME:VERSION one.
 
     \b
     Examples:
       cleanroom-algo clean --yes
+      cleanroom-algo clean --failed
+      cleanroom-algo clean my-algorithm my-algorithm-0f12ab34
     """
+    if names or failed:
+        removed = _remove(home, names)
+        if as_json:
+            emit_json({"removed": removed})
+        else:
+            say(f"removed {len(removed)} job(s)" + (f": {', '.join(removed)}" if removed else ""))
+        return
     from cleanroom_algo.local.resources.room_files import state_folder
     from cleanroom_algo.local.scheduling.cleanup import clean
 
@@ -42,3 +59,18 @@ def command(yes: bool, as_json: bool, home: Path | None) -> None:
 
 def _confirmed(folder: Path) -> bool:
     return sys.stdin.isatty() and click.confirm(f"Remove everything in {folder}?", err=True)
+
+
+def _remove(home: Path | None, names: Sequence[str]) -> list[str]:
+    """Remove the jobs of some names, or those that failed or were stopped; return their names."""
+    with open_room(home) as room:
+        kinds = (records.MODEL, records.INFERENCE)
+        for name in names:
+            records.find(room.store, name, kinds)
+        removed = []
+        for record in (record for kind in kinds for record in room.store.find(kind)):
+            chosen = any(records.is_named(record, name) for name in names)
+            if record.status in ENDED and (chosen or (not names and record.status != ACTIVE)):
+                room.forget(record)
+                removed.append(f"{record.name}:{record.version[:8]}" if record.version else record.name)
+    return removed

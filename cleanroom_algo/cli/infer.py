@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cleanroom_algo.cli.options import channel_sources, home_option, json_option, pairs, request_file
-from cleanroom_algo.cli.output import emit_json, fields, next_commands, say
-from cleanroom_algo.cli.rooms import follow, open_room
+from cleanroom_algo.cli.options import channel_sources, home_option, json_option, named_channel, pairs, request_file
+from cleanroom_algo.cli.output import emit, emit_json, fields, next_commands, say
+from cleanroom_algo.cli.rooms import follow, open_room, undone
 from cleanroom_algo.cli.run import report
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import UsageError
@@ -17,12 +19,14 @@ from cleanroom_algo.local.resources import records
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.objects.listing import Source
+    from cleanroom_algo.local.results import InferenceJob
     from cleanroom_algo.local.room import Room
     from cleanroom_algo.local.setup.calls import JobCall
 
 
 @click.command()
 @click.argument("model", required=False)
+@click.argument("data", required=False)
 @click.option("--request", type=click.Path(path_type=Path), help="A file with the literal request, as JSON.")
 @click.option("--channel", metavar="PATH", help="The folder, file or s3:// URI to predict from; NAME=PATH works, too.")
 @click.option(
@@ -34,6 +38,9 @@ if TYPE_CHECKING:
 @click.option("--accept", help="Content type of the predictions; the algorithm's choice unless given.")
 @click.option("--max-payload-mb", type=click.IntRange(1, 100), help="The largest request to a container.")
 @click.option("--environment", multiple=True, metavar="NAME=VALUE", help="A variable of the containers.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Put the predictions there, too.")
+@click.option("--beside", is_flag=True, help="Print rows and predictions side by side, or put them into --output.")
+@click.option("--print-request", is_flag=True, help="Print the literal request, and start nothing.")
 @click.option("--quiet", is_flag=True, help="Do not show what the containers write; it is in `logs` in any case.")
 @json_option
 @home_option
@@ -41,8 +48,12 @@ if TYPE_CHECKING:
 def command(context: click.Context, /, as_json: bool, home: Path | None, quiet: bool, **words: Any) -> None:
     r"""Predict with MODEL (a name or ARN, `:VERSION` behind it for one version), or as a request file asks.
 
+    DATA is a folder, a file or an s3:// URI, as with --channel. With - the rows come from standard input, and their
+    predictions go to standard output.
+
     \b
     Examples:
+      head -5 data/part-0.csv | cleanroom-algo infer my-algorithm -
       cleanroom-algo infer my-algorithm --channel data/
       cleanroom-algo infer my-algorithm:1f0c --channel data/ --instances 2
       cleanroom-algo infer --request inference.json
@@ -51,42 +62,68 @@ def command(context: click.Context, /, as_json: bool, home: Path | None, quiet: 
     from cleanroom_algo.local.results import InferenceJob, JobFailed, check_ended_well
 
     with open_room(home) as room:
-        record = follow(room, start(room, _call(room, words)), verbose=not quiet, as_json=as_json)
+        with undone(room) if words["print_request"] else nullcontext():
+            call = _call(room, words)
+        if words["print_request"]:
+            emit_json(call.params)
+            return
+        record = follow(room, start(room, call), verbose=not quiet, as_json=as_json)
         job = InferenceJob(record, room.workspace)
     if not as_json:
         for each in job.warnings:
             say(f"warning: {each}")
-    outputs = job.outputs
     try:
         check_ended_well(record)
     except JobFailed as failed:
-        beside = {"trainedModelInferenceJob": records.document(record), "outputs": outputs, "warnings": job.warnings}
+        beside = {
+            "trainedModelInferenceJob": records.document(record),
+            "outputs": job.outputs,
+            "warnings": job.warnings,
+        }
         report(failed.error, as_json, beside)
         if not as_json:
-            say(f"  log       cleanroom-algo logs {record.name}")
-        if outputs and not as_json:
-            say("\n            ".join(["\n  outputs   of the objects that were answered whole:", *outputs]))
+            _say_more(job)
         context.exit(failed.exit_code)
-    result = job.document()
+    _deliver(job, words, as_json=as_json)
+
+
+def _say_more(job: InferenceJob) -> None:
+    """Say where the log of a job is that failed, and what it left."""
+    say(f"  log       cleanroom-algo logs {job.name}")
+    if job.outputs:
+        say("\n            ".join(["\n  outputs   of the objects that were answered whole:", *job.outputs]))
+
+
+def _deliver(job: InferenceJob, words: dict[str, Any], *, as_json: bool) -> None:
+    if words["output"] is not None:
+        _put(job, words["output"], beside=words["beside"])
     if as_json:
-        emit_json(result)
-        return
+        emit_json(job.document())
+    elif words["data"] == "-" or (words["beside"] and words["output"] is None):
+        for content in _contents(job, beside=words["beside"]).values():
+            emit(content.decode(errors="replace").removesuffix("\n"))
+    else:
+        _show(job)
+
+
+def _show(job: InferenceJob) -> None:
+    result = job.document()
     fields(
         {
             "job": result["name"],
             "status": result["status"],
             "rows": result["rows"],
             "size": format_bytes(result["bytes"] or 0),
-            "outputs": "\n         ".join(outputs) or None,
+            "outputs": "\n         ".join(job.outputs) or None,
         }
     )
-    next_commands(f"head {outputs[0]}" if outputs else f"cleanroom-algo logs {record.name}")
+    next_commands(f"head {job.outputs[0]}" if job.outputs else f"cleanroom-algo logs {job.name}")
 
 
 def _call(room: Room, words: dict[str, Any]) -> JobCall:
     from cleanroom_algo.local.setup.calls import INFER, inference_call, literal_call
 
-    channels = _channel(words["channel"])
+    channels = _channel(room, words["data"], words["channel"])
     if words["request"] is not None:
         return literal_call(room.caller, INFER, request_file(words["request"]), words["algorithm"], channels)
     if words["model"] is None or not channels:
@@ -105,8 +142,32 @@ def _call(room: Room, words: dict[str, Any]) -> JobCall:
     )
 
 
-def _channel(text: str | None) -> dict[str, Source]:
-    if text is None:
-        return {}
-    is_pair = "=" in text and not text.startswith("s3://") and not Path(text).exists()
-    return channel_sources([text if is_pair else f"inference={text}"])
+def _channel(room: Room, data: str | None, channel: str | None) -> dict[str, Source]:
+    from cleanroom_algo.local.setup.channel_data import channel_source
+
+    if data is not None and channel is not None:
+        raise UsageError("the rows are given twice", expected="DATA or --channel", fix="leave one of them out")
+    if data == "-":
+        content = sys.stdin.read()
+        name = "stdin.jsonl" if content.lstrip().startswith("{") else "stdin.csv"
+        return {"inference": channel_source({name: content}, room.workspace.files.home / "channels" / "frames")}
+    text = data or channel
+    return {} if text is None else channel_sources([named_channel(text, "inference")])
+
+
+def _contents(job: InferenceJob, *, beside: bool) -> dict[str, bytes]:
+    """Return the predictions by the names of their files; beside their rows they are one table."""
+    if not beside:
+        return job.contents()
+    table = job.predictions
+    if any(kind.is_nested() for kind in table.dtypes):
+        return {"predictions.jsonl": table.write_ndjson().encode()}
+    return {"predictions.csv": table.write_csv().encode()}
+
+
+def _put(job: InferenceJob, folder: Path, *, beside: bool) -> None:
+    for name, content in _contents(job, beside=beside).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        say(f"written: {path}")

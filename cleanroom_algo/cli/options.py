@@ -50,6 +50,12 @@ def pairs(words: Iterable[str], option: str) -> dict[str, str]:
     return found
 
 
+def named_channel(word: str, name: str) -> str:
+    """Return NAME=PATH for what may be a path alone."""
+    is_pair = "=" in word and not word.startswith("s3://") and not Path(word).exists()
+    return word if is_pair else f"{name}={word}"
+
+
 def channel_sources(words: Iterable[str]) -> dict[str, Source]:
     """Return the folders, single files or prefixes in S3 of NAME=PATH words, paths absolute.
 

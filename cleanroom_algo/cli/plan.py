@@ -10,16 +10,12 @@ import click
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit, emit_json, fields, table
 from cleanroom_algo.cli.quick import TrainingWords, training_call, training_options, training_words
-from cleanroom_algo.cli.rooms import open_room
+from cleanroom_algo.cli.rooms import open_room, undone
 from cleanroom_algo.contract.sizes import format_bytes
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.plans.training_plan import TrainingPlan
     from cleanroom_algo.local.room import Room
-
-
-class _NothingHappens(Exception):  # noqa: N818 (not an error: it takes back what planning wrote)
-    pass
 
 
 @click.command()
@@ -56,14 +52,11 @@ def planned(room: Room, words: TrainingWords) -> tuple[dict[str, Any], TrainingP
     from cleanroom_algo.local.client import start
     from cleanroom_algo.local.planning.training import training_plan
 
-    try:
-        with room.store.transaction():
-            call = training_call(room, words)
-            record = start(room, call)
-            plan = training_plan(room.workspace, record, room.workspace.files.run(record))
-            raise _NothingHappens
-    except _NothingHappens:
-        return call.params, plan
+    with undone(room):
+        call = training_call(room, words)
+        record = start(room, call)
+        plan = training_plan(room.workspace, record, room.workspace.files.run(record))
+    return call.params, plan
 
 
 def _document(plan: TrainingPlan) -> dict[str, Any]:

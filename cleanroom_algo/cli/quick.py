@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cleanroom_algo.cli.options import channel_sources, pairs, request_file
+from cleanroom_algo.cli.options import channel_sources, named_channel, pairs, request_file
 from cleanroom_algo.errors import UsageError
 from cleanroom_algo.local.resources import records
 
@@ -72,7 +72,7 @@ def training_words(context: click.Context) -> TrainingWords:
     return TrainingWords(
         algorithm=algorithm,
         request=None if values["request"] is None else request_file(values["request"]),
-        channels=channel_sources(values["channel"]),
+        channels=channel_sources(_channels(values["channel"])),
         base_model=values["base_model"],
         options={
             **{name: values[name] for name in _REQUEST_OPTIONS},
@@ -80,6 +80,11 @@ def training_words(context: click.Context) -> TrainingWords:
             "environment": pairs(values["environment"], "--environment"),
         },
     )
+
+
+def _channels(words: Sequence[str]) -> list[str]:
+    """Return NAME=PATH words; a single path is the channel `train`."""
+    return [named_channel(word, "train") for word in words] if len(words) == 1 else list(words)
 
 
 def training_call(room: Room, words: TrainingWords) -> JobCall:
@@ -136,7 +141,7 @@ _OPTIONS = (
         "--channel",
         multiple=True,
         metavar="NAME=PATH",
-        help="Bind a channel to a folder, a file or an s3:// URI; once per channel.",
+        help="Bind a channel to a folder, a file or an s3:// URI; once per channel. A PATH alone is the channel train.",
     ),
     click.option("--name", help="The trained model's name; after the algorithm unless given."),
     click.option("--hosts", type=click.IntRange(1, 5), default=1, show_default=True, help="How many hosts train."),

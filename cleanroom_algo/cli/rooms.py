@@ -34,3 +34,18 @@ def follow(room: Room, started: Record, *, verbose: bool, as_json: bool = False)
         record = room.wait(started.key, started.version, listener=display)
         display.ended(record.status, reason(record))
     return record
+
+
+@contextmanager
+def undone(room: Room) -> Iterator[None]:
+    """Take back what happens inside: the room stays as it was."""
+    try:
+        with room.store.transaction():
+            yield
+            raise _Undone
+    except _Undone:
+        return
+
+
+class _Undone(Exception):  # noqa: N818 (not an error: it takes back a transaction)
+    pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from cleanroom_algo.cli.debugging import debugged
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit_json, fields, next_commands, say
 from cleanroom_algo.cli.quick import refuse_others, training_call, training_options, training_words
-from cleanroom_algo.cli.rooms import follow, open_room
+from cleanroom_algo.cli.rooms import follow, open_room, undone
 from cleanroom_algo.cli.run import Terminated, report
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.local.resources import records
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Train in this process and terminal, so that breakpoint() works and exceptions come whole; keeps no model.",
 )
+@click.option("--print-request", is_flag=True, help="Print the create_trained_model request, and start nothing.")
 @click.option("--quiet", is_flag=True, help="Do not show what the containers write; it is in `logs` in any case.")
 @json_option
 @home_option
@@ -47,6 +48,7 @@ def command(
     quiet: bool,
     resume: str | None,
     debug: bool,
+    print_request: bool,
     **_: Any,
 ) -> None:
     r"""Train ALGORITHM (a Python file, a folder with algorithm.py, or an image), or what a request file asks for.
@@ -73,7 +75,11 @@ def command(
         if words is None:
             call = resuming_call(room.caller, records.find(room.store, resume or "", (records.MODEL,), newest=True))
         else:
-            call = training_call(room, words)
+            with undone(room) if print_request else nullcontext():
+                call = training_call(room, words)
+        if print_request:
+            emit_json(call.params)
+            return
         started = start(room, call)
         with _hint_at_resuming(started.name):
             record = follow(room, started, verbose=not quiet, as_json=as_json)

@@ -230,6 +230,15 @@ class InferenceJob(Job):
         answered = [(each, self._answer(each)) for each in objects if each.size]
         return beside_inputs(self.inputs, answered, has_header=looks_like_header(objects))
 
+    def contents(self) -> dict[str, bytes]:
+        """Return the content of each output, by its name."""
+        found: dict[str, bytes] = {}
+        for uri in self.outputs:
+            for each in source_objects(self.workspace.settings, source_of(uri)):
+                with each.open() as file:
+                    found[each.key] = file.read()
+        return found
+
     def _answer(self, asked: ObjectRef) -> ObjectRef:
         """Return the object with the predictions for one of the channel."""
         found = [uri for uri in self.outputs if uri.endswith(f"/{asked.key}{OUTPUT_SUFFIX}")]

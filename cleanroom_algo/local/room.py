@@ -105,10 +105,14 @@ class Room:
             self.supervisor.listen(arn, version, listener)
         return self.supervisor.wait(arn, version, timeout=timeout)
 
+    def forget(self, record: Record) -> None:
+        """Remove a job that has ended, and all that there is of it."""
+        forget(self.workspace, record)
+
     def forget_unstarted(self, record: Record) -> None:
         """Remove a training job that failed at the checks of its container: there is nothing to look at later."""
         if not record.private.get("started", True):
-            forget(self.workspace, record)
+            self.forget(record)
 
 
 def _objects(home: Path, settings: RoomSettings) -> Objects:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
+
+import pytest
 
 from tests.scenario.conftest import CliFixture
 
@@ -93,3 +96,21 @@ def test_a_failed_retraining_hides_nothing(desk: CliFixture) -> None:
     compared = desk.run("compare", "mean-algorithm", "mean-algorithm", "--json").json
     assert compared["hyperparameter power"] == ["3", "3"]
     assert compared["channel train"] == [str(desk.data)] * 2
+
+    assert desk.run("clean", "--failed", "--json").json == {"removed": ["mean-algorithm"]}
+    assert [each["status"] for each in desk.models()] == ["ACTIVE", "ACTIVE"]
+    assert desk.run("clean", "nothing").status != 0
+    assert len(desk.run("clean", "mean-algorithm", "--json").json["removed"]) == 2
+    assert desk.models() == []
+
+
+def test_rows_go_in_and_predictions_come_out(desk: CliFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert desk.run("train", desk.algorithm, "--channel", desk.data).status == 0
+    request = desk.run("infer", "mean-algorithm", desk.data, "--print-request").json
+    assert request["outputConfiguration"]["members"] == [{"accountId": "111122223333"}]
+    assert desk.run("show", "--json").json["trainedModelInferenceJobs"] == []
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("x,label,y\n2,a,0\n5,b,0\n"))
+    beside = desk.run("infer", "mean-algorithm", "-", "--beside", "--output", desk.folder / "out")
+    assert (beside.status, beside.stdout) == (0, "x,label,y,prediction\n2,a,0,1.0\n5,b,0,2.5\n"), beside.stderr
+    assert (desk.folder / "out/predictions.csv").read_text() == beside.stdout

@@ -38,7 +38,7 @@ def find(store: Store, words: str, kinds: tuple[str, ...] = tuple(KINDS), *, new
     Raises:
         NoSuchRecordError: nothing fits.
     """
-    fitting = [record for record in _candidates(store, kinds) if _is_named(record, words)]
+    fitting = [record for record in _candidates(store, kinds) if is_named(record, words)]
     if fitting:
         return next((record for record in fitting if record.status == ACTIVE and not newest), fitting[0])
     names = sorted({record.name for record in _candidates(store, kinds)})
@@ -48,6 +48,14 @@ def find(store: Store, words: str, kinds: tuple[str, ...] = tuple(KINDS), *, new
         expected="a name or an ARN, with `:VERSION` behind it for one version" + _some(names),
         fix="see what there is with `cleanroom-algo show`",
     )
+
+
+def is_named(record: Record, words: str) -> bool:
+    """Whether a name or an ARN, with `:VERSION` behind it or not, means a record."""
+    if words in {record.name, record.key}:
+        return True
+    prefixes = (words.removeprefix(f"{name}:") for name in (record.name, record.key) if words.startswith(f"{name}:"))
+    return any(prefix and (record.version or "base").startswith(prefix) for prefix in prefixes)
 
 
 def document(record: Record) -> dict[str, Any]:
@@ -72,13 +80,6 @@ def reason(record: Record) -> str | None:
 def _candidates(store: Store, kinds: tuple[str, ...]) -> Iterator[Record]:
     for kind in kinds:
         yield from store.find(kind)
-
-
-def _is_named(record: Record, words: str) -> bool:
-    if words in {record.name, record.key}:
-        return True
-    prefixes = (words.removeprefix(f"{name}:") for name in (record.name, record.key) if words.startswith(f"{name}:"))
-    return any(prefix and (record.version or "base").startswith(prefix) for prefix in prefixes)
 
 
 def _identity(record: Record) -> dict[str, Any]:
