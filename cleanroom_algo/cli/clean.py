@@ -34,11 +34,11 @@ def command(names: tuple[str, ...], failed: bool, yes: bool, as_json: bool, home
       cleanroom-algo clean my-algorithm my-algorithm-0f12ab34
     """
     if names or failed:
-        removed = _remove(home, names)
+        jobs = _remove(home, names)
         if as_json:
-            emit_json({"removed": removed})
+            emit_json({"removed": jobs})
         else:
-            say(f"removed {len(removed)} job(s)" + (f": {', '.join(removed)}" if removed else ""))
+            say(f"removed {len(jobs)} job(s)" + (f": {', '.join(jobs)}" if jobs else ""))
         return
     from cleanroom_algo.local.resources.room_files import state_folder
     from cleanroom_algo.local.scheduling.cleanup import clean
