@@ -196,7 +196,12 @@ class CleanRoom:
         return self._ended(start(self.room, call))
 
     def _ended(self, started: Record) -> Record:
-        record = self._follow(self.room, started)
+        try:
+            record = self._follow(self.room, started)
+        except KeyboardInterrupt:  # in a notebook the process lives on, and so would the job
+            self.room.store.stop_job(started)
+            self.room.supervisor.wake()
+            raise
         self.room.forget_unstarted(record)
         check_ended_well(record)
         return record

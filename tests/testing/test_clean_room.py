@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
-from cleanroom_algo.errors import AccessDeniedError, ChannelDataError, NoSuchRecordError, UsageError
+from cleanroom_algo.errors import AccessDeniedError, ChannelDataError, JobStoppedError, NoSuchRecordError, UsageError
 from cleanroom_algo.local import CleanRoom
+from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.results import check_ended_well
+from cleanroom_algo.local.room import Room
 from cleanroom_algo.testing import JobFailed
 
 ALGORITHM = """
@@ -96,6 +100,29 @@ def test_what_fails_is_raised_with_its_code_and_reason(clean_room: CleanRoom, al
         clean_room.train(algorithm, train={1, 2})
     with pytest.raises(NoSuchRecordError, match="nothing"):
         clean_room.infer("nothing", FRAME)
+
+
+def test_an_interrupted_cell_ends_its_job(tmp_path: Path) -> None:
+    train = tmp_path / "algorithm" / "train"
+    train.parent.mkdir()
+    train.write_text("#!/bin/sh\necho started\nexec sleep 600\n")
+    train.chmod(0o755)
+    seen: list[Record] = []
+
+    def interrupt(room: Room, started: Record) -> Record:
+        running = threading.Event()
+        room.supervisor.listen(started.key, started.version, SimpleNamespace(line=lambda *_: running.set()))
+        seen.append(started)
+        assert running.wait(60)
+        raise KeyboardInterrupt
+
+    with CleanRoom(tmp_path / "room", host_kind="process", follow=interrupt) as room:
+        with pytest.raises(KeyboardInterrupt):
+            room.train(train.parent, train=FRAME)
+        record = room.room.wait(seen[0].key, timeout=60)
+    with pytest.raises(JobFailed, match="stopped") as stopped:
+        check_ended_well(record)
+    assert stopped.value.code == JobStoppedError.code
 
 
 def test_a_notebook_shows_progress_and_results(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pandas as pd
 import polars as pl
 import pytest
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from cleanroom_algo import Artifacts, Batch, Hyperparameters, Predictor, Schema, Trainer
 from cleanroom_algo.channels.features import Arrays
 from cleanroom_algo.errors import HyperparameterError, RowMismatchError
+from cleanroom_algo.local.setup.channel_data import as_frame
 from cleanroom_algo.testing import load_predictor, make_batch, make_trainer, predict, run_trainer
 
 FRAME = pl.DataFrame({"x": range(100), "kind": ["a", "b"] * 50, "y": [float(x) for x in range(100)]})
@@ -70,6 +73,21 @@ def test_a_loss_can_be_called_by_hand_on_rows() -> None:
     batch = make_batch(trainer, FRAME.head(5).to_pandas().astype({"kind": "category"}))
     assert batch.rows == 5
     assert trainer.loss(trainer.model(), batch).ndim == 0
+
+
+def test_a_frame_of_pandas_has_nulls_and_integers_as_polars_has() -> None:
+    frame = pd.DataFrame(
+        {
+            "count": [1.0, None],
+            "share": [0.5, None],
+            "whole": [1.0, 2.0],
+            "name": ["a", None],
+            "kind": pd.Categorical(["b", None]),
+            "at": [pd.Timestamp(2026, 1, 2), pd.NaT],
+        }
+    )
+    assert as_frame(frame).rows() == [(1, 0.5, 1.0, "a", "b", datetime(2026, 1, 2)), (None, None, 2.0, *[None] * 3)]
+    assert as_frame(frame).schema["count"] == pl.Int64
 
 
 def test_exceptions_are_those_of_the_algorithm() -> None:

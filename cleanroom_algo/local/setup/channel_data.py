@@ -70,6 +70,8 @@ def _values(column: Any) -> Any:
     missing = column.isna()
     if not missing.any() and column.dtype.kind in "biuf":
         return column.to_numpy()
+    if column.dtype.kind == "f" and (column[~missing] % 1 == 0).all():  # pandas has no missing integers but these
+        column = column.astype("Int64")
     return [None if is_missing else value for value, is_missing in zip(column.tolist(), missing, strict=True)]
 
 
