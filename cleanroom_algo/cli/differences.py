@@ -27,6 +27,8 @@ def command(operation: str | None, as_json: bool) -> None:
     from cleanroom_algo.local.service_model.shapes import CLEANROOMS, ML, operation_names
 
     names = (*operation_names(ML), *operation_names(CLEANROOMS))
+    if operation is not None:
+        operation = next((name for name in names if name.lower() == operation.lower()), operation)
     if operation is not None and operation not in names:
         raise UnknownTopicError(
             f"the API has no operation {operation!r}{did_you_mean(operation, names)}",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +15,7 @@ from cleanroom_algo.cli.job_logs import account_option, read_job_log
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit_json, say, table
 from cleanroom_algo.local.resources import records
+from cleanroom_algo.training.metrics import MARK, MAX_DEFINITIONS, metric_definitions
 
 
 @click.command()
@@ -36,10 +40,13 @@ def command(job: str, account: str | None, as_json: bool, home: Path | None) -> 
     from cleanroom_algo.local.policies.metrics import Point, member_metrics, points
 
     log = read_job_log(home, job, account)
-    found, notes = points(log.lines, log.recipients.metrics)
+    definitions = log.recipients.metrics
+    if not definitions and account is None:
+        definitions = _logged(log.lines)
+    found, notes = points(log.lines, definitions)
     usage = [Point(**each) for each in log.usage]
     if log.record.kind == records.MODEL and not log.recipients.metrics:
-        notes = ["the algorithm was registered without metricDefinitions"]
+        notes = ["the algorithm was registered without metricDefinitions: in the clean room there are no metrics"]
     if not usage:
         notes = [*notes, "no CPU or memory was taken: on Linux it is, of what runs here for longer than half a second"]
     if account is None:
@@ -57,3 +64,11 @@ def command(job: str, account: str | None, as_json: bool, home: Path | None) -> 
         table(("TIME", "HOST", "METRIC", "VALUE"), rows)
     for note in notes:
         say(f"note: {note}")
+
+
+def _logged(lines: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return definitions of all metrics that a Trainer wrote."""
+    written = (line["text"] for line in lines if line["text"].startswith(f"{MARK} "))
+    names = dict.fromkeys(name for text in written for name in re.findall(r" (\w+)=", text))
+    wanted = [name for name in names if name not in {"epoch", "step"}][:MAX_DEFINITIONS]
+    return metric_definitions(logged=wanted, own_fit=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cleanroom_algo.cli.output import emit_json, say
+from cleanroom_algo.contract.sizes import DISK_FULL
 from cleanroom_algo.errors.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -99,6 +100,12 @@ def _coded(error: Exception, argv: Sequence[str]) -> CleanroomError:
         return _usage(error)
     if isinstance(error, ModuleNotFoundError) and (missing := errors.ExtraMissingError.of(error)) is not None:
         return missing
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return errors.OutputUnwritableError(
+            f"the output cannot be written: {error.strerror}",
+            expected="room on the disk that takes it",
+            fix="make room, or write to another disk",
+        )
     path = _write_report(error, argv)
     last = traceback.extract_tb(error.__traceback__)[-1]
     return errors.InternalError(

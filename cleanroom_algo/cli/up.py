@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 
 import click
 
 from cleanroom_algo.cli.options import home_option, json_option
-from cleanroom_algo.cli.output import emit, emit_json, say
+from cleanroom_algo.cli.output import emit, say
 
 DEFAULT_PORT = 8780  # unassigned at IANA, and none of the usual development servers
 
@@ -44,7 +45,7 @@ def command(port: int, hosts: tuple[str, ...], as_json: bool, home: Path | None)
 
     def ready(url: str) -> None:
         if as_json:
-            emit_json({"endpoint": url, "home": str(folder)})
+            emit(json.dumps({"endpoint": url, "home": str(folder)}))
             return
         emit(url)
         say(

@@ -44,6 +44,15 @@ def algorithm_file(source: str | Path) -> Path | None:
     )
 
 
+def is_spelled_as_path(algorithm: str | Path) -> bool:
+    """Whether a text that names no file was meant to: image names have neither this end nor these beginnings."""
+    return (
+        isinstance(algorithm, Path)
+        or algorithm.endswith((".py", "/"))
+        or algorithm.startswith(("/", ".", "~", "file:"))
+    )
+
+
 def source_hash(source: str | Path) -> str | None:
     """Return the SHA-256 of an algorithm's sources, or None for a module given by name.
 

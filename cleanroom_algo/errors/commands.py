@@ -43,6 +43,13 @@ class InputFileError(CliError):
     title = "file not usable"
 
 
+class OutputUnwritableError(CliError):
+    """Standard output takes no more: the disk behind it is full, or the device refuses it."""
+
+    code = "CR-CLI-008"
+    title = "output cannot be written"
+
+
 class AlgorithmImportError(CliError):
     """The algorithm's own file raised while it was imported, so nothing can be read from its classes."""
 

@@ -1,5 +1,6 @@
 """The frame of the command: verbs, errors, exit statuses, streams."""
 
+import errno
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import pytest
 
 from cleanroom_algo.cli.explain import EXIT_STATUSES
 from cleanroom_algo.cli.verbs import VERBS, Verbs, root
-from cleanroom_algo.errors import ExtraMissingError, InternalError, UsageError
+from cleanroom_algo.errors import ExtraMissingError, InternalError, OutputUnwritableError, UsageError
 from cleanroom_algo.errors.exit_codes import ExitCode
 from tests.cli.support import run
 
@@ -166,3 +167,24 @@ def test_explain_suggests() -> None:
     done = run("explain", "CR-CHN-0005")
     assert done.status == ExitCode.USAGE
     assert "did you mean" in done.stderr
+
+
+def test_a_full_output_is_no_defect(verb: dict[str, click.Command]) -> None:
+    @click.command()
+    def writing() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    verb["writing"] = writing
+    done = run("writing")
+    assert done.status == ExitCode.USAGE
+    assert done.stderr.startswith(f"{OutputUnwritableError.code}  the output cannot be written: No space left")
+
+
+def test_operations_are_found_in_any_case() -> None:
+    assert run("differences", "createTRAINEDmodel").stdout == run("differences", "CreateTrainedModel").stdout
+
+
+def test_a_path_without_a_file_is_no_image() -> None:
+    done = run("check", "nothere.py")
+    assert done.status == ExitCode.CONTRACT
+    assert done.stderr.startswith("CR-CON-004  there is nothing at 'nothere.py'")

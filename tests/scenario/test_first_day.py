@@ -93,6 +93,7 @@ def test_a_failed_retraining_hides_nothing(desk: CliFixture) -> None:
     assert [row[-1] for row in rows[1:]] == ["power=3", "power=2"]
     assert desk.run("show", "mean-algorithm", "--json").json["status"] == "ACTIVE"
     assert "ValueError" in desk.run("logs", "mean-algorithm").stdout  # that of the newest
+    assert desk.run("logs", "mean-algorithm", "--follow").stdout == desk.run("logs", "mean-algorithm").stdout
     compared = desk.run("compare", "mean-algorithm", "mean-algorithm", "--json").json
     assert compared["hyperparameter power"] == ["3", "3"]
     assert compared["channel train"] == [str(desk.data)] * 2

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from cleanroom_algo.contract.algorithm import algorithm_file, is_spelled_as_path
 from cleanroom_algo.local.hosts import sandbox
 from cleanroom_algo.local.hosts.docker import ENGINES, DockerHosts
 from cleanroom_algo.local.hosts.engine import find_engine
@@ -36,9 +37,12 @@ def check(name: str, *, start: bool = True) -> list[Finding]:
         start: whether to start `train` and `serve`, too, without data.
 
     Raises:
+        AlgorithmNotFoundError: CR-CON-004, there is nothing at the path.
         EngineError: CR-HST-003, it is an image and no engine answers. HostStartError: CR-HST-001.
     """
     source = AlgorithmSource(name)
+    if source.path is None and is_spelled_as_path(name):
+        algorithm_file(name)
     found = _check_path(source, source.path, start) if source.path is not None else _check_image(source, start)
     return sorted(set(found))
 

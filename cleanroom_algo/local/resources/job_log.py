@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,8 @@ PROGRESS_SECONDS: Final = 10.0
 """Between two lines that say how far an inference job is."""
 MOST_BYTES: Final = GB
 """Of a log: a container must not fill the disk of this machine with its lines."""
+
+_FOLLOW_SECONDS: Final = 0.2  # between two looks at a log that grows
 
 log = logging.getLogger("cleanroom_algo.local")
 
@@ -99,3 +102,23 @@ def read_lines(path: Path, *, last_bytes: int | None = None) -> list[dict[str, A
         else:
             file.seek(0)
         return [json.loads(line) for line in file if line.endswith(b"\n")]
+
+
+def follow_lines(path: Path, is_over: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a job's log as they come, until the job is over.
+
+    Args:
+        path: of the file, which may not be there yet.
+        is_over: whether the job writes no more.
+    """
+    part, at, over = b"", 0, False
+    while not over:
+        over = is_over()
+        if path.exists():
+            with path.open("rb") as file:
+                file.seek(at)
+                *whole, part = (part + file.read()).split(b"\n")
+                at = file.tell()
+            yield from map(json.loads, whole)
+        if not over:
+            time.sleep(_FOLLOW_SECONDS)

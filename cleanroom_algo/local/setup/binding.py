@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cleanroom_algo.contract.algorithm import algorithm_file
+from cleanroom_algo.contract.algorithm import algorithm_file, is_spelled_as_path
 from cleanroom_algo.errors import BindingError, Problem
 from cleanroom_algo.local.objects.listing import Source
 from cleanroom_algo.local.objects.reference import ObjectRef
@@ -64,7 +64,7 @@ def adopt(
     """
     if problems := faults(operation_model(ML, operation).input_shape, request):
         raise invalid(operation, problems)
-    if algorithm is not None and AlgorithmSource(str(algorithm)).path is None and _is_spelled_as_path(algorithm):
+    if algorithm is not None and AlgorithmSource(str(algorithm)).path is None and is_spelled_as_path(algorithm):
         algorithm_file(algorithm)
     given = channels or {}
     binding = _Binding(caller, request, algorithm, given, _channel_arns(request, given), policies)
@@ -228,12 +228,3 @@ def _channel_arns(request: Mapping[str, Any], given: Mapping[str, Source]) -> di
 
 def _location(source: Source) -> str:
     return str(source.absolute() if isinstance(source, Path) else source)
-
-
-def _is_spelled_as_path(algorithm: str | Path) -> bool:
-    """Whether a text that names no file was meant to: image names have neither this end nor these beginnings."""
-    return (
-        isinstance(algorithm, Path)
-        or algorithm.endswith((".py", "/"))
-        or algorithm.startswith(("/", ".", "~", "file:"))
-    )

@@ -42,3 +42,17 @@ def test_a_log_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert texts[:-1] == [str(number) for number in range(len(texts) - 1)]
     assert texts[-1] == "the log ends here, with 1.0 kB"
     assert (tmp_path / "log.jsonl").stat().st_size < 1200
+
+
+def test_a_growing_log_is_followed_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_log, "_FOLLOW_SECONDS", 0.0)
+    path = tmp_path / "log"
+    written = iter([b"", b'{"text": "on', b'e"}\n{"text": "two"}\n', b'{"text": "last"}\n'])
+
+    def is_over() -> bool:  # the job writes until it is over
+        content = next(written)
+        with path.open("ab") as file:
+            file.write(content)
+        return b"last" in content
+
+    assert [line["text"] for line in job_log.follow_lines(path, is_over)] == ["one", "two", "last"]
