@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
@@ -40,10 +40,8 @@ def command(job: str, account: str | None, as_json: bool, home: Path | None) -> 
     from cleanroom_algo.local.policies.metrics import Point, member_metrics, points
 
     log = read_job_log(home, job, account)
-    definitions = log.recipients.metrics
-    if not definitions and account is None:
-        definitions = _logged(log.lines)
-    found, notes = points(log.lines, definitions)
+    own = () if account is not None or log.recipients.metrics else _logged(log.lines)
+    found, notes = points(log.lines, log.recipients.metrics or own)
     usage = [Point(**each) for each in log.usage]
     if log.record.kind == records.MODEL and not log.recipients.metrics:
         notes = ["the algorithm was registered without metricDefinitions: in the clean room there are no metrics"]
@@ -66,7 +64,7 @@ def command(job: str, account: str | None, as_json: bool, home: Path | None) -> 
         say(f"note: {note}")
 
 
-def _logged(lines: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+def _logged(lines: Iterable[Mapping[str, Any]]) -> Sequence[Mapping[str, str]]:
     """Return definitions of all metrics that a Trainer wrote."""
     written = (line["text"] for line in lines if line["text"].startswith(f"{MARK} "))
     names = dict.fromkeys(name for text in written for name in re.findall(r" (\w+)=", text))
