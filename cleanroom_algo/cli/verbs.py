@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 _LINES: Final[Mapping[str, str]] = {
+    "init": "Make a small project to start from, with data, a test and requests.",
     "schema": "Look at files and print the Schema to paste into an algorithm.",
     "train": "Train a model: the literal create_trained_model request, or a few options.",
     "infer": "Predict with a trained model: batch transform over a channel.",

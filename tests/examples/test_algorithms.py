@@ -21,6 +21,7 @@ from tests.examples.support import write_flights, write_weather
 from tests.preloaded import PreloadedProcess
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+TEMPLATES = Path(__file__).parents[2] / "cleanroom_algo/local/templates"
 
 
 def train(root: Path, algorithm: Path, hyperparameters: dict[str, str]) -> Manifest:
@@ -71,7 +72,7 @@ def test_flight_delays_are_told_better_than_by_the_hour_alone(tmp_path: Path) ->
 
 
 def test_rain_by_scikit_learn(tmp_path: Path) -> None:
-    algorithm = EXAMPLES / "sklearn_logistic"
+    algorithm = TEMPLATES / "sklearn/algorithm"
     channel = tmp_path / "root/input/data/train"
     write_weather(channel, parts=2)
     manifest = train(tmp_path / "root", algorithm, {"inverse_penalty": "0.5"})

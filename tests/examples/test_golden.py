@@ -11,6 +11,7 @@ from tests.examples.support import write_flights, write_weather
 from tests.training.support import Container, run_all, two_hosts
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+TEMPLATES = Path(__file__).parents[2] / "cleanroom_algo/local/templates"
 TWO_RANKS = {"CLEANROOM_ALGO_RANKS_PER_HOST": "2"}
 
 # Other processors round otherwise, a wrong weight or order of rows shows from the third digit on.
@@ -54,7 +55,7 @@ def test_flight_delay(tmp_path: Path, flights: dict[str, str | bytes], layout: s
 
 def test_sklearn_logistic(tmp_path: Path) -> None:
     write_weather(tmp_path / "rows", parts=2)
-    container = Container(tmp_path / "ml", EXAMPLES / "sklearn_logistic", hyperparameters={"inverse_penalty": "0.5"})
+    container = Container(tmp_path / "ml", TEMPLATES / "sklearn/algorithm", hyperparameters={"inverse_penalty": "0.5"})
     ended = container.channel("train", parts(tmp_path / "rows")).run()
     assert ended.status == 0, ended.err
     assert Manifest.read(container.model).metrics == pytest.approx({"accuracy": 0.949}, abs=TOLERANCE)

@@ -1,0 +1,70 @@
+"""What does a flat cost? A number from numbers, a category and a date, by a linear model."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from cleanroom_algo import Artifacts, Batch, Hyperparameters, Predictor, Schema, Trainer
+from cleanroom_algo.channels.features import Arrays, Features
+
+UNIT = 100_000.0
+"""Losses behave best near 1: the model predicts prices in this unit."""
+
+
+class PriceHyperparameters(Hyperparameters):
+    """What the request's `hyperparameters` may hold."""
+
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 0.02
+
+
+class Net(nn.Module):
+    """A weight for each number, and a surcharge for each district."""
+
+    def __init__(self, features: Features) -> None:
+        super().__init__()
+        self.numbers = nn.Linear(features.numeric_size, 1)
+        self.district = nn.Embedding(features.cardinalities[0], 1)
+
+    def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
+        """Return prices in units, shape (rows,)."""
+        prices: Tensor = self.numbers(numeric) + self.district(categorical[:, 0])
+        return prices.squeeze(1)
+
+
+class Price(Trainer):
+    """Fits the model on the channel `train`."""
+
+    schema = Schema.of(target="price", area="float32", district="string", built="date32?", price="float32")
+    hyperparameters = PriceHyperparameters
+    metric_names = ("mean_error",)
+
+    def model(self) -> nn.Module:
+        """Return an untrained model."""
+        return Net(self.features)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the mean squared error."""
+        assert batch.target is not None
+        return nn.functional.mse_loss(model(batch.numeric, batch.categorical), batch.target / UNIT)
+
+    def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Return the mean absolute error."""
+        assert batch.target is not None
+        return {"mean_error": (UNIT * model(batch.numeric, batch.categorical) - batch.target).abs().mean()}
+
+
+class PricePredictor(Predictor):
+    """Answers with the price."""
+
+    def load(self, artifacts: Artifacts) -> None:
+        """Rebuild the model that training left."""
+        self.model = Net(artifacts.features)
+        self.model.load_state_dict(artifacts.state_dict())
+        self.model.eval()
+
+    def predict_arrays(self, arrays: Arrays) -> Tensor:
+        """Return prices, shape (rows,)."""
+        return torch.mul(self.forward(self.model, arrays.numeric, arrays.categorical), UNIT)

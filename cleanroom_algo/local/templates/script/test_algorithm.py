@@ -1,0 +1,11 @@
+"""Train in a clean room on this machine."""
+
+from make_data import make_rows
+
+from cleanroom_algo.testing import CleanRoom
+
+
+def test_the_line_is_found(clean_room: CleanRoom) -> None:
+    """The script leaves its file, and the clean room hands it on."""
+    model = clean_room.train("algorithm", train=make_rows(1000, seed=0), environment={"SAGEMAKER_PROGRAM": "train.py"})
+    assert model.files == ("line.json",)
