@@ -12,6 +12,7 @@ import click
 from cleanroom_algo.cli.explain import EXIT_STATUSES, explanation, setting_rows
 from cleanroom_algo.cli.verbs import VERBS, root
 from cleanroom_algo.errors import CleanroomError, all_errors
+from cleanroom_algo.local.query.functions import SIGNATURES, SPARK_ONLY
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -52,6 +53,21 @@ def settings_page() -> Iterator[str]:
     yield "# Settings\n"
     yield "Environment variables. In the clean room they travel in the request's `environment`, or as `ENV` lines.\n"
     yield from _table(("variable", "default", "meaning"), setting_rows())
+
+
+def query_functions_page() -> Iterator[str]:
+    """Every function that a query of an ML input channel may call."""
+    yield "# Functions of queries\n"
+    yield "What queries of ML input channels may call. `T` and `C` are the type that Spark finds for all arguments"
+    yield "marked so; `fraction` is a double, `constant` a number as it stands, `date!` is nothing but a date."
+    yield "Functions on neither list are refused.\n"
+    yield "## On DuckDB and Spark, with the same values\n"
+    yield from _table(
+        ("function", "result", "DuckDB"),
+        [(f"`{each.name}({', '.join(each.arguments)})`", each.result, f"`{each.sql}`") for each in SIGNATURES],
+    )
+    yield '\n## On Spark alone (`query_engine = "spark"`)\n'
+    yield ", ".join(f"`{name}`" for name in sorted(SPARK_ONLY - {each.name for each in SIGNATURES}))
 
 
 def exit_statuses_page() -> Iterator[str]:
@@ -96,6 +112,7 @@ PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "exit-statuses.md": exit_statuses_page,
     "commands.md": cli_page,
     "differences.md": differences_page,
+    "query-functions.md": query_functions_page,
 }
 
 

@@ -13,6 +13,7 @@ _PACKAGES = {
     "bwrap": "bubblewrap",
     "docker": "docker.io",
     "ip": "iproute2",
+    "java": "openjdk-17-jre-headless",
     "nsenter": "util-linux",
     "setpriv": "util-linux",
     "unshare": "util-linux",

@@ -234,6 +234,29 @@ class QueryError(JobError):
     exit_code = ExitCode.CONTRACT
 
 
+class EngineDiffersError(JobError):
+    """DuckDB may give other values than Spark for the query of an ML input channel, so it is not run.
+
+    `docs/reference/query-functions.md` lists what agrees. With `query_engine = "spark"` in `[machine]` of settings.toml
+    the query runs on Spark itself, on this machine.
+    """
+
+    code = "CR-JOB-403"
+    title = "query gives other values than Spark"
+    exit_code = ExitCode.CONTRACT
+
+
+class SparkUnavailableError(JobError):
+    """Queries are to run on Spark (`query_engine = "spark"`), and it cannot start on this machine.
+
+    It needs the extra `spark` of cleanroom-algo and Java 17. Queries that DuckDB computes as Spark does need neither.
+    """
+
+    code = "CR-JOB-404"
+    title = "Spark cannot start"
+    exit_code = ExitCode.CONTRACT
+
+
 class TableUnreadableError(JobError):
     """The files of a table that a query names cannot be read. Queries that do not name the table still run.
 

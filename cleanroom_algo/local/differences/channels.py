@@ -44,10 +44,10 @@ CHANNELS: tuple[Difference, ...] = (
     Difference(
         "channels",
         QUERY,
-        "queries are read as Spark SQL by sqlglot and run by DuckDB; syntax and functions that are not listed are "
-        "refused, and "
-        "so are two columns of one name",
-        "Spark runs them, and cannot write two columns of one name",
+        "queries are read as Spark SQL by sqlglot and run by DuckDB where it has Spark's values, or by Spark without "
+        "ANSI mode (query_engine); other syntax and functions are refused, and so are two columns of one name; sums of "
+        "doubles may differ in the last digits",
+        "Spark runs them, and cannot write two columns of one name; its version and ANSI mode are not documented",
         "documented",
         "Clean Rooms user guide, Creating an ML input channel",
     ),

@@ -23,5 +23,6 @@ def query_plan(workspace: Workspace, record: Record) -> QueryPlan:
         result_format=parameters.get("resultFormat", "CSV"),
         header=switches.channel_header == "header",
         extension=switches.channel_file_names == "spark",
+        engine=workspace.settings.machine.query_engine,
         max_records=int(spark_properties(parameters).get(MAX_RECORDS, 0)),
     )

@@ -17,7 +17,7 @@ from sqlglot.parsers.spark import SparkParser
 
 from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.errors import Problem, QueryError
-from cleanroom_algo.local.query.functions import FUNCTIONS
+from cleanroom_algo.local.query.functions import AGGREGATES, FUNCTIONS
 
 MAX_NODES: Final = 100_000  # far more than a person writes; names that stand for others could multiply without end
 
@@ -41,25 +41,29 @@ _SYNTAX: Final = frozenset({
 _OF_TABLES: Final = frozenset({"this", "alias", "joins", "laterals"})
 
 
+def _builder(name: str) -> Callable[[list[exp.Expr]], exp.Expr]:
+    """Return what keeps a call as it was written: engines give it its meaning."""
+    if name == "explode":
+        return exp.Explode.from_arg_list
+    node = exp.AnonymousAggFunc if name in AGGREGATES else exp.Anonymous
+    return lambda arguments: node(this=name, expressions=arguments)
+
+
 class MemberSql(Spark):
-    """Spark SQL with the listed functions alone: a call of any other is kept as one of an unknown name."""
+    """Spark SQL in which functions are only names: sqlglot would give some of them another meaning."""
 
     class Parser(SparkParser):
-        """Knows no function that is not listed."""
+        """Reads no function in a way of its own, except for those with a syntax of their own."""
 
-        FUNCTIONS: ClassVar[dict[str, Any]] = {
-            name: build for name, build in SparkParser.FUNCTIONS.items() if name.lower() in FUNCTIONS
-        }
+        ARRAY_CONSTRUCTORS: ClassVar[dict[str, Any]] = {}  # array(a)[0] is a call and a place in what it returns
+        STRICT_CAST = True  # else what was CAST and what was TRY_CAST cannot be told apart
+        FUNCTIONS: ClassVar[dict[str, Any]] = {name.upper(): _builder(name) for name in FUNCTIONS}
         FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
-            name: parse for name, parse in SparkParser.FUNCTION_PARSERS.items() if name.lower() in FUNCTIONS
+            name: SparkParser.FUNCTION_PARSERS[name] for name in ("CAST", "EXTRACT", "TRY_CAST")
         }
-        NO_PAREN_FUNCTIONS: ClassVar[dict[TokenType, Any]] = {
-            token: build
-            for token, build in SparkParser.NO_PAREN_FUNCTIONS.items()
-            if token in (TokenType.CURRENT_DATE, TokenType.CURRENT_TIMESTAMP)
-        }
+        NO_PAREN_FUNCTIONS: ClassVar[dict[TokenType, Any]] = {}
         NO_PAREN_FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
-            name: parse for name, parse in SparkParser.NO_PAREN_FUNCTION_PARSERS.items() if name in ("CASE", "IF")
+            name: parse for name, parse in SparkParser.NO_PAREN_FUNCTION_PARSERS.items() if name == "CASE"
         }
 
 
@@ -160,12 +164,9 @@ def _with(node: exp.Expr) -> Problem | None:
     return Problem("RECURSIVE", "is not known here") if node.args.get("recursive") else None
 
 
-def _random(node: exp.Expr) -> Problem | None:
-    return Problem("rand()", "takes no seed here: the numbers would not be Spark's") if node.this else None
-
-
 _CHECKS: Final[Mapping[type[exp.Expr], Callable[[exp.Expr], Problem | None]]] = {
     exp.Anonymous: _function,
+    exp.AnonymousAggFunc: _function,
     exp.Star: _star,
     exp.Table: _table,
     exp.Dot: _field,
@@ -174,7 +175,6 @@ _CHECKS: Final[Mapping[type[exp.Expr], Callable[[exp.Expr], Problem | None]]] = 
     exp.Except: _set_operation,
     exp.Intersect: _set_operation,
     exp.With: _with,
-    exp.Rand: _random,
 }
 
 
@@ -182,4 +182,27 @@ def _is_alone(star: exp.Expr) -> bool:
     if isinstance(star.parent, exp.Column):  # after a table's name
         star = star.parent
     listed = isinstance(star.parent, exp.Select) and star.arg_key == "expressions"
-    return listed or (isinstance(star, exp.Star) and isinstance(star.parent, exp.Count))
+    return listed or (isinstance(star, exp.Star) and is_count(star.parent))
+
+
+def is_count(node: exp.Expr | None) -> bool:
+    """Whether an expression counts one thing, which may be a star."""
+    return isinstance(node, exp.AnonymousAggFunc) and node.name == "count" and len(node.expressions) == 1
+
+
+def spark_name(node: exp.Expr) -> str:
+    """Return the name that Spark gives a column of a result that has none."""
+    if isinstance(node, exp.Column | exp.Literal | exp.RawString):
+        return node.name
+    if isinstance(node, exp.Star):
+        return "1"
+    if isinstance(node, exp.Paren):
+        return spark_name(node.this)
+    if isinstance(node, exp.Anonymous | exp.AnonymousAggFunc):
+        return f"{node.name}({', '.join(map(spark_name, node.expressions))})"
+    if isinstance(node, exp.Binary) and isinstance(node, exp.Condition):
+        operator = node.copy()
+        operator.set("this", exp.Placeholder())
+        operator.set("expression", exp.Placeholder())
+        return f"({spark_name(node.this)}{operator.sql(dialect='spark')[1:-1]}{spark_name(node.expression)})"
+    return node.sql(dialect="spark", normalize_functions="lower", comments=False)

@@ -11,6 +11,9 @@ from cleanroom_algo.local.query.table import TableAccess
 CSV_DIALECT: Final = "rfc4180"
 """The dialect of CSV files: quotes inside of quotes are doubled, backslashes are characters like others."""
 
+Engine = Literal["duckdb", "spark"]
+"""What computes queries."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueryPlan:
@@ -24,6 +27,7 @@ class QueryPlan:
         header: whether CSV files begin with the names.
         max_records: per file; 0: no limit.
         extension: whether the names of part files say their format.
+        engine: that computes.
     """
 
     query: str
@@ -33,6 +37,7 @@ class QueryPlan:
     header: bool = True
     max_records: int = 0
     extension: bool = True
+    engine: Engine = "duckdb"
 
 
 @dataclass(frozen=True, slots=True)

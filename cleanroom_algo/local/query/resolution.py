@@ -20,7 +20,7 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.errors import Problem
-from cleanroom_algo.local.query.parsing import MAX_NODES, MemberSql, refused
+from cleanroom_algo.local.query.parsing import MAX_NODES, MemberSql, is_count, refused, spark_name
 from cleanroom_algo.local.query.table import Table, TableAccess
 
 MEMBERS: Final = "members"
@@ -182,7 +182,7 @@ def _untraced(traced: exp.Query, sources: Mapping[str, Source], tables: Mapping[
         if each.args.get("db") or not (isinstance(source, Scope) or (id(each) in known and each.name in tables)):
             yield Problem(each.name, "is not a table of the collaboration")
     for star in traced.find_all(exp.Star):
-        if not isinstance(star.parent, exp.Count):  # a source has columns that have no names here
+        if not is_count(star.parent):  # a source has columns that have no names here
             yield Problem("*", "stands for columns that are not known here; name them")
     for column in traced.find_all(exp.Column):
         if not (column.table in sources or _is_output(column)) or isinstance(column.this, exp.Star):
@@ -208,10 +208,10 @@ def _name_outputs(statement: exp.Query) -> dict[str, str]:
     first = _first_select(statement)
     outputs = []
     for each in [] if first is None else first.expressions:
-        if each.is_star and not isinstance(each, exp.Count):
+        if each.is_star:
             continue
         if not isinstance(each, exp.Alias | exp.Column | exp.Dot):
-            name = each.sql(dialect="spark", normalize_functions="lower", comments=False)
+            name = spark_name(each)
             each.replace(exp.alias_(each.copy(), name, quoted=True))
             outputs.append(name)
         else:

@@ -137,6 +137,9 @@ class Machine(_Table):
     """The s3:// URI below which the objects of such jobs lie."""
     sagemaker_endpoint: str | None = None
     """URL of a service that takes AWS's place there; AWS itself if None."""
+    query_engine: Literal["duckdb", "spark"] = "duckdb"
+    """What computes the queries of ML input channels: DuckDB starts at once and refuses what it computes otherwise than
+    Spark; Spark itself needs the extra `spark` and Java 17."""
     region: str = "us-east-1"
     account: Annotated[str, Field(pattern=r"^[0-9]{12}$")] = "111122223333"
     """Whoever calls without saying who."""

@@ -112,7 +112,7 @@ def _infer(run: JobRun) -> JobResult:
 
 
 def _query(run: JobRun) -> JobResult:
-    from cleanroom_algo.local.query.engines.duckdb import run as run_query  # duckdb takes its time
+    from cleanroom_algo.local.query.engines.run import run as run_query  # duckdb takes its time
 
     plan = query_plan(run.workspace, run.record)
     return publisher.queried(plan, run_query(plan))

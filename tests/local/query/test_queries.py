@@ -1,12 +1,13 @@
 """Queries of ML input channels: Spark's dialect in, Spark's files out, and no door left open."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from cleanroom_algo.errors import QueryError
-from cleanroom_algo.local.query.engines.duckdb import run
+from cleanroom_algo.errors import EngineDiffersError, QueryError
+from cleanroom_algo.local.query.engines.run import run
 from cleanroom_algo.local.query.plan import QueryPlan
 from cleanroom_algo.local.query.table import Table, TableAccess
 
@@ -47,6 +48,52 @@ def test_csv_as_spark_writes_it(tmp_path: Path, tables: tuple[Table, ...]) -> No
         ["Ann,2.5,2024-05-01T10:00:00.000Z", '"",,', ",,2024-05-02T11:30:00.000Z"]
     )
     assert all(path.name.startswith("part-0000") for path in (tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "hash(name)",
+        "percentile_approx(id, 0.5)",
+        "rand(42)",
+        "split(name, '(?=a)')",
+        "date_format(name, 'yyyy-DDD')",
+        "map('a', 1)['a']",
+        "try_cast(name AS INT)",
+        "1.5 / 2",
+        "name RLIKE 'a$'",
+    ],
+)
+def test_what_duckdb_computes_in_another_way_is_refused(
+    tmp_path: Path, tables: tuple[Table, ...], expression: str
+) -> None:
+    people = replace(tables[0], join_columns=())
+
+    with pytest.raises(EngineDiffersError, match="query_engine"):
+        run(plan(tmp_path, (people,), f"SELECT {expression} AS x FROM people"))
+
+    assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT isodow(name) FROM people",
+        "SELECT epoch(name) FROM people",
+        "SELECT list_sum(array(1)) FROM people",
+        "SELECT strptime(name, 'x') FROM people",
+        "SELECT COLUMNS(*) FROM people",
+        "SELECT name FROM people TABLESAMPLE (50 PERCENT)",
+    ],
+)
+def test_what_spark_does_not_know_is_refused(tmp_path: Path, tables: tuple[Table, ...], query: str) -> None:
+    with pytest.raises(QueryError):
+        run(plan(tmp_path, tables, query))
+
+
+def test_arrays_are_not_written_into_csv(tmp_path: Path, tables: tuple[Table, ...]) -> None:
+    with pytest.raises(QueryError, match="CSV"):
+        run(plan(tmp_path, tables, "SELECT split(name, ',') AS x FROM people"))
 
 
 @pytest.mark.parametrize("text", ['5"', "C:\\temp", "two\nlines", "a\rb"])
@@ -122,8 +169,8 @@ def test_what_a_query_may_not_do(tmp_path: Path, tables: tuple[Table, ...], quer
 def test_values_do_not_leave_through_errors(tmp_path: Path, tables: tuple[Table, ...]) -> None:
     secret = Table("people", tables[0].location, "parquet", ("secret",))
 
-    with pytest.raises(QueryError) as caught:
-        run(plan(tmp_path, (secret,), "SELECT to_timestamp(secret, 'yyyy-MM-dd') FROM people"))
+    with pytest.raises(EngineDiffersError) as caught:
+        run(plan(tmp_path, (secret,), "SELECT to_timestamp(secret) FROM people"))
 
     assert "canary" not in str(caught.value)
     assert "4711" not in str(caught.value)

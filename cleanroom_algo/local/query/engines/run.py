@@ -1,0 +1,52 @@
+"""A query from its plan to its part files: the same rules and the same files, whichever engine computes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from cleanroom_algo.local.query.engines.database import DATABASE
+from cleanroom_algo.local.query.engines.part_files import write_parts
+from cleanroom_algo.local.query.plan import Engine, QueryOutcome, QueryPlan
+from cleanroom_algo.local.query.resolution import Resolution
+from cleanroom_algo.local.query.rules import check
+
+Compute = Callable[[Resolution, Path], None]
+"""An engine: it makes the table `result` of the database in a folder, with nothing else within the query's reach."""
+
+
+def run(plan: QueryPlan) -> QueryOutcome:
+    """Run a query; its files appear all at once or not at all.
+
+    Raises:
+        QueryError: CR-JOB-401, the query cannot be run; no value of a row is in the message.
+        EngineDiffersError: CR-JOB-403, DuckDB may give other values than Spark.
+        SparkUnavailableError: CR-JOB-404, there is no Spark on this machine.
+        TableUnreadableError: CR-JOB-402, nor the files of a table that it names.
+    """
+    resolution = check(plan.query, plan.access)
+    draft = plan.directory.with_name(f".{plan.directory.name}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        _engine(plan.engine)(resolution, draft)
+        records, dialect_columns = write_parts(plan, draft)
+        for path in draft.glob(f"{DATABASE}*"):
+            path.unlink()
+        shutil.rmtree(draft / "spill", ignore_errors=True)
+        sizes = [path.stat().st_size for path in draft.iterdir()]
+        draft.rename(plan.directory)
+        return QueryOutcome(records, len(sizes), sum(sizes), dialect_columns)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _engine(name: Engine) -> Compute:
+    if name == "spark":
+        from cleanroom_algo.local.query.engines import spark  # an extra
+
+        return spark.compute
+    from cleanroom_algo.local.query.engines import duckdb
+
+    return duckdb.compute
