@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import shell_complete
 
 from cleanroom_algo.cli.output import emit_json, say
 from cleanroom_algo.contract.sizes import DISK_FULL
@@ -23,6 +24,9 @@ from cleanroom_algo.errors.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from cleanroom_algo.errors import CleanroomError
+
+COMPLETE_VARIABLE = "_CLEANROOM_ALGO_COMPLETE"
+"""Set by the shell when it asks for completions."""
 
 
 class Terminated(BaseException):
@@ -33,6 +37,8 @@ def run(argv: list[str]) -> int:
     """Run the command line and return its exit status; nothing that fails returns 0."""
     from cleanroom_algo.cli.verbs import root
 
+    if instruction := os.environ.get(COMPLETE_VARIABLE):
+        return shell_complete(root, {}, "cleanroom-algo", COMPLETE_VARIABLE, instruction)
     as_json = "--json" in argv
     try:
         with _terminable():

@@ -15,6 +15,7 @@ import click
 import pytest
 
 from cleanroom_algo.cli.explain import EXIT_STATUSES
+from cleanroom_algo.cli.run import COMPLETE_VARIABLE
 from cleanroom_algo.cli.verbs import VERBS, Verbs, root
 from cleanroom_algo.errors import ExtraMissingError, InternalError, OutputUnwritableError, UsageError
 from cleanroom_algo.errors.exit_codes import ExitCode
@@ -188,3 +189,10 @@ def test_a_path_without_a_file_is_no_image() -> None:
     done = run("check", "nothere.py")
     assert done.status == ExitCode.CONTRACT
     assert done.stderr.startswith("CR-CON-004  there is nothing at 'nothere.py'")
+
+
+@pytest.mark.process
+def test_the_shell_completes_verbs() -> None:
+    asked = {"COMP_WORDS": "cleanroom-algo tr", "COMP_CWORD": "1", COMPLETE_VARIABLE: "bash_complete"}
+    done = subprocess.run(COMMAND, env={**os.environ, **asked}, capture_output=True, text=True, check=False)
+    assert done.stdout == "plain,train\n"
