@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from cleanroom_algo.local.hosts.engine import find_engine
 from tests.images.engine import Engine, missing, shared_engine
@@ -15,8 +15,10 @@ from tests.skips import pytest_terminal_summary
 
 __all__ = ["pytest_collection_modifyitems", "pytest_configure", "pytest_runtest_call", "pytest_terminal_summary"]
 
-settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
-settings.load_profile("untimed")
+# A busy machine is no fault. To find the simplest case, which can take minutes: `--hypothesis-profile=shrinking`.
+settings.register_profile("shrinking", deadline=None)
+settings.register_profile("quick", deadline=None, phases=set(Phase) - {Phase.shrink, Phase.explain})
+settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")

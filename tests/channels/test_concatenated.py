@@ -96,7 +96,7 @@ def test_only_some_objects_may_have_a_header(parts: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("schema", [NUMBERS, TEXTS])
-@pytest.mark.parametrize("first", [b"a,b\n1,2\n", b"1,2\n5,6\n", b"a,b\n1,2\n" + b"3,4\n" * 2_000_000])
+@pytest.mark.parametrize("first", [b"a,b\n1,2\n", b"1,2\n5,6\n", b"a,b\n1,2\n" + b"3,4\n" * 300_000])
 def test_a_later_header_in_another_order_is_an_error(schema: Schema, first: bytes) -> None:
     with pytest.raises(ColumnsMismatchError, match="in another order") as caught:
         decode([first, b"b,a\n4,3\n"], schema)
@@ -131,7 +131,7 @@ CELLS = st.one_of(st.none(), st.text(st.characters(codec="ascii", categories=["L
     zipped=st.booleans(),
     headers=st.lists(st.sampled_from(["number,text", '"number","text"', ""]), min_size=1, max_size=4),
 )
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_objects_are_told_apart_however_the_stream_is_cut(
     objects: list[list[tuple[int, str | None]]],
     sizes: list[int],

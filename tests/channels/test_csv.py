@@ -202,13 +202,13 @@ def test_faults_of_one_kind_are_one_line_of_the_error(tmp_path: Path) -> None:
 
 
 def test_the_line_is_right_far_into_an_object(tmp_path: Path) -> None:
-    lines = [b"%d,UA,2.5,2013-01-02,true" % number for number in range(400_000)]
-    lines[390_000] = b"1,UA"
+    lines = [b"%d,%s,2.5,2013-01-02,true" % (number, b"U" * 1000) for number in range(10_000)]
+    lines[9_900] = b"1,UA"
     obj = write(tmp_path, "x", HEADER + b"\n".join(lines))
     assert obj.size > 2 * BLOCK_BYTES
     with pytest.raises(RowMismatchError) as caught:
         read(obj, MIXED)
-    assert caught.value.problems[0].path == "x:390002"
+    assert caught.value.problems[0].path == "x:9902"
 
 
 def test_a_column_that_is_not_asked_for_costs_no_parsing_but_its_place_counts(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ CELLS = st.one_of(TEXTS, st.sampled_from(["", '"', ",", "\n", '",\n"', "\\", "a\
     header=st.booleans(),
     sizes=st.lists(st.integers(1, 20), min_size=1, max_size=5),
 )
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_what_the_csv_module_writes_is_read_back_however_the_bytes_are_cut(
     table: list[tuple[str, int, str]], sparing: bool, end: str, header: bool, sizes: list[int]
 ) -> None:
@@ -344,7 +344,7 @@ FORMS = st.sampled_from(["{}"] * 4 + ['"{}"'] * 2 + [" {}", "{} ", "\t{}", "{}\r
 
 
 @given(fields=st.lists(st.tuples(FIELDS, FORMS), max_size=2))
-@settings(max_examples=500)
+@settings(max_examples=150)
 def test_a_row_reads_the_same_whatever_stands_beside_it(fields: list[tuple[tuple[str, str], str]]) -> None:
     cells = dict.fromkeys(ALL.names, "")
     for (name, text), form in fields:

@@ -180,7 +180,7 @@ def merge(states: list[FeaturesFitter], schema: Schema) -> Features:
     ranks=st.integers(1, 5),
     offset=st.sampled_from([0.0, 1e9]),
 )
-@settings(max_examples=150)
+@settings(max_examples=50)
 def test_parts_fitted_by_ranks_merge_to_the_whole(
     values: list[float | None], words: list[str | None], ranks: int, offset: float
 ) -> None:

@@ -173,7 +173,7 @@ RECORDS = st.lists(MEMBERS, max_size=3).map(
 
 
 @given(record=RECORDS)
-@settings(max_examples=500)
+@settings(max_examples=150)
 def test_a_record_reads_the_same_whatever_stands_beside_it(record: bytes) -> None:
     alone = _outcome([record], 0)
     assert _outcome([PLAIN, record, PLAIN], 1) == alone

@@ -29,7 +29,7 @@ NUMBERS = Schema.of(a="int64", b="float64?")
     end=st.sampled_from(["\n", "\r\n"]),
     blanks=st.integers(0, 3),
 )
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_csv_pieces_hold_each_row_once(
     tmp_path: Path, cells: list[str], parts: int, header: bool, final: bool, end: str, blanks: int
 ) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleanroom_algo.channels.features import Features
@@ -47,6 +47,7 @@ def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.lists(st.integers(0, 90), max_size=5), st.integers(1, 40), st.booleans())
+@settings(max_examples=30)
 def test_batches_have_their_size_their_order_and_the_bits_of_their_rows(
     heights: list[int], rows: int, drop_last: bool
 ) -> None:

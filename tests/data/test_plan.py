@@ -55,7 +55,7 @@ def test_loaders_of_the_group_are_counted_once_each(layout: tuple[int, int, int]
     assert all(indices == set(range(expected)) for indices in seen.values())
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(
     layouts,
     st.sampled_from(Distribution),

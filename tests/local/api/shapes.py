@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import strategies as st
 
+_UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 # Lone surrogates cannot be percent-encoded, and NUL is refused as no file can have it in its name.
 ALPHABET = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 
@@ -47,8 +49,14 @@ def _string(shape: Any) -> st.SearchStrategy[Any]:
             )
             texts = st.text(letters, min_size=low, max_size=min(high, low + 12))
             return texts.filter(lambda text: re.fullmatch(pattern, text) is not None)
-        return st.from_regex(pattern, fullmatch=True).filter(lambda text: low <= len(text) <= high and encodable(text))
+        return _matching(pattern, low, high)
     return st.text(ALPHABET, min_size=low, max_size=min(high, low + 12))
+
+
+@functools.cache  # hypothesis takes long to understand a pattern
+def _matching(pattern: str, low: int, high: int) -> st.SearchStrategy[str]:
+    texts = st.uuids().map(str) if pattern == _UUID else st.from_regex(pattern, fullmatch=True)
+    return texts.filter(lambda text: low <= len(text) <= high and encodable(text))
 
 
 def encodable(text: str) -> bool:
@@ -124,7 +132,7 @@ def _grown(name: str, pattern: str) -> str:
     uuid = _EXAMPLES["UUID"]
     text = pattern
     for part, example_text in (
-        ("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", uuid),
+        (_UUID, uuid),
         ("arn:aws[-a-z]*:", "arn:aws:"),
         (r"arn:aws:[\w]+:", "arn:aws:cleanrooms:"),
         (r"[\w]{2}-[\w]{4,9}-[\d]:[\d]{12}", "us-east-1:111122223333"),

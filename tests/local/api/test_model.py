@@ -28,7 +28,7 @@ from cleanroom_algo.local.service_model.validation import faults
 from tests.local.api.shapes import edges, valid
 
 SNAPSHOT = Path(__file__).with_name("model_snapshot.json")
-QUICK = settings(max_examples=4, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+QUICK = settings(max_examples=3, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
 
 
 def split(request: dict[str, Any]) -> tuple[str, str, bytes]:

@@ -183,5 +183,5 @@ class ModelMachine(RuleBasedStateMachine):
         self.refused(ResourceNotFoundError, "GetTrainedModel", trainedModelArn=nobodys)
 
 
-ModelMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
+ModelMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=25)
 TestModelMachine = ModelMachine.TestCase

@@ -177,5 +177,5 @@ class RoomMachine(RuleBasedStateMachine):
         self.refused(ResourceNotFoundError, "GetConfiguredModelAlgorithm", AIRLINE, configuredModelAlgorithmArn=NOBODYS)
 
 
-RoomMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
+RoomMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
 TestRoomMachine = RoomMachine.TestCase
