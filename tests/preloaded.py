@@ -2,7 +2,7 @@
 
 Importing torch takes longer than all else that most tests of containers do. The process has one thread and has run
 nothing of torch's, so that a fork of it is what a new interpreter would be after its imports. (polars starts threads
-when it is imported, and is left to the programs.)
+when it is imported, and is left to the programs.) A program that launches ranks forks them in the same way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+import time
+import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -214,28 +216,87 @@ def _receive(connection: socket.socket) -> _Order | None:
 def _become(order: _Order) -> None:
     """Run a program as if this process were its own."""
     signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.setsid()
     os.dup2(order.out, 1)
     os.dup2(order.err, 2)
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     os.chdir(order.folder)
+    _run(order.words, order.variables)
+
+
+def _run(words: Sequence[str], variables: Mapping[str, str]) -> None:
+    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    os.setsid()
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     os.environ.clear()
-    os.environ.update(order.variables)
+    os.environ.update(variables)
     random.seed()
-    module, *words = order.words
-    sys.argv = [module, *words]
+    module, *rest = words
+    sys.argv = [module, *rest]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def _main() -> None:
-    import torch.distributed
-    from torch import _dynamo  # optimizers need it, and it takes as long as torch itself
+class _ForkedRank:
+    """A rank, forked from its launcher, as torch's launcher uses `subprocess.Popen`.
 
-    del torch, _dynamo
+    The launcher has imported torch, but must not have imported polars, whose threads would be missing in a fork.
+    """
+
+    def __init__(self, words: Sequence[str], variables: Mapping[str, str]) -> None:
+        sys.stdout.flush()
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if not self.pid:
+            _forget_algorithm(Path(variables["CLEANROOM_ALGO_ALGORITHM"]).parent)
+            try:
+                _run(words, variables)
+            except BaseException:
+                traceback.print_exc()
+            os._exit(1)  # a rank ends itself
+
+    def poll(self) -> int | None:
+        """Return the exit status, None while it runs."""
+        if self.returncode is None:
+            done, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if done else None
+        return self.returncode
+
+    def wait(self, timeout: float = float("inf")) -> int:
+        """Return the exit status.
+
+        Raises:
+            subprocess.TimeoutExpired: it still runs.
+        """
+        deadline = time.monotonic() + timeout
+        while (status := self.poll()) is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired("rank", timeout)
+            time.sleep(0.02)
+        return status
+
+
+def _forget_algorithm(folder: Path) -> None:
+    """Let a rank import its algorithm on its own."""
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(str(folder)):
+            del sys.modules[name]
+
+
+def _main() -> None:
+    import torch.distributed.fsdp
+    from torch import _dynamo  # several ranks need it, and it takes as long as torch itself
+    from torch.distributed.elastic.multiprocessing.subprocess_handler import SubprocessHandler
+    from torch.distributed.launcher import api
+
+    del torch, _dynamo, api
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         order = _serve(connection)
     if order is not None:
+        popen = SubprocessHandler._popen
+        SubprocessHandler._popen = (
+            lambda handler, args, env: (  # type: ignore[method-assign]
+                popen(handler, args, env) if "polars" in sys.modules else _ForkedRank(args[2:], env)
+            )
+        )
         _become(order)
 
 

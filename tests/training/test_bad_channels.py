@@ -17,11 +17,11 @@ from tests.channels.support import squeeze
 from tests.training.support import Container, Ended, algorithm, run_all, two_hosts
 
 ALGORITHM = """
-import faulthandler
-faulthandler.dump_traceback_later(100, exit=True)
+import faulthandler, os
+if "LOCAL_RANK" in os.environ:  # not in the launcher, of which ranks are forked: its watchdog would be missing in them
+    faulthandler.dump_traceback_later(100, exit=True)
 from torch import nn
 from cleanroom_algo import Hyperparameters, Schema, Trainer
-from cleanroom_algo.channels.features import Features
 
 
 class Params(Hyperparameters):
@@ -35,6 +35,7 @@ class Line(Trainer):
     shuffle = False
 
     def fit_features(self):  # so that the ranks meet the data in the training loop
+        from cleanroom_algo.channels.features import Features  # not before: polars would start threads in the launcher
         return Features.plain(self.schema)
 
     def model(self):
