@@ -24,7 +24,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 ROOT = Path(__file__).parents[1]
 
@@ -292,11 +292,11 @@ def _main() -> None:
         order = _serve(connection)
     if order is not None:
         popen = SubprocessHandler._popen
-        SubprocessHandler._popen = (
-            lambda handler, args, env: (  # type: ignore[method-assign]
-                popen(handler, args, env) if "polars" in sys.modules else _ForkedRank(args[2:], env)
-            )
-        )
+
+        def start(handler: SubprocessHandler, args: tuple[str, ...], env: dict[str, str]) -> Any:
+            return popen(handler, args, env) if "polars" in sys.modules else _ForkedRank(args[2:], env)
+
+        SubprocessHandler._popen = start  # type: ignore[assignment]
         _become(order)
 
 
