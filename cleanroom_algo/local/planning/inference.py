@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -64,6 +65,7 @@ def inference_plan(workspace: Workspace, record: Record, directory: Path) -> Inf
 def looks_like_header(objects: tuple[ObjectRef, ...]) -> bool:
     """Whether the first object begins with names: no field of its first line is empty, a number, or there twice.
 
+    The first of several may be empty, as pandas writes it for an index.
     The platform never says so and does not need to know; here it decides which line a second request may repeat.
     """
     first = next((each for each in objects if each.size), None)
@@ -71,8 +73,8 @@ def looks_like_header(objects: tuple[ObjectRef, ...]) -> bool:
         return False
     with first.open() as file:
         line = file.read(_HEAD_BYTES).partition(b"\n")[0].decode("utf-8", "replace").strip("\r\ufeff")
-    fields = [field.strip('" ') for field in line.split(",")]
-    names = all(field and not _is_number(field) for field in fields)
+    fields = [field.strip('" ') for field in re.split(r"[,;|\t]", line)]
+    names = all(field and not _is_number(field) for field in (fields[1:] if fields[0] == "" and fields[1:] else fields))
     return names and len(set(fields)) == len(fields) and not line.startswith(("{", "["))
 
 

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from cleanroom_algo.errors import InferenceInputError
 from cleanroom_algo.local.jobs.inference.split import assemble, require_lines, split_lines
+from cleanroom_algo.local.objects.listing import objects_of
 from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.planning.inference import looks_like_header
 from cleanroom_algo.local.plans.inference_plan import HeaderMode
 
 LINE = st.binary(max_size=30).map(lambda b: b.replace(b"\n", b"").replace(b"\r", b""))
@@ -97,3 +99,12 @@ def test_assembling() -> None:
     assert assemble(b"", "always") == b""
     assert assemble(b"1\n", "always") == b"1\n\n"
     assert assemble(b"1\n", "if-missing") == b"1\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [("a,b", True), (",a,b", True), ("a;b", True), ("1,b", False), ("a,,b", False), ("", False), (",1", False)],
+)
+def test_the_first_line_may_be_a_header(tmp_path: Path, line: str, expected: bool) -> None:
+    (tmp_path / "x").write_text(f"{line}\n0,1\n")
+    assert looks_like_header(objects_of(tmp_path)) is expected
