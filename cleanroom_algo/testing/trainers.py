@@ -92,7 +92,9 @@ def make_trainer(
     run = _rank_run(kind, {**(channels or {}), **channel}, hyperparameters, base_model)
     trainer = run.trainer()
     assert isinstance(trainer, kind)
-    if not kind.has_own_fit():
+    if kind.has_own_fit():
+        trainer.world = run.world if kind.distributed else None
+    else:
         from cleanroom_algo.training.torch.devices import pick_device
 
         trainer.world = run.world
