@@ -97,7 +97,9 @@ def test_flight_delays_by_boosted_trees(tmp_path: Path, library: str) -> None:
 
     held_out = read_parts(tmp_path / "held-out")
     scores = predict(tmp_path / "root", algorithm, held_out.drop("late"))
-    assert area_under_curve(scores, held_out["late"].to_numpy()) > 0.65
+    truth = held_out["late"].to_numpy()
+    trivial = area_under_curve(baseline(read_parts(tmp_path / "root/input/data/train"), held_out), truth)
+    assert 0.5 < trivial < area_under_curve(scores, truth)
 
 
 @pytest.mark.parametrize(
