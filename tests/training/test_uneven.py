@@ -255,7 +255,6 @@ def test_a_batch_of_one_row_in_a_pipe_names_the_option(tmp_path: Path) -> None:
 
 
 TARGETS = {
-    "text": ('y="string"', "1,2,x7351\n", "cross_entropy", "declared as string"),
     "int for logits": (
         'y="int32"',
         "1,2,7351\n",
