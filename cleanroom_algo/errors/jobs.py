@@ -253,7 +253,7 @@ class SparkUnavailableError(JobError):
     """
 
     code = "CR-JOB-404"
-    title = "Spark cannot start"
+    title = "query engine cannot start"
     exit_code = ExitCode.CONTRACT
 
 

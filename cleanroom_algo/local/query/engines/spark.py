@@ -97,6 +97,7 @@ def spark_session() -> SparkSession:
     builder = Session.builder.master("local[*]").appName("cleanroom-algo")
     settings = {
         "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
         "spark.sql.catalogImplementation": "in-memory",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "false",
