@@ -24,7 +24,7 @@ from cleanroom_algo import errors
 from cleanroom_algo.contract.algorithm import algorithm_file
 from cleanroom_algo.contract.known import CLASSES, PHRASES
 from cleanroom_algo.errors import CleanroomError
-from cleanroom_algo.errors.status_codes import ALGORITHM_ERROR
+from cleanroom_algo.errors.status_codes import STATUS_CODES
 
 HIDDEN = "<value>"
 _LINE_CHARACTERS = 120  # of a line of source: the failure file holds 1024 bytes in all
@@ -285,10 +285,10 @@ def error_summary(text: str) -> str:
 
     Any container may have written the text, so nothing else in it is known to be harmless.
     """
-    known = {name: name for name in (ALGORITHM_ERROR, *(each.rpartition(".")[2] for each in CLASSES))}
+    known = {name: name for name in (*STATUS_CODES, *(each.rpartition(".")[2] for each in CLASSES))}
     known |= {code: f"{code}  {kind.title}" for code, kind in errors.all_errors().items()}
     names = re.findall(r"[\w.-]+", text.partition("\n")[0])
-    shown = [known[name] for name in names[:4] if name in known] or [HIDDEN]
+    shown = dict.fromkeys(known[name] for name in names[:4] if name in known) or [HIDDEN]
     return "\n".join([": ".join(shown), *_PLACE.findall(text)])
 
 

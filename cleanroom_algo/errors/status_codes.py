@@ -11,8 +11,9 @@ NOT_STARTED: Final = "training did not start: the algorithm, its hyperparameters
 """In the log of a job whose container failed at its checks, before it trained."""
 
 STATUS_CODES: Final[Mapping[str, str]] = {
-    ALGORITHM_ERROR: "A container ended with a status other than 0. The message holds the text of its failure file, "
-    "without values of rows, and the place in the algorithm. SageMaker uses this code, too.",
+    ALGORITHM_ERROR: "A container ended with a status other than 0. The message holds the text of its failure file; "
+    "other accounts than the one that started the job see what is known to hold no values of rows: the class of the "
+    "exception and the place in the algorithm. SageMaker uses this code, too.",
     MAX_RUNTIME_EXCEEDED: "A training job ran for longer than stoppingCondition.maxRuntimeInSeconds, and was stopped. "
     "Its artifacts are not kept. Ask for a longer time, or for fewer epochs.",
     "ClientError": "SageMaker refused the request of a job on SageMaker hosts, or something that it names: a role, an "

@@ -266,6 +266,14 @@ JOBS: tuple[Difference, ...] = (
     ),
     Difference(
         "jobs",
+        TRAIN + INFER,
+        "accounts that did not start a job see of its reason a code, the class of an exception and places in the code",
+        "GetTrainedModel returns 1024 characters of the failure file; what other members see is not documented",
+        "guessed",
+        "Clean Rooms user guide, Model authoring guidelines for the training container",
+    ),
+    Difference(
+        "jobs",
         TRAIN,
         "a training without stoppingCondition runs 86,400 s at most",
         "not documented by Clean Rooms; SageMaker's default is one day",

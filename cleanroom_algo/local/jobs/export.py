@@ -6,7 +6,7 @@ are the two archives of a SageMaker training job follows SageMaker; Clean Rooms 
 
 from __future__ import annotations
 
-from cleanroom_algo.local.objects.store import Objects
+from cleanroom_algo.local.objects.store import Objects, put_all
 from cleanroom_algo.local.plans.export_plan import ExportPlan
 from cleanroom_algo.local.plans.outcomes import ExportOutcome
 from cleanroom_algo.local.policies.caps import export_too_large, fitting
@@ -25,11 +25,6 @@ def run_export(plan: ExportPlan, objects: Objects) -> ExportOutcome:
         if not plan.leave_out:
             raise too_large
         kept = fitting(sizes, plan.max_bytes)
-    chosen = [path for path in plan.files if path.name in kept]
-    try:
-        outputs = tuple(objects.put(path, f"{plan.destination}/{path.name}") for path in chosen)
-    except BaseException:
-        for path in chosen:
-            objects.delete(f"{plan.destination}/{path.name}")
-        raise
+    chosen = {f"{plan.destination}/{path.name}": path for path in plan.files if path.name in kept}
+    outputs = tuple(put_all(objects, chosen))
     return ExportOutcome(outputs, sum(sizes[name] for name in kept), too_large)

@@ -10,6 +10,7 @@ import glob
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
@@ -31,7 +32,17 @@ class Objects(Protocol):
         """Copy an object to a file."""
 
     def delete(self, uri: str) -> None:
-        """Remove the objects whose URIs start with this one."""
+        """Remove the object of a URI, if there is one."""
+
+
+def put_all(objects: Objects, files: Mapping[str, Path]) -> list[str]:
+    """Store files under their URIs, all of them or none, and return where each can be seen."""
+    try:
+        return [objects.put(path, uri) for uri, path in files.items()]
+    except BaseException:
+        for uri in files:
+            objects.delete(uri)
+        raise
 
 
 class FolderObjects:
@@ -101,11 +112,9 @@ class FolderObjects:
             raise _unusable(f"{uri} cannot be read: {error.strerror}", "check the URI") from error
 
     def delete(self, uri: str) -> None:
-        """Remove the objects whose URIs start with this one."""
-        for each in self.list(uri):
-            self.path(each).unlink(missing_ok=True)
+        """Remove the object of a URI, if there is one, and what copies to it that were killed have left."""
         place = self.path(uri)
-        for left in place.parent.glob(f".incomplete-{glob.escape(place.name)}*"):  # of a copy that was killed
+        for left in (place, *place.parent.glob(f".incomplete-{glob.escape(place.name)}-*")):
             left.unlink(missing_ok=True)
 
 
@@ -147,11 +156,10 @@ class S3Objects:
             self.client.download_file(bucket, key, str(target))
 
     def delete(self, uri: str) -> None:
-        """Remove the objects whose URIs start with this one."""
-        for each in self.list(uri):
-            bucket, key = split_uri(each)
-            with telling(each):
-                self.client.delete_object(Bucket=bucket, Key=key)
+        """Remove the object of a URI, if there is one."""
+        bucket, key = split_uri(uri)
+        with telling(uri):
+            self.client.delete_object(Bucket=bucket, Key=key)
 
 
 def _incomplete(name: str) -> bool:

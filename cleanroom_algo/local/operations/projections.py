@@ -10,6 +10,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from cleanroom_algo.contract.redaction import error_summary
 from cleanroom_algo.local.operations.paging import DEFAULT_PAGE, page
 from cleanroom_algo.local.operations.registry import Call
 from cleanroom_algo.local.policies.recipients import Recipients
@@ -21,6 +22,7 @@ from cleanroom_algo.local.resources.arns import (
     TRAINED_MODEL,
 )
 from cleanroom_algo.local.resources.documents import Json
+from cleanroom_algo.local.resources.states import FAILED
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.service_model.shapes import ML, members, operation_model
 
@@ -103,4 +105,11 @@ def _project(shape: Any, record: Record, call: Call) -> dict[str, Any]:
         columns |= recipients.shown(call.account)
     document = record.document
     held = (document.whole() if isinstance(document, Json) else document).get
+    if "statusDetails" in wanted and record.status == FAILED and call.account != record.account:
+        columns["statusDetails"] = _for_others(held("statusDetails"))
     return {name: value for name in wanted if (value := columns.get(name) or held(name)) is not None}
+
+
+def _for_others(details: Mapping[str, str]) -> dict[str, str]:
+    """Return why a job failed as accounts may see it that did not start it: a container may have written the reason."""
+    return {**details, "message": error_summary(f"{details['statusCode']}: {details['message']}")}

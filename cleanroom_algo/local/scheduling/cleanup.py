@@ -12,12 +12,14 @@ from typing import Final
 
 from cleanroom_algo.errors import RoomInUseError, RoomStateError
 from cleanroom_algo.local.plans.run_files import CHECKPOINTS_FOLDER, LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE, USAGE_FILE
-from cleanroom_algo.local.resources.arns import INPUT_CHANNEL, TRAINED_MODEL
+from cleanroom_algo.local.resources.arns import EXPORT_JOB, INPUT_CHANNEL, TRAINED_MODEL
 from cleanroom_algo.local.resources.owners import Owners, take_server_lock
 from cleanroom_algo.local.resources.private_folder import OWN_FILES, OWN_FOLDERS
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.workspace import Workspace
 
+STORED: Final = "stored"
+"""What a record calls the outputs of an inference job that are being stored, by their names."""
 _GUARDS_SECONDS: Final = 2.0  # for guards to end after their job; they take a fraction of one
 _RETRY_SECONDS: Final = 0.05
 _KEPT: Final = frozenset({LOG_FILE, USAGE_FILE})
@@ -77,13 +79,14 @@ def forget(workspace: Workspace, record: Record) -> None:
     workspace.store.delete(record)
 
 
-def discard_export(workspace: Workspace, record: Record) -> None:
-    """Remove the files of an export that was killed on its way: a receiver gets all of them or none.
+def discard_stored(workspace: Workspace, record: Record) -> None:
+    """Remove what a job had stored for its receiver when it was killed or cancelled: a receiver gets all of it or none.
 
     Raises:
-        ObjectStoreError: CR-ROM-004, they cannot be removed.
+        ObjectStoreError: CR-ROM-004, it cannot be removed.
     """
-    for name in (MODEL_ARCHIVE, OUTPUT_ARCHIVE):
+    names = (MODEL_ARCHIVE, OUTPUT_ARCHIVE) if record.kind == EXPORT_JOB else record.private.get(STORED, ())
+    for name in names:
         workspace.objects.delete(f"{record.private['output']}/{name}")
 
 

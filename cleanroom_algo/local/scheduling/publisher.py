@@ -19,6 +19,7 @@ from cleanroom_algo.errors import (
 )
 from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.errors.status_codes import MAX_RUNTIME_EXCEEDED, NOT_STARTED, status_code
+from cleanroom_algo.local.objects.store import put_all
 from cleanroom_algo.local.plans.outcomes import ExportOutcome, InferenceOutcome, JobStatus, TrainingOutcome
 from cleanroom_algo.local.plans.run_files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE
 from cleanroom_algo.local.plans.training_plan import TrainingPlan
@@ -28,7 +29,7 @@ from cleanroom_algo.local.query.plan import CSV_DIALECT, QueryOutcome, QueryPlan
 from cleanroom_algo.local.resources.job_log import read_lines
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.workspace import Workspace
-from cleanroom_algo.local.scheduling.cleanup import tidy, tidy_unfinished
+from cleanroom_algo.local.scheduling.cleanup import STORED, tidy, tidy_unfinished
 
 _TAIL_BYTES: Final = 64 * 1024  # of a log's end, in which the last lines of a container are looked for
 _TAIL_LINES: Final = 5
@@ -101,7 +102,7 @@ def inferred(workspace: Workspace, record: Record, outcome: InferenceOutcome, sh
     private["warnings"] = list(outcome.warnings)
     keeps = outcome.status is JobStatus.FAILED and workspace.settings.switches.inference_after_failure == "keep"
     if outcome.status is JobStatus.COMPLETED or keeps:
-        private["outputs"] = _put_all(workspace, outcome.outputs, record.private["output"])
+        private["outputs"] = _put_outputs(workspace, record, outcome.outputs)
     tidy(directory)
     if outcome.status is JobStatus.COMPLETED:
         kept = {"rows": outcome.rows, "bytes": outcome.bytes}
@@ -140,12 +141,11 @@ def exported(outcome: ExportOutcome) -> JobResult:
     )
 
 
-def _put_all(workspace: Workspace, outputs: Path, uri: str) -> list[str]:
-    return [
-        workspace.objects.put(path, f"{uri}/{path.relative_to(outputs).as_posix()}")
-        for path in sorted(outputs.rglob("*"))
-        if path.is_file()
-    ]
+def _put_outputs(workspace: Workspace, record: Record, outputs: Path) -> list[str]:
+    """Give a receiver all outputs or none; the record names them first, for the case that this process is killed."""
+    files = {path.relative_to(outputs).as_posix(): path for path in sorted(outputs.rglob("*")) if path.is_file()}
+    workspace.store.update(record, private={STORED: list(files)}, touch=False)
+    return put_all(workspace.objects, {f"{record.private['output']}/{name}": path for name, path in files.items()})
 
 
 def _last_lines(workspace: Workspace, record: Record, host: str) -> str:

@@ -14,12 +14,11 @@ from cleanroom_algo.errors import (
 )
 from cleanroom_algo.local.policies.policies import publishes
 from cleanroom_algo.local.policies.recipients import Recipients
-from cleanroom_algo.local.resources.arns import EXPORT_JOB
 from cleanroom_algo.local.resources.owners import Owners
 from cleanroom_algo.local.resources.states import ACTIVE, FAILED, IN_PROGRESS, INACTIVE, STOPPING, move
 from cleanroom_algo.local.resources.store import QueuedJob, Record
 from cleanroom_algo.local.resources.workspace import Workspace
-from cleanroom_algo.local.scheduling.cleanup import discard, discard_export
+from cleanroom_algo.local.scheduling.cleanup import discard, discard_stored
 from cleanroom_algo.local.scheduling.publisher import JobResult
 
 log = logging.getLogger("cleanroom_algo.local")
@@ -42,6 +41,8 @@ def settle(workspace: Workspace, job: QueuedJob, record: Record, result: JobResu
         else:
             move(store, now, ACTIVE)
         store.end_job(job)
+    if now.status in STOPPING:
+        discard_stored(workspace, now)
     if now.status in STOPPING or result.code:
         discard(workspace, record, unfinished=True)
 
@@ -101,8 +102,8 @@ def recover(workspace: Workspace, owners: Owners) -> None:
             try:
                 if (lost := _settle_lost(workspace, job)) is not None:
                     discard(workspace, lost, unfinished=True)
-                    if lost.kind == EXPORT_JOB and job.running:
-                        discard_export(workspace, lost)
+                    if job.running:
+                        discard_stored(workspace, lost)
             except Exception:
                 log.exception("job %s, lost with its process, cannot be settled", job.key)
 

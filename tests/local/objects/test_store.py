@@ -40,10 +40,11 @@ def objects(request: pytest.FixtureRequest, tmp_path: Path, endpoint: str) -> It
     """Return an empty store of each kind."""
     store: Objects = FolderObjects(tmp_path / "s3") if request.param == "folder" else S3Objects(endpoint)
     yield store
-    store.delete("s3://bureau/")
+    for uri in store.list("s3://bureau/"):
+        store.delete(uri)
 
 
-def test_what_is_put_is_listed_fetched_and_deleted_by_prefix(objects: Objects, tmp_path: Path) -> None:
+def test_what_is_put_is_listed_fetched_and_deleted(objects: Objects, tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(b"weights" * 1000)
     for key in ("out/b", "out/a/model.tar.gz", "outside"):
@@ -52,8 +53,9 @@ def test_what_is_put_is_listed_fetched_and_deleted_by_prefix(objects: Objects, t
     assert objects.list("s3://bureau/out/") == ["s3://bureau/out/a/model.tar.gz", "s3://bureau/out/b"]
     objects.fetch("s3://bureau/out/b", target)
     assert target.read_bytes() == source.read_bytes()
-    objects.delete("s3://bureau/out/")
-    assert objects.list("s3://bureau/") == ["s3://bureau/outside"]
+    objects.delete("s3://bureau/out")
+    objects.delete("s3://bureau/out/b")
+    assert objects.list("s3://bureau/") == ["s3://bureau/out/a/model.tar.gz", "s3://bureau/outside"]
 
 
 def test_a_second_put_replaces_the_first(objects: Objects, tmp_path: Path) -> None:

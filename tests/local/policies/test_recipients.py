@@ -64,6 +64,19 @@ def test_each_member_sees_its_own_status_and_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
+def test_other_members_do_not_read_what_a_program_wrote_into_its_failure_file(tmp_path: Path) -> None:
+    text = "ValueError: row 8837261 of alice is bad\n  at train.py:9 in main: check('alice')"
+    with Room(tmp_path / "home", settings=SETTINGS) as room:
+        desk = RoomFixture(room, tmp_path, body=f"(root / 'output/failure').write_text({text!r})\nsys.exit(1)")
+        arn = trained(desk)
+        own = model_of(desk, arn, AIRLINE, AIRLINE_ID, "GetTrainedModel")["statusDetails"]
+        other = model_of(desk, arn, BUREAU, BUREAU_ID, "GetCollaborationTrainedModel")["statusDetails"]
+
+    assert own == {"statusCode": "AlgorithmError", "message": f"AlgorithmError: {text}"}
+    assert other == {"statusCode": "AlgorithmError", "message": "AlgorithmError: ValueError\n  at train.py:9 in main"}
+
+
+@pytest.mark.process
 def test_a_configuration_that_comes_after_the_end_brings_nothing_back(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with Room(home, settings=SETTINGS) as room:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -11,7 +14,9 @@ import psutil
 import pytest
 
 from cleanroom_algo.errors import JobLostError
+from cleanroom_algo.local.objects.store import FolderObjects
 from cleanroom_algo.local.operations.calling import Caller
+from cleanroom_algo.local.resources.owners import Owners
 from cleanroom_algo.local.resources.settings import Machine
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
@@ -99,7 +104,7 @@ def test_an_export_that_was_killed_leaves_no_part(tmp_path: Path) -> None:
         assert room.store.claim_job(job, room.supervisor.owner)
         place = home / "s3" / record.private["output"].removeprefix("s3://")
         place.mkdir(parents=True)
-        for name in ("model.tar.gz", ".incomplete-output.tar.gz-x1", "another.txt"):
+        for name in ("model.tar.gz", ".incomplete-output.tar.gz-x1", "model.tar.gz.note"):
             (place / name).touch()
 
     with Room(home, SETTINGS) as room:
@@ -107,7 +112,42 @@ def test_an_export_that_was_killed_leaves_no_part(tmp_path: Path) -> None:
 
     assert found is not None
     assert (found.status, found.document["statusDetails"]["statusCode"]) == ("CREATE_FAILED", JobLostError.code)
-    assert [path.name for path in place.iterdir()] == ["another.txt"]
+    assert [path.name for path in place.iterdir()] == ["model.tar.gz.note"]
+
+
+@pytest.mark.parametrize("end", ["killed", "cancelled", "full"])
+def test_an_inference_job_that_ends_while_it_stores_its_output_leaves_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    home, put = tmp_path / "home", FolderObjects.put
+
+    def stop_here(objects: FolderObjects, source: Path, uri: str) -> str:
+        stored = put(objects, source, uri)
+        if end == "killed":  # the files and records of this moment are what another process finds
+            shutil.copytree(home, tmp_path / "killed", dirs_exist_ok=True)
+        elif end == "full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        else:
+            desk.own("CancelTrainedModelInferenceJob", trainedModelInferenceJobArn=arn)
+        return stored
+
+    with Room(home, SETTINGS) as room:
+        desk = RoomFixture(room, tmp_path)
+        desk.configure()
+        model = desk.add_packed_model()
+        monkeypatch.setattr(FolderObjects, "put", stop_here)
+        arn = desk.start_inference(model.key)
+        found: Record | None = room.wait(arn, timeout=60)
+    monkeypatch.undo()
+    if end == "killed":
+        home = tmp_path / "killed"
+        monkeypatch.setattr(Owners, "is_alive", lambda *_: False)
+        with Room(home, SETTINGS) as room:
+            found = room.store.get("trained-model-inference-job", arn)
+
+    assert found is not None
+    assert found.status == ("INACTIVE" if end == "cancelled" else "CREATE_FAILED")
+    assert not [path for path in (home / "s3").rglob("*") if path.is_file()]
 
 
 def test_a_lost_job_that_makes_no_sense_keeps_no_room_from_starting(
