@@ -55,13 +55,10 @@ def up(home: Path, *options: str) -> Iterator[Up]:
     )
     assert process.stdout is not None
     try:
-        lines: list[str] = []
-        while not lines or lines[-1].rstrip() != "}":
-            line = process.stdout.readline()
-            if not line:
-                raise RuntimeError(f"up ended with {process.wait()}")
-            lines.append(line)
-        yield Up(json.loads("".join(lines))["endpoint"], home, process, time.monotonic() - before)
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"up ended with {process.wait()}")
+        yield Up(json.loads(line)["endpoint"], home, process, time.monotonic() - before)
     finally:
         process.terminate()
         process.wait(60)
