@@ -105,8 +105,8 @@ def _project(shape: Any, record: Record, call: Call) -> dict[str, Any]:
         columns |= recipients.shown(call.account)
     document = record.document
     held = (document.whole() if isinstance(document, Json) else document).get
-    if "statusDetails" in wanted and record.status == FAILED and call.account != record.account:
-        columns["statusDetails"] = _for_others(held("statusDetails"))
+    if record.status == FAILED and call.account != record.account and (details := held("statusDetails")):
+        columns["statusDetails"] = _for_others(details)
     return {name: value for name in wanted if (value := columns.get(name) or held(name)) is not None}
 
 
