@@ -166,6 +166,7 @@ class Inputs:
             numeric: the columns to standardise, as `FeaturesFitter` takes them.
         """
         from cleanroom_algo.channels.fitting import FeaturesFitter
+        from cleanroom_algo.data.tables import rebatched
 
         new = partial(
             FeaturesFitter,
@@ -175,8 +176,9 @@ class Inputs:
             min_count=options.min_category_count,
         )
         fitter = new()
-        for frame in self.tables(schema, self.train, world, fitter.columns):
-            fitter.update(frame)
+        # Where a table of a pipe ends follows from the writer's pauses, and the last bits of sums from where tables end.
+        for table in rebatched(self.tables(schema, self.train, world, fitter.columns), _FIT_ROWS):
+            fitter.update(table)
         if world.size == 1:
             return _finished(fitter)
         from cleanroom_algo.data.collectives import gather
