@@ -176,7 +176,7 @@ class Inputs:
             min_count=options.min_category_count,
         )
         fitter = new()
-        # Where a table of a pipe ends follows from the writer's pauses, and the last bits of sums from where tables end.
+        # A pipe's tables end where its writer pauses, and the last bits of sums depend on where tables end.
         for table in rebatched(self.tables(schema, self.train, world, fitter.columns), _FIT_ROWS):
             fitter.update(table)
         if world.size == 1:

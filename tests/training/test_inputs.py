@@ -13,17 +13,18 @@ from pathlib import Path
 
 import pytest
 
+from cleanroom_algo import Hyperparameters, Trainer
 from cleanroom_algo.channels.features import Features
 from cleanroom_algo.channels.modes import pipe
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.data.world import World
 from cleanroom_algo.training.inputs import Inputs
-from cleanroom_algo.training.options import Options
+from cleanroom_algo.training.options import read_options
 from tests.training.support import Container
 
 SCHEMA = Schema.of(target="y", a="float64", y="float64")
-OPTIONS = Options.model_construct(max_categories=10, min_category_count=1)
+OPTIONS = read_options(Trainer, Hyperparameters())
 
 
 def fitted(root: Path, lines: list[str], pieces: int) -> Features:
