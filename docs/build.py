@@ -82,7 +82,8 @@ def cli_page() -> Iterator[str]:
     yield "# Commands\n"
     yield "Results go to stdout, talk to stderr; `--json` prints one JSON document, errors included."
     for name in VERBS:
-        with click.Context(root, info_name="cleanroom-algo", terminal_width=100, max_content_width=100) as parent:
+        settings = {**root.context_settings, "terminal_width": 100, "max_content_width": 100}
+        with click.Context(root, info_name="cleanroom-algo", **settings) as parent:
             command = root.get_command(parent, name)
             assert command is not None
             with click.Context(command, info_name=name, parent=parent) as context:

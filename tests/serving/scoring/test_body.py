@@ -129,6 +129,7 @@ def test_gzip_with_any_number_of_members(members: list[bytes], size: int) -> Non
 
 @given(st.binary(min_size=1, max_size=400), st.data())
 def test_gzip_that_breaks_off_is_refused(body: bytes, data: st.DataObject) -> None:
+    assume(not body.startswith(GZIP_MAGIC))  # refused, but for being packed twice
     packed = gzip.compress(body)
     cut = data.draw(st.integers(1, len(packed) - 1))
     with pytest.raises(BodyIncompleteError):
