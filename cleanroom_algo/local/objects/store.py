@@ -6,6 +6,7 @@ with any program. Objects appear whole or not at all.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import shutil
@@ -41,7 +42,8 @@ def put_all(objects: Objects, files: Mapping[str, Path]) -> list[str]:
         return [objects.put(path, uri) for uri, path in files.items()]
     except BaseException:
         for uri in files:
-            objects.delete(uri)
+            with contextlib.suppress(ObjectStoreError):  # the first cause is the one to report
+                objects.delete(uri)
         raise
 
 
@@ -112,10 +114,19 @@ class FolderObjects:
             raise _unusable(f"{uri} cannot be read: {error.strerror}", "check the URI") from error
 
     def delete(self, uri: str) -> None:
-        """Remove the object of a URI, if there is one, and what copies to it that were killed have left."""
+        """Remove the object of a URI, if there is one, and what copies to it that were killed have left.
+
+        Raises:
+            ObjectStoreError: CR-ROM-004, it cannot be removed.
+        """
         place = self.path(uri)
         for left in (place, *place.parent.glob(f".incomplete-{glob.escape(place.name)}-*")):
-            left.unlink(missing_ok=True)
+            try:
+                left.unlink(missing_ok=True)
+            except NotADirectoryError:
+                pass  # nothing can be there
+            except OSError as error:
+                raise _unusable(f"{uri} cannot be removed: {error.strerror}", f"remove {left}") from error
 
 
 class S3Objects:
