@@ -122,9 +122,8 @@ class FolderObjects:
         place = self.path(uri)
         for left in (place, *place.parent.glob(f".incomplete-{glob.escape(place.name)}-*")):
             try:
-                left.unlink(missing_ok=True)
-            except NotADirectoryError:
-                pass  # nothing can be there
+                if left.is_file():
+                    left.unlink(missing_ok=True)
             except OSError as error:
                 raise _unusable(f"{uri} cannot be removed: {error.strerror}", f"remove {left}") from error
 
