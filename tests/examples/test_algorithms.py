@@ -88,20 +88,6 @@ def test_rain_by_scikit_learn(tmp_path: Path) -> None:
     assert alone[0] == scores[7]  # the same bits, whatever request a row comes in
 
 
-@pytest.mark.parametrize("library", ["xgboost", "lightgbm"])
-def test_flight_delays_by_boosted_trees(tmp_path: Path, library: str) -> None:
-    algorithm = EXAMPLES / f"{library}_delay"
-    write_flights(tmp_path / "root/input/data/train", "1, 3, 5, 7", parts=3)
-    write_flights(tmp_path / "held-out", "9, 11", parts=1)
-    train(tmp_path / "root", algorithm, {"num_round": "20"})
-
-    held_out = read_parts(tmp_path / "held-out")
-    scores = predict(tmp_path / "root", algorithm, held_out.drop("late"))
-    truth = held_out["late"].to_numpy()
-    trivial = area_under_curve(baseline(read_parts(tmp_path / "root/input/data/train"), held_out), truth)
-    assert 0.5 < trivial < area_under_curve(scores, truth)
-
-
 @pytest.mark.parametrize(
     ("scores", "expected"), [([0.1, 0.4, 0.35, 0.8], 0.75), ([1, 1, 1, 1], 0.5), ([0, 0, 1, 1], 1.0)]
 )
