@@ -1,8 +1,9 @@
-"""Projects to start from: each folder is one, and `shared` has what all of them get."""
+"""Projects to start from: each folder is one, or what it has of its own; `shared` has what all of them get."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -11,11 +12,13 @@ FOLDER: Final = Path(__file__).parent
 _SHARED: Final = FOLDER / "shared"
 _MAIN_FILES: Final = ("algorithm/algorithm.py", "algorithm/train.py", "algorithm/train")
 _SCRIPT: Final = "algorithm/train.py"
+_EXTENDS: Final = {"xgboost": "tabular", "lightgbm": "xgboost"}
+"""Templates that have the files of another one, but for those of their own."""
 
 
 def templates() -> dict[str, str]:
     """Return the names of all templates, each with what it is about."""
-    folders = sorted(each for each in FOLDER.iterdir() if (each / "test_algorithm.py").is_file())
+    folders = sorted(each for each in FOLDER.iterdir() if _main_file(each) is not None)
     return {each.name: _about(each) for each in folders}
 
 
@@ -36,18 +39,37 @@ def make_project(template: str, folder: Path, name: str) -> list[Path]:
         "options": " --environment SAGEMAKER_PROGRAM=train.py" if is_script else "",
     }
     written = []
-    for origin in (_SHARED, source):
-        for path in sorted(each for each in origin.rglob("*") if each.is_file() and "__pycache__" not in each.parts):
-            target = folder / path.relative_to(origin)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            text = path.read_text(encoding="utf-8")
-            target.write_text(Template(text).safe_substitute(values) if origin == _SHARED else text, encoding="utf-8")
-            if text.startswith("#!"):
-                target.chmod(0o755)  # a wheel need not keep it
-            written.append(target.relative_to(folder))
+    files = {place: path for origin in _origins(template) for place, path in _files(origin)}
+    for place, path in files.items():
+        target = folder / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = path.read_text(encoding="utf-8")
+        is_shared = path.is_relative_to(_SHARED)
+        target.write_text(Template(text).safe_substitute(values) if is_shared else text, encoding="utf-8")
+        if text.startswith("#!"):
+            target.chmod(0o755)  # a wheel need not keep it
+        written.append(place)
     return written
 
 
+def _origins(template: str) -> Iterator[Path]:
+    """Yield the folders of a project's files; those of a later one take the place of an earlier one's."""
+    yield from _origins(_EXTENDS[template]) if template in _EXTENDS else (_SHARED,)
+    yield FOLDER / template
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield the files below a folder, each with its path in a project."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path.relative_to(folder), path
+
+
+def _main_file(folder: Path) -> Path | None:
+    return next((folder / name for name in _MAIN_FILES if (folder / name).is_file()), None)
+
+
 def _about(folder: Path) -> str:
-    main = next(folder / name for name in _MAIN_FILES if (folder / name).is_file())
+    main = _main_file(folder)
+    assert main is not None
     return (ast.get_docstring(ast.parse(main.read_text(encoding="utf-8"))) or "").partition("\n")[0]

@@ -5,7 +5,7 @@ from make_data import make_rows
 from cleanroom_algo.testing import CleanRoom
 
 
-def test_rain_is_foretold(clean_room: CleanRoom) -> None:
+def test_rain_is_predicted(clean_room: CleanRoom) -> None:
     """The model is right for most hours that it has not seen."""
     model = clean_room.train("algorithm", train=make_rows(2000, seed=0))
     assert model.metrics["accuracy"] > 0.8

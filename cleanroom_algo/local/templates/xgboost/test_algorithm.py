@@ -5,7 +5,7 @@ from make_data import make_rows
 from cleanroom_algo.testing import CleanRoom
 
 
-def test_who_leaves_is_foretold(clean_room: CleanRoom) -> None:
+def test_who_leaves_is_predicted(clean_room: CleanRoom) -> None:
     """The model is right for most customers that it has not seen."""
     first = clean_room.train(
         "algorithm",

@@ -1,7 +1,7 @@
 """Will it rain within the hour? scikit-learn in the place of torch.
 
 An algorithm that is not torch overrides `fit` and `save` alone. What it stores are arrays in a safetensors file, not a
-pickle: whoever loads a model of this clean room need not trust who trained it.
+pickle: a member who loads the model need not trust the member who trained it.
 """
 
 from __future__ import annotations
