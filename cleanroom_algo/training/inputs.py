@@ -99,12 +99,14 @@ class Inputs:
         """
         from cleanroom_algo.channels.modes.file import read_object
         from cleanroom_algo.data.partition import coalesce
+        from cleanroom_algo.data.tables import rebatched
 
         if channel.input_mode.has_files:
             for each, split in coalesce(self._partition(channel, schema, world).of(world)):
                 yield from read_object(each, schema, batch_rows=_FIT_ROWS, columns=columns, split=split)
         else:
-            yield from self._pipe(channel, schema, world, columns)
+            # A pipe's own tables end where its writer pauses, and the last bits of sums depend on where tables end.
+            yield from rebatched(self._pipe(channel, schema, world, columns), _FIT_ROWS)
 
     def world(self, local_rank: int, ranks: int) -> World:
         """Return the place of a rank among all.
@@ -166,7 +168,6 @@ class Inputs:
             numeric: the columns to standardise, as `FeaturesFitter` takes them.
         """
         from cleanroom_algo.channels.fitting import FeaturesFitter
-        from cleanroom_algo.data.tables import rebatched
 
         new = partial(
             FeaturesFitter,
@@ -176,8 +177,7 @@ class Inputs:
             min_count=options.min_category_count,
         )
         fitter = new()
-        # A pipe's tables end where its writer pauses, and the last bits of sums depend on where tables end.
-        for table in rebatched(self.tables(schema, self.train, world, fitter.columns), _FIT_ROWS):
+        for table in self.tables(schema, self.train, world, fitter.columns):
             fitter.update(table)
         if world.size == 1:
             return _finished(fitter)
