@@ -8,6 +8,7 @@ rows.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +64,9 @@ class LightGBMTrainer(BoostingTrainer):
     library = "lightgbm"
     grouped = ("lambdarank", "rank")
 
-    def labels(self, objective: str) -> Labels:
-        """Return the labels that an objective takes."""
-        known = {
+    def labels(self) -> Mapping[str, Labels]:
+        """Return the labels that objectives take, by the starts of their names."""
+        return {
             "binary": Labels(0, 1, integers=True),
             "cross_entropy": Labels(0, 1),
             "multiclass": Labels(0, (self.params.num_class or 1) - 1, integers=True),
@@ -73,7 +74,6 @@ class LightGBMTrainer(BoostingTrainer):
             "tweedie": Labels(0),
             "gamma": Labels(0),
         }
-        return next((labels for start, labels in known.items() if objective.startswith(start)), Labels())
 
     def boost(self, train: Rows, validation: Rows | None) -> None:
         """Train, and set `booster`."""

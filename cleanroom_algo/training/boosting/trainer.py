@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar, NamedTuple
@@ -101,8 +101,8 @@ class BoostingTrainer(Trainer):
         """Train by the library, calling `end_round` after each round."""
         raise NotImplementedError
 
-    def labels(self, objective: str) -> Labels:
-        """Return the labels that an objective takes."""
+    def labels(self) -> Mapping[str, Labels]:
+        """Return the labels that objectives take, by the starts of their names; all others take any number."""
         raise NotImplementedError
 
     def fit(self) -> None:
@@ -229,7 +229,9 @@ class BoostingTrainer(Trainer):
         Raises:
             NoDataError: CR-TRN-010; LabelError: CR-TRN-014.
         """
-        allowed = self.labels(str(self.params.of_library().get("objective")))
+        objective = str(self.params.of_library().get("objective"))
+        known = self.labels().items()
+        allowed = next((labels for start, labels in known if objective.startswith(start)), Labels())
         labels, weights = rows.labels, np.ones(1) if rows.weights is None else rows.weights
         wrong = (labels < allowed.lowest) | (labels > allowed.highest) | ~np.isfinite(labels)
         if allowed.integers:

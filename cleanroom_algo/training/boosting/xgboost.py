@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,9 +55,9 @@ class XGBoostTrainer(BoostingTrainer):
     library = "xgboost"
     grouped = ("rank:",)
 
-    def labels(self, objective: str) -> Labels:
-        """Return the labels that an objective takes."""
-        known = {
+    def labels(self) -> Mapping[str, Labels]:
+        """Return the labels that objectives take, by the starts of their names."""
+        return {
             "binary:": Labels(0, 1),
             "reg:logistic": Labels(0, 1),
             "multi:": Labels(0, (self.params.num_class or 1) - 1, integers=True),
@@ -65,7 +65,6 @@ class XGBoostTrainer(BoostingTrainer):
             "reg:gamma": Labels(0),
             "reg:tweedie": Labels(0),
         }
-        return next((labels for start, labels in known.items() if objective.startswith(start)), Labels())
 
     def boost(self, train: Rows, validation: Rows | None) -> None:
         """Train, and set `booster`."""
@@ -142,7 +141,7 @@ class XGBoostTrainer(BoostingTrainer):
         with config_context(verbosity=0):  # it would write lines of its own into standard output
             collective.init(**arguments, dmlc_task_id=f"{self.world.rank:06}")
         yield
-        collective.finalize()  # only in good order: after a failure it could wait for ranks that are gone
+        collective.finalize()  # not after a failure, when it could wait for ranks that are gone
         if tracker is not None:
             tracker.wait_for()
 
