@@ -150,7 +150,7 @@ def _channel(room: Room, data: str | None, channel: str | None) -> dict[str, Sou
     if data == "-":
         content = sys.stdin.read()
         name = "stdin.jsonl" if content.lstrip().startswith("{") else "stdin.csv"
-        return {"inference": channel_source({name: content}, room.workspace.files.home / "channels" / "frames")}
+        return {"inference": channel_source({name: content}, room.workspace.files.frames)}
     text = data or channel
     return {} if text is None else channel_sources([named_channel(text, "inference")])
 

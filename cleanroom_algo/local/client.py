@@ -242,7 +242,7 @@ class CleanRoom:
         return records.find(self.room.store, model, (records.MODEL,))
 
     def _source(self, data: ChannelData, *, parts: int) -> Any:
-        return channel_source(data, self.home / "channels" / "frames", parts=parts)
+        return channel_source(data, self.room.workspace.files.frames, parts=parts)
 
 
 def start(room: Room, call: JobCall) -> Record:

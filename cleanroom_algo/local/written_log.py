@@ -69,5 +69,5 @@ class WrittenLog:
             return MemberLogs(tuple(self.lines), ())
         why, moment = records.reason(self.record), records.moment(self.record.updated)
         summary = None if why is None else {"time": moment, "host": "-", "stream": SUMMARY_STREAM, "text": why}
-        reading = LogReading(self.switches.log_filter, self.switches.redaction_placeholder)
+        reading = LogReading.of(self.switches)
         return member_logs(self.lines, summary, self.recipients, account, reading)

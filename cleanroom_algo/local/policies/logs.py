@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from cleanroom_algo.contract.redaction import error_summary
 from cleanroom_algo.local.policies.filters import Matcher, Reading, matcher, readings
 from cleanroom_algo.local.policies.recipients import Recipients
 from cleanroom_algo.local.policies.redaction import redactor
+from cleanroom_algo.local.resources.settings import Switches
 
 Line = Mapping[str, str]
 """A line of a job's log: `time` (ISO 8601, UTC), `host`, `stream`, `text`."""
@@ -41,6 +42,11 @@ class LogReading:
 
     filter: Reading = "regex"
     placeholder: str = "[REDACTED]"
+
+    @classmethod
+    def of(cls, switches: Switches) -> Self:
+        """Return the reading that a room is set to."""
+        return cls(switches.log_filter, switches.redaction_placeholder)
 
 
 def member_logs(

@@ -39,6 +39,11 @@ class RoomFiles:
         """Return the folder that holds model.tar.gz and output.tar.gz of a version."""
         return self.home / "models" / _folder(arn, version)
 
+    @property
+    def frames(self) -> Path:
+        """The folder for the objects of channels that were given as frames or texts."""
+        return self.home / "channels" / "frames"
+
     def channel(self, record: Record) -> Path:
         """Return the folder for the objects of an ML input channel whose query runs here."""
         return self.home / "channels" / _folder(record.key, None)

@@ -152,8 +152,7 @@ def _last_lines(workspace: Workspace, record: Record, host: str) -> str:
     """Return what a host's container wrote last, as far as the account of the job may see it."""
     written = read_lines(workspace.files.run(record) / LOG_FILE, last_bytes=_TAIL_BYTES)
     lines = [line for line in written if line["host"] == host and line["stream"] != "job"]
-    switches = workspace.settings.switches
-    reading = LogReading(switches.log_filter, switches.redaction_placeholder)
+    reading = LogReading.of(workspace.settings.switches)
     recipients = Recipients.of(workspace.store, record)
     seen = member_logs(lines, None, recipients, record.account, reading).lines[-_TAIL_LINES:]
     shown = [line["text"][:_LINE_CHARACTERS] for line in seen]

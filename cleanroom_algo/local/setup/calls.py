@@ -13,7 +13,7 @@ from cleanroom_algo.local.planning.resuming import check_resumable
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.service_model.shapes import ML, members, operation_model
 from cleanroom_algo.local.setup.binding import adopt
-from cleanroom_algo.local.setup.quick_requests import inference_request_for, request_for
+from cleanroom_algo.local.setup.quick_requests import incremental_channel, inference_request_for, request_for
 
 TRAIN: Final = "CreateTrainedModel"
 INFER: Final = "StartTrainedModelInferenceJob"
@@ -93,7 +93,7 @@ def literal_call(
 
 
 def resuming_call(caller: Caller, record: Record) -> JobCall:
-    """Return the call that goes on where a training job has ended: its request once more, from its last whole epoch.
+    """Return the call that continues a training job after its last whole epoch, with the same request.
 
     Args:
         caller: of the room's operations; nothing in the room changes.
@@ -108,7 +108,6 @@ def resuming_call(caller: Caller, record: Record) -> JobCall:
     params |= {"membershipIdentifier": record.membership, "name": record.name}
     base = record.private.get("base")
     if base is not None:
-        version = {} if base["version"] is None else {"versionIdentifier": base["version"]}
-        channel = {"trainedModelArn": base["key"], "channelName": base["channelName"], **version}
+        channel = incremental_channel(base["key"], base["version"], base["channelName"])
         params["incrementalTrainingDataChannels"] = [channel]
     return JobCall(TRAIN, params, record.account, LocalTerms(resumes=(record.key, record.version)))

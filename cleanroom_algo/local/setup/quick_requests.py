@@ -81,10 +81,14 @@ def request_for(
     if max_runtime is not None:
         request["stoppingCondition"] = {"maxRuntimeInSeconds": max_runtime}
     if base_model is not None:
-        version = {} if base_model.version is None else {"versionIdentifier": base_model.version}
-        channel = {"trainedModelArn": base_model.key, **version, "channelName": BASE_CHANNEL}
-        request["incrementalTrainingDataChannels"] = [channel]
+        request["incrementalTrainingDataChannels"] = [incremental_channel(base_model.key, base_model.version)]
     return request
+
+
+def incremental_channel(arn: str, version: str | None, name: str = BASE_CHANNEL) -> dict[str, str]:
+    """Return the incremental channel that delivers a version of a trained model, the base version if it is None."""
+    own = {} if version is None else {"versionIdentifier": version}
+    return {"trainedModelArn": arn, **own, "channelName": name}
 
 
 def inference_request_for(
