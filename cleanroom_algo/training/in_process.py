@@ -1,4 +1,4 @@
-"""A job's one rank in the process of whoever debugs it: its terminal, its exceptions as they are raised."""
+"""A job's only rank in the caller's process and terminal, for debugging; exceptions are passed on unchanged."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class MemberSql(Spark):
         """Reads no function in a way of its own, except for those with a syntax of their own."""
 
         ARRAY_CONSTRUCTORS: ClassVar[dict[str, Any]] = {}  # array(a)[0] is a call and a place in what it returns
-        STRICT_CAST = True  # else what was CAST and what was TRY_CAST cannot be told apart
+        STRICT_CAST = True  # else CAST and TRY_CAST cannot be distinguished
         FUNCTIONS: ClassVar[dict[str, Any]] = {name.upper(): _builder(name) for name in FUNCTIONS}
         FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
             name: SparkParser.FUNCTION_PARSERS[name] for name in ("CAST", "EXTRACT", "TRY_CAST")

@@ -35,7 +35,7 @@ def tidy(directory: Path) -> None:
 
 
 def tidy_unfinished(directory: Path) -> None:
-    """Remove everything of a run that did not end well but what `tidy` keeps, and checkpoints to go on from.
+    """Remove everything of a run that did not end well but what `tidy` keeps, and checkpoints to continue from.
 
     Raises:
         OSError: something cannot be removed.

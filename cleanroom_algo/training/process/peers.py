@@ -1,7 +1,7 @@
 """The ranks of an own `fit` that runs on every host: joined, and watching each other.
 
 An engine that waits for the rows of a host may never notice that the host is gone (LightGBM's does not). So each rank
-waits in a thread for the good-bye of the next one.
+waits in a thread for the last message of the next one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cleanroom_algo.errors import RankLostError
 from cleanroom_algo.training.process.job import RUN_DIRECTORY_VARIABLE
 from cleanroom_algo.training.process.reports import RankReport
 
-_OWN_SECONDS = 3.0  # for the engine to notice it by itself, and the main thread to end in good order
+_OWN_SECONDS = 3.0  # for the engine to notice it by itself, and for the main thread to end normally
 
 
 @contextlib.contextmanager
@@ -42,7 +42,7 @@ def joined(world: World) -> Iterator[None]:
         yield
         barrier()
         dist.send(torch.ones(1), (world.rank - 1) % world.size, group=group)
-        watch.join()  # until the next rank has said good-bye, too
+        watch.join()  # until the next rank has sent its last message, too
 
 
 def _watch(world: World, group: Any) -> None:

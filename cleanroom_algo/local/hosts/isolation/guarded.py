@@ -43,7 +43,7 @@ class GuardedHost:
         inner: whether the command is bubblewrap.
         passed: descriptors that bubblewrap gets.
         stdin: what the command can read.
-        user: who may write to the command's output by its name, as to /dev/stdout; None: whoever runs it.
+        user: who may write to the command's output by its name, as to /dev/stdout; None: the user who runs it.
         end: ends what the command has started elsewhere.
         at_end: removes what the command may leave.
         main: tells the container's main process, where the command is only a client of what runs it.

@@ -7,7 +7,7 @@ Unix socket, each byte asks for a connection to the host's port 8080; the answer
 
 With `serve ADDRESS DESCRIPTOR`, run in the network of a host that is there already, it does that alone.
 
-All of it happens in a user namespace. Without root's rights, its root is whoever calls; for root, FIRST is the user
+All of it happens in a user namespace. Without root's rights, its root is the caller; for root, FIRST is the user
 outside that its root is, and those that follow are its other users. Where root has FIRST 0, there is no such namespace.
 A job's start waits for this process: it imports nothing but the standard library, and before the network is there only
 what that takes.

@@ -1,6 +1,6 @@
 """Who owns what a sandbox is given where root runs the clean room.
 
-Uid 0 inside is then a user outside whom nobody else is, so that a way out of the sandbox leads to no right at all.
+Uid 0 inside is then a user outside that nobody else uses: a process that escapes from the sandbox has no rights.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Final
 
 FIRST_USER: Final = 0x7000_0000
-"""Of the many that are left to nobody (systemd's documentation, "Users, Groups, UIDs and GIDs on systemd Systems")."""
+"""Assigned to no user (systemd's documentation, "Users, Groups, UIDs and GIDs on systemd Systems")."""
 _ALL_USERS = ["0", "0", "4294967295"]  # how the kernel maps them outside of any user namespace
 
 
 def root_outside(programs: Iterable[Path]) -> int | None:
     """Return which user outside uid 0 of a sandbox is; None: the caller.
 
-    That is so for whoever is not root, for root of a user namespace, who is another user outside of that, and where
-    only root can read the programs that a sandbox needs.
+    It is the caller if the caller is not root, or is root of a user namespace (another user outside of it), or if only
+    root can read the programs that a sandbox needs.
     """
     if os.geteuid() != 0 or Path("/proc/self/uid_map").read_text("ascii").split() != _ALL_USERS:
         return None
