@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from cleanroom_algo.cli.options import json_option
-from cleanroom_algo.cli.output import emit_json, fields, next_commands, say
+from cleanroom_algo.cli.output import command_line, emit_json, fields, next_commands, say
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -76,7 +76,7 @@ def command(
         emit_json(result)
         return
     fields(result)
-    next_commands(f"cleanroom-algo check {tag}", f"cleanroom-algo train {tag} --channel NAME=FOLDER")
+    next_commands(command_line("check", tag), command_line("train", tag, "--channel", "NAME=FOLDER"))
 
 
 def _schema_hash(algorithm: Path) -> str:

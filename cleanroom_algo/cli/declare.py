@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cleanroom_algo.cli.options import home_option, json_option
-from cleanroom_algo.cli.output import emit_json, next_commands, say, table
+from cleanroom_algo.cli.output import command_line, emit_json, next_commands, say, table
 from cleanroom_algo.cli.rooms import follow, open_room
 from cleanroom_algo.cli.run import report
 from cleanroom_algo.local.resources import records
@@ -50,4 +50,4 @@ def command(context: click.Context, file: Path, as_json: bool, home: Path | None
     for each in channels:
         for warning in each["warnings"] or ():
             say(f"warning: {each['name']}: {warning}")
-    next_commands("cleanroom-algo train --request REQUEST.json", "cleanroom-algo show")
+    next_commands(command_line("train", "--request", "REQUEST.json"), command_line("show"))

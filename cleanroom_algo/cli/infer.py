@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cleanroom_algo.cli.options import channel_sources, home_option, json_option, named_channel, pairs, request_file
-from cleanroom_algo.cli.output import emit, emit_json, fields, next_commands, say
+from cleanroom_algo.cli.output import command_line, emit, emit_json, fields, next_commands, say
 from cleanroom_algo.cli.rooms import follow, open_room, undone
 from cleanroom_algo.cli.run import report
 from cleanroom_algo.contract.sizes import format_bytes
@@ -89,7 +90,7 @@ def command(context: click.Context, /, as_json: bool, home: Path | None, quiet: 
 
 def _say_more(job: InferenceJob) -> None:
     """Say where the log of a job is that failed, and what it left."""
-    say(f"  log       cleanroom-algo logs {job.name}")
+    say(f"  log       {command_line('logs', job.name)}")
     if job.outputs:
         say("\n            ".join(["\n  outputs   of the objects that were answered whole:", *job.outputs]))
 
@@ -117,7 +118,7 @@ def _show(job: InferenceJob) -> None:
             "outputs": "\n         ".join(job.outputs) or None,
         }
     )
-    next_commands(f"head {job.outputs[0]}" if job.outputs else f"cleanroom-algo logs {job.name}")
+    next_commands(shlex.join(["head", job.outputs[0]]) if job.outputs else command_line("logs", job.name))
 
 
 def _call(room: Room, words: dict[str, Any]) -> JobCall:

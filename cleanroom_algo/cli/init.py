@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def command(folder: Path | None, template: str | None, as_list: bool, as_json: b
     for file in files:
         emit(str(target / file))
     train = re.search(r"^cleanroom-algo train .*$", (target / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    next_commands(f"cd {target}", "python make_data.py", *([train[0]] if train else []), "pytest")
+    next_commands(shlex.join(["cd", str(target)]), "python make_data.py", *([train[0]] if train else []), "pytest")
 
 
 def _asked(known: dict[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -80,7 +81,7 @@ def channel_sources(words: Iterable[str]) -> dict[str, Source]:
             raise InputFileError(
                 f"--channel {name}: {path} cannot be read",
                 expected="a folder or file that you may read",
-                fix=f"chmod u+r {path}",
+                fix=shlex.join(["chmod", "u+r", str(path)]),
             )
     return sources
 

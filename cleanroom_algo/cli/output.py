@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -58,6 +59,15 @@ def next_commands(*commands: str) -> None:
     say("\nNext:")
     for command in commands:
         say(f"  {command}")
+
+
+def command_line(*words: object) -> str:
+    """Return a command of this library to be suggested: quoted for a shell, with the `--home` that this call has."""
+    context = click.get_current_context(silent=True)
+    home: list[object] = []
+    if context is not None and context.get_parameter_source("home") is click.core.ParameterSource.COMMANDLINE:
+        home = ["--home", context.params["home"]]
+    return shlex.join(map(str, ["cleanroom-algo", *words, *home]))
 
 
 def is_terminal() -> bool:

@@ -20,6 +20,7 @@ from click.shell_completion import shell_complete
 
 from cleanroom_algo.cli.output import emit_json, say
 from cleanroom_algo.contract.sizes import DISK_FULL
+from cleanroom_algo.errors import OutputUnwritableError
 from cleanroom_algo.errors.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def run(argv: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.BROKEN_PIPE
     except Exception as error:  # the last resort: everything becomes a coded error
-        return report(_coded(error, argv), as_json)
+        coded = _coded(error, argv)
+        return report(coded, as_json and not isinstance(coded, OutputUnwritableError))
     return ExitCode.OK
 
 
@@ -107,7 +109,7 @@ def _coded(error: Exception, argv: Sequence[str]) -> CleanroomError:
     if isinstance(error, ModuleNotFoundError) and (missing := errors.ExtraMissingError.of(error)) is not None:
         return missing
     if isinstance(error, OSError) and error.errno in DISK_FULL:
-        return errors.OutputUnwritableError(
+        return OutputUnwritableError(
             f"the output cannot be written: {error.strerror}",
             expected="room on the disk that takes it",
             fix="make room, or write to another disk",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cleanroom_algo.cli.options import home_option, json_option
-from cleanroom_algo.cli.output import emit, emit_json, fields, next_commands, say, table
+from cleanroom_algo.cli.output import command_line, emit, emit_json, fields, next_commands, say, table
 from cleanroom_algo.cli.rooms import open_room
 from cleanroom_algo.local.resources import records
 
@@ -58,7 +58,7 @@ def _one(room: Room, record: Record, as_json: bool) -> None:
     if why := records.reason(record):
         emit(f"\n{why}")
     if record.kind in {records.MODEL, records.INFERENCE}:
-        next_commands(f"cleanroom-algo logs {record.name}")
+        next_commands(command_line("logs", record.name))
 
 
 def _all(store: Store) -> None:
@@ -75,7 +75,7 @@ def _all(store: Store) -> None:
         table(("NAME", *(column.upper() for column in columns)), rows)
     if empty:
         say("nothing is here yet")
-        next_commands("cleanroom-algo train my_algorithm.py --channel train=data/")
+        next_commands(command_line("train", "my_algorithm.py", "--channel", "train=data/"))
 
 
 def _runs(models: Sequence[Record]) -> list[list[object]]:

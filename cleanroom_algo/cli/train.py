@@ -11,7 +11,7 @@ import click
 
 from cleanroom_algo.cli.debugging import debugged
 from cleanroom_algo.cli.options import home_option, json_option
-from cleanroom_algo.cli.output import emit_json, fields, next_commands, say
+from cleanroom_algo.cli.output import command_line, emit_json, fields, next_commands, say
 from cleanroom_algo.cli.quick import refuse_others, training_call, training_options, training_words
 from cleanroom_algo.cli.rooms import follow, open_room, undone
 from cleanroom_algo.cli.run import Terminated, report
@@ -99,9 +99,9 @@ def command(
     _show(result)
     algorithm = words.algorithm if words else None
     next_commands(
-        f"cleanroom-algo show {again}",
-        f"cleanroom-algo infer {again} --channel FOLDER",
-        f"cleanroom-algo train {algorithm or 'ALGORITHM'} --channel NAME=FOLDER --base-model {again}",
+        command_line("show", again),
+        command_line("infer", again, "--channel", "FOLDER"),
+        command_line("train", algorithm or "ALGORITHM", "--channel", "NAME=FOLDER", "--base-model", again),
     )
 
 
@@ -110,9 +110,9 @@ def _say_more(room: Room, record: Record, name: str) -> None:
     from cleanroom_algo.local.planning.resuming import checkpoints_of
 
     if record.private.get("started", True):
-        say(f"  log       cleanroom-algo logs {name}")
+        say(f"  log       {command_line('logs', name)}")
         if checkpoints_of(room.workspace, record) is not None:
-            say(f"  resume    cleanroom-algo train --resume {name}")
+            say(f"  resume    {command_line('train', '--resume', name)}")
 
 
 @contextmanager
@@ -121,7 +121,7 @@ def _hint_at_resuming(name: str) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, Terminated):
-        say(f"To continue after the last complete epoch: cleanroom-algo train --resume {name}")
+        say(f"To continue after the last complete epoch: {command_line('train', '--resume', name)}")
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -58,7 +59,7 @@ class WrittenLog:
             raise NoSuchRecordError(
                 f"{record.name} ({record.status}) has no log",
                 expected="a job that has been started",
-                fix=f"see `cleanroom-algo show {record.name}`",
+                fix=f"see `cleanroom-algo show {shlex.quote(record.name)}`",
             )
         taken = read_lines(usage) if usage.is_file() else []
         return cls(record, read_lines(log), taken, recipients, workspace.settings.switches)

@@ -44,20 +44,25 @@ def main(arguments: list[str] | None = None) -> int:
     clean(HOME)  # of an earlier run; refused while one is going on
     export_tables(FOLDER / "tables")
     say("1. Two parties, and queries over their tables")
-    declared = run("declare", declaration(image))["mlInputChannels"]
+    run("declare", declaration(image))
     with Room(HOME) as room:
-        channels = {each["name"]: channel_folder(room, each["mlInputChannelArn"]) for each in declared}
+        channels = {
+            each["name"]: channel_folder(room, each["mlInputChannelArn"]) for each in shown()["mlInputChannels"]
+        }
 
     say("\n2. A model of the first months, on 2 hosts")
-    first = run("train", "--request", request("request"), "--quiet")
+    run("train", "--request", request("request"), "--quiet")
+    first = shown("flight-delay")
     say("\n3. A second version from the first, on the months after")
     base = {"trainedModelArn": first["trainedModelArn"], "channelName": "base"}
     later = request("incremental", incrementalTrainingDataChannels=[base])
-    second = run("train", "--request", later, "--quiet")
+    run("train", "--request", later, "--quiet")
+    second = shown("flight-delay")
     say("\n4. Predictions for the months that nobody has trained on")
     chosen = {name: second[name] for name in ("trainedModelArn",)}
     chosen["trainedModelVersionIdentifier"] = second["versionIdentifier"]
-    job = run("infer", "--request", request("inference", **chosen), "--quiet")
+    run("infer", "--request", request("inference", **chosen), "--quiet")
+    job = shown("november-december")
 
     say("")
     show_versions(first, second)
@@ -100,16 +105,19 @@ def request(name: str, **members: Any) -> Path:
     return path
 
 
-def run(*words: object) -> dict[str, Any]:
-    """Run a command and return its JSON; end the demo where it fails, as it has said why."""
+def run(*words: object) -> None:
+    """Run a command, which shows its progress; end the demo where it fails, as it has said why."""
     line = [*(str(near(word) if isinstance(word, Path) else word) for word in words), "--home", str(near(HOME))]
     say(f"   $ cleanroom-algo {shlex.join(line)}")
-    with contextlib.redirect_stdout(io.StringIO()) as output:
-        status = cleanroom_algo([*line, "--json"])
-    result: dict[str, Any] = json.loads(output.getvalue())
-    if status != 0:
-        say(json.dumps(result, indent=2))
+    if status := cleanroom_algo(line):
         sys.exit(status)
+
+
+def shown(*names: str) -> dict[str, Any]:
+    """Return what `show --json` prints: of everything in the room, or of one resource."""
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        cleanroom_algo(["show", *names, "--home", str(HOME), "--json"])
+    result: dict[str, Any] = json.loads(output.getvalue())
     return result
 
 

@@ -15,6 +15,8 @@ import click
 import pytest
 
 from cleanroom_algo.cli.explain import EXIT_STATUSES
+from cleanroom_algo.cli.options import home_option, json_option
+from cleanroom_algo.cli.output import command_line, next_commands
 from cleanroom_algo.cli.run import COMPLETE_VARIABLE
 from cleanroom_algo.cli.verbs import VERBS, Verbs, root
 from cleanroom_algo.errors import ExtraMissingError, InternalError, OutputUnwritableError, UsageError
@@ -172,13 +174,26 @@ def test_explain_suggests() -> None:
 
 def test_a_full_output_is_no_defect(verb: dict[str, click.Command]) -> None:
     @click.command()
-    def writing() -> None:
+    @json_option
+    def writing(as_json: bool) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     verb["writing"] = writing
-    done = run("writing")
-    assert done.status == ExitCode.USAGE
-    assert done.stderr.startswith(f"{OutputUnwritableError.code}  the output cannot be written: No space left")
+    for words in (["writing"], ["writing", "--json"]):  # as JSON the error could not be written either
+        done = run(*words)
+        assert (done.status, done.stdout) == (ExitCode.USAGE, "")
+        assert done.stderr.startswith(f"{OutputUnwritableError.code}  the output cannot be written: No space left")
+
+
+def test_suggested_commands_can_be_pasted(verb: dict[str, click.Command]) -> None:
+    @click.command()
+    @home_option
+    def suggesting(home: Path | None) -> None:
+        next_commands(command_line("show", "late flights"))
+
+    verb["suggesting"] = suggesting
+    assert "  cleanroom-algo show 'late flights'\n" in run("suggesting").stderr
+    assert "  cleanroom-algo show 'late flights' --home 'my room'\n" in run("suggesting", "--home", "my room").stderr
 
 
 def test_operations_are_found_in_any_case() -> None:

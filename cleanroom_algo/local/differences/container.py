@@ -109,6 +109,15 @@ CONTAINER: tuple[Difference, ...] = (
     Difference(
         "container",
         TRAIN + INFER,
+        "all hosts share the GPUs of this machine, docker hosts those of NVIDIA where the instance type has some; on a "
+        "machine without a GPU jobs run on the CPU, with a warning",
+        "each instance has the GPUs of its type",
+        "documented",
+        "SageMaker API, ResourceConfig",
+    ),
+    Difference(
+        "container",
+        TRAIN + INFER,
         "in sandboxes the program is process 1, as in an image without an entrypoint: SIGTERM does not end it unless "
         "it handles it; one that comes before it does, waits",
         "the same, but a signal that comes too early is lost",

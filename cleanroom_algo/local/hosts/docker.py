@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import socket
 import subprocess
 import threading
@@ -23,6 +24,7 @@ from typing import Self
 from cleanroom_algo.errors import EngineError, HostStartError
 from cleanroom_algo.local.hosts.engine import call, find_engine
 from cleanroom_algo.local.hosts.entry import share_of_cores
+from cleanroom_algo.local.hosts.gpus import gpu_words
 from cleanroom_algo.local.hosts.isolation import network
 from cleanroom_algo.local.hosts.isolation.connector import NamespaceConnector, enter
 from cleanroom_algo.local.hosts.isolation.guarded import MOST_THREADS, GuardedHost
@@ -119,7 +121,7 @@ class DockerJob:
             raise HostStartError(
                 f"{self.program} does not have the image {image!r}",
                 expected="an image of this machine: the local clean room pulls nothing",
-                fix=f"`{self.program} pull {image}`, or build it with `cleanroom-algo build`",
+                fix=f"`{self.program} pull {shlex.quote(image)}`, or build it with `cleanroom-algo build`",
             )
         container = f"{self.network}-{spec.name}"
         self.ways.append(_Way(self.program, container, self.addresses[spec.name]))
@@ -147,6 +149,8 @@ class DockerJob:
         if spec.limits.memory_bytes:
             available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
             words += ["--memory", str(min(spec.limits.memory_bytes, available))]
+        if spec.limits.gpus:
+            words += gpu_words(self.program)
         resolver = spec.root.parent / "resolv.conf"
         resolver.touch()  # with this machine's, each name that is not in /etc/hosts would be waited for, for seconds
         words += self._volume(resolver, "/etc/resolv.conf", "ro")

@@ -31,10 +31,12 @@ class Limits:
     Attributes:
         memory_bytes: of the instance type; None where it is not known.
         disk_bytes: for everything that the container writes; None: as much as this machine has.
+        gpus: whether it has GPUs.
     """
 
     memory_bytes: int | None = None
     disk_bytes: int | None = None
+    gpus: bool = False
 
 
 @dataclass(frozen=True, slots=True)

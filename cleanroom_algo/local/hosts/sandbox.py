@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -317,7 +318,7 @@ def _require_readable(entry: Entry) -> None:
         raise HostStartError(
             f"only its owner can read {closed[0]}",
             expected="an algorithm that everybody can read: root inside a sandbox is no root outside",
-            fix=f"`chmod -R go+rX {entry.algorithm}`",
+            fix=f"`chmod -R go+rX {shlex.quote(str(entry.algorithm))}`",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shlex
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -36,7 +37,7 @@ def inspect(engine: str, image: str) -> dict[str, Any]:
         raise HostStartError(
             f"{engine} does not have the image {image!r}",
             expected="the path of an algorithm's file or folder, or an image of this machine",
-            fix=f"correct the path, `{engine} pull {image}`, or build it with `cleanroom-algo build`",
+            fix=f"correct the path, `{engine} pull {shlex.quote(image)}`, or build it with `cleanroom-algo build`",
         )
     found: dict[str, Any] = json.loads(done.stdout)[0]
     return found

@@ -18,7 +18,7 @@ from cleanroom_algo.local.hosts.layout import container_variables, lay_out
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, JobHosts, Limits, RunningHost
 from cleanroom_algo.local.jobs.packing import Artifacts, merge, pack
 from cleanroom_algo.local.objects.download import Downloads
-from cleanroom_algo.local.plans.instances import GIB, memory_bytes
+from cleanroom_algo.local.plans.instances import GIB, has_gpu, memory_bytes
 from cleanroom_algo.local.plans.listeners import JobListener
 from cleanroom_algo.local.plans.outcomes import JobStatus, TrainingOutcome
 from cleanroom_algo.local.plans.run_files import LOG_FILE, MODEL_ARCHIVE, OUTPUT_ARCHIVE, USAGE_FILE
@@ -126,7 +126,9 @@ class _Job:
             verb="train",
             environment=container_variables(self.plan, tree.seen_by(self.host_kind)),
             shared=shared,
-            limits=Limits(memory_bytes(self.plan.instance_type), self.plan.volume_gb * GIB),
+            limits=Limits(
+                memory_bytes(self.plan.instance_type), self.plan.volume_gb * GIB, has_gpu(self.plan.instance_type)
+            ),
             usage=self.plan.run_directory / USAGE_FILE,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -122,7 +123,7 @@ def _in_s3(prefix: S3Prefix, endpoint: str | None) -> tuple[ObjectRef, ...]:
         raise NoObjectsError(
             f"no object begins with {prefix}",
             expected="a prefix with objects, or an object",
-            fix=f"correct the URI; `aws s3 ls {prefix}` shows what is there",
+            fix=f"correct the URI; `aws s3 ls {shlex.quote(str(prefix))}` shows what is there",
         )
     folder = prefix.key if prefix.key.endswith("/") or not prefix.key else prefix.key + "/"
     _refuse_partial(prefix, folder, [place.key for place, _ in listed])

@@ -38,6 +38,12 @@ _GIB: Final = {
     "trn1.32xlarge": 512.0,
     "trn1n.32xlarge": 512.0,
 }
+_WITH_GPU: Final = ("g", "p")  # first letters of families; the accelerators of trn are no GPUs
+
+
+def has_gpu(instance_type: str) -> bool:
+    """Whether an instance type such as `ml.g5.xlarge` has GPUs."""
+    return instance_type.removeprefix("ml.").startswith(_WITH_GPU)
 
 
 def memory_bytes(instance_type: str) -> int | None:

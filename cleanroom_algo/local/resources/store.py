@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sqlite3
 import threading
 import time
@@ -422,7 +423,8 @@ class Store:
         return RoomStateError(
             what,
             expected=f"a database of cleanroom-algo, format {FORMAT}",
-            fix=f"clear it with `cleanroom-algo clean --home {self.path.parent}`, or choose another with --home",
+            fix=f"clear it with `cleanroom-algo clean --home {shlex.quote(str(self.path.parent))}`, or choose another "
+            "with --home",
         )
 
 

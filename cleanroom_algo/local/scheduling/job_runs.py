@@ -14,7 +14,8 @@ from typing import Final
 from cleanroom_algo.contract.sizes import DISK_FULL
 from cleanroom_algo.errors import CleanroomError, InternalError, JobDiskError, RoomStateError
 from cleanroom_algo.local.hosts.docker import digest_of
-from cleanroom_algo.local.hosts.protocol import RunsWholeJobs
+from cleanroom_algo.local.hosts.gpus import has_gpu as machine_has_gpu
+from cleanroom_algo.local.hosts.protocol import HostKind, RunsWholeJobs
 from cleanroom_algo.local.hosts.registry import hosts_for
 from cleanroom_algo.local.jobs.export import run_export
 from cleanroom_algo.local.planning.channel_query import query_plan
@@ -22,8 +23,11 @@ from cleanroom_algo.local.planning.export import export_plan
 from cleanroom_algo.local.planning.inference import inference_plan
 from cleanroom_algo.local.planning.resuming import ingredients
 from cleanroom_algo.local.planning.training import training_plan
+from cleanroom_algo.local.plans.inference_plan import InferencePlan
+from cleanroom_algo.local.plans.instances import has_gpu
 from cleanroom_algo.local.plans.listeners import Listeners
 from cleanroom_algo.local.plans.run_files import LOG_FILE
+from cleanroom_algo.local.plans.training_plan import TrainingPlan
 from cleanroom_algo.local.resources.arns import EXPORT_JOB, INFERENCE_JOB, INPUT_CHANNEL, TRAINED_MODEL
 from cleanroom_algo.local.resources.job_log import JobLog
 from cleanroom_algo.local.resources.store import Record
@@ -88,7 +92,7 @@ def _train(run: JobRun) -> JobResult:
     with contextlib.suppress(RoomStateError):  # a full disk: whether there is room for the job will show
         run.workspace.store.update(run.record, private={"ingredients": ingredients(plan)}, touch=False)
     shown = digest_of("trainingContainerImageDigest", plan.source)
-    hosts = hosts_for(run.workspace.settings, plan.source)
+    hosts = _hosts(run, plan)
     if isinstance(hosts, RunsWholeJobs):
         outcome = hosts.train(plan, run.listeners, run.stopped)
     else:
@@ -103,12 +107,19 @@ def _infer(run: JobRun) -> JobResult:
     shown = digest_of("inferenceContainerImageDigest", plan.source)
     with JobLog(run.directory / LOG_FILE) as written:
         run.listeners.add(written)
-        hosts = hosts_for(run.workspace.settings, plan.source)
+        hosts = _hosts(run, plan)
         if isinstance(hosts, RunsWholeJobs):
             outcome = hosts.infer(plan, run.listeners, run.stopped)
         else:
             outcome = run_inference(plan, hosts, run.listeners, run.stopped)
     return publisher.inferred(run.workspace, run.record, outcome, shown)
+
+
+def _hosts(run: JobRun, plan: TrainingPlan | InferencePlan) -> HostKind | RunsWholeJobs:
+    found = hosts_for(run.workspace.settings, plan.source)
+    if has_gpu(plan.instance_type) and not machine_has_gpu() and not isinstance(found, RunsWholeJobs):
+        log.warning("%s has a GPU and this machine has none: the job runs on the CPU", plan.instance_type)
+    return found
 
 
 def _query(run: JobRun) -> JobResult:

@@ -16,6 +16,7 @@ from cleanroom_algo.channels.formats.csv.decoder import CsvDecoder
 from cleanroom_algo.channels.formats.csv.dialect import Dialect, dialect_of
 from cleanroom_algo.channels.formats.csv.rows import header_names, rows
 from cleanroom_algo.channels.formats.json_lines import JsonLinesDecoder
+from cleanroom_algo.channels.hints import UNDECLARED
 from cleanroom_algo.channels.schema import Schema, with_nullable_target
 from cleanroom_algo.errors import BadRecordError, Problem, SchemaError
 from cleanroom_algo.serving.codecs.json_text import elements, members, skip_space
@@ -23,6 +24,8 @@ from cleanroom_algo.serving.codecs.media_types import MediaType
 
 _BLANK_START: Final = re.compile(rb"(?:\r?\n)+")
 _POSITIONAL: Final = re.compile(rb'[ \t\r\n]*(?:\[|\{[ \t\r\n]*"features"[ \t\r\n]*:)')
+_CORRECT: Final = "correct the records, or set CLEANROOM_ALGO_SERVE_BAD_RECORDS=placeholder"
+_LEAVE_OUT: Final = 'leave these columns out, or train with a schema that declares extra_columns="ignore"'
 MAX_PROBLEMS = 20  # of one answer: enough to see the pattern
 
 
@@ -181,9 +184,10 @@ def positional(width: int, schema: Schema) -> Sequence[str] | None:
 
 def bad_records(problems: Sequence[Problem]) -> BadRecordError:
     """Return the error of records that do not fit."""
+    undeclared = any(each.message == UNDECLARED for each in problems)
     return BadRecordError(
         "records of the request do not fit the schema of the model",
         expected="the columns of the training data, with or without the target, by name or in order, each of its type",
-        fix="correct the records, or set CLEANROOM_ALGO_SERVE_BAD_RECORDS=placeholder",
+        fix=_LEAVE_OUT if undeclared else _CORRECT,
         problems=problems[:MAX_PROBLEMS],
     )

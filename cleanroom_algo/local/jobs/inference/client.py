@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
+from typing import NamedTuple
 
 from cleanroom_algo.errors import InferenceRequestError
 from cleanroom_algo.local.jobs.inference.answers import Answer
@@ -27,6 +28,13 @@ _TOO_LARGE = (
 )
 
 Connect = Callable[[float | None], socket.socket]
+
+
+class _Failure(NamedTuple):
+    """Why a request has no answer that can be used, and what to do about it."""
+
+    reason: str
+    fix: str = _SEE_LOG
 
 
 class _Connection(http.client.HTTPConnection):
@@ -117,16 +125,16 @@ class Client:
         """
         attempts = 1 + (self.retries.count if isinstance(payload, bytes) else 0)
         for attempt in range(attempts):
-            reason, answer, pause = self._attempt(payload, RETRY_SECONDS * 2**attempt)
+            failure, answer, pause = self._attempt(payload, RETRY_SECONDS * 2**attempt)
             if answer is not None:
                 return answer
             if pause is None or self._cancelled.wait(pause if attempt + 1 < attempts else 0):
                 attempts = attempt + 1
                 break
         raise InferenceRequestError(
-            f"a request failed after {attempts} attempt(s): {reason}",
+            f"a request failed after {attempts} attempt(s): {failure.reason}",
             expected="status 200 and one line of predictions for each record",
-            fix=_TOO_LARGE if reason.startswith(f"status {HTTPStatus.REQUEST_ENTITY_TOO_LARGE}") else _SEE_LOG,
+            fix=failure.fix,
         )
 
     def cancel(self) -> None:
@@ -146,30 +154,30 @@ class Client:
                 connection.close()
             self._connections.clear()
 
-    def _attempt(self, payload: bytes | Iterable[bytes], pause: float) -> tuple[str, Answer | None, float | None]:
+    def _attempt(self, payload: bytes | Iterable[bytes], pause: float) -> tuple[_Failure, Answer | None, float | None]:
         """Return why it failed, the answer if it did not, and how long to wait before another attempt (None: never)."""
         connection = self._connection()
         try:
             if connection.sock is None:
                 connection.connect()
             if self._cancelled.is_set():  # a connection that was there before is cut off by `cancel`, this one is not
-                return "the job has ended", None, None
+                return _Failure("the job has ended"), None, None
             chunked = not isinstance(payload, bytes)
             connection.request("POST", "/invocations", body=payload, headers=self.headers, encode_chunked=chunked)
             response = connection.getresponse()
             body = response.read()
         except TimeoutError:
             connection.close()
-            return f"no answer within {self.retries.timeout_seconds:g} s", None, pause
+            return _Failure(f"no answer within {self.retries.timeout_seconds:g} s"), None, pause
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            return f"the connection was lost ({type(error).__name__})", None, pause
+            return _Failure(f"the connection was lost ({type(error).__name__})"), None, pause
         if response.status == HTTPStatus.OK:
-            return "", Answer(body, response.headers.get("Content-Type", "")), None
-        reason = f"status {response.status}{_told(body)}"
+            return _Failure(""), Answer(body, response.headers.get("Content-Type", "")), None
+        failure = _failure(response.status, body)
         if response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            return reason, None, None
-        return reason, None, max(pause, _retry_after(response))
+            return failure, None, None
+        return failure, None, max(pause, _retry_after(response))
 
     def _connection(self) -> http.client.HTTPConnection:
         # One for each thread, kept alive between requests; http.client opens it anew after it was closed.
@@ -198,15 +206,17 @@ def _parse_parameters(body: bytes) -> ContainerParameters:
         ) from None
 
 
-def _told(body: bytes) -> str:
-    """Return what an error's body says, where it is one of ours: those quote no rows."""
+def _failure(status: int, body: bytes) -> _Failure:
+    """Return what an answer with an error says; the body counts where it is one of ours, as those quote no rows."""
+    usual = _TOO_LARGE if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else _SEE_LOG
     try:
         document = json.loads(body)
         problems = "; ".join(f"{p['path']}: {p['message']}" for p in document.get("problems", [])[:3])
-        text = f" {document['code']} {document['what']}" if "code" in document else ""
+        text, fix = f"{document['code']} {document['what']}", str(document["fix"])
     except (ValueError, TypeError, KeyError, AttributeError):
-        return ""
-    return f"{text} ({problems})" if problems else text
+        return _Failure(f"status {status}", usual)
+    reason = f"status {status} {text} ({problems})" if problems else f"status {status} {text}"
+    return _Failure(reason, usual if usual is _TOO_LARGE else fix)
 
 
 def _retry_after(response: http.client.HTTPResponse) -> float:

@@ -17,7 +17,7 @@ from cleanroom_algo.local.hosts.container_tree import ContainerTree
 from cleanroom_algo.local.hosts.protocol import HostSpec, JobHosts, Limits
 from cleanroom_algo.local.jobs.inference.client import NOBODY_LISTENS, Client, ping
 from cleanroom_algo.local.plans.inference_plan import InferenceHostPlan, InferencePlan
-from cleanroom_algo.local.plans.instances import memory_bytes
+from cleanroom_algo.local.plans.instances import has_gpu, memory_bytes
 from cleanroom_algo.local.plans.run_files import USAGE_FILE
 
 PING_INTERVAL_SECONDS = 0.1  # the platform asks every second; a container cannot tell, and nobody should have to wait
@@ -172,7 +172,7 @@ class Container:
             verb="serve",
             environment=self.plan.container_environment,
             shared={"model": model},
-            limits=Limits(memory_bytes(self.plan.instance_type)),
+            limits=Limits(memory_bytes(self.plan.instance_type), gpus=has_gpu(self.plan.instance_type)),
             usage=self.plan.run_directory / USAGE_FILE,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -192,13 +193,15 @@ def test_the_request_that_failed_is_named_by_its_first_record(
     """A request holds up to two lines, the header among them; the fifth line holds the poison."""
 
     def answer(payload: bytes) -> tuple[int, bytes]:
-        return (400, b"no") if b"x" in payload else lines(payload)
+        refusal = {"code": "CR-SRV-005", "what": "records do not fit", "fix": "leave the column out"}
+        return (400, json.dumps(refusal).encode()) if b"x" in payload else lines(payload)
 
     with container(answer) as port:
         ((_, error),) = transform(
             tmp_path, objects(tmp_path, b"1\n2\n3\n4\nx\n6\n"), port, payload_bytes=4, concurrency=3, **planned
         )
-    assert error.what.startswith(f"part/0, from record {first} on: a request failed after 1 attempt(s): status 400")
+    assert error.what.startswith(f"part/0, from record {first} on: a request failed after 1 attempt(s): status 400 CR-")
+    assert error.fix == "leave the column out"
 
 
 def test_a_record_that_fits_no_request_fails_its_object_alone(tmp_path: Path) -> None:
