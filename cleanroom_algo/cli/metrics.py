@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cleanroom_algo.cli.job_logs import account_option, read_job_log
+from cleanroom_algo.cli.learning_curve import Curve, can_draw, draw, learning_curves
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit_json, say, table
+from cleanroom_algo.cli.visible import visible
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.training.metrics import MARK, MAX_DEFINITIONS, metric_definitions
+
+if TYPE_CHECKING:
+    from cleanroom_algo.local.policies.metrics import Point
+
+_WIDEST = 100  # columns of a curve, which on a wide screen would look flat
 
 
 @click.command()
@@ -24,7 +32,10 @@ from cleanroom_algo.training.metrics import MARK, MAX_DEFINITIONS, metric_defini
 @json_option
 @home_option
 def command(job: str, account: str | None, as_json: bool, home: Path | None) -> None:
-    r"""Print the metrics of JOB: a trained model (`:VERSION` behind it for one version) or inference job.
+    r"""Show the metrics of JOB: a trained model (`:VERSION` behind it for one version) or inference job.
+
+    A terminal shows the learning curve, without registered metricDefinitions, and the last value of each metric; a file
+    or pipe gets all values as a table.
 
     They are what the metricDefinitions of the configured model algorithm find in the log of a training job, and what
     each host took, every 5 s: CPUUtilization in percent, 100 for each core, and MemoryUtilization in percent of the
@@ -57,11 +68,29 @@ def command(job: str, account: str | None, as_json: bool, home: Path | None) -> 
     found.sort(key=attrgetter("time"))
     if as_json:
         emit_json([asdict(point) for point in found])
+    elif can_draw():
+        click.echo(click.style(visible(f"{log.record.name}:{(log.record.version or 'base')[:8]}"), bold=True))
+        _draw(learning_curves(log.lines if account is None else (), found), found)
     else:
         rows = [(point.time[:19], point.host, point.name, f"{point.value:.6g}") for point in found]
         table(("TIME", "HOST", "METRIC", "VALUE"), rows)
     for note in notes:
         say(f"note: {note}")
+
+
+def _draw(curves: Sequence[Curve], found: Sequence[Point]) -> None:
+    """Draw the curves, and below them a table with a row for each host and metric."""
+    if curves:
+        click.echo("\n".join([*draw(curves, min(shutil.get_terminal_size().columns, _WIDEST)), ""]))
+    several = len({point.host for point in found}) > 1
+    values: dict[str, list[float]] = {}
+    for point in found:
+        values.setdefault(f"{point.name} {point.host}" if several else point.name, []).append(point.value)
+    rows = [
+        (name, len(each), *(f"{value:.4g}" for value in (each[-1], min(each), max(each))))
+        for name, each in values.items()
+    ]
+    table(("METRIC", "VALUES", "LAST", "LEAST", "MOST"), rows)
 
 
 def _logged(lines: Iterable[Mapping[str, Any]]) -> Sequence[Mapping[str, str]]:

@@ -6,10 +6,9 @@ import re
 import time
 from collections.abc import Callable
 
-from cleanroom_algo.training.metrics import EPOCHS_LINE, MARK
+from cleanroom_algo.training.metrics import EPOCHS_LINE, MARK, metric_values
 
 _EPOCHS = re.compile(re.escape(EPOCHS_LINE).replace(re.escape("%d"), r"(\d+)") + "$")
-_VALUE = re.compile(r"(\w+)=(\S+)")
 
 
 class TrainingProgress:
@@ -35,7 +34,7 @@ class TrainingProgress:
             return True
         if not text.startswith(f"{MARK} "):
             return False
-        self._last = {name: float(value) for name, value in _VALUE.findall(text)}
+        self._last = metric_values(text)
         self._metrics |= self._last
         if "epoch_train_loss" in self._last:
             self._whole = int(self._last["epoch"])

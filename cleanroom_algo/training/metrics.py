@@ -24,6 +24,8 @@ MAX_DEFINITIONS = 40
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 _NUMBER = r"([-+]?(?:[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?|inf|nan))"
 
+_VALUE = re.compile(rf"(\w+)={_NUMBER}(?= |$)")
+
 
 def metric_line(values: Mapping[str, float]) -> str:
     """Return one line, such as `[metric] step=100 train_loss=0.25`.
@@ -35,6 +37,11 @@ def metric_line(values: Mapping[str, float]) -> str:
         if not _NAME.fullmatch(name):
             raise ValueError(f"not a metric name: {name!r}")
     return " ".join([MARK, *(f"{name}={_number(value)}" for name, value in values.items())])
+
+
+def metric_values(line: str) -> dict[str, float]:
+    """Return the values in a metric line by name; what is not a number is left out."""
+    return {name: float(value) for name, value in _VALUE.findall(line)}
 
 
 def log_metrics(values: Mapping[str, float], stream: IO[str] | None = None) -> None:
