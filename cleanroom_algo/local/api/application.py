@@ -13,6 +13,7 @@ import re
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -32,6 +33,7 @@ _REGION = re.compile("[a-z]{2,}(-[a-z]+)+-[0-9]+")
 _SERVICES: Final = {"cleanrooms-ml": (ML,), "cleanrooms": (CLEANROOMS,)}
 _STATUS_LINES: Final = {
     200: "200 OK",
+    204: "204 No Content",
     400: "400 Bad Request",
     402: "402 Payment Required",
     403: "403 Forbidden",
@@ -63,7 +65,7 @@ class Application:
         """Answer one request, as WSGI has it."""
         headers = [("Content-Type", "application/json"), ("x-amzn-RequestId", str(uuid.uuid4()))]
         try:
-            status, body = 200, self._answer(environ)
+            status, body = self._answer(environ)
         except RequestError as error:
             status, body = error.http_status, error_body(error)
             headers.append(("x-amzn-ErrorType", error.modelled))
@@ -75,7 +77,7 @@ class Application:
         start_response(_STATUS_LINES[status], headers)
         return [body]
 
-    def _answer(self, environ: Mapping[str, Any]) -> bytes:
+    def _answer(self, environ: Mapping[str, Any]) -> tuple[int, bytes]:
         check_sender(environ, self._hosts)
         raw_path, _, query = raw_uri(environ).partition("?")
         who = caller(environ.get("HTTP_AUTHORIZATION", ""))
@@ -85,7 +87,8 @@ class Application:
             self._throttle.take(who.account or self.caller.workspace.settings.machine.account, operation.name)
         params = parse_params(operation, path, query, _body(environ))
         result = self.caller.call(operation.name, params, who.account, service=service, region=who.region)
-        return serialize(operation, result)
+        status: int = operation.http.get("responseCode", 200)
+        return status, b"" if status == HTTPStatus.NO_CONTENT else serialize(operation, result)
 
 
 def raw_uri(environ: Mapping[str, Any]) -> str:

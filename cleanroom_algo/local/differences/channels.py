@@ -59,19 +59,39 @@ CHANNELS: tuple[Difference, ...] = (
         "alone, with OR if allowedJoinOperators has it; columns that CUSTOM rules keep out of the output, equal to "
         "columns "
         "of tables or to values there; other rules are refused; LIST rules allow any join, not INNER JOIN alone",
-        "aggregation rules, templates, differential privacy, thresholds, budgets, too; what else CUSTOM rules let a "
-        "query do "
-        "with such columns is not documented",
+        "aggregation rules, differential privacy, thresholds, budgets, too; what else CUSTOM rules let a query do with "
+        "such columns is not documented",
         "documented",
         "Clean Rooms user guide, Analysis rules",
     ),
     Difference(
         "channels",
         QUERY,
-        "analysis templates and synthetic data are refused as not emulated",
-        "both exist",
+        "synthetic data is refused as not emulated",
+        "templates whose output is synthetic make channels of generated rows",
         "documented",
-        "Clean Rooms user guide, Analysis templates; Synthetic data generation",
+        "Clean Rooms user guide, Synthetic data generation",
+    ),
+    Difference(
+        "channels",
+        QUERY,
+        "an analysis template uses tables whose CUSTOM rule lists its ARN, or lists ANY_QUERY and names the account of "
+        "the template; those with a LIST rule it does not",
+        "templates work with the CUSTOM rule, whose owner approves them one by one; whether ANY_QUERY lets them in, "
+        "and what happens to tables with other rules, is not documented",
+        "guessed",
+        "Clean Rooms user guide, Analysis templates in AWS Clean Rooms",
+    ),
+    Difference(
+        "channels",
+        ("CreateAnalysisTemplate", *QUERY),
+        "values of parameters are checked when they are given, and become literals of their Spark type; FLOAT has 4 "
+        "bytes, DECIMAL the digits of its value, times without an offset are in UTC; NaN, and parameters that the text "
+        "lacks, are refused",
+        "a placeholder for a literal value; how values are read is not documented, and of FLOAT both 4 and 8 bytes are "
+        "said",
+        "guessed",
+        "Clean Rooms SQL reference, Data types; Data type support by SQL engine",
     ),
     Difference(
         "channels",

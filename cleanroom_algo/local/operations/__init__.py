@@ -2,6 +2,7 @@
 
 from cleanroom_algo.local.operations import (
     algorithms,
+    analysis_templates,
     collaborations,
     export_jobs,
     inference_jobs,
@@ -14,6 +15,7 @@ from cleanroom_algo.local.operations import (
 
 __all__ = [
     "algorithms",
+    "analysis_templates",
     "collaborations",
     "export_jobs",
     "inference_jobs",

@@ -185,7 +185,7 @@ def unique_name(call: Call, kind: str, name: str, statuses: tuple[str, ...] = ()
     """
     if call.store.count(kind, name=name, statuses=statuses, **where):
         raise ConflictError(
-            f"there is a {kind.replace('-', ' ')} of this name already",
+            f"another {kind.replace('-', ' ')} has this name already",
             expected="a name of its own",
             fix="choose another name; resources cannot be edited, and only some can be deleted",
         )

@@ -167,6 +167,11 @@ def membership_arn(call: Call, membership: Record) -> str:
     return cleanrooms_arn(call.region, membership.account, MEMBERSHIP, membership.key)
 
 
+def collaboration_arn(call: Call, collaboration: Record) -> str:
+    """Return the ARN by which `cleanrooms` shows a collaboration."""
+    return cleanrooms_arn(call.region, collaboration.account, COLLABORATION, collaboration.key)
+
+
 def _named(call: Call) -> Record:
     found = call.store.get(COLLABORATION, call.params["collaborationIdentifier"])
     if found is None or not _is_named(call, found):
@@ -206,7 +211,7 @@ def _collaboration(call: Call, record: Record) -> dict[str, Any]:
         **times(record),
         **own,
         "id": record.key,
-        "arn": cleanrooms_arn(call.region, creator["accountId"], COLLABORATION, record.key),
+        "arn": collaboration_arn(call, record),
         "name": record.name,
         "creatorAccountId": creator["accountId"],
         "creatorDisplayName": creator["displayName"],

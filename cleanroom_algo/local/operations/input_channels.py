@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import ConflictError, NotEmulatedError, Problem
@@ -23,14 +23,14 @@ from cleanroom_algo.local.operations.projections import show, show_page
 from cleanroom_algo.local.operations.quotas import check_tags, within
 from cleanroom_algo.local.operations.registry import Call, ml_operation
 from cleanroom_algo.local.query import spark
-from cleanroom_algo.local.resources.arns import (
-    ASSOCIATION,
-    INPUT_CHANNEL,
-)
+from cleanroom_algo.local.query.templates import faults_of_values
+from cleanroom_algo.local.resources.arns import ANALYSIS_TEMPLATE, ASSOCIATION, INPUT_CHANNEL
 from cleanroom_algo.local.resources.states import ACTIVE, COUNTED, PENDING, move
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.usage import channel_is_read
 from cleanroom_algo.local.service_model.validation import invalid
+
+_QUERY: Final = "inputChannel.dataSource.protectedQueryInputParameters"
 
 
 @ml_operation("CreateMLInputChannel")
@@ -41,7 +41,7 @@ def create_channel(call: Call) -> Mapping[str, Any]:
     check_tags(call, call.params.get("tags", {}))
     (association,) = call.params["configuredModelAlgorithmAssociations"]
     in_collaboration(call, ASSOCIATION, association, membership.collaboration)
-    _check_query(call)
+    _check_query(call, membership.collaboration)
     role_is_own(call, call.params["inputChannel"]["roleArn"])
     paying = payer(call, membership.collaboration, "payerConfiguration.computePayerAccountId", "queryCompute")
     document = {**call.given(), **({"payerConfiguration": paying} if paying else {})}
@@ -131,35 +131,40 @@ def _bind(call: Call, record: Record) -> None:
     call.store.update(bound, status=ACTIVE, document={**record.document, **size}, private=call.terms.kept)
 
 
-def _check_query(call: Call) -> None:
+def _check_query(call: Call, collaboration: str) -> None:
     """Check what is asked of the query beside its text; its text is read when it runs.
 
     Raises:
-        InvalidRequestError: CR-REQ-001. NotEmulatedError: CR-REQ-007, legal, but nothing of the kind runs here.
+        InvalidRequestError: CR-REQ-001. ResourceNotFoundError: CR-REQ-003, there is no such analysis template.
+        NotEmulatedError: CR-REQ-007, legal, but nothing of the kind runs here.
     """
     source: Mapping[str, Any] = call.params["inputChannel"]["dataSource"]["protectedQueryInputParameters"]
-    sql: Mapping[str, Any] = source["sqlParameters"]
     properties = spark.spark_properties(source)
-    path = "inputChannel.dataSource.protectedQueryInputParameters"
-    problems = []
-    if ("queryString" in sql) == ("analysisTemplateArn" in sql):
-        problems.append(Problem(f"{path}.sqlParameters", "needs queryString or analysisTemplateArn, and only one"))
-    elif "queryString" in sql and sql.get("parameters"):
-        problems.append(Problem(f"{path}.sqlParameters.parameters", "belong to an analysisTemplateArn"))
-    if not re.fullmatch("[0-9]{1,9}", properties.get(spark.MAX_RECORDS, "0")):
-        within = f"{path}.computeConfiguration.worker.properties.spark"
-        problems.append(Problem(f"{within}.{spark.MAX_RECORDS}", "must be a whole number, 0 for no limit"))
-    if problems:
-        raise invalid(call.operation, problems)
+    if problems := [*_sql_faults(call, collaboration, source["sqlParameters"]), *_property_faults(properties)]:
+        raise invalid(call.operation, [Problem(f"{_QUERY}.{each.path}", each.message) for each in problems])
     missing = [name for name in properties if name not in (spark.MAX_RECORDS, *spark.WITHOUT_EFFECT)]
-    if "analysisTemplateArn" in sql:
-        missing.insert(0, "sqlParameters.analysisTemplateArn")
     if "syntheticDataPayerAccountId" in call.params.get("payerConfiguration", {}):
         missing.append("payerConfiguration.syntheticDataPayerAccountId")
     if missing:
         taken = ", ".join((spark.MAX_RECORDS, *spark.WITHOUT_EFFECT))
         raise NotEmulatedError(
             f"{', '.join(missing)} of the query cannot be emulated",
-            expected=f"a queryString, and of Spark's properties {taken}",
-            fix="put a template's SQL into queryString, and leave the others out",
+            expected=f"of Spark's properties {taken}",
+            fix="leave the others out",
         )
+
+
+def _sql_faults(call: Call, collaboration: str, sql: Mapping[str, Any]) -> Iterator[Problem]:
+    if ("queryString" in sql) == ("analysisTemplateArn" in sql):
+        yield Problem("sqlParameters", "needs queryString or analysisTemplateArn, and only one")
+    elif "analysisTemplateArn" in sql:
+        template = in_collaboration(call, ANALYSIS_TEMPLATE, sql["analysisTemplateArn"], collaboration)
+        yield from faults_of_values(template.document, sql.get("parameters", {}), "sqlParameters.parameters")
+    elif sql.get("parameters"):
+        yield Problem("sqlParameters.parameters", "belong to an analysisTemplateArn")
+
+
+def _property_faults(properties: Mapping[str, str]) -> Iterator[Problem]:
+    if not re.fullmatch("[0-9]{1,9}", properties.get(spark.MAX_RECORDS, "0")):
+        within = "computeConfiguration.worker.properties.spark"
+        yield Problem(f"{within}.{spark.MAX_RECORDS}", "must be a whole number, 0 for no limit")

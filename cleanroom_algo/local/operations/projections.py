@@ -75,6 +75,12 @@ def show_one(call: Call, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _chosen(shape, values)}
 
 
+def show_members(call: Call, name: str, values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a list of an operation's output, of whose structures it has the members that the model names."""
+    shape: Any = members(operation_model(call.service, call.operation).output_shape)[name]
+    return {name: [_chosen(shape.member, each) for each in values]}
+
+
 def times(record: Record) -> dict[str, dt.datetime]:
     """Return when a record was made and last changed, as members."""
     return {

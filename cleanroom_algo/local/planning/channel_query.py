@@ -5,20 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cleanroom_algo.errors import QueryError
 from cleanroom_algo.local.query.plan import QueryPlan
 from cleanroom_algo.local.query.spark import MAX_RECORDS, spark_properties
 from cleanroom_algo.local.query.tables import table_access
+from cleanroom_algo.local.query.templates import parameters_of
+from cleanroom_algo.local.resources.arns import ANALYSIS_TEMPLATE
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.workspace import Workspace
 
 
 def query_plan(workspace: Workspace, record: Record) -> QueryPlan:
-    """Return what the query of a channel's record will do."""
+    """Return what the query of a channel's record will do.
+
+    Raises:
+        QueryError: CR-JOB-401, its analysis template is gone.
+    """
     parameters: Mapping[str, Any] = record.document["inputChannel"]["dataSource"]["protectedQueryInputParameters"]
     switches = workspace.settings.switches
+    sql = parameters["sqlParameters"]
+    template = _template(workspace, sql["analysisTemplateArn"]) if "analysisTemplateArn" in sql else None
     return QueryPlan(
-        query=parameters["sqlParameters"]["queryString"],
-        access=table_access(workspace.store, record.collaboration, record.parent, record.account),
+        query=sql["queryString"] if template is None else template.document["source"]["text"],
+        parameters=() if template is None else parameters_of(template.document, sql.get("parameters", {})),
+        access=table_access(workspace.store, record.collaboration, record.parent, record.account, template),
         directory=workspace.files.channel(record),
         result_format=parameters.get("resultFormat", "CSV"),
         header=switches.channel_header == "header",
@@ -26,3 +36,14 @@ def query_plan(workspace: Workspace, record: Record) -> QueryPlan:
         engine=workspace.settings.machine.query_engine,
         max_records=int(spark_properties(parameters).get(MAX_RECORDS, 0)),
     )
+
+
+def _template(workspace: Workspace, arn: str) -> Record:
+    found = workspace.store.get(ANALYSIS_TEMPLATE, arn)
+    if found is None:
+        raise QueryError(
+            "the analysis template of the channel was deleted before its query ran",
+            expected="a template that stays until the channel is ACTIVE",
+            fix="create the template again, and the channel",
+        )
+    return found

@@ -7,6 +7,7 @@ inside a function, a table function, a pivot or a sample cannot be misread furth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 import sqlglot
@@ -39,6 +40,8 @@ _SYNTAX: Final = frozenset({
 })  # fmt: skip
 
 _OF_TABLES: Final = frozenset({"this", "alias", "joins", "laterals"})
+_OF_NAMES: Final = (exp.Table, exp.Column, exp.TableAlias, exp.Dot, exp.Extract, exp.Ordered, exp.Group)
+_NO_VALUES: Final[Mapping[str, exp.Expr]] = MappingProxyType({})
 
 
 def _builder(name: str) -> Callable[[list[exp.Expr]], exp.Expr]:
@@ -67,11 +70,15 @@ class MemberSql(Spark):
         }
 
 
-def parse(query: str) -> exp.Query:
+def parse(query: str, values: Mapping[str, exp.Expr] = _NO_VALUES) -> exp.Query:
     """Return the one SELECT statement of a query's text, without hints: they say how Spark works, not what results.
 
+    Args:
+        query: its text.
+        values: of its parameters, by name; they stand in the tree where `:name` stands in the text.
+
     Raises:
-        QueryError: CR-JOB-401, it is no query, or has syntax or functions that are not listed.
+        QueryError: CR-JOB-401, it is no query, has syntax or functions that are not listed, or other parameters.
     """
     try:
         statements = [each for each in sqlglot.parse(query, read=MemberSql) if each is not None]
@@ -89,7 +96,7 @@ def parse(query: str) -> exp.Query:
     statement = statements[0]
     for select in statement.find_all(exp.Select):
         select.set("hint", None)
-    if problems := list(dict.fromkeys(_unlisted(statement))):
+    if problems := list(dict.fromkeys(_unbound(statement, values))) or list(dict.fromkeys(_unlisted(statement))):
         raise refused("the query has what queries of members may not have", problems)
     return statement
 
@@ -102,6 +109,20 @@ def refused(what: str, problems: list[Problem]) -> QueryError:
         fix="correct the query; `cleanroom-algo show` lists the tables of the room",
         problems=problems,
     )
+
+
+def _unbound(statement: exp.Query, values: Mapping[str, exp.Expr]) -> Iterator[Problem]:
+    """Put values in the place of parameters, and yield those that have none or cannot have one."""
+    found = list(statement.find_all(exp.Placeholder, exp.Parameter))
+    for each in found:
+        if each.name not in values:
+            yield Problem(each.sql(dialect="spark"), "is a parameter that no analysis template declares")
+        elif isinstance(each.parent, _OF_NAMES) or each.arg_key == "alias":
+            yield Problem(each.sql(dialect="spark"), "is a parameter, and stands for a value, not for a name or place")
+        else:
+            each.replace(values[each.name].copy())
+    for name in values.keys() - {each.name for each in found}:
+        yield Problem(f":{name}", "is a parameter that the text does not have")
 
 
 def _unlisted(statement: exp.Query) -> Iterator[Problem]:

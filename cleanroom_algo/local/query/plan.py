@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from cleanroom_algo.local.query.table import TableAccess
+from cleanroom_algo.local.query.templates import Parameter
 
 CSV_DIALECT: Final = "rfc4180"
 """The dialect of CSV files: quotes inside of quotes are doubled, backslashes are characters like others."""
@@ -28,6 +29,7 @@ class QueryPlan:
         max_records: per file; 0: no limit.
         extension: whether the names of part files say their format.
         engine: that computes.
+        parameters: of the analysis template that the query is.
     """
 
     query: str
@@ -38,6 +40,7 @@ class QueryPlan:
     max_records: int = 0
     extension: bool = True
     engine: Engine = "duckdb"
+    parameters: tuple[Parameter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,19 @@ def resolve(statement: exp.Query, access: TableAccess) -> Resolution:
     return Resolution(traced, sources, tables)
 
 
+def referenced_tables(statement: exp.Query) -> list[str]:
+    """Return the names in FROM that are not those of queries in WITH, in lower case.
+
+    Raises:
+        QueryError: CR-JOB-401, names cannot be traced.
+    """
+    try:
+        scopes = traverse_scope(normalize_identifiers(statement.copy(), dialect=MemberSql))
+    except SqlglotError as error:
+        raise refused("the query has names that are not known", [Problem("queryString", str(error))]) from None
+    return sorted({each.name for scope in scopes for each in scope.sources.values() if isinstance(each, exp.Table)})
+
+
 def _unknown_tables(statement: exp.Query, tables: Mapping[str, Table], hidden: Mapping[str, str]) -> Iterator[Problem]:
     normal = normalize_identifiers(statement.copy(), dialect=MemberSql)
     unseen = {name.lower(): why for name, why in hidden.items()}

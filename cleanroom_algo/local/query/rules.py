@@ -8,7 +8,7 @@ other use of them would tell their values, piece by piece. (Clean Rooms user gui
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sqlglot import exp
 
@@ -16,19 +16,21 @@ from cleanroom_algo.errors import Problem
 from cleanroom_algo.local.query.parsing import parse, refused
 from cleanroom_algo.local.query.resolution import Resolution, resolve
 from cleanroom_algo.local.query.table import Table, TableAccess
+from cleanroom_algo.local.query.templates import Parameter
 
 
-def check(query: str, access: TableAccess) -> Resolution:
+def check(query: str, access: TableAccess, parameters: Iterable[Parameter] = ()) -> Resolution:
     """Return what a query reads, once it keeps to the rules.
 
     Args:
         query: one SELECT statement of Spark SQL, at most 500,000 characters (botocore's model of cleanroomsml).
         access: the tables that it may see.
+        parameters: of the analysis template that the query is, with their values.
 
     Raises:
         QueryError: CR-JOB-401, it is no query, or breaks the rules of the tables.
     """
-    resolution = resolve(parse(query), access)
+    resolution = resolve(parse(query, {each.name: each.literal() for each in parameters}), access)
     if problems := sorted(set(_shown_columns(resolution)), key=str):
         raise refused("the query breaks the rules of the collaboration", problems)
     return resolution
@@ -108,7 +110,7 @@ def _is_comparable(other: exp.Expr, resolution: Resolution, *, values: bool) -> 
 
 def _is_value(node: exp.Expr) -> bool:
     node = node.unnest()
-    if isinstance(node, exp.Cast | exp.Neg):
+    while isinstance(node, exp.Cast | exp.Neg):
         node = node.this.unnest()
     return isinstance(node, exp.Literal | exp.Boolean | exp.Null)
 

@@ -1,8 +1,9 @@
 """Which tables a query sees, and which of their columns: what the owners' analysis rules allow.
 
-(Clean Rooms user guide, "Analysis rules in AWS Clean Rooms" and "Associating the configured model algorithm": a table
-without a rule cannot be queried; for machine learning its rule must allow additional analyses, and the rule of its
-association must name the configured model algorithm association, or a wildcard.)
+(Clean Rooms user guide, "Analysis rules in AWS Clean Rooms", "Analysis templates in AWS Clean Rooms" and "Associating
+the configured model algorithm": a table without a rule cannot be queried; for machine learning its rule must allow
+additional analyses, and the rule of its association must name the configured model algorithm association, or a
+wildcard.)
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from cleanroom_algo.local.resources.arns import CONFIGURED_TABLE, TABLE_ASSOCIAT
 from cleanroom_algo.local.resources.store import Record, Store
 
 
-def table_access(store: Store, collaboration: str, algorithm: str, account: str) -> TableAccess:
+def table_access(
+    store: Store, collaboration: str, algorithm: str, account: str, template: Record | None = None
+) -> TableAccess:
     """Return what a query for a configured model algorithm association sees.
 
     Args:
@@ -25,13 +28,14 @@ def table_access(store: Store, collaboration: str, algorithm: str, account: str)
         collaboration: identifier.
         algorithm: ARN of the association that the query's channel is for.
         account: that asks.
+        template: the analysis template that the query is; None for a query of one's own.
     """
     tables: list[Table] = []
     hidden: dict[str, str] = {}
     for association in store.find(TABLE_ASSOCIATION, collaboration=collaboration):
         configured = store.get(CONFIGURED_TABLE, association.parent)
         assert configured is not None
-        why = _unusable(association, configured, algorithm, account)
+        why = _unusable(association, configured, algorithm, account, template)
         if why:
             hidden[association.name] = why
         else:
@@ -61,13 +65,13 @@ def _configured(association: Record, configured: Record) -> Table:
     )
 
 
-def _unusable(association: Record, configured: Record, algorithm: str, account: str) -> str:
+def _unusable(association: Record, configured: Record, algorithm: str, account: str, template: Record | None) -> str:
     """Return why a query may not use a table; "" if it may."""
     rules: Mapping[str, Any] = configured.document.get("rules", {})
     if not rules:
         return "it has no analysis rule, and cannot be queried without one"
     ((kind, rule),) = rules.items()
-    if why := _forbidden(kind, rule, account):
+    if why := _forbidden(kind, rule, account, template):
         return why
     own = association.document.get("rules", {})
     allowed = [[each for policy in own.values() for each in policy.get("allowedAdditionalAnalyses", ())]]
@@ -78,13 +82,20 @@ def _unusable(association: Record, configured: Record, algorithm: str, account: 
     return "its owner does not let this algorithm's association use it (allowedAdditionalAnalyses)"
 
 
-def _forbidden(kind: str, rule: Mapping[str, Any], account: str) -> str:
+def _forbidden(kind: str, rule: Mapping[str, Any], account: str, template: Record | None) -> str:
     if rule.get("additionalAnalyses") not in ("ALLOWED", "REQUIRED"):
         return "its analysis rule does not allow additionalAnalyses, such as machine learning"
-    if kind == "CUSTOM" and "ANY_QUERY" not in rule["allowedAnalyses"]:
-        return "its analysis rule allows queries of analysis templates only, which are not emulated"
-    if kind == "CUSTOM" and account not in rule.get("allowedAnalysisProviders", ()):
-        return "its analysis rule does not name the account that asks (allowedAnalysisProviders)"
+    if kind == "LIST":
+        return "" if template is None else "its analysis rule is of type LIST, and templates work with CUSTOM alone"
+    if template is not None and template.key in rule["allowedAnalyses"]:
+        return ""
+    if "ANY_QUERY" not in rule["allowedAnalyses"]:
+        asked = "queries of one's own" if template is None else "this analysis template"
+        return f"its owner has not approved {asked} (allowedAnalyses of its analysis rule)"
+    provider = account if template is None else template.account
+    if provider not in rule.get("allowedAnalysisProviders", ()):
+        who = "the account that asks" if template is None else "the account that wrote the template"
+        return f"its analysis rule does not name {who} (allowedAnalysisProviders)"
     return ""
 
 

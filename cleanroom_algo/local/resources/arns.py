@@ -17,6 +17,7 @@ COLLABORATION: Final = "collaboration"
 MEMBERSHIP: Final = "membership"
 CONFIGURED_TABLE: Final = "configured-table"
 TABLE_ASSOCIATION: Final = "configured-table-association"
+ANALYSIS_TEMPLATE: Final = "analysis-template"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,11 @@ def ml_arn(kind: str, region: str, account: str, membership: str, identifier: st
     """Return the ARN of a resource of Clean Rooms ML; `membership` is "" for a configured model algorithm."""
     within = f"{MEMBERSHIP}/{membership}/" if membership else ""
     return f"arn:aws:cleanrooms-ml:{region}:{account}:{within}{kind}/{identifier}"
+
+
+def template_arn(region: str, account: str, membership: str, identifier: str) -> str:
+    """Return the ARN of an analysis template."""
+    return cleanrooms_arn(region, account, MEMBERSHIP, membership, "analysistemplate", identifier)
 
 
 def cleanrooms_arn(region: str, account: str, *path: str) -> str:

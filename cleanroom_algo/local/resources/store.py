@@ -6,9 +6,11 @@ each other; every change is a transaction, so that kill -9 at any instant leaves
 
 Kinds of resources and their keys:
 
-- `collaboration` and `membership`: the identifier, as the API names them by it.
+- `collaboration`, `membership`, `configured-table`, `configured-table-association`: the identifier, as the API names
+  them by it.
 - `configured-model-algorithm`, `configured-model-algorithm-association`, `ml-input-channel`, `trained-model`,
-  `trained-model-inference-job`: the ARN; a trained model's versions share it, the base version has version None.
+  `trained-model-inference-job`, `analysis-template`: the ARN; a trained model's versions share it, the base version has
+  version None.
 - `ml-configuration`: the membership's identifier. `trained-model-export-job`: an ARN that no operation shows.
 """
 

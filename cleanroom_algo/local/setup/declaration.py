@@ -1,14 +1,14 @@
 """`cleanroom.toml`: a room declared in a file, so that requests can name what is in it.
 
 It stands for what members do with boto3's `cleanrooms` client before they come to machine learning: a collaboration,
-its members with their abilities, their tables with the columns they allow, the algorithm and its association, and the
-ML input channels with their queries.
+its members with their abilities, their tables with the columns they allow, analysis templates, the algorithm and its
+association, and the ML input channels with their queries.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,16 @@ from cleanroom_algo.contract.validation import problems_of
 from cleanroom_algo.errors import DeclarationError, Problem, RequestError
 from cleanroom_algo.local.operations.calling import Caller
 from cleanroom_algo.local.operations.registry import LocalTerms
-from cleanroom_algo.local.resources.arns import ASSOCIATION, INPUT_CHANNEL, MEMBERSHIP, Arn, ml_arn
+from cleanroom_algo.local.resources.arns import (
+    ANALYSIS_TEMPLATE,
+    ASSOCIATION,
+    INPUT_CHANNEL,
+    MEMBERSHIP,
+    Arn,
+    ml_arn,
+    template_arn,
+)
+from cleanroom_algo.local.service_model.shapes import CLEANROOMS
 from cleanroom_algo.local.setup.members import create_collaboration, join
 from cleanroom_algo.local.setup.names import identifier, image_uri, role
 from cleanroom_algo.local.setup.tables import TableFiles, associate_table
@@ -53,6 +62,8 @@ class TableEntry(_Entry):
     columns: Annotated[tuple[str, ...], Field(min_length=1)]
     join_columns: tuple[str, ...] = ()
     allowed_associations: tuple[str, ...] = ("*",)
+    allowed_templates: tuple[str, ...] | None = None
+    """Analysis templates that may use it; None allows any query of the members."""
 
 
 class AlgorithmEntry(_Entry):
@@ -66,12 +77,30 @@ class AlgorithmEntry(_Entry):
     """privacyConfiguration.policies, literally."""
 
 
+class ParameterEntry(_Entry):
+    """A parameter of an analysis template."""
+
+    type: str
+    """Of the API's ParameterType, such as DATE."""
+    default: str | None = None
+
+
+class TemplateEntry(_Entry):
+    """An analysis template: SQL in which `:name` stands for a parameter."""
+
+    owner: str
+    query: str
+    parameters: dict[str, ParameterEntry] = Field(default_factory=dict)
+
+
 class ChannelEntry(_Entry):
-    """An ML input channel; its query runs when the room is declared."""
+    """An ML input channel, of a query or a template; its query runs when the room is declared."""
 
     owner: str
     algorithm: str
-    query: str
+    query: str | None = None
+    template: str | None = None
+    parameters: dict[str, str] = Field(default_factory=dict)
     id: Identifier | None = None
     format: Literal["CSV", "PARQUET"] = "CSV"
     retention_days: Annotated[int, Field(ge=1, le=30)] = 30
@@ -90,23 +119,43 @@ class Declaration(_Entry):
     collaboration: CollaborationEntry
     members: Annotated[dict[str, Member], Field(min_length=1)]
     tables: dict[str, TableEntry] = Field(default_factory=dict)
+    templates: dict[str, TemplateEntry] = Field(default_factory=dict)
     algorithms: dict[str, AlgorithmEntry] = Field(default_factory=dict)
     channels: dict[str, ChannelEntry] = Field(default_factory=dict)
 
     def faults(self) -> Iterator[Problem]:
-        """Yield references to what is not declared."""
-        for kind, entries in (("tables", self.tables), ("algorithms", self.algorithms), ("channels", self.channels)):
-            for name, entry in entries.items():
-                if entry.owner not in self.members:
-                    hint = did_you_mean(entry.owner, self.members)
-                    yield Problem(f"{kind}.{name}.owner", f"{entry.owner!r} is not a member{hint}")
+        """Yield references to what is not declared, and entries that contradict themselves."""
+        for kind in ("tables", "templates", "algorithms", "channels"):
+            for name, entry in getattr(self, kind).items():
+                yield from _unknown(f"{kind}.{name}.owner", entry.owner, self.members, "a member")
+        yield from self._channel_faults()
+        yield from self._table_faults()
+
+    def _channel_faults(self) -> Iterator[Problem]:
         for name, channel in self.channels.items():
-            if channel.algorithm not in self.algorithms:
-                hint = did_you_mean(channel.algorithm, self.algorithms)
-                yield Problem(f"channels.{name}.algorithm", f"{channel.algorithm!r} is not an algorithm{hint}")
+            yield from _unknown(f"channels.{name}.algorithm", channel.algorithm, self.algorithms, "an algorithm")
+            if channel.template is not None:
+                yield from _unknown(f"channels.{name}.template", channel.template, self.templates, "a template")
+            if (channel.query is None) == (channel.template is None):
+                yield Problem(f"channels.{name}", "needs query or template, and only one")
+            elif channel.query is not None and channel.parameters:
+                yield Problem(f"channels.{name}.parameters", "belong to a template")
+
+    def _table_faults(self) -> Iterator[Problem]:
         for name, table in self.tables.items():
             for column in sorted(set(table.join_columns) - set(table.columns)):
                 yield Problem(f"tables.{name}.join_columns", f"{column!r} is not among its columns")
+            for template in table.allowed_templates or ():
+                yield from _unknown(f"tables.{name}.allowed_templates", template, self.templates, "a template")
+            if table.join_columns and table.allowed_templates is not None:
+                yield Problem(
+                    f"tables.{name}", "has both join_columns, of a LIST rule, and allowed_templates, of a CUSTOM rule"
+                )
+
+
+def _unknown(path: str, name: str, known: Mapping[str, object], what: str) -> Iterator[Problem]:
+    if name not in known:
+        yield Problem(path, f"{name!r} is not {what}{did_you_mean(name, known)}")
 
 
 def read_declaration(path: Path) -> Declaration:
@@ -130,7 +179,8 @@ def read_declaration(path: Path) -> Declaration:
             return declaration
     raise DeclarationError(
         f"{path} does not declare a room",
-        expected="tables [collaboration], [members.NAME], [tables.NAME], [algorithms.NAME], [channels.NAME]",
+        expected="tables [collaboration], [members.NAME], [tables.NAME], [templates.NAME], [algorithms.NAME], "
+        "[channels.NAME]",
         fix="correct the file; docs/guides describes it",
         problems=problems,
     )
@@ -182,6 +232,15 @@ class _Maker:
             name: self._arn(each.owner, ASSOCIATION, each.association or identifier(own.name, ASSOCIATION, name))
             for name, each in declaration.algorithms.items()
         }
+        self.templates = {
+            name: template_arn(
+                self.region,
+                declaration.members[each.owner].account,
+                self.memberships[each.owner],
+                identifier(own.name, ANALYSIS_TEMPLATE, name),
+            )
+            for name, each in declaration.templates.items()
+        }
         self.channels = {
             name: self._arn(each.owner, INPUT_CHANNEL, each.id or identifier(own.name, INPUT_CHANNEL, name))
             for name, each in declaration.channels.items()
@@ -196,6 +255,9 @@ class _Maker:
         for name, algorithm in self.declaration.algorithms.items():
             self.at = f"algorithms.{name}"
             self._algorithm(name, algorithm)
+        for name, template in self.declaration.templates.items():
+            self.at = f"templates.{name}"
+            self._template(name, template)
         for name, table in self.declaration.tables.items():
             self.at = f"tables.{name}"
             self._table(name, table)
@@ -206,7 +268,10 @@ class _Maker:
     def _table(self, name: str, table: TableEntry) -> None:
         owner = self.store.get(MEMBERSHIP, self.memberships[table.owner])
         assert owner is not None
-        files = TableFiles(self.folder / table.location, table.format, table.columns, table.join_columns)
+        templates = (
+            None if table.allowed_templates is None else [self.templates[each] for each in table.allowed_templates]
+        )
+        files = TableFiles(self.folder / table.location, table.format, table.columns, table.join_columns, templates)
         analyses = [self._analysis(each) for each in table.allowed_associations]
         askers = [member.account for member in self.declaration.members.values()]
         associate_table(self.caller, owner, name, files, analyses, askers)
@@ -249,11 +314,37 @@ class _Maker:
             terms=LocalTerms(Arn.parse(self.associations[name]).identifier),
         )
 
+    def _template(self, name: str, entry: TemplateEntry) -> None:
+        arn = self.templates[name]
+        if self.store.get(ANALYSIS_TEMPLATE, arn) is not None:
+            return
+        defaults = {
+            key: {} if each.default is None else {"defaultValue": each.default}
+            for key, each in entry.parameters.items()
+        }
+        declared = [{"name": key, "type": each.type, **defaults[key]} for key, each in entry.parameters.items()]
+        self.caller.call(
+            "CreateAnalysisTemplate",
+            {
+                "membershipIdentifier": self.memberships[entry.owner],
+                "name": name,
+                "format": "SQL",
+                "source": {"text": entry.query},
+                "analysisParameters": declared,
+            },
+            self.declaration.members[entry.owner].account,
+            service=CLEANROOMS,
+            terms=LocalTerms(arn.rpartition("/")[2]),
+        )
+
     def _channel(self, name: str, entry: ChannelEntry) -> None:
         if self.store.get(INPUT_CHANNEL, self.channels[name]) is not None:
             return
         account = self.declaration.members[entry.owner].account
-        query = {"sqlParameters": {"queryString": entry.query}, "resultFormat": entry.format}
+        sql: dict[str, Any] = {"queryString": entry.query}
+        if entry.template is not None:
+            sql = {"analysisTemplateArn": self.templates[entry.template], "parameters": entry.parameters}
+        query = {"sqlParameters": sql, "resultFormat": entry.format}
         source = {"dataSource": {"protectedQueryInputParameters": query}, "roleArn": role(account)}
         self.caller.call(
             "CreateMLInputChannel",

@@ -25,12 +25,14 @@ class TableFiles:
         format: of the files.
         columns: that queries may use.
         join_columns: among these, those that may be compared and not read.
+        templates: ARNs of the analysis templates that may use it; None allows any query.
     """
 
     location: Path
     format: Literal["csv", "parquet"]
     columns: Sequence[str]
     join_columns: Sequence[str] = ()
+    templates: Sequence[str] | None = None
 
 
 def associate_table(
@@ -76,12 +78,14 @@ def associate_table(
 
 
 def _rule(files: TableFiles, askers: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Return type and policy of a table's analysis rule: with join columns a list, else any query."""
+    """Return type and policy of a table's analysis rule: with join columns a list, else templates or any query."""
     if files.join_columns:
         listed = [each for each in files.columns if each not in files.join_columns]
         columns = {"joinColumns": list(files.join_columns), "listColumns": listed}
         return "LIST", {**columns, "additionalAnalyses": "ALLOWED"}
-    allowed = {"allowedAnalyses": ["ANY_QUERY"], "allowedAnalysisProviders": list(askers)}
+    allowed: dict[str, Any] = {"allowedAnalyses": ["ANY_QUERY"], "allowedAnalysisProviders": list(askers)}
+    if files.templates is not None:
+        allowed = {"allowedAnalyses": list(files.templates)}
     return "CUSTOM", {**allowed, "additionalAnalyses": "ALLOWED"}
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import polars as pl
 
 from cleanroom_algo.local.query.functions import AGGREGATES, SIGNATURES, WINDOW_FUNCTIONS, Signature
+from cleanroom_algo.local.query.templates import Parameter
 
 COLUMNS: Final[dict[str, tuple[str, list[Any]]]] = {
     "id": ("int", [1, 2, 3, 4, 5, 6, 7, 8]),
@@ -228,3 +229,23 @@ ORDERED: Final = (
     "SELECT id, i AS x FROM v ORDER BY x + 1, id DESC LIMIT 2 OFFSET 1",
 )
 """Whole queries of which the order counts, too."""
+
+PARAMETERS: Final = tuple(
+    Parameter(name, kind, value)
+    for name, kind, value in [
+        ("text", "VARCHAR", "\\' OR \"1\"=`1` --"), ("yes", "BOOLEAN", "TRUE"), ("tiny", "BYTE", "-128"),
+        ("small", "SHORT", "-5"), ("whole", "INTEGER", "-2147483648"), ("count", "INT", "+7"),
+        ("big", "LONG", "-9223372036854775808"), ("dec", "NUMERIC", "-0012.50"), ("double", "DOUBLE_PRECISION", "-1.5"),
+        ("large", "DOUBLE", "1e20"), ("single", "REAL", "0.1"), ("day", "DATE", "2024-02-29"),
+        ("at", "TIMESTAMPTZ", "2024-03-31T12:30:00.125+02:00"),
+    ]
+)  # fmt: skip
+"""Values of the types of analysis templates' parameters."""
+PARAMETERS_TEMPLATE: Final = (
+    "SELECT :text AS a, :yes AS b, :tiny AS c, :small AS d, :whole AS e, :count AS f, :big AS g, :dec AS h, "
+    ":double AS i, :large AS j, :single AS k, :day AS l, :at AS m, :dec * 2 AS n, :whole - :big AS o LIMIT :count"
+)
+PARAMETERS_SHOWN: Final = (
+    '"\\\' OR ""1""=`1` --",true,-128,-5,-2147483648,7,-9223372036854775808,-12.50,-1.5,1.0E20,0.1,2024-02-29,'
+    "2024-03-31T10:30:00.125Z,-25.00,9223372034707292160\n"
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,12 @@ def test_both_engines_write_what_spark_computes(access: TableAccess, tmp_path: P
     for engine in engines:
         run(QueryPlan(query, access, tmp_path / engine, header=False, engine=engine))
         assert [part.read_text() for part in (tmp_path / engine).iterdir()] == [f"{line}\n"]
+
+
+def test_parameters_are_the_same_values_on_spark(access: TableAccess, tmp_path: Path) -> None:
+    plan = QueryPlan(corpus.PARAMETERS_TEMPLATE, access, tmp_path / "out", header=False, engine="spark")
+    run(replace(plan, parameters=corpus.PARAMETERS))
+    assert [part.read_text() for part in (tmp_path / "out").iterdir()] == [corpus.PARAMETERS_SHOWN]
 
 
 def test_spark_computes_what_duckdb_refuses(access: TableAccess, tmp_path: Path) -> None:

@@ -94,6 +94,43 @@ def test_declaring_again_changes_nothing(folder: Path) -> None:
         assert room.wait(arns["joined"], timeout=60).updated == first.updated
 
 
+TEMPLATES = """
+[templates.some]
+owner = "b"
+query = "SELECT x FROM left WHERE id = :id"
+
+[templates.some.parameters.id]
+type = "INT"
+
+[channels.one]
+owner = "a"
+algorithm = "mine"
+template = "some"
+parameters = { id = "2" }
+"""
+
+
+def test_tables_are_queried_by_the_templates_that_their_owner_approves(folder: Path) -> None:
+    toml = folder / "cleanroom.toml"
+    toml.write_text(
+        ROOM.replace('columns = ["id", "x"]', 'columns = ["id", "x"]\nallowed_templates = ["some"]') + TEMPLATES
+    )
+    with Room(folder / "home") as room:
+        arns = declare(room.caller, toml)
+        one, joined = (room.wait(arns[name], timeout=60) for name in ("one", "joined"))
+        assert declare(room.caller, toml) == arns
+        assert text_of(channel_objects(room.workspace, one)[0]) == "x\n20\n"
+    assert joined.status == "CREATE_FAILED"
+    assert "its owner has not approved queries of one's own" in joined.document["statusDetails"]["message"]
+
+    wrong = toml.read_text().replace('["some"]', '["sum"]').replace('{ id = "2" }', "{}\nquery = 'SELECT 1'")
+    toml.write_text(wrong.replace('join_columns = ["id"]', 'join_columns = ["id"]\nallowed_templates = []'))
+    with pytest.raises(DeclarationError) as caught:
+        read_declaration(toml)
+    paths = {problem.path for problem in caught.value.problems}
+    assert paths == {"tables.left.allowed_templates", "tables.right", "channels.one"}
+
+
 def test_the_verb_says_what_the_queries_gave(folder: Path) -> None:
     done = run("declare", folder / "cleanroom.toml", "--home", folder / "home", "--json")
 

@@ -25,7 +25,7 @@ def run(plan: QueryPlan) -> QueryOutcome:
         SparkUnavailableError: CR-JOB-404, there is no Spark on this machine.
         TableUnreadableError: CR-JOB-402, nor the files of a table that it names.
     """
-    resolution = check(plan.query, plan.access)
+    resolution = check(plan.query, plan.access, plan.parameters)
     draft = plan.directory.with_name(f".{plan.directory.name}")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
