@@ -14,8 +14,9 @@ import click
 
 from cleanroom_algo.training.metrics import EPOCH_METRICS, MARK, STEP_METRICS, metric_values
 
-_PLACES: Final = ("epoch", "round", "step")  # what a metric line counts, the coarsest first
-_NO_CURVES: Final = {*_PLACES, *STEP_METRICS[1:], "CPUUtilization", "MemoryUtilization"}
+PLACES: Final = ("epoch", "round", "step")
+"""What a metric line counts, the coarsest first."""
+_NO_CURVES: Final = {*PLACES, *STEP_METRICS[1:], "CPUUtilization", "MemoryUtilization"}
 _COLORS: Final = ("cyan", "yellow", "magenta", "green")
 _BRAILLE: Final = 0x2800
 _DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a character: row from above, column
@@ -145,7 +146,7 @@ def _logged(lines: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, dict[str,
 def _curve(name: str, lines: Sequence[Mapping[str, float]]) -> Curve:
     """Return the values of a metric over what its lines count, where no two lines have the same count."""
     lines = [line for line in lines if math.isfinite(line[name])]
-    for place in ("step",) if name in STEP_METRICS else _PLACES:
+    for place in ("step",) if name in STEP_METRICS else PLACES:
         numbers = [line.get(place) for line in lines]
         if None not in numbers and len(set(numbers)) == len(numbers):
             return Curve(name, place, [(line[place], line[name]) for line in lines])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cleanroom_algo.cli.job_logs import account_option, read_job_log
-from cleanroom_algo.cli.learning_curve import Curve, can_draw, draw, learning_curves
+from cleanroom_algo.cli.learning_curve import PLACES, Curve, can_draw, draw, learning_curves
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit_json, say, table
 from cleanroom_algo.cli.visible import visible
@@ -97,5 +97,5 @@ def _logged(lines: Iterable[Mapping[str, Any]]) -> Sequence[Mapping[str, str]]:
     """Return definitions of all metrics that a Trainer wrote."""
     written = (line["text"] for line in lines if line["text"].startswith(f"{MARK} "))
     names = dict.fromkeys(name for text in written for name in re.findall(r" (\w+)=", text))
-    wanted = [name for name in names if name not in {"epoch", "step"}][:MAX_DEFINITIONS]
+    wanted = [name for name in names if name not in PLACES][:MAX_DEFINITIONS]
     return metric_definitions(logged=wanted, own_fit=True)

@@ -54,6 +54,14 @@ def fields(values: Mapping[str, object]) -> None:
         click.echo(f"{click.style(name.ljust(width), bold=True)}  {'-' if value is None else visible(str(value))}")
 
 
+def age(seconds: float) -> str:
+    """Return a time span in its largest unit, such as `3 min`."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def next_commands(*commands: str) -> None:
     """Say what could be done next."""
     say("\nNext:")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cleanroom_algo.cli.model_screen import show_model
 from cleanroom_algo.cli.options import home_option, json_option
-from cleanroom_algo.cli.output import command_line, emit, emit_json, fields, next_commands, say, table
+from cleanroom_algo.cli.output import age, command_line, emit, emit_json, fields, next_commands, say, table
 from cleanroom_algo.cli.rooms import open_room
 from cleanroom_algo.local.resources import records
 
@@ -50,14 +51,18 @@ def command(name: str | None, as_json: bool, home: Path | None) -> None:
 def _one(room: Room, record: Record, as_json: bool) -> None:
     from cleanroom_algo.local.results import document
 
-    shown = document(record, room.workspace)
     if as_json:
-        emit_json(shown)
+        emit_json(document(record, room.workspace))
         return
+    if record.kind == records.MODEL:
+        show_model(room, record)
+        next_commands(command_line("logs", record.name), command_line("metrics", record.name))
+        return
+    shown = document(record, room.workspace)
     fields({name: _short(value) for name, value in shown.items() if name != "statusDetails" and value is not None})
     if why := records.reason(record):
         emit(f"\n{why}")
-    if record.kind in {records.MODEL, records.INFERENCE}:
+    if record.kind == records.INFERENCE:
         next_commands(command_line("logs", record.name))
 
 
@@ -98,15 +103,15 @@ def _run(model: Record, differing: Sequence[str]) -> list[object]:
     note = (records.reason(model) or " ".join(f"{name}={own[name]}" for name in differing if name in own)).splitlines()
     loss = model.private.get("loss")
     version = (model.version or "base")[:8]
-    age = _age(time.time() - model.created)
-    return [model.name, version, model.status, age, None if loss is None else f"{loss:.5g}", note[0] if note else None]
-
-
-def _age(seconds: float) -> str:
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    since = age(time.time() - model.created)
+    return [
+        model.name,
+        version,
+        model.status,
+        since,
+        None if loss is None else f"{loss:.5g}",
+        note[0] if note else None,
+    ]
 
 
 def _row(record: Record, columns: tuple[str, ...]) -> list[object]:

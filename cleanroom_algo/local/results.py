@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cleanroom_algo.contract.archive import TRAINED_MODEL, extract_file
 from cleanroom_algo.contract.manifest import MANIFEST_FILE
+from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.errors.status_codes import ALGORITHM_ERROR
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _MANIFEST_BYTES: Final = 1 << 20
+_COUNTED_BYTES: Final = 1 << 28  # of a channel: a fraction of a second
 
 
 class JobFailed(CleanroomError):  # noqa: N818 (a word of its tests, such as pytest's own)
@@ -167,6 +169,40 @@ class TrainedModel(Job):
         """The names of the files in its artifacts."""
         with tarfile.open(self.archive) as tar:
             return tuple(sorted(each.name.removeprefix("./") for each in tar if each.isfile()))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each file in its artifacts; where a Trainer wrote a manifest, of those that it lists."""
+        listed = self.manifest.get("files")
+        if listed:
+            return {name: each["bytes"] for name, each in listed.items()}
+        with tarfile.open(self.archive) as tar:
+            return {each.name.removeprefix("./"): each.size for each in tar if each.isfile()}
+
+    def rows_of(self, channel: Record) -> int | None:
+        """Return how many rows a channel of the training has.
+
+        The rows of files of this machine are counted, by the schema in the manifest, unless they take too long to count
+        or may have changed since the training.
+        """
+        from cleanroom_algo.channels.modes.file import count_rows
+        from cleanroom_algo.channels.objects import Object
+        from cleanroom_algo.channels.schema import Schema
+
+        if "numberOfRecords" in channel.document:
+            return int(channel.document["numberOfRecords"])
+        location, schema = channel.private.get("location"), self.manifest.get("schema")
+        if schema is None or location is None or not isinstance(source_of(location), Path):
+            return None
+        found = [
+            Object(each.key, each.place, each.size)
+            for each in channel_objects(self.workspace, channel)
+            if isinstance(each.place, Path) and each.place.stat().st_mtime < self.record.created
+        ]
+        size = sum(each.size for each in found)
+        if size != round(channel.document["sizeInGb"] * GB) or size > _COUNTED_BYTES:
+            return None
+        return sum(count_rows(each, Schema.from_dict(schema)) for each in found)
 
     def extract(self, folder: Path) -> Path:
         """Unpack the artifacts into a folder that is not there yet, and return it."""

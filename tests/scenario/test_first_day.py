@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -20,7 +21,13 @@ def test_train_show_logs_infer(desk: CliFixture) -> None:
     assert desk.model()["status"] == "ACTIVE"
     assert desk.model()["hyperparameters"] == {"power": "2"}
     assert name in desk.run("show").stdout
-    assert desk.run("show", name).stdout.count("ACTIVE") >= 1
+    screen = desk.run("show", name).stdout
+    assert screen.startswith(f"{name}:base  ACTIVE  ")
+    assert f"  train  40 rows  3 objects  {sum(each.stat().st_size for each in desk.data.iterdir())} bytes  " in screen
+    assert f"\n      {desk.data}\n" in screen
+    assert re.search(r"^  power +2$", screen, re.MULTILINE)
+    assert "\n  2 bytes  rows.txt\n" in screen
+    assert f"\n  algorithm {desk.algorithm}\n" in screen
 
     logs = desk.run("logs", name)
     assert logs.status == 0
@@ -42,6 +49,9 @@ def test_an_own_fit_is_told_that_two_hosts_share_the_objects(desk: CliFixture) -
 def test_a_second_version_from_the_first(desk: CliFixture) -> None:
     first = desk.train("--json")
     second = desk.train("--base-model", first.json["name"], "--json")
+    screen = desk.run("show", first.json["name"]).stdout
+    assert f"\n  trained from  {first.json['name']}:base\n" in screen
+    assert f"\n  version       {first.json['name']}:base  ACTIVE  " in screen
     assert second.status == 0, second.stderr
     assert second.json["trainedModelArn"] == first.json["trainedModelArn"]
     assert second.json["versionIdentifier"]
@@ -93,6 +103,9 @@ def test_a_failed_retraining_hides_nothing(desk: CliFixture) -> None:
     assert [row[-1] for row in rows[1:]] == ["power=3", "power=2"]
     assert desk.run("show", "mean-algorithm", "--json").json["status"] == "ACTIVE"
     assert "ValueError" in desk.run("logs", "mean-algorithm").stdout  # that of the newest
+    failed = desk.run("show", desk.models()[-1]["trainedModelArn"]).stdout
+    assert failed.startswith("mean-algorithm:base  CREATE_FAILED  ")
+    assert "\nCR-JOB-303  mean-algorithm: ValueError: no\n  fix       correct mean_algorithm.py:" in failed
     assert desk.run("logs", "mean-algorithm", "--follow").stdout == desk.run("logs", "mean-algorithm").stdout
     compared = desk.run("compare", "mean-algorithm", "mean-algorithm", "--json").json
     assert compared["hyperparameter power"] == ["3", "3"]

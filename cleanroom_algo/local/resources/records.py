@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cleanroom_algo.local.resources.store import Record, Store
 
 MODEL, CHANNEL, INFERENCE = arns.TRAINED_MODEL, arns.INPUT_CHANNEL, arns.INFERENCE_JOB
-EXPORT, ASSOCIATION = arns.EXPORT_JOB, arns.ASSOCIATION
+EXPORT, ASSOCIATION, ALGORITHM = arns.EXPORT_JOB, arns.ASSOCIATION, arns.ALGORITHM
 KINDS = {
     MODEL: "trainedModels",
     INFERENCE: "trainedModelInferenceJobs",
