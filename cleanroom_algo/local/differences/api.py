@@ -52,6 +52,8 @@ _ROOM = ("CreateCollaboration", "CreateMembership")
 _TABLES = ("CreateConfiguredTable", "CreateConfiguredTableAssociation")
 _RULES = ("CreateConfiguredTableAnalysisRule", "CreateConfiguredTableAssociationAnalysisRule")
 
+_ENDS = ("DeleteMembership", "DeleteMember", "DeleteCollaboration")
+
 API: tuple[Difference, ...] = (
     Difference(
         "api",
@@ -277,8 +279,8 @@ API: tuple[Difference, ...] = (
     Difference(
         "cleanrooms",
         (*_ROOM, *_TABLES, *_RULES),
-        "of the operations of cleanrooms those that make a collaboration, its members, tables and rules, or show them; "
-        "all others are answered as not emulated, deletions and changes among them",
+        "of the operations of cleanrooms those that make, show, change or delete a collaboration, its members, tables, "
+        "rules and analysis templates; all others are answered as not emulated",
         "103 operations",
         "model",
         "botocore's model of cleanrooms, 2022-02-17",
@@ -290,6 +292,17 @@ API: tuple[Difference, ...] = (
         "the same; which error follows where a member does not is not documented",
         "documented",
         "API reference, MembershipPaymentConfiguration",
+    ),
+    Difference(
+        "cleanrooms",
+        _ENDS,
+        "tables and templates of a removed member, and of all members of a deleted collaboration, are gone at once; "
+        "who has left or was removed cannot join again; a membership with tables, templates, associations of "
+        "algorithms, channels or models cannot be deleted; jobs that run go on",
+        "the data of a removed member is inaccessible, and all resources of a membership must be deleted before it; "
+        "which these are, and the rest, is not documented",
+        "guessed",
+        "botocore's model of cleanrooms, DeleteMember, DeleteMembership, DeleteCollaboration",
     ),
     Difference(
         "cleanrooms",

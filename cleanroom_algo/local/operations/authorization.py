@@ -21,14 +21,18 @@ CAN_RECEIVE_MODEL_OUTPUT: Final = "CAN_RECEIVE_MODEL_OUTPUT"
 CAN_RECEIVE_INFERENCE_OUTPUT: Final = "CAN_RECEIVE_INFERENCE_OUTPUT"
 
 
-def own_membership(call: Call) -> Record:
+def own_membership(call: Call, *, ended: bool = False) -> Record:
     """Return the caller's membership that the request names, if it is active.
+
+    Args:
+        call: of an operation.
+        ended: whether it may be another than an active one.
 
     Raises:
         AccessDeniedError: CR-REQ-004.
     """
     found = call.store.get(MEMBERSHIP, call.params["membershipIdentifier"])
-    if found is None or found.account != call.account or found.status != "ACTIVE":
+    if found is None or found.account != call.account or not (ended or found.status == "ACTIVE"):
         raise AccessDeniedError(
             f"account {call.account} has no active membership of this identifier",
             expected="membershipIdentifier of the caller's own membership",

@@ -1,20 +1,26 @@
-"""Collaborations and memberships: what boto3's `cleanrooms` client makes before machine learning begins.
+"""Collaborations and who is a member of them: what boto3's `cleanrooms` client makes before machine learning begins.
 
-(botocore model of `cleanrooms`: who pays where nobody is named, and what a member accepts when it joins.)
+(botocore model of `cleanrooms`: who pays where nobody is named.)
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from cleanroom_algo.errors import AccessDeniedError, ConflictError, NotEmulatedError, Problem
-from cleanroom_algo.local.operations.authorization import CAN_QUERY, member_of, own_membership
+from cleanroom_algo.errors import AccessDeniedError, NotEmulatedError, Problem, ResourceNotFoundError
+from cleanroom_algo.local.operations.authorization import CAN_QUERY, active_memberships, member_of
 from cleanroom_algo.local.operations.projections import show_one, show_page, times
 from cleanroom_algo.local.operations.registry import Call, cleanrooms_operation
-from cleanroom_algo.local.resources.arns import COLLABORATION, MEMBERSHIP, cleanrooms_arn
+from cleanroom_algo.local.resources.arns import (
+    ANALYSIS_TEMPLATE,
+    COLLABORATION,
+    MEMBERSHIP,
+    TABLE_ASSOCIATION,
+    cleanrooms_arn,
+)
 from cleanroom_algo.local.resources.store import Record, Store
 from cleanroom_algo.local.service_model.validation import invalid
 
@@ -24,9 +30,13 @@ _OF_CREATOR: Final = {
     "creatorDisplayName": "displayName",
     "creatorPaymentConfiguration": "paymentConfiguration",
 }
-_PAID: Final = (("queryCompute",), ("machineLearning", "modelTraining"), ("machineLearning", "modelInference"))
-_PAID_IF_NAMED: Final = (("machineLearning", "syntheticDataGeneration"), ("jobCompute",))  # none has a default payer
+PAID: Final = (("queryCompute",), ("machineLearning", "modelTraining"), ("machineLearning", "modelInference"))
+"""What is paid for, as paths of payment configurations."""
+PAID_IF_NAMED: Final = (("machineLearning", "syntheticDataGeneration"), ("jobCompute",))
+"""The same, for what has no default payer."""
 _INVITED: Final = "INVITED"
+_DEPARTED: Final = "departed"  # of a member: how it went, LEFT or REMOVED
+_DELETED: Final = "DELETED"
 
 
 @cleanrooms_operation("CreateCollaboration")
@@ -41,11 +51,7 @@ def create_collaboration(call: Call) -> Mapping[str, Any]:
     # Where cleartext is allowed, the rest is about columns that were encrypted before: nothing changes without them.
     encrypted = not call.params.get("dataEncryptionMetadata", {}).get("allowCleartext", True)
     if encrypted or call.params.get("analyticsEngine") == "CLEAN_ROOMS_SQL":
-        raise NotEmulatedError(
-            "encrypted collaborations and the engine CLEAN_ROOMS_SQL are not emulated",
-            expected="a collaboration that allows cleartext, analyticsEngine SPARK",
-            fix="leave dataEncryptionMetadata out, or set its allowCleartext to true; AWS has ended the old engine",
-        )
+        raise _of_other_kind()
     identifier = call.new_identifier()
     record = call.store.insert(
         Record(
@@ -58,13 +64,13 @@ def create_collaboration(call: Call) -> Mapping[str, Any]:
             private={"members": [{**each, "paymentConfiguration": _payments(each, members)} for each in members]},
         )
     )
-    return show_one(call, _collaboration(call, record))
+    return show_one(call, describe_collaboration(call, record))
 
 
 @cleanrooms_operation("GetCollaboration")
 def get_collaboration(call: Call) -> Mapping[str, Any]:
     """Return a collaboration of which the caller is a member, or to which it is invited."""
-    return show_one(call, _collaboration(call, _named(call)))
+    return show_one(call, describe_collaboration(call, named(call)))
 
 
 @cleanrooms_operation("ListCollaborations")
@@ -74,15 +80,54 @@ def list_collaborations(call: Call) -> Mapping[str, Any]:
 
     def find(before: int | None, limit: int) -> Sequence[Record]:
         found = [each for each in call.store.find(COLLABORATION, before=before) if _is_named(call, each)]
-        return [each for each in found if wanted in (None, _collaboration(call, each)["memberStatus"])][:limit]
+        return [each for each in found if wanted in (None, describe_collaboration(call, each)["memberStatus"])][:limit]
 
-    return show_page(call, find, describe=_collaboration)
+    return show_page(call, find, describe=describe_collaboration)
+
+
+@cleanrooms_operation("UpdateCollaboration")
+def update_collaboration(call: Call) -> Mapping[str, Any]:
+    """Change name or description of a collaboration of the caller."""
+    collaboration = _own(call)
+    if call.params.get("analyticsEngine") == "CLEAN_ROOMS_SQL":
+        raise _of_other_kind()
+    changes = call.given("collaborationIdentifier")
+    changed = call.store.update(collaboration, name=call.params.get("name"), document=changes)
+    return show_one(call, describe_collaboration(call, changed))
+
+
+@cleanrooms_operation("DeleteCollaboration")
+def delete_collaboration(call: Call) -> Mapping[str, Any]:
+    """End a collaboration of the caller for all its members; each deletes its own membership."""
+    collaboration = _own(call)
+    for membership in active_memberships(call, collaboration.key):
+        end_membership(call, membership, "COLLABORATION_DELETED")
+    call.store.update(collaboration, status=_DELETED)
+    return {}
+
+
+@cleanrooms_operation("DeleteMember")
+def delete_member(call: Call) -> Mapping[str, Any]:
+    """Remove a member from a collaboration of the caller; its tables and templates go with it."""
+    collaboration, account = _own(call), call.params["accountId"]
+    others = [each["accountId"] for each in _members(collaboration)[1:] if _DEPARTED not in each]
+    if account not in others:
+        raise ResourceNotFoundError(
+            f"account {account} is no member of this collaboration that can be removed",
+            expected="the account of another member, who has not left yet",
+            fix="list the members first: ListMembers; the creator's own end is DeleteCollaboration",
+        )
+    membership = member_of(call, collaboration.key, account)
+    if membership is not None:
+        end_membership(call, membership, "REMOVED")
+    mark_departed(call, collaboration, account, "REMOVED")
+    return {}
 
 
 @cleanrooms_operation("ListMembers")
 def list_members(call: Call) -> Mapping[str, Any]:
     """Return the members of a collaboration, those invited included."""
-    collaboration = _named(call)
+    collaboration = named(call)
     members = _members(collaboration)
     # An invitation is no record of its own; its place among the members serves for the pages.
     places = [replace(collaboration, account=each["accountId"], seq=len(members) - n) for n, each in enumerate(members)]
@@ -91,58 +136,6 @@ def list_members(call: Call) -> Mapping[str, Any]:
         return [each for each in places if before is None or each.seq < before][:limit]
 
     return show_page(call, find, describe=_member)
-
-
-@cleanrooms_operation("CreateMembership")
-def create_membership(call: Call) -> Mapping[str, Any]:
-    """Join a collaboration; whoever was named to pay accepts it here."""
-    collaboration = _named(call)
-    if member_of(call, collaboration.key, call.account) is not None:
-        raise ConflictError(
-            f"account {call.account} has an active membership already",
-            expected="one membership of an account in a collaboration",
-            fix="use it: ListMemberships",
-        )
-    member = _specification(collaboration, call.account)
-    if problems := list(_unaccepted(call, member)):
-        raise invalid(call.operation, problems)
-    identifier = call.new_identifier()
-    kept = {
-        "memberAbilities": member.get("memberAbilities", []),
-        "paymentConfiguration": member["paymentConfiguration"],
-    }
-    if "mlMemberAbilities" in member:
-        kept["mlMemberAbilities"] = member["mlMemberAbilities"]
-    record = call.store.insert(
-        Record(
-            kind=MEMBERSHIP,
-            key=identifier,
-            account=call.account,
-            membership=identifier,
-            collaboration=collaboration.key,
-            name=member["displayName"],
-            status="ACTIVE",
-            document={**call.given("collaborationIdentifier", "tags", "paymentConfiguration"), **kept},
-        )
-    )
-    return show_one(call, _membership(call, record))
-
-
-@cleanrooms_operation("GetMembership")
-def get_membership(call: Call) -> Mapping[str, Any]:
-    """Return a membership of the caller."""
-    return show_one(call, _membership(call, own_membership(call)))
-
-
-@cleanrooms_operation("ListMemberships")
-def list_memberships(call: Call) -> Mapping[str, Any]:
-    """Return the memberships of the caller, the latest first."""
-    statuses = (call.params["status"],) if "status" in call.params else ()
-
-    def find(before: int | None, limit: int) -> Sequence[Record]:
-        return call.store.find(MEMBERSHIP, statuses=statuses, before=before, limit=limit, account=call.account)
-
-    return show_page(call, find, describe=_membership)
 
 
 def add_member(store: Store, collaboration: Record, member: Mapping[str, Any]) -> None:
@@ -162,6 +155,22 @@ def add_member(store: Store, collaboration: Record, member: Mapping[str, Any]) -
             store.update(now, private={"members": [*named, {**member, **paying}]})
 
 
+def end_membership(call: Call, membership: Record, status: str) -> None:
+    """Give a membership its last status; no query sees its tables and templates from now on."""
+    for kind in (TABLE_ASSOCIATION, ANALYSIS_TEMPLATE):
+        for each in call.store.find(kind, membership=membership.key):
+            call.store.delete(each)
+    call.store.update(membership, status=status)
+
+
+def mark_departed(call: Call, collaboration: Record, account: str, status: str) -> None:
+    """Keep how a member went, LEFT or REMOVED; it cannot join again."""
+    members = [
+        {**each, _DEPARTED: status} if each["accountId"] == account else each for each in _members(collaboration)
+    ]
+    call.store.update(collaboration, private={"members": members})
+
+
 def membership_arn(call: Call, membership: Record) -> str:
     """Return the ARN by which `cleanrooms` shows a membership."""
     return cleanrooms_arn(call.region, membership.account, MEMBERSHIP, membership.key)
@@ -172,7 +181,12 @@ def collaboration_arn(call: Call, collaboration: Record) -> str:
     return cleanrooms_arn(call.region, collaboration.account, COLLABORATION, collaboration.key)
 
 
-def _named(call: Call) -> Record:
+def named(call: Call) -> Record:
+    """Return the collaboration that the request names, which must name the caller as a member.
+
+    Raises:
+        AccessDeniedError: CR-REQ-004, it does not, there is none, or it was deleted.
+    """
     found = call.store.get(COLLABORATION, call.params["collaborationIdentifier"])
     if found is None or not _is_named(call, found):
         raise AccessDeniedError(
@@ -183,8 +197,33 @@ def _named(call: Call) -> Record:
     return found
 
 
+def _own(call: Call) -> Record:
+    """Return the named collaboration, which must be the caller's own.
+
+    Raises:
+        AccessDeniedError: CR-REQ-004.
+    """
+    found = named(call)
+    if found.account != call.account:
+        raise AccessDeniedError(
+            f"account {call.account} has not created this collaboration",
+            expected="a call of its creator",
+            fix=f"call as account {found.account}",
+        )
+    return found
+
+
+def _of_other_kind() -> NotEmulatedError:
+    return NotEmulatedError(
+        "encrypted collaborations and the engine CLEAN_ROOMS_SQL are not emulated",
+        expected="a collaboration that allows cleartext, analyticsEngine SPARK",
+        fix="leave dataEncryptionMetadata out, or set its allowCleartext to true; AWS has ended the old engine",
+    )
+
+
 def _is_named(call: Call, collaboration: Record) -> bool:
-    return any(each["accountId"] == call.account for each in _members(collaboration))
+    present = (each["accountId"] for each in _members(collaboration) if _DEPARTED not in each)
+    return collaboration.status != _DELETED and call.account in present
 
 
 def _members(collaboration: Record) -> Sequence[Mapping[str, Any]]:
@@ -193,11 +232,13 @@ def _members(collaboration: Record) -> Sequence[Mapping[str, Any]]:
     return named
 
 
-def _specification(collaboration: Record, account: str) -> Mapping[str, Any]:
+def specification(collaboration: Record, account: str) -> Mapping[str, Any]:
+    """Return what a collaboration says of a member that it names."""
     return next(each for each in _members(collaboration) if each["accountId"] == account)
 
 
-def _collaboration(call: Call, record: Record) -> dict[str, Any]:
+def describe_collaboration(call: Call, record: Record) -> dict[str, Any]:
+    """Return what the caller sees of a collaboration."""
     creator, *_ = _members(record)
     membership = member_of(call, record.key, call.account)
     own = (
@@ -221,7 +262,7 @@ def _collaboration(call: Call, record: Record) -> dict[str, Any]:
 
 
 def _member(call: Call, place: Record) -> dict[str, Any]:
-    member = _specification(place, place.account)
+    member = specification(place, place.account)
     membership = member_of(call, place.key, place.account)
     joined = (
         {}
@@ -232,7 +273,7 @@ def _member(call: Call, place: Record) -> dict[str, Any]:
         **times(place if membership is None else membership),
         **joined,
         "accountId": place.account,
-        "status": _INVITED if membership is None else membership.status,
+        "status": member.get(_DEPARTED, _INVITED) if membership is None else membership.status,
         "displayName": member["displayName"],
         "abilities": member.get("memberAbilities", []),
         "mlAbilities": member.get("mlMemberAbilities"),
@@ -240,33 +281,14 @@ def _member(call: Call, place: Record) -> dict[str, Any]:
     }
 
 
-def _membership(call: Call, record: Record) -> dict[str, Any]:
-    collaboration = call.store.get(COLLABORATION, record.collaboration)
-    assert collaboration is not None
-    of = _collaboration(call, collaboration)
-    return {
-        "queryLogStatus": "DISABLED",
-        **record.document,
-        **times(record),
-        "id": record.key,
-        "arn": membership_arn(call, record),
-        "status": record.status,
-        "collaborationId": of["id"],
-        "collaborationArn": of["arn"],
-        "collaborationName": of["name"],
-        "collaborationCreatorAccountId": of["creatorAccountId"],
-        "collaborationCreatorDisplayName": of["creatorDisplayName"],
-    }
-
-
 def _payments(member: Mapping[str, Any], members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return who pays as every membership shows it; where nobody was named, the member who can query pays."""
     found: dict[str, Any] = {}
-    for path in (*_PAID, *_PAID_IF_NAMED):
-        anyone = any(_pays(each.get("paymentConfiguration", {}), path) for each in members)
-        if not anyone and path in _PAID_IF_NAMED:
+    for path in (*PAID, *PAID_IF_NAMED):
+        anyone = any(pays(each.get("paymentConfiguration", {}), path) for each in members)
+        if not anyone and path in PAID_IF_NAMED:
             continue
-        own = _pays(member.get("paymentConfiguration", {}), path) if anyone else CAN_QUERY in member["memberAbilities"]
+        own = pays(member.get("paymentConfiguration", {}), path) if anyone else CAN_QUERY in member["memberAbilities"]
         place = found
         for name in path[:-1]:
             place = place.setdefault(name, {})
@@ -274,23 +296,8 @@ def _payments(member: Mapping[str, Any], members: Sequence[Mapping[str, Any]]) -
     return found
 
 
-def _unaccepted(call: Call, member: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield what a member was named to pay and does not accept, and what it accepts and was not named for."""
-    accepted = call.params.get("paymentConfiguration")
-    can_query = CAN_QUERY in member.get("memberAbilities", ())
-    for path in (*_PAID, *_PAID_IF_NAMED):
-        named = _pays(member["paymentConfiguration"], path)
-        if accepted is None and can_query:
-            continue
-        says = _pays(accepted or {}, path)
-        name = ".".join(("paymentConfiguration", *path, "isResponsible"))
-        if named and not says:
-            yield Problem(name, "must be true: the collaboration names this member to pay for it")
-        elif says and not named:
-            yield Problem(name, "must be false: the collaboration does not name this member to pay for it")
-
-
-def _pays(payment: Mapping[str, Any], path: Sequence[str]) -> bool:
+def pays(payment: Mapping[str, Any], path: Sequence[str]) -> bool:
+    """Whether a payment configuration says that its member pays for something."""
     for name in path:
         payment = payment.get(name, {})
     return bool(payment.get("isResponsible"))

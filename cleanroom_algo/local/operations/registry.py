@@ -159,7 +159,7 @@ _INSTEAD: Mapping[str, tuple[str, str]] = {
         "call AWS for it, or leave it out; `cleanroom-algo differences` lists what is missing",
     ),
     CLEANROOMS: (
-        "an operation that makes a collaboration, its members and their tables, or shows them",
+        "an operation of collaborations, members, tables, analysis rules or analysis templates",
         "leave it out; `cleanroom-algo differences` lists what is missing",
     ),
 }

@@ -29,14 +29,8 @@ _NOT_EMULATED: Final = ("differentialPrivacy", "aggregationThresholds", "compari
 @cleanrooms_operation("CreateConfiguredTable")
 def create_table(call: Call) -> Mapping[str, Any]:
     """Register a table of AWS Glue, with the columns that may be used at all."""
-    reference = call.params["tableReference"]
-    if "glue" not in reference or call.params["analysisMethod"] == "DIRECT_JOB":
-        raise NotEmulatedError(
-            "only tables of AWS Glue for queries are emulated",
-            expected="tableReference.glue, and an analysisMethod with DIRECT_QUERY",
-            fix="export the table to CSV or Parquet files, and name them in [glue_tables] of settings.toml",
-        )
-    location = call.terms.location or _glue_location(call, reference["glue"])
+    _check_emulated(call)
+    location = call.terms.location or _glue_location(call, call.params["tableReference"]["glue"])
     record = call.store.insert(
         Record(
             kind=CONFIGURED_TABLE,
@@ -66,13 +60,48 @@ def list_tables(call: Call) -> Mapping[str, Any]:
     return show_page(call, find, describe=_table)
 
 
+@cleanrooms_operation("UpdateConfiguredTable")
+def update_table(call: Call) -> Mapping[str, Any]:
+    """Change a table: its name, what it stands for, or its columns; its rule must still fit them."""
+    table = _own_table(call)
+    _check_emulated(call)
+    changes = call.given("configuredTableIdentifier")
+    rules = table.document.get("rules", {})
+    columns = changes.get("allowedColumns", table.document["allowedColumns"])
+    if problems := [fault for policy in rules.values() for fault in _column_faults(policy, columns)]:
+        raise ConflictError(
+            "the table's analysis rule has columns that would no longer be allowed",
+            expected="allowedColumns with those of the rule",
+            fix="update or delete the analysis rule first",
+            problems=problems,
+        )
+    private = {}
+    if "tableReference" in changes:
+        private = {"location": _glue_location(call, changes["tableReference"]["glue"]), "format": None}
+    name = call.params.get("name")
+    return show_one(call, _table(call, call.store.update(table, name=name, document=changes, private=private)))
+
+
+@cleanrooms_operation("DeleteConfiguredTable")
+def delete_table(call: Call) -> Mapping[str, Any]:
+    """Remove a table that is in no collaboration, with its analysis rule."""
+    table = _own_table(call)
+    if call.store.count(TABLE_ASSOCIATION, parent=table.key):
+        raise ConflictError(
+            "the table is in a collaboration",
+            expected="a table without associations",
+            fix="delete its associations first: DeleteConfiguredTableAssociation",
+        )
+    call.store.delete(table)
+    return {}
+
+
 @cleanrooms_operation("CreateConfiguredTableAnalysisRule")
 def create_table_rule(call: Call) -> Mapping[str, Any]:
     """Say what queries may do with a table."""
     table = _own_table(call)
-    kind, policy = _policy(call)
-    if problems := [*_column_faults(policy, table.document["allowedColumns"]), *_provider_faults(policy)]:
-        raise invalid(call.operation, problems)
+    _without_rule(table)
+    kind, policy = _table_policy(call, table)
     return show_one(call, _table_rule(call, _with_rule(call, table, kind, policy), kind))
 
 
@@ -80,6 +109,21 @@ def create_table_rule(call: Call) -> Mapping[str, Any]:
 def get_table_rule(call: Call) -> Mapping[str, Any]:
     """Return an analysis rule of a table of the caller."""
     return show_one(call, _table_rule(call, _own_table(call), call.params["analysisRuleType"]))
+
+
+@cleanrooms_operation("UpdateConfiguredTableAnalysisRule")
+def update_table_rule(call: Call) -> Mapping[str, Any]:
+    """Put another policy in the place of a table's, of the same type; channels that are there already stay."""
+    table = _own_table(call)
+    _held_policy(table, call.params["analysisRuleType"])
+    kind, policy = _table_policy(call, table)
+    return show_one(call, _table_rule(call, _with_rule(call, table, kind, policy), kind))
+
+
+@cleanrooms_operation("DeleteConfiguredTableAnalysisRule")
+def delete_table_rule(call: Call) -> Mapping[str, Any]:
+    """Take the analysis rule from a table, which can then not be queried."""
+    return _delete_rule(call, _own_table(call))
 
 
 @cleanrooms_operation("CreateConfiguredTableAssociation")
@@ -128,10 +172,25 @@ def list_associations(call: Call) -> Mapping[str, Any]:
     return show_page(call, find, describe=_association)
 
 
+@cleanrooms_operation("UpdateConfiguredTableAssociation")
+def update_association(call: Call) -> Mapping[str, Any]:
+    """Change the description or the role of a table association."""
+    changes = call.given("configuredTableAssociationIdentifier")
+    return show_one(call, _association(call, call.store.update(_own_association(call), document=changes)))
+
+
+@cleanrooms_operation("DeleteConfiguredTableAssociation")
+def delete_association(call: Call) -> Mapping[str, Any]:
+    """Take a table out of a collaboration; channels that are there already stay."""
+    call.store.delete(_own_association(call))
+    return {}
+
+
 @cleanrooms_operation("CreateConfiguredTableAssociationAnalysisRule")
 def create_association_rule(call: Call) -> Mapping[str, Any]:
     """Say which ML algorithms may use what queries make of a table in this collaboration."""
     association = _own_association(call)
+    _without_rule(association)
     kind, policy = _policy(call)
     table = call.store.get(CONFIGURED_TABLE, association.parent)
     if table is None or kind not in table.document.get("rules", {}):
@@ -143,6 +202,33 @@ def create_association_rule(call: Call) -> Mapping[str, Any]:
 def get_association_rule(call: Call) -> Mapping[str, Any]:
     """Return an analysis rule of a table association of the caller's membership."""
     return show_one(call, _association_rule(call, _own_association(call), call.params["analysisRuleType"]))
+
+
+@cleanrooms_operation("UpdateConfiguredTableAssociationAnalysisRule")
+def update_association_rule(call: Call) -> Mapping[str, Any]:
+    """Put another policy in the place of a table association's, of the same type."""
+    association = _own_association(call)
+    _held_policy(association, call.params["analysisRuleType"])
+    kind, policy = _policy(call)
+    return show_one(call, _association_rule(call, _with_rule(call, association, kind, policy), kind))
+
+
+@cleanrooms_operation("DeleteConfiguredTableAssociationAnalysisRule")
+def delete_association_rule(call: Call) -> Mapping[str, Any]:
+    """Take the analysis rule from a table association."""
+    return _delete_rule(call, _own_association(call))
+
+
+def _check_emulated(call: Call) -> None:
+    if (
+        "glue" not in call.params.get("tableReference", {"glue": {}})
+        or call.params.get("analysisMethod") == "DIRECT_JOB"
+    ):
+        raise NotEmulatedError(
+            "only tables of AWS Glue for queries are emulated",
+            expected="tableReference.glue, and an analysisMethod with DIRECT_QUERY",
+            fix="export the table to CSV or Parquet files, and name them in [glue_tables] of settings.toml",
+        )
 
 
 def _glue_location(call: Call, glue: Mapping[str, str]) -> str:
@@ -191,6 +277,13 @@ def _policy(call: Call) -> tuple[str, Mapping[str, Any]]:
     return kind, policy
 
 
+def _table_policy(call: Call, table: Record) -> tuple[str, Mapping[str, Any]]:
+    kind, policy = _policy(call)
+    if problems := [*_column_faults(policy, table.document["allowedColumns"]), *_provider_faults(policy)]:
+        raise invalid(call.operation, problems)
+    return kind, policy
+
+
 def _column_faults(policy: Mapping[str, Any], allowed: Sequence[str]) -> Iterator[Problem]:
     for part in ("joinColumns", "listColumns", "disallowedOutputColumns"):
         for index, column in enumerate(policy.get(part, ())):
@@ -207,15 +300,35 @@ def _provider_faults(policy: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(path, "is required with ANY_QUERY: the accounts whose queries the rule allows")
 
 
-def _with_rule(call: Call, record: Record, kind: str, policy: Mapping[str, Any]) -> Record:
-    rules = record.document.get("rules", {})
-    if rules:
+def _without_rule(record: Record) -> None:
+    if rules := record.document.get("rules"):
         raise ConflictError(
             f"there is an analysis rule of type {next(iter(rules))} already",
             expected="one rule for a table, and one for its association",
-            fix="configure the table again; rules cannot be changed here",
+            fix="update the rule, or delete it first",
         )
+
+
+def _with_rule(call: Call, record: Record, kind: str, policy: Mapping[str, Any]) -> Record:
     return call.store.update(record, document={"rules": {kind: policy}})
+
+
+def _delete_rule(call: Call, record: Record) -> Mapping[str, Any]:
+    _held_policy(record, call.params["analysisRuleType"])
+    call.store.update(record, document={"rules": None})
+    return {}
+
+
+def _held_policy(record: Record, kind: str) -> Mapping[str, Any]:
+    """Return the policy of a rule.
+
+    Raises:
+        ResourceNotFoundError: CR-REQ-003, there is no rule of this type.
+    """
+    rules: Mapping[str, Mapping[str, Any]] = record.document.get("rules", {})
+    if kind not in rules:
+        raise not_found("analysis-rule", record.kind.replace("-", " "))
+    return rules[kind]
 
 
 def _table(call: Call, record: Record) -> dict[str, Any]:
@@ -257,7 +370,4 @@ def _association_rule(call: Call, record: Record, kind: str) -> dict[str, Any]:
 
 
 def _rule(record: Record, kind: str) -> dict[str, Any]:
-    rules = record.document.get("rules", {})
-    if kind not in rules:
-        raise not_found("analysis-rule", record.kind.replace("-", " "))
-    return {**times(record), "type": kind, "policy": {"v1": {kind.lower(): rules[kind]}}}
+    return {**times(record), "type": kind, "policy": {"v1": {kind.lower(): _held_policy(record, kind)}}}

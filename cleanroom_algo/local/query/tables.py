@@ -73,8 +73,8 @@ def _unusable(association: Record, configured: Record, algorithm: str, account: 
     ((kind, rule),) = rules.items()
     if why := _forbidden(kind, rule, account, template):
         return why
-    own = association.document.get("rules", {})
-    allowed = [[each for policy in own.values() for each in policy.get("allowedAdditionalAnalyses", ())]]
+    own = association.document.get("rules", {}).get(kind, {})
+    allowed = [own.get("allowedAdditionalAnalyses", ())]
     if "allowedAdditionalAnalyses" in rule:
         allowed.append(rule["allowedAdditionalAnalyses"])
     if all(any(fnmatchcase(algorithm, pattern) for pattern in patterns) for patterns in allowed):

@@ -235,6 +235,7 @@ class Store:
         self,
         record: Record,
         *,
+        name: str | None = None,
         status: str | None = None,
         document: Mapping[str, Any] | None = None,
         private: Mapping[str, Any] | None = None,
@@ -244,7 +245,8 @@ class Store:
 
         Args:
             record: any earlier reading of it.
-            status: the new one; unchanged if None.
+            name: the new one; unchanged if None.
+            status: the same.
             document: members to set; a value of None removes one.
             private: the same for what is not shown.
             touch: whether this changes the time of the last update.
@@ -255,14 +257,15 @@ class Store:
                 raise KeyError((record.kind, record.key, record.version))
             new = replace(
                 now,
+                name=now.name if name is None else name,
                 status=now.status if status is None else status,
                 document=_merged(now.document, document),
                 private=_merged(now.private, private),
                 updated=max(time.time(), now.updated) if touch else now.updated,
             )
             self._connection().execute(
-                "UPDATE records SET status = ?, document = ?, private = ?, updated = ? WHERE seq = ?",
-                (new.status, json.dumps(new.document), json.dumps(new.private), new.updated, new.seq),
+                "UPDATE records SET name = ?, status = ?, document = ?, private = ?, updated = ? WHERE seq = ?",
+                (new.name, new.status, json.dumps(new.document), json.dumps(new.private), new.updated, new.seq),
             )
         return new
 

@@ -369,6 +369,97 @@ def test_what_was_made_is_shown_to_those_it_concerns(members: Members) -> None:
         airline("GetConfiguredTable", **table)
 
 
+def refused(call: Callable[..., Any], **params: Any) -> str:
+    """Call what must be refused, and return the error's name."""
+    with pytest.raises(ClientError) as caught:
+        call(**params)
+    code: str = caught.value.response["Error"]["Code"]
+    return code
+
+
+def test_tables_and_rules_are_changed_and_cleared_away(members: Members) -> None:
+    running = members.running
+    bureau = Asking(running.client(BUREAU, "cleanrooms"))
+    association = bring_table(running, BUREAU, members.bureau, *WEATHER)
+    allow(running, BUREAU, members.bureau, association, "LIST", WILDCARD)
+    own = {"membershipIdentifier": members.bureau, "configuredTableAssociationIdentifier": association}
+    shown = bureau("GetConfiguredTableAssociation", **own)["configuredTableAssociation"]
+    table = {"configuredTableIdentifier": shown["configuredTableId"]}
+    listed = {"analysisRuleType": "LIST"}
+
+    def allowing(*analyses: str) -> dict[str, Any]:
+        return {"analysisRulePolicy": {"v1": {"list": {"allowedAdditionalAnalyses": list(analyses)}}}}
+
+    query = "SELECT wind FROM weather"
+    assert members.query(query)["numberOfRecords"] == 3
+    bureau("UpdateConfiguredTableAssociationAnalysisRule", **own, **listed, **allowing())
+    assert "allowedAdditionalAnalyses" in members.query(query)["statusDetails"]["message"]
+    bureau("UpdateConfiguredTableAssociationAnalysisRule", **own, **listed, **allowing(WILDCARD))
+    policy = {"v1": {"list": {**LISTED["list"], "joinColumns": ["wind"], "listColumns": ["hour"]}}}
+    assert (
+        bureau("UpdateConfiguredTableAnalysisRule", **table, **listed, analysisRulePolicy=policy)["analysisRule"][
+            "policy"
+        ]
+        == policy
+    )
+    assert "wind: is a join column" in members.query(query)["statusDetails"]["message"]
+    changed = bureau("UpdateConfiguredTable", **table, name="winds", description="new")["configuredTable"]
+    assert (changed["name"], changed["description"]) == ("winds", "new")
+    reference = {"glue": {"databaseName": "travel", "tableName": "flights"}}
+    bureau("UpdateConfiguredTable", **table, tableReference=reference, allowedColumns=["hour", "wind", "late"])
+    assert refused(bureau.client.update_configured_table, **table, allowedColumns=["hour"]) == "ConflictException"
+    assert (
+        bureau("UpdateConfiguredTableAssociation", **own, description="new")["configuredTableAssociation"][
+            "description"
+        ]
+        == "new"
+    )
+
+    assert refused(bureau.client.delete_configured_table, **table) == "ConflictException"
+    bureau("DeleteConfiguredTableAssociationAnalysisRule", **own, **listed)
+    bureau("DeleteConfiguredTableAnalysisRule", **table, **listed)
+    again = bureau.client.delete_configured_table_analysis_rule
+    assert refused(again, **table, **listed) == "ResourceNotFoundException"
+    assert "has no analysis rule" in members.query(query)["statusDetails"]["message"]
+    bureau("DeleteConfiguredTableAssociation", **own)
+    assert "is not a table" in members.query(query)["statusDetails"]["message"]
+    bureau("DeleteConfiguredTable", **table)
+    assert refused(bureau.client.get_configured_table, **table) == "ResourceNotFoundException"
+
+
+def test_members_leave_are_removed_and_see_the_end(members: Members) -> None:
+    running = members.running
+    airline, bureau, analyst = (Asking(running.client(each, "cleanrooms")) for each in (AIRLINE, BUREAU, ANALYST))
+    of_room = {"collaborationIdentifier": members.collaboration}
+    associated = bring_table(running, BUREAU, members.bureau, *WEATHER)
+    allow(running, BUREAU, members.bureau, associated, "LIST", WILDCARD)
+    joining = {**of_room, "queryLogStatus": "DISABLED"}
+
+    assert refused(bureau.client.update_collaboration, **of_room, name="x") == "AccessDeniedException"
+    assert airline("UpdateCollaboration", **of_room, name="renamed")["collaboration"]["name"] == "renamed"
+    own = {"membershipIdentifier": members.analyst}
+    assert analyst("UpdateMembership", **own, queryLogStatus="ENABLED")["membership"]["queryLogStatus"] == "ENABLED"
+    analyst("DeleteMembership", **own)
+    assert refused(analyst.client.create_membership, **joining) == "AccessDeniedException"
+    leaving = {"membershipIdentifier": members.bureau}
+    assert refused(bureau.client.delete_membership, **leaving) == "ConflictException"
+    airline("DeleteMember", **of_room, accountId=BUREAU)
+    assert bureau("GetMembership", **leaving)["membership"]["status"] == "REMOVED"
+    assert refused(bureau.client.list_configured_table_associations, **leaving) == "AccessDeniedException"
+    assert "is not a table" in members.query("SELECT wind FROM weather")["statusDetails"]["message"]
+    statuses = [each["status"] for each in airline("ListMembers", **of_room)["memberSummaries"]]
+    assert statuses == ["ACTIVE", "REMOVED", "LEFT"]
+
+    ending = {"membershipIdentifier": members.airline}
+    assert refused(airline.client.delete_membership, **ending) == "ConflictException"  # its algorithm is associated
+    airline("DeleteCollaboration", **of_room)
+    assert airline("GetMembership", **ending)["membership"]["status"] == "COLLABORATION_DELETED"
+    assert refused(airline.client.get_collaboration, **of_room) == "AccessDeniedException"
+    airline("DeleteMembership", **ending)
+    bureau("DeleteMembership", **leaving)
+    assert refused(airline.client.get_membership, **ending) == "AccessDeniedException"
+
+
 def test_what_members_say_of_payers_logs_and_cleartext_is_shown(server: Up) -> None:
     """AWS's own set-up scripts send dataEncryptionMetadata, which changes nothing where cleartext is allowed."""
     synthetic = {"machineLearning": {"syntheticDataGeneration": {"isResponsible": True}}}
