@@ -15,6 +15,10 @@ from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.errors import AlgorithmClassError, AlgorithmNotFoundError
 
 ENTRY_FILE = "algorithm.py"
+_WAYS = (
+    f"a Python file, a folder that holds {ENTRY_FILE}, or the name of an importable module; or a folder with programs "
+    "named `train` and `serve`; or one with scripts: SAGEMAKER_PROGRAM names the one that trains, inference.py serves"
+)
 
 T = TypeVar("T")
 
@@ -39,8 +43,9 @@ def algorithm_file(source: str | Path) -> Path | None:
     found = "a folder without it" if path.is_dir() else "no Python file" if path.exists() else "nothing"
     raise AlgorithmNotFoundError(
         f"there is {found} at {str(source)!r}",
-        expected=f"a Python file, a folder that holds {ENTRY_FILE}, or the name of an importable module",
-        fix="correct the path of the algorithm (in a container: CLEANROOM_ALGO_ALGORITHM)",
+        expected=_WAYS,
+        fix="correct the path of the algorithm (in a container: CLEANROOM_ALGO_ALGORITHM)"
+        + (", or name the script that trains in SAGEMAKER_PROGRAM" if path.is_dir() else ""),
     )
 
 

@@ -23,6 +23,7 @@ from cleanroom_algo.errors import ChannelNotInJobError, ConfigFileError, Problem
 
 JOB_NAME_VARIABLE = "TRAINING_JOB_NAME"
 JOB_ARN_VARIABLE = "TRAINING_JOB_ARN"
+PROGRAM_VARIABLE = "SAGEMAKER_PROGRAM"
 
 T = TypeVar("T")
 
@@ -103,7 +104,8 @@ class InferenceEnvironment(BaseModel):
     """What an inference container is given.
 
     (SageMaker developer guide, "Use your own inference code with batch transform".)
-    The three limits are set only where the caller of the job set them.
+    The three limits are set only where the caller of the job set them. What a script answers by default and which one
+    serves are variables of the SageMaker inference toolkit.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True)
@@ -114,6 +116,8 @@ class InferenceEnvironment(BaseModel):
     max_payload_mb: int | None = Field(None, alias="SAGEMAKER_MAX_PAYLOAD_IN_MB", ge=0, le=100)
     batch_strategy: str | None = Field(None, alias="SAGEMAKER_BATCH_STRATEGY")
     max_concurrent_transforms: int | None = Field(None, alias="SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", ge=0)
+    program: str | None = Field(None, alias=PROGRAM_VARIABLE)
+    default_accept: str = Field("application/json", alias="SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT")
     port: int = Field(8080, alias="SAGEMAKER_BIND_TO_PORT", ge=0, le=65535)
 
     @classmethod

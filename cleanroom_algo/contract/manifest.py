@@ -86,7 +86,8 @@ class Manifest(BaseModel):
         raise ManifestError(
             what,
             expected=f"a manifest of format version {FORMAT_VERSION}, as this library's Trainer writes it",
-            fix="load a model directory that a Trainer of this library wrote",
+            fix="load a model directory that a Trainer of this library wrote; or, where a script trained, declare "
+            "`schema` in the Predictor",
             problems=problems,
         )
 

@@ -48,7 +48,12 @@ class SettingError(ContractError):
 class AlgorithmNotFoundError(ContractError):
     """There is no algorithm where the command or CLEANROOM_ALGO_ALGORITHM points.
 
-    An algorithm is a Python file, a folder that holds algorithm.py, or an importable module.
+    There are three ways to bring code:
+
+    - a Trainer and a Predictor in a Python file, in algorithm.py of a folder, or in an importable module,
+    - executable programs named `train` and `serve` in a folder,
+    - scripts of SageMaker's script mode: the variable SAGEMAKER_PROGRAM, in the request or the image, names the script
+      that trains, and inference.py serves.
     """
 
     code = "CR-CON-004"

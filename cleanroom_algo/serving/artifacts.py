@@ -29,10 +29,12 @@ class Artifacts:
     Attributes:
         directory: the unpacked artifacts; /opt/ml/model in a container, where it is read-only (SageMaker developer
             guide, "Use your own inference code with batch transform").
+        declared_schema: of the Predictor, for artifacts that no Trainer wrote.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.declared_schema: Schema | None = None
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -48,15 +50,27 @@ class Artifacts:
         """The table that the model was trained on, its target included.
 
         Raises:
-            ModelFilesError: the manifest names no schema.
+            ManifestError: there is none, and the Predictor declares no schema.
+            ModelFilesError: neither the manifest nor the Predictor has one, or theirs differ.
         """
-        if self.manifest.table_schema is None:
+        own = self.declared_schema
+        written = None if own is not None and not self._has_manifest else self.manifest.table_schema
+        if written is None and own is not None:
+            return own
+        if written is None:
             raise ModelFilesError(
                 "the manifest holds no schema",
                 expected="the schema of the training data, which is needed to read requests",
-                fix="declare `schema` in the Trainer, and train again",
+                fix="declare `schema` in the Trainer, and train again; or declare it in the Predictor",
             )
-        return Schema.from_dict(self.manifest.table_schema)
+        schema = Schema.from_dict(written)
+        if own not in (None, schema):
+            raise ModelFilesError(
+                "the `schema` of the Predictor is not that of the artifacts",
+                expected="the schema that the model was trained with",
+                fix="remove `schema` from the Predictor, or train again with its schema",
+            )
+        return schema
 
     @cached_property
     def features(self) -> Features:
@@ -68,6 +82,10 @@ class Artifacts:
         from cleanroom_algo.channels.features import Features
 
         return Features.from_dict(json_object(self._file(FEATURES_FILE)))
+
+    @property
+    def _has_manifest(self) -> bool:
+        return (self.directory / MANIFEST_FILE).is_file()
 
     @property
     def has_features(self) -> bool:
@@ -95,7 +113,7 @@ class Artifacts:
 
     def tell_changes(self, algorithm: str) -> None:
         """Warn where the sources of an algorithm are not those that the model was trained with."""
-        if (self.directory / MANIFEST_FILE).is_file():
+        if self._has_manifest:
             manifest = self.manifest
             changes = manifest.changes(source_hash=source_hash(algorithm), hyperparameters=manifest.hyperparameters)
             for change in changes:
@@ -123,10 +141,14 @@ class Artifacts:
         if not path.is_file():
             raise ModelFilesError(
                 f"the model directory holds no {name}",
-                expected=f"{name} among the files of the manifest: {', '.join(sorted(self.manifest.files)) or 'none'}",
+                expected=f"{name} among its files: {', '.join(self._names()) or 'it has none'}",
                 fix="ask for a file that the Trainer's `save` writes, or write this one in `save`",
             )
         return path
+
+    def _names(self) -> list[str]:
+        found = (path for path in self.directory.rglob("*") if path.is_file())
+        return sorted(path.relative_to(self.directory).as_posix() for path in found)
 
 
 def json_object(path: Path) -> dict[str, object]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from cleanroom_algo.channels.features import Arrays
+    from cleanroom_algo.channels.schema import Schema
     from cleanroom_algo.serving.artifacts import Artifacts
 
 Predictions: TypeAlias = "np.ndarray | torch.Tensor | pl.DataFrame | pl.Series | Sequence[Any] | Mapping[str, Any]"
@@ -49,11 +50,13 @@ class Predictor:
 
     Attributes:
         artifacts: what training left; set before `load` is called.
+        schema: of the rows, for artifacts that no Trainer wrote, such as those of a script; else it is the manifest's.
         training_modules: torch modules that shall stay in training mode, such as "model.dropout"; `load` must leave all
             others in evaluation mode.
     """
 
     artifacts: Artifacts
+    schema: Schema | None = None
     training_modules: tuple[str, ...] = ()
 
     def load(self, artifacts: Artifacts) -> None:

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 from cleanroom_algo.contract.environment import Environment
+from cleanroom_algo.contract.script import training_script
 from cleanroom_algo.contract.script_names import script_names
 from cleanroom_algo.training.artifacts.base_model import base_model_channel, unpack_base_model
 from cleanroom_algo.training.process.job import Job
 from cleanroom_algo.training.process.logs import configure_logging
 from cleanroom_algo.training.process.rank import train_rank
-from cleanroom_algo.training.process.script import find_script
 from cleanroom_algo.training.rank_run import RankRun
 from cleanroom_algo.training.signals import StopRequest
 
@@ -29,7 +29,7 @@ def train_in_process(scratch: Path) -> None:
     """
     environment = Environment.read()
     configure_logging(environment.settings)
-    script = find_script(environment)
+    script = training_script(environment)
     if script is not None:
         names = script_names(environment.paths, environment.variables)
         os.environ.update(names.variables)

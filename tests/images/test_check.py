@@ -93,8 +93,20 @@ def test_a_folder_with_programs_of_its_own(tmp_path: Path) -> None:
     with (tmp_path / "weights.bin").open("r+b") as file:
         file.truncate(101 * 10**6)
     assert names(tmp_path) == [unread, f"warning no-serve {tmp_path.name}", "warning size weights.bin"]
-    (tmp_path / "train").write_text('#!/bin/sh\nexec python run.py "$@"\n')
-    assert unread not in names(tmp_path)
+    (tmp_path / "train").write_text('#!/bin/sh\nexec python run.py "$@"\n')  # no job passes them as options
+    assert unread in names(tmp_path)
+
+
+def test_what_a_folder_of_scripts_shows(tmp_path: Path) -> None:
+    (tmp_path / "run.py").write_text("import argparse\nargparse.ArgumentParser().parse_args()\n")
+    unnamed, unserved = f"warning no-train {tmp_path.name}", f"warning no-serve {tmp_path.name}"
+    assert names(tmp_path) == [unnamed, unserved]  # its options are the hyperparameters, and no word comes with them
+
+    (tmp_path / "inference.py").write_text("from run import model_fn")
+    assert names(tmp_path) == [unnamed]
+    assert list(check_source(tmp_path, script=True)) == []
+    program = {f"{found.severity} {found.name}" for found in check_source(tmp_path, entries=False, script=False)}
+    assert program == {"error argparse", "warning hyperparameter-not-read"}
 
 
 def test_programs_in_python_are_read_whatever_their_names(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from cleanroom_algo.local.images.image import (
     entry_files,
     find_programs,
     inspect,
+    names_script,
     search_path,
 )
 from cleanroom_algo.local.images.importing import find_import_error
@@ -68,13 +69,13 @@ def _check_image(source: AlgorithmSource, start: bool) -> Iterator[Finding]:
         found = list(check_image(description, has_opt_ml=has_opt_ml))
         programs = []
         if copy_out(engine, container, ALGORITHM, algorithm):
-            found += check_source(algorithm)
+            found += check_source(algorithm, script=names_script(description) or None)
         else:
             programs = find_programs(engine, container, search_path(description), Path(folder) / "programs")
         code.mkdir()
         for place in code_places(description, [*entry_files(description), *programs]):
             copy_out(engine, container, place, code / place.lstrip("/"))
-        found += check_source(code, entries=False)
+        found += check_source(code, entries=False, script=names_script(description))
     yield from found
     if start and "architecture" not in {each.name for each in found}:
         yield from try_out(source, DockerHosts(read_only=True))

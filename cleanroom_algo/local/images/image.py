@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cleanroom_algo.contract.environment import PROGRAM_VARIABLE
 from cleanroom_algo.errors import HostStartError
 from cleanroom_algo.local.hosts.engine import call
 from cleanroom_algo.local.images.findings import Finding
@@ -83,6 +84,11 @@ def entry_files(description: dict[str, Any]) -> list[str]:
 def search_path(description: dict[str, Any]) -> list[str]:
     """Return the folders in which programs are looked for."""
     return _variable(description.get("Config") or {}, "PATH", _SEARCH_PATH).split(":")
+
+
+def names_script(description: dict[str, Any]) -> bool:
+    """Whether the image says which script trains."""
+    return bool(_variable(description.get("Config") or {}, PROGRAM_VARIABLE, ""))
 
 
 def code_places(description: dict[str, Any], paths: Iterable[str]) -> list[str]:

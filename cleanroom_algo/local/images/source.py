@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cleanroom_algo.contract.algorithm import ENTRY_FILE
+from cleanroom_algo.contract.script import INFERENCE_SCRIPT, defines_serving
 from cleanroom_algo.local.images.findings import Finding
 
 _PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"}
@@ -30,8 +32,9 @@ _LARGE_BYTES = 100 * 10**6
 _TRAINING = Path(__file__).parents[2] / "training"
 _ENTRY = "algorithm"
 _ENTRIES = {"train": "Trainer", "serve": "Predictor"}
-# How a program that is no Trainer comes by its hyperparameters: the file, the toolkit's variables, or arguments.
-_READS_HYPERPARAMETERS = re.compile(r"hyperparameters|SM_HP|sagemaker_training|argparse|sys\.argv|\bclick\b|\$[1-9@]")
+# How a program that is no Trainer gets its hyperparameters: the file, or the toolkit's variables.
+_READS_HYPERPARAMETERS = re.compile(r"hyperparameters|SM_HP|sagemaker_training|cleanroom_algo\.training")
+_READS_OPTIONS = re.compile(r"argparse|sys\.argv|\bclick\b|\$[1-9@]")
 
 
 @dataclass
@@ -42,13 +45,17 @@ class _Source:
     imports: dict[str, int]
 
 
-def check_source(algorithm: Path, *, entries: bool = True) -> Iterator[Finding]:
+def check_source(algorithm: Path, *, entries: bool = True, script: bool | None = None) -> Iterator[Finding]:
     """Yield what is found in an algorithm's file or folder.
 
     Args:
         algorithm: the file or folder.
         entries: whether it must hold what trains and serves; an image may have that elsewhere.
+        script: whether a script trains that SAGEMAKER_PROGRAM names; None for a folder, which shows it.
     """
+    named = bool(script)
+    if script is None:
+        script = algorithm.is_dir() and not any((algorithm / each).is_file() for each in (ENTRY_FILE, "train"))
     sources = []
     for path in [algorithm] if algorithm.is_file() else _python_files(algorithm):
         name = path.name if algorithm.is_file() else path.relative_to(algorithm).as_posix()
@@ -59,10 +66,12 @@ def check_source(algorithm: Path, *, entries: bool = True) -> Iterator[Finding]:
             yield Finding("error", "syntax", f"{name}:{line}" if line else name, "is not Python", "correct the file")
     sources = _reached(sources)
     for source in sources:
-        yield from _check_file(source)
+        yield from (each for each in _check_file(source) if not (script and each.name == "argparse"))  # gets no word
     yield from _check_declared_hyperparameters(sources)
-    yield from _check_read_hyperparameters(algorithm, sources)
-    if entries:
+    yield from _check_read_hyperparameters(algorithm, sources, gets_options=script)
+    if entries and script:
+        yield from _check_scripts(algorithm, sources, named=named)
+    elif entries:
         yield from _check_entries(algorithm, sources)
     if algorithm.is_dir():
         yield from _check_sizes(algorithm)
@@ -192,18 +201,41 @@ def _check_declared_hyperparameters(sources: list[_Source]) -> Iterator[Finding]
                         )
 
 
-def _check_read_hyperparameters(algorithm: Path, sources: list[_Source]) -> Iterator[Finding]:
-    """Find programs that do without the request's hyperparameters; a Trainer reads them itself."""
+def _check_read_hyperparameters(algorithm: Path, sources: list[_Source], *, gets_options: bool) -> Iterator[Finding]:
+    """Find programs that do without the request's hyperparameters; a Trainer reads them itself.
+
+    Only a script of script mode gets them as options: an image's own program gets the word `train`, or the arguments of
+    the configured algorithm, which are the same in every job.
+    """
     kinds = [kind for each in sources for kind in ast.walk(each.tree) if isinstance(kind, ast.ClassDef)]
     scripts = {
         path: path.relative_to(algorithm).as_posix() for path in sorted(algorithm.rglob("train")) if _script_line(path)
     }
     files = scripts | {source.path: source.name for source in sources}
     text = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
-    if files and not any(_builds_on(kind, "Trainer") for kind in kinds) and not _READS_HYPERPARAMETERS.search(text):
-        what, fix = "nothing reads the hyperparameters of the request", "read input/config/hyperparameters.json"
-        where = next(iter(files.values()))
-        yield Finding("warning", "hyperparameter-not-read", where, what, f"{fix}, or SM_HPS of script mode")
+    options = _READS_OPTIONS.search(text) is not None
+    reads = _READS_HYPERPARAMETERS.search(text) is not None or (gets_options and options)
+    if files and not any(_builds_on(kind, "Trainer") for kind in kinds) and not reads:
+        what = "nothing reads the hyperparameters of the request"
+        what += ", which no program of an image gets as options" if options else ""
+        fix = "read input/config/hyperparameters.json, or SM_HPS of script mode"
+        yield Finding("warning", "hyperparameter-not-read", next(iter(files.values())), what, fix)
+
+
+def _check_scripts(folder: Path, sources: list[_Source], *, named: bool) -> Iterator[Finding]:
+    """Find what keeps a folder of scripts from training and serving."""
+    scripts = [source.path for source in sources if source.path.parent == folder]
+    train = [path.name for path in scripts if path.name != INFERENCE_SCRIPT]
+    if not train:
+        what = f"there is neither {ENTRY_FILE}, nor a program `train`, nor a script"
+        yield Finding("error", "no-train", folder.name, what, "add one of them: see `cleanroom-algo init --list`")
+    elif not named:
+        what = f"there is neither {ENTRY_FILE} nor a program `train`: a script trains where the job names it"
+        fix = f"set SAGEMAKER_PROGRAM={train[0]} in the request's environment, or in the image"
+        yield Finding("warning", "no-train", folder.name, what, fix)
+    if not (folder / "serve").is_file() and not any(map(defines_serving, scripts)):
+        what = f"there is no {ENTRY_FILE}, no program `serve`, and no script that defines model_fn"
+        yield Finding("warning", "no-serve", folder.name, what, f"add {INFERENCE_SCRIPT} with model_fn and predict_fn")
 
 
 def _check_entries(algorithm: Path, sources: list[_Source]) -> Iterator[Finding]:

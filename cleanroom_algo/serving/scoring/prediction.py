@@ -54,6 +54,9 @@ def make_ready(kind: type[P], artifacts: Artifacts) -> P:
             expected="a Predictor that overrides `predict_arrays` or `predict`",
             fix="override one of them",
         )
+    artifacts.declared_schema = kind.schema
+    if kind.schema is None:
+        _ = artifacts.manifest  # says better than `load` what is missing
     predictor.artifacts = artifacts
     predictor.load(artifacts)
     require_evaluation_mode(predictor)

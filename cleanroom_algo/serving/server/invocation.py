@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
 from flask import Response
+from werkzeug.http import parse_options_header
 from werkzeug.wsgi import wrap_file
 
 from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.contract.tracebacks import log_traceback
 from cleanroom_algo.errors import CleanroomError, MemoryExhaustedError
-from cleanroom_algo.serving.codecs.media_types import request_type, response_format
-from cleanroom_algo.serving.scoring.body import MAX_BODY_BYTES, declared_length, decoded, read_chunks
+from cleanroom_algo.serving.codecs.media_types import MediaType, request_type, response_format
+from cleanroom_algo.serving.scoring.body import MAX_BODY_BYTES, declared_length, decoded, read_all, read_chunks
 from cleanroom_algo.serving.scoring.scorer import SPOOL_BYTES, RequestStats
+from cleanroom_algo.serving.scoring.script import TEXTS, InferenceScript
 from cleanroom_algo.serving.server.refusal import refusal
 from cleanroom_algo.serving.server.service import Service
 
@@ -38,21 +42,13 @@ def invoke(service: Service, environ: dict[str, Any]) -> Response:
 
 def _predict(service: Service, environ: dict[str, Any], stats: RequestStats) -> Response:
     with service.admission.enter():
+        if isinstance(service.scorer, InferenceScript):
+            return _by_script(service, service.scorer, environ)
         asked = request_type(environ.get("CONTENT_TYPE"))
         given = response_format(environ.get("HTTP_ACCEPT"), asked.media_type)
         lines = asked.media_type.lines
-        encoding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
         # Lines are forgotten as they are answered; other bodies are held, so their size and their sum are bounded.
-        length = declared_length(environ)
-        plain = decoded(
-            read_chunks(environ, limit=None if lines and length is None else MAX_BODY_BYTES),
-            encoding=encoding,
-            charset=asked.charset,
-            limit=None if lines else MAX_BODY_BYTES,
-            text=asked.media_type.text,
-        )
-        held = 0 if lines else MAX_BODY_BYTES if length is None or encoding else length
-        with service.admission.buffer(held):
+        with _body(service, environ, asked.charset, text=asked.media_type.text, held=not lines) as plain:
             turn = service.admission.predicting
             answer = service.scorer.respond(plain, asked.media_type, given, turn=turn, stats=stats)
     size = answer.seek(0, 2)
@@ -63,6 +59,37 @@ def _predict(service: Service, environ: dict[str, Any], stats: RequestStats) -> 
     response = Response(wrap_file(environ, answer), content_type=given.content_type, direct_passthrough=True)
     response.content_length = size
     return response
+
+
+def _by_script(service: Service, script: InferenceScript, environ: dict[str, Any]) -> Response:
+    """Return what a script answers; it knows its formats by itself."""
+    name, options = parse_options_header(environ.get("CONTENT_TYPE"))
+    kind = name.lower() or MediaType.CSV.media_type  # as a request to a Predictor
+    text = kind in TEXTS
+    accept = environ.get("HTTP_ACCEPT", "").strip()
+    if accept in {"", "*/*"}:
+        accept = service.environment.default_accept
+    charset = options.get("charset", "utf-8") if text else "utf-8"
+    with _body(service, environ, charset, text=text, held=True) as plain:
+        whole = read_all(plain)
+        with service.admission.predicting():
+            answer, content_type = script.respond(whole, kind, accept)
+    return Response(answer, content_type=content_type)
+
+
+@contextmanager
+def _body(
+    service: Service, environ: dict[str, Any], charset: str, *, text: bool, held: bool
+) -> Iterator[Iterator[bytes]]:
+    """Give the chunks of a body as plain UTF-8 bytes; one that is held as a whole has a place in memory meanwhile."""
+    encoding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    length = declared_length(environ)
+    chunks = read_chunks(environ, limit=MAX_BODY_BYTES if held or length is not None else None)
+    limit = MAX_BODY_BYTES if held else None
+    plain = decoded(chunks, encoding=encoding, charset=charset, limit=limit, text=text)
+    size = (MAX_BODY_BYTES if length is None or encoding else length) if held else 0
+    with service.admission.buffer(size):
+        yield plain
 
 
 def _refuse(service: Service, raised: Exception) -> Response:

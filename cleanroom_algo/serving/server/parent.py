@@ -18,6 +18,7 @@ from types import FrameType
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.contract.failure import write_failure
 from cleanroom_algo.contract.processes import how_ended, signal_when_orphaned
+from cleanroom_algo.contract.script import inference_script
 from cleanroom_algo.errors import CleanroomError, ServerDiedError, StartTimeoutError
 from cleanroom_algo.serving.server.report import Failure, Report, Stage
 
@@ -38,7 +39,7 @@ def supervise(environment: InferenceEnvironment, serve: Callable[[Report], int])
         In the new process what `serve` returned. In this one the exit status of the whole; None where the server wants
         to be started anew.
     """
-    report = Report(environment.settings.algorithm)
+    report = Report(str(inference_script(environment) or environment.settings.algorithm))
     child = os.fork()
     if child == 0:
         signal_when_orphaned(signal.SIGTERM)  # no server outlives this process

@@ -11,11 +11,13 @@ import polars as pl
 
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.contract.redaction import Redactor
+from cleanroom_algo.contract.script import inference_script
 from cleanroom_algo.errors import ServerStartError
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.codecs.media_types import MediaType
 from cleanroom_algo.serving.scoring.prediction import load_predictor
 from cleanroom_algo.serving.scoring.scorer import RequestStats, Scorer
+from cleanroom_algo.serving.scoring.script import InferenceScript
 from cleanroom_algo.serving.server.admission import Admission
 from cleanroom_algo.serving.server.request_metrics import RequestMetrics
 from cleanroom_algo.serving.server.sizing import ExecutionParameters, ServerPlan, execution_parameters
@@ -31,7 +33,7 @@ class Service:
     """What the application answers from.
 
     Attributes:
-        scorer: bytes to bytes.
+        scorer: bytes to bytes: by a Predictor, or by a script.
         environment: of the container.
         plan: of the server.
         admission: of this process.
@@ -41,7 +43,7 @@ class Service:
         parameters: what /execution-parameters answers; known once the warm-up has measured.
     """
 
-    scorer: Scorer
+    scorer: Scorer | InferenceScript
     environment: InferenceEnvironment
     plan: ServerPlan
     admission: Admission = field(init=False)
@@ -71,6 +73,9 @@ class Service:
             CleanroomError: they are not there or do not fit; whatever the algorithm raises goes through.
         """
         settings = environment.settings
+        script = inference_script(environment)
+        if script is not None:
+            return cls(InferenceScript.load(script, environment.paths.model, redact), environment, plan)
         artifacts = Artifacts(environment.paths.model)
         predictor = load_predictor(settings.algorithm, artifacts)
         placeholder = settings.serve_placeholder if settings.serve_bad_records == "placeholder" else None
@@ -81,50 +86,65 @@ class Service:
     def warm_up(self) -> None:
         """Predict invented rows, as requests would, until all is warm and the rate is known.
 
+        Which rows a script takes is not known, so it is ready as soon as its model is loaded, as in the toolkit.
+
         Raises:
             ServerStartError: the model predicts NaN.
             CleanroomError: it does not predict.
         """
-        rows, rate, spent = 1, 0.0, 0.0
-        first = self._answer(self._sample_body(rows))  # the first ever: imports, thread pools, caches
-        if first.nan:
-            raise ServerStartError(
-                "the model predicts NaN for the first row of the warm-up",
-                expected="a number; NaN usually means that training diverged and left NaN in the weights",
-                fix="train again with a lower learning rate; or, if the invented rows are not valid input, override "
-                "`Predictor.sample`",
-            )
-        while spent < WARM_UP_SECONDS:
-            body = self._sample_body(rows)
-            start = time.perf_counter()
-            self._answer(body)
-            seconds = time.perf_counter() - start
-            rate = max(rate, len(body) / seconds)
-            spent += seconds
-            rows = min(rows * 8, WARM_UP_ROWS)
+        rate = _warm_up(self.scorer) if isinstance(self.scorer, Scorer) else None
         self.parameters = execution_parameters(self.plan, self.environment, rate)
         self.ready = True
 
     def is_healthy(self) -> bool:
         """Return whether a prediction would work now.
 
-        It did in the warm-up; after one has failed since, another is tried before the question is answered.
+        It did in the warm-up; after one has failed since, another is tried before the question is answered. No rows can
+        be invented for a script, so it stays healthy.
         """
-        if self.suspect:
+        if self.suspect and isinstance(self.scorer, Scorer):
             try:
-                self._answer(self._sample_body(1))
+                _answer(self.scorer, _sample_body(self.scorer, 1))
             except Exception:
                 return False
             self.suspect = False
         return self.ready
 
-    def _answer(self, body: bytes) -> RequestStats:
-        stats = RequestStats()
-        self.scorer.respond([body], MediaType.CSV, MediaType.CSV, stats=stats).close()
-        return stats
 
-    def _sample_body(self, rows: int) -> bytes:
-        out = io.BytesIO()
-        sample: pl.DataFrame = self.scorer.predictor.sample(rows)
-        sample.write_csv(out, include_header=False)
-        return out.getvalue()
+def _warm_up(scorer: Scorer) -> float:
+    """Return how many bytes of CSV a predictor answers in a second.
+
+    Raises:
+        ServerStartError: the model predicts NaN.
+    """
+    rows, rate, spent = 1, 0.0, 0.0
+    first = _answer(scorer, _sample_body(scorer, rows))  # the first ever: imports, thread pools, caches
+    if first.nan:
+        raise ServerStartError(
+            "the model predicts NaN for the first row of the warm-up",
+            expected="a number; NaN usually means that training diverged and left NaN in the weights",
+            fix="train again with a lower learning rate; or, if the invented rows are not valid input, override "
+            "`Predictor.sample`",
+        )
+    while spent < WARM_UP_SECONDS:
+        body = _sample_body(scorer, rows)
+        start = time.perf_counter()
+        _answer(scorer, body)
+        seconds = time.perf_counter() - start
+        rate = max(rate, len(body) / seconds)
+        spent += seconds
+        rows = min(rows * 8, WARM_UP_ROWS)
+    return rate
+
+
+def _answer(scorer: Scorer, body: bytes) -> RequestStats:
+    stats = RequestStats()
+    scorer.respond([body], MediaType.CSV, MediaType.CSV, stats=stats).close()
+    return stats
+
+
+def _sample_body(scorer: Scorer, rows: int) -> bytes:
+    out = io.BytesIO()
+    sample: pl.DataFrame = scorer.predictor.sample(rows)
+    sample.write_csv(out, include_header=False)
+    return out.getvalue()

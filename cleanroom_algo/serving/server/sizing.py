@@ -134,17 +134,19 @@ class ExecutionParameters:
 
 
 def execution_parameters(
-    plan: ServerPlan, environment: InferenceEnvironment, bytes_per_second: float
+    plan: ServerPlan, environment: InferenceEnvironment, bytes_per_second: float | None
 ) -> ExecutionParameters:
     """Return what a job should send at once.
 
     Args:
         plan: the layout of this server.
         environment: of the container; limits that the caller of the job set are answered as they are.
-        bytes_per_second: of CSV that one process answers, as measured in its warm-up.
+        bytes_per_second: of CSV that one process answers, as measured in its warm-up; None where it was not.
     """
     if environment.max_payload_mb is not None:
         payload, why_payload = environment.max_payload_mb, "the request says so"
+    elif bytes_per_second is None:
+        payload, why_payload = DEFAULT_PAYLOAD_MB, "the platform's default, as the rate of a script is not measured"
     else:
         affordable = max(1, int(bytes_per_second * TARGET_SECONDS / MB))
         payload = min(DEFAULT_PAYLOAD_MB, affordable)

@@ -15,6 +15,7 @@ from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.failure import cut, read_failure, write_failure
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.contract.redaction import Redactor
+from cleanroom_algo.contract.script import training_script
 from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.errors.status_codes import NOT_STARTED
 from cleanroom_algo.training.artifacts.writer import ArtifactWriter
@@ -70,10 +71,10 @@ def _run(stop: StopRequest, paths: Paths) -> RankReport:
         rank = environment.resources.host_rank
         redact = Redactor.of(environment.settings.algorithm, environment.hyperparameters)
         configure_logging(environment.settings)
-        from cleanroom_algo.training.process.script import find_script, run_script
-
-        script = find_script(environment)
+        script = training_script(environment)
         if script is not None:
+            from cleanroom_algo.training.process.script import run_script
+
             started = True
             redact = Redactor(script.parent, environment.hyperparameters)
             report = run_script(script, environment, stop, redact)

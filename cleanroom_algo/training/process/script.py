@@ -6,6 +6,7 @@ under the toolkit's own launcher, its exit status and signals go through, and th
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -20,38 +21,12 @@ from cleanroom_algo.contract.failure import cut
 from cleanroom_algo.contract.processes import signal_name
 from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.contract.script_names import script_names
-from cleanroom_algo.errors import AlgorithmNotFoundError, ScriptFailedError
+from cleanroom_algo.errors import ScriptFailedError
 from cleanroom_algo.training.process.reports import RankReport
 from cleanroom_algo.training.signals import Phase, StopRequest
 
-PROGRAM_VARIABLE = "SAGEMAKER_PROGRAM"
-PROGRAM_HYPERPARAMETER = "sagemaker_program"
+log = logging.getLogger(__name__)
 _TAIL_LINES = 400  # enough for a deep traceback
-
-
-def find_script(environment: Environment) -> Path | None:
-    """Return the script that the job names, or None for a job that names none.
-
-    It is named by the variable SAGEMAKER_PROGRAM or the hyperparameter sagemaker_program, and lies in /opt/ml/code or
-    in the algorithm's folder.
-
-    Raises:
-        AlgorithmNotFoundError: CR-CON-004, it lies in neither.
-    """
-    named = environment.variables.get(PROGRAM_VARIABLE) or environment.hyperparameters.get(PROGRAM_HYPERPARAMETER)
-    if not named:
-        return None
-    name = named.strip('"')
-    folders = [environment.paths.code, Path(environment.settings.algorithm)]
-    for folder in folders:
-        path = (folder / name).resolve()
-        if path.is_file():
-            return path
-    raise AlgorithmNotFoundError(
-        f"the script that {PROGRAM_VARIABLE} names is not there",
-        expected=f"the script below {folders[0]} or {folders[1]}",
-        fix=f"put the script into the image, or correct {PROGRAM_VARIABLE}",
-    )
 
 
 def run_script(script: Path, environment: Environment, stop: StopRequest, redact: Redactor) -> RankReport:
@@ -63,6 +38,7 @@ def run_script(script: Path, environment: Environment, stop: StopRequest, redact
         ScriptNamesError: CR-CON-007, the toolkit cannot supply the names.
     """
     names = script_names(environment.paths, environment.variables)
+    _tell_unknown_names(environment)
     stop.enter(Phase.COOPERATING)  # the script decides what a signal means
     program = [sys.executable, "-u", str(script)] if script.suffix == ".py" else [str(script)]
     process = subprocess.Popen(
@@ -83,6 +59,17 @@ def run_script(script: Path, environment: Environment, stop: StopRequest, redact
         _signal(process, signal.SIGKILL)  # what the script left behind ends with it
     reader.join(timeout=5)
     return _report(status, tail, script, environment, stop, redact)
+
+
+def _tell_unknown_names(environment: Environment) -> None:
+    """Say that the names of hosts mean nothing where all hosts are processes of one machine, which meet on loopback."""
+    hosts, meeting = environment.resources.hosts, environment.settings.rendezvous or ""
+    if len(hosts) > 1 and meeting.startswith("127."):
+        log.warning(
+            "the names %s cannot be resolved on process hosts. A script that connects its hosts needs sandbox or "
+            "docker hosts: set machine.host_kind in settings.toml; or let it connect to 127.0.0.1",
+            ", ".join(hosts),
+        )
 
 
 def _report(

@@ -1,4 +1,4 @@
-"""Train in a clean room on this machine."""
+"""Train and predict in a clean room on this machine."""
 
 from make_data import make_rows
 
@@ -6,6 +6,9 @@ from cleanroom_algo.testing import CleanRoom
 
 
 def test_the_line_is_found(clean_room: CleanRoom) -> None:
-    """The script leaves its file, and the clean room hands it on."""
+    """The script leaves its file, and inference.py answers with it."""
     model = clean_room.train("algorithm", train=make_rows(1000, seed=0), environment={"SAGEMAKER_PROGRAM": "train.py"})
     assert model.files == ("line.json",)
+    new = make_rows(100, seed=1)
+    job = clean_room.infer(model, new.drop("y"), accept="text/csv")
+    assert (job.predictions["prediction"].cast(float) - new["y"]).abs().mean() < 0.2
