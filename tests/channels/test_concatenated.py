@@ -38,6 +38,25 @@ def test_a_row_too_wide_that_can_be_cut_nowhere_is_told_as_that() -> None:
     assert [problem.path for problem in caught.value.problems] == ["train_0:3"]
 
 
+@pytest.mark.parametrize(
+    ("row", "b"),
+    [
+        (b"3,,", "string?"),
+        (b'3,"x",', "string?"),
+        (b"0,3,2013-01-02", "date32?"),
+    ],
+)
+def test_a_row_with_a_field_too_many_is_never_cut_into_two(row: bytes, b: str) -> None:
+    with pytest.raises(RowMismatchError) as caught:
+        decode([b"a,b\n1,\n", row + b"\n"], Schema.of(a="int64?", b=b))
+    assert [problem.path for problem in caught.value.problems] == ["train_0:3"]
+
+
+def test_one_column_of_lists() -> None:
+    parts = [b'x\n"[1.5, 2]"\n', b'x\n"[3]"\n']
+    assert decode(parts, Schema.of(x="list[float32]")) == [([1.5, 2.0],), ([3.0],)]
+
+
 def test_the_line_of_a_fault_counts_dropped_headers() -> None:
     with pytest.raises(RowMismatchError) as caught:
         decode([b"a,b\n1,2\n", b"a,b\n3,4\n5,x\n"], Schema.of(a="int64", b="int64"))

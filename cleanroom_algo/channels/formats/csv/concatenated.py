@@ -6,9 +6,10 @@ columns in one order, as nothing shows where an object ends; another order is an
 the order of the first header, or the schema's.
 
 An object may lack its last line break: its last row and the next object's first line then stand on one line. Where only
-one way of cutting that line gives rows of the schema, it is cut there; where there are several, it is an error, and
-where there is none it is a row that does not fit. It is never silent in a table of two columns or more, because such a
-line has too many fields; in a table of one column without headers it cannot be noticed.
+one way of cutting that line gives rows of the schema, it is cut there; where there are several, it is an error. A line
+is a row that does not fit where there is no way, or where it may be one row with fields too many. It is never silent in
+a table of two columns or more, because such a line has too many fields; in a table of one column without headers it
+cannot be noticed.
 
 In a table of one column of text, a row may equal the header, or end like it. Where that cannot be told from the header
 of a later object it is an error, which names the option that decides it.
@@ -25,7 +26,7 @@ import polars as pl
 from cleanroom_algo.channels.formats.blocks import BOM, count_byte, without_marks
 from cleanroom_algo.channels.formats.csv.decoder import CsvDecoder
 from cleanroom_algo.channels.formats.csv.dialect import check_dialect
-from cleanroom_algo.channels.formats.csv.rows import header_names, parse_slowly, rows
+from cleanroom_algo.channels.formats.csv.rows import Row, fits, header_names, parse_slowly, rows
 from cleanroom_algo.errors import ColumnsMismatchError, JoinedRowsError, Problem, RowMismatchError
 
 _LINE: Final = re.compile(rb"[^\n]*\n|[^\n]+")
@@ -94,7 +95,7 @@ class ConcatenatedCsvDecoder(CsvDecoder):
 
     @property
     def _is_one_text(self) -> bool:
-        return len(self._layout.columns) == 1 and self._has_texts
+        return len(self._layout.columns) == 1 and self._layout.columns[0].is_string
 
     def _refuse_undecided(self, frame: pl.DataFrame, parts: Sequence[tuple[bytes, int]]) -> None:
         """Refuse rows that may be the header of a later object, or end in it where objects begin with one.
@@ -179,7 +180,7 @@ class ConcatenatedCsvDecoder(CsvDecoder):
                 places = [at for at in range(1, len(text)) if self._fits(text[:at]) and self._fits(text[at:])]
                 if len(places) > 1:
                     raise _ran_together(self.source, line + row.line - 1, len(places))
-                for place in places:
+                for place in () if self._holds_row(row) else places:
                     lines[row.line - 1] = text[:place] + b"\n" + text[place:]
         return b"".join(lines)
 
@@ -194,6 +195,12 @@ class ConcatenatedCsvDecoder(CsvDecoder):
                 fix="select the columns in one order; or use File or FastFile mode, where each object may have its own",
                 problems=[Problem(f"{self.source}:{line}", "is a header in another order")],
             )
+
+    def _holds_row(self, row: Row) -> bool:
+        """Whether some of a row's fields are a row of the schema, and the others may be too many."""
+        width = len(self._layout.columns)
+        parts = (row.fields[at : at + width] for at in range(len(row.fields) - width + 1))
+        return not row.fault and any(fits(Row(row.line, part), self._layout) for part in parts)
 
     def _fits(self, row: bytes) -> bool:
         try:

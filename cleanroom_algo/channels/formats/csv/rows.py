@@ -112,14 +112,24 @@ def parse_slowly(
     Raises:
         RowMismatchError: CR-SCH-002, with the faults by kind, the first place of each as `object:line:column`.
     """
-    csv = schema.csv
-    parsers = [_ignored if c.name.startswith(EXTRA) else parser_of(c, decimal=csv.decimal) for c in schema.columns]
+    parsers = _parsers(schema)
     parsed = (
         (line + row.line - 1, *_parse_row(row, schema, parsers))
-        for row in rows(block.decode("utf-8", "surrogateescape"), dialect, csv.null_values)
+        for row in rows(block.decode("utf-8", "surrogateescape"), dialect, schema.csv.null_values)
         if not skip_blank or row.fields != [None]
     )
     return table_of_rows(parsed, schema.columns, source=source, rejected=rejected)
+
+
+def fits(row: Row, schema: Schema) -> bool:
+    """Return whether a row has a value of the schema in each column."""
+    _, faults = _parse_row(row, schema, _parsers(schema))
+    return not faults
+
+
+def _parsers(schema: Schema) -> list[Parser]:
+    decimal = schema.csv.decimal
+    return [_ignored if c.name.startswith(EXTRA) else parser_of(c, decimal=decimal) for c in schema.columns]
 
 
 def _ignored(_: str) -> None:
