@@ -91,6 +91,16 @@ def test_every_constraint_at_its_edge_and_one_past_it(name: str) -> None:
     assert count > 1
 
 
+@pytest.mark.parametrize("service", [ML, CLEANROOMS])
+def test_every_pattern_of_the_model_can_be_checked(service: str) -> None:
+    model = service_model(service)
+    shapes = [model.shape_for(name) for name in model.shape_names]
+    patterns = [shape for shape in shapes if "pattern" in shape.metadata]
+    assert len(patterns) > 20
+    for shape in patterns:
+        list(faults(shape, "x"))
+
+
 def test_all_faults_come_at_once() -> None:
     shape = operation_model(ML, "CreateTrainedModel").input_shape
     problems = faults(
