@@ -26,6 +26,7 @@ DEEPEST: Final = 64
 _LINKS = 40  # in one path, as for the kernel
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_REASONS = {errno.ENOTDIR: "is not a folder", errno.EACCES: "may not be read"}
 _KINDS = {
     stat.S_IFREG: "a file",
     stat.S_IFDIR: "a folder",
@@ -177,7 +178,8 @@ class Tree:
             yield descent.go()
         except OSError as error:
             lost = descent.followed and error.errno == errno.ENOENT
-            raise OSError(error.errno, "is a link that leads nowhere" if lost else error.strerror, name) from error
+            why = "is a link that leads nowhere" if lost else _REASONS.get(error.errno or 0, error.strerror)
+            raise OSError(error.errno, why, name) from error
         finally:
             descent.close()
 
