@@ -166,7 +166,9 @@ def _wrong_type(path: str, wanted: str, value: object) -> Problem:
 def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
-    except re.error:  # \p{L} and its like: only in names of Snowflake's and Databricks' tables, which no query reads here
+    except (
+        re.error
+    ):  # \p{L} and its like: only in names of Snowflake's and Databricks' tables, which no query reads here
         return re.compile(r"(?s).*")
 
 
