@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -21,18 +22,22 @@ from cleanroom_algo.local.resources import records
 def command(context: click.Context, file: Path, as_json: bool, home: Path | None) -> None:
     r"""Make the room that FILE (cleanroom.toml) declares: members, tables, algorithms, and channels by SQL queries.
 
-    What is there already stays as it is, so the same file can be declared again.
+    The same file can be declared again: what has changed is changed in the room, and what is kept though it has changed
+    is named with the reason. Queries run again where they, their tables or the files of these have changed.
 
     \b
     Examples:
       cleanroom-algo declare examples/flight_delay/cleanroom.toml
     """
     from cleanroom_algo.local.results import JobFailed, check_ended_well, document
-    from cleanroom_algo.local.setup.declaration import declare
+    from cleanroom_algo.local.setup.declaring import declare
 
     with open_room(home) as room:
         channels = []
-        for arn in declare(room.caller, file).values():
+        declared = declare(room.caller, file)
+        for change in () if as_json else declared.changes:
+            say(f"{change.done:<7}  {change.entry}: {change.why}")
+        for arn in declared.channels.values():
             record = follow(room, records.find(room.store, arn, (records.CHANNEL,)), verbose=False, as_json=as_json)
             try:
                 check_ended_well(record)
@@ -41,7 +46,7 @@ def command(context: click.Context, file: Path, as_json: bool, home: Path | None
                 context.exit(failed.exit_code)
             channels.append(document(record, room.workspace))
     if as_json:
-        emit_json({"mlInputChannels": channels})
+        emit_json({"mlInputChannels": channels, "changes": [asdict(change) for change in declared.changes]})
         return
     rows = [
         (each["name"], each["status"], each["numberOfRecords"], f"{each['numberOfFiles']:.0f}") for each in channels

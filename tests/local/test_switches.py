@@ -18,7 +18,7 @@ from cleanroom_algo.local.resources.arns import MEMBERSHIP
 from cleanroom_algo.local.resources.settings import Machine, RoomSettings, Switches
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
-from cleanroom_algo.local.setup.tables import TableFiles, associate_table
+from cleanroom_algo.local.setup.tables import DeclaredTable
 from tests.images.engine import Engine
 from tests.local.support import AIRLINE, AIRLINE_ID, RoomFixture, text_of
 
@@ -103,12 +103,19 @@ def test_the_arn_of_what_incremental_training_makes(tmp_path: Path, switch: str)
 @pytest.mark.parametrize("header", ["header", "none"])
 def test_the_header_of_a_channel(tmp_path: Path, header: str) -> None:
     pl.DataFrame({"x": [1, 2], "y": [3, 4]}).write_parquet(tmp_path / "numbers.parquet")
-    files = TableFiles(tmp_path / "numbers.parquet", "parquet", ["x", "y"])
     with room_with(tmp_path, channel_header=header) as room:
         desk = RoomFixture(room, tmp_path)
         owner = room.store.get(MEMBERSHIP, AIRLINE_ID)
         assert owner is not None
-        associate_table(room.caller, owner, "numbers", files, [desk.association], [AIRLINE])
+        DeclaredTable(
+            owner,
+            "numbers",
+            tmp_path / "numbers.parquet",
+            "parquet",
+            ["x", "y"],
+            analyses=[desk.association],
+            askers=[AIRLINE],
+        ).bring_in(room.caller)
         created = desk.call("CreateMLInputChannel", **desk.query(sql={"queryString": "SELECT x, y FROM numbers"}))
         channel = room.wait(created["mlInputChannelArn"], None, timeout=60)
         objects = [text_of(each) for each in channel_objects(room.workspace, channel)]

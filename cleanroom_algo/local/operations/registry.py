@@ -27,6 +27,7 @@ class LocalTerms:
         format: of a table's files, `csv` or `parquet`; as their names say if empty.
         objects: how many a channel has.
         bytes: of these objects together.
+        inference_location: what stands for an algorithm's inference image, where that is another one.
         resumes: key and version of the trained model from whose checkpoints the training goes on.
     """
 
@@ -35,12 +36,17 @@ class LocalTerms:
     format: str = ""
     objects: int = 0
     bytes: int = 0
+    inference_location: str = ""
     resumes: tuple[str, str | None] | None = None
 
     @property
     def kept(self) -> dict[str, str]:
         """What a record keeps of these, beside what it shows."""
-        found = {"location": self.location, "format": self.format}
+        found = {
+            "location": self.location,
+            "inference_location": self.inference_location,
+            "format": self.format,
+        }
         return {name: value for name, value in found.items() if value}
 
 

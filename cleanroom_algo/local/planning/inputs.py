@@ -47,8 +47,11 @@ def algorithm_source(workspace: Workspace, association: Record, config: str) -> 
     """
     algorithm = record_of_job(workspace, ALGORITHM, association.parent)
     container: Mapping[str, Any] = algorithm.document[config]
+    location: str = algorithm.private.get("location", container["imageUri"])
+    if config == "inferenceContainerConfig":
+        location = algorithm.private.get("inference_location", location)
     return AlgorithmSource(
-        image_uri=algorithm.private.get("location", container["imageUri"]),
+        image_uri=location,
         entrypoint=_words(container, "entrypoint"),
         arguments=_words(container, "arguments"),
     )

@@ -16,22 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.contract.validation import problems_of
-from cleanroom_algo.errors import DeclarationError, Problem, RequestError
-from cleanroom_algo.local.operations.calling import Caller
-from cleanroom_algo.local.operations.registry import LocalTerms
-from cleanroom_algo.local.resources.arns import (
-    ANALYSIS_TEMPLATE,
-    ASSOCIATION,
-    INPUT_CHANNEL,
-    MEMBERSHIP,
-    Arn,
-    ml_arn,
-    template_arn,
-)
-from cleanroom_algo.local.service_model.shapes import CLEANROOMS
-from cleanroom_algo.local.setup.members import create_collaboration, join
-from cleanroom_algo.local.setup.names import identifier, image_uri, role
-from cleanroom_algo.local.setup.tables import TableFiles, associate_table
+from cleanroom_algo.errors import DeclarationError, Problem
 
 Identifier = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 Account = Annotated[str, Field(pattern=r"^[0-9]{12}$")]
@@ -71,6 +56,12 @@ class AlgorithmEntry(_Entry):
 
     owner: str
     image: str
+    inference_image: str | None = None
+    """Of its own; else `image` does both."""
+    entrypoint: tuple[str, ...] = ()
+    """Of training, in the place of the image's; the service has none for inference."""
+    arguments: tuple[str, ...] = ()
+    """Of training, in the place of the word `train`."""
     association: Identifier | None = None
     metric_definitions: tuple[dict[str, str], ...] = ()
     privacy: dict[str, Any] = Field(default_factory=dict)
@@ -184,196 +175,3 @@ def read_declaration(path: Path) -> Declaration:
         fix="correct the file; docs/guides describes it",
         problems=problems,
     )
-
-
-def declare(caller: Caller, path: Path) -> dict[str, str]:
-    """Make what a cleanroom.toml declares and the room lacks, by the operations; queries of new channels are queued.
-
-    Args:
-        caller: of the room's operations.
-        path: of the file; paths in it are relative to its folder.
-
-    Returns:
-        The ARNs of the channels by name.
-
-    Raises:
-        DeclarationError: CR-ROM-006. What is in the room already stays as it is.
-    """
-    maker = _Maker(caller, read_declaration(path), path.absolute().parent)
-    try:
-        with caller.workspace.store.transaction():
-            maker.make()
-    except RequestError as error:
-        faults = error.problems or (Problem("", error.what),)
-        problems = [Problem(".".join(filter(None, (maker.at, each.path))), each.message) for each in faults]
-        raise DeclarationError(
-            f"{path} declares what the API refuses",
-            expected=f"entries that the API takes ({error.code}: {error.expected})",
-            fix="correct the file",
-            problems=problems,
-        ) from error
-    return maker.channels
-
-
-class _Maker:
-    def __init__(self, caller: Caller, declaration: Declaration, folder: Path) -> None:
-        self.caller = caller
-        self.store = caller.workspace.store
-        self.region = caller.workspace.settings.machine.region
-        self.declaration = declaration
-        self.folder = folder
-        self.at = "collaboration"  # what is being made
-        own = declaration.collaboration
-        self.collaboration = own.id or identifier(own.name)
-        self.memberships = {
-            name: member.membership or identifier(own.name, name) for name, member in declaration.members.items()
-        }
-        self.associations = {
-            name: self._arn(each.owner, ASSOCIATION, each.association or identifier(own.name, ASSOCIATION, name))
-            for name, each in declaration.algorithms.items()
-        }
-        self.templates = {
-            name: template_arn(
-                self.region,
-                declaration.members[each.owner].account,
-                self.memberships[each.owner],
-                identifier(own.name, ANALYSIS_TEMPLATE, name),
-            )
-            for name, each in declaration.templates.items()
-        }
-        self.channels = {
-            name: self._arn(each.owner, INPUT_CHANNEL, each.id or identifier(own.name, INPUT_CHANNEL, name))
-            for name, each in declaration.channels.items()
-        }
-
-    def make(self) -> None:
-        members = [_specification(name, each) for name, each in self.declaration.members.items()]
-        create_collaboration(self.caller, self.collaboration, self.declaration.collaboration.name, members)
-        for (name, member), specification in zip(self.declaration.members.items(), members, strict=True):
-            self.at = f"members.{name}"
-            join(self.caller, self.collaboration, specification, self.memberships[name], member.output)
-        for name, algorithm in self.declaration.algorithms.items():
-            self.at = f"algorithms.{name}"
-            self._algorithm(name, algorithm)
-        for name, template in self.declaration.templates.items():
-            self.at = f"templates.{name}"
-            self._template(name, template)
-        for name, table in self.declaration.tables.items():
-            self.at = f"tables.{name}"
-            self._table(name, table)
-        for name, channel in self.declaration.channels.items():
-            self.at = f"channels.{name}"
-            self._channel(name, channel)
-
-    def _table(self, name: str, table: TableEntry) -> None:
-        owner = self.store.get(MEMBERSHIP, self.memberships[table.owner])
-        assert owner is not None
-        templates = (
-            None if table.allowed_templates is None else [self.templates[each] for each in table.allowed_templates]
-        )
-        files = TableFiles(self.folder / table.location, table.format, table.columns, table.join_columns, templates)
-        analyses = [self._analysis(each) for each in table.allowed_associations]
-        askers = [member.account for member in self.declaration.members.values()]
-        associate_table(self.caller, owner, name, files, analyses, askers)
-
-    def _analysis(self, name: str) -> str:
-        """Return an allowed additional analysis: of a declared algorithm, of all, or an ARN."""
-        if name == "*":
-            return ml_arn(ASSOCIATION, self.region, "*", "*", "*")
-        return self.associations.get(name, name)
-
-    def _algorithm(self, name: str, entry: AlgorithmEntry) -> None:
-        if self.store.get(ASSOCIATION, self.associations[name]) is not None:
-            return
-        account = self.declaration.members[entry.owner].account
-        local = self.folder / entry.image
-        image = str(local.resolve()) if local.exists() else entry.image
-        container: dict[str, Any] = {"imageUri": image_uri(image)}
-        metrics = {"metricDefinitions": list(entry.metric_definitions)} if entry.metric_definitions else {}
-        made = self.caller.call(
-            "CreateConfiguredModelAlgorithm",
-            {
-                "name": name,
-                "roleArn": role(account),
-                "trainingContainerConfig": container | metrics,
-                "inferenceContainerConfig": container,
-            },
-            account,
-            terms=LocalTerms(identifier(self.declaration.collaboration.name, "algorithm", name), image),
-        )
-        privacy = {"privacyConfiguration": {"policies": entry.privacy}} if entry.privacy else {}
-        self.caller.call(
-            "CreateConfiguredModelAlgorithmAssociation",
-            {
-                "membershipIdentifier": self.memberships[entry.owner],
-                "name": name,
-                "configuredModelAlgorithmArn": made["configuredModelAlgorithmArn"],
-                **privacy,
-            },
-            account,
-            terms=LocalTerms(Arn.parse(self.associations[name]).identifier),
-        )
-
-    def _template(self, name: str, entry: TemplateEntry) -> None:
-        arn = self.templates[name]
-        if self.store.get(ANALYSIS_TEMPLATE, arn) is not None:
-            return
-        defaults = {
-            key: {} if each.default is None else {"defaultValue": each.default}
-            for key, each in entry.parameters.items()
-        }
-        declared = [{"name": key, "type": each.type, **defaults[key]} for key, each in entry.parameters.items()]
-        self.caller.call(
-            "CreateAnalysisTemplate",
-            {
-                "membershipIdentifier": self.memberships[entry.owner],
-                "name": name,
-                "format": "SQL",
-                "source": {"text": entry.query},
-                "analysisParameters": declared,
-            },
-            self.declaration.members[entry.owner].account,
-            service=CLEANROOMS,
-            terms=LocalTerms(arn.rpartition("/")[2]),
-        )
-
-    def _channel(self, name: str, entry: ChannelEntry) -> None:
-        if self.store.get(INPUT_CHANNEL, self.channels[name]) is not None:
-            return
-        account = self.declaration.members[entry.owner].account
-        sql: dict[str, Any] = {"queryString": entry.query}
-        if entry.template is not None:
-            sql = {"analysisTemplateArn": self.templates[entry.template], "parameters": entry.parameters}
-        query = {"sqlParameters": sql, "resultFormat": entry.format}
-        source = {"dataSource": {"protectedQueryInputParameters": query}, "roleArn": role(account)}
-        self.caller.call(
-            "CreateMLInputChannel",
-            {
-                "membershipIdentifier": self.memberships[entry.owner],
-                "name": name,
-                "configuredModelAlgorithmAssociations": [self.associations[entry.algorithm]],
-                "inputChannel": source,
-                "retentionInDays": entry.retention_days,
-            },
-            account,
-            terms=LocalTerms(Arn.parse(self.channels[name]).identifier),
-        )
-
-    def _arn(self, owner: str, kind: str, own: str) -> str:
-        account = self.declaration.members[owner].account
-        return ml_arn(kind, self.region, account, self.memberships[owner], own)
-
-
-def _specification(name: str, member: Member) -> dict[str, Any]:
-    """Return a member in the form of CreateCollaboration's members."""
-    paying = {"isResponsible": member.pays}
-    return {
-        "accountId": member.account,
-        "displayName": name,
-        "memberAbilities": list(member.abilities),
-        "mlMemberAbilities": {"customMLMemberAbilities": list(member.ml_abilities)},
-        "paymentConfiguration": {
-            "queryCompute": paying,
-            "machineLearning": {"modelTraining": paying, "modelInference": paying},
-        },
-    }

@@ -61,10 +61,21 @@ def join(caller: Caller, collaboration: str, member: Mapping[str, Any], membersh
         if "paymentConfiguration" in member:
             asked["paymentConfiguration"] = member["paymentConfiguration"]
         caller.call("CreateMembership", asked, account, service=CLEANROOMS, terms=LocalTerms(membership))
-    if output is not None and store.get(ML_CONFIGURATION, membership) is None:
-        location = {"destination": {"s3Destination": {"s3Uri": output}}, "roleArn": role(account)}
-        own = {"membershipIdentifier": membership, "defaultOutputLocation": location}
-        caller.call("PutMLConfiguration", own, account)
     made = store.get(MEMBERSHIP, membership)
     assert made is not None
+    if output is not None and store.get(ML_CONFIGURATION, membership) is None:
+        configure_output(caller, made, output)
     return made
+
+
+def configure_output(caller: Caller, membership: Record, output: str) -> None:
+    """Put the ML configuration of a membership, in the place of an earlier one.
+
+    Args:
+        caller: of the room's operations.
+        membership: of the member.
+        output: an s3:// URI.
+    """
+    location = {"destination": {"s3Destination": {"s3Uri": output}}, "roleArn": role(membership.account)}
+    own = {"membershipIdentifier": membership.key, "defaultOutputLocation": location}
+    caller.call("PutMLConfiguration", own, membership.account)

@@ -10,83 +10,112 @@ from typing import Any, Literal
 
 from cleanroom_algo.local.operations.calling import Caller
 from cleanroom_algo.local.operations.registry import LocalTerms
-from cleanroom_algo.local.resources.arns import TABLE_ASSOCIATION
+from cleanroom_algo.local.resources.arns import CONFIGURED_TABLE, TABLE_ASSOCIATION
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.service_model.shapes import CLEANROOMS
 from cleanroom_algo.local.setup.names import identifier, role
 
 
 @dataclass(frozen=True, slots=True)
-class TableFiles:
-    """The files of a table, and what queries may do with its columns.
+class DeclaredTable:
+    """A table, and what queries may do with it.
 
     Attributes:
+        owner: the membership of its owner.
+        name: by which queries call it.
         location: a file, or a folder of files.
         format: of the files.
         columns: that queries may use.
         join_columns: among these, those that may be compared and not read.
         templates: ARNs of the analysis templates that may use it; None allows any query.
+        analyses: ARNs of the associations that may use it, with wildcards.
+        askers: the accounts that may query it; one with join columns may be queried by every member.
     """
 
+    owner: Record
+    name: str
     location: Path
     format: Literal["csv", "parquet"]
     columns: Sequence[str]
     join_columns: Sequence[str] = ()
     templates: Sequence[str] | None = None
+    analyses: Sequence[str] = ()
+    askers: Sequence[str] = ()
+
+    def bring_in(self, caller: Caller) -> list[str]:
+        """Bring the table into its collaboration; one of its name that differs is taken out before.
+
+        Returns:
+            What was different in the room; nothing where the table is new there, or as it was.
+        """
+        differing: list[str] = []
+        for association in caller.workspace.store.find(TABLE_ASSOCIATION, collaboration=self.owner.collaboration):
+            if association.name.lower() == self.name.lower():
+                differing = self._differing(caller, association)
+                if not differing:
+                    return []
+                _take_out(caller, association)
+        self._make(caller)
+        return differing
+
+    def _differing(self, caller: Caller, association: Record) -> list[str]:
+        table = caller.workspace.store.get(CONFIGURED_TABLE, association.parent)
+        assert table is not None
+        kind, rule = self._rule()
+        same = {
+            "owner": association.membership == self.owner.key,
+            "location": table.private.get("location") == str(self.location),
+            "format": table.private.get("format") == self.format,
+            "columns": table.document["allowedColumns"] == list(self.columns),
+            "join_columns, templates or members": table.document.get("rules") == {kind: rule},
+            "allowed_associations": association.document.get("rules") == {kind: self._allowed()},
+        }
+        return [name for name, is_same in same.items() if not is_same]
+
+    def _make(self, caller: Caller) -> None:
+        key, configured = (identifier(kind, self.owner.key, self.name) for kind in ("table-association", "table"))
+        call = partial(caller.call, account=self.owner.account, service=CLEANROOMS)
+        call(
+            "CreateConfiguredTable",
+            {
+                "name": self.name,
+                "tableReference": {"glue": {"databaseName": "local", "tableName": self.name}},
+                "allowedColumns": list(self.columns),
+                "analysisMethod": "DIRECT_QUERY",
+            },
+            terms=LocalTerms(configured, str(self.location), self.format),
+        )
+        kind, rule = self._rule()
+        table = {"configuredTableIdentifier": configured}
+        call("CreateConfiguredTableAnalysisRule", {**table, **_policy(kind, rule)})
+        own = {"membershipIdentifier": self.owner.key}
+        asked = {**own, **table, "name": self.name, "roleArn": role(self.owner.account)}
+        call("CreateConfiguredTableAssociation", asked, terms=LocalTerms(key))
+        allowed = {"configuredTableAssociationIdentifier": key, **_policy(kind, self._allowed())}
+        call("CreateConfiguredTableAssociationAnalysisRule", {**own, **allowed})
+
+    def _rule(self) -> tuple[str, dict[str, Any]]:
+        """Return type and policy of the analysis rule: with join columns a list, else templates or any query."""
+        if self.join_columns:
+            listed = [each for each in self.columns if each not in self.join_columns]
+            columns = {"joinColumns": list(self.join_columns), "listColumns": listed}
+            return "LIST", {**columns, "additionalAnalyses": "ALLOWED"}
+        allowed: dict[str, Any] = {"allowedAnalyses": ["ANY_QUERY"], "allowedAnalysisProviders": list(self.askers)}
+        if self.templates is not None:
+            allowed = {"allowedAnalyses": list(self.templates)}
+        return "CUSTOM", {**allowed, "additionalAnalyses": "ALLOWED"}
+
+    def _allowed(self) -> dict[str, Any]:
+        return {"allowedAdditionalAnalyses": list(self.analyses)}
 
 
-def associate_table(
-    caller: Caller, owner: Record, name: str, files: TableFiles, analyses: Sequence[str], askers: Sequence[str]
-) -> None:
-    """Bring a table into a collaboration, unless its owner has brought it already.
-
-    Args:
-        caller: of the room's operations.
-        owner: the membership of its owner.
-        name: by which queries call it.
-        files: of the table.
-        analyses: ARNs of the associations that may use it, with wildcards.
-        askers: the accounts that may query it; those with join columns may be queried by every member.
-    """
-    key, configured = (identifier(kind, owner.key, name) for kind in ("table-association", "table"))
-    if caller.workspace.store.count(TABLE_ASSOCIATION, key=key):
-        return
-    call = partial(caller.call, account=owner.account, service=CLEANROOMS)
-    call(
-        "CreateConfiguredTable",
-        {
-            "name": name,
-            "tableReference": {"glue": {"databaseName": "local", "tableName": name}},
-            "allowedColumns": list(files.columns),
-            "analysisMethod": "DIRECT_QUERY",
-        },
-        terms=LocalTerms(configured, str(files.location), files.format),
-    )
-    kind, rule = _rule(files, askers)
-    table = {"configuredTableIdentifier": configured}
-    call("CreateConfiguredTableAnalysisRule", {**table, **_policy(kind, rule)})
-    own = {"membershipIdentifier": owner.key}
-    call(
-        "CreateConfiguredTableAssociation",
-        {**own, **table, "name": name, "roleArn": role(owner.account)},
-        terms=LocalTerms(key),
-    )
-    allowed = _policy(kind, {"allowedAdditionalAnalyses": list(analyses)})
-    call(
-        "CreateConfiguredTableAssociationAnalysisRule", {**own, "configuredTableAssociationIdentifier": key, **allowed}
-    )
-
-
-def _rule(files: TableFiles, askers: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Return type and policy of a table's analysis rule: with join columns a list, else templates or any query."""
-    if files.join_columns:
-        listed = [each for each in files.columns if each not in files.join_columns]
-        columns = {"joinColumns": list(files.join_columns), "listColumns": listed}
-        return "LIST", {**columns, "additionalAnalyses": "ALLOWED"}
-    allowed: dict[str, Any] = {"allowedAnalyses": ["ANY_QUERY"], "allowedAnalysisProviders": list(askers)}
-    if files.templates is not None:
-        allowed = {"allowedAnalyses": list(files.templates)}
-    return "CUSTOM", {**allowed, "additionalAnalyses": "ALLOWED"}
+def _take_out(caller: Caller, association: Record) -> None:
+    """Take a table out of its collaboration, and remove it where it is in no other."""
+    call = partial(caller.call, account=association.account, service=CLEANROOMS)
+    own = {"membershipIdentifier": association.membership, "configuredTableAssociationIdentifier": association.key}
+    call("DeleteConfiguredTableAssociation", own)
+    if not caller.workspace.store.count(TABLE_ASSOCIATION, parent=association.parent):
+        call("DeleteConfiguredTable", {"configuredTableIdentifier": association.parent})
 
 
 def _policy(kind: str, rule: dict[str, Any]) -> dict[str, Any]:

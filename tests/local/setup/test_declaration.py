@@ -1,16 +1,20 @@
 """cleanroom.toml: a whole room from a file, its faults all at once, and the same again when declared twice."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from cleanroom_algo.errors import DeclarationError
-from cleanroom_algo.local.planning.inputs import channel_objects
+from cleanroom_algo.local.planning.inputs import algorithm_source, channel_objects
+from cleanroom_algo.local.resources.arns import ASSOCIATION, ML_CONFIGURATION
 from cleanroom_algo.local.room import Room
-from cleanroom_algo.local.setup.declaration import declare, read_declaration
+from cleanroom_algo.local.setup.declaration import read_declaration
+from cleanroom_algo.local.setup.declaring import Change, Declared, declare
 from tests.cli.support import run
 from tests.local.support import text_of
 
+VERBS = ("training", "inference")
 ROOM = """
 [collaboration]
 name = "Two"
@@ -63,7 +67,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_declared_room_has_channels_that_the_api_shows(folder: Path) -> None:
     with Room(folder / "home") as room:
-        arns = declare(room.caller, folder / "cleanroom.toml")
+        arns = declare(room.caller, folder / "cleanroom.toml").channels
         record = room.wait(arns["joined"], timeout=60)
         shown = room.call(
             "GetMLInputChannel",
@@ -88,9 +92,9 @@ def test_a_declared_room_has_channels_that_the_api_shows(folder: Path) -> None:
 
 def test_declaring_again_changes_nothing(folder: Path) -> None:
     with Room(folder / "home") as room:
-        arns = declare(room.caller, folder / "cleanroom.toml")
+        arns = declare(room.caller, folder / "cleanroom.toml").channels
         first = room.wait(arns["joined"], timeout=60)
-        assert declare(room.caller, folder / "cleanroom.toml") == arns
+        assert declare(room.caller, folder / "cleanroom.toml") == Declared(arns, ())
         assert room.wait(arns["joined"], timeout=60).updated == first.updated
 
 
@@ -116,10 +120,12 @@ def test_tables_are_queried_by_the_templates_that_their_owner_approves(folder: P
         ROOM.replace('columns = ["id", "x"]', 'columns = ["id", "x"]\nallowed_templates = ["some"]') + TEMPLATES
     )
     with Room(folder / "home") as room:
-        arns = declare(room.caller, toml)
+        arns = declare(room.caller, toml).channels
         one, joined = (room.wait(arns[name], timeout=60) for name in ("one", "joined"))
-        assert declare(room.caller, toml) == arns
+        again = declare(room.caller, toml)
+        room.wait(arns["joined"], timeout=60)
         assert text_of(channel_objects(room.workspace, one)[0]) == "x\n20\n"
+    assert again == Declared(arns, (Change("channels.joined", "changed", "it is CREATE_FAILED"),))
     assert joined.status == "CREATE_FAILED"
     assert "its owner has not approved queries of one's own" in joined.document["statusDetails"]["message"]
 
@@ -129,6 +135,66 @@ def test_tables_are_queried_by_the_templates_that_their_owner_approves(folder: P
         read_declaration(toml)
     paths = {problem.path for problem in caught.value.problems}
     assert paths == {"tables.left.allowed_templates", "tables.right", "channels.one"}
+
+
+def test_what_changed_is_changed_and_the_rest_says_why_not(folder: Path) -> None:
+    toml, right = folder / "cleanroom.toml", folder / "right.csv"
+    with Room(folder / "home") as room:
+        arn = declare(room.caller, toml).channels["joined"]
+        first = room.wait(arn, timeout=60)
+        toml.write_text(
+            ROOM.replace('columns = ["id", "x"]', 'columns = ["id", "x", "secret"]')
+            .replace("SELECT l.x, r.y", "SELECT l.secret, r.y")
+            .replace("[algorithms.mine]", '[algorithms.mine]\ninference_image = "serve:1"\narguments = ["fit"]')
+            .replace("value = 0.5", "value = 0.25")
+            .replace('abilities = ["CAN_QUERY"]\npays = true\noutput = "s3://a/out"', 'output = "s3://a/new"')
+        )
+        declared = declare(room.caller, toml)
+        assert declared.channels == {"joined": arn}
+        second = room.wait(arn, timeout=60)
+        assert text_of(channel_objects(room.workspace, second)[0]) == "secret,y\ns,a\n"
+        association = room.store.get(ASSOCIATION, first.parent)
+        assert association is not None
+        sources = [algorithm_source(room.workspace, association, f"{each}ContainerConfig") for each in VERBS]
+        configured = room.store.get(ML_CONFIGURATION, second.membership)
+
+        right.write_text("id,y\n1,b\n")
+        os.utime(right, (second.created + 1, second.created + 1))
+        newer = declare(room.caller, toml)
+        third = room.wait(arn, timeout=60)
+        assert text_of(channel_objects(room.workspace, third)[0]) == "secret,y\ns,b\n"
+
+        toml.write_text(toml.read_text().replace("[tables.left]", "[tables.other]").replace("FROM left", "FROM other"))
+        renamed = declare(room.caller, toml)
+        room.wait(arn, timeout=60)
+
+    kept = "abilities, pays cannot be changed once a member has joined; "
+    assert [(each.done, each.entry, each.why.partition("`")[0]) for each in declared.changes] == [
+        ("kept", "members.a", kept),
+        ("changed", "members.a", "output"),
+        ("changed", "algorithms.mine", "arguments, inference_image, privacy"),
+        ("changed", "tables.left", "columns"),
+        ("changed", "channels.joined", "query, the table left"),
+    ]
+    assert sources[0].arguments == ("fit",)
+    assert sources[0].path == (folder / "algorithm.py").resolve()
+    assert sources[1].image_uri == "serve:1"
+    assert configured is not None
+    assert configured.document["defaultOutputLocation"]["destination"]["s3Destination"]["s3Uri"] == "s3://a/new"
+    assert [each.entry for each in newer.changes] == ["members.a", "channels.joined"]
+    assert newer.changes[1].why == "the files of the table right"
+    assert [each.entry for each in renamed.changes] == ["members.a", "channels.joined", "tables.left"]
+    assert "is not in the file" in renamed.changes[2].why
+
+
+def test_a_query_that_failed_runs_again(folder: Path) -> None:
+    toml, home = folder / "cleanroom.toml", folder / "home"
+    toml.write_text(ROOM.replace("right.csv", "nothere.csv"))
+    assert run("declare", toml, "--home", home).status != 0
+    (folder / "right.csv").rename(folder / "nothere.csv")
+    done = run("declare", toml, "--home", home)
+    assert done.status == 0
+    assert "changed  channels.joined: it is CREATE_FAILED\n" in done.stderr
 
 
 def test_the_verb_says_what_the_queries_gave(folder: Path) -> None:

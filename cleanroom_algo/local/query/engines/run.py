@@ -36,6 +36,7 @@ def run(plan: QueryPlan) -> QueryOutcome:
             path.unlink()
         shutil.rmtree(draft / "spill", ignore_errors=True)
         sizes = [path.stat().st_size for path in draft.iterdir()]
+        shutil.rmtree(plan.directory, ignore_errors=True)  # of a channel that is declared anew
         draft.rename(plan.directory)
         return QueryOutcome(records, len(sizes), sum(sizes), dialect_columns)
     finally:
