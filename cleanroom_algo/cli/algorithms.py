@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cleanroom_algo.contract.algorithm import algorithm_file, find_class, load_algorithm
+from cleanroom_algo.contract.algorithm import find_class, import_error, load_algorithm, place_of
 from cleanroom_algo.errors import CleanroomError
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ def load_trainer(source: Path) -> type[Trainer]:
         AlgorithmNotFoundError: CR-CON-004, there is no algorithm; AlgorithmClassError: CR-CON-005, or no Trainer in it.
         AlgorithmImportError: CR-CLI-004, its own code raised.
     """
-    from cleanroom_algo.local.images.importing import describe, import_error
     from cleanroom_algo.training.trainer import Trainer
 
     try:
@@ -27,5 +26,5 @@ def load_trainer(source: Path) -> type[Trainer]:
     except CleanroomError:
         raise
     except Exception as error:
-        raise import_error(describe(error, Path(algorithm_file(source) or source).parent)) from error
+        raise import_error(error, place_of(error, source)) from error
     return find_class(module, Trainer)

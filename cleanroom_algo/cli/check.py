@@ -3,34 +3,59 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from cleanroom_algo.cli.options import json_option
+from cleanroom_algo.cli.options import channel_sources, json_option, named_channel, pairs
 from cleanroom_algo.cli.output import emit, emit_json, say
 from cleanroom_algo.cli.visible import visible
 from cleanroom_algo.errors.exit_codes import ExitCode
 
+if TYPE_CHECKING:
+    from cleanroom_algo.local.hosts.protocol import Verb
+
 
 @click.command()
 @click.argument("algorithm")
-@click.option("--no-start", is_flag=True, help="Only look; do not start `train` and `serve`.")
+@click.option("--only", type=click.Choice(["train", "serve"]), help="It is not meant to do the other.")
+@click.option("--channel", multiple=True, metavar="NAME=PATH", help="Read its first rows; once for each channel.")
+@click.option("--hyperparameter", multiple=True, metavar="NAME=VALUE", help="Of the request; once for each.")
+@click.option("--environment", multiple=True, metavar="NAME=VALUE", help="A variable of the containers.")
+@click.option("--no-start", is_flag=True, help="Only read files; run nothing of the algorithm.")
 @json_option
 @click.pass_context
-def command(context: click.Context, algorithm: str, no_start: bool, as_json: bool) -> None:
+def command(
+    context: click.Context,
+    algorithm: str,
+    only: Verb | None,
+    channel: tuple[str, ...],
+    hyperparameter: tuple[str, ...],
+    environment: tuple[str, ...],
+    no_start: bool,
+    as_json: bool,
+) -> None:
     r"""Check ALGORITHM, a file, a folder or an image, for what would fail in the clean room.
 
-    Its Python files are read, its image is inspected, and `train` and `serve` are started with an empty /opt/ml and
-    without a network. Ends with status 3 if there are errors.
+    Its Python files are read, it is imported, and its schema, its hyperparameters and the first rows of the channels
+    are checked; of an image its description. Then `train` and `serve` are started with an empty /opt/ml and without a
+    network. Ends with status 3 if there are errors.
 
     \b
     Examples:
-      cleanroom-algo check my_algorithm.py
-      cleanroom-algo check flight-delay:latest --json
+      cleanroom-algo check my_algorithm.py --channel train=data/
+      cleanroom-algo check flight-delay:latest --only serve --json
     """
-    from cleanroom_algo.local.images.check import check
+    from cleanroom_algo.local.images.check import Asked, check
 
-    findings = check(algorithm, start=not no_start)
+    asked = Asked(
+        start=not no_start,
+        only=only,
+        channels=channel_sources([named_channel(word, "train") for word in channel]),
+        hyperparameters=pairs(hyperparameter, "--hyperparameter"),
+        environment=pairs(environment, "--environment"),
+    )
+    findings = check(algorithm, asked)
     errors = [finding for finding in findings if finding.severity == "error"]
     if as_json:
         emit_json({"findings": [asdict(finding) for finding in findings]})
@@ -39,7 +64,8 @@ def command(context: click.Context, algorithm: str, no_start: bool, as_json: boo
             color = "red" if finding.severity == "error" else "yellow"
             severity = click.style(finding.severity, fg=color, bold=True)
             click.echo(f"{severity}  {finding.name}  {visible(finding.where)}")
-            emit(f"  what  {finding.what}\n  fix   {finding.fix}")
+            what, *more = finding.what.splitlines()
+            emit("\n".join([f"  what  {what}", *(f"        {line}" for line in more), f"  fix   {finding.fix}"]))
         say(f"{len(errors)} error(s), {len(findings) - len(errors)} warning(s)")
     if errors:
         context.exit(ExitCode.CONTRACT)

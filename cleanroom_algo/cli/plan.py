@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cleanroom_algo.cli.options import home_option, json_option
-from cleanroom_algo.cli.output import emit, emit_json, fields, table
+from cleanroom_algo.cli.output import emit, emit_json, fields, say, table
 from cleanroom_algo.cli.quick import TrainingWords, training_call, training_options, training_words
 from cleanroom_algo.cli.rooms import open_room, undone
 from cleanroom_algo.contract.sizes import format_bytes
@@ -32,19 +32,28 @@ def command(context: click.Context, /, as_json: bool, home: Path | None, print_r
       cleanroom-algo plan my_algorithm.py --channel train=data/ --hosts 2
       cleanroom-algo plan my_algorithm.py --channel train=data/ --print-request > request.json
     """
-    from cleanroom_algo.local.images.importing import find_import_error
-
     words = training_words(context)
-    if words.algorithm is not None and (error := find_import_error(Path(words.algorithm))) is not None:
-        raise error
     with open_room(home) as room:
         request, plan = planned(room, words)
+    _check(plan)
     if print_request:
         emit_json(request)
     elif as_json:
         emit_json(_document(plan))
     else:
         _show(plan)
+
+
+def _check(plan: TrainingPlan) -> None:
+    """Raise what would end the job before its first step; say what may."""
+    from cleanroom_algo.local.images.preflight import find_fault
+
+    fault = find_fault(plan)
+    if fault is None:
+        return
+    if fault.sure:
+        raise fault.error
+    say(f"if `fit` reads the channel by the schema, it fails:\n{fault.error}")
 
 
 def planned(room: Room, words: TrainingWords) -> tuple[dict[str, Any], TrainingPlan]:

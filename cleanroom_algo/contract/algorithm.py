@@ -7,12 +7,13 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
 from cleanroom_algo.contract.suggestions import did_you_mean
-from cleanroom_algo.errors import AlgorithmClassError, AlgorithmNotFoundError
+from cleanroom_algo.errors import AlgorithmClassError, AlgorithmImportError, AlgorithmNotFoundError
 
 ENTRY_FILE = "algorithm.py"
 _WAYS = (
@@ -40,12 +41,17 @@ def algorithm_file(source: str | Path) -> Path | None:
     dotted = path.suffix != ".py" and all(part.isidentifier() for part in str(source).split("."))
     if dotted and not path.exists():
         return None
-    found = "a folder without it" if path.is_dir() else "no Python file" if path.exists() else "nothing"
+    scripts = sorted(each.name for each in path.glob("*.py")) if path.is_dir() else []
+    fix = "correct the path of the algorithm (in a container: CLEANROOM_ALGO_ALGORITHM)"
+    if scripts:
+        script = "train.py" if "train.py" in scripts else scripts[0]
+        fix = f"name the file with the Trainer {ENTRY_FILE}; for script mode, add --environment SAGEMAKER_PROGRAM={script}"
     raise AlgorithmNotFoundError(
-        f"there is {found} at {str(source)!r}",
+        f"the folder {str(source)!r} has no {ENTRY_FILE}"
+        if path.is_dir()
+        else f"there is {'no Python file' if path.exists() else 'nothing'} at {str(source)!r}",
         expected=_WAYS,
-        fix="correct the path of the algorithm (in a container: CLEANROOM_ALGO_ALGORITHM)"
-        + (", or name the script that trains in SAGEMAKER_PROGRAM" if path.is_dir() else ""),
+        fix=fix,
     )
 
 
@@ -103,6 +109,25 @@ def load_algorithm(source: str | Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def place_of(error: BaseException, source: str | Path) -> str:
+    """Return the file and line in an algorithm that an exception came through last, "" where there is none."""
+    folder = Path(algorithm_file(source) or source).resolve().parent
+    if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_relative_to(folder):
+        return f"{Path(error.filename).relative_to(folder)}:{error.lineno}"
+    own = [each for each in traceback.extract_tb(error.__traceback__) if Path(each.filename).is_relative_to(folder)]
+    return f"{Path(own[-1].filename).relative_to(folder)}:{own[-1].lineno}" if own else ""
+
+
+def import_error(error: BaseException, place: str) -> AlgorithmImportError:
+    """Return the error of an algorithm that raised at a place of it while it was imported."""
+    why = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+    return AlgorithmImportError(
+        f"{place}: {why}" if place else why,
+        expected="a file that can be imported where the algorithm runs",
+        fix="correct the line, or install what it imports; an image installs what its requirements.txt names",
+    )
 
 
 def find_class(module: ModuleType, base: type[T]) -> type[T]:

@@ -78,6 +78,8 @@ def check_options(trainer: type[object], params: Hyperparameters, *, missing: li
         raise TrainerDeclarationError(
             f"{len(problems)} part(s) of {trainer.__name__} cannot be used",
             expected="`schema`, `model` and `loss` (or `fit` and `save`), and options in their ranges",
-            fix="see the docstring of cleanroom_algo.Trainer",
+            fix=f"define {' and '.join(missing)} in {trainer.__name__}: `cleanroom-algo init` makes an example"
+            if missing
+            else "correct them: the docstring of cleanroom_algo.Trainer says what they take",
             problems=problems,
         )

@@ -10,8 +10,9 @@ import pytest
 from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.local.hosts import sandbox
 from cleanroom_algo.local.hosts.engine import find_engine
+from cleanroom_algo.local.hosts.protocol import Verb
 from cleanroom_algo.local.images import image, trial
-from cleanroom_algo.local.images.source import check_source
+from cleanroom_algo.local.images.source import check_sources, read_sources
 from tests.cli.support import run
 from tests.images.engine import Engine
 
@@ -30,9 +31,12 @@ class Guess(Predictor):
     pass
 """
 
+PARSER = "p = argparse.ArgumentParser()"
+FAMILIAR = "c = C(); c.breakpoint(); c.parse_args(); c.from_pretrained('x'); C.from_pretrained('x')"
+
 
 def names(path: Path) -> list[str]:
-    return [f"{found.severity} {found.name} {found.where}" for found in check_source(path)]
+    return [f"{found.severity} {found.name} {found.where}" for found in check_sources(read_sources(path))]
 
 
 def write(folder: Path, *, imports: str = "", field: str = "", fit: str = "pass") -> Path:
@@ -62,12 +66,21 @@ def test_the_examples_are_without_findings(example: str) -> None:
         ({"fit": "open('/data/x', 'w')"}, ["warning writes-elsewhere mine.py:10"]),
         ({"fit": "Path('/data/x').write_text('x')"}, ["warning writes-elsewhere mine.py:10"]),
         ({"fit": "open('/data/x'), open('/opt/ml/model/x', 'w'), open('x', 'w')"}, []),
-        ({"imports": "import argparse", "fit": "p.parse_args()"}, ["error argparse mine.py:10"]),
-        ({"imports": "import argparse", "fit": "p.parse_known_args()"}, []),
-        ({"imports": "import argparse", "fit": "p.add_argument('word'); p.parse_args()"}, []),
+        ({"imports": "import argparse", "fit": f"{PARSER}; p.parse_args()"}, ["error argparse mine.py:10"]),
+        ({"imports": "import argparse as a", "fit": "a.ArgumentParser().parse_args()"}, ["error argparse mine.py:10"]),
+        ({"imports": "import argparse", "fit": f"{PARSER}; p.parse_known_args(); p.parse_args([])"}, []),
+        ({"imports": "import argparse", "fit": f"{PARSER}; p.add_argument('word'); p.parse_args()"}, []),
+        ({"imports": f"import argparse\nif __name__ == '__main__': {PARSER}; p.parse_args()"}, []),
+        ({"fit": "breakpoint()"}, ["error debugger mine.py:10"]),
+        ({"imports": "from pdb import set_trace as st", "fit": "st()"}, ["error debugger mine.py:10"]),
+        ({"fit": "if self.params.epochs > 9: breakpoint()"}, ["warning debugger mine.py:10"]),
+        ({"imports": "class C: breakpoint = parse_args = from_pretrained = print", "fit": FAMILIAR}, []),
+        ({"imports": "def breakpoint(): pass\nload_dataset = print", "fit": "breakpoint()"}, []),
+        ({"fit": "load_dataset('csv', data_files='x'); Model.from_pretrained('/opt/algorithm/bert')"}, []),
+        ({"fit": "torch.hub.load('x', 'y', source='local'); Model.from_pretrained(self.folder)"}, []),
         ({"field": "depth: int = 3"}, ["warning hyperparameter-not-read mine.py:6"]),
         ({"field": "depth: int = 3", "fit": "self.params.depth"}, []),
-        ({"fit": "1 +"}, ["error syntax mine.py:10", "error no-train mine.py", "warning no-serve mine.py"]),
+        ({"fit": "1 +"}, ["error syntax mine.py:10"]),
     ],
     ids=lambda value: str(value)[:50] if isinstance(value, dict) else "",
 )
@@ -76,11 +89,56 @@ def test_what_files_show(tmp_path: Path, code: dict[str, str], found: list[str])
 
 
 def test_only_files_that_the_algorithm_imports_count(tmp_path: Path) -> None:
-    write(tmp_path, imports="from used import x").rename(tmp_path / "algorithm.py")
+    file = write(tmp_path, imports="from used import x\nimport lib.core").rename(tmp_path / "algorithm.py")
     (tmp_path / "used.py").write_text("import joblib")
-    (tmp_path / "tool.py").write_text("import argparse\nargparse.ArgumentParser().parse_args()")
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/core.py").write_text("from . import deep\nfrom .deep import load_dataset\nload_dataset('x')")
+    (tmp_path / "lib/deep.py").write_text("def load_dataset(name):\n    breakpoint()")
+    for tool in ("tool.py", "lib/tool.py"):
+        (tmp_path / tool).write_text("import argparse\nargparse.ArgumentParser().parse_args()")
+    (tmp_path / "draft.py").write_text("1 +")
 
-    assert names(tmp_path) == ["warning pickle used.py:1"]
+    assert names(tmp_path) == ["warning pickle used.py:1", "error debugger lib/deep.py:2"]
+    assert names(file.rename(tmp_path / "mine.py")) == names(tmp_path / "mine.py")
+    (found,) = [each for each in names(tmp_path / "mine.py") if "debugger" in each]
+    assert found == "error debugger lib/deep.py:2"
+
+
+TRAINS, SERVES, SCRIPT = (
+    "class A(Trainer): pass\n",
+    "class B(Predictor): pass\n",
+    f"import argparse\n{PARSER}\np.parse_args()\n",
+)
+BETTER = "from cleanroom_algo import Trainer as T\nclass A(T): pass\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "only", "found"),
+    [
+        ({"algorithm.py": TRAINS}, None, ["warning no-serve"]),
+        ({"algorithm.py": BETTER}, "train", []),
+        ({"algorithm.py": TRAINS}, "serve", ["error no-serve"]),
+        ({"algorithm.py": SERVES}, None, ["warning no-train"]),
+        ({"algorithm.py": SERVES}, "serve", []),
+        ({"algorithm.py": "x = 1\n"}, None, ["error no-train", "warning no-serve"]),
+        ({"train.py": SCRIPT, "other.py": ""}, "train", ["warning no-train"]),
+        ({"a.py": SCRIPT, "b.py": ""}, None, ["warning no-train", "warning no-serve"]),
+        ({"inference.py": "def model_fn(folder): ..."}, None, []),
+        ({"train.py": SCRIPT}, "serve", ["error no-serve"]),
+        ({}, None, ["error no-train", "warning no-serve"]),
+        ({"serve": "#!/bin/sh", "a.py": ""}, "serve", []),
+    ],
+)
+def test_what_need_not_do_everything(
+    tmp_path: Path, files: dict[str, str], only: Verb | None, found: list[str]
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+
+    seen = [f"{each.severity} {each.name}" for each in check_sources(read_sources(tmp_path), only=only)]
+
+    assert [each for each in seen if "hyperparameter" not in each] == found
 
 
 def test_a_folder_with_programs_of_its_own(tmp_path: Path) -> None:
@@ -104,8 +162,9 @@ def test_what_a_folder_of_scripts_shows(tmp_path: Path) -> None:
 
     (tmp_path / "inference.py").write_text("from run import model_fn")
     assert names(tmp_path) == [unnamed]
-    assert list(check_source(tmp_path, script=True)) == []
-    program = {f"{found.severity} {found.name}" for found in check_source(tmp_path, entries=False, script=False)}
+    assert list(check_sources(read_sources(tmp_path, "run.py"))) == []
+    image = check_sources(read_sources(tmp_path, named=False), entries=False)
+    program = {f"{found.severity} {found.name}" for found in image}
     assert program == {"error argparse", "warning hyperparameter-not-read"}
 
 

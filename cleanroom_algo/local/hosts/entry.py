@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cleanroom_algo.contract.paths import ROOT_VARIABLE
+from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.errors import HostStartError
 from cleanroom_algo.local.hosts.protocol import HostSpec, Verb
 
@@ -70,6 +73,19 @@ def inherited_environment() -> dict[str, str]:
     """Return what of this process's environment a container gets."""
     found = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     return {**found, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def process_environment(root: Path, algorithm: Path, path: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a container that is a process of this machine, with its own root.
+
+    Args:
+        root: what is /opt/ml on the platform.
+        algorithm: its file or folder; a variable of the request may name another.
+        path: where programs are looked for.
+        given: the variables of the platform and the request.
+    """
+    environment = {**inherited_environment(), "HOME": str(root.parent), "PATH": path, **given}
+    return {variable("algorithm"): str(algorithm), **environment, ROOT_VARIABLE: str(root)}
 
 
 def share_of_cores(hosts: int) -> dict[str, str]:

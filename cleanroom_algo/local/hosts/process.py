@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from cleanroom_algo.contract.paths import ROOT_VARIABLE
 from cleanroom_algo.contract.settings import variable
-from cleanroom_algo.local.hosts.entry import find_entry, inherited_environment, share_of_cores
+from cleanroom_algo.local.hosts.entry import find_entry, process_environment, share_of_cores
 from cleanroom_algo.local.hosts.isolation.guarded import GuardedHost
 from cleanroom_algo.local.hosts.protocol import HostSpec
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource
@@ -71,9 +70,8 @@ class ProcessJob:
             HostStartError: CR-HST-001, what `source` names is not on this machine, or cannot be executed.
         """
         entry = find_entry(spec)
-        environment = inherited_environment() | {"HOME": str(spec.root.parent), "PATH": entry.path}
-        environment |= {**self.environment, **spec.environment, ROOT_VARIABLE: str(spec.root)}
-        environment.setdefault(variable("algorithm"), str(entry.algorithm))
+        given = {**self.environment, **spec.environment}
+        environment = process_environment(spec.root, entry.algorithm, entry.path, given)
         port = 0
         if spec.verb == "serve":
             port = _free_port()

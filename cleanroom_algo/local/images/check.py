@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from cleanroom_algo.contract.algorithm import algorithm_file, is_spelled_as_path
+from cleanroom_algo.contract.channel import Distribution
+from cleanroom_algo.contract.environment import PROGRAM_VARIABLE
 from cleanroom_algo.local.hosts import sandbox
 from cleanroom_algo.local.hosts.docker import ENGINES, DockerHosts
 from cleanroom_algo.local.hosts.engine import find_engine
 from cleanroom_algo.local.hosts.process import ProcessHosts
+from cleanroom_algo.local.hosts.protocol import Verb
 from cleanroom_algo.local.images.findings import Finding
 from cleanroom_algo.local.images.image import (
     ALGORITHM,
@@ -24,58 +29,120 @@ from cleanroom_algo.local.images.image import (
     names_script,
     search_path,
 )
-from cleanroom_algo.local.images.importing import find_import_error
-from cleanroom_algo.local.images.source import check_source
+from cleanroom_algo.local.images.preflight import Fault, find_fault
+from cleanroom_algo.local.images.source import Sources, check_sources, read_sources
 from cleanroom_algo.local.images.trial import try_out
-from cleanroom_algo.local.plans.training_plan import AlgorithmSource
+from cleanroom_algo.local.objects.listing import Source, objects_of
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ChannelPlan, TrainingPlan, plan_hosts
+
+VERBS: Final[tuple[Verb, ...]] = ("train", "serve")
+_NAMES: Final = {"CR-CLI": "import", "CR-SCH": "schema", "CR-CHN": "channel", "CR-CON": "contract"}
 
 
-def check(name: str, *, start: bool = True) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be checked beside the algorithm itself.
+
+    Attributes:
+        start: whether to import the algorithm, and to start `train` and `serve`, too, without data.
+        only: one of them, where the algorithm or image is not meant to do the other.
+        channels: what the first rows are read of.
+        hyperparameters: of the request; required ones may be missing where there are none at all.
+        environment: of the request.
+    """
+
+    start: bool = True
+    only: Verb | None = None
+    channels: Mapping[str, Source] = field(default_factory=dict)
+    hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def check(name: str, asked: Asked) -> list[Finding]:
     """Return what is found, errors first, each once.
 
     Args:
         name: the path of an algorithm's file or folder, or an image of this machine.
-        start: whether to start `train` and `serve`, too, without data.
+        asked: what is to be checked.
 
     Raises:
         AlgorithmNotFoundError: CR-CON-004, there is nothing at the path.
         EngineError: CR-HST-003, it is an image and no engine answers. HostStartError: CR-HST-001.
+        ObjectStoreError: CR-ROM-004, a channel cannot be listed.
     """
     source = AlgorithmSource(name)
     if source.path is None and is_spelled_as_path(name):
         algorithm_file(name)
-    found = _check_path(source, source.path, start) if source.path is not None else _check_image(source, start)
+    found = _check_path(source, source.path, asked) if source.path is not None else _check_image(source, asked)
     return sorted(set(found))
 
 
-def _check_path(source: AlgorithmSource, path: Path, start: bool) -> Iterator[Finding]:
-    found = list(check_source(path))
-    yield from found
-    if any(each.name == "syntax" for each in found):
+def _check_path(source: AlgorithmSource, path: Path, asked: Asked) -> Iterator[Finding]:
+    sources = read_sources(path, asked.environment.get(PROGRAM_VARIABLE))
+    found = list(check_sources(sources, only=asked.only))
+    if sources.broken or not asked.start:
+        yield from found
         return
-    if (error := find_import_error(path)) is not None:
-        place, _, what = error.what.partition(": ")
-        yield Finding("error", "import", place, what, error.fix)
-    elif start:
-        yield from try_out(source, ProcessHosts() if sandbox.missing() else sandbox.SandboxHosts())
+    verbs = [verb for verb in VERBS if asked.only in (None, verb) and sources.has(verb)]
+    plan = _plan(source, asked, sources)
+    fault = find_fault(plan, import_only="train" not in verbs, any_hyperparameters=not asked.hyperparameters)
+    yield from found
+    if fault is not None:
+        yield _finding(fault, path)
+    if fault is None or not fault.sure:
+        yield from try_out(plan, ProcessHosts() if sandbox.missing() else sandbox.SandboxHosts(), verbs)
 
 
-def _check_image(source: AlgorithmSource, start: bool) -> Iterator[Finding]:
-    engine = find_engine(*ENGINES)
+def _plan(source: AlgorithmSource, asked: Asked, sources: Sources | None = None) -> TrainingPlan:
+    """Return the plan of a job that is never run."""
+    channels = tuple(
+        ChannelPlan(name, Distribution.FULLY_REPLICATED, objects_of(place)) for name, place in asked.channels.items()
+    )
+    environment = dict(asked.environment)
+    if sources is not None and sources.script is not None:
+        environment[PROGRAM_VARIABLE] = sources.script.relative_to(sources.root).as_posix()
+    return TrainingPlan(
+        "check",
+        "arn:aws:sagemaker:::check",
+        Path("nowhere"),
+        source,
+        plan_hosts(channels, 1),
+        channels,
+        hyperparameters=asked.hyperparameters,
+        environment=environment,
+    )
+
+
+def _finding(fault: Fault, algorithm: Path) -> Finding:
+    error = fault.error
+    what = error.what.removeprefix(f"{fault.place}: ")
+    problems = "".join(f"\n{problem}" for problem in error.problems)
+    name = _NAMES.get(error.code[:6], "declaration")
+    if not fault.sure:
+        what = f"{what}; the job fails if `fit` reads the channel by the schema"
+    return Finding(
+        "error" if fault.sure else "warning", name, fault.place or algorithm.name, what + problems, error.fix
+    )
+
+
+def _check_image(source: AlgorithmSource, asked: Asked) -> Iterator[Finding]:
+    engine, program = find_engine(*ENGINES), asked.environment.get(PROGRAM_VARIABLE)
     description = inspect(engine, source.image_uri)
+    named = program is not None or names_script(description)
     with container_of(engine, source.image_uri) as container, tempfile.TemporaryDirectory() as folder:
         algorithm, code = Path(folder) / "algorithm", Path(folder) / "code"
         has_opt_ml = copy_out(engine, container, "/opt/ml", Path(folder) / "ml")
         found = list(check_image(description, has_opt_ml=has_opt_ml))
         programs = []
         if copy_out(engine, container, ALGORITHM, algorithm):
-            found += check_source(algorithm, script=names_script(description) or None)
+            found += check_sources(read_sources(algorithm, program, named=named or None), only=asked.only)
         else:
             programs = find_programs(engine, container, search_path(description), Path(folder) / "programs")
         code.mkdir()
         for place in code_places(description, [*entry_files(description), *programs]):
             copy_out(engine, container, place, code / place.lstrip("/"))
-        found += check_source(code, entries=False, script=names_script(description))
+        found += check_sources(read_sources(code, named=named), entries=False, only=asked.only)
     yield from found
-    if start and "architecture" not in {each.name for each in found}:
-        yield from try_out(source, DockerHosts(read_only=True))
+    if asked.start and "architecture" not in {each.name for each in found}:
+        verbs = [verb for verb in VERBS if asked.only in (None, verb)]
+        yield from try_out(_plan(source, asked), DockerHosts(read_only=True), verbs)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from cleanroom_algo.contract.algorithm import ENTRY_FILE
+from cleanroom_algo.contract.environment import PROGRAM_VARIABLE
 from cleanroom_algo.contract.script import INFERENCE_SCRIPT, defines_serving
-from cleanroom_algo.local.images.findings import Finding
+from cleanroom_algo.local.hosts.protocol import Verb
+from cleanroom_algo.local.images.findings import Finding, Severity
+from cleanroom_algo.local.images.modules import Source, last_name, name_of, reached
 
 _PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"}
 _NETWORK = {
@@ -25,62 +29,118 @@ _NETWORK = {
     "wandb",
 }
 _DOWNLOADS = {"from_pretrained", "load_dataset", "snapshot_download", "hf_hub_download", "urlretrieve"}
+_FILE_FORMATS = {"csv", "json", "parquet", "text", "arrow", "imagefolder", "audiofolder"}  # load_dataset reads files
+_DEBUGGERS = {"breakpoint", "set_trace", "pdb.set_trace", "ipdb.set_trace", "pudb.set_trace", "code.interact"}
+_DEBUGGERS |= {"builtins.breakpoint", "IPython.embed"}
 _WRITABLE = ("/opt/ml/model", "/opt/ml/output", "/opt/ml/checkpoints", "/tmp", "/dev/")  # noqa: S108 (the container's)
 _MODEL = "/opt/ml/model"
 _WRITING_METHODS = {"write_text", "write_bytes", "mkdir", "touch"}
+_SCRIPT = "train.py"  # the usual name of a script that trains
 _LARGE_BYTES = 100 * 10**6
 _TRAINING = Path(__file__).parents[2] / "training"
-_ENTRY = "algorithm"
-_ENTRIES = {"train": "Trainer", "serve": "Predictor"}
+_ENTRIES: dict[Verb, str] = {"train": "Trainer", "serve": "Predictor"}
 # How a program that is no Trainer gets its hyperparameters: the file, or the toolkit's variables.
 _READS_HYPERPARAMETERS = re.compile(r"hyperparameters|SM_HP|sagemaker_training|cleanroom_algo\.training")
 _READS_OPTIONS = re.compile(r"argparse|sys\.argv|\bclick\b|\$[1-9@]")
 
 
-@dataclass
-class _Source:
-    path: Path
-    name: str
-    tree: ast.Module
-    imports: dict[str, int]
+@dataclass(frozen=True)
+class Sources:
+    """What is read of an algorithm.
+
+    Attributes:
+        algorithm: its file or folder.
+        files: algorithm.py and what it imports, or all files where another program may run any of them.
+        broken: files that are not Python, and why.
+        is_script: whether scripts train and serve, not classes or programs.
+        script: the script that trains; None where it is not known.
+        named: whether the job or the image names it.
+    """
+
+    algorithm: Path
+    files: tuple[Source, ...]
+    broken: dict[Path, Exception]
+    is_script: bool
+    script: Path | None
+    named: bool
+
+    @property
+    def root(self) -> Path:
+        """The folder in which the algorithm looks for its modules."""
+        return self.algorithm.parent if self.algorithm.is_file() else self.algorithm
+
+    @property
+    def classes(self) -> list[tuple[Source, ast.ClassDef]]:
+        """All classes, each with the file that defines it."""
+        return [(source, kind) for source in self.files for kind in source.classes]
+
+    @property
+    def scripts(self) -> list[Path]:
+        """The Python files right in the folder."""
+        return [source.path for source in self.files if source.path.parent == self.root]
+
+    def has(self, verb: Verb) -> bool:
+        """Whether there is what trains or serves."""
+        if self.algorithm.is_dir() and (self.algorithm / verb).is_file():
+            return True
+        if self.is_script and (self.script is not None if verb == "train" else any(map(defines_serving, self.scripts))):
+            return True
+        return any(_builds_on(source, kind, _ENTRIES[verb]) for source, kind in self.classes)
 
 
-def check_source(algorithm: Path, *, entries: bool = True, script: bool | None = None) -> Iterator[Finding]:
-    """Yield what is found in an algorithm's file or folder.
+def read_sources(algorithm: Path, program: str | None = None, *, named: bool | None = None) -> Sources:
+    """Read an algorithm's file or folder.
 
     Args:
         algorithm: the file or folder.
-        entries: whether it must hold what trains and serves; an image may have that elsewhere.
-        script: whether a script trains that SAGEMAKER_PROGRAM names; None for a folder, which shows it.
+        program: what SAGEMAKER_PROGRAM says: the script that trains.
+        named: whether an image names a script; None for what is no image, where scripts are looked for.
     """
-    named = bool(script)
-    if script is None:
-        script = algorithm.is_dir() and not any((algorithm / each).is_file() for each in (ENTRY_FILE, "train"))
-    sources = []
-    for path in [algorithm] if algorithm.is_file() else _python_files(algorithm):
-        name = path.name if algorithm.is_file() else path.relative_to(algorithm).as_posix()
-        try:
-            sources.append(_read(path, name))
-        except (SyntaxError, ValueError) as error:
-            line = getattr(error, "lineno", None)
-            yield Finding("error", "syntax", f"{name}:{line}" if line else name, "is not Python", "correct the file")
-    sources = _reached(sources)
-    for source in sources:
-        yield from (each for each in _check_file(source) if not (script and each.name == "argparse"))  # gets no word
-    yield from _check_declared_hyperparameters(sources)
-    yield from _check_read_hyperparameters(algorithm, sources, gets_options=script)
-    if entries and script:
-        yield from _check_scripts(algorithm, sources, named=named)
-    elif entries:
-        yield from _check_entries(algorithm, sources)
-    if algorithm.is_dir():
-        yield from _check_sizes(algorithm)
+    root = algorithm.parent if algorithm.is_file() else algorithm
+    broken: dict[Path, Exception] = {}
+    starts = [algorithm] if algorithm.is_file() else _start_files(algorithm)
+    own = [root / program] if program and (root / program).is_file() else []
+    files = tuple(reached([*starts, *own], root, broken))
+    found = Sources(algorithm, files, broken, bool(program or named), own[0] if own else None, bool(program or named))
+    if found.is_script or named is not None or (algorithm / ENTRY_FILE).is_file():
+        return found
+    if found.has("train") or (algorithm.is_file() and found.has("serve")):
+        return found
+    likely = [path for path in found.scripts if path.name != INFERENCE_SCRIPT]
+    script = next((path for path in likely if path.name == _SCRIPT or len(likely) == 1), None)
+    return replace(found, is_script=True, script=script)
 
 
-def _python_files(folder: Path) -> list[Path]:
-    """Return the files of a folder that Python runs: by their names, or by the first line of `train` and `serve`."""
+def _start_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that the container starts or imports; all where that cannot be known."""
+    entry = folder / ENTRY_FILE
+    if entry.is_file() and not any((folder / verb).is_file() for verb in _ENTRIES):
+        return [entry]
+    # By their names, or by the first line of `train` and `serve`.
     programs = [path for verb in _ENTRIES for path in sorted(folder.rglob(verb)) if b"python" in _script_line(path)]
     return [*sorted(path for path in folder.rglob("*.py") if path.is_file()), *programs]
+
+
+def check_sources(sources: Sources, *, entries: bool = True, only: Verb | None = None) -> Iterator[Finding]:
+    """Yield what is found in an algorithm's files.
+
+    Args:
+        sources: what was read.
+        entries: whether it must hold what trains and serves; an image may have that elsewhere.
+        only: of these, the one that it must hold; None: it should hold both.
+    """
+    for path, error in sources.broken.items():
+        name, line = path.relative_to(sources.root).as_posix(), getattr(error, "lineno", None)
+        yield Finding("error", "syntax", f"{name}:{line}" if line else name, "is not Python", "correct the file")
+    for source in sources.files:
+        yield from _check_file(source, sources)
+    yield from _check_declared_hyperparameters(sources.files)
+    if only != "serve" and (not entries or sources.has("train")):
+        yield from _check_read_hyperparameters(sources)
+    if entries and not sources.broken:
+        yield from (_check_scripts if sources.is_script else _check_entries)(sources, only)
+    if sources.algorithm.is_dir():
+        yield from _check_sizes(sources.algorithm)
 
 
 def _script_line(path: Path) -> bytes:
@@ -92,26 +152,18 @@ def _script_line(path: Path) -> bytes:
     return first if first.startswith(b"#!") else b""
 
 
-def _read(path: Path, name: str) -> _Source:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return _Source(path, name, tree, dict(_imports(tree)))
+def _check_file(source: Source, sources: Sources) -> Iterator[Finding]:
+    yield from _check_imports(source)
+    is_program = not any(_builds_on(each, kind, base) for base in _ENTRIES.values() for each, kind in sources.classes)
+    for call, conditional in source.calls(is_program=is_program):
+        yield from _check_call(source, call, gets_word=not sources.is_script)
+        yield from _check_debugger(source, call, conditional)
+    for part in [source.tree] if source.path.name == "serve" else source.classes:
+        if part is source.tree or (isinstance(part, ast.ClassDef) and _builds_on(source, part, "Predictor")):
+            yield from _check_serving(source, part)
 
 
-def _reached(sources: list[_Source]) -> list[_Source]:
-    """Return algorithm.py and the files that it imports; all files where there is none, as a program may run any."""
-    by_stem = {source.path.stem: source for source in sources}
-    if _ENTRY not in by_stem or any((by_stem[_ENTRY].path.parent / verb).is_file() for verb in _ENTRIES):
-        return sources
-    reached, found = {_ENTRY}, [by_stem[_ENTRY]]
-    for source in found:
-        for module in source.imports:
-            for stem in (set(module.split(".")) & set(by_stem)) - reached:
-                reached.add(stem)
-                found.append(by_stem[stem])
-    return found
-
-
-def _check_file(source: _Source) -> Iterator[Finding]:
+def _check_imports(source: Source) -> Iterator[Finding]:
     for module, line in source.imports.items():
         top = module.partition(".")[0]
         if top in _PICKLES:
@@ -130,17 +182,11 @@ def _check_file(source: _Source) -> Iterator[Finding]:
                 f"{module} is imported; the clean room reaches no network",
                 "put what is needed into the image, or bring it in as a channel",
             )
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.Call):
-            yield from _check_call(source, node)
-        serves = isinstance(node, ast.Module) and source.path.name == "serve"
-        if serves or (isinstance(node, ast.ClassDef) and _builds_on(node, "Predictor")):
-            yield from _check_serving(source, node)
 
 
-def _check_serving(source: _Source, part: ast.AST) -> Iterator[Finding]:
+def _check_serving(source: Source, part: ast.AST) -> Iterator[Finding]:
     for call in (node for node in ast.walk(part) if isinstance(node, ast.Call)):
-        for path in _written_paths(call, _last(call.func)):
+        for path in _written_paths(source, call):
             if path.startswith(_MODEL):
                 yield writes_model(path, f"{source.name}:{call.lineno}")
 
@@ -151,23 +197,33 @@ def writes_model(path: str, where: str) -> Finding:
     return Finding("error", "writes-model", where, what, "write to /tmp, or let training store it with the model")
 
 
-def _check_call(source: _Source, call: ast.Call) -> Iterator[Finding]:
-    name, where = _name(call.func), f"{source.name}:{call.lineno}"
-    last = name.rpartition(".")[2]
+def _check_debugger(source: Source, call: ast.Call, conditional: bool) -> Iterator[Finding]:
+    origin = source.origin(call.func)
+    if origin in _DEBUGGERS:
+        what = f"{origin} waits for somebody at a terminal, and a container has none: it ends the job"
+        fix = "remove it; `cleanroom-algo train --debug` runs the algorithm in your terminal"
+        yield Finding("warning" if conditional else "error", "debugger", f"{source.name}:{call.lineno}", what, fix)
+
+
+def _check_call(source: Source, call: ast.Call, *, gets_word: bool) -> Iterator[Finding]:
+    origin, where = source.origin(call.func), f"{source.name}:{call.lineno}"
+    last = origin.rpartition(".")[2]
     words = " ".join(_texts(call))
     if "pip install" in words or "pip3 install" in words:
         what, fix = "pip runs when the container does; there is no package index to reach", "install in the image"
         yield Finding("error", "pip-at-run-time", where, what, f"{fix}: name the package in requirements.txt")
-    if last in _DOWNLOADS or name == "torch.hub.load":
+    if _downloads(origin, call):
         what = f"{last} downloads when the container runs; the clean room reaches no network"
-        yield Finding("error", "network", where, what, "download when the image is built, or bring it in as a channel")
-    if name == "torch.load" and not any(_is_true(call, "weights_only")):
+        fix = "download when the image is built and give the folder's path, or bring it in as a channel"
+        yield Finding("error", "network", where, what, fix)
+    if origin == "torch.load" and not _is_given(call, "weights_only", True):
         what = "torch.load without weights_only=True runs whatever code the file holds"
         yield Finding("warning", "pickle", where, what, "pass weights_only=True, or store weights as safetensors")
-    if last == "parse_args" and "argparse" in source.imports and not _declares_positional(source.tree):
+    takes_argv = origin == "argparse.ArgumentParser.parse_args" and not call.args and not call.keywords
+    if gets_word and takes_argv and not _declares_positional(source.tree):
         what = "parse_args ends the container with exit status 2 when the platform passes the word `train`"
         yield Finding("error", "argparse", where, what, "call parse_known_args, or declare a positional argument")
-    for path in _written_paths(call, last):
+    for path in _written_paths(source, call):
         if path.startswith("/") and not path.startswith(_WRITABLE):
             what = f"writes to {path}; only /opt/ml/model and /opt/ml/output/data leave the container"
             yield Finding(
@@ -175,81 +231,104 @@ def _check_call(source: _Source, call: ast.Call) -> Iterator[Finding]:
             )
 
 
-def _check_declared_hyperparameters(sources: list[_Source]) -> Iterator[Finding]:
+def _downloads(origin: str, call: ast.Call) -> bool:
+    """Whether a call downloads: of a name that is written out, and not of files that are there."""
+    first = next(iter(_texts(call)), "")
+    if _is_given(call, "local_files_only", True) or first.startswith(("/", ".")):
+        return False
+    if origin == "torch.hub.load":
+        return not _is_given(call, "source", "local")
+    last = origin.rpartition(".")[2]
+    return last in _DOWNLOADS and bool(first) and not (last == "load_dataset" and first in _FILE_FORMATS)
+
+
+def _check_declared_hyperparameters(sources: Sequence[Source]) -> Iterator[Finding]:
     """Find declared fields that neither the algorithm nor the Trainer reads as an attribute or by name."""
-    library = [_read(path, path.name) for path in _TRAINING.rglob("*.py")]
     read = {
         node.attr if isinstance(node, ast.Attribute) else str(node.value)
-        for source in [*sources, *library]
+        for source in sources
         for node in ast.walk(source.tree)
         if isinstance(node, ast.Attribute) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
     }
     for source in sources:
-        for kind in ast.walk(source.tree):
-            if not isinstance(kind, ast.ClassDef) or "Hyperparameters" not in [_last(base) for base in kind.bases]:
-                continue
-            for statement in kind.body:
-                if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-                    name = statement.target.id
-                    if name not in read:
-                        yield Finding(
-                            "warning",
-                            "hyperparameter-not-read",
-                            f"{source.name}:{statement.lineno}",
-                            f"the hyperparameter {name} is declared, and nothing reads it",
-                            f"use self.params.{name}, or remove it",
-                        )
+        for statement in _declared(source):
+            if statement.target.id not in read and not _library_reads(statement.target.id):
+                yield Finding(
+                    "warning",
+                    "hyperparameter-not-read",
+                    f"{source.name}:{statement.lineno}",
+                    f"the hyperparameter {statement.target.id} is declared, and nothing reads it",
+                    f"use self.params.{statement.target.id}, or remove it",
+                )
 
 
-def _check_read_hyperparameters(algorithm: Path, sources: list[_Source], *, gets_options: bool) -> Iterator[Finding]:
+def _declared(source: Source) -> Iterator[Any]:
+    """Yield the statements that declare hyperparameters."""
+    for kind in source.classes:
+        if "Hyperparameters" in [last_name(base) for base in kind.bases]:
+            fields = (each for each in kind.body if isinstance(each, ast.AnnAssign))
+            yield from (each for each in fields if isinstance(each.target, ast.Name))
+
+
+def _library_reads(name: str) -> bool:
+    found = re.compile(rf"\.{name}\b|[\"']{name}[\"']")
+    return any(found.search(path.read_text(encoding="utf-8")) for path in _TRAINING.rglob("*.py"))
+
+
+def _check_read_hyperparameters(sources: Sources) -> Iterator[Finding]:
     """Find programs that do without the request's hyperparameters; a Trainer reads them itself.
 
     Only a script of script mode gets them as options: an image's own program gets the word `train`, or the arguments of
     the configured algorithm, which are the same in every job.
     """
-    kinds = [kind for each in sources for kind in ast.walk(each.tree) if isinstance(kind, ast.ClassDef)]
-    scripts = {
-        path: path.relative_to(algorithm).as_posix() for path in sorted(algorithm.rglob("train")) if _script_line(path)
-    }
-    files = scripts | {source.path: source.name for source in sources}
+    if any(_builds_on(source, kind, "Trainer") for source, kind in sources.classes):
+        return
+    programs = [path for path in sorted(sources.algorithm.rglob("train")) if _script_line(path)]
+    files = {path: path.relative_to(sources.root).as_posix() for path in programs}
+    files |= {source.path: source.name for source in sources.files}
     text = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
     options = _READS_OPTIONS.search(text) is not None
-    reads = _READS_HYPERPARAMETERS.search(text) is not None or (gets_options and options)
-    if files and not any(_builds_on(kind, "Trainer") for kind in kinds) and not reads:
+    if files and not _READS_HYPERPARAMETERS.search(text) and not (sources.is_script and options):
         what = "nothing reads the hyperparameters of the request"
         what += ", which no program of an image gets as options" if options else ""
         fix = "read input/config/hyperparameters.json, or SM_HPS of script mode"
         yield Finding("warning", "hyperparameter-not-read", next(iter(files.values())), what, fix)
 
 
-def _check_scripts(folder: Path, sources: list[_Source], *, named: bool) -> Iterator[Finding]:
-    """Find what keeps a folder of scripts from training and serving."""
-    scripts = [source.path for source in sources if source.path.parent == folder]
-    train = [path.name for path in scripts if path.name != INFERENCE_SCRIPT]
-    if not train:
-        what = f"there is neither {ENTRY_FILE}, nor a program `train`, nor a script"
-        yield Finding("error", "no-train", folder.name, what, "add one of them: see `cleanroom-algo init --list`")
-    elif not named:
+def _check_scripts(sources: Sources, only: Verb | None) -> Iterator[Finding]:
+    """Find what keeps scripts from training and serving."""
+    name = sources.algorithm.name
+    train = [path.name for path in sources.scripts if path.name != INFERENCE_SCRIPT]
+    if train and only != "serve" and not sources.named:
         what = f"there is neither {ENTRY_FILE} nor a program `train`: a script trains where the job names it"
-        fix = f"set SAGEMAKER_PROGRAM={train[0]} in the request's environment, or in the image"
-        yield Finding("warning", "no-train", folder.name, what, fix)
-    if not (folder / "serve").is_file() and not any(map(defines_serving, scripts)):
+        fix = f"set {PROGRAM_VARIABLE}={(sources.script or Path(train[0])).name} in the request's environment, or in the image"
+        yield Finding("warning", "no-train", name, what, fix)
+    elif not train and (only == "train" or (only is None and not sources.has("serve"))):
+        what = f"there is neither {ENTRY_FILE}, nor a program `train`, nor a script"
+        yield Finding("error", "no-train", name, what, "add one of them: see `cleanroom-algo init --list`")
+    if only != "train" and not sources.has("serve"):
         what = f"there is no {ENTRY_FILE}, no program `serve`, and no script that defines model_fn"
-        yield Finding("warning", "no-serve", folder.name, what, f"add {INFERENCE_SCRIPT} with model_fn and predict_fn")
+        severity: Severity = "error" if only == "serve" else "warning"
+        yield Finding(severity, "no-serve", name, what, f"add {INFERENCE_SCRIPT} with model_fn and predict_fn")
 
 
-def _check_entries(algorithm: Path, sources: list[_Source]) -> Iterator[Finding]:
+def _check_entries(sources: Sources, only: Verb | None) -> Iterator[Finding]:
+    lacks_both = not any(sources.has(verb) for verb in _ENTRIES)
     for verb, base in _ENTRIES.items():
-        program = algorithm / verb
-        if algorithm.is_dir() and program.is_file():
+        program = sources.algorithm / verb
+        if only not in (None, verb):
+            continue
+        if sources.algorithm.is_dir() and program.is_file():
             if not program.stat().st_mode & 0o111:
                 yield Finding("error", f"no-{verb}", verb, "is not executable", f"chmod +x {verb}")
-            continue
-        kinds = [kind for source in sources for kind in ast.walk(source.tree) if isinstance(kind, ast.ClassDef)]
-        if not any(_builds_on(kind, base) for kind in kinds):
+        elif not sources.has(verb):
             what = f"there is no subclass of {base} and no program `{verb}`"
             fix = f"define one class as `class Mine({base})`, or add an executable named {verb}"
-            yield Finding("error" if verb == "train" else "warning", f"no-{verb}", algorithm.name, what, fix)
+            other = "serve" if verb == "train" else "train"
+            if not lacks_both and only is None:
+                fix += f"; if it is not meant to {verb}, check it with --only {other}"
+            severity: Severity = "error" if only == verb or (lacks_both and verb == "train") else "warning"
+            yield Finding(severity, f"no-{verb}", sources.algorithm.name, what, fix)
 
 
 def _check_sizes(folder: Path) -> Iterator[Finding]:
@@ -260,29 +339,9 @@ def _check_sizes(folder: Path) -> Iterator[Finding]:
             yield Finding("warning", "size", where, what, "bring data in as a channel; keep it out of this folder")
 
 
-def _imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module, node.lineno
-
-
-def _name(node: ast.expr) -> str:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        return f"{_name(node.value)}.{node.attr}"
-    return ""
-
-
-def _builds_on(kind: ast.ClassDef, base: str) -> bool:
+def _builds_on(source: Source, kind: ast.ClassDef, base: str) -> bool:
     """Whether a class has a base of this name or of a kind of it, such as XGBoostTrainer."""
-    return any(_last(each).endswith(base) for each in kind.bases)
-
-
-def _last(node: ast.expr) -> str:
-    return _name(node).rpartition(".")[2]
+    return any((source.origin(each) or name_of(each)).endswith(base) for each in kind.bases)
 
 
 def _texts(call: ast.Call) -> list[str]:
@@ -296,24 +355,24 @@ def _texts(call: ast.Call) -> list[str]:
 
 def _declares_positional(tree: ast.Module) -> bool:
     """Whether an argument without a dash is declared, which takes the platform's word."""
-    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and _last(node.func) == "add_argument")
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and last_name(node.func) == "add_argument")
     return any(not text.startswith("-") for call in calls for text in _texts(call)[:1])
 
 
-def _is_true(call: ast.Call, name: str) -> Iterator[bool]:
-    for keyword in call.keywords:
-        if keyword.arg == name and isinstance(keyword.value, ast.Constant):
-            yield keyword.value.value is True
+def _is_given(call: ast.Call, name: str, value: object) -> bool:
+    """Whether an argument is given as this constant."""
+    constants = {each.arg: each.value.value for each in call.keywords if isinstance(each.value, ast.Constant)}
+    return constants.get(name) == value
 
 
-def _written_paths(call: ast.Call, last: str) -> Iterator[str]:
+def _written_paths(source: Source, call: ast.Call) -> Iterator[str]:
     """Yield the literal paths that a call writes to: open(PATH, "w"), Path(PATH).write_text(...), os.makedirs(PATH)."""
-    texts = _texts(call)
+    texts, last = _texts(call), source.origin(call.func).rpartition(".")[2]
     if last == "open" and len(texts) > 1 and set(texts[1]) & set("wax+"):
         yield texts[0]
     if last == "makedirs" and texts:
         yield texts[0]
     if last in _WRITING_METHODS and isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Call):
         inner = call.func.value
-        if _last(inner.func) == "Path":
+        if last_name(inner.func) == "Path":
             yield from _texts(inner)[:1]

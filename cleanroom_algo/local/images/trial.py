@@ -7,16 +7,18 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.local.hosts.isolation.network import SERVE_PORT
-from cleanroom_algo.local.hosts.layout import lay_out
+from cleanroom_algo.local.hosts.layout import container_variables, lay_out
 from cleanroom_algo.local.hosts.protocol import HostKind, HostSpec, RunningHost, Verb
 from cleanroom_algo.local.images.findings import Finding
 from cleanroom_algo.local.images.source import writes_model
 from cleanroom_algo.local.jobs.inference.client import ping
-from cleanroom_algo.local.plans.training_plan import AlgorithmSource, TrainingPlan, plan_hosts
+from cleanroom_algo.local.plans.training_plan import TrainingPlan, plan_hosts
 
 TRAIN_SECONDS = 60.0
 SERVE_SECONDS = 20.0  # long enough to import torch and fail on the missing model
@@ -38,6 +40,12 @@ _OFFLINE = re.compile(
     r"|UnknownHostException|no such host|couldn't connect to"
 )
 _NOT_IMPORTED = re.compile(r"(?:ModuleNotFoundError|ImportError): .*")
+# Not of a file system that cannot be written to, which is a finding of its own.
+_NOT_THERE = re.compile(
+    r"^(?:FileNotFoundError|PermissionError|NotADirectoryError|OSError): (?!.*Read-only file system).*", re.MULTILINE
+)
+_DATA = re.compile(r"/ml/|/input/|/model\b|/output/")  # what an empty /opt/ml cannot have
+_WHOLE = {variable("tracebacks"): "whole"}
 _PIP = re.compile(r"^(Collecting |Looking in indexes|ERROR: Could not find a version|WARNING: Retrying)")
 # Python says the path behind the words, most others before them.
 _READ_ONLY = re.compile(
@@ -45,38 +53,43 @@ _READ_ONLY = re.compile(
 )
 
 
-def try_out(source: AlgorithmSource, kind: HostKind) -> Iterator[Finding]:
+def try_out(plan: TrainingPlan, kind: HostKind, verbs: Sequence[Verb]) -> Iterator[Finding]:
     """Start `train` and `serve` with an empty /opt/ml and no way out, and yield what is found.
 
     Args:
-        source: a file, a folder or an image.
+        plan: of a training job with a file, a folder or an image; its channels are left out.
         kind: where it starts; its root file system should not be writable.
+        verbs: what is started.
 
     Raises:
         HostError: it cannot be started here.
     """
     with tempfile.TemporaryDirectory(prefix="cleanroom-check-") as folder:
-        yield from _try_train(source, kind, Path(folder) / "train")
-        yield from _try_serve(source, kind, Path(folder) / "serve")
+        if "train" in verbs:
+            empty = replace(plan, run_directory=Path(folder) / "train", channels=(), hosts=plan_hosts((), 1))
+            yield from _try_train(empty, kind)
+        if "serve" in verbs:
+            yield from _try_serve(plan, kind, Path(folder) / "serve")
 
 
-def _try_train(source: AlgorithmSource, kind: HostKind, folder: Path) -> Iterator[Finding]:
-    plan = TrainingPlan("check", "arn:aws:sagemaker:::check", folder, source, plan_hosts((), 1), ())
-    root = lay_out(plan, plan.hosts[0]).root
+def _try_train(plan: TrainingPlan, kind: HostKind) -> Iterator[Finding]:
+    tree = lay_out(plan, plan.hosts[0])
+    environment = {**_WHOLE, **container_variables(plan, tree.seen_by(kind))}
     with kind.open(plan.host_names) as hosts:
-        host = hosts.launch(HostSpec("algo-1", root, source, "train"))
+        host = hosts.launch(HostSpec("algo-1", tree.root, plan.source, "train", environment))
         with _ended_in_time(host, TRAIN_SECONDS):
             lines = [text for _, text in host.lines]
         code = host.wait() or 0
     yield from _conclude("train", code, lines)
 
 
-def _try_serve(source: AlgorithmSource, kind: HostKind, folder: Path) -> Iterator[Finding]:
+def _try_serve(plan: TrainingPlan, kind: HostKind, folder: Path) -> Iterator[Finding]:
     root, model = folder / "ml", folder / "model"
     for path in (root, model):
         path.mkdir(parents=True)
     with kind.open(["algo-1"]) as hosts:
-        host = hosts.launch(HostSpec("algo-1", root, source, "serve", shared={"model": model}))
+        environment = {**_WHOLE, **plan.environment}
+        host = hosts.launch(HostSpec("algo-1", root, plan.source, "serve", environment, shared={"model": model}))
         lines: list[str] = []
         reader = threading.Thread(target=lambda: lines.extend(text for _, text in host.lines))
         reader.start()
@@ -96,7 +109,7 @@ def _try_serve(source: AlgorithmSource, kind: HostKind, folder: Path) -> Iterato
     elif code == 0:
         what = "it ends with status 0 at once, as if `serve` were any word; nobody answers in an inference job"
         yield Finding("error", "no-serve", "serve", what, "start a server when the first argument is `serve`")
-    elif code is None and kind.isolates_files:  # elsewhere it need not know the port
+    elif code is None and kind.isolates_files and not _serves_by_library(plan.source.path):
         what = f"GET /ping is not answered on port {SERVE_PORT} within {SERVE_SECONDS:g} s"
         fix = f"listen on 0.0.0.0:{SERVE_PORT}; a framework's own default is often 127.0.0.1 and another port"
         yield Finding("warning", "ping", "serve", what, fix)
@@ -105,6 +118,11 @@ def _try_serve(source: AlgorithmSource, kind: HostKind, folder: Path) -> Iterato
         fix = "handle SIGTERM: process 1 of a container ends for no signal that it does not handle"
         yield Finding("warning", "sigterm", "serve", what, fix)
     yield from _conclude("serve", code or 0, lines)
+
+
+def _serves_by_library(algorithm: Path | None) -> bool:
+    """Whether this library's server answers, which knows the port, and may take longer on a busy machine."""
+    return algorithm is not None and not (algorithm.is_dir() and (algorithm / "serve").is_file())
 
 
 def _conclude(verb: Verb, code: int, lines: list[str]) -> Iterator[Finding]:
@@ -120,6 +138,9 @@ def _conclude(verb: Verb, code: int, lines: list[str]) -> Iterator[Finding]:
     if code and (found := _NOT_IMPORTED.search(text)):
         fix = "install it in the image: name it in requirements.txt, or copy it there"
         yield Finding("error", "import", verb, f"it cannot be imported ({found[0]})", fix)
+    elif code and (found := _NOT_THERE.search(text)) and not _DATA.search(found[0]):
+        fix = "put the file into the algorithm's folder or the image, and name it by its whole path"
+        yield Finding("error", "not-there", verb, f"it ends before it looks for data ({found[0]})", fix)
     if found := _OFFLINE.search(text):
         what = f"it looks for a network when it starts ({found[0]})"
         yield Finding("error", "network", verb, what, "put what is needed into the image, or bring it in as a channel")

@@ -50,6 +50,11 @@ class Job:
         trainer = find_class(module, Trainer)
         params = trainer.hyperparameters.parse(environment.hyperparameters)
         trainer.check_declaration(params)
+        return cls.of(environment, trainer, params)
+
+    @classmethod
+    def of(cls, environment: Environment, trainer: type[Trainer], params: Hyperparameters) -> Self:
+        """Return the work of an algorithm that is imported and checked."""
         redact = redactor(environment)
         if hasattr(trainer, "schema"):
             redact = redact.with_names(trainer.schema.names)
@@ -58,13 +63,11 @@ class Job:
     def check_first_rows(self) -> None:
         """Read the first rows of what the training loop will read, so that no mistake shows only after hours.
 
-        Pipes are read once, and an own `fit` reads what it likes: both are left alone.
+        Pipes are left alone: they are read once.
 
         Raises:
             ChannelNotInJobError: CR-CON-006. And what reading an object raises: CR-SCH, CR-CHN.
         """
-        if self.trainer.has_own_fit():
-            return
         from cleanroom_algo.channels.modes.file import read_object
         from cleanroom_algo.channels.objects import list_objects
 

@@ -84,7 +84,8 @@ def _run(stop: StopRequest, paths: Paths) -> RankReport:
 
             job = Job.load(environment)
             redact = job.redact
-            job.check_first_rows()
+            if not job.trainer.has_own_fit():  # which reads what it likes
+                job.check_first_rows()
             started = True
             with _base_model(environment, stop):
                 from cleanroom_algo.training.process.launch import run_ranks
