@@ -23,7 +23,7 @@ def test_a_file_imports_its_neighbours(tmp_path: Path) -> None:
 
 
 def test_a_folder_needs_algorithm_py(tmp_path: Path) -> None:
-    with pytest.raises(AlgorithmNotFoundError, match="a folder without it"):
+    with pytest.raises(AlgorithmNotFoundError, match=r"has no algorithm\.py"):
         load_algorithm(tmp_path)
     write(tmp_path, "algorithm", "NAME = 'mine'\n")
     assert load_algorithm(tmp_path).NAME == "mine"
