@@ -45,7 +45,7 @@ def algorithm_file(source: str | Path) -> Path | None:
     fix = "correct the path of the algorithm (in a container: CLEANROOM_ALGO_ALGORITHM)"
     if scripts:
         script = "train.py" if "train.py" in scripts else scripts[0]
-        fix = f"name the file with the Trainer {ENTRY_FILE}; for script mode, add --environment SAGEMAKER_PROGRAM={script}"
+        fix = f"name the file of the Trainer {ENTRY_FILE}; in script mode, add --environment SAGEMAKER_PROGRAM={script}"
     raise AlgorithmNotFoundError(
         f"the folder {str(source)!r} has no {ENTRY_FILE}"
         if path.is_dir()

@@ -301,7 +301,8 @@ def _check_scripts(sources: Sources, only: Verb | None) -> Iterator[Finding]:
     train = [path.name for path in sources.scripts if path.name != INFERENCE_SCRIPT]
     if train and only != "serve" and not sources.named:
         what = f"there is neither {ENTRY_FILE} nor a program `train`: a script trains where the job names it"
-        fix = f"set {PROGRAM_VARIABLE}={(sources.script or Path(train[0])).name} in the request's environment, or in the image"
+        script = sources.script.name if sources.script else train[0]
+        fix = f"set {PROGRAM_VARIABLE}={script} in the request's environment, or in the image"
         yield Finding("warning", "no-train", name, what, fix)
     elif not train and (only == "train" or (only is None and not sources.has("serve"))):
         what = f"there is neither {ENTRY_FILE}, nor a program `train`, nor a script"
