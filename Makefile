@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-fast lint fix bench docs lock clean
+.PHONY: demo test test-fast coverage lint fix bench docs lock clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml constraints.txt
@@ -20,6 +20,12 @@ test: $(STAMP)
 # Those that start no process of the project's own: seconds instead of minutes.
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m unit
+
+# Of the tests that start no process; what runs only in containers and ranks counts as not covered.
+coverage: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check coverage
+	$(BIN)/coverage run --source cleanroom_algo --data-file .venv/.coverage -m pytest -m unit --quiet
+	$(BIN)/coverage report --data-file .venv/.coverage --skip-covered --sort cover
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

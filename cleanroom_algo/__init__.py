@@ -7,7 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cleanroom_algo.channels.features import Arrays, Features
+    from cleanroom_algo.channels.records import read_records
     from cleanroom_algo.channels.schema import Column, Csv, Schema
+    from cleanroom_algo.contract.environment import Environment
     from cleanroom_algo.contract.hyperparameters import Hyperparameters
     from cleanroom_algo.data.batch import Batch
     from cleanroom_algo.data.dataset import ChannelDataset
@@ -21,12 +24,15 @@ if TYPE_CHECKING:
     from cleanroom_algo.training.trainer import Trainer
 
 _HOMES = {
+    "Arrays": "cleanroom_algo.channels.features",
     "Artifacts": "cleanroom_algo.serving.artifacts",
     "Batch": "cleanroom_algo.data.batch",
     "ChannelDataset": "cleanroom_algo.data.dataset",
     "CleanroomError": "cleanroom_algo.errors",
     "Column": "cleanroom_algo.channels.schema",
     "Csv": "cleanroom_algo.channels.schema",
+    "Environment": "cleanroom_algo.contract.environment",
+    "Features": "cleanroom_algo.channels.features",
     "Hyperparameters": "cleanroom_algo.contract.hyperparameters",
     "LightGBMHyperparameters": "cleanroom_algo.training.boosting.lightgbm",
     "LightGBMPredictor": "cleanroom_algo.serving.boosting",
@@ -38,15 +44,19 @@ _HOMES = {
     "XGBoostHyperparameters": "cleanroom_algo.training.boosting.xgboost",
     "XGBoostPredictor": "cleanroom_algo.serving.boosting",
     "XGBoostTrainer": "cleanroom_algo.training.boosting.xgboost",
+    "read_records": "cleanroom_algo.channels.records",
 }
 
 __all__ = [
+    "Arrays",
     "Artifacts",
     "Batch",
     "ChannelDataset",
     "CleanroomError",
     "Column",
     "Csv",
+    "Environment",
+    "Features",
     "Hyperparameters",
     "LightGBMHyperparameters",
     "LightGBMPredictor",
@@ -58,6 +68,7 @@ __all__ = [
     "XGBoostHyperparameters",
     "XGBoostPredictor",
     "XGBoostTrainer",
+    "read_records",
 ]
 
 

@@ -10,8 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from cleanroom_algo import Artifacts, Batch, Hyperparameters, Predictor, Schema, Trainer
-from cleanroom_algo.channels.features import Arrays, Features
+from cleanroom_algo import Arrays, Artifacts, Batch, Features, Hyperparameters, Predictor, Schema, Trainer
 
 SCHEMA = Schema.of(
     target="late",

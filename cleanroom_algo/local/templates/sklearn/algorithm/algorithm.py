@@ -14,8 +14,7 @@ from pydantic import Field
 from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 
-from cleanroom_algo import Artifacts, Hyperparameters, Predictor, Schema, Trainer
-from cleanroom_algo.channels.features import Arrays, Features
+from cleanroom_algo import Arrays, Artifacts, Features, Hyperparameters, Predictor, Schema, Trainer
 from cleanroom_algo.channels.fitting import FeaturesFitter
 
 WEIGHTS = "coefficients.safetensors"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cleanroom_algo import Artifacts, Batch, Hyperparameters, Predictor, Schema, Trainer
-from cleanroom_algo.channels.features import Arrays, Features
+from cleanroom_algo import Arrays, Artifacts, Batch, Features, Hyperparameters, Predictor, Schema, Trainer
 
 
 class ChurnHyperparameters(Hyperparameters):

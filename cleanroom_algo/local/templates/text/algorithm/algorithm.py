@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cleanroom_algo import Artifacts, Batch, Hyperparameters, Predictor, Schema, Trainer
-from cleanroom_algo.channels.features import Arrays
+from cleanroom_algo import Arrays, Artifacts, Batch, Hyperparameters, Predictor, Schema, Trainer
 
 BUCKETS = 1 << 14
 """Words are hashed, so that no word of the members' texts travels in the artifacts."""
