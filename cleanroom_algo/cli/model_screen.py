@@ -93,6 +93,9 @@ class _Screen:
             if record is None:
                 yield f"{channel['channelName']}  {distribution}  the channel is not there any more"
                 continue
+            if record.created > self.record.created:
+                yield f"{channel['channelName']}  {distribution}  declared anew since the training"
+                continue
             shown = record.document
             rows = self.model.rows_of(record)
             facts = [] if rows is None else [f"{rows:,} rows"]

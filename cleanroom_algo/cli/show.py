@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +19,11 @@ from cleanroom_algo.cli.rooms import open_room
 from cleanroom_algo.local.resources import records
 
 if TYPE_CHECKING:
-    from cleanroom_algo.local.resources.store import Record, Store
+    from cleanroom_algo.local.resources.store import Record
     from cleanroom_algo.local.room import Room
+
+
+_WIDTH = 120  # of wrapped lines, where there is no terminal
 
 
 @click.command()
@@ -45,7 +51,7 @@ def command(name: str | None, as_json: bool, home: Path | None) -> None:
                 }
             )
         else:
-            _all(store)
+            _all(room)
 
 
 def _one(room: Room, record: Record, as_json: bool) -> None:
@@ -59,6 +65,14 @@ def _one(room: Room, record: Record, as_json: bool) -> None:
         next_commands(command_line("logs", record.name), command_line("metrics", record.name))
         return
     shown = document(record, room.workspace)
+    if record.kind == records.TABLE:
+        fields({name: shown[name] for name in ("name", "owner", "location")})
+        emit("")
+        rows = [
+            (column, each["use"], ", ".join(each["by"])) for each in shown["columnAccess"] for column in each["columns"]
+        ]
+        table(("COLUMN", "MAY BE", "BY"), rows)
+        return
     fields({name: _short(value) for name, value in shown.items() if name != "statusDetails" and value is not None})
     if why := records.reason(record):
         emit(f"\n{why}")
@@ -66,8 +80,8 @@ def _one(room: Room, record: Record, as_json: bool) -> None:
         next_commands(command_line("logs", record.name))
 
 
-def _all(store: Store) -> None:
-    empty = True
+def _all(room: Room) -> None:
+    empty, store = True, room.store
     for kind, (title, columns) in _TABLES.items():
         found = store.find(kind)
         if not found:
@@ -78,7 +92,9 @@ def _all(store: Store) -> None:
         emit(title)
         rows = _runs(found) if kind == records.MODEL else [_row(record, columns) for record in found]
         table(("NAME", *(column.upper() for column in columns)), rows)
-    if empty:
+    if tables := store.find(records.TABLE):
+        emit("\n".join(["", "Tables", *(line for each in tables for line in _access(room, each))]))
+    elif empty:
         say("nothing is here yet")
         next_commands(command_line("train", "my_algorithm.py", "--channel", "train=data/"))
 
@@ -119,13 +135,25 @@ def _row(record: Record, columns: tuple[str, ...]) -> list[object]:
     values: dict[str, object] = {
         "version": (record.version or "base")[:8],
         "hosts": shown.get("resourceConfig", {}).get("instanceCount", 1),
-        "created": records.moment(record.created).replace("T", " ").removesuffix("+00:00"),
+        "age": age(time.time() - record.created),
         "reason": (records.reason(record) or "-").splitlines()[0],
         "records": shown.get("numberOfRecords"),
         "files": None if shown.get("numberOfFiles") is None else int(shown["numberOfFiles"]),
         "to": ", ".join(member["accountId"] for member in shown.get("outputConfiguration", {}).get("members", [])),
     }
     return [record.name, *(values.get(column, shown.get(column)) for column in columns)]
+
+
+def _access(room: Room, record: Record) -> Iterator[str]:
+    """Yield lines on a table: whose it is, and who may do what with which columns."""
+    from cleanroom_algo.local.results import document
+
+    shown = document(record, room.workspace)
+    yield f"{record.name} of {shown['owner']}"
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
+    for each in shown["columnAccess"]:
+        text = f"{each['use']} by {', '.join(each['by'])}: {', '.join(each['columns'])}"
+        yield textwrap.fill(text, width, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
 
 
 def _short(value: Any) -> Any:
@@ -142,8 +170,8 @@ def _flat(name: str, value: Any) -> list[str]:
 
 _TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     records.MODEL: ("Trained models", ("version", "status", "age", "loss", "note")),
-    records.INFERENCE: ("Inference jobs", ("status", "hosts", "created", "reason")),
-    records.EXPORT: ("Export jobs", ("status", "to", "created", "reason")),
-    records.CHANNEL: ("ML input channels", ("status", "records", "files", "created")),
-    records.ASSOCIATION: ("Algorithms", ("created",)),
+    records.INFERENCE: ("Inference jobs", ("status", "hosts", "age", "reason")),
+    records.EXPORT: ("Export jobs", ("status", "to", "age", "reason")),
+    records.CHANNEL: ("ML input channels", ("status", "records", "files", "age")),
+    records.ASSOCIATION: ("Algorithms", ("age",)),
 }

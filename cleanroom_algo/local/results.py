@@ -25,7 +25,9 @@ from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.planning.inference import looks_like_header
 from cleanroom_algo.local.planning.inputs import channel_objects, record_of_job, source_objects
 from cleanroom_algo.local.plans.run_files import MODEL_ARCHIVE
+from cleanroom_algo.local.query.tables import column_access
 from cleanroom_algo.local.resources import records
+from cleanroom_algo.local.resources.arns import CONFIGURED_TABLE, MEMBERSHIP
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.workspace import Workspace
 
@@ -320,8 +322,22 @@ def document(record: Record, workspace: Workspace) -> dict[str, Any]:
         return TrainedModel(record, workspace).document()
     if record.kind == records.INFERENCE:
         return InferenceJob(record, workspace).document()
+    if record.kind == records.TABLE:
+        return records.document(record) | _table_document(record, workspace)
     own = ("dialect", "warnings") if record.kind == records.CHANNEL else ()  # how its files are to be read
     return records.document(record) | {name: record.private.get(name) for name in own}
+
+
+def _table_document(association: Record, workspace: Workspace) -> dict[str, Any]:
+    """Return where a table lies, whose it is, and who may do what with which columns."""
+    configured = workspace.store.get(CONFIGURED_TABLE, association.parent)
+    owner = workspace.store.get(MEMBERSHIP, association.membership)
+    access = [each._asdict() for each in column_access(workspace.store, association)]
+    return {
+        "owner": None if owner is None else owner.name,
+        "location": None if configured is None else configured.private["location"],
+        "columnAccess": access,
+    }
 
 
 def _read_manifest(archive: Path) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from cleanroom_algo.local.query.table import Table, TableAccess
-from cleanroom_algo.local.resources.arns import CONFIGURED_TABLE, TABLE_ASSOCIATION
+from cleanroom_algo.local.resources.arns import ANALYSIS_TEMPLATE, CONFIGURED_TABLE, MEMBERSHIP, TABLE_ASSOCIATION
 from cleanroom_algo.local.resources.store import Record, Store
 
 
@@ -41,6 +41,58 @@ def table_access(
         else:
             tables.append(_configured(association, configured))
     return TableAccess(tuple(tables), hidden)
+
+
+class ColumnAccess(NamedTuple):
+    """What may be done with some columns of a table.
+
+    Attributes:
+        columns: by name.
+        use: `read`; `compared`, for equality with columns of tables; or `used`, but not in the output.
+        by: names of members, and of analysis templates behind the word `template`; or why it is nobody.
+    """
+
+    columns: tuple[str, ...]
+    use: str
+    by: tuple[str, ...]
+
+
+def column_access(store: Store, association: Record) -> list[ColumnAccess]:
+    """Return who may do what with the columns of a table, for algorithms that its owner lets use it.
+
+    Args:
+        store: of the room.
+        association: of the table with a collaboration.
+    """
+    configured = store.get(CONFIGURED_TABLE, association.parent)
+    assert configured is not None
+    rules: Mapping[str, Any] = configured.document.get("rules", {})
+    if not rules:
+        return [ColumnAccess(tuple(configured.document["allowedColumns"]), "-", ("nobody: it has no analysis rule",))]
+    table = _configured(association, configured)
+    ((kind, rule),) = rules.items()
+    by = _askers(store, association, kind, rule)
+    apart = {*table.join_columns, *table.withheld_columns}
+    uses = {
+        "read": tuple(each for each in table.columns if each not in apart),
+        "compared": table.join_columns,
+        "used": table.withheld_columns,
+    }
+    return [ColumnAccess(columns, use, by) for use, columns in uses.items() if columns]
+
+
+def _askers(store: Store, association: Record, kind: str, rule: Mapping[str, Any]) -> tuple[str, ...]:
+    if rule.get("additionalAnalyses") not in ("ALLOWED", "REQUIRED"):
+        return ("nobody: additionalAnalyses are not allowed",)
+    members = store.find(MEMBERSHIP, collaboration=association.collaboration, statuses=("ACTIVE",))
+    named = {each.account: each.name for each in reversed(members)}
+    if kind == "LIST":
+        return tuple(named.values())
+    analyses = rule["allowedAnalyses"]
+    providers = rule.get("allowedAnalysisProviders", ()) if "ANY_QUERY" in analyses else ()
+    templates = [store.get(ANALYSIS_TEMPLATE, each) for each in analyses if each != "ANY_QUERY"]
+    of_templates = (f"template {each.name}" for each in templates if each is not None)
+    return (*(named.get(each, each) for each in providers), *of_templates)
 
 
 def _configured(association: Record, configured: Record) -> Table:

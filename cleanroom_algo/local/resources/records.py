@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 MODEL, CHANNEL, INFERENCE = arns.TRAINED_MODEL, arns.INPUT_CHANNEL, arns.INFERENCE_JOB
 EXPORT, ASSOCIATION, ALGORITHM = arns.EXPORT_JOB, arns.ASSOCIATION, arns.ALGORITHM
+TABLE = arns.TABLE_ASSOCIATION
 KINDS = {
     MODEL: "trainedModels",
     INFERENCE: "trainedModelInferenceJobs",
     EXPORT: "trainedModelExportJobs",
     CHANNEL: "mlInputChannels",
     ASSOCIATION: "configuredModelAlgorithmAssociations",
+    TABLE: "configuredTableAssociations",
 }
 """The kinds of records that `show` lists, with their names in its JSON."""
 
@@ -42,9 +44,9 @@ def find(store: Store, words: str, kinds: tuple[str, ...] = tuple(KINDS), *, new
     if fitting:
         return next((record for record in fitting if record.status == ACTIVE and not newest), fitting[0])
     names = sorted({record.name for record in _candidates(store, kinds)})
+    wanted = "resource" if kinds == tuple(KINDS) else " or ".join(kind.replace("-", " ") for kind in kinds)
     raise NoSuchRecordError(
-        f"the room has no {' or '.join(kind.replace('-', ' ') for kind in kinds)} {words!r}"
-        + did_you_mean(words, names),
+        f"the room has no {wanted} {words!r}" + did_you_mean(words, names),
         expected="a name or an ARN, with `:VERSION` behind it for one version" + _some(names),
         fix="see what there is with `cleanroom-algo show`",
     )
@@ -84,6 +86,8 @@ def _candidates(store: Store, kinds: tuple[str, ...]) -> Iterator[Record]:
 
 def _identity(record: Record) -> dict[str, Any]:
     member = record.kind.title().replace("-", "").replace("Ml", "ml", 1) + "Arn"
+    if not record.key.startswith("arn:"):
+        return {"id": record.key}
     found: dict[str, Any] = {member[0].lower() + member[1:]: record.key}
     if record.version is not None:
         found["versionIdentifier"] = record.version
