@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cleanroom_algo.cli.options import channel_sources, home_option, json_option, named_channel, pairs, request_file
+from cleanroom_algo.cli.options import (
+    channel_sources,
+    home_option,
+    in_room,
+    json_option,
+    named_channel,
+    pairs,
+    request_file,
+)
 from cleanroom_algo.cli.output import command_line, emit, emit_json, fields, next_commands, say
 from cleanroom_algo.cli.rooms import follow, open_room, undone
 from cleanroom_algo.cli.run import report
@@ -20,6 +28,7 @@ from cleanroom_algo.local.resources import records
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.objects.listing import Source
+    from cleanroom_algo.local.resources.store import Record
     from cleanroom_algo.local.results import InferenceJob
     from cleanroom_algo.local.room import Room
     from cleanroom_algo.local.setup.calls import JobCall
@@ -29,7 +38,11 @@ if TYPE_CHECKING:
 @click.argument("model", required=False)
 @click.argument("data", required=False)
 @click.option("--request", type=click.Path(path_type=Path), help="A file with the literal request, as JSON.")
-@click.option("--channel", metavar="PATH", help="The folder, file or s3:// URI to predict from; NAME=PATH works, too.")
+@click.option(
+    "--channel",
+    metavar="PATH",
+    help="The folder, file or s3:// URI to predict from; NAME=PATH and room:CHANNEL work, too.",
+)
 @click.option(
     "--algorithm", metavar="PATH", help="Predict with this file, folder or image; the training one's if left."
 )
@@ -122,11 +135,19 @@ def _show(job: InferenceJob) -> None:
 
 
 def _call(room: Room, words: dict[str, Any]) -> JobCall:
+    from cleanroom_algo.local.resources.store import Record
     from cleanroom_algo.local.setup.calls import INFER, inference_call, literal_call
 
     channels = _channel(room, words["data"], words["channel"])
     if words["request"] is not None:
-        return literal_call(room.caller, INFER, request_file(words["request"]), words["algorithm"], channels)
+        if any(isinstance(each, Record) for each in channels.values()):
+            raise UsageError(
+                "--channel room:NAME would change what --request says",
+                expected="--request alone, or with a folder for its channel",
+                fix="leave --channel out",
+            )
+        files = {name: each for name, each in channels.items() if not isinstance(each, Record)}
+        return literal_call(room.caller, INFER, request_file(words["request"]), words["algorithm"], files)
     if words["model"] is None or not channels:
         raise UsageError(
             f"nothing says what to predict: {'a channel' if words['model'] else 'a model'} is missing",
@@ -143,7 +164,7 @@ def _call(room: Room, words: dict[str, Any]) -> JobCall:
     )
 
 
-def _channel(room: Room, data: str | None, channel: str | None) -> dict[str, Source]:
+def _channel(room: Room, data: str | None, channel: str | None) -> dict[str, Source | Record]:
     from cleanroom_algo.local.setup.channel_data import channel_source
 
     if data is not None and channel is not None:
@@ -153,7 +174,7 @@ def _channel(room: Room, data: str | None, channel: str | None) -> dict[str, Sou
         name = "stdin.jsonl" if content.lstrip().startswith("{") else "stdin.csv"
         return {"inference": channel_source({name: content}, room.workspace.files.frames)}
     text = data or channel
-    return {} if text is None else channel_sources([named_channel(text, "inference")])
+    return {} if text is None else in_room(room, channel_sources([named_channel(text, "inference")]))
 
 
 def _contents(job: InferenceJob, *, beside: bool) -> dict[str, bytes]:

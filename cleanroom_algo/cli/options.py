@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +16,8 @@ from cleanroom_algo.errors import InputFileError, UsageError
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.objects.listing import Source
+    from cleanroom_algo.local.resources.store import Record
+    from cleanroom_algo.local.room import Room
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,14 +54,37 @@ def pairs(words: Iterable[str], option: str) -> dict[str, str]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class RoomChannel:
+    """A channel of the room that is named on the command line, `room:NAME`."""
+
+    words: str
+
+
+def in_room(room: Room, channels: Mapping[str, Source | RoomChannel]) -> dict[str, Source | Record]:
+    """Return channels with the records of those that are the room's.
+
+    Raises:
+        NoSuchRecordError: CR-CLI-007, the room has none of such a name, or several.
+    """
+    from cleanroom_algo.local.setup.calls import room_channel
+
+    return {
+        name: room_channel(room.store, each.words) if isinstance(each, RoomChannel) else each
+        for name, each in channels.items()
+    }
+
+
 def named_channel(word: str, name: str) -> str:
     """Return NAME=PATH for what may be a path alone."""
     is_pair = "=" in word and not word.startswith("s3://") and not Path(word).exists()
     return word if is_pair else f"{name}={word}"
 
 
-def channel_sources(words: Iterable[str]) -> dict[str, Source]:
-    """Return the folders, single files or prefixes in S3 of NAME=PATH words, paths absolute.
+def channel_sources(words: Iterable[str]) -> dict[str, Source | RoomChannel]:
+    """Return the folders, single files or prefixes in S3 of NAME=PATH words, paths absolute; or channels of the room.
+
+    What begins with `room:` is a channel of the room. A folder of such a name is written `./room:NAME`.
 
     Raises:
         UsageError: a word is not NAME=PATH.
@@ -66,8 +92,12 @@ def channel_sources(words: Iterable[str]) -> dict[str, Source]:
         ObjectStoreError: CR-ROM-004, an s3:// URI has no bucket.
     """
     from cleanroom_algo.local.objects.listing import source_of
+    from cleanroom_algo.local.setup.calls import ROOM_CHANNEL
 
-    sources = {name: source_of(text) for name, text in pairs(words, "--channel").items()}
+    sources: dict[str, Source | RoomChannel] = {
+        name: RoomChannel(text) if text.startswith(ROOM_CHANNEL) else source_of(text)
+        for name, text in pairs(words, "--channel").items()
+    }
     for name, path in sources.items():
         if not isinstance(path, Path):
             continue

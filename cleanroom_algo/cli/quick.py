@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cleanroom_algo.cli.options import channel_sources, named_channel, pairs, request_file
+from cleanroom_algo.cli.options import RoomChannel, channel_sources, in_room, named_channel, pairs, request_file
 from cleanroom_algo.errors import UsageError
 from cleanroom_algo.local.resources import records
 
@@ -31,13 +32,17 @@ class TrainingWords:
         request: the literal parameters of create_trained_model, or None on the quick path.
         channels: what each channel's data are bound to.
         base_model: the name of the version to start from.
+        entrypoint: of the algorithm, in the place of the image's.
+        arguments: of the algorithm, in the place of the word `train`.
         options: of `request_for`, but for these.
     """
 
     algorithm: str | None
     request: dict[str, Any] | None
-    channels: dict[str, Source]
+    channels: dict[str, Source | RoomChannel]
     base_model: str | None
+    entrypoint: list[str]
+    arguments: list[str]
     options: dict[str, Any]
 
 
@@ -60,20 +65,29 @@ def training_words(context: click.Context) -> TrainingWords:
     command = context.command_path
     if values["algorithm"] and values["algorithm_option"]:
         raise _wrong("the algorithm is given twice", command)
+    channels = channel_sources(_channels(values["channel"]))
     if values["request"] is not None:
         given = [name for name in _QUICK_ONLY if _was_given(context, name)]
         given += [name for name in ("hyperparameter", "environment") if values[name]]
         if given:
             named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise _wrong(f"{named} would change what --request says", command)
-    elif algorithm is None or not values["channel"]:
+        if any(isinstance(each, RoomChannel) for each in channels.values()):
+            raise _wrong("--channel room:NAME would change what --request says", command)
+        if algorithm is None and (values["entrypoint"] or values["arguments"]):
+            raise _wrong("--entrypoint and --arguments are those of an algorithm: --algorithm is missing", command)
+    elif not values["channel"] or (
+        algorithm is None and not any(isinstance(each, RoomChannel) for each in channels.values())
+    ):
         missing = "an algorithm" if algorithm is None else "a channel"
         raise _wrong(f"nothing says what to train: {missing} is missing", command)
     return TrainingWords(
         algorithm=algorithm,
         request=None if values["request"] is None else request_file(values["request"]),
-        channels=channel_sources(_channels(values["channel"])),
+        channels=channels,
         base_model=values["base_model"],
+        entrypoint=_words(values["entrypoint"], "--entrypoint"),
+        arguments=_words(values["arguments"], "--arguments"),
         options={
             **{name: values[name] for name in _REQUEST_OPTIONS},
             "hyperparameters": pairs(values["hyperparameter"], "--hyperparameter"),
@@ -83,7 +97,7 @@ def training_words(context: click.Context) -> TrainingWords:
 
 
 def _channels(words: Sequence[str]) -> list[str]:
-    """Return NAME=PATH words; a single path is the channel `train`."""
+    """Return NAME=PATH words; a single path, or channel of the room, is the channel `train`."""
     return [named_channel(word, "train") for word in words] if len(words) == 1 else list(words)
 
 
@@ -93,13 +107,30 @@ def training_call(room: Room, words: TrainingWords) -> JobCall:
     Raises:
         NoSuchRecordError: CR-CLI-007, there is no such base model. And what `adopt` raises.
     """
+    from cleanroom_algo.local.resources.store import Record
     from cleanroom_algo.local.setup import calls
+    from cleanroom_algo.local.setup.quick_requests import Configured
 
+    configured = Configured(entrypoint=words.entrypoint, arguments=words.arguments)
+    channels = in_room(room, words.channels)
     if words.request is not None:
-        return calls.literal_call(room.caller, calls.TRAIN, words.request, words.algorithm, words.channels)
-    assert words.algorithm is not None
+        files = {name: each for name, each in channels.items() if not isinstance(each, Record)}
+        return calls.literal_call(room.caller, calls.TRAIN, words.request, words.algorithm, files, configured)
     base = None if words.base_model is None else records.find(room.store, words.base_model, (records.MODEL,))
-    return calls.training_call(room.caller, words.algorithm, words.channels, base_model=base, **words.options)
+    return calls.training_call(
+        room.caller, words.algorithm, channels, configured=configured, base_model=base, **words.options
+    )
+
+
+def _words(text: str | None, option: str) -> list[str]:
+    try:
+        return shlex.split(text or "")
+    except ValueError as error:
+        raise UsageError(
+            f"{option} cannot be divided into words: {error}",
+            expected="words as in a shell, in one pair of quotes",
+            fix=f"write for example {option} 'python train.py'",
+        ) from error
 
 
 def refuse_others(context: click.Context, option: str) -> None:
@@ -108,7 +139,8 @@ def refuse_others(context: click.Context, option: str) -> None:
     Raises:
         UsageError: CR-CLI-001, something of the kind was given.
     """
-    others = ("algorithm", "algorithm_option", "request", "channel", *_QUICK_ONLY, "hyperparameter", "environment")
+    algorithm = ("algorithm", "algorithm_option", "entrypoint", "arguments")
+    others = (*algorithm, "request", "channel", *_QUICK_ONLY, "hyperparameter", "environment")
     named = [f"--{name.replace('_', '-')}" for name in others if _was_given(context, name)]
     if named:
         what = f"{', '.join(named)} would change what --{option} continues"
@@ -141,7 +173,8 @@ _OPTIONS = (
         "--channel",
         multiple=True,
         metavar="NAME=PATH",
-        help="Bind a channel to a folder, a file or an s3:// URI; once per channel. A PATH alone is the channel train.",
+        help="Bind a channel to a folder, a file or an s3:// URI, or with NAME=room:CHANNEL to a declared channel; once"
+        " per channel. A PATH alone is the channel train.",
     ),
     click.option("--name", help="The trained model's name; after the algorithm unless given."),
     click.option("--hosts", type=click.IntRange(1, 5), default=1, show_default=True, help="How many hosts train."),
@@ -159,5 +192,7 @@ _OPTIONS = (
     click.option("--hyperparameter", multiple=True, metavar="NAME=VALUE", help="Once per hyperparameter."),
     click.option("--environment", multiple=True, metavar="NAME=VALUE", help="A variable of the containers."),
     click.option("--base-model", metavar="NAME[:VERSION]", help="Train a new version from this one."),
+    click.option("--entrypoint", metavar="WORDS", help="The program of training, in the place of the image's."),
+    click.option("--arguments", metavar="WORDS", help="Its arguments, in the place of the word train."),
     click.option("--max-runtime", type=click.IntRange(1, 2_419_200), help="Seconds after which the job is stopped."),
 )

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +94,15 @@ def _all(room: Room) -> None:
         rows = _runs(found) if kind == records.MODEL else [_row(record, columns) for record in found]
         table(("NAME", *(column.upper() for column in columns)), rows)
     if tables := store.find(records.TABLE):
-        emit("\n".join(["", "Tables", *(line for each in tables for line in _access(room, each))]))
+        emit(
+            "\n".join(
+                [
+                    "",
+                    "Tables",
+                    *(line for each in sorted(tables, key=attrgetter("name")) for line in _access(room, each)),
+                ]
+            )
+        )
     elif empty:
         say("nothing is here yet")
         next_commands(command_line("train", "my_algorithm.py", "--channel", "train=data/"))

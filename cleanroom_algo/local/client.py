@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
@@ -17,8 +17,9 @@ from cleanroom_algo.local.resources.settings import RoomSettings
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.results import ExportJob, InferenceJob, Job, LogLine, TrainedModel, check_ended_well
 from cleanroom_algo.local.room import Room
-from cleanroom_algo.local.setup.calls import JobCall, inference_call, training_call
+from cleanroom_algo.local.setup.calls import ROOM_CHANNEL, JobCall, inference_call, room_channel, training_call
 from cleanroom_algo.local.setup.channel_data import ChannelData, as_frame, channel_source, is_frame
+from cleanroom_algo.local.setup.quick_requests import Configured
 from cleanroom_algo.local.written_log import WrittenLog
 
 Follow: TypeAlias = Callable[[Room, Record], Record]
@@ -68,7 +69,7 @@ class CleanRoom:
 
     def train(
         self,
-        algorithm: str | Path,
+        algorithm: str | Path | None = None,
         channels: Mapping[str, ChannelData] | None = None,
         *,
         name: str | None = None,
@@ -81,12 +82,14 @@ class CleanRoom:
         base_model: TrainedModel | str | None = None,
         max_runtime: int | None = None,
         policies: Mapping[str, Any] | None = None,
+        entrypoint: Sequence[str] = (),
+        arguments: Sequence[str] = (),
         **channel: ChannelData,
     ) -> TrainedModel:
         """Train, and return the model when the job has ended well.
 
         Args:
-            algorithm: a Python file, a folder with algorithm.py, or an image.
+            algorithm: a Python file, a folder with algorithm.py, or an image; not needed with declared channels.
             channels: data by channel name; needed only for names that are parameters of this method.
             name: of the trained model; after the algorithm if None.
             hosts: 1 to 5; a frame is divided into as many objects.
@@ -98,7 +101,10 @@ class CleanRoom:
             base_model: the version to start from, or its name as in the commands.
             max_runtime: seconds after which the job is stopped.
             policies: `privacyConfiguration.policies` of the algorithm's association: size caps, logs, exports.
-            channel: data by channel name: `train=FRAME, validation="data/validation"`.
+            entrypoint: the program of training, in the place of the image's.
+            arguments: its arguments, in the place of the word `train`.
+            channel: data by channel name: `train=FRAME, validation="data/validation"`; `"room:NAME"` is a declared
+                channel.
 
         Raises:
             JobFailed: the job failed or was stopped.
@@ -118,7 +124,7 @@ class CleanRoom:
             environment=environment,
             base_model=None if base_model is None else self._record(base_model),
             max_runtime=max_runtime,
-            policies=policies,
+            configured=Configured(policies, entrypoint, arguments),
         )
         return TrainedModel(self._run(call), self.room.workspace)
 
@@ -242,6 +248,8 @@ class CleanRoom:
         return records.find(self.room.store, model, (records.MODEL,))
 
     def _source(self, data: ChannelData, *, parts: int) -> Any:
+        if isinstance(data, str) and data.startswith(ROOM_CHANNEL):
+            return room_channel(self.room.store, data)
         return channel_source(data, self.room.workspace.files.frames, parts=parts)
 
 

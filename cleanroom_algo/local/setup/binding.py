@@ -21,11 +21,12 @@ from cleanroom_algo.local.operations.registry import LocalTerms
 from cleanroom_algo.local.planning.inputs import source_objects
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 from cleanroom_algo.local.resources.arns import ALGORITHM, ASSOCIATION, INPUT_CHANNEL, MEMBERSHIP, TRAINED_MODEL, Arn
+from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.service_model.shapes import ML, operation_model
 from cleanroom_algo.local.service_model.validation import faults, invalid
 from cleanroom_algo.local.setup.members import join
 from cleanroom_algo.local.setup.names import identifier, image_uri, role, spelled
-from cleanroom_algo.local.setup.quick_requests import model_name
+from cleanroom_algo.local.setup.quick_requests import AS_IT_IS, Configured, model_name
 
 _BOUND_QUERY: Final = "SELECT * FROM a_local_folder"
 _RETENTION_DAYS: Final = 30  # the most there is; a bound folder is not removed
@@ -42,7 +43,7 @@ def adopt(
     algorithm: str | Path | None = None,
     channels: Mapping[str, Source] | None = None,
     operation: str = "CreateTrainedModel",
-    policies: Mapping[str, Any] | None = None,
+    configured: Configured = AS_IT_IS,
 ) -> str:
     """Make the resources that a request names and the room lacks, and return the account that calls.
 
@@ -53,7 +54,7 @@ def adopt(
         channels: folder, file or prefix in S3 for each channel name of the request that the room lacks; an inference
             job's one channel has any name.
         operation: whose parameters they are.
-        policies: of the association, where it is made.
+        configured: what the algorithm has beside its image, where it is made.
 
     Raises:
         InvalidRequestError: CR-REQ-001, the request breaks the model; nothing is made then.
@@ -67,7 +68,7 @@ def adopt(
     if algorithm is not None and AlgorithmSource(str(algorithm)).path is None and is_spelled_as_path(algorithm):
         algorithm_file(algorithm)
     given = channels or {}
-    binding = _Binding(caller, request, algorithm, given, _channel_arns(request, given), policies)
+    binding = _Binding(caller, request, algorithm, given, _channel_arns(request, given), configured)
     if unbound := list(binding.unbound()):
         raise BindingError(
             "the request names what the room does not have",
@@ -86,7 +87,7 @@ class _Binding:
     channels: Mapping[str, Source]
     wanted: Mapping[str, str]
     """The ARNs of the request's channels, by name."""
-    policies: Mapping[str, Any] | None = None
+    configured: Configured = AS_IT_IS
 
     @property
     def association(self) -> str | None:
@@ -155,20 +156,21 @@ class _Binding:
     def _bind_algorithm(self, association: str, source: str, collaboration: str) -> None:
         store, arn = self.caller.workspace.store, Arn.parse(association)
         existing = store.get(ASSOCIATION, association)
-        if existing is not None and existing.private["location"] == source:
+        container: dict[str, Any] = {"imageUri": image_uri(source)}
+        training = {**container, **self.configured.container}
+        if existing is not None and existing.private["location"] == source and self._runs(existing, training):
             return
         if existing is not None:  # it has come to stand for something else
             own = {"membershipIdentifier": arn.membership, "configuredModelAlgorithmAssociationArn": association}
             self.caller.call("DeleteConfiguredModelAlgorithmAssociation", own, arn.account)
         self._join(arn.membership, arn.account, collaboration)
         name = model_name(source)
-        container = {"imageUri": image_uri(source)}
         made = self.caller.call(
             "CreateConfiguredModelAlgorithm",
             {
                 "name": self._free(ALGORITHM, name, account=arn.account),
                 "roleArn": role(arn.account),
-                "trainingContainerConfig": container,
+                "trainingContainerConfig": training,
                 "inferenceContainerConfig": container,
             },
             arn.account,
@@ -181,12 +183,16 @@ class _Binding:
                 "membershipIdentifier": arn.membership,
                 "name": self._free(ASSOCIATION, name, membership=arn.membership),
                 "configuredModelAlgorithmArn": made["configuredModelAlgorithmArn"],
-                **({"privacyConfiguration": {"policies": self.policies}} if self.policies else {}),
+                **({"privacyConfiguration": {"policies": policies}} if (policies := self.configured.policies) else {}),
             },
             arn.account,
             region=arn.region,
             terms=LocalTerms(arn.identifier, source),
         )
+
+    def _runs(self, association: Record, container: Mapping[str, Any]) -> bool:
+        algorithm = self.caller.workspace.store.get(ALGORITHM, association.parent)
+        return algorithm is not None and algorithm.document["trainingContainerConfig"] == container
 
     def _bind_channel(self, name: str, objects: Sequence[ObjectRef], collaboration: str) -> None:
         arn = Arn.parse(self.wanted[name])

@@ -2,21 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from cleanroom_algo.contract.suggestions import did_you_mean
+from cleanroom_algo.errors import BindingError, NoSuchRecordError, Problem
 from cleanroom_algo.local.objects.listing import Source
 from cleanroom_algo.local.operations.calling import Caller
 from cleanroom_algo.local.operations.registry import LocalTerms
+from cleanroom_algo.local.planning.inputs import algorithm_source, record_of_job
 from cleanroom_algo.local.planning.resuming import check_resumable
-from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource
+from cleanroom_algo.local.resources.arns import ASSOCIATION, INPUT_CHANNEL
+from cleanroom_algo.local.resources.states import ACTIVE
+from cleanroom_algo.local.resources.store import Record, Store
 from cleanroom_algo.local.service_model.shapes import ML, members, operation_model
 from cleanroom_algo.local.setup.binding import adopt
-from cleanroom_algo.local.setup.quick_requests import incremental_channel, inference_request_for, request_for
+from cleanroom_algo.local.setup.quick_requests import (
+    AS_IT_IS,
+    Configured,
+    incremental_channel,
+    inference_request_for,
+    request_for,
+)
 
 TRAIN: Final = "CreateTrainedModel"
 INFER: Final = "StartTrainedModelInferenceJob"
+
+
+ROOM_CHANNEL: Final = "room:"
+"""What channels of the room begin with, where a folder could be named, too."""
+
+
+def room_channel(store: Store, words: str) -> Record:
+    """Return the channel of the room that is named: one that a query fills, and no folder.
+
+    Args:
+        store: of the room.
+        words: `room:` with a name or an ARN.
+
+    Raises:
+        NoSuchRecordError: CR-CLI-007, there is none, or several members have one of this name.
+    """
+    name = words.removeprefix(ROOM_CHANNEL)
+    known = [each for each in store.find(INPUT_CHANNEL) if "location" not in each.private]
+    found = [each for each in known if name in (each.name, each.key)]
+    active = [each for each in found if each.status == ACTIVE] or found
+    if len(active) == 1:
+        return active[0]
+    names = sorted({each.name for each in known})
+    several = f"{len(active)} channels {name!r}" if active else f"no channel {name!r} of a query"
+    raise NoSuchRecordError(
+        f"the room has {several}" + ("" if active else did_you_mean(name, names)),
+        expected=f"the name of one channel that is declared, or its ARN; there are {', '.join(names) or 'none'}",
+        fix="give its ARN, which `cleanroom-algo show NAME` says" if active else "see `cleanroom-algo show`",
+    )
 
 
 class JobCall(NamedTuple):
@@ -37,37 +78,76 @@ class JobCall(NamedTuple):
 
 def training_call(
     caller: Caller,
-    algorithm: str | Path,
-    channels: Mapping[str, Source],
+    algorithm: str | Path | None,
+    channels: Mapping[str, Source | Record],
     *,
-    policies: Mapping[str, Any] | None = None,
+    configured: Configured = AS_IT_IS,
     **options: Any,
 ) -> JobCall:
-    """Return the call that trains an algorithm of this machine on files of this machine.
+    """Return the call that trains an algorithm on files of this machine, or on channels of the room.
 
     Args:
         caller: of the room's operations.
-        algorithm: a file, a folder, or an image.
-        channels: folder, file or prefix in S3 by channel name.
-        policies: of the algorithm's association.
+        algorithm: a file, a folder, or an image; with channels of the room None, or the one that they were made for.
+        channels: folder, file or prefix in S3, or the record of a channel of the room, by channel name.
+        configured: what the algorithm has beside its image.
         options: of `request_for`.
 
     Raises:
-        What `adopt` raises.
+        What `adopt` raises; BindingError: CR-ROM-003, too, where the channels were made for another algorithm.
     """
-    params = request_for(caller.workspace.settings.machine, algorithm, channels, policies=policies, **options)
-    return literal_call(caller, TRAIN, params, algorithm, channels, policies)
+    machine = caller.workspace.settings.machine
+    own = [each for each in channels.values() if isinstance(each, Record)]
+    files = {name: each for name, each in channels.items() if not isinstance(each, Record)}
+    if own:
+        association = _association_of(caller, own, algorithm, configured)
+        params = request_for(machine, association.name, channels, **options)
+        return literal_call(caller, TRAIN, params, None, files)
+    assert algorithm is not None
+    params = request_for(machine, algorithm, channels, configured=configured, **options)
+    return literal_call(caller, TRAIN, params, algorithm, files, configured)
+
+
+def _association_of(
+    caller: Caller, channels: Sequence[Record], algorithm: str | Path | None, configured: Configured
+) -> Record:
+    """Return the association that channels of the room were made for.
+
+    Raises:
+        BindingError: CR-ROM-003, there are several, or another algorithm is asked for.
+    """
+    workspace = caller.workspace
+    association = record_of_job(workspace, ASSOCIATION, channels[0].parent)
+    problems = [
+        Problem(each.name, "was made for another algorithm, or by another member")
+        for each in channels
+        if (each.parent, each.membership) != (association.key, channels[0].membership)
+    ]
+    own = algorithm_source(workspace, association, "trainingContainerConfig")
+    wanted = None if algorithm is None else AlgorithmSource(str(algorithm))
+    if wanted is not None and (wanted.path or wanted.image_uri) != (own.path or own.image_uri):
+        problems.append(Problem(channels[0].name, f"was made for {own.image_uri}, and not for {algorithm}"))
+    if configured.identity:
+        problems.append(Problem(association.name, "is configured already: entrypoint, arguments, policies"))
+    if problems:
+        raise BindingError(
+            "the channels of the room are for one algorithm, as it is declared",
+            expected="channels of one algorithm, and no other algorithm beside them",
+            fix="leave the algorithm out, or declare it in cleanroom.toml with channels of its own",
+            problems=problems,
+        )
+    return association
 
 
 def inference_call(
-    caller: Caller, model: Record, channel: Source, *, algorithm: str | Path | None = None, **options: Any
+    caller: Caller, model: Record, channel: Source | Record, *, algorithm: str | Path | None = None, **options: Any
 ) -> JobCall:
     """Return the call that predicts from files of this machine.
 
     Args:
         caller: of the room's operations.
         model: the record of the version that predicts.
-        channel: folder, file or prefix in S3.
+        channel: folder, file or prefix in S3, or the record of a channel of the room.
         algorithm: predict with another one than the one that trained.
         options: of `inference_request_for`.
 
@@ -76,7 +156,8 @@ def inference_call(
     """
     machine = caller.workspace.settings.machine
     params = inference_request_for(machine, model, channel, algorithm=algorithm, **options)
-    return literal_call(caller, INFER, params, algorithm, {"inference": channel})
+    files = {} if isinstance(channel, Record) else {"inference": channel}
+    return literal_call(caller, INFER, params, algorithm, files)
 
 
 def literal_call(
@@ -85,10 +166,10 @@ def literal_call(
     params: dict[str, Any],
     algorithm: str | Path | None,
     channels: Mapping[str, Source],
-    policies: Mapping[str, Any] | None = None,
+    configured: Configured = AS_IT_IS,
 ) -> JobCall:
     """Return the call with literal parameters; what they name and the room lacks is bound to files: see `adopt`."""
-    account = adopt(caller, params, algorithm=algorithm, channels=channels, operation=operation, policies=policies)
+    account = adopt(caller, params, algorithm=algorithm, channels=channels, operation=operation, configured=configured)
     return JobCall(operation, params, account)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +23,40 @@ WHOLE_TRACEBACKS: Final = {variable("tracebacks"): "whole"}
 """On the quick path authors run their own code on files of their own."""
 
 
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """What an algorithm is configured with beside its image.
+
+    Attributes:
+        policies: of its association.
+        entrypoint: of training, in the place of the image's.
+        arguments: of training, in the place of the word `train`.
+    """
+
+    policies: Mapping[str, Any] | None = None
+    entrypoint: Sequence[str] = ()
+    arguments: Sequence[str] = ()
+
+    @property
+    def container(self) -> dict[str, list[str]]:
+        """The members of `trainingContainerConfig`."""
+        found = {"entrypoint": list(self.entrypoint), "arguments": list(self.arguments)}
+        return {name: words for name, words in found.items() if words}
+
+    @property
+    def identity(self) -> list[str]:
+        """Texts that tell this configuration from others; none for one that has nothing of the kind."""
+        return [json.dumps(each, sort_keys=True) for each in (self.policies, self.container) if each]
+
+
+AS_IT_IS: Final = Configured()
+"""Of an algorithm that has nothing beside its image."""
+
+
 def request_for(
     machine: Machine,
     algorithm: str | Path,
-    channels: Mapping[str, Source],
+    channels: Mapping[str, Source | Record],
     *,
     name: str | None = None,
     hosts: int = 1,
@@ -37,14 +68,16 @@ def request_for(
     environment: Mapping[str, str] | None = None,
     base_model: Record | None = None,
     max_runtime: int | None = None,
-    policies: Mapping[str, Any] | None = None,
+    configured: Configured = AS_IT_IS,
 ) -> dict[str, Any]:
     """Return the literal parameters of CreateTrainedModel; the ARNs are the same whenever the files are.
 
+    Where a channel is one of the room, the request is that of its owner, for the association that it was made for.
+
     Args:
         machine: of the room's settings.
-        algorithm: a file, a folder, or an image.
-        channels: folder, file or prefix in S3 by channel name.
+        algorithm: a file, a folder, or an image; with a channel of the room, what its association is called.
+        channels: folder, file or prefix in S3, or the record of a channel of the room, by channel name.
         name: of the trained model; after the algorithm if None.
         hosts: 1 to 5.
         distribution: FullyReplicated or ShardedByS3Key, of all channels.
@@ -55,11 +88,13 @@ def request_for(
         environment: of the containers.
         base_model: the record of the version to start from.
         max_runtime: seconds.
-        policies: of the algorithm's association, which is another one for other policies.
+        configured: what the algorithm has beside its image; its association is another one for each.
     """
-    account = base_model.account if base_model else machine.account
-    membership = base_model.membership if base_model else identifier("membership", account)
-    association = _association(machine, account, membership, algorithm, policies)
+    declared = next((each for each in channels.values() if isinstance(each, Record)), None)
+    owner = declared or base_model
+    account = owner.account if owner else machine.account
+    membership = owner.membership if owner else identifier("membership", account)
+    association = declared.parent if declared else _association(machine, account, membership, algorithm, configured)
     request: dict[str, Any] = {
         "membershipIdentifier": membership,
         "name": name or (base_model.name if base_model else model_name(algorithm)),
@@ -94,7 +129,7 @@ def incremental_channel(arn: str, version: str | None, name: str = BASE_CHANNEL)
 def inference_request_for(
     machine: Machine,
     model: Record,
-    channel: Source,
+    channel: Source | Record,
     *,
     name: str | None = None,
     instances: int = 1,
@@ -109,7 +144,7 @@ def inference_request_for(
     Args:
         machine: of the room's settings.
         model: the record of the version that predicts.
-        channel: folder, file or prefix in S3 with what to predict from.
+        channel: folder, file or prefix in S3 with what to predict from, or the record of a channel of the room.
         name: of the job; after the model if None.
         instances: 1 to 10.
         instance_type: as the API knows them.
@@ -152,14 +187,17 @@ def _association(
     account: str,
     membership: str,
     algorithm: str | Path,
-    policies: Mapping[str, Any] | None = None,
+    configured: Configured = AS_IT_IS,
 ) -> str:
-    own = [json.dumps(policies, sort_keys=True)] if policies else []
-    identity = identifier(ASSOCIATION, spelled(algorithm), *own)
+    identity = identifier(ASSOCIATION, spelled(algorithm), *configured.identity)
     return ml_arn(ASSOCIATION, machine.region, account, membership, identity)
 
 
-def _channel(machine: Machine, account: str, membership: str, association: str, name: str, source: Source) -> str:
+def _channel(
+    machine: Machine, account: str, membership: str, association: str, name: str, source: Source | Record
+) -> str:
     """Return the ARN of a channel, of which there is one for each association: that is fixed when it is made."""
+    if isinstance(source, Record):
+        return source.key
     own = identifier(INPUT_CHANNEL, f"{association} {name}={spelled(source)}")
     return ml_arn(INPUT_CHANNEL, machine.region, account, membership, own)

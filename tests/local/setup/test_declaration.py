@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -251,3 +252,49 @@ def test_what_is_no_declaration(folder: Path, old: str, new: str, fault: str) ->
         declare(room.caller, toml)
 
     assert fault in str(caught.value)
+
+
+def test_declared_channels_are_used_by_name(folder: Path) -> None:
+    home, toml = folder / "home", folder / "cleanroom.toml"
+    assert run("declare", toml, "--home", home).status == 0
+
+    def request(*words: object) -> Any:
+        done = run("train", *words, "--home", home, "--print-request", "--json")
+        return done.json.get("error", done.json)
+
+    own = request("--channel", "room:joined", "--hosts", 2)
+    (channel,) = own["dataChannels"]
+    assert channel["channelName"] == "train"
+    assert channel["mlInputChannelArn"].startswith("arn:aws:cleanrooms-ml:us-east-1:111111111111:membership/")
+    assert own["configuredModelAlgorithmAssociationArn"].endswith("/c3c3c3c3-3333-4333-8333-c3c3c3c3c3c3")
+    assert own["name"] == "mine"
+    assert request(folder / "algorithm.py", "--channel", "train=room:joined")["dataChannels"] == [channel]
+    both = request("--channel", "train=room:joined", "--channel", f"validation={folder / 'right.csv'}")
+    assert both["dataChannels"][0] == channel
+    assert both["membershipIdentifier"] == own["membershipIdentifier"]
+
+    (folder / "other.py").write_text("")
+    refused = request(folder / "other.py", "--channel", "room:joined", "--entrypoint", "python other.py")
+    assert refused["code"] == "CR-ROM-003"
+    assert len(refused["problems"]) == 2
+    assert "did you mean 'joined'" in request("--channel", "room:joinde")["what"]
+
+    entered = request(folder / "other.py", "--channel", folder / "right.csv", "--arguments", "fit 'a b'")
+    plain = request(folder / "other.py", "--channel", folder / "right.csv")
+    name = "configuredModelAlgorithmAssociationArn"
+    assert entered[name] != plain[name]  # what an association stands for cannot be edited
+    assert request(folder / "other.py", "--channel", folder / "right.csv", "--arguments", "'")["code"] == "CR-CLI-001"
+
+
+def test_tables_are_shown_with_who_may_see_which_columns(folder: Path) -> None:
+    home = folder / "home"
+    run("declare", folder / "cleanroom.toml", "--home", home)
+    shown = run("show", "--home", home).stdout
+    assert "left of a\n  read by a, b: id, x\nright of b\n  read by a, b: y\n  compared by a, b: id\n" in shown
+    table = run("show", "right", "--home", home)
+    assert [line.split() for line in table.stdout.splitlines()[4:]] == [
+        ["COLUMN", "MAY", "BE", "BY"],
+        ["y", "read", "a,", "b"],
+        ["id", "compared", "a,", "b"],
+    ]
+    assert run("show", "right", "--home", home, "--json").json["columnAccess"][1]["use"] == "compared"
