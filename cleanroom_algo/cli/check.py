@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cleanroom_algo.cli.options import channel_sources, json_option, named_channel, pairs
+from cleanroom_algo.cli.options import file_sources, json_option, named_channel, pairs
 from cleanroom_algo.cli.output import emit, emit_json, say
 from cleanroom_algo.cli.visible import visible
 from cleanroom_algo.errors.exit_codes import ExitCode
@@ -51,7 +51,7 @@ def command(
     asked = Asked(
         start=not no_start,
         only=only,
-        channels=channel_sources([named_channel(word, "train") for word in channel]),
+        channels=file_sources([named_channel(word, "train") for word in channel]),
         hyperparameters=pairs(hyperparameter, "--hyperparameter"),
         environment=pairs(environment, "--environment"),
     )

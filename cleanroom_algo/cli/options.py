@@ -116,6 +116,23 @@ def channel_sources(words: Iterable[str]) -> dict[str, Source | RoomChannel]:
     return sources
 
 
+def file_sources(words: Iterable[str]) -> dict[str, Source]:
+    """Return what `channel_sources` returns, for a command that opens no room.
+
+    Raises:
+        What `channel_sources` raises; UsageError, too, for a channel of the room.
+    """
+    found = channel_sources(words)
+    files = {name: each for name, each in found.items() if not isinstance(each, RoomChannel)}
+    if len(files) < len(found):
+        raise UsageError(
+            "this command opens no room, and so has no channels of one",
+            expected="--channel NAME=PATH with a folder, a file or an s3:// URI",
+            fix="give a folder, or run `cleanroom-algo plan` with the channel",
+        )
+    return files
+
+
 def request_file(path: Path) -> dict[str, Any]:
     """Return the parameters in a request file.
 
