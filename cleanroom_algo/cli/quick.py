@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cleanroom_algo.cli.options import RoomChannel, channel_sources, in_room, named_channel, pairs, request_file
+from cleanroom_algo.cli.output import say
 from cleanroom_algo.errors import UsageError
 from cleanroom_algo.local.resources import records
 
@@ -34,6 +35,8 @@ class TrainingWords:
         base_model: the name of the version to start from.
         entrypoint: of the algorithm, in the place of the image's.
         arguments: of the algorithm, in the place of the word `train`.
+        objects: into how many each channel of one file is to be cut; None leaves it as it is.
+        notes: whether remarks on the job are said.
         options: of `request_for`, but for these.
     """
 
@@ -43,6 +46,8 @@ class TrainingWords:
     base_model: str | None
     entrypoint: list[str]
     arguments: list[str]
+    objects: int | None
+    notes: bool
     options: dict[str, Any]
 
 
@@ -88,6 +93,8 @@ def training_words(context: click.Context) -> TrainingWords:
         base_model=values["base_model"],
         entrypoint=_words(values["entrypoint"], "--entrypoint"),
         arguments=_words(values["arguments"], "--arguments"),
+        objects=values["objects"],
+        notes=not values["as_json"],
         options={
             **{name: values[name] for name in _REQUEST_OPTIONS},
             "hyperparameters": pairs(values["hyperparameter"], "--hyperparameter"),
@@ -105,21 +112,43 @@ def training_call(room: Room, words: TrainingWords) -> JobCall:
     """Return the call that the command line asks for, everything that it names being in the room.
 
     Raises:
-        NoSuchRecordError: CR-CLI-007, there is no such base model. And what `adopt` raises.
+        NoSuchRecordError: CR-CLI-007, there is no such base model. And what `adopt` and `cut_source` raise.
     """
     from cleanroom_algo.local.resources.store import Record
     from cleanroom_algo.local.setup import calls
+    from cleanroom_algo.local.setup.cutting import cut_source
     from cleanroom_algo.local.setup.quick_requests import Configured
 
     configured = Configured(entrypoint=words.entrypoint, arguments=words.arguments)
     channels = in_room(room, words.channels)
+    if words.objects is not None:
+        channels = {
+            name: each if isinstance(each, Record) else cut_source(room.workspace, name, each, words.objects)
+            for name, each in channels.items()
+        }
     if words.request is not None:
         files = {name: each for name, each in channels.items() if not isinstance(each, Record)}
-        return calls.literal_call(room.caller, calls.TRAIN, words.request, words.algorithm, files, configured)
-    base = None if words.base_model is None else records.find(room.store, words.base_model, (records.MODEL,))
-    return calls.training_call(
-        room.caller, words.algorithm, channels, configured=configured, base_model=base, **words.options
-    )
+        call = calls.literal_call(room.caller, calls.TRAIN, words.request, words.algorithm, files, configured)
+    else:
+        base = None if words.base_model is None else records.find(room.store, words.base_model, (records.MODEL,))
+        call = calls.training_call(
+            room.caller, words.algorithm, channels, configured=configured, base_model=base, **words.options
+        )
+    if words.notes:
+        _say_few_objects(room, call)
+    return call
+
+
+def _say_few_objects(room: Room, call: JobCall) -> None:
+    """Say which channels have fewer objects than hosts share, as a query of the service would write several."""
+    hosts = call.params["resourceConfig"].get("instanceCount", 1)
+    for channel in call.params["dataChannels"]:
+        record = room.store.get(records.CHANNEL, channel["mlInputChannelArn"])
+        sharded = channel.get("s3DataDistributionType") == "ShardedByS3Key"
+        if record is not None and record.document.get("numberOfFiles") == 1 and (hosts > 1 or sharded):
+            alone = "; with ShardedByS3Key one host gets all of it" if sharded and hosts > 1 else ""
+            what = f"channel {channel['channelName']} is one object, and the service writes several{alone}"
+            say(f"note: {what}; --objects {max(4, hosts)} cuts it")
 
 
 def _words(text: str | None, option: str) -> list[str]:
@@ -139,7 +168,7 @@ def refuse_others(context: click.Context, option: str) -> None:
     Raises:
         UsageError: CR-CLI-001, something of the kind was given.
     """
-    algorithm = ("algorithm", "algorithm_option", "entrypoint", "arguments")
+    algorithm = ("algorithm", "algorithm_option", "entrypoint", "arguments", "objects")
     others = (*algorithm, "request", "channel", *_QUICK_ONLY, "hyperparameter", "environment")
     named = [f"--{name.replace('_', '-')}" for name in others if _was_given(context, name)]
     if named:
@@ -184,6 +213,11 @@ _OPTIONS = (
         default="FullyReplicated",
         show_default=True,
         help="What each host gets: all objects, or a share.",
+    ),
+    click.option(
+        "--objects",
+        type=click.IntRange(2, 10_000),
+        help="Cut each channel of one file into so many objects, as a query of the service writes them.",
     ),
     click.option(
         "--input-mode", type=click.Choice(["File", "FastFile", "Pipe"]), default="File", show_default=True, help="How."
