@@ -175,8 +175,8 @@ def _records(feed: Feed) -> int:
 
 def _csv(feed: Feed) -> int:
     features = Features.plain(NUMBERS)
-    batches = read_pipe(feed.channel, NUMBERS, epoch=feed.epoch(), batch_rows=BATCH_ROWS)
-    return sum(len(features.transform(batch).numeric) for batch in batches)
+    with Pipe(feed.channel, feed.epoch()) as pipe:
+        return sum(len(features.transform(batch).numeric) for batch in read_pipe(pipe, NUMBERS, batch_rows=BATCH_ROWS))
 
 
 def _pyarrow(feed: Feed) -> int:

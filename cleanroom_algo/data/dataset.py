@@ -152,11 +152,6 @@ class ChannelDataset(IterableDataset[Batch]):
         return min(counts) if self.uneven == "drop" else max(counts)
 
     @cached_property
-    def total_rows(self) -> int | None:
-        """The rows of all ranks in an epoch; None in Pipe mode. With several ranks the first use is a collective."""
-        return None if self.rows is None else sum(gather(self.rows, self.world))
-
-    @cached_property
     def loader_rows(self) -> list[int] | None:
         """Rows of each loader of this rank in an epoch, counted without parsing them; None in Pipe mode."""
         if not self.channel.input_mode.has_files:
@@ -259,4 +254,4 @@ class ChannelDataset(IterableDataset[Batch]):
 
     def __getstate__(self) -> dict[str, Any]:
         # A loader process plans for itself; what the ranks agreed on, and when to end, is the rank's affair.
-        return {name: value for name, value in vars(self).items() if name not in {"steps", "total_rows", "_reading"}}
+        return {name: value for name, value in vars(self).items() if name not in {"steps", "_reading"}}

@@ -33,7 +33,7 @@ from typing import Final
 
 import polars as pl
 
-from cleanroom_algo.channels.modes.pipe import Pipe, read_open_pipe
+from cleanroom_algo.channels.modes.pipe import Pipe, read_pipe
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.data.plan import readers_of
@@ -79,7 +79,7 @@ class Stream:
 
     def tables(self, pipe: Pipe) -> Generator[pl.DataFrame]:
         """Yield the rows of the opened pipe."""
-        return read_open_pipe(pipe, self.schema, batch_rows=self.batch_rows, columns=self.columns)
+        return read_pipe(pipe, self.schema, batch_rows=self.batch_rows, columns=self.columns)
 
 
 def read_share(stream: Stream, world: World, *, rows: int = SLICE_ROWS) -> Generator[pl.DataFrame, None, int | None]:

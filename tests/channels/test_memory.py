@@ -26,7 +26,7 @@ keep_freed_memory()
 import json, re, sys
 from pathlib import Path
 from cleanroom_algo.channels.objects import Object
-from cleanroom_algo.channels.modes.pipe import read_pipe
+from cleanroom_algo.channels.modes.pipe import Pipe, read_pipe
 from cleanroom_algo.channels.modes.file import read_object
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Channel, InputMode
@@ -37,7 +37,8 @@ if mode == "file":
     path = root / "part"
     frames = read_object(Object("part", path, path.stat().st_size), schema, batch_rows=8192)
 else:
-    frames = read_pipe(Channel("train", Paths(root), InputMode.PIPE), schema, epoch=0, batch_rows=8192)
+    pipe = Pipe(Channel("train", Paths(root), InputMode.PIPE), 0, timeout=600).__enter__()
+    frames = read_pipe(pipe, schema, batch_rows=8192)
 rows = sum(frame.height for frame in frames)
 # Not ru_maxrss, in which a child starts with the peak of its parent.
 print(json.dumps([rows, int(re.search(r"VmHWM:\\s+([0-9]+)", Path("/proc/self/status").read_text())[1])]))

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,8 +68,15 @@ def feed() -> Iterator[Feed]:
         assert not thread.is_alive()
 
 
+def read_channel(
+    channel: Channel, schema: Schema, *, epoch: int, batch_rows: int, timeout: float
+) -> Generator[pl.DataFrame]:
+    with Pipe(channel, epoch, timeout=timeout) as pipe:
+        yield from read_pipe(pipe, schema, batch_rows=batch_rows)
+
+
 def rows(channel: Channel, epoch: int = 0, schema: Schema = SCHEMA) -> list[tuple[object, ...]]:
-    frames = list(read_pipe(channel, schema, epoch=epoch, batch_rows=1000, timeout=20))
+    frames = list(read_channel(channel, schema, epoch=epoch, batch_rows=1000, timeout=20))
     return pl.concat([pl.DataFrame(schema=schema.polars_schema()), *frames]).rows()
 
 
@@ -120,7 +127,7 @@ def test_an_epoch_without_a_byte_has_no_rows(channel: Channel, feed: Feed) -> No
 def test_many_blocks_stay_in_order_and_headers_far_in_are_dropped(channel: Channel, feed: Feed) -> None:
     part = b"".join(b"%d,some words,0.25\n" % n for n in range(100_000))
     feed(channel, 0, [b"a,b,c\n" + part] * 6)
-    frames = list(read_pipe(channel, SCHEMA, epoch=0, batch_rows=4096, timeout=20))
+    frames = list(read_channel(channel, SCHEMA, epoch=0, batch_rows=4096, timeout=20))
     assert pl.concat(frames).get_column("a").to_list() == list(range(100_000)) * 6
 
 
@@ -136,7 +143,7 @@ def test_rows_are_handed_on_while_the_writer_is_slow(channel: Channel) -> None:
 
     writer = threading.Thread(target=run)
     writer.start()
-    frames = read_pipe(channel, SCHEMA, epoch=0, batch_rows=10_000, timeout=20)
+    frames = read_channel(channel, SCHEMA, epoch=0, batch_rows=10_000, timeout=20)
     assert next(frames).height == 1000  # although the pipe is neither full nor closed
     go_on.set()
     assert sum(frame.height for frame in frames) == 1
@@ -148,9 +155,9 @@ def test_closing_does_not_wait_for_a_silent_writer(channel: Channel) -> None:
     writer = os.open(channel.fifo(0), os.O_RDWR)
     try:
         os.write(writer, b"1,x,2\n" * 100)
-        frames = read_pipe(channel, SCHEMA, epoch=0, batch_rows=100, timeout=600)
+        frames = read_channel(channel, SCHEMA, epoch=0, batch_rows=100, timeout=600)
         assert next(frames).height == 100
-        frames.close()  # type: ignore[attr-defined]
+        frames.close()
         assert not [thread for thread in threading.enumerate() if thread.name.startswith(("prefetch", "decode"))]
     finally:
         os.close(writer)
@@ -172,15 +179,15 @@ def test_two_channels_at_once(tmp_path: Path, feed: Feed) -> None:
     data = b"1,x,2\n" * 500_000
     for channel in channels:
         feed(channel, 0, [data])
-    first, second = (read_pipe(c, SCHEMA, epoch=0, batch_rows=50_000, timeout=20) for c in channels)
+    first, second = (read_channel(c, SCHEMA, epoch=0, batch_rows=50_000, timeout=20) for c in channels)
     assert sum(a.height + b.height for a, b in zip(first, second, strict=True)) == 1_000_000
 
 
 def test_closing_early_ends_the_epoch_for_the_writer(channel: Channel, feed: Feed) -> None:
     feed(channel, 0, [b"1,x,2\n" * 5_000_000])  # the fixture waits for the writer to get EPIPE
-    frames = read_pipe(channel, SCHEMA, epoch=0, batch_rows=100, timeout=20)
+    frames = read_channel(channel, SCHEMA, epoch=0, batch_rows=100, timeout=20)
     assert next(frames).height == 100
-    frames.close()  # type: ignore[attr-defined]
+    frames.close()
     feed(channel, 1, [b"2,y,3\n"])
     assert rows(channel, 1) == [(2, "y", 3.0)]
 
@@ -190,12 +197,12 @@ def test_no_pipe_no_writer_and_a_silent_writer_end_in_an_error(channel: Channel)
         Pipe(channel, 0, timeout=0.05)
     os.mkfifo(channel.fifo(0))
     with pytest.raises(PipeTimeoutError, match="has no writer"):
-        list(read_pipe(channel, SCHEMA, epoch=0, batch_rows=10, timeout=0.05))
+        list(read_channel(channel, SCHEMA, epoch=0, batch_rows=10, timeout=0.05))
     writer = os.open(channel.fifo(0), os.O_RDWR)
     try:
         os.write(writer, b"1,x,2\n")
         with pytest.raises(PipeTimeoutError, match="went silent"):
-            list(read_pipe(channel, SCHEMA, epoch=0, batch_rows=10, timeout=0.05))
+            list(read_channel(channel, SCHEMA, epoch=0, batch_rows=10, timeout=0.05))
     finally:
         os.close(writer)
 
@@ -249,13 +256,13 @@ def test_a_signal_ends_the_waiting(channel: Channel, made: bool) -> None:
     if made:
         os.mkfifo(channel.fifo(0))
     script = (
-        "import signal, sys; from pathlib import Path; from cleanroom_algo.channels.modes.pipe import read_pipe;"
+        "import signal, sys; from pathlib import Path; from cleanroom_algo.channels.modes.pipe import Pipe, read_pipe;"
         "from cleanroom_algo.channels.schema import Schema;"
         "from cleanroom_algo.contract.channel import Channel, InputMode;"
         "from cleanroom_algo.contract.paths import Paths;"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print('ready', flush=True);"
-        "list(read_pipe(Channel('train', Paths(Path(sys.argv[1])), InputMode.PIPE), Schema.of(a='int8'), epoch=0,"
-        " batch_rows=1, timeout=60))"
+        "pipe = Pipe(Channel('train', Paths(Path(sys.argv[1])), InputMode.PIPE), 0, timeout=60).__enter__();"
+        "list(read_pipe(pipe, Schema.of(a='int8'), batch_rows=1))"
     )
     command = [sys.executable, "-c", script, str(channel.paths.root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -16,7 +16,7 @@ import select
 import stat
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -39,41 +39,25 @@ _GATHER_SECONDS: Final = 0.02
 
 
 def read_pipe(
-    channel: Channel,
-    schema: Schema,
-    *,
-    epoch: int,
-    batch_rows: int,
-    columns: Sequence[str] | None = None,
-    timeout: float = 600.0,
-) -> Iterator[pl.DataFrame]:
-    """Yield the rows that a channel delivers in one epoch, as tables of at most `batch_rows` rows.
-
-    The objects of the channel follow each other with nothing between them; CSV, JSON Lines, RecordIO (of objects),
-    gzip and Parquet are understood. Closing the iterator early closes the pipe, which ends the epoch for the writer.
-
-    Memory: as `reader` states it for a file. Disk: the largest object of a channel in Parquet.
-
-    Args:
-        channel: in Pipe mode.
-        schema: the declared columns.
-        epoch: 0, 1, ...; in this order, each at most once.
-        batch_rows: the most rows of a table, at least 1.
-        columns: the columns to return; all by default.
-        timeout: seconds that the pipe may stay silent.
-
-    Raises:
-        PipeTimeoutError: CR-CHN-007; PipeInUseError: CR-CHN-008; JoinedRowsError: CR-CHN-009; SpoolLimitError:
-            CR-CHN-010; and what `read_object` raises.
-    """
-    with Pipe(channel, epoch, timeout=timeout) as pipe:
-        yield from read_open_pipe(pipe, schema, batch_rows=batch_rows, columns=columns)
-
-
-def read_open_pipe(
     pipe: Pipe, schema: Schema, *, batch_rows: int, columns: Sequence[str] | None = None
 ) -> Generator[pl.DataFrame]:
-    """Yield the rows of a pipe that is open, as `read_pipe` does; the caller closes it."""
+    """Yield the rows that an open pipe delivers, as tables of at most `batch_rows` rows.
+
+    The objects of the channel follow each other with nothing between them; CSV, JSON Lines, RecordIO (of objects),
+    gzip and Parquet are understood.
+
+    Memory: as `modes.file` states it for a file. Disk: the largest object of a channel in Parquet.
+
+    Args:
+        pipe: which the caller closes; closing it early ends the epoch for the writer.
+        schema: the declared columns.
+        batch_rows: the most rows of a table, at least 1.
+        columns: the columns to return; all by default.
+
+    Raises:
+        PipeTimeoutError: CR-CHN-007; JoinedRowsError: CR-CHN-009; SpoolLimitError: CR-CHN-010; and what `read_object`
+            raises.
+    """
     with contextlib.closing(pipe.chunks()) as chunks:
         stream = Stream(chunks, pipe.name, concatenated=True, cancel=pipe.cancel)
         yield from read_stream(stream, Wanted(schema, batch_rows, columns))

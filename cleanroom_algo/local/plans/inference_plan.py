@@ -11,7 +11,6 @@ from cleanroom_algo.contract.sizes import MB
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource, deal
 
-MAX_INSTANCES = 10  # botocore model of cleanroomsml: InferenceResourceConfig.instanceCount
 DEFAULT_PAYLOAD_MB = 6  # SageMaker API, CreateTransformJob: MaxPayloadInMB
 DEFAULT_CONCURRENCY = 1  # the same page: MaxConcurrentTransforms
 MAX_PRODUCT_MB = 100  # the same page: the product of the two

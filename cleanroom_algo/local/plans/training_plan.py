@@ -10,7 +10,6 @@ from pathlib import Path
 from cleanroom_algo.contract.channel import Distribution, InputMode
 from cleanroom_algo.local.objects.reference import ObjectRef
 
-MAX_INSTANCES = 5  # botocore model of cleanroomsml: ResourceConfig.instanceCount
 DEFAULT_MAX_RUNTIME_SECONDS = 86_400  # SageMaker API, StoppingCondition: one day; Clean Rooms ML states no default
 
 
