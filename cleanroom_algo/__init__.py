@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from cleanroom_algo.serving.artifacts import Artifacts
     from cleanroom_algo.serving.boosting import LightGBMPredictor, XGBoostPredictor
     from cleanroom_algo.serving.predictor import Predictor
+    from cleanroom_algo.serving.sklearn import SklearnPredictor
     from cleanroom_algo.training.boosting.lightgbm import LightGBMHyperparameters, LightGBMTrainer
     from cleanroom_algo.training.boosting.xgboost import XGBoostHyperparameters, XGBoostTrainer
+    from cleanroom_algo.training.sklearn import SklearnTrainer
     from cleanroom_algo.training.trainer import Trainer
 
 _HOMES = {
@@ -39,6 +41,8 @@ _HOMES = {
     "LightGBMTrainer": "cleanroom_algo.training.boosting.lightgbm",
     "Predictor": "cleanroom_algo.serving.predictor",
     "Schema": "cleanroom_algo.channels.schema",
+    "SklearnPredictor": "cleanroom_algo.serving.sklearn",
+    "SklearnTrainer": "cleanroom_algo.training.sklearn",
     "Trainer": "cleanroom_algo.training.trainer",
     "World": "cleanroom_algo.data.world",
     "XGBoostHyperparameters": "cleanroom_algo.training.boosting.xgboost",
@@ -63,6 +67,8 @@ __all__ = [
     "LightGBMTrainer",
     "Predictor",
     "Schema",
+    "SklearnPredictor",
+    "SklearnTrainer",
     "Trainer",
     "World",
     "XGBoostHyperparameters",

@@ -156,6 +156,16 @@ class Features:
         return tuple(len(feature.vocabulary) + 1 for feature in self.categorical)
 
     @property
+    def design_size(self) -> int:
+        """The number of columns of `design`."""
+        return self.numeric_size + sum(self.cardinalities)
+
+    def design(self, arrays: Arrays) -> NDArray[np.float64]:
+        """Return numbers and one-hot categories side by side, axes (row, column), as linear models take them."""
+        hot = [np.eye(size)[arrays.categorical[:, column]] for column, size in enumerate(self.cardinalities)]
+        return np.hstack([arrays.numeric.astype(np.float64), *hot])
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The columns that `transform` needs, in the schema's order; the target is used where the table has it."""
         used = {f.name for f in self.numeric} | {f.name for f in self.categorical} | {*self._texts, *self._lists}
