@@ -158,6 +158,6 @@ def test_uneven_hosts_fit_one_model(tmp_path: Path) -> None:
     models = [*(Artifacts(hosts[0].model) for hosts in (bayes, line)), train(GaussianNB(), frame)]
     answers = [predict(load_predictor(SklearnPredictor, model), new)["prediction"] for model in models]
     for answer in answers:
-        assert ((answer > 0.5) == (new["late"] == 1)).mean() > 0.8
+        assert ((answer > 0.5) == (new["late"] == 1)).to_numpy().mean() > 0.8
     np.testing.assert_allclose(answers[0], answers[2], rtol=1e-6)
     assert models[0].manifest.metrics["accuracy"] == models[2].manifest.metrics["accuracy"]
