@@ -9,8 +9,7 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from cleanroom_algo import Artifacts, Predictor, Schema, Trainer
-from cleanroom_algo.channels.features import Arrays
+from cleanroom_algo import Arrays, Artifacts, Predictor, Schema, Trainer
 
 
 def network(numbers: int) -> nn.Module:

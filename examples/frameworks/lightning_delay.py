@@ -11,8 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from cleanroom_algo import Artifacts, Batch, Predictor, Schema, Trainer
-from cleanroom_algo.channels.features import Arrays
+from cleanroom_algo import Arrays, Artifacts, Batch, Predictor, Schema, Trainer
 
 
 class Net(lightning.LightningModule):  # type: ignore[misc]

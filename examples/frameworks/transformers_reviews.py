@@ -15,8 +15,7 @@ import transformers
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from cleanroom_algo import Artifacts, Predictor, Schema, Trainer
-from cleanroom_algo.channels.features import Arrays
+from cleanroom_algo import Arrays, Artifacts, Predictor, Schema, Trainer
 
 LENGTH = 32  # of a text in tokens
 IGNORED = -100  # the label of rows that do not count, by the convention of Transformers
