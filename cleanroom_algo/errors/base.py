@@ -26,9 +26,17 @@ class Problem:
 
 
 class CleanroomError(Exception):
-    """The root: every error of the project can be caught by this class."""
+    """The root: every error of the project can be caught by this class.
+
+    Attributes:
+        code: of the error.
+        title: what happened, in few words.
+        exit_code: of the process that it ends.
+        status_code: `statusDetails.statusCode` of the job that it ends; its code if empty.
+    """
 
     code: ClassVar[str] = "CR-000"
+    status_code: ClassVar[str] = ""
     title: ClassVar[str] = "error"
     exit_code: ClassVar[ExitCode] = ExitCode.ALGORITHM_FAILED
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cleanroom_algo.errors.base import CleanroomError
 from cleanroom_algo.errors.exit_codes import ExitCode
+from cleanroom_algo.errors.status_codes import INSUFFICIENT_COMPUTE, INVALID_RESOURCE, MALFORMED_QUERY
 
 
 class JobError(CleanroomError):
@@ -230,6 +231,7 @@ class QueryError(JobError):
     """
 
     code = "CR-JOB-401"
+    status_code = MALFORMED_QUERY
     title = "query refused"
     exit_code = ExitCode.CONTRACT
 
@@ -265,7 +267,21 @@ class TableUnreadableError(JobError):
     """
 
     code = "CR-JOB-402"
+    status_code = INVALID_RESOURCE
     title = "table cannot be read"
+    exit_code = ExitCode.CONTRACT
+
+
+class QueryTooLargeError(JobError):
+    """The query of an ML input channel needs more memory or disk than there is for it.
+
+    DuckDB gets 1 GB of memory and puts the rest on the disk of the state folder. Spark gets what `spark.driver.memory`
+    in `[spark]` of settings.toml says.
+    """
+
+    code = "CR-JOB-405"
+    title = "query too large"
+    status_code = INSUFFICIENT_COMPUTE
     exit_code = ExitCode.CONTRACT
 
 

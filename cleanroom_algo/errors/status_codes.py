@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from typing import Final
 
 ALGORITHM_ERROR: Final = "AlgorithmError"
+MALFORMED_QUERY: Final = "MALFORMED_QUERY"
+INVALID_RESOURCE: Final = "INVALID_RESOURCE"
+INSUFFICIENT_COMPUTE: Final = "INSUFFICIENT_COMPUTE"
 MAX_RUNTIME_EXCEEDED: Final = "MaxRuntimeExceeded"
 NOT_STARTED: Final = "training did not start: the algorithm, its hyperparameters or the first rows cannot be used"
 """In the log of a job whose container failed at its checks, before it trained."""
@@ -16,6 +19,12 @@ STATUS_CODES: Final[Mapping[str, str]] = {
     "exception and the place in the algorithm. SageMaker uses this code, too.",
     MAX_RUNTIME_EXCEEDED: "A training job ran for longer than stoppingCondition.maxRuntimeInSeconds, and was stopped. "
     "Its artifacts are not kept. Ask for a longer time, or for fewer epochs.",
+    MALFORMED_QUERY: "The query of an ML input channel is not valid: its syntax, its names, or what it does with "
+    "columns. Clean Rooms documents this code of protected queries; the message has the code of cleanroom-algo, too.",
+    INVALID_RESOURCE: "A table that the query of an ML input channel names exists, and cannot be used: its files do "
+    "not fit its declaration. Clean Rooms documents this code of protected queries.",
+    INSUFFICIENT_COMPUTE: "The query of an ML input channel needs more memory or disk than it has. Clean Rooms "
+    "documents this code of protected queries.",
     "ClientError": "SageMaker refused the request of a job on SageMaker hosts, or something that it names: a role, an "
     "image, objects. The message is SageMaker's.",
     "InternalServerError": "SageMaker failed in a job on SageMaker hosts. Start the job again.",

@@ -96,11 +96,30 @@ CHANNELS: tuple[Difference, ...] = (
     Difference(
         "channels",
         QUERY,
-        "CSV is written as RFC 4180 says: quotes inside of quotes are doubled, backslashes are characters; columns "
-        "with values that dialects write differently are named in a warning",
-        "not documented; the default of Spark, which runs the query, escapes quotes with backslashes",
+        "CSV is written as RFC 4180 says: quotes inside of quotes are doubled, backslashes are characters (the switch "
+        "channel_csv_dialect); or as Spark's writer does by default, byte for byte. Columns with values that the two "
+        "write differently are named in a warning",
+        "not documented; the default of Spark, which runs the query, escapes quotes with backslashes, trims texts, and "
+        "writes no rows of nothing but a null",
         "guessed",
         "what most readers take CSV for",
+    ),
+    Difference(
+        "channels",
+        QUERY,
+        "timestamps in Parquet are microseconds of UTC; in CSV milliseconds of UTC, with a Z",
+        "the second as Spark writes it by default; its default in Parquet is INT96; what AWS sets is not documented",
+        "guessed",
+        "Spark SQL guide, CSV files; spark.sql.parquet.outputTimestampType",
+    ),
+    Difference(
+        "channels",
+        QUERY,
+        "statusDetails.statusCode of a query is the code of protected queries where there is one: MALFORMED_QUERY, "
+        "INVALID_RESOURCE, INSUFFICIENT_COMPUTE; the message begins with a code of cleanroom-algo",
+        "these codes are documented for protected queries; whether channels show them is not",
+        "guessed",
+        "Clean Rooms user guide, Error codes for protected queries and jobs",
     ),
     Difference(
         "channels",

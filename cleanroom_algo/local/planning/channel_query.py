@@ -31,6 +31,7 @@ def query_plan(workspace: Workspace, record: Record) -> QueryPlan:
         access=table_access(workspace.store, record.collaboration, record.parent, record.account, template),
         directory=workspace.files.channel(record),
         result_format=parameters.get("resultFormat", "CSV"),
+        dialect=switches.channel_csv_dialect,
         header=switches.channel_header == "header",
         extension=switches.channel_file_names == "spark",
         engine=workspace.settings.machine.query_engine,

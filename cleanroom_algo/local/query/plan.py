@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from cleanroom_algo.local.query.table import TableAccess
 from cleanroom_algo.local.query.templates import Parameter
 
-CSV_DIALECT: Final = "rfc4180"
-"""The dialect of CSV files: quotes inside of quotes are doubled, backslashes are characters like others."""
+CsvDialect = Literal["rfc4180", "spark"]
+"""The dialect of CSV files: quotes inside of quotes are doubled and backslashes are characters like others; or both
+have a backslash before them, and white space at the ends of texts is left out."""
 
 Engine = Literal["duckdb", "spark"]
 """What computes queries."""
@@ -25,6 +26,7 @@ class QueryPlan:
         access: the tables that it may see.
         directory: for the part files; it must not exist.
         result_format: of the part files.
+        dialect: of CSV files.
         header: whether CSV files begin with the names.
         max_records: per file; 0: no limit.
         extension: whether the names of part files say their format.
@@ -36,6 +38,7 @@ class QueryPlan:
     access: TableAccess
     directory: Path
     result_format: Literal["CSV", "PARQUET"] = "CSV"
+    dialect: CsvDialect = "rfc4180"
     header: bool = True
     max_records: int = 0
     extension: bool = True
@@ -51,19 +54,30 @@ class QueryOutcome:
         records: in all part files.
         files: how many there are.
         bytes: of all of them.
+        dialect: of the files, if they are CSV.
         dialect_columns: of CSV files, the columns with values that dialects of CSV write or read differently.
+        unwritten: rows of nothing but a null, which Spark leaves out of CSV.
     """
 
     records: int
     files: int
     bytes: int
+    dialect: CsvDialect | None = None
     dialect_columns: tuple[str, ...] = ()
+    unwritten: int = 0
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What whoever reads the files should know."""
-        if not self.dialect_columns:
-            return ()
-        what = "some values hold a quote, a backslash or a line break, which dialects of CSV write differently"
-        written = f"these files are {CSV_DIALECT}, and what AWS writes is not documented"
-        return (f"{', '.join(self.dialect_columns)}: {what}; {written}",)
+        """What readers of the files should know."""
+        found = []
+        if self.dialect_columns:
+            found.append(
+                f"{', '.join(self.dialect_columns)}: some values hold a quote, a backslash, a line break, or white "
+                "space at an end, which dialects of CSV write differently; these files are "
+                f"{self.dialect}, and what AWS writes is not documented"
+            )
+        if self.unwritten:
+            found.append(
+                f"rows of nothing but a null are left out, as Spark writes none of them into CSV: {self.unwritten}"
+            )
+        return tuple(found)

@@ -93,6 +93,10 @@ class Switches(_Table):
     channel_header: Literal["header", "none"] = "header"
     """Whether the CSV objects of an ML input channel begin with a header: the user guide of inference says so, AWS's
     samples say none."""
+    channel_csv_dialect: Literal["rfc4180", "spark"] = "rfc4180"
+    """How the CSV objects of an ML input channel are written: not documented. Spark's writer puts backslashes before
+    quotes and backslashes within quotes, leaves out white space at the ends of texts, and rows of nothing but a
+    null."""
     inference_header: Literal["first-chunk", "every", "none"] = "first-chunk"
     """Which requests of an inference job carry the header."""
     inference_lost_rows: Literal["fail", "warn"] = "fail"

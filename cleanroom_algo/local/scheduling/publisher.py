@@ -25,7 +25,7 @@ from cleanroom_algo.local.plans.run_files import LOG_FILE, MODEL_ARCHIVE, OUTPUT
 from cleanroom_algo.local.plans.training_plan import TrainingPlan
 from cleanroom_algo.local.policies.logs import LogReading, member_logs
 from cleanroom_algo.local.policies.recipients import Recipients
-from cleanroom_algo.local.query.plan import CSV_DIALECT, QueryOutcome, QueryPlan
+from cleanroom_algo.local.query.plan import QueryOutcome, QueryPlan
 from cleanroom_algo.local.resources.job_log import read_lines
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.workspace import Workspace
@@ -58,7 +58,7 @@ class JobResult:
 
 def failed(error: CleanroomError) -> JobResult:
     """Return the result of a job that an error ended."""
-    return JobResult(error.code, str(error), private={"exit_code": int(error.exit_code)})
+    return JobResult(error.status_code or error.code, str(error), private={"exit_code": int(error.exit_code)})
 
 
 def trained(
@@ -127,7 +127,7 @@ def queried(plan: QueryPlan, outcome: QueryOutcome) -> JobResult:
         },
         private={
             "has_header": plan.header,
-            "dialect": CSV_DIALECT if plan.result_format == "CSV" else None,
+            "dialect": outcome.dialect,
             "warnings": list(outcome.warnings),
         },
     )

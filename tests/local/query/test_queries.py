@@ -8,7 +8,7 @@ import pytest
 
 from cleanroom_algo.errors import EngineDiffersError, QueryError
 from cleanroom_algo.local.query.engines.run import run
-from cleanroom_algo.local.query.plan import QueryPlan
+from cleanroom_algo.local.query.plan import QueryOutcome, QueryPlan
 from cleanroom_algo.local.query.table import Table, TableAccess
 
 
@@ -112,6 +112,33 @@ def test_columns_that_dialects_write_differently_are_named(
     assert packed.warnings == run(plan(tmp_path / "3", (people,), "SELECT name FROM people")).warnings == ()
 
 
+def test_csv_in_the_dialect_of_spark(tmp_path: Path) -> None:
+    """As Spark 4 writes these values: trimmed, and with backslashes where there are quotes."""
+    given = [None, "", " ", 'a"b', "a\\b", "a\\,b", "a,b ", " a\n", "#a", '"']
+    first = ["", '""', '""', '"a\\"b"', "a\\b", '"a\\\\,b"', '"a,b"', '"a"', '"#a"', '"\\""']
+    pl.DataFrame({"x": given, "y": given}).write_parquet(tmp_path / "t.parquet")
+    access = TableAccess((Table("t", tmp_path / "t.parquet", "parquet", ("x", "y")),))
+
+    def written(query: str, name: str) -> tuple[QueryOutcome, str]:
+        outcome = run(QueryPlan(query, access, tmp_path / name, dialect="spark", max_records=100))
+        return outcome, "".join(path.read_text() for path in sorted((tmp_path / name).iterdir()))
+
+    outcome, text = written(
+        'SELECT x AS `"x"`, y AS `,y`, CAST(0.0000001 AS DECIMAL(20, 10)) AS z FROM t LIMIT 100', "all"
+    )
+    header = '"\\"x\\"",",y",z\n'
+    second = ["#a" if each == '"#a"' else each for each in first]
+    rows = [f"{one},{two},1.000E-7\n" for one, two in zip(first, second, strict=True)]
+    assert text.replace(header, "") == "".join(rows)
+    assert text.count(header) == outcome.files
+    assert (outcome.dialect, outcome.dialect_columns, outcome.unwritten) == ("spark", ('"x"', ",y"), 0)
+    alone, text = written("SELECT CAST(NULL AS STRING) AS x UNION ALL SELECT 'a'", "alone")
+    assert (alone.records, alone.unwritten, text) == (1, 1, "x\na\n")
+    with pytest.raises(QueryError, match="white space"):
+        written("SELECT x AS ` x` FROM t", "spaced")
+    assert "rows of nothing but a null" in alone.warnings[0]
+
+
 def test_every_file_has_the_header(tmp_path: Path, tables: tuple[Table, ...]) -> None:
     outcome = run(plan(tmp_path, tables, JOIN, max_records=1))
 
@@ -130,6 +157,9 @@ def test_parquet(tmp_path: Path, tables: tuple[Table, ...]) -> None:
     run(plan(tmp_path, tables, "SELECT name FROM people", result_format="PARQUET"))
 
     assert pl.read_parquet(tmp_path / "out" / "*.snappy.parquet")["name"].to_list() == ["Ann", "", None]
+
+    run(QueryPlan("SELECT at FROM orders", TableAccess(tables), tmp_path / "times", "PARQUET"))
+    assert pl.read_parquet(tmp_path / "times" / "*.parquet").schema == {"at": pl.Datetime("us", "UTC")}
 
 
 def test_spark_functions_are_understood(tmp_path: Path, tables: tuple[Table, ...]) -> None:

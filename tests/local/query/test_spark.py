@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import shutil
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from cleanroom_algo.errors import QueryError
@@ -129,6 +131,23 @@ def test_both_engines_write_what_spark_computes(access: TableAccess, tmp_path: P
     for engine in engines:
         run(QueryPlan(query, access, tmp_path / engine, header=False, engine=engine))
         assert [part.read_text() for part in (tmp_path / engine).iterdir()] == [f"{line}\n"]
+
+
+def test_csv_in_its_dialect_is_what_spark_writes(access: TableAccess, tmp_path: Path) -> None:
+    texts = ["".join(each) for n in range(4) for each in itertools.product('a"\\,\n\r #', repeat=n)]
+    pl.DataFrame({"x": texts, "y": texts, "id": range(len(texts))}).write_parquet(tmp_path / "texts.parquet")
+    spark_session().read.parquet(str(tmp_path / "texts.parquet")).createOrReplaceTempView("texts")
+    tables = (*access.tables, Table("texts", tmp_path / "texts.parquet", "parquet", ("x", "y", "id")))
+    wide = "SELECT *, CAST(m * 0.000001 AS DECIMAL(20, 10)) AS `\\small,` FROM v ORDER BY id"
+    for n, query in enumerate([wide, "SELECT x, y FROM texts ORDER BY id"]):
+        outcome = run(QueryPlan(query, TableAccess(tables), tmp_path / f"ours{n}", header=n == 0, dialect="spark"))
+        frame = spark_session().sql(query).coalesce(1)
+        frame.write.csv(str(tmp_path / f"theirs{n}"), header=n == 0)
+        ours = [path.read_bytes() for path in sorted((tmp_path / f"ours{n}").iterdir())]
+        (theirs,) = (path.read_bytes() for path in (tmp_path / f"theirs{n}").glob("part-*.csv"))
+        header = theirs[: theirs.index(b"\n") + 1] if n == 0 else b""
+        assert header + b"".join(each.removeprefix(header) for each in ours) == theirs
+        assert outcome.files == len(ours)
 
 
 def test_parameters_are_the_same_values_on_spark(access: TableAccess, tmp_path: Path) -> None:

@@ -99,12 +99,32 @@ spark_exponent(sign, t) AS
         THEN length(ltrim(split_part(t, '.', 2), '0')) - length(split_part(t, '.', 2)) - 1
         ELSE length(split_part(t, '.', 1)) - 1 END
     ) END;
+spark_digits_of(x) AS
+    ltrim(replace(CAST(abs(x) AS VARCHAR), '.', ''), '0');
+spark_decimal(x, scale) AS
+    CASE
+    WHEN x IS NULL OR abs(x) >= 0.000001 THEN CAST(x AS VARCHAR)
+    ELSE concat(
+        CASE WHEN x < 0 THEN '-' ELSE '' END,
+        CASE WHEN x = 0 THEN '0' ELSE left(spark_digits_of(x), 1) END,
+        CASE WHEN length(spark_digits_of(x)) > 1 THEN '.' || spark_digits_of(x)[2:] ELSE '' END,
+        'E',
+        greatest(length(spark_digits_of(x)), 1) - 1 - scale
+    ) END;
+spark_trimmed(s) AS
+    regexp_replace(s, '^[\x00-\x20]+|[\x00-\x20]+$', '', 'g');
+spark_csv(s, first) AS
+    CASE
+    WHEN spark_trimmed(s) = '' THEN '""'
+    WHEN regexp_matches(regexp_replace(s, '^[\x00-\x20]+', ''), '[,"\n\r]') OR (first AND starts_with(s, '#'))
+    THEN concat('"', replace(replace(spark_trimmed(s), '\', '\\'), '"', '\"'), '"')
+    ELSE spark_trimmed(s) END;
 spark_text(x) AS
     CASE
+    WHEN x = 0 OR (abs(x) >= 1e-3 AND abs(x) < 1e7) THEN CAST(x AS VARCHAR)
     WHEN x IS NULL THEN NULL
     WHEN isnan(x) THEN 'NaN'
     WHEN isinf(x) THEN CASE WHEN x > 0 THEN 'Infinity' ELSE '-Infinity' END
-    WHEN x = 0 OR (abs(x) >= 1e-3 AND abs(x) < 1e7) THEN CAST(x AS VARCHAR)
     ELSE spark_exponent(CASE WHEN x < 0 THEN '-' ELSE '' END, CAST(abs(x) AS VARCHAR)) END;
 """
 

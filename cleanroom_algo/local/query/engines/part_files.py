@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,43 +12,92 @@ import duckdb
 from cleanroom_algo.errors import Problem, QueryError
 from cleanroom_algo.local.query.engines.database import identifier, open_database, quoted, types
 from cleanroom_algo.local.query.engines.macros import create_macros
-from cleanroom_algo.local.query.plan import QueryPlan
+from cleanroom_algo.local.query.plan import QueryOutcome, QueryPlan
 
 DEFAULT_FILES: Final = 4  # enough that ShardedByS3Key has something to share; Spark writes one for each of its tasks
 _TIMESTAMP: Final = "%Y-%m-%dT%H:%M:%S.%gZ"  # as Spark writes them in its session zone, UTC
+_PLAIN_SCALE: Final = 6  # Java writes decimals with more digits after the point with an exponent where they are small
+_UNLIKE: Final = {
+    "VARCHAR": r"""regexp_matches({}, '["\\\r\n]|^[\x00-\x20]|[\x00-\x20]$')""",
+    **dict.fromkeys(("FLOAT", "DOUBLE"), "({0} <> 0 AND NOT (abs({0}) >= 1e-3 AND abs({0}) < 1e7))"),
+}
+"""By type: whether CSV depends on the dialect, or on who writes it."""
+_SPACE: Final = "".join(map(chr, range(33)))
 _SUFFIXES: Final = {"CSV": "csv", "PARQUET": "snappy.parquet"}
 
+Columns = Sequence[tuple[str, str]]
+"""Names and DuckDB's types of columns."""
 
-def write_parts(plan: QueryPlan, draft: Path) -> tuple[int, tuple[str, ...]]:
+
+def write_parts(plan: QueryPlan, draft: Path) -> QueryOutcome:
     """Write the part files of the table `result`.
-
-    Returns:
-        The number of rows, and the columns whose text depends on the dialect.
-    """
-    with open_database(draft) as connection:
-        create_macros(connection)
-        row = connection.execute("SELECT count(*) FROM result").fetchone()
-        records = int(row[0]) if row else 0
-        per_file = max(-(-records // DEFAULT_FILES), 1)
-        if plan.max_records:
-            per_file = min(per_file, plan.max_records)
-        shown = _columns(connection) if plan.result_format == "CSV" else "*"
-        name, suffix = uuid.uuid4(), f".{_SUFFIXES[plan.result_format]}" if plan.extension else ""
-        for number, first in enumerate(range(0, max(records, 1), per_file)):
-            path = draft / f"part-{number:05}-{name}-c000{suffix}"
-            rows = f"SELECT {shown} FROM result WHERE rowid >= {first} AND rowid < {first + per_file}"  # noqa: S608
-            connection.execute(f"COPY ({rows}) TO {quoted(str(path))} ({_options(plan)})")
-        return records, _dialect_columns(connection) if plan.result_format == "CSV" else ()
-
-
-def _columns(connection: duckdb.DuckDBPyConnection) -> str:
-    """Return the columns for CSV: numbers are written as Java writes them.
 
     Raises:
         QueryError: CR-JOB-401, a column has a type that Spark does not write into CSV.
     """
-    described = types(connection, "result")
-    nested = [name for name, kind in described if kind.endswith(("[]", ")")) and not kind.startswith("DECIMAL")]
+    with open_database(draft) as connection:
+        create_macros(connection)
+        columns = types(connection, "result")
+        unwritten = _leave_out_nulls(connection, columns) if _is_sparks(plan) and len(columns) == 1 else 0
+        records = _count(connection)
+        per_file = max(-(-records // DEFAULT_FILES), 1)
+        if plan.max_records:
+            per_file = min(per_file, plan.max_records)
+        found = _found(connection, columns) if plan.result_format == "CSV" else frozenset()
+        shown, options = _shown(plan, columns, found), _options(plan)
+        name, suffix = uuid.uuid4(), f".{_SUFFIXES[plan.result_format]}" if plan.extension else ""
+        paths = []
+        for number, first in enumerate(range(0, max(records, 1), per_file)):
+            path = draft / f"part-{number:05}-{name}-c000{suffix}"
+            rows = f"SELECT {shown} FROM result WHERE rowid >= {first} AND rowid < {first + per_file}"  # noqa: S608
+            connection.execute(f"COPY ({rows}) TO {quoted(str(path))} ({options})")
+            paths.append(path)
+        size = sum(path.stat().st_size for path in paths)
+        if plan.result_format == "PARQUET":
+            return QueryOutcome(records, len(paths), size)
+        differing = tuple(name for name, kind in columns if kind == "VARCHAR" and name in found)
+        return QueryOutcome(records, len(paths), size, plan.dialect, differing, unwritten)
+
+
+def _is_sparks(plan: QueryPlan) -> bool:
+    return plan.result_format == "CSV" and plan.dialect == "spark"
+
+
+def _count(connection: duckdb.DuckDBPyConnection) -> int:
+    row = connection.execute("SELECT count(*) FROM result").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _leave_out_nulls(connection: duckdb.DuckDBPyConnection, columns: Columns) -> int:
+    """Leave out of a result of one column the rows that Spark's writer takes for empty lines; return how many."""
+    before = _count(connection)
+    ((name, _),) = columns
+    connection.execute(f"CREATE OR REPLACE TABLE result AS FROM result WHERE {identifier(name)} IS NOT NULL")
+    return before - _count(connection)
+
+
+def _found(connection: duckdb.DuckDBPyConnection, columns: Columns) -> frozenset[str]:
+    """Return the columns for CSV with texts that dialects write differently, or floats that Java writes otherwise."""
+    tests = {name: _UNLIKE[kind].format(identifier(name)) for name, kind in columns if kind in _UNLIKE}
+    if not tests:
+        return frozenset()
+    tested = ", ".join(f"bool_or({each})" for each in tests.values())
+    row = connection.execute(f"SELECT {tested} FROM result").fetchone()  # noqa: S608
+    assert row is not None
+    return frozenset(name for name, is_found in zip(tests, row, strict=True) if is_found)
+
+
+def _shown(plan: QueryPlan, columns: Columns, found: frozenset[str]) -> str:
+    """Return the columns as the files have them.
+
+    Raises:
+        QueryError: CR-JOB-401, a column has a type that Spark does not write into CSV.
+    """
+    if plan.result_format == "PARQUET":
+        shown = {name: _in_utc(identifier(name), kind) for name, kind in columns}
+        return ", ".join(f"{value} AS {identifier(name)}" for name, value in shown.items())
+    nested = [name for name, kind in columns if kind.endswith(("[]", ")")) and not kind.startswith("DECIMAL")]
     if nested:
         raise QueryError(
             "the result has columns that Spark does not write into CSV",
@@ -55,22 +105,54 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> str:
             fix="take single values out of them, or choose resultFormat PARQUET",
             problems=[Problem(name, "is an array, a struct or a map") for name in nested],
         )
-    return ", ".join(
-        f"spark_text({identifier(name)}) AS {identifier(name)}" if kind in ("FLOAT", "DOUBLE") else identifier(name)
-        for name, kind in described
-    )
+    written = []
+    for place, (name, kind) in enumerate(columns):
+        value, title = _as_java(name, kind, found), name
+        if _is_sparks(plan):
+            first = str(place == 0).lower()
+            value = f"spark_csv({value}, {first})" if kind == "VARCHAR" else value
+            title = _spark_title(name, first=place == 0)
+        written.append(f"{value} AS {identifier(title)}")
+    return ", ".join(written)
 
 
-def _dialect_columns(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
-    names = [name for name, kind in types(connection, "result") if kind == "VARCHAR"]
-    found = ", ".join(f"bool_or(regexp_matches({identifier(name)}, '[\"\\\\\\r\\n]'))" for name in names)
-    row = connection.execute(f"SELECT {found} FROM result").fetchone() if names else None  # noqa: S608
-    return tuple(name for name, is_found in zip(names, row or (), strict=bool(names)) if is_found)
+def _in_utc(value: str, kind: str) -> str:
+    """Return a value for Parquet: Spark says of its timestamps that they are in UTC."""
+    return f"CAST({value} AS TIMESTAMPTZ)" if kind == "TIMESTAMP" else value
+
+
+def _as_java(name: str, kind: str, found: frozenset[str]) -> str:
+    """Return a number as Java writes it, and any other value as it is."""
+    value = identifier(name)
+    if kind in ("FLOAT", "DOUBLE") and name in found:
+        return f"spark_text({value})"
+    if kind.startswith("DECIMAL") and (scale := int(kind[:-1].rpartition(",")[2])) > _PLAIN_SCALE:
+        return f"spark_decimal({value}, {scale})"
+    return value
+
+
+def _spark_title(name: str, *, first: bool) -> str:
+    """Return the name of a column as Spark writes it into the header of CSV.
+
+    Raises:
+        QueryError: CR-JOB-401, the name has white space at an end, which Spark trims in some places.
+    """
+    if name.strip(_SPACE) != name:
+        raise QueryError(
+            "a column of the result has a name with white space at an end",
+            expected="names that Spark's writer of CSV leaves as they are",
+            fix="give the column another name (AS)",
+            problems=[Problem(repr(name), "begins or ends with white space")],
+        )
+    if any(each in name for each in ',\n\r"') or (first and name.startswith("#")):
+        return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return name
 
 
 def _options(plan: QueryPlan) -> str:
     if plan.result_format == "PARQUET":
         return "FORMAT parquet, COMPRESSION snappy"
     header = "true" if plan.header else "false"
+    quotes = ", QUOTE ''" if _is_sparks(plan) else ""  # what needs quotes has them already
     # NULL is an unquoted empty field, an empty text a quoted one (nullValueWrittenAsQuotedEmptyStringCsv is false).
-    return f"FORMAT csv, HEADER {header}, NULLSTR '', TIMESTAMPFORMAT '{_TIMESTAMP}'"
+    return f"FORMAT csv, HEADER {header}, NULLSTR ''{quotes}, TIMESTAMPFORMAT '{_TIMESTAMP}'"

@@ -31,14 +31,13 @@ def run(plan: QueryPlan) -> QueryOutcome:
     draft.mkdir(parents=True)
     try:
         _engine(plan.engine)(resolution, draft)
-        records, dialect_columns = write_parts(plan, draft)
+        outcome = write_parts(plan, draft)
         for path in draft.glob(f"{DATABASE}*"):
             path.unlink()
         shutil.rmtree(draft / "spill", ignore_errors=True)
-        sizes = [path.stat().st_size for path in draft.iterdir()]
         shutil.rmtree(plan.directory, ignore_errors=True)  # of a channel that is declared anew
         draft.rename(plan.directory)
-        return QueryOutcome(records, len(sizes), sum(sizes), dialect_columns)
+        return outcome
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
