@@ -174,7 +174,9 @@ def _channel(room: Room, data: str | None, channel: str | None) -> dict[str, Sou
         name = "stdin.jsonl" if content.lstrip().startswith("{") else "stdin.csv"
         return {"inference": channel_source({name: content}, room.workspace.files.frames)}
     text = data or channel
-    return {} if text is None else in_room(room, channel_sources([named_channel(text, "inference")]))
+    return (
+        {} if text is None else in_room(room, channel_sources(pairs([named_channel(text, "inference")], "--channel")))
+    )
 
 
 def _contents(job: InferenceJob, *, beside: bool) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from cleanroom_algo.cli.project import project_of
 from cleanroom_algo.errors import InputFileError, UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ home_option = click.option(
     type=click.Path(path_type=Path),
     envvar="CLEANROOM_ALGO_HOME",
     show_envvar=True,
-    help="The state folder of the local clean room; by default in your data folder.",
+    default=lambda: project_of(Path.cwd()).home,
+    help="The state folder of the local clean room; by default that of the project file, or in your data folder.",
 )
 
 
@@ -81,13 +83,12 @@ def named_channel(word: str, name: str) -> str:
     return word if is_pair else f"{name}={word}"
 
 
-def channel_sources(words: Iterable[str]) -> dict[str, Source | RoomChannel]:
-    """Return the folders, single files or prefixes in S3 of NAME=PATH words, paths absolute; or channels of the room.
+def channel_sources(channels: Mapping[str, str]) -> dict[str, Source | RoomChannel]:
+    """Return the folders, single files or prefixes in S3 of channels, paths absolute; or channels of the room.
 
     What begins with `room:` is a channel of the room. A folder of such a name is written `./room:NAME`.
 
     Raises:
-        UsageError: a word is not NAME=PATH.
         InputFileError: there is nothing at a path.
         ObjectStoreError: CR-ROM-004, an s3:// URI has no bucket.
     """
@@ -95,8 +96,7 @@ def channel_sources(words: Iterable[str]) -> dict[str, Source | RoomChannel]:
     from cleanroom_algo.local.setup.calls import ROOM_CHANNEL
 
     sources: dict[str, Source | RoomChannel] = {
-        name: RoomChannel(text) if text.startswith(ROOM_CHANNEL) else source_of(text)
-        for name, text in pairs(words, "--channel").items()
+        name: RoomChannel(text) if text.startswith(ROOM_CHANNEL) else source_of(text) for name, text in channels.items()
     }
     for name, path in sources.items():
         if not isinstance(path, Path):
@@ -117,12 +117,12 @@ def channel_sources(words: Iterable[str]) -> dict[str, Source | RoomChannel]:
 
 
 def file_sources(words: Iterable[str]) -> dict[str, Source]:
-    """Return what `channel_sources` returns, for a command that opens no room.
+    """Return the folders, single files or prefixes in S3 of NAME=PATH words, for a command that opens no room.
 
     Raises:
-        What `channel_sources` raises; UsageError, too, for a channel of the room.
+        What `channel_sources` raises; UsageError, too: a word is not NAME=PATH, or a channel of the room.
     """
-    found = channel_sources(words)
+    found = channel_sources(pairs(words, "--channel"))
     files = {name: each for name, each in found.items() if not isinstance(each, RoomChannel)}
     if len(files) < len(found):
         raise UsageError(

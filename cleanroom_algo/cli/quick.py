@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,8 @@ import click
 
 from cleanroom_algo.cli.options import RoomChannel, channel_sources, in_room, named_channel, pairs, request_file
 from cleanroom_algo.cli.output import say
-from cleanroom_algo.errors import UsageError
+from cleanroom_algo.cli.project import NO_PROJECT, Project, project_of
+from cleanroom_algo.errors import Problem, UsageError
 from cleanroom_algo.local.resources import records
 
 if TYPE_CHECKING:
@@ -59,33 +60,23 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def training_words(context: click.Context) -> TrainingWords:
-    """Return what the options say.
+    """Return what the options say, and without --request the project file where the options say nothing.
 
     Raises:
         UsageError: options contradict each other, or nothing says what to train.
-        InputFileError: a file or folder is not there.
+        InputFileError: a file or folder is not there, or the project file cannot be used.
     """
     values = context.params
-    algorithm = values["algorithm"] or values["algorithm_option"]
-    command = context.command_path
     if values["algorithm"] and values["algorithm_option"]:
-        raise _wrong("the algorithm is given twice", command)
-    channels = channel_sources(_channels(values["channel"]))
-    if values["request"] is not None:
-        given = [name for name in _QUICK_ONLY if _was_given(context, name)]
-        given += [name for name in ("hyperparameter", "environment") if values[name]]
-        if given:
-            named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise _wrong(f"{named} would change what --request says", command)
-        if any(isinstance(each, RoomChannel) for each in channels.values()):
-            raise _wrong("--channel room:NAME would change what --request says", command)
-        if algorithm is None and (values["entrypoint"] or values["arguments"]):
-            raise _wrong("--entrypoint and --arguments are those of an algorithm: --algorithm is missing", command)
-    elif not values["channel"] or (
-        algorithm is None and not any(isinstance(each, RoomChannel) for each in channels.values())
-    ):
-        missing = "an algorithm" if algorithm is None else "a channel"
-        raise _wrong(f"nothing says what to train: {missing} is missing", command)
+        raise _wrong("the algorithm is given twice", context.command_path)
+    project = project_of(Path.cwd()) if values["request"] is None else NO_PROJECT
+    values = {**values, **_of_project(context, project)}
+    algorithm = values["algorithm"] or values["algorithm_option"] or project.algorithm
+    given = pairs(_channels(values["channel"]), "--channel")
+    channels = channel_sources({**project.channels, **given})
+    _check_words(context, algorithm, channels)
+    if project.path is not None and not values["as_json"]:
+        say(f"with [tool.cleanroom-algo] of {project.path}")
     return TrainingWords(
         algorithm=algorithm,
         request=None if values["request"] is None else request_file(values["request"]),
@@ -97,10 +88,46 @@ def training_words(context: click.Context) -> TrainingWords:
         notes=not values["as_json"],
         options={
             **{name: values[name] for name in _REQUEST_OPTIONS},
-            "hyperparameters": pairs(values["hyperparameter"], "--hyperparameter"),
-            "environment": pairs(values["environment"], "--environment"),
+            "hyperparameters": project.hyperparameters | pairs(values["hyperparameter"], "--hyperparameter"),
+            "environment": project.environment | pairs(values["environment"], "--environment"),
         },
     )
+
+
+def _check_words(context: click.Context, algorithm: str | None, channels: Mapping[str, Source | RoomChannel]) -> None:
+    values, command = context.params, context.command_path
+    declared = any(isinstance(each, RoomChannel) for each in channels.values())
+    if values["request"] is not None:
+        given = [name for name in _QUICK_ONLY if _was_given(context, name)]
+        given += [name for name in ("hyperparameter", "environment") if values[name]]
+        if given:
+            named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise _wrong(f"{named} would change what --request says", command)
+        if declared:
+            raise _wrong("--channel room:NAME would change what --request says", command)
+        if algorithm is None and (values["entrypoint"] or values["arguments"]):
+            raise _wrong("--entrypoint and --arguments are those of an algorithm: --algorithm is missing", command)
+    elif not channels or (algorithm is None and not declared):
+        missing = "an algorithm" if algorithm is None else "a channel"
+        raise _wrong(f"nothing says what to train: {missing} is missing", command)
+
+
+def _of_project(context: click.Context, project: Project) -> dict[str, Any]:
+    """Return the values of options that the project file has and the command line has not.
+
+    Raises:
+        InputFileError: CR-CLI-003, an option does not take its value.
+    """
+    found: dict[str, Any] = {}
+    for option in context.command.params:
+        name = option.name or ""
+        key = name.replace("_", "-")
+        if key in project.options and not _was_given(context, name):
+            try:
+                found[name] = option.type_cast_value(context, project.options[key])
+            except click.BadParameter as error:
+                raise project.unusable([Problem(key, error.message.rstrip("."))]) from error
+    return found
 
 
 def _channels(words: Sequence[str]) -> list[str]:

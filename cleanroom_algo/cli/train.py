@@ -53,6 +53,8 @@ def command(
 ) -> None:
     r"""Train ALGORITHM (a Python file, a folder with algorithm.py, or an image), or what a request file asks for.
 
+    What is not given is taken from the table [tool.cleanroom-algo] of the nearest pyproject.toml that has one.
+
     \b
     Examples:
       cleanroom-algo train my_algorithm.py --channel train=data/ --hosts 2
