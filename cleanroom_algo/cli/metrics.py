@@ -22,6 +22,7 @@ from cleanroom_algo.training.metrics import MARK, MAX_DEFINITIONS, metric_defini
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.policies.metrics import Point
+    from cleanroom_algo.local.written_log import WrittenLog
 
 _WIDEST = 100  # columns of a curve, which on a wide screen would look flat
 
@@ -34,12 +35,12 @@ _WIDEST = 100  # columns of a curve, which on a wide screen would look flat
 def command(job: str, account: str | None, as_json: bool, home: Path | None) -> None:
     r"""Show the metrics of JOB: a trained model (`:VERSION` behind it for one version) or inference job.
 
-    A terminal shows the learning curve, without registered metricDefinitions, and the last value of each metric; a file
-    or pipe gets all values as a table.
+    A terminal shows the learning curve, and the last, least and greatest value of each metric. A file or pipe gets all
+    values as a table. Neither needs registered metricDefinitions.
 
-    They are what the metricDefinitions of the configured model algorithm find in the log of a training job, and what
-    each host took, every 5 s: CPUUtilization in percent, 100 for each core, and MemoryUtilization in percent of the
-    instance's memory.
+    The metrics are what the metricDefinitions of the configured model algorithm find in the log of a training job, and
+    what each host took, every 5 s: CPUUtilization in percent, 100 for each core, and MemoryUtilization in percent of
+    the instance's memory.
 
     What an algorithm should register is printed by `cleanroom-algo metric-definitions`.
 
@@ -48,9 +49,24 @@ def command(job: str, account: str | None, as_json: bool, home: Path | None) -> 
       cleanroom-algo metrics flight-delay
       cleanroom-algo metrics flight-delay --as 111122223333
     """
+    log = read_job_log(home, job, account)
+    found, notes = _found(log, account)
+    if as_json:
+        emit_json([asdict(point) for point in found])
+    elif can_draw():
+        click.echo(click.style(visible(f"{log.record.name}:{(log.record.version or 'base')[:8]}"), bold=True))
+        _draw(learning_curves(log.lines if account is None else (), found), found)
+    else:
+        rows = [(point.time[:19], point.host, point.name, f"{point.value:.6g}") for point in found]
+        table(("TIME", "HOST", "METRIC", "VALUE"), rows)
+    for note in notes:
+        say(f"note: {note}")
+
+
+def _found(log: WrittenLog, account: str | None) -> tuple[list[Point], list[str]]:
+    """Return the values that a member gets, or all where no account is named, and notes on what is missing."""
     from cleanroom_algo.local.policies.metrics import Point, member_metrics, points
 
-    log = read_job_log(home, job, account)
     own = () if account is not None or log.recipients.metrics else _logged(log.lines)
     found, notes = points(log.lines, log.recipients.metrics or own)
     usage = [Point(**each) for each in log.usage]
@@ -65,17 +81,7 @@ def command(job: str, account: str | None, as_json: bool, home: Path | None) -> 
         noise = log.switches.metric_noise
         seen = member_metrics(found, log.recipients, account, noise=noise, seed=seed, usage=usage)
         found, notes = list(seen.points), [*notes, *seen.notes]
-    found.sort(key=attrgetter("time"))
-    if as_json:
-        emit_json([asdict(point) for point in found])
-    elif can_draw():
-        click.echo(click.style(visible(f"{log.record.name}:{(log.record.version or 'base')[:8]}"), bold=True))
-        _draw(learning_curves(log.lines if account is None else (), found), found)
-    else:
-        rows = [(point.time[:19], point.host, point.name, f"{point.value:.6g}") for point in found]
-        table(("TIME", "HOST", "METRIC", "VALUE"), rows)
-    for note in notes:
-        say(f"note: {note}")
+    return sorted(found, key=attrgetter("time")), notes
 
 
 def _draw(curves: Sequence[Curve], found: Sequence[Point]) -> None:

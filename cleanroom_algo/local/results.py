@@ -34,6 +34,7 @@ from cleanroom_algo.local.resources.workspace import Workspace
 if TYPE_CHECKING:
     import polars as pl
 
+_LEFT: Final = 'style="text-align: left"'  # notebooks put names in the middle and values to the right
 _MANIFEST_BYTES: Final = 1 << 20
 _COUNTED_BYTES: Final = 1 << 28  # of a channel: a fraction of a second
 
@@ -136,7 +137,7 @@ class Job:
 
     def _repr_html_(self) -> str:
         rows = (
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>"
+            f"<tr><th {_LEFT}>{html.escape(name)}</th><td {_LEFT}>{html.escape(str(value))}</td></tr>"
             for name, value in self.summary().items()
         )
         return f"<table>{''.join(rows)}</table>"
@@ -296,10 +297,11 @@ class InferenceJob(Job):
         from cleanroom_algo.errors import PredictionsUnreadableError
 
         try:
-            shown: str = self.predictions.head(10)._repr_html_()
+            shown: str = self.predictions._repr_html_()
         except PredictionsUnreadableError:
             shown = ""
-        return super()._repr_html_() + shown
+        warnings = "".join(f"<p>warning: {html.escape(each)}</p>" for each in self.warnings)
+        return super()._repr_html_() + warnings + shown
 
 
 @dataclass(frozen=True, repr=False)
