@@ -41,8 +41,11 @@ fix: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
+# The generated reference, and the site in site/, with warnings as errors.
 docs: $(STAMP)
 	$(BIN)/python -m docs.build
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # The packages of the image, with their hashes. The CPU build of torch is looked for in UV_INDEX or UV_FIND_LINKS.
 LOCKS := container/locks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -15,6 +16,11 @@ from cleanroom_algo.errors import CleanroomError, all_errors
 from cleanroom_algo.local.query.functions import SIGNATURES, SPARK_ONLY
 
 REFERENCE = Path(__file__).parent / "reference"
+_PUBLIC_MODULES = {
+    "cleanroom_algo": "For an algorithm. An image holds nothing else of this page.",
+    "cleanroom_algo.testing": "For tests; the pytest fixture `clean_room` is a `CleanRoom`.",
+    "cleanroom_algo.local": "The local clean room from Python and notebooks.",
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,6 +59,16 @@ def settings_page() -> Iterator[str]:
     yield "# Settings\n"
     yield "Environment variables. In the clean room they travel in the request's `environment`, or as `ENV` lines.\n"
     yield from _table(("variable", "default", "meaning"), setting_rows())
+
+
+def api_page() -> Iterator[str]:
+    """Every public name of the library; the site shows their docstrings."""
+    yield "# API\n"
+    yield "The public names. In the documentation site, this page shows their signatures and docstrings.\n"
+    for module, about in _PUBLIC_MODULES.items():
+        yield f"\n## {module}\n\n{about}\n"
+        for name in import_module(module).__all__:
+            yield f"::: {module}.{name}\n    options:\n      heading_level: 3\n"
 
 
 def query_functions_page() -> Iterator[str]:
@@ -108,6 +124,7 @@ def differences_page() -> Iterator[str]:
 
 
 PAGES: dict[str, Callable[[], Iterator[str]]] = {
+    "api.md": api_page,
     "errors.md": errors_page,
     "settings.md": settings_page,
     "exit-statuses.md": exit_statuses_page,

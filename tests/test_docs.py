@@ -3,13 +3,14 @@
 import ast
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from cleanroom_algo.cli.explain import EXIT_STATUSES
 from cleanroom_algo.cli.verbs import VERBS
 from cleanroom_algo.errors import all_errors
-from docs import build
+from docs import build, site
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -44,6 +45,15 @@ def test_error_codes_and_verbs_exist(page: Path) -> None:
 def test_python_blocks_parse(page: Path) -> None:
     for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
         ast.parse(block)
+
+
+def test_the_site_has_no_links_to_files_that_it_does_not_hold() -> None:
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="guides/a.md"))
+    text = site.on_page_markdown("[the policy](../../SECURITY.md), [errors](../reference/errors.md)", page)
+    assert text == "the policy (`SECURITY.md` in the repository), [errors](../reference/errors.md)"
+    assert {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")} == set(
+        re.findall(r"\S+\.md", (ROOT / "mkdocs.yml").read_text())
+    )
 
 
 def test_the_readme_lists_every_exit_status() -> None:
