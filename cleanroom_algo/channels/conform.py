@@ -95,7 +95,7 @@ def check_columns(wanted: Sequence[Column], found: pl.Schema, source: str, *, ex
         raise ColumnsMismatchError(
             f"{source}: {len(problems)} column(s) are not as declared",
             expected="the declared columns, of types that become the declared ones without loss",
-            fix=IGNORE_EXTRA if extra else "declare the columns and types that the channel's query selects",
+            fix=IGNORE_EXTRA if extra else "declare the columns and types that are there, or change the file or query",
             problems=problems,
         )
 

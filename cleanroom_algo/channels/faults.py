@@ -57,6 +57,6 @@ class RowFaults:
             f"{self.source}: {self.rows} row(s) of a block of {rows_read} do not fit the schema",
             expected="rows with the declared number of fields, each of its column's type",
             fix="; ".join(fixes(what for _, what in self._first))
-            or "correct the channel's query, or the declared schema (a type that ends in '?' admits nulls)",
+            or "correct these rows, in the file or by the query that makes it; or correct the declared schema",
             problems=problems,
         )

@@ -52,7 +52,7 @@ class Lists(Generic[A]):
             raise FeaturesError(
                 f"{other} of {len(offsets) - 1} lists do not have {width} items",
                 expected=f"lists of {width} items, as the algorithm takes them",
-                fix="select lists of one length in the query, or use `values` and `offsets`",
+                fix="write lists of one length, or use `values` and `offsets`",
             )
         return cast("A", values.reshape(-1, width))
 
@@ -307,7 +307,7 @@ class Features:
             raise FeaturesError(
                 f"{len(problems)} feature(s) have values that are NaN, infinite or too large for float32",
                 expected="finite numbers, which stay finite when the mean is subtracted and the deviation divides them",
-                fix='have the query scale them or leave such rows out; for NaN, declare nan="null" or nan="keep"',
+                fix='scale them or leave such rows out; for NaN, declare nan="null" or nan="keep"',
                 problems=problems,
             )
 
@@ -341,7 +341,7 @@ class Features:
             raise FeaturesError(
                 f"the target {self.schema.target!r} is null in {target.null_count()} of {frame.height} rows",
                 expected="a target in each row",
-                fix="leave such rows out in the query (WHERE ... IS NOT NULL)",
+                fix="leave such rows out, in a query by WHERE ... IS NOT NULL",
             )
         if self.schema.column(self.schema.target).is_integer:
             return integer_target(target).to_numpy()
@@ -352,7 +352,7 @@ class Features:
             raise FeaturesError(
                 f"the target {target.name!r} has {lost} value(s) too large for float32",
                 expected="targets that float32 can hold",
-                fix="have the query scale the target, for example by its logarithm",
+                fix="scale the target, for example by its logarithm",
             )
         return found.to_numpy()
 
@@ -383,7 +383,7 @@ def integer_target(target: pl.Series) -> pl.Series:
         raise FeaturesError(
             f"the target {target.name!r} has {lost} value(s) larger than 9,223,372,036,854,775,807",
             expected="integers within int64, as tensors of classes hold them",
-            fix='have the query number the classes from 0; or declare the target as "float64"',
+            fix='number the classes from 0; or declare the target as "category", or for a quantity as "float64"',
         )
     return found
 

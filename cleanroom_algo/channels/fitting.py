@@ -190,11 +190,11 @@ class FeaturesFitter:
         is_target = name in self._labels
         most = MAX_CLASSES if is_target else MAX_DISTINCT
         if len(counts) > most:
-            fix = f"leave {name!r} out of `categorical`, or group its values in the query"
+            fix = f"leave {name!r} out of `categorical`, or group its values in the data"
             raise FeaturesError(
                 f"column {name!r} has more than {most} distinct texts",
                 expected="labels of classes" if is_target else "a category, not an identifier",
-                fix="choose another target, or group its labels in the query" if is_target else fix,
+                fix="choose another target, or group its labels in the data" if is_target else fix,
             )
 
 

@@ -11,7 +11,10 @@ from cleanroom_algo.channels.schema import Column
 
 DELIMITER: Final = "another delimiter"
 UNDECLARED: Final = "is not declared"
-IGNORE_EXTRA: Final = 'declare these columns, leave them out of the query, or declare extra_columns="ignore"'
+IGNORE_EXTRA: Final = 'declare extra_columns="ignore"; or declare these columns, or leave them out of the file or query'
+ONE_NAME: Final = "give each column a name of its own, in the file or by AS in the query"
+_WRITTEN_NUMBERS: Final = {"thousands separators", "a comma before three digits", "a percentage", "an amount of money"}
+DELIMITERS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,19 @@ _HINTS: Final = (
     ),
     _hint(
         "integer float",
+        r"[+-]?[0-9]{1,3}(?:[,' ][0-9]{3})+\.[0-9]*|[+-]?[0-9]{1,3}(?:[,'. ][0-9]{3}){2,}"
+        r"|[+-]?[0-9]{1,3}(?:[.' ][0-9]{3})+,[0-9]*",
+        "thousands separators",
+        "write numbers without separators: 1234.5",
+    ),
+    _hint(
+        "integer float",
+        r"[+-]?[0-9]{1,3},[0-9]{3}",
+        "a comma before three digits",
+        'write thousands without it: 1234; if it is a decimal comma, declare csv=Csv(delimiter=";", decimal=",")',
+    ),
+    _hint(
+        "integer float",
         r"[+-]?[0-9. ']*,[0-9]+",
         "a decimal comma",
         'declare csv=Csv(delimiter=";", decimal=",")',
@@ -53,11 +69,19 @@ _HINTS: Final = (
         "integer", r"[+-]?[0-9]*\.[0-9]*(?:e[+-]?[0-9]+)?", "a number with a fraction", 'declare "float32" or "float64"'
     ),
     _hint("integer float", "true|false|yes|no", "a Boolean", 'declare "bool"'),
+    _hint("integer float", r"[+-]?[0-9.,' ]+%", "a percentage", "write the number alone: 12.5"),
+    _hint(
+        "integer float",
+        r"[+-]?(?:[$\u20ac\u00a3\u00a5]|[A-Z]{3}) ?[+-]?[0-9.,' ]+|[+-]?[0-9.,' ]+(?:[$\u20ac\u00a3\u00a5]|[A-Z]{3})",
+        "an amount of money",
+        "write the number alone: 12.5",
+    ),
+    _hint("bool", r"[+-]?[0-9]+(?:\.[0-9]*)?", "a number other than 0 and 1", 'declare "int64" or "float32"'),
     _hint(
         "date timestamp",
         r"[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2,4}.*|[0-9]{4}[./][0-9]{1,2}[./][0-9]{1,2}.*",
         "a date in another form than 2013-01-31",
-        "have the query write ISO 8601 dates, or declare the column as a string",
+        'write ISO 8601 dates in the file or query, or declare "string"',
     ),
     _hint("date", r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ].*", "a date with a time", 'declare "timestamp"'),
     _hint(
@@ -67,7 +91,8 @@ _HINTS: Final = (
         "integer float bool date timestamp",
         r"(?![0-9]{4}-[0-9]).*[^\W\d_].*",
         "text",
-        'declare "string" for categories and labels, "text" for free text',
+        'declare "string" for categories and labels, "text" for free text; for words that mean a missing value, '
+        "csv=Csv(null_values=[...])",
     ),
 )
 
@@ -79,11 +104,38 @@ def likely(text: str, column: Column) -> str:
     return f": {found.what}" if found else ""
 
 
+_WIDTH_FIX: Final = (
+    "correct these lines (a field with a delimiter in it must be in quotes), or move a file that is no data"
+)
+# What to do about faults that are no matter of what a text probably is, by a part of what is said of them.
+_FIXES: Final = (
+    ("not nullable", 'declare a type that ends in "?", or leave such rows out'),
+    ("not valid UTF-8", 'save the file in UTF-8: in pandas, read it with encoding="latin-1" and write it anew'),
+    ("it is a header", "remove the header from all places but the first line, and name the columns as in the schema"),
+    ("the line is blank", "remove blank lines"),
+    ("NaN or infinite", 'declare "float32? nan=null" if it means missing, or "float32 nan=keep" if the model takes it'),
+    (
+        " field(s) instead of ",
+        _WIDTH_FIX,
+    ),
+)
+
+
+def likely_number(text: str) -> str:
+    """Return what a text is that people write for a number and that is read as none, or ""."""
+    found = next((hint.what for hint in _HINTS if "float" in hint.kinds and hint.text.fullmatch(text)), "")
+    return found if found in _WRITTEN_NUMBERS else ""
+
+
 def fixes(faults: Iterable[str]) -> list[str]:
-    """Return what to do about faults that end in what `likely` returned, each once."""
+    """Return what to do about faults of rows, each once."""
+    faults = list(faults)
+    if other := next((char for fault in faults for char, name in DELIMITERS.items() if f" its {name} " in fault), None):
+        decimal = ', and with it decimal="," for decimal commas' if other == ";" else ""
+        return [f"declare the delimiter, csv=Csv(delimiter={other!r})".replace("'", '"') + decimal]
     ends = {fault.rpartition(": ")[2] for fault in faults}
     found = [hint.fix for hint in _HINTS if hint.what in ends]
-    return [*found, 'declare the delimiter, such as csv=Csv(delimiter=";")'] if DELIMITER in ends else found
+    return [*found, *(fix for part, fix in _FIXES if any(part in fault for fault in faults))]
 
 
 def _kind(column: Column) -> str:

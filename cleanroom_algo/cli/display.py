@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 PROGRESS_SECONDS = 10.0  # between two lines where none can move: a file of a long job stays readable
 
+_RAISED = re.compile(r"[A-Za-z_][\w.]*(?:$|: )")  # an exception below its traceback
 _ERROR = re.compile(r"CR-[A-Z]{3}-[0-9]{3}  ")
 
 
 class JobDisplay:
     """Shows a job on stderr: on a terminal its output above moving lines of state, elsewhere plain lines.
 
-    An error at the end of a container's output is held back, as the job's own error says the same.
+    An error or exception at the end of a container's output is held back, as the job's own error says the same.
 
     Args:
         title: what the job is called.
@@ -85,13 +86,13 @@ class JobDisplay:
 
     def line(self, host: str, stream: str, text: str) -> None:  # noqa: ARG002 (both streams are shown alike)
         """Show a line of a container's output."""
-        self._last[host] = text
+        before, self._last[host] = self._last.get(host, ""), text
         if isinstance(self._progress, TrainingProgress) and self._progress.take(text):
             self._state = "training"
             self._say_progress()
         if text == NOT_STARTED:
             return
-        if self._verbose and not self._holds(host, text):
+        if self._verbose and not self._holds(host, text, before):
             self._print(f"{host} | {text}")
         self.refresh()
 
@@ -106,11 +107,12 @@ class JobDisplay:
         if self._status is not None:
             self._status.update(self._text())
 
-    def _holds(self, host: str, text: str) -> bool:
+    def _holds(self, host: str, text: str, before: str) -> bool:
         """Hold back what may be the error that ends the container; let go of what turned out not to be."""
         if self._as_json:
             return False
-        if _ERROR.match(text) or (host in self._held and text.startswith("  ")):
+        ends_traceback = before.startswith("    ") and _RAISED.match(text)
+        if ends_traceback or _ERROR.match(text) or (host in self._held and text.startswith("  ")):
             self._held.setdefault(host, []).append(text)
             return True
         self._release()

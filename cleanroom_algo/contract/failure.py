@@ -8,16 +8,12 @@ reading.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.contract.tree import Tree
 
 LIMIT_BYTES = 1024
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-_PYTHON = Path(os.__file__).resolve().parent
 
 
 def failure_text(error: BaseException | str, redact: Redactor | None = None) -> str:
@@ -73,15 +69,3 @@ def cut(text: str) -> str:
     """Return a text cut to 1024 UTF-8 bytes on a character boundary."""
     encoded = text.encode("utf-8", errors="replace")
     return encoded[:LIMIT_BYTES].decode("utf-8", errors="ignore")
-
-
-def is_library(filename: str) -> bool:
-    """Whether a source file belongs to this package, to an installed library or to Python."""
-    path = Path(filename)
-    installed = {"site-packages", "dist-packages", "importlib"} & set(path.parts)
-    return (
-        bool(installed)
-        or filename.startswith("<")
-        or path.is_relative_to(_PACKAGE)
-        or path.resolve().is_relative_to(_PYTHON)
-    )

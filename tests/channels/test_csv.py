@@ -100,7 +100,7 @@ def test_a_header_with_the_names_of_tables_is_no_row(tmp_path: Path) -> None:
         f"x:1:{name}" for name in ("carrier", "distance", "flight", "late")
     ]
     assert {p.message for p in caught.value.problems} == {
-        "has a table's name before it in the header; name the columns in the query (SELECT t.x AS x)"
+        "has a table's name before it in the header; name the columns alone (SELECT t.x AS x)"
     }
     texts = Schema.of(carrier="string", origin="string")
     with pytest.raises(ColumnsMismatchError):
@@ -121,7 +121,7 @@ def test_a_declared_name_may_have_a_dot(tmp_path: Path) -> None:
         (HEADER.upper(), "it is a header, and only a first line that names the columns exactly is read as one"),
         (
             PREFIXED,
-            "it is a header with a table's name before the columns'; name the columns in the query (SELECT t.x AS x)",
+            "it is a header with a table's name before the columns'; name the columns alone (SELECT t.x AS x)",
         ),
     ],
 )

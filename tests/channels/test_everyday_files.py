@@ -116,6 +116,21 @@ PLAIN = Schema.of(n="int8", x="float32")
         (b"1,NA\n", PLAIN, "x:1:x", 'null_values=["NA"]'),
         (b'1,"2,5"\n', PLAIN, "x:1:x", 'decimal=","'),
         (b"1;2.5\n", replace(PLAIN, csv=FRENCH), "x:1:x", 'decimal=","'),
+        (b"1,NA\n2,oops\n", PLAIN, "x:1:x", "null_values"),
+        (b"n,x,\n1,2,\n", PLAIN, "x:1:column 3", 'extra_columns="ignore"'),
+        (b"n,x,x\n1,2,3\n", PLAIN, "x:1:x", "a name of its own"),
+        (b"n,x\n1,2\nn,x\n", PLAIN, "x:3", "remove the header"),
+        (b"1\t2\n", PLAIN, "x:1", 'Csv(delimiter="\\t")'),
+        (b"1,2\n1,2,3\n", PLAIN, "x:2", "must be in quotes"),
+        (b"1,\n", PLAIN, "x:1:x", 'a type that ends in "?"'),
+        (b"1,inf\n", PLAIN, "x:1:x", "nan=null"),
+        (b'1,"2,192.31"\n', PLAIN, "x:1:x", "without separators"),
+        (b'1,"2,192"\n', PLAIN, "x:1:x", 'decimal=","'),
+        (b"1,$2.5\n", PLAIN, "x:1:x", "the number alone"),
+        (b"1,2.5 EUR\n", PLAIN, "x:1:x", "the number alone"),
+        (b"1,2.5%\n", PLAIN, "x:1:x", "the number alone"),
+        (b"2\n", Schema.of(b="bool"), "x:1:b", '"int64"'),
+        (b"K\xf6ln\n", Schema.of(s="string"), "x:1:s", "UTF-8"),
         (b"1.5,2\n", PLAIN, "x:1:n", '"float32"'),
         (b"1,two\n", PLAIN, "x:1:x", '"string"'),
         (b"malignant\n", Schema.of(b="bool"), "x:1:b", '"string"'),
@@ -136,7 +151,8 @@ def test_an_error_says_what_to_declare(
 ) -> None:
     with pytest.raises(CleanroomError) as caught:
         read(write(tmp_path, "x", data), schema)
-    assert [problem.path for problem in caught.value.problems] == ([] if place is None else [place])
+    assert [problem.path for problem in caught.value.problems][:1] == ([] if place is None else [place])
+    assert "query" not in caught.value.fix or "file" in caught.value.fix  # of which there may be none
     assert fix in caught.value.fix
 
 

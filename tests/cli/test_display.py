@@ -74,6 +74,16 @@ def test_the_error_that_ends_a_container_is_shown_once_and_others_are_not_lost(
     assert ERROR.code not in told
 
 
+def test_an_exception_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ["Traceback (most recent call last):", '  File "late.py", line 3, in fit', "    1 / 0", "    ~~^~~"]
+    for reason, times in (("ZeroDivisionError: division by zero", 0), ("ValueError: of another host", 1)):
+        with JobDisplay("late") as shown:
+            for line in [*lines, "ZeroDivisionError: division by zero"]:
+                shown.line("algo-1", "stderr", line)
+            shown.ended("CREATE_FAILED", f"AlgorithmError: {reason}")
+        assert capsys.readouterr().err.count("ZeroDivisionError") == times  # what follows is the job's own error
+
+
 def test_a_job_that_failed_is_told_by_its_own_error() -> None:
     told = error_of(failed(f"AlgorithmError: {ERROR}\n  at late.py:3 in fit: self.table()"))
     assert str(told) == str(ERROR).replace("  expected", "            late.py:3 in fit: self.table()\n  expected")

@@ -15,6 +15,7 @@ from cleanroom_algo.channels.formats.csv.dialect import dialect_of
 from cleanroom_algo.channels.formats.csv.rows import rows
 from cleanroom_algo.channels.formats.gzip import GZIP_MAGIC, gunzip
 from cleanroom_algo.channels.formats.registry import find_reader
+from cleanroom_algo.channels.hints import ONE_NAME
 from cleanroom_algo.channels.objects import Object, file_chunks, readable
 from cleanroom_algo.channels.schema import Column, Csv, Schema
 from cleanroom_algo.errors import ColumnsMismatchError, Problem
@@ -74,12 +75,12 @@ def form_of(obj: Object) -> Form:
         form = Form(name, tuple(pl.read_ndjson(io.BytesIO(whole), infer_schema_length=None).columns))
     else:
         form = _csv_form(head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace"))
-    twice = [name for name, count in Counter(form.names).items() if count > 1]
+    twice = [name for name, count in Counter(form.names).items() if name and count > 1]
     if twice:
         raise ColumnsMismatchError(
             f"{obj.name}: columns of one name",
             expected="columns of which each has a name of its own",
-            fix="give each column that the channel's query selects a name of its own (AS)",
+            fix=ONE_NAME,
             problems=[Problem(f"{obj.name}:1:{name}", "is there more than once") for name in twice],
         )
     return form
@@ -93,7 +94,7 @@ def _csv_form(text: str) -> Form:
     first, others = table[0], table[1:]
     csv = Csv(delimiter=delimiter)
     columns = list(zip(*others, strict=True)) if others else [()] * len(first)
-    if any(_NO_NAME.fullmatch(name.strip()) for name in first) or "" in first[1:]:
+    if any(_NO_NAME.fullmatch(name.strip()) for name in first) or "" in first[1:-1]:
         return Form(
             "CSV", tuple(f"column_{at}" for at in range(1, len(first) + 1)), Csv(header="none", delimiter=delimiter)
         )

@@ -49,13 +49,16 @@ def target_column(frame: pl.DataFrame) -> str | None:
     return last.name if is_class and last.len() > _FEW else None
 
 
-def meaning_of(values: pl.Series, draft: Column, distinct: int | None) -> tuple[Column | None, str]:
+def meaning_of(
+    values: pl.Series, draft: Column, distinct: int | None, *, misread: bool = False
+) -> tuple[Column | None, str]:
     """Return how to declare a feature, None to leave it out; and what to say about that.
 
     Args:
         values: of the column, as they were read.
         draft: as which they were read.
         distinct: values.
+        misread: whether they are perhaps numbers or dates, and no identifiers.
     """
     filled = len(values) - values.null_count()
     if distinct is None or not filled:
@@ -69,14 +72,14 @@ def meaning_of(values: pl.Series, draft: Column, distinct: int | None) -> tuple[
         return draft, ""
     if _is_text(values):
         return replace(draft, dtype="text"), "is a text: if not, declare it as a string"
-    if is_identifier:
+    if is_identifier and not misread:
         return None, "has another value in each row, as an identifier, and is not declared"
     return _category(draft, distinct)
 
 
 def target_of(values: pl.Series, draft: Column, distinct: int | None) -> tuple[Column | None, str]:
     """Return how to declare the target, and what to say about it; the arguments are those of `meaning_of`."""
-    note = f"has no value in {values.null_count()} rows: leave them out in the query" if values.null_count() else ""
+    note = f"has no value in {values.null_count()} rows: leave these out" if values.null_count() else ""
     if draft.is_integer and distinct is not None:
         low, high = values.min(), values.max()
         if distinct == 2 and (low, high) == (0, 1):

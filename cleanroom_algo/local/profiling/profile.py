@@ -128,8 +128,10 @@ class _Table:
         self._draft: dict[str, Column] = {}
         if self.form.unsure:
             self.notes.append("the first line is taken for a header, but it may be a row")
-        if "" in self.form.names:
+        if self.form.names[:1] == ("",):
             self.notes.append("the first column has no name, as an index that pandas writes, and is not declared")
+        if self.form.names[1:][-1:] == ("",):
+            self.notes.append("the last column has no name, as delimiters at line ends make, and is not declared")
 
     def read(self) -> pl.DataFrame:
         """Return the rows."""
@@ -188,7 +190,11 @@ class _Table:
         return pl.concat(frames)
 
     def _take(self, texts: pl.DataFrame) -> None:
-        """Draft columns by their texts."""
+        """Draft columns by their texts; a header among the rows is left out here, and refused when they are read."""
+        if self.form.has_names and texts.width > 1:
+            texts = texts.filter(
+                ~pl.all_horizontal(pl.col(name) == name for name in texts.columns).fill_null(value=False)
+            )
         for values in texts:
             reading = reading_of(values)
             csv = self.form.csv
@@ -236,7 +242,10 @@ def _profiled(values: pl.Series, table: _Table, is_target: bool) -> ColumnProfil
         found.top = tuple(counts.head(_TOP).iter_rows())
     elif not draft.is_list:
         found.low, found.high = values.min(), values.max()
-    declared, note = (target_of if is_target else meaning_of)(values, draft, found.distinct)
+    if is_target:
+        declared, note = target_of(values, draft, found.distinct)
+    else:
+        declared, note = meaning_of(values, draft, found.distinct, misread=bool(found.notes))
     found.declared = None if declared is None else replace(declared, nullable=found.nulls > 0)
     if note:
         found.notes.append(note)

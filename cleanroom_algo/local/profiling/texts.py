@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, replace
 from typing import Final
 
 import polars as pl
 
+from cleanroom_algo.channels.hints import likely_number
 from cleanroom_algo.channels.schema import Column
 from cleanroom_algo.channels.values import BOOLEANS, FLOAT32_BOUND, convert
 
@@ -17,12 +19,14 @@ _NULL_WORDS: Final = frozenset(
 )
 _INTEGER: Final = r"^[+-]?[0-9]+$"
 _CODE: Final = r"^0[0-9]+$"
-_NUMBER: Final = r"^\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+_NUMBER: Final = r"^\s*[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|(?i:inf(?:inity)?))$"
 _COMMA: Final = r"^[+-]?[0-9]*,[0-9]+$|^[+-]?[0-9]+$"
 _DATE: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _TIMESTAMP: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+(?:Z|[+-][0-9:]+)?$"
 _LIST: Final = r"^\s*\[[^\[\]{}\"]*\]\s*$"
 _OTHER_DATE: Final = r"^[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}(?:[T ].*)?$"
+
+_LOOKED_AT: Final = 100  # texts of a column, which tell how it is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,21 @@ def _reading(values: pl.Series) -> Reading:
         return Reading("float32", decimal_comma=True)
     if all_match(_LIST):
         return Reading("list[int64]" if _fits(values, "list[int64]") else "list[float32]")
-    note = "has dates that are not written as 2013-01-31" if all_match(_OTHER_DATE) else ""
-    return Reading("string", note=note)
+    return Reading("string", note=_note(values))
+
+
+def _note(values: pl.Series) -> str:
+    """Return what a person should know of texts that are perhaps meant for something else."""
+    if values.str.contains(_OTHER_DATE).all():
+        return "has dates that are not written as 2013-01-31, and are read as texts"
+    written = {likely_number(text) for text in values.head(_LOOKED_AT)}
+    if len(written) == 1 and (what := written.pop()):
+        return f"has {what} and is read as texts: write the numbers alone"
+    others = values.filter(~values.str.contains(_NUMBER))
+    if 0 < 2 * len(others) < len(values):
+        words = json.dumps(others.sort().head(3).to_list(), ensure_ascii=False)
+        return f"has numbers and other texts: if those mean a missing value, declare csv=Csv(null_values={words})"
+    return ""
 
 
 def _fits(values: pl.Series, dtype: str) -> bool:
@@ -79,7 +96,8 @@ def _fits(values: pl.Series, dtype: str) -> bool:
     try:
         if not column.is_float:
             return len(convert(values, column) if not column.is_integer else values.cast(pl.Int64)) > 0
-        largest = values.str.strip_chars().cast(pl.Float64).abs().max()
+        numbers = values.str.strip_chars().cast(pl.Float64)
+        largest = numbers.filter(numbers.is_finite()).abs().max()
     except (pl.exceptions.PolarsError, ValueError):
         return False
     return isinstance(largest, float) and largest < (FLOAT32_BOUND if dtype == "float32" else math.inf)

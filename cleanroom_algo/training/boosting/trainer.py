@@ -250,5 +250,5 @@ class BoostingTrainer(Trainer):
                 f"channel {channel!r} has {faults} label(s) and {weightless} weight(s) that cannot be used",
                 expected=f"labels that are {kind} from {allowed.lowest:g} to {allowed.highest:g}, as the objective "
                 "takes them, and weights of at least 0",
-                fix="choose another objective, set num_class, or leave such rows out in the query",
+                fix="choose another objective, set num_class, or leave such rows out",
             )

@@ -16,6 +16,7 @@ from cleanroom_algo.contract.failure import cut, read_failure, write_failure
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.contract.script import training_script
+from cleanroom_algo.contract.tracebacks import is_logged
 from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.errors.status_codes import NOT_STARTED
 from cleanroom_algo.training.artifacts.writer import ArtifactWriter
@@ -52,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop.enter(Phase.ENDING)
     sys.stdout.flush()
     if report.outcome == "failed":
-        print(report.text, file=sys.stderr, flush=True)
+        if not is_logged(report.text):
+            print(report.text, file=sys.stderr, flush=True)
         try:
             write_failure(paths, report.text)
         except OSError as error:

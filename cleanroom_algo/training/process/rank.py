@@ -18,10 +18,10 @@ from pathlib import Path
 
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import Environment
-from cleanroom_algo.contract.failure import cut, failure_text, is_library
+from cleanroom_algo.contract.failure import cut, failure_text
 from cleanroom_algo.contract.processes import signal_when_orphaned
 from cleanroom_algo.contract.redaction import Redactor
-from cleanroom_algo.contract.tracebacks import log_traceback
+from cleanroom_algo.contract.tracebacks import is_library, log_traceback
 from cleanroom_algo.errors import AlgorithmExitError, CleanroomError, PipeReaderLostError
 from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.training.process.job import BASE_MODEL_VARIABLE, RUN_DIRECTORY_VARIABLE, STOP_FILE, Job, redactor
@@ -96,7 +96,7 @@ def report_of(
     code = _exit_code(error)
     gone = isinstance(error, RuntimeError) and bool(_LOST.search(str(error)))
     lost = not alone and (gone or isinstance(error, PipeReaderLostError))
-    if not lost and not (isinstance(error, CleanroomError) and not _own_frames(error)):
+    if not lost and not isinstance(error, CleanroomError):  # which says by itself what is wrong, and where
         log_traceback(error)
     return RankReport.failed(rank, failure_text(error, redact), code, lost_others=lost)
 

@@ -15,6 +15,7 @@ from cleanroom_algo.channels.modes.file import read_object
 from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.local.profiling import profile
+from cleanroom_algo.local.profiling.declaration import dtype_text
 from tests.cli.support import run
 
 ROWS = 60
@@ -100,6 +101,7 @@ def test_the_declaration_of_a_frame_reads_it(tmp_path: Path, kind: str) -> None:
         ("99999999999999999999\n1\n", "category", ["99999999999999999999", "1"]),
         ("1.5\nNA\n?\n", "float32?", [1.5, None, None]),
         ("NA\nUS\n", "string", ["NA", "US"]),
+        ("1.5\ninf\n-Infinity\n", "float32? nan=null", [1.5, None, None]),
         ("2013-01-01 12:30:00\n2013-01-01T12:30:00Z\n", "timestamp", None),
         ('"[1, 2]"\n[]\n', "list[int64]", [[1, 2], []]),
         ('"[1, 2.5]"\n[]\n', "list[float32]", [[1, 2.5], []]),
@@ -111,8 +113,27 @@ def test_the_type_of_texts(tmp_path: Path, text: str, dtype: str, values: list[A
     )
     schema, _ = declared(tmp_path, "--target", "other")
     (column, _) = schema.columns
-    assert column.dtype + "?" * column.nullable == dtype
+    assert dtype_text(column) == dtype
     assert values is None or read(tmp_path, schema)["x"].to_list() == values
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("x,y,\n1,2,\n3,4,\n", "the last column has no name"),
+        ('x,y\n"1,234.5",1\n"2,345.5",2\n', "has thousands separators and is read as texts"),
+        ("x,y\n$1.5,1\n2.5 EUR,2\n", "has an amount of money"),
+        ("x,y\n1.5%,1\n2%,2\n", "has a percentage"),
+        ("x,y\n2/7/2013,1\n18/9/2013,2\n", "has dates that are not written as 2013-01-31"),
+        ("x,y\n1,1\n2,2\n3,3\ntoo many,2\n", 'null_values=["too many"]'),
+    ],
+)
+def test_what_a_person_should_know(tmp_path: Path, text: str, note: str) -> None:
+    header, *lines = text.splitlines(keepends=True)
+    (tmp_path / "x.csv").write_text(header + "".join(lines) * 12)
+    schema, document = declared(tmp_path, "--target", "y")
+    assert note in str(document)
+    assert schema.names == ("x", "y")
 
 
 def test_what_the_first_rows_do_not_show_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,6 +180,7 @@ def test_the_profile_is_for_people_and_the_declaration_for_a_file(tmp_path: Path
     [
         (None, "CR-CLI-003", "has no files with content"),
         ("a,b\n1,2\n1,2,3\n", "CR-SCH-002", "3 field(s) instead of 2"),
+        ("a,b\n1,2\na,b\n3,4\n", "CR-SCH-002", "x.csv:3: it is a header"),
         ("a,a\n1,2\n", "CR-SCH-003", "columns of one name"),
         ("PK\x03\x04\x00\x00", "CR-CHN-004", "Excel workbook"),
     ],

@@ -16,7 +16,7 @@ import polars as pl
 from cleanroom_algo.channels.formats.blocks import BOM, count_byte, without_blank_lines
 from cleanroom_algo.channels.formats.csv.dialect import check_dialect, dialect_of
 from cleanroom_algo.channels.formats.csv.rows import EXTRA, NAME_COLUMNS, bare_name, header_names, parse_slowly
-from cleanroom_algo.channels.hints import IGNORE_EXTRA, UNDECLARED
+from cleanroom_algo.channels.hints import IGNORE_EXTRA, ONE_NAME, UNDECLARED
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.channels.values import convert, text_dtype
 from cleanroom_algo.errors import ColumnsMismatchError, Problem
@@ -69,7 +69,7 @@ class CsvDecoder:
             raise ColumnsMismatchError(
                 f"{self.source}: the first line does not name the declared columns",
                 expected='a header in each object, as the schema declares by csv=Csv(header="each")',
-                fix="leave `header` out where only some objects have a header, or declare the columns of the query",
+                fix="leave `header` out where only some objects have a header, or declare the columns that are there",
                 problems=[Problem(f"{self.source}:1", "is no header of the declared columns")],
             )
         return rest
@@ -219,21 +219,34 @@ class CsvDecoder:
         problems = [Problem(f"{self.source}:1:{name}", what) for some, what in ways for name in sorted(some)]
         lowered = {name.lower() for name in known}
         extra = [name for name in names if name.strip().lower() not in lowered and bare_name(name) not in lowered]
-        index = ", and has no name, as an index that pandas writes"
         problems += [
-            Problem(
-                f"{self.source}:1:{name or 'column ' + str(names.index(name) + 1)}",
-                UNDECLARED + ("" if name else index),
-            )
+            Problem(f"{self.source}:1:{name or f'column {names.index(name) + 1}'}", UNDECLARED + _nameless(names, name))
             for name in extra
         ]
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        problems += [Problem(f"{self.source}:1:{name}", "is there more than once") for name in twice]
         raise ColumnsMismatchError(
             f"{self.source}: the header names {len(shared)} of the {len(known)} declared columns"
             + (f", and {len(extra)} more" if extra else ""),
             expected="a header of exactly the declared columns in any order, or none",
-            fix=IGNORE_EXTRA if len(extra) == len(problems) else "declare the columns that the channel's query selects",
+            fix=self._header_fix(only_extra=len(extra) == len(problems), twice=bool(twice)),
             problems=problems,
         )
+
+    def _header_fix(self, *, only_extra: bool, twice: bool) -> str:
+        if twice:
+            return ONE_NAME
+        return IGNORE_EXTRA if only_extra else "declare the columns that are there, or change the file or query"
+
+
+def _nameless(names: Sequence[str], name: str) -> str:
+    """Return what a column without a name probably is."""
+    if name:
+        return ""
+    is_last = names.index(name) == len(names) - 1
+    return (
+        f", and has no name, as {'delimiters at the ends of lines make' if is_last else 'an index that pandas writes'}"
+    )
 
 
 def may_span(schema: Schema) -> bool:

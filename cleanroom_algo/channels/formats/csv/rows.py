@@ -10,14 +10,13 @@ import polars as pl
 
 from cleanroom_algo.channels.formats.csv.dialect import Dialect
 from cleanroom_algo.channels.formats.text import table_of_rows
-from cleanroom_algo.channels.hints import DELIMITER
+from cleanroom_algo.channels.hints import DELIMITER, DELIMITERS
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.channels.values import Parser, Value, parser_of
 
-NAME_COLUMNS: Final = "name the columns in the query (SELECT t.x AS x)"
+NAME_COLUMNS: Final = "name the columns alone (SELECT t.x AS x)"
 EXTRA: Final = "\0"
 """Begins the name that the layout of an object gives to a column that is ignored."""
-_DELIMITERS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +172,7 @@ def _form_fault(row: Row, expected: int, delimiter: str) -> str:
     fault = f"{len(row.fields)} field(s) instead of {expected}"
     if any("\r" in field for field in row.fields if field):
         return f"{fault}; it has carriage returns, but lines end in LF or CRLF"
-    for other, name in _DELIMITERS.items():
+    for other, name in DELIMITERS.items():
         if len(row.fields) == 1 and other != delimiter and (row.fields[0] or "").count(other) == expected - 1:
             return f"{fault}; its {name} would make {expected}: {DELIMITER}"
     return fault

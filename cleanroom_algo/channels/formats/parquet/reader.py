@@ -21,6 +21,7 @@ from cleanroom_algo.channels.conform import check_columns, conform
 from cleanroom_algo.channels.formats.parquet.footer import MAGIC, Footer, NotParquetError, damaged, read_footer
 from cleanroom_algo.channels.formats.parquet.spool import spool_groups, spool_objects
 from cleanroom_algo.channels.formats.protocol import Stream, Wanted
+from cleanroom_algo.channels.hints import ONE_NAME
 from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.channels.splits import Split
@@ -158,7 +159,7 @@ def _ambiguous(source: str, footer: Footer) -> ColumnsMismatchError:
     return ColumnsMismatchError(
         f"{source}: columns of one name",
         expected="columns of which each has a name of its own",
-        fix="give each column that the channel's query selects a name of its own (AS)",
+        fix=ONE_NAME,
         problems=[
             Problem(f"{source}:{name}", f"is there {count} times")
             for name, count in Counter(footer.columns).items()
