@@ -19,12 +19,11 @@ from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.errors.status_codes import ALGORITHM_ERROR
 from cleanroom_algo.local.failures import error_of
-from cleanroom_algo.local.jobs.inference.transform import OUTPUT_SUFFIX
 from cleanroom_algo.local.objects.listing import source_of
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.planning.inference import looks_like_header
 from cleanroom_algo.local.planning.inputs import channel_objects, record_of_job, source_objects
-from cleanroom_algo.local.plans.run_files import MODEL_ARCHIVE
+from cleanroom_algo.local.plans.run_files import MODEL_ARCHIVE, OUTPUT_SUFFIX
 from cleanroom_algo.local.query.tables import column_access
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.arns import CONFIGURED_TABLE, MEMBERSHIP

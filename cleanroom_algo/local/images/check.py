@@ -31,7 +31,6 @@ from cleanroom_algo.local.images.image import (
 )
 from cleanroom_algo.local.images.preflight import Fault, find_fault
 from cleanroom_algo.local.images.source import Sources, check_sources, read_sources
-from cleanroom_algo.local.images.trial import try_out
 from cleanroom_algo.local.objects.listing import Source, objects_of
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ChannelPlan, TrainingPlan, plan_hosts
 
@@ -90,6 +89,8 @@ def _check_path(source: AlgorithmSource, path: Path, asked: Asked) -> Iterator[F
     if fault is not None:
         yield _finding(fault, path)
     if fault is None or not fault.sure:
+        from cleanroom_algo.local.images.trial import try_out  # numpy takes its time
+
         yield from try_out(plan, ProcessHosts() if sandbox.missing() else sandbox.SandboxHosts(), verbs)
 
 
@@ -144,5 +145,7 @@ def _check_image(source: AlgorithmSource, asked: Asked) -> Iterator[Finding]:
         found += check_sources(read_sources(code, named=named), entries=False, only=asked.only)
     yield from found
     if asked.start and "architecture" not in {each.name for each in found}:
+        from cleanroom_algo.local.images.trial import try_out
+
         verbs = [verb for verb in VERBS if asked.only in (None, verb)]
         yield from try_out(_plan(source, asked), DockerHosts(read_only=True), verbs)

@@ -16,9 +16,6 @@ from cleanroom_algo.local.operations.authorization import (
 from cleanroom_algo.local.operations.collaborations import collaboration_arn, membership_arn
 from cleanroom_algo.local.operations.projections import show_members, show_one, show_page, times
 from cleanroom_algo.local.operations.registry import Call, cleanrooms_operation
-from cleanroom_algo.local.query.parsing import parse
-from cleanroom_algo.local.query.resolution import referenced_tables
-from cleanroom_algo.local.query.templates import faults_of_values, is_emulated, placeholders
 from cleanroom_algo.local.resources.arns import ANALYSIS_TEMPLATE, COLLABORATION, MEMBERSHIP, template_arn
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.service_model.validation import invalid
@@ -128,6 +125,8 @@ def _check_kind(call: Call) -> None:
     Raises:
         InvalidRequestError: CR-REQ-001. NotEmulatedError: CR-REQ-007.
     """
+    from cleanroom_algo.local.query.templates import is_emulated  # here and below: sqlglot takes its time
+
     types = {each["type"] for each in call.params.get("analysisParameters", ())}
     missing = [f"parameters of type {each}" for each in sorted(types) if not is_emulated(each)]
     if call.params["format"] != "SQL":
@@ -150,6 +149,10 @@ def _check_text(call: Call) -> list[str]:
     Raises:
         InvalidRequestError: CR-REQ-001, it is no query, or does not fit the parameters or `schema` of the template.
     """
+    from cleanroom_algo.local.query.parsing import parse
+    from cleanroom_algo.local.query.resolution import referenced_tables
+    from cleanroom_algo.local.query.templates import placeholders
+
     if problems := list(_parameter_faults(call)):
         raise invalid(call.operation, problems)
     declared = [each["name"] for each in call.params.get("analysisParameters", ())]
@@ -168,6 +171,8 @@ def _check_text(call: Call) -> list[str]:
 
 
 def _parameter_faults(call: Call) -> Iterator[Problem]:
+    from cleanroom_algo.local.query.templates import faults_of_values
+
     declared = call.params.get("analysisParameters", [])
     names = [each["name"] for each in declared]
     for index, parameter in enumerate(declared):

@@ -23,7 +23,6 @@ from cleanroom_algo.local.operations.projections import show, show_page
 from cleanroom_algo.local.operations.quotas import check_tags, within
 from cleanroom_algo.local.operations.registry import Call, ml_operation
 from cleanroom_algo.local.query import spark
-from cleanroom_algo.local.query.templates import faults_of_values
 from cleanroom_algo.local.resources.arns import ANALYSIS_TEMPLATE, ASSOCIATION, INPUT_CHANNEL
 from cleanroom_algo.local.resources.states import ACTIVE, COUNTED, PENDING, move
 from cleanroom_algo.local.resources.store import Record
@@ -158,6 +157,8 @@ def _sql_faults(call: Call, collaboration: str, sql: Mapping[str, Any]) -> Itera
     if ("queryString" in sql) == ("analysisTemplateArn" in sql):
         yield Problem("sqlParameters", "needs queryString or analysisTemplateArn, and only one")
     elif "analysisTemplateArn" in sql:
+        from cleanroom_algo.local.query.templates import faults_of_values  # sqlglot takes its time
+
         template = in_collaboration(call, ANALYSIS_TEMPLATE, sql["analysisTemplateArn"], collaboration)
         yield from faults_of_values(template.document, sql.get("parameters", {}), "sqlParameters.parameters")
     elif sql.get("parameters"):

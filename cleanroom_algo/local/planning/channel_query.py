@@ -9,7 +9,6 @@ from cleanroom_algo.errors import QueryError
 from cleanroom_algo.local.query.plan import QueryPlan
 from cleanroom_algo.local.query.spark import MAX_RECORDS, spark_properties
 from cleanroom_algo.local.query.tables import table_access
-from cleanroom_algo.local.query.templates import parameters_of
 from cleanroom_algo.local.resources.arns import ANALYSIS_TEMPLATE
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.workspace import Workspace
@@ -21,6 +20,8 @@ def query_plan(workspace: Workspace, record: Record) -> QueryPlan:
     Raises:
         QueryError: CR-JOB-401, its analysis template is gone.
     """
+    from cleanroom_algo.local.query.templates import parameters_of  # sqlglot takes its time
+
     parameters: Mapping[str, Any] = record.document["inputChannel"]["dataSource"]["protectedQueryInputParameters"]
     switches = workspace.settings.switches
     sql = parameters["sqlParameters"]

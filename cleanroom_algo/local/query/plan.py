@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from cleanroom_algo.local.query.table import TableAccess
-from cleanroom_algo.local.query.templates import Parameter
+
+if TYPE_CHECKING:
+    from cleanroom_algo.local.query.templates import Parameter
 
 CsvDialect = Literal["rfc4180", "spark"]
 """The dialect of CSV files: quotes inside of quotes are doubled and backslashes are characters like others; or both

@@ -22,12 +22,12 @@ from cleanroom_algo.local.jobs.inference.answers import Answer, count_lines, cou
 from cleanroom_algo.local.jobs.inference.client import Client
 from cleanroom_algo.local.jobs.inference.split import assemble, split_lines
 from cleanroom_algo.local.plans.inference_plan import InferencePlan, Transfer
+from cleanroom_algo.local.plans.run_files import OUTPUT_SUFFIX
 from cleanroom_algo.local.policies.caps import output_too_large
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.objects.reference import ObjectRef
 
-OUTPUT_SUFFIX = ".out"  # SageMaker developer guide, "Batch transform": input1.csv becomes input1.csv.out
 STREAM_BYTES = 1 << 18  # of one piece of an object that is sent chunked
 
 
