@@ -40,7 +40,7 @@ def test_json_lines(tmp_path: Path, data: bytes) -> None:
         (b'{"flight":1.5}', "x:2:flight", "not of type int32: a number with a fraction"),
         (b'{"flight":3000000000}', "x:2:flight", "not of type int32"),
         (b'{"carrier":"secret"}', "x:2:flight", "absent or null, but int32 that is not nullable"),
-        (b'{"flight":1,"late":2}', "x:2:late", "not of type bool"),
+        (b'{"flight":1,"late":2}', "x:2:late", "not of type bool: a number other than 0 and 1"),
         (b'{"flight":1,', "x:2", "not valid JSON"),
         (b"[1]", "x:2", "a list of 1 value(s), not a JSON object"),
         (b"1", "x:2", "not a JSON object"),
