@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from cleanroom_algo.cli.options import home_option, json_option
+from cleanroom_algo.cli.options import engine_option, home_option, json_option
 from cleanroom_algo.cli.output import command_line, emit_json, next_commands, say, table
 from cleanroom_algo.cli.rooms import follow, open_room
 from cleanroom_algo.cli.run import report
 from cleanroom_algo.local.resources import records
 
+if TYPE_CHECKING:
+    from cleanroom_algo.local.resources.settings import QueryEngine
+
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), default=Path("cleanroom.toml"))
+@engine_option
 @json_option
 @home_option
 @click.pass_context
-def command(context: click.Context, file: Path, as_json: bool, home: Path | None) -> None:
+def command(context: click.Context, file: Path, engine: QueryEngine | None, as_json: bool, home: Path | None) -> None:
     r"""Make the room that FILE (cleanroom.toml) declares: members, tables, algorithms, and channels by SQL queries.
 
     The same file can be declared again: what has changed is changed in the room, and what is kept though it has changed
@@ -29,10 +34,15 @@ def command(context: click.Context, file: Path, as_json: bool, home: Path | None
     Examples:
       cleanroom-algo declare examples/flight_delay/cleanroom.toml
     """
+    from cleanroom_algo.local.resources.room_files import state_folder
+    from cleanroom_algo.local.resources.settings import RoomSettings
     from cleanroom_algo.local.results import JobFailed, check_ended_well, document
+    from cleanroom_algo.local.setup.declaration import read_declaration
     from cleanroom_algo.local.setup.declaring import declare
 
-    with open_room(home) as room:
+    queries = read_declaration(file).queries
+    settings = RoomSettings.read(state_folder(home)).with_queries(engine or queries.engine, queries.spark)
+    with open_room(home, settings) as room:
         channels = []
         declared = declare(room.caller, file)
         for change in () if as_json else declared.changes:

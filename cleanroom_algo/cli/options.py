@@ -34,6 +34,12 @@ home_option = click.option(
     help="The state folder of the local clean room; by default that of the project file, or in your data folder.",
 )
 
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["duckdb", "spark"]),
+    help="What computes the queries of ML input channels; by default as settings.toml says, else duckdb.",
+)
+
 
 def pairs(words: Iterable[str], option: str) -> dict[str, str]:
     """Return NAME=VALUE words as a mapping.

@@ -11,19 +11,20 @@ from cleanroom_algo.cli.display import JobDisplay
 from cleanroom_algo.local.resources.records import reason
 
 if TYPE_CHECKING:
+    from cleanroom_algo.local.resources.settings import RoomSettings
     from cleanroom_algo.local.resources.store import Record
     from cleanroom_algo.local.room import Room
 
 
 @contextmanager
-def open_room(home: Path | None) -> Iterator[Room]:
-    """Open the room of a state folder; leaving it ends what runs."""
+def open_room(home: Path | None, settings: RoomSettings | None = None) -> Iterator[Room]:
+    """Open the room of a state folder, with the settings of the folder or others; leaving it ends what runs."""
     from cleanroom_algo.channels.memory import keep_freed_memory
     from cleanroom_algo.local.resources.room_files import state_folder
     from cleanroom_algo.local.room import Room
 
     keep_freed_memory()  # of the requests of inference jobs
-    with Room(state_folder(home)) as room:
+    with Room(state_folder(home), settings) as room:
         yield room
 
 

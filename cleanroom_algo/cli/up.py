@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from cleanroom_algo.cli.options import home_option, json_option
+from cleanroom_algo.cli.options import engine_option, home_option, json_option
 from cleanroom_algo.cli.output import emit, say
+
+if TYPE_CHECKING:
+    from cleanroom_algo.local.resources.settings import QueryEngine
 
 DEFAULT_PORT = 8780  # unassigned at IANA, and none of the usual development servers
 
@@ -25,9 +28,10 @@ DEFAULT_PORT = 8780  # unassigned at IANA, and none of the usual development ser
     metavar="NAME",
     help="A name by which clients call this server, beside 127.0.0.1, localhost and [::1]; may be given repeatedly.",
 )
+@engine_option
 @json_option
 @home_option
-def command(port: int, hosts: tuple[str, ...], as_json: bool, home: Path | None) -> None:
+def command(port: int, hosts: tuple[str, ...], engine: QueryEngine | None, as_json: bool, home: Path | None) -> None:
     r"""Serve the Clean Rooms ML API on 127.0.0.1, until Ctrl-C.
 
     Accounts are told by the access key id: twelve digits are the account itself; any other key is the default account.
@@ -39,6 +43,7 @@ def command(port: int, hosts: tuple[str, ...], as_json: bool, home: Path | None)
     """
     from cleanroom_algo.local.api.server import serve
     from cleanroom_algo.local.resources.room_files import state_folder
+    from cleanroom_algo.local.resources.settings import RoomSettings
     from cleanroom_algo.local.room import Room
 
     folder = state_folder(home)
@@ -55,4 +60,7 @@ def command(port: int, hosts: tuple[str, ...], as_json: bool, home: Path | None)
             "Ctrl-C ends it, and its jobs"
         )
 
-    serve(folder, port, ready, partial(Room, serving=True), hosts)
+    def open_served(home: Path) -> Room:
+        return Room(home, RoomSettings.read(home).with_queries(engine), serving=True)
+
+    serve(folder, port, ready, open_served, hosts)

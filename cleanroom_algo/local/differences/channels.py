@@ -44,9 +44,9 @@ CHANNELS: tuple[Difference, ...] = (
     Difference(
         "channels",
         QUERY,
-        "queries are read as Spark SQL by sqlglot and run by DuckDB where it has Spark's values, or by Spark without "
-        "ANSI mode (query_engine); other syntax and functions are refused, and so are two columns of one name; sums of "
-        "doubles may differ in the last digits",
+        "queries are read as Spark SQL by sqlglot and run by DuckDB where it has Spark's values, or by Spark "
+        "(query_engine), without ANSI mode unless spark_ansi is on; other syntax and functions are refused, and so are "
+        "two columns of one name; sums of doubles may differ in the last digits",
         "Spark runs them, and cannot write two columns of one name; its version and ANSI mode are not documented",
         "documented",
         "Clean Rooms user guide, Creating an ML input channel",
@@ -63,6 +63,15 @@ CHANNELS: tuple[Difference, ...] = (
         "such columns is not documented",
         "documented",
         "Clean Rooms user guide, Analysis rules",
+    ),
+    Difference(
+        "channels",
+        QUERY,
+        "privacyBudgets is never returned: no budget can be made, as CreatePrivacyBudgetTemplate is refused as not "
+        "emulated",
+        "access budgets limit how often a table is used; without one its use is unlimited",
+        "model",
+        "botocore's model of cleanrooms, AccessBudget",
     ),
     Difference(
         "channels",

@@ -36,6 +36,8 @@ def query_plan(workspace: Workspace, record: Record) -> QueryPlan:
         header=switches.channel_header == "header",
         extension=switches.channel_file_names == "spark",
         engine=workspace.settings.machine.query_engine,
+        spark=tuple(sorted(workspace.settings.spark.items())),
+        ansi=switches.spark_ansi == "on",
         max_records=int(spark_properties(parameters).get(MAX_RECORDS, 0)),
     )
 

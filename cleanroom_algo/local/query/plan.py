@@ -33,6 +33,8 @@ class QueryPlan:
         max_records: per file; 0: no limit.
         extension: whether the names of part files say their format.
         engine: that computes.
+        spark: properties of Spark, where it computes.
+        ansi: whether Spark is in ANSI mode.
         parameters: of the analysis template that the query is.
     """
 
@@ -45,6 +47,8 @@ class QueryPlan:
     max_records: int = 0
     extension: bool = True
     engine: Engine = "duckdb"
+    spark: tuple[tuple[str, str], ...] = ()
+    ansi: bool = False
     parameters: tuple[Parameter, ...] = ()
 
 

@@ -1,12 +1,14 @@
 """What can be set about a local clean room: quotas, rates, and the questions that the documentation leaves open.
 
-Read from `settings.toml` in the state folder, tables `[quotas]`, `[switches]`, `[machine]`, `[glue_tables]`.
+Read from `settings.toml` in the state folder, tables `[quotas]`, `[switches]`, `[machine]`, `[spark]`,
+`[glue_tables]`.
 """
 
 from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cleanroom_algo.errors import Problem, RoomSettingsError
 
 Count = Annotated[int, Field(ge=0)]
+QueryEngine = Literal["duckdb", "spark"]
 Rate = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(ge=1)]]
 
 
@@ -97,6 +100,9 @@ class Switches(_Table):
     """How the CSV objects of an ML input channel are written: not documented. Spark's writer puts backslashes before
     quotes and backslashes within quotes, leaves out white space at the ends of texts, and rows of nothing but a
     null."""
+    spark_ansi: Literal["off", "on"] = "off"
+    """Whether Spark is in ANSI mode, where overflows, divisions by zero and casts without a value are errors, and not
+    null: not documented; off as in Spark 3."""
     inference_header: Literal["first-chunk", "every", "none"] = "first-chunk"
     """Which requests of an inference job carry the header."""
     inference_lost_rows: Literal["fail", "warn"] = "fail"
@@ -141,7 +147,7 @@ class Machine(_Table):
     """The s3:// URI below which the objects of such jobs lie."""
     sagemaker_endpoint: str | None = None
     """URL of a service that takes AWS's place there; AWS itself if None."""
-    query_engine: Literal["duckdb", "spark"] = "duckdb"
+    query_engine: QueryEngine = "duckdb"
     """What computes the queries of ML input channels: DuckDB starts at once and refuses what it computes otherwise than
     Spark; Spark itself needs the extra `spark` and Java 17."""
     region: str = "us-east-1"
@@ -162,9 +168,17 @@ class RoomSettings(_Table):
     quotas: Quotas = Quotas()
     switches: Switches = Switches()
     machine: Machine = Machine()
+    spark: dict[str, str] = Field(default_factory=dict)
+    """Properties of Spark's session, such as "spark.master" and "spark.driver.memory". The workers of a master that is
+    not local must see the state folder under the same path."""
     glue_tables: dict[str, Path] = Field(default_factory=dict)
     """Where tables of AWS Glue lie here, by "database.table": a CSV or Parquet file, or a folder of such. Relative
     paths begin in the state folder."""
+
+    def with_queries(self, engine: QueryEngine | None, spark: Mapping[str, str] | None = None) -> RoomSettings:
+        """Return these settings with another engine of queries, None for the same, and with properties of Spark."""
+        machine = self.machine if engine is None else self.machine.model_copy(update={"query_engine": engine})
+        return self.model_copy(update={"machine": machine, "spark": {**self.spark, **(spark or {})}})
 
     @classmethod
     def read(cls, home: Path) -> RoomSettings:
@@ -188,7 +202,7 @@ class RoomSettings(_Table):
 def _unusable(path: Path, what: str, problems: list[Problem]) -> RoomSettingsError:
     return RoomSettingsError(
         f"{path} {what}",
-        expected="tables [quotas], [switches], [machine], [glue_tables] with the documented names",
+        expected="tables [quotas], [switches], [machine], [spark], [glue_tables] with the documented names",
         fix="correct the file, or remove it for the defaults",
         problems=problems,
     )

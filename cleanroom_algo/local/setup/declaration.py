@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.contract.validation import problems_of
 from cleanroom_algo.errors import DeclarationError, Problem
+from cleanroom_algo.local.resources.settings import QueryEngine
 
 Identifier = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 Account = Annotated[str, Field(pattern=r"^[0-9]{12}$")]
@@ -97,6 +98,15 @@ class ChannelEntry(_Entry):
     retention_days: Annotated[int, Field(ge=1, le=30)] = 30
 
 
+class QueriesEntry(_Entry):
+    """What runs the queries of the channels."""
+
+    engine: QueryEngine | None = None
+    """That of settings.toml if None."""
+    spark: dict[str, str] = Field(default_factory=dict)
+    """Properties of Spark, beside those of settings.toml."""
+
+
 class CollaborationEntry(_Entry):
     """The collaboration itself."""
 
@@ -108,6 +118,7 @@ class Declaration(_Entry):
     """A whole cleanroom.toml."""
 
     collaboration: CollaborationEntry
+    queries: QueriesEntry = QueriesEntry()
     members: Annotated[dict[str, Member], Field(min_length=1)]
     tables: dict[str, TableEntry] = Field(default_factory=dict)
     templates: dict[str, TemplateEntry] = Field(default_factory=dict)
@@ -170,8 +181,8 @@ def read_declaration(path: Path) -> Declaration:
             return declaration
     raise DeclarationError(
         f"{path} does not declare a room",
-        expected="tables [collaboration], [members.NAME], [tables.NAME], [templates.NAME], [algorithms.NAME], "
-        "[channels.NAME]",
+        expected="tables [collaboration], [queries], [members.NAME], [tables.NAME], [templates.NAME], "
+        "[algorithms.NAME], [channels.NAME]",
         fix="correct the file; docs/guides describes it",
         problems=problems,
     )

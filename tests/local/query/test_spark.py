@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from cleanroom_algo.errors import QueryError
+from cleanroom_algo.errors import EngineDiffersError, QueryError, SparkUnavailableError
 from cleanroom_algo.local.query.engines import duckdb as duckdb_engine
 from cleanroom_algo.local.query.engines.database import open_database, types
 from cleanroom_algo.local.query.engines.run import run
@@ -27,7 +27,7 @@ pytest.importorskip("pyspark", reason="pyspark is missing: pip install 'cleanroo
 if shutil.which("java") is None:
     pytest.skip("not installed: java", allow_module_level=True)
 
-from cleanroom_algo.local.query.engines.spark import spark_session
+from cleanroom_algo.local.query.engines.spark import spark_session, stop_spark
 
 Result = tuple[list[tuple[str, str]], list[tuple[Any, ...]]]
 BATCH = 60
@@ -40,8 +40,7 @@ def access(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TableAccess]:
     session.conf.set("spark.sql.shuffle.partitions", "1")
     session.read.parquet(str(path)).createOrReplaceTempView("v")
     yield TableAccess((Table("v", path, "parquet", tuple(corpus.COLUMNS)),))
-    session.stop()
-    spark_session.cache_clear()
+    stop_spark()
 
 
 def on_duckdb(query: str, access: TableAccess, folder: Path) -> Result:
@@ -154,6 +153,22 @@ def test_parameters_are_the_same_values_on_spark(access: TableAccess, tmp_path: 
     plan = QueryPlan(corpus.PARAMETERS_TEMPLATE, access, tmp_path / "out", header=False, engine="spark")
     run(replace(plan, parameters=corpus.PARAMETERS))
     assert [part.read_text() for part in (tmp_path / "out").iterdir()] == [corpus.PARAMETERS_SHOWN]
+
+
+def test_ansi_mode_is_a_switch(access: TableAccess, tmp_path: Path) -> None:
+    off = QueryPlan(
+        "SELECT 1 / (i - i) AS x FROM v WHERE id = 2", access, tmp_path / "off", header=False, engine="spark"
+    )
+    run(off)
+    assert [part.read_text() for part in (tmp_path / "off").iterdir()] == ["\n"]
+    on = replace(off, ansi=True, directory=tmp_path / "on")
+    with pytest.raises(QueryError, match="DIVIDE_BY_ZERO"):
+        run(on)
+    with pytest.raises(EngineDiffersError, match="spark_ansi"):
+        run(replace(on, engine="duckdb"))
+    with pytest.raises(SparkUnavailableError, match="other properties"):
+        run(replace(off, spark=(("spark.master", "local[1]"),), directory=tmp_path / "other"))
+    assert [path.name for path in tmp_path.iterdir()] == ["off"]
 
 
 def test_spark_computes_what_duckdb_refuses(access: TableAccess, tmp_path: Path) -> None:

@@ -115,6 +115,18 @@ parameters = { id = "2" }
 """
 
 
+def test_the_file_and_the_command_choose_the_engine(folder: Path) -> None:
+    toml = folder / "cleanroom.toml"
+    toml.write_text(ROOM + '[queries]\nengine = "spark"\n[queries.spark]\n"spark.sql.session.timeZone" = "CET"\n')
+    refused = run("declare", toml, "--home", folder / "home", "--json")
+    assert "CR-JOB-404" in refused.stdout  # no pyspark, no Java, or a property that decides about values
+    assert run("declare", toml, "--home", folder / "home", "--engine", "duckdb").status == 0
+    wrong = toml.read_text().replace('"spark"\n', '"sparc"\n')
+    toml.write_text(wrong)
+    with pytest.raises(DeclarationError, match=r"queries\.engine"):
+        read_declaration(toml)
+
+
 def test_tables_are_queried_by_the_templates_that_their_owner_approves(folder: Path) -> None:
     toml = folder / "cleanroom.toml"
     toml.write_text(

@@ -77,7 +77,7 @@ def agree(resolution: Resolution, tables: Mapping[str, Columns]) -> exp.Query:
         raise EngineDiffersError(
             "DuckDB may give other values than Spark for this query",
             expected="functions, operators and casts that agree on both (docs/reference/query-functions.md)",
-            fix='set query_engine = "spark" in [machine] of settings.toml, or write the query without them',
+            fix='choose --engine spark, or query_engine = "spark" in settings.toml, or write the query without them',
             problems=list(dict.fromkeys(agreement.problems)),
         )
     return statement

@@ -49,7 +49,7 @@ def _failed(error: duckdb.Error) -> CleanroomError:
         return EngineDiffersError(
             "DuckDB may give other values than Spark for a value of this query",
             expected="texts, times and numbers in forms that both engines read alike",
-            fix='set query_engine = "spark" in [machine] of settings.toml',
+            fix='choose --engine spark, or query_engine = "spark" in [machine] of settings.toml',
         )
     if isinstance(error, duckdb.OutOfMemoryException):
         return QueryTooLargeError(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from cleanroom_algo.errors import EngineDiffersError
 from cleanroom_algo.local.query.engines.database import DATABASE
 from cleanroom_algo.local.query.engines.part_files import write_parts
-from cleanroom_algo.local.query.plan import Engine, QueryOutcome, QueryPlan
+from cleanroom_algo.local.query.plan import QueryOutcome, QueryPlan
 from cleanroom_algo.local.query.resolution import Resolution
 from cleanroom_algo.local.query.rules import check
 
@@ -26,11 +28,12 @@ def run(plan: QueryPlan) -> QueryOutcome:
         TableUnreadableError: CR-JOB-402, nor the files of a table that it names.
     """
     resolution = check(plan.query, plan.access, plan.parameters)
+    compute = _engine(plan)
     draft = plan.directory.with_name(f".{plan.directory.name}")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        _engine(plan.engine)(resolution, draft)
+        compute(resolution, draft)
         outcome = write_parts(plan, draft)
         for path in draft.glob(f"{DATABASE}*"):
             path.unlink()
@@ -42,11 +45,17 @@ def run(plan: QueryPlan) -> QueryOutcome:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _engine(name: Engine) -> Compute:
-    if name == "spark":
+def _engine(plan: QueryPlan) -> Compute:
+    if plan.engine == "spark":
         from cleanroom_algo.local.query.engines import spark  # an extra
 
-        return spark.compute
+        return partial(spark.compute, properties=plan.spark, ansi=plan.ansi)
+    if plan.ansi:
+        raise EngineDiffersError(
+            "DuckDB does not compute as Spark in ANSI mode",
+            expected="the engine spark, where the switch spark_ansi is on",
+            fix='set query_engine = "spark" in [machine] of settings.toml, or spark_ansi = "off" in [switches]',
+        )
     from cleanroom_algo.local.query.engines import duckdb
 
     return duckdb.compute

@@ -6,17 +6,25 @@ holds nothing else. One session serves all queries of a process.
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import shutil
 import sys
+import threading
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlglot import exp
 
-from cleanroom_algo.errors import Problem, QueryError, SparkUnavailableError
+from cleanroom_algo.errors import (
+    CleanroomError,
+    Problem,
+    QueryError,
+    QueryTooLargeError,
+    SparkUnavailableError,
+)
 from cleanroom_algo.local.query.engines.database import identifier, load_tables, open_database, quoted
 from cleanroom_algo.local.query.resolution import MEMBERS, Resolution
 
@@ -25,32 +33,71 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Properties = tuple[tuple[str, str], ...]
+"""Properties of Spark, by name."""
 
-def compute(resolution: Resolution, draft: Path) -> None:
+_ANSI: Final = "spark.sql.ansi.enabled"
+_DEFAULTS: Final = {
+    "spark.master": "local[*]",
+    # Queries over samples end before the second compiler has paid for itself.
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.shuffle.partitions": "4",
+    "spark.log.level": "ERROR",
+}
+_OF_VALUES: Final = {
+    "spark.sql.catalogImplementation": "in-memory",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.parquet.inferTimestampNTZ.enabled": "false",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+}
+"""What the values of results, and what queries can reach, depend on."""
+
+_lock = threading.Lock()
+_running: dict[Properties, SparkSession] = {}
+
+
+def compute(resolution: Resolution, draft: Path, properties: Properties = (), *, ansi: bool = False) -> None:
     """Make the table `result` of a database in a folder.
+
+    Args:
+        resolution: of the query.
+        draft: the folder.
+        properties: of Spark, by name.
+        ansi: whether what has no value is an error, and not null.
 
     Raises:
         SparkUnavailableError: CR-JOB-404. QueryError: CR-JOB-401, Spark cannot run the query.
+        QueryTooLargeError: CR-JOB-405.
     """
-    session = spark_session()
+    session = spark_session(properties).newSession()  # another query's views are not within its reach
     with open_database(draft) as connection:
-        for name in load_tables(connection, resolution):
+        tables = load_tables(connection, resolution)
+        for name in tables:
             rows = f"SELECT * FROM {MEMBERS}.{identifier(name)}"  # noqa: S608
             connection.execute(f"COPY ({rows}) TO {quoted(str(draft / f'{name}.parquet'))} (FORMAT parquet)")
-    for name in resolution.columns:
-        session.read.parquet(str(draft / f"{name.lower()}.parquet")).createOrReplaceTempView(
-            f"{MEMBERS}_{name.lower()}"
-        )
     try:
-        _write(session, spark_sql(resolution), draft)
-    finally:
-        for name in resolution.columns:
-            session.catalog.dropTempView(f"{MEMBERS}_{name.lower()}")
-            (draft / f"{name.lower()}.parquet").unlink()
+        session.conf.set(_ANSI, str(ansi).lower())
+        for name, columns in tables.items():
+            table = session.read.schema(_schema(columns)).parquet(str(draft / f"{name}.parquet"))
+            table.createOrReplaceTempView(f"{MEMBERS}_{name}")
+        session.sql(spark_sql(resolution)).write.parquet(str(draft / "spark"))
+    except Exception as error:  # of pyspark, of the bridge to Java, or of its socket
+        raise _failed(error) from None
     with open_database(draft) as connection:
         rows = f"SELECT * FROM read_parquet({quoted(str(draft / 'spark/*.parquet'))})"  # noqa: S608
         connection.execute(f"CREATE TABLE result AS {rows}")
+    for name in tables:
+        (draft / f"{name}.parquet").unlink()
     shutil.rmtree(draft / "spark")
+
+
+def _schema(columns: Mapping[str, str]) -> str:
+    """Return the schema of a table: Spark would start a job to find it."""
+    return ", ".join(
+        f"{exp.to_identifier(name, quoted=True).sql(dialect='spark')} {kind}" for name, kind in columns.items()
+    )
 
 
 def spark_sql(resolution: Resolution) -> str:
@@ -63,57 +110,80 @@ def spark_sql(resolution: Resolution) -> str:
     return statement.sql(dialect="spark", comments=False)
 
 
-def _write(session: SparkSession, statement: str, draft: Path) -> None:
-    from pyspark.errors import PySparkException
-
-    try:
-        session.sql(statement).write.parquet(str(draft / "spark"))
-    except PySparkException as error:
-        condition = error.getCondition() or type(error).__name__  # what it says may quote values
-        raise QueryError(
-            "the query failed on Spark",
-            expected="a query that runs on every row",
-            fix="look up Spark's error condition; check column names and types",
-            problems=[Problem("queryString", f"Spark's {condition}")],
-        ) from None
-
-
-@functools.cache
-def spark_session() -> SparkSession:
-    """Start Spark, once for a process.
+def spark_session(properties: Properties = ()) -> SparkSession:
+    """Return the session of this process; the first call starts Spark.
 
     Raises:
-        SparkUnavailableError: CR-JOB-404, pyspark or Java is missing.
+        SparkUnavailableError: CR-JOB-404, pyspark or Java is missing, a property cannot be set, or others are in use.
     """
+    with _lock:
+        if properties not in _running:
+            if _running:
+                raise _unavailable(
+                    "Spark runs in this process with other properties", "start another process for these"
+                )
+            _running[properties] = _start(dict(properties))
+        return _running[properties]
+
+
+def stop_spark() -> None:
+    """End the session of this process, if there is one."""
+    with _lock:
+        for session in _running.values():
+            session.stop()
+        _running.clear()
+
+
+def _start(properties: dict[str, str]) -> SparkSession:
     try:
         from pyspark.sql import SparkSession as Session
     except ImportError:
         raise _unavailable("pyspark is not installed", "pip install 'cleanroom-algo[spark]'") from None
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         raise _unavailable("Java is not installed", "install Java 17, or set JAVA_HOME")
-    log.info("starting Spark; this takes some seconds")
+    if fixed := [name for name in properties if name in (*_OF_VALUES, _ANSI) or not name.startswith("spark.")]:
+        raise _unavailable(
+            f"{', '.join(fixed)} cannot be set in [spark]", "leave them out; ANSI mode is the switch spark_ansi"
+        )
+    settings = {**_DEFAULTS, **properties, **_OF_VALUES}
+    log.warning("starting Spark (%s); this takes some seconds", settings["spark.master"])  # to be seen
+    warnings.filterwarnings("ignore", category=FutureWarning, module="pyspark")  # of pandas, which nothing here uses
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    builder = Session.builder.master("local[*]").appName("cleanroom-algo")
-    settings = {
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.sql.catalogImplementation": "in-memory",
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.ansi.enabled": "false",
-        "spark.sql.shuffle.partitions": "4",
-        "spark.sql.parquet.inferTimestampNTZ.enabled": "false",
-        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-        "spark.log.level": "ERROR",
-    }
+    if settings["spark.master"].startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    builder = Session.builder.appName("cleanroom-algo")
     for name, value in settings.items():
         builder = builder.config(name, value)
     try:
         return builder.getOrCreate()
     except Exception as error:  # pyspark has no class for what goes wrong before Java answers
         raise _unavailable(
-            f"Spark does not start ({type(error).__name__})", "run `java -version`: Spark needs 17"
+            f"Spark does not start ({type(error).__name__}, spark.master {settings['spark.master']})",
+            "run `java -version`: Spark needs 17; see whether the master can be reached, and look at [spark]",
         ) from error
+
+
+def _failed(error: Exception) -> CleanroomError:
+    """Return an error that says what Spark's condition is, but not what it says of values."""
+    from py4j.protocol import Py4JNetworkError
+    from pyspark.errors import PySparkException
+
+    if "OutOfMemoryError" in str(error):
+        return QueryTooLargeError(
+            "the query needs more memory than Spark has",
+            expected="a query that fits into spark.driver.memory, or a master with more",
+            fix='set "spark.driver.memory" = "8g" in [spark] of settings.toml, or read fewer rows or columns',
+        )
+    if isinstance(error, Py4JNetworkError | OSError):
+        _running.clear()
+        return _unavailable("Spark has ended", "see why in the log, and try again")
+    condition = (error.getCondition() if isinstance(error, PySparkException) else None) or type(error).__name__
+    return QueryError(
+        "the query failed on Spark",
+        expected="a query that runs on every row",
+        fix="look up Spark's error condition; check column names and types",
+        problems=[Problem("queryString", f"Spark's {condition}")],
+    )
 
 
 def _unavailable(what: str, fix: str) -> SparkUnavailableError:
