@@ -72,7 +72,7 @@ def run(small: bool) -> Iterator[Row]:
             model = trained_model(room, Path(folder))
             yield _overhead(room, Path(folder), 1 if small else 7)
             fill(room, model, 200 if small else 10_000)
-            yield _page(room, model, 3 if small else 15)
+            yield _page(room, model, 1 if small else 15)
         starts = []
         for turn in range(1 if small else 5):
             with served([sys.executable, "-m", "cleanroom_algo.cli", "up", "--port", "0", "--json"], home) as (

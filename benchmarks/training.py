@@ -114,28 +114,28 @@ if "RANK" in os.environ:
 
 
 def run(small: bool) -> Iterator[Row]:
-    """Measure all four; `small` takes a tenth of the steps and of the bytes."""
+    """Measure all four; `small` takes few steps and bytes."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        yield from _loops(folder, 200 if small else 2000, 1 if small else 5)
-        yield _startup(folder, 1 if small else 5)
-        yield _saving(folder, 100 if small else 1000, 1 if small else 5)
+        yield from _loops(folder, 50, 1, hosts=1) if small else _loops(folder, 2000, 5, hosts=2)
+        yield _startup(folder, 1 if small else 6)
+        yield _saving(folder, 10 if small else 1000, 1 if small else 5)
 
 
-def _loops(folder: Path, steps: int, repeats: int) -> Iterator[Row]:
+def _loops(folder: Path, steps: int, repeats: int, hosts: int) -> Iterator[Row]:
     environ = {"BENCH_STEPS": str(steps), "OMP_NUM_THREADS": "1"}
     script = folder / "by_hand.py"
     script.write_text(BY_HAND)
     alone = [(_ours(folder, 1, environ), _rate([[sys.executable, str(script)]], environ)) for _ in range(repeats)]
     yield _row("the loop, one rank", alone, "a loop by hand", 0.97)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", str(hosts), "--nproc-per-node", "1"]
     torchrun += ["--log-dir", str(folder)]  # nobody removes its default
     together = []
     for _ in range(repeats):
         address = ["--master-addr", "127.0.0.1", "--master-port", str(_free_port())]
-        commands = [[*torchrun, "--node-rank", str(rank), *address, str(script)] for rank in range(2)]
-        together.append((_ours(folder, 2, environ), _rate(commands, environ | {"GLOO_SOCKET_IFNAME": "lo"})))
-    yield _row("DDP over two hosts on loopback", together, "torchrun and DDP", 0.95)
+        commands = [[*torchrun, "--node-rank", str(rank), *address, str(script)] for rank in range(hosts)]
+        together.append((_ours(folder, hosts, environ), _rate(commands, environ | {"GLOO_SOCKET_IFNAME": "lo"})))
+    yield _row(f"DDP over {hosts} hosts on loopback", together, "torchrun and DDP", 0.95)
 
 
 def _startup(folder: Path, repeats: int) -> Row:
@@ -147,7 +147,7 @@ def _startup(folder: Path, repeats: int) -> Row:
         return _ours(folder, 1, environ, word="ready") - start
 
     bare = [sys.executable, "-c", "import torch"]
-    turns = [(ours(), seconds_of(lambda: subprocess.run(bare, check=True))) for _ in range(repeats + 1)][1:]
+    turns = [(ours(), seconds_of(lambda: subprocess.run(bare, check=True))) for _ in range(repeats)]
     mine, others = (median(column) for column in zip(*turns, strict=True))
     limit = others + STARTUP_SECONDS
     name = "import torch, and half a second"

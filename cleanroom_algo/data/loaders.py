@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from functools import cache
-from multiprocessing import current_process, parent_process
+from multiprocessing import current_process, get_context, parent_process
 from multiprocessing.context import ForkProcess
 from typing import Any
 
@@ -31,6 +31,8 @@ def batches_of(read: Callable[[World], Iterator[Batch]], rank: World, count: int
         LoaderLostError: CR-DAT-006, a process ended before its share did.
         CleanroomError: whatever `read` raises in a process.
     """
+    # Importing torch takes most of a process's start: once for all of them, and all epochs. Not polars: it has threads.
+    get_context("forkserver").set_forkserver_preload(["__main__", "torch.utils.data"])
     loader = DataLoader(
         _LoaderProcesses(read, rank),
         batch_size=None,

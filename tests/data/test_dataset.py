@@ -72,7 +72,7 @@ def test_uneven_shards_take_equal_steps(tmp_path: Path, uneven: str) -> None:
         assert Counter(seen[1].rows) == dict.fromkeys(range(4), 10)
 
 
-@pytest.mark.parametrize(("hosts", "ranks"), [(1, 4), (2, 2), (5, 4)])
+@pytest.mark.parametrize(("hosts", "ranks"), [(1, 3), (3, 2)])
 def test_replicated_rows_are_seen_once_over_all_ranks(tmp_path: Path, hosts: int, ranks: int) -> None:
     channel(tmp_path, [1, 100, 7])
 
@@ -82,8 +82,8 @@ def test_replicated_rows_are_seen_once_over_all_ranks(tmp_path: Path, hosts: int
     assert len({len(each.batches) for each in seen}) == 1
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_an_object_that_vanished_before_some_ranks_looked_ends_all_of_them(tmp_path: Path, ranks: int) -> None:
+def test_an_object_that_vanished_before_some_ranks_looked_ends_all_of_them(tmp_path: Path) -> None:
+    ranks = 2
     roots = [tmp_path / name for name in "ab"]
     for root in roots:
         channel(root, [8, 8, 8])
@@ -96,9 +96,9 @@ def test_an_object_that_vanished_before_some_ranks_looked_ends_all_of_them(tmp_p
     assert f"rank {ranks}: 2 object(s)" in str(caught.value)
 
 
-@pytest.mark.parametrize("ranks", [1, 3])
-def test_ranks_with_a_long_way_to_go_agree_from_time_to_time(tmp_path: Path, ranks: int) -> None:
+def test_ranks_with_a_long_way_to_go_agree_from_time_to_time(tmp_path: Path) -> None:
     """Some ranks run out in the middle of a window, others after many of them."""
+    ranks = 2
     sharded = Distribution.SHARDED_BY_S3_KEY
     roots = [tmp_path / name for name in "ab"]
     channel(roots[0], [4 * 150 * ranks], sharded)
@@ -154,7 +154,7 @@ def test_a_second_iteration_of_a_pipe_is_refused_while_the_first_is_open(tmp_pat
 
     def run() -> None:
         for number in range(2):
-            feed(source.fifo(number), "7,1\n" * 500_000)
+            feed(source.fifo(number), "7,1\n" * 200_000)
 
     feeder = threading.Thread(target=run)
     feeder.start()
@@ -166,7 +166,7 @@ def test_a_second_iteration_of_a_pipe_is_refused_while_the_first_is_open(tmp_pat
         next(iter(dataset))
     assert xs([next(first)]) == [7] * 4  # it lost nothing
     del first
-    assert len(xs(dataset)) == 500_000  # of the second pipe, whole
+    assert len(xs(dataset)) == 200_000  # of the second pipe, whole
     feeder.join(30)
 
 

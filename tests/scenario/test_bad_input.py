@@ -142,31 +142,12 @@ def test_an_algorithm_that_raises(desk_with: Callable[..., CliFixture]) -> None:
     assert "mean_algorithm.py" in reason
 
 
-def test_an_algorithm_that_exits_3(desk_with: Callable[..., CliFixture]) -> None:
-    desk = desk_with(fit="import sys; sys.exit(3)")
-    done = desk.train()
-    assert done.status != ExitCode.OK, done.stderr
-    assert "3" in failed(desk, done)
-
-
 def test_an_algorithm_that_is_killed(desk_with: Callable[..., CliFixture]) -> None:
     desk = desk_with(fit="import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     desk.run_on("process")  # in a sandbox it is process 1, which its own signals do not reach
     done = desk.train()
     assert done.status == ExitCode.ALGORITHM_FAILED, done.stderr
     assert "SIGKILL" in failed(desk, done) or "137" in failed(desk, done)
-
-
-def test_an_algorithm_that_fills_its_disk(desk_with: Callable[..., CliFixture]) -> None:
-    code = """
-    import resource
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-    (directory / "big.bin").write_bytes(bytes(1_000_000))
-    """
-    desk = desk_with(save=code)
-    done = desk.train()
-    assert done.status != ExitCode.OK, done.stderr
-    assert failed(desk, done)
 
 
 def on_a_disk_with(largest_file: int, *words: str) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.local.resources.states import TRANSITIONS
 from cleanroom_algo.local.room import Room
 from tests.cli.support import run
-from tests.scenario.conftest import CliFixture
+from tests.scenario.conftest import CliFixture, make_desk
 
 HEADER_EVERY_TIME = """#!/usr/bin/env python3
 import http.server, os, signal, sys
@@ -41,6 +41,14 @@ port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", 8080))
 http.server.ThreadingHTTPServer(("0.0.0.0", port), Answer).serve_forever()
 """
 TRAIN = "#!/bin/sh\ntouch ${SAGEMAKER_BASE_DIR:-/opt/ml}/model/nothing\n"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> CliFixture:
+    """Return a desk with one trained model, which the tests leave as it is."""
+    desk = make_desk(tmp_path_factory.mktemp("desk"))
+    assert desk.train().status == ExitCode.OK
+    return desk
 
 
 def check(algorithm: Path, *words: str) -> list[dict[str, str]]:
@@ -112,33 +120,30 @@ def test_a_header_in_every_answer_can_be_seen(desk: CliFixture) -> None:
     assert lines.count("1") == rows
 
 
-def test_a_column_that_is_missing_at_inference_is_not_zero(desk: CliFixture) -> None:
-    assert desk.train().status == ExitCode.OK
-    narrow = desk.folder / "narrow"
+def test_a_column_that_is_missing_at_inference_is_not_zero(trained: CliFixture) -> None:
+    narrow = trained.folder / "narrow"
     narrow.mkdir()
     (narrow / "part-00000.csv").write_text("label\na\nb\n")
 
-    done = desk.run("infer", "mean-algorithm", "--channel", narrow)
+    done = trained.run("infer", "mean-algorithm", "--channel", narrow)
 
     assert done.status != ExitCode.OK
     assert "CR-SRV-005" in done.stderr
     assert "body:1: 1 field(s) instead of 2; 3 such rows" in done.stderr  # without the target, which no record has
 
 
-def test_without_policies_nobody_sees_logs(desk: CliFixture) -> None:
-    assert desk.train().status == ExitCode.OK
-    with Room(desk.home) as room:
+def test_without_policies_nobody_sees_logs(trained: CliFixture) -> None:
+    with Room(trained.home) as room:
         (model,) = room.store.find("trained-model")
 
-    seen = desk.run("logs", model.name, "--as", model.account)
+    seen = trained.run("logs", model.name, "--as", model.account)
 
     assert seen.stdout == ""
     assert "no containerLogs policy" in seen.stderr
 
 
-def test_without_an_export_policy_nobody_gets_the_model(desk: CliFixture) -> None:
-    assert desk.train().status == ExitCode.OK
-    with Room(desk.home) as room:
+def test_without_an_export_policy_nobody_gets_the_model(trained: CliFixture) -> None:
+    with Room(trained.home) as room:
         (model,) = room.store.find("trained-model")
         asked = {
             "membershipIdentifier": model.membership,
@@ -153,10 +158,9 @@ def test_without_an_export_policy_nobody_gets_the_model(desk: CliFixture) -> Non
     assert "create associations with that policy" in str(caught.value)
 
 
-def test_waiting_for_a_status_that_never_comes(desk: CliFixture) -> None:
+def test_waiting_for_a_status_that_never_comes(trained: CliFixture) -> None:
     """The samples wait for CANCELLED; a cancelled model ends INACTIVE, and asking for the other is an error."""
-    assert desk.train().status == ExitCode.OK
-    with Room(desk.home) as room:
+    with Room(trained.home) as room:
         (model,) = room.store.find("trained-model")
         asked = {"membershipIdentifier": model.membership, "trainedModelArn": model.key, "status": "CANCELLED"}
         with pytest.raises(InvalidRequestError) as caught:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable
 
 import pytest
 
 from tests.scenario.conftest import CliFixture
 
 
-def test_train_show_logs_infer(desk: CliFixture) -> None:
+def test_train_show_logs_infer_clean(desk: CliFixture) -> None:
     trained = desk.train("--hyperparameter", "power=2", "--json")
     assert trained.status == 0, trained.stderr
     assert trained.json["status"] == "ACTIVE"
+    assert trained.stderr.count("algo-1 | read 40 rows") == 1
     name = trained.json["name"]
 
     assert desk.model()["status"] == "ACTIVE"
@@ -38,24 +38,25 @@ def test_train_show_logs_infer(desk: CliFixture) -> None:
     assert predicted.json["status"] == "ACTIVE"
     assert predicted.json["rows"] == 40
 
+    second = desk.train("--base-model", name, "--json")
+    assert second.status == 0, second.stderr
+    assert second.json["trainedModelArn"] == trained.json["trainedModelArn"]
+    assert second.json["versionIdentifier"]
+    assert len(desk.models()) == 2
+    screen = desk.run("show", name).stdout
+    assert f"\n  trained from  {name}:base\n" in screen
+    assert f"\n  version       {name}:base  ACTIVE  " in screen
+
+    assert desk.run("clean").status == 2  # a state folder may hold days of work: it must be asked for by name
+    assert desk.run("clean", "--yes").status == 0
+    assert not desk.home.exists() or not any(desk.home.iterdir())
+
 
 def test_an_own_fit_is_told_that_two_hosts_share_the_objects(desk: CliFixture) -> None:
     trained = desk.train("--hosts", 2, "--distribution", "ShardedByS3Key", "--json")
     assert trained.status != 0
     assert "CR-TRN-006  " in trained.stderr
     assert "s3DataDistributionType to FullyReplicated" in trained.stderr
-
-
-def test_a_second_version_from_the_first(desk: CliFixture) -> None:
-    first = desk.train("--json")
-    second = desk.train("--base-model", first.json["name"], "--json")
-    screen = desk.run("show", first.json["name"]).stdout
-    assert f"\n  trained from  {first.json['name']}:base\n" in screen
-    assert f"\n  version       {first.json['name']}:base  ACTIVE  " in screen
-    assert second.status == 0, second.stderr
-    assert second.json["trainedModelArn"] == first.json["trainedModelArn"]
-    assert second.json["versionIdentifier"]
-    assert len(desk.models()) == 2
 
 
 def test_the_plan_runs_nothing(desk: CliFixture) -> None:
@@ -77,19 +78,6 @@ def test_the_request_file_goes_the_same_way(desk: CliFixture) -> None:
     bound = ("--algorithm", desk.algorithm, "--channel", f"train={desk.data}")
     trained = desk.run("train", "--request", written, *bound, "--json")
     assert trained.status == 0, trained.stderr
-
-
-def test_clean_leaves_nothing(desk: CliFixture) -> None:
-    desk.train()
-    assert desk.run("clean").status == 2  # a state folder may hold days of work: it must be asked for by name
-    assert desk.run("clean", "--yes").status == 0
-    assert not desk.home.exists() or not any(desk.home.iterdir())
-
-
-def test_the_output_of_a_job_is_shown_once_and_by_host(desk_with: Callable[..., CliFixture]) -> None:
-    desk = desk_with(fit="print('the only line')")
-    trained = desk.train()
-    assert trained.stderr.count("algo-1 | the only line") == 1
 
 
 def test_a_failed_retraining_hides_nothing(desk: CliFixture) -> None:

@@ -1,4 +1,4 @@
-"""Training on from a model of the room, in every input mode and in both forms in which it may lie in its channel."""
+"""Training on from a model of the room, in both forms that it may have in its channel."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> CliFixture:
     return desk
 
 
-@pytest.mark.parametrize("form", ["packed", "unpacked"])
-@pytest.mark.parametrize("mode", ["File", "FastFile", "Pipe"])
+@pytest.mark.parametrize(("mode", "form"), [("File", "packed"), ("Pipe", "unpacked")])
 def test_a_version_goes_on_from_its_base(trained: CliFixture, mode: str, form: str) -> None:
     (trained.home / "settings.toml").write_text(f'[switches]\nbase_model_form = "{form}"\n')
     before = set(trained.artifacts())

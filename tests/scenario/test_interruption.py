@@ -37,7 +37,9 @@ def waiting(request: pytest.FixtureRequest, desk_with: Callable[..., CliFixture]
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.STOPPED)]
+    ("waiting", "number", "status"),
+    [("process", signal.SIGINT, ExitCode.INTERRUPTED), ("sandbox", signal.SIGTERM, ExitCode.STOPPED)],
+    indirect=["waiting"],
 )
 def test_a_command_that_is_ended_ends_its_job(waiting: CliFixture, number: signal.Signals, status: ExitCode) -> None:
     command, processes = start(waiting)

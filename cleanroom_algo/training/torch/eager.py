@@ -1,4 +1,7 @@
-"""Optimizers without torch's compiler: each of their methods imports it, which takes as long as importing torch."""
+"""Optimizers and DDP without torch's compiler.
+
+Both import it when they are used, which takes as long as importing torch.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,12 @@ _USERS = (_COMPILER, "torch.distributed.fsdp")  # sharded models have to do with
 
 
 class _NoCompiler(ModuleType):
-    """What optimizers ask of the compiler where nothing is compiled; for all else the compiler itself."""
+    """What optimizers and DDP ask of the compiler where nothing is compiled; for all else the compiler itself."""
+
+    @property
+    def utils(self) -> ModuleType:
+        """The compiler's functions for other parts of torch."""
+        return _NoUtils(f"{_COMPILER}.utils")
 
     def graph_break(self, *_: Any) -> None:
         """Do nothing: there is no graph."""
@@ -24,8 +32,21 @@ class _NoCompiler(ModuleType):
         return function
 
     def __getattr__(self, name: str) -> Any:
-        sys.modules.pop(_COMPILER, None)
-        return getattr(importlib.import_module(_COMPILER), name)
+        return getattr(_compiler(), name)
+
+
+class _NoUtils(ModuleType):
+    def get_optimize_ddp_mode(self) -> str:
+        """Return the default: who wants another one has loaded the compiler to set it."""
+        return "ddp_optimizer"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_compiler().utils, name)
+
+
+def _compiler() -> ModuleType:
+    sys.modules.pop(_COMPILER, None)
+    return importlib.import_module(_COMPILER)
 
 
 @contextmanager

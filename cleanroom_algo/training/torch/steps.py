@@ -73,6 +73,7 @@ class Steps:
         self._update()
         return mean, stopped
 
+    @without_compiler()
     def _wrapped(self) -> nn.Module:
         run = self._run
         if run.world.size == 1 or run.sharded:
