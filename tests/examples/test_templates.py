@@ -3,24 +3,58 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import polars as pl
 import pytest
 
+from cleanroom_algo.contract.algorithm import find_class, load_algorithm
 from cleanroom_algo.local.templates import templates
+from cleanroom_algo.serving.predictor import Predictor
+from cleanroom_algo.testing import TrainerRun, load_predictor, predict, run_trainer
+from cleanroom_algo.training.trainer import Trainer
 from tests.cli.support import run
 
+IN_CONTAINERS = ("own-server", "script", "tabular", "xgboost")
+"""One of each way to train: a program of one's own, a script, our loop, two hosts of boosted trees."""
 
-@pytest.mark.parametrize("template", templates())
-def test_a_project_passes_its_own_test(tmp_path: Path, template: str) -> None:
-    project = tmp_path / "my-Project"
+
+class InProcess:
+    """What the projects' tests use of `clean_room`, without containers."""
+
+    def train(
+        self,
+        algorithm: str,
+        train: pl.DataFrame,
+        *,
+        base_model: TrainerRun | None = None,
+        hyperparameters: dict[str, object] | None = None,
+        **_: object,
+    ) -> TrainerRun:
+        trainer = find_class(load_algorithm(Path(algorithm)), Trainer)
+        return run_trainer(trainer, train=train, base_model=base_model, hyperparameters=hyperparameters)
+
+    def infer(self, model: TrainerRun, data: pl.DataFrame) -> SimpleNamespace:
+        predictor = load_predictor(find_class(load_algorithm(Path("algorithm")), Predictor), model)
+        return SimpleNamespace(predictions=predict(predictor, data), warnings=[])
+
+
+def make_project(folder: Path, template: str) -> Path:
+    project = folder / "my-Project"
     made = run("init", project, "--template", template, "--json")
     assert made.status == 0, made.stderr
+    return project
+
+
+@pytest.mark.parametrize("template", IN_CONTAINERS)
+def test_a_project_passes_its_own_test(tmp_path: Path, template: str) -> None:
     tested = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"],
-        cwd=project,
+        cwd=make_project(tmp_path, template),
         capture_output=True,
         text=True,
         check=False,
@@ -28,10 +62,33 @@ def test_a_project_passes_its_own_test(tmp_path: Path, template: str) -> None:
     )
     assert tested.returncode == 0, tested.stdout
 
-    subprocess.run([sys.executable, "make_data.py"], cwd=project, check=True, timeout=60)
-    bound = ("--algorithm", project / "algorithm", "--channel", f"train={project / 'data/train'}")
-    planned = run("plan", "--request", project / "request.json", *bound, "--home", tmp_path / "home", "--json")
-    assert planned.status == 0, planned.stderr
+
+@pytest.mark.parametrize("template", sorted(templates().keys() - set(IN_CONTAINERS)))
+def test_a_project_passes_its_own_test_in_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str
+) -> None:
+    project = make_project(tmp_path, template)
+    monkeypatch.chdir(project)
+    monkeypatch.syspath_prepend(project)
+    monkeypatch.delitem(sys.modules, "make_data", raising=False)
+    (test,) = (each for name, each in runpy.run_path("test_algorithm.py").items() if name.startswith("test_"))
+    monkeypatch.delitem(sys.modules, "make_data")
+
+    test(InProcess())
+
+
+@pytest.mark.parametrize("template", templates())
+def test_the_requests_of_a_project_are_those_of_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str
+) -> None:
+    project = make_project(tmp_path, template)
+    monkeypatch.chdir(project)
+    runpy.run_path("make_data.py", run_name="__main__")
+
+    if template in ("script", "tabular"):  # of a Trainer, the same for all
+        bound = ("--algorithm", project / "algorithm", "--channel", f"train={project / 'data/train'}")
+        planned = run("plan", "--request", project / "request.json", *bound, "--home", tmp_path / "home", "--json")
+        assert planned.status == 0, planned.stderr
     assert json.loads((project / "request.json").read_text())["name"] == "my-project"
     readme = (project / "README.md").read_text()
     assert "$" not in readme
