@@ -143,12 +143,13 @@ def training_call(room: Room, words: TrainingWords) -> JobCall:
     """
     from cleanroom_algo.local.resources.store import Record
     from cleanroom_algo.local.setup import calls
-    from cleanroom_algo.local.setup.cutting import cut_source
     from cleanroom_algo.local.setup.quick_requests import Configured
 
     configured = Configured(entrypoint=words.entrypoint, arguments=words.arguments)
     channels = in_room(room, words.channels)
     if words.objects is not None:
+        from cleanroom_algo.local.setup.cutting import cut_source
+
         channels = {
             name: each if isinstance(each, Record) else cut_source(room.workspace, name, each, words.objects)
             for name, each in channels.items()
