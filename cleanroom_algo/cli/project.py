@@ -122,7 +122,9 @@ def _table(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
         return tomllib.loads(text).get("tool", {}).get(_TABLE) if _TABLE in text else None
-    except (OSError, ValueError):  # a file of other tools, which say what is wrong with it
+    except tomllib.TOMLDecodeError as error:
+        raise InputFileError(f"{path} is not TOML: {error}", expected="a TOML file", fix="correct the line") from None
+    except (OSError, UnicodeError):  # a file of other tools, which say what is wrong with it
         return None
 
 

@@ -74,3 +74,4 @@ def test_what_is_wrong_is_named_with_the_nearest_key(project: Path) -> None:
     assert error_of(project, '"train.csv"', "3")["problems"][0]["path"] == "channels.train"
     assert run("show").stderr.startswith("CR-CLI-003  ")  # every command that opens a room
     assert "is not a table" in str(error_of(project, FILE, "[tool]\ncleanroom-algo = 1\n"))
+    assert "is not TOML" in error_of(project, "hosts = 2", "hosts = ")["what"]
