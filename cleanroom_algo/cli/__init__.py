@@ -1,4 +1,4 @@
-"""The command `cleanroom-algo`: stdout carries results, stderr carries talk, the exit status tells what happened."""
+"""The command `cleanroom-algo`: stdout carries results, stderr carries messages, the exit status says what happened."""
 
 from __future__ import annotations
 

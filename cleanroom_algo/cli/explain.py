@@ -22,7 +22,7 @@ EXIT_STATUSES: dict[ExitCode, str] = {
     ExitCode.NOT_EMULATED: "the request is legal, and the local clean room does not emulate it",
     ExitCode.INTERNAL: "a defect of cleanroom-algo; a report is written",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
-    ExitCode.BROKEN_PIPE: "whoever read the output closed it",
+    ExitCode.BROKEN_PIPE: "the reader of the output closed the pipe",
     ExitCode.STOPPED: "ended in good order after SIGTERM",
 }
 TOPICS = ("settings", "exit-status", "codes", *STATUS_CODES)

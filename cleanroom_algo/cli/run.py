@@ -58,7 +58,7 @@ def run(argv: list[str]) -> int:
         say("stopped")
         return ExitCode.STOPPED
     except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain once more when it flushes at the end.
+        # The reader of our output has closed the pipe; Python would complain once more when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.BROKEN_PIPE
     except Exception as error:  # the last resort: everything becomes a coded error
@@ -74,7 +74,7 @@ def _terminable() -> Iterator[None]:
 
     try:
         before = signal.signal(signal.SIGTERM, terminate)
-    except ValueError:  # not the main thread: whoever called main() there keeps its own handlers
+    except ValueError:  # not the main thread: the caller of main() keeps its own handlers
         yield
         return
     try:

@@ -34,7 +34,7 @@ DEFAULT_PORT = 8780  # unassigned at IANA, and none of the usual development ser
 def command(port: int, hosts: tuple[str, ...], engine: QueryEngine | None, as_json: bool, home: Path | None) -> None:
     r"""Serve the Clean Rooms ML API on 127.0.0.1, until Ctrl-C.
 
-    Accounts are told by the access key id: twelve digits are the account itself; any other key is the default account.
+    The access key id names the account: twelve digits are the account itself, any other key is the default account.
 
     \b
     Examples:

@@ -64,7 +64,7 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What an archive is to the caller, which decides how its faults are told.
+    """What an archive is to the caller, which decides how its faults are reported.
 
     Attributes:
         name: in the words of a message.

@@ -1,4 +1,4 @@
-"""manifest.json: what a model directory holds, written by training and checked by whoever loads it."""
+"""manifest.json: what a model directory holds, written by training and checked when it is loaded."""
 
 from __future__ import annotations
 

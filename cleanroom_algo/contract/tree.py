@@ -1,7 +1,7 @@
 """Reading a folder that somebody else has written, without being led out of it.
 
-Whoever writes to a folder can put a link, a named pipe or a device where a file is expected, at any moment. Here each
-part of a path is opened in the folder before it, the kernel follows no link, nothing waits, and only regular files are
+A program that writes to a folder can put a link, a named pipe or a device where a file is expected, at any moment. Here
+each part of a path is opened in the folder before it, the kernel follows no link, nothing waits, and only regular files are
 read.
 """
 

@@ -122,7 +122,7 @@ class ChannelDataset(IterableDataset[Batch]):
         self.workers = workers if channel.input_mode.has_files else 0  # a pipe has one reader: `data.fan_out`
         self.pipe_timeout = pipe_timeout
         self._reading = reading
-        # In shared memory: copies in the workers of a DataLoader that stay must hear of the next epoch.
+        # In shared memory: copies in the workers of a DataLoader that stay must see the next epoch.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._partition = Partition(channel, schema)
         self._listings_agree = world.size == 1 or not channel.input_mode.has_files

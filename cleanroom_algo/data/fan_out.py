@@ -3,7 +3,7 @@
 A pipe has one reader, or each would get some of its bytes. The first local rank parses the stream in a thread and deals
 the rows out in rounds: a round is cut into one slice for each rank, so that no rank's share of an epoch differs from
 another's by more than a row, and who gets which row follows from the layout alone. Slices travel as Arrow IPC streams
-over Unix sockets. Whoever is behind holds the reader back, and with it whatever feeds the pipe.
+over Unix sockets. The slowest rank holds the reader back, and with it the writer of the pipe.
 
 ShardedByS3Key: the host's ranks share what its pipe delivers. FullyReplicated: every host's pipe delivers everything,
 in the same order, so all ranks of all hosts share it, and each host passes over the slices of the others.
@@ -172,7 +172,7 @@ class _Reader:
                         self._hand_over(position, part)
             for other in self._others.values():
                 other.sendall(_LENGTH.pack(_END))
-        except BaseException as error:  # whatever it is, this rank's own thread must hear of it
+        except BaseException as error:  # whatever it is, this rank's own thread must see it
             outcome = error
         for other in self._others.values():
             with contextlib.suppress(OSError):

@@ -94,7 +94,7 @@ def check_worker(channel: Channel, world: World) -> None:
             expected="num_workers=0: ranks agree on their steps, and a pipe has one reader",
             fix="pass workers= to ChannelDataset; in Pipe mode do without",
         )
-    if isinstance(current_process(), ForkProcess):  # polars' threads are not there in it: it would wait for ever
+    if isinstance(current_process(), ForkProcess):  # polars' threads are not there in it: it would wait forever
         raise ForeignLoaderError(
             f"{worker.num_workers} forked processes of a DataLoader read channel {channel.name!r}",
             expected="processes that are started anew: of threads, a forked one has none but its own",

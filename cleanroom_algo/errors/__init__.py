@@ -19,7 +19,7 @@ CleanroomError
 ```
 
 An area is a module of this package; every error is imported from the package itself. A class is one error: its `code`
-is stable for ever, its docstring is what `cleanroom-algo explain CODE` prints.
+never changes, its docstring is what `cleanroom-algo explain CODE` prints.
 """
 
 # ruff: noqa: F403  (a new error needs no second line here)

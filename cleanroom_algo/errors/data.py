@@ -26,7 +26,7 @@ class ForeignLoaderError(DataError):
     """A DataLoader's own processes iterate the dataset where they cannot.
 
     Ranks take equal steps because they agree on them, which loader processes cannot do for their ranks; and a pipe has
-    one reader. A forked process has none of the threads that decode, and would wait for them for ever.
+    one reader. A forked process has none of the threads that decode, and would wait for them forever.
     `ChannelDataset(workers=...)` starts loader processes anew, and the rank does the agreeing.
     """
 

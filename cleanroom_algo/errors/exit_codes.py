@@ -24,6 +24,6 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
     """Ctrl-C: 128 + SIGINT."""
     BROKEN_PIPE = 141
-    """Whoever read the output closed it, as `head` does: 128 + SIGPIPE."""
+    """The reader of the output closed the pipe, as `head` does: 128 + SIGPIPE."""
     STOPPED = 143
     """Ended in good order after SIGTERM: 128 + SIGTERM."""

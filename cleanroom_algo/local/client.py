@@ -41,7 +41,7 @@ class CleanRoom:
     Args:
         home: the state folder; by default that of the command: CLEANROOM_ALGO_HOME, or one in the user's data folder.
         host_kind: where containers run: auto, process, sandbox, docker or sagemaker; as the room is set if None.
-        follow: waits for a job; by default in silence, or in a notebook with a line that shows its progress.
+        follow: waits for a job; by default without output, or in a notebook with a line that shows its progress.
 
     Raises:
         RoomStateError: CR-ROM-002. RoomSettingsError: CR-ROM-005. UsageError: CR-CLI-001, no such kind of hosts.

@@ -100,7 +100,7 @@ class Room:
         listener: JobListener | None = None,
         timeout: float | None = None,
     ) -> Record:
-        """Return the record of a job when it has ended: see `Supervisor.wait`; `listener` is told what happens."""
+        """Return the record of a job when it has ended: see `Supervisor.wait`; `listener` receives what happens."""
         if listener is not None:
             self.supervisor.listen(arn, version, listener)
         return self.supervisor.wait(arn, version, timeout=timeout)

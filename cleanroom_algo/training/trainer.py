@@ -133,7 +133,7 @@ class Trainer:
     log_steps: int = 50
     """Optimizer steps between two metric lines."""
     publish_seconds: float = 60.0
-    """The least time between two publications while training goes on; the end always publishes."""
+    """The least time between two publications during training; the end always publishes."""
     keep_checkpoints: int = 2
     """How many checkpoints stay, of which one is written after each epoch; two, as hosts that are killed may differ by
     one."""
@@ -153,7 +153,7 @@ class Trainer:
     base_algorithms: Sequence[str] = ()
     """Class names of other algorithms whose artifacts are accepted as a base model."""
     trusted_pickles: Sequence[str] = ()
-    """Names of pickle files of a base model that may be opened: whoever wrote them can run code here."""
+    """Names of pickle files of a base model that may be opened. Whoever wrote such a file can run code here."""
     metric_names: Sequence[str] = ()
     """What `metrics` returns, so that metricDefinitions can be generated."""
     logged_names: Sequence[str] = ()

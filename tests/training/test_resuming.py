@@ -209,7 +209,7 @@ def test_shards_of_a_model_are_checkpointed_published_and_trained_on_from(tmp_pa
         host.channel("base", files)
     ended = run_all(second)
     assert [each.status for each in ended] == [0, 0], ended
-    assert "the optimizer goes on as the base model's" in ended[0].err
+    assert "the optimizer continues from the base model's" in ended[0].err
     before, after = Manifest.read(killed[0].model).steps, Manifest.read(second[0].model).steps
     assert load_file(second[0].model / "optimizer.safetensors")["layer.bias.step"].item() == after > before
 
@@ -233,7 +233,9 @@ def test_a_checkpoint_that_a_disk_refuses_does_not_end_the_training(tmp_path: Pa
 
     assert ended.status != 0
     for epoch in (2, 3):
-        assert f"no checkpoint after epoch {epoch}: a disk did not take it; training goes on" in ended.err
+        assert (
+            f"no checkpoint after epoch {epoch}: it could not be written to the disk; training continues" in ended.err
+        )
     assert listing(container.root / "checkpoints" / "algo-1") == ["epoch-00001", "epoch-00004"]
     ended = container.run(GO_ON="1", CLEANROOM_ALGO_RANKS_PER_HOST=str(ranks))
     assert ended.status == 0, ended.err

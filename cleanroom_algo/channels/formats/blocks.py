@@ -24,7 +24,7 @@ class Quoting(Protocol):
     def last_end(self, data: bytes) -> tuple[int, bytes, bool]:
         """Return the offset after the last line break that ends a row, 0 where none does; a state; what a block is.
 
-        The state is a few bytes: what follows the data goes on after them as it does after the data. The last value
+        The state is a few bytes: what follows the data continues after them as it does after the data. The last value
         is whether the data may be part of a `RegularBlock`.
         """
 

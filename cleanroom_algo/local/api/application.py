@@ -1,7 +1,7 @@
 """The API over HTTP, as a WSGI application: route, parse, call, serialize. There is no resource logic here.
 
-Who calls is told by the access key id in the SigV4 credential scope: twelve digits are the account itself, any other id
-is the room's default account. So the members of a collaboration are boto3 clients with
+The caller is named by the access key id in the SigV4 credential scope: twelve digits are the account itself, any other
+id is the room's default account. So the members of a collaboration are boto3 clients with
 `aws_access_key_id="111122223333"` and any secret; signatures are not checked, as there is nobody to protect from whom.
 """
 

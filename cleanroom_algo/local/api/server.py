@@ -57,7 +57,7 @@ OpenRoom = Callable[[Path], ServedRoom]
 
 
 class _Process(Worker):  # type: ignore[misc]
-    """The process that answers, until it is told to end or its master is gone."""
+    """The process that answers, until it is asked to end or its master is gone."""
 
     def run(self) -> None:
         """Answer requests; gunicorn calls this when the room is open."""
@@ -69,7 +69,7 @@ class _Process(Worker):  # type: ignore[misc]
             threads=THREADS,
             channel_timeout=IDLE_SECONDS,
             connection_limit=CONNECTIONS,
-            max_request_body_size=2 * MAX_BODY_BYTES,  # what is too long and not longer is told by the application
+            max_request_body_size=2 * MAX_BODY_BYTES,  # up to here, the application reports what is too long
             ident=None,
         )
         while self.alive and os.getppid() == self.ppid:

@@ -164,7 +164,7 @@ API: tuple[Difference, ...] = (
     Difference(
         "api",
         TRAIN,
-        "a trained model may have the name of another; with several members that is told in the log",
+        "a trained model may have the name of another; with several members, the log says so",
         "a trained model's name is unique in the collaboration; which error another one is, is not documented",
         "documented",
         "Clean Rooms user guide, Creating a trained model; Use distributed training",
@@ -191,7 +191,7 @@ API: tuple[Difference, ...] = (
     Difference(
         "api",
         TRAIN,
-        "several instances may be of any type, which is told in the log",
+        "several instances may be of any type, and the log says so",
         "distributed training has five instance types: ml.m5.2xlarge, 4xlarge and 12xlarge, ml.g5.12xlarge and "
         "24xlarge",
         "documented",
@@ -288,7 +288,7 @@ API: tuple[Difference, ...] = (
     Difference(
         "cleanrooms",
         _ROOM,
-        "who pays is who was named, else who can query; whoever was named and cannot query must accept it on joining",
+        "the payer is the named member, else the one who can query; a named member who cannot query must accept it on joining",
         "the same; which error follows where a member does not is not documented",
         "documented",
         "API reference, MembershipPaymentConfiguration",
@@ -334,7 +334,7 @@ API: tuple[Difference, ...] = (
         "cleanrooms",
         _RULES,
         "allowedResultReceivers is kept and shown, and decides nothing",
-        "whoever may receive results of queries; rows of ML input channels reach no member",
+        "members who may receive results of queries; rows of ML input channels reach no member",
         "documented",
         "botocore's model, AnalysisRuleCustom, ConfiguredTableAssociationAnalysisRuleList",
     ),

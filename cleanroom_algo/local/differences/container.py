@@ -78,7 +78,7 @@ CONTAINER: tuple[Difference, ...] = (
         "and devices are left out, which the log says; a link in the place of a folder fails the job",
         "how the service packs links, permissions and what is no file is not documented",
         "guessed",
-        "nothing may lead out of the container, and nothing may be missing in silence",
+        "nothing may lead out of the container, and nothing may be missing without a message",
     ),
     Difference(
         "container",

@@ -141,7 +141,7 @@ POLICIES: tuple[Difference, ...] = (
     Difference(
         "policies",
         ("GetTrainedModel", "GetCollaborationTrainedModel", "GetTrainedModelInferenceJob"),
-        "logsStatus is of whoever calls: absent unless a policy names them, PUBLISH_FAILED without ML configuration",
+        "logsStatus is that of the caller: absent unless a policy names them, PUBLISH_FAILED without ML configuration",
         "PUBLISH_FAILED without ML configuration; the rest is not documented",
         "guessed",
         "the service's troubleshooting guide for logs of custom models",
@@ -170,7 +170,7 @@ POLICIES: tuple[Difference, ...] = (
         "a noise level neither changes system metrics nor holds them back",
         "not documented",
         "guessed",
-        "whoever looks here for what members learn should see the most that they could",
+        "a reader who looks here for what members learn should see the most that they could",
     ),
 )
 
@@ -188,8 +188,8 @@ JOBS: tuple[Difference, ...] = (
     Difference(
         "jobs",
         TRAIN,
-        "`train --resume` goes on from the last whole epoch of a job that was interrupted, cancelled or failed: a new "
-        "job, whose containers find the earlier one's checkpoints in /opt/ml/checkpoints",
+        "`train --resume` continues after the last whole epoch of a job that was interrupted, cancelled or failed: a "
+        "new job, whose containers find the earlier one's checkpoints in /opt/ml/checkpoints",
         "no job is resumed, and CreateTrainedModel has no checkpoint configuration",
         "model",
         "botocore model of cleanroomsml: a convenience of the local room",
@@ -215,7 +215,7 @@ JOBS: tuple[Difference, ...] = (
         "jobs",
         INFER,
         "an object of which some records have no prediction has no output, and the job is CREATE_FAILED with "
-        "CR-JOB-207; with warn it goes on and says so",
+        "CR-JOB-207; with warn it continues and says so",
         "not documented; SageMaker joins answers with their input only where DataProcessing asks for it",
         "guessed",
         "predictions that cannot be matched with records are worth nothing",

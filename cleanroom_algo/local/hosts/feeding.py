@@ -50,11 +50,11 @@ class Feeder:
         _make(paths.fifo(channel, 0))
 
     def start(self) -> None:
-        """Begin to feed whoever opens a pipe."""
+        """Begin to feed each reader that opens a pipe."""
         self._thread.start()
 
     def end(self) -> None:
-        """Stop; whoever reads has ended by now, so that nobody waits for bytes that do not come."""
+        """Stop; all readers have ended by now, so that none waits for bytes that do not come."""
         self._stop.set()
         self._thread.join()
 

@@ -14,7 +14,7 @@ class Finding:
 
     Attributes:
         severity: error: it fails in the clean room; warning: it may, or it costs.
-        name: of the check, the same for ever.
+        name: of the check; it never changes.
         where: file and line, or the part of the image.
         what: what is there.
         fix: what to do.

@@ -23,7 +23,7 @@ class ObjectRef:
         """Return the object as a file, to be read from front to back.
 
         Raises:
-            OSError: it is a file that cannot be opened. What reading an object of S3 raises is told at `get_range`.
+            OSError: it is a file that cannot be opened. `get_range` says what reading an object of S3 raises.
         """
         if isinstance(self.place, Path):
             return self.place.open("rb")

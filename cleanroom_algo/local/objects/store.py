@@ -1,4 +1,4 @@
-"""The bytes of members: objects under s3:// URIs, kept in a local folder, or in S3 where the room is told so.
+"""The bytes of members: objects under s3:// URIs, kept in a local folder, or in S3 where the room's settings say so.
 
 By default `s3://bucket/key` is the file `<home>/s3/bucket/key`: nothing leaves the machine, and a result can be opened
 with any program. Objects appear whole or not at all.

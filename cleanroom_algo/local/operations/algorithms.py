@@ -72,7 +72,7 @@ def delete_algorithm(call: Call) -> Mapping[str, Any]:
 
 @ml_operation("CreateConfiguredModelAlgorithmAssociation")
 def create_association(call: Call) -> Mapping[str, Any]:
-    """Bring an algorithm of the caller into a collaboration, with the policies that hold there for ever."""
+    """Bring an algorithm of the caller into a collaboration, with policies that cannot be changed there."""
     membership = own_membership(call)
     algorithm = _own_algorithm(call)
     check_tags(call, call.params.get("tags", {}))

@@ -1,4 +1,4 @@
-"""Analysis templates: queries that table owners approve one by one, with parameters that whoever runs them chooses."""
+"""Analysis templates: queries with parameters, which table owners approve one by one."""
 
 from __future__ import annotations
 

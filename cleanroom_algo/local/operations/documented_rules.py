@@ -1,6 +1,6 @@
 """Rules that the documentation states and no error of the model names: each is a switch, to be enforced or told.
 
-What is told is a warning in the log of the server, or on the screen of the command that asked.
+A warning is written to the log of the server, or on the screen of the command that asked.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from cleanroom_algo.local.resources.states import PENDING
 
 @ml_operation("StartTrainedModelExportJob")
 def start_export_job(call: Call) -> Mapping[str, Any]:
-    """Queue the export of a version; whoever trained it may ask, where its association allows exports."""
+    """Queue the export of a version; the member who trained it may ask, where its association allows exports."""
     membership = own_membership(call)
     path_name(call)
     version = call.params.get("trainedModelVersionIdentifier")

@@ -39,7 +39,7 @@ from cleanroom_algo.local.service_model.validation import invalid
 
 @cleanrooms_operation("CreateMembership")
 def create_membership(call: Call) -> Mapping[str, Any]:
-    """Join a collaboration; whoever was named to pay accepts it here."""
+    """Join a collaboration; a member who was named to pay accepts it here."""
     collaboration = named(call)
     if member_of(call, collaboration.key, call.account) is not None:
         raise ConflictError(

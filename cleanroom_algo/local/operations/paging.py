@@ -1,4 +1,4 @@
-"""Pages of lists. A token says where the next page begins, and belongs to the lists of one operation, for ever."""
+"""Pages of lists. A token says where the next page begins, and belongs to the lists of one operation."""
 
 from __future__ import annotations
 

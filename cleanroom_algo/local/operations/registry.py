@@ -28,7 +28,7 @@ class LocalTerms:
         objects: how many a channel has.
         bytes: of these objects together.
         inference_location: what stands for an algorithm's inference image, where that is another one.
-        resumes: key and version of the trained model from whose checkpoints the training goes on.
+        resumes: key and version of the trained model from whose checkpoints training continues.
     """
 
     identifier: str = ""

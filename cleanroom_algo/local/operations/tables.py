@@ -1,7 +1,7 @@
 """Configured tables, their associations with a collaboration, and the analysis rules of both.
 
 A table of AWS Glue is a file or folder of this machine here: `[glue_tables]` of settings.toml says which. What a query
-may do with a table is told by `cleanroom_algo.local.query.tables`, from what is kept here.
+may do with a table is decided by `cleanroom_algo.local.query.tables`, from what is kept here.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ _NAMES: Final = {
 
 
 def ingredients(plan: TrainingPlan) -> dict[str, Any]:
-    """Return what must be the same when a job goes on: hosts, sources and objects, as JSON values."""
+    """Return what must be the same when a job is resumed: hosts, sources and objects, as JSON values."""
     listed = [
         [channel.name, each.key, each.size, _content(each)] for channel in plan.channels for each in channel.objects
     ]

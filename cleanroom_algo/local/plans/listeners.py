@@ -1,4 +1,4 @@
-"""Who is told what happens while a job runs."""
+"""Listeners to what happens while a job runs."""
 
 from __future__ import annotations
 

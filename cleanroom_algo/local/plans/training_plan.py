@@ -99,7 +99,7 @@ class TrainingPlan:
         volume_gb: of each host's disk.
         shuffle_pipes: whether the objects of a pipe come in another order in each epoch.
         leave_out: whether files over the cap are left out; else they fail the job.
-        checkpoints: of an earlier job, from which this one goes on: a folder for each host; None: from the beginning.
+        checkpoints: of an earlier job, from which this one continues: a folder for each host; None: from the beginning.
         file_format: of the data channels, csv or parquet, where SM_* variables tell the container; None: nothing does.
     """
 

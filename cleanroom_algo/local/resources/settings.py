@@ -152,7 +152,7 @@ class Machine(_Table):
     Spark; Spark itself needs the extra `spark` and Java 17."""
     region: str = "us-east-1"
     account: Annotated[str, Field(pattern=r"^[0-9]{12}$")] = "111122223333"
-    """Whoever calls without saying who."""
+    """The account of callers that name none."""
     s3_endpoint: str | None = None
     """URL of an S3 service; "aws" for AWS itself; objects are local files if None."""
 
@@ -190,7 +190,7 @@ class RoomSettings(_Table):
         path = home / "settings.toml"
         try:
             return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        except (FileNotFoundError, NotADirectoryError):  # whoever opens the room says what is wrong with it
+        except (FileNotFoundError, NotADirectoryError):  # opening the room reports what is wrong with it
             return cls()
         except ValidationError as error:
             faults = [Problem(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors()]

@@ -11,7 +11,7 @@ def admitted(jobs: Sequence[QueuedJob], is_ours: Callable[[QueuedJob], bool], li
     """Return the jobs that this process starts now.
 
     A job starts if its hosts fit beside those that run, or if none run: one that needs more than the limit runs alone.
-    Those behind a job that has to wait wait as well, so that none is overtaken for ever. Jobs without hosts, and those
+    Those behind a job that has to wait wait as well, so that none is overtaken forever. Jobs without hosts, and those
     that are to end before they began, need not wait.
 
     Args:

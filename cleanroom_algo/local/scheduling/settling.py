@@ -95,7 +95,7 @@ def begin_cancelling(workspace: Workspace, job: QueuedJob) -> None:
 def recover(workspace: Workspace, owners: Owners) -> None:
     """Settle the jobs of processes that ended without a word.
 
-    What cannot be settled or removed is told and left: it keeps neither the other jobs nor the room from running.
+    What cannot be settled or removed is logged and left: it keeps neither the other jobs nor the room from running.
     """
     for job in workspace.store.jobs():
         if job.owner and not owners.is_alive(job.owner):
@@ -122,7 +122,7 @@ def _settle_lost(workspace: Workspace, job: QueuedJob) -> Record | None:
         if record.status in STOPPING:
             settle_cancelled(workspace, record)
         else:
-            # From CREATE_PENDING, too: whoever had reserved it will not come back.
+            # From CREATE_PENDING, too: the process that had reserved it will not come back.
             why = "the process that ran this job ended without a word (killed, or the machine went down)"
             move(store, record, FAILED, JobLostError.code, f"{why}; start it again")
     return record

@@ -83,7 +83,7 @@ class Supervisor:
         Args:
             arn: of a trained model, an inference job, an export job or an ML input channel.
             version: of a trained model; None for the base.
-            timeout: seconds; None waits for ever.
+            timeout: seconds; None waits forever.
 
         Raises:
             KeyError: there is no such record. TimeoutError: the time is over.
@@ -165,7 +165,7 @@ class Supervisor:
         stopped = threading.Event()
         with self._changed:
             if self._ending:
-                stopped.set()  # whoever ends the jobs of this process has not seen this one
+                stopped.set()  # the one that ends the jobs of this process has not seen this job
             self._running[job.id] = stopped
         threading.Thread(target=self._run, args=(job, stopped), name=f"job-{job.id}", daemon=True).start()
 

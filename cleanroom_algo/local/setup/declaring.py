@@ -312,7 +312,7 @@ class _Maker:
         self.caller.call("CreateMLInputChannel", asked, account, terms=LocalTerms(Arn.parse(arn).identifier))
 
     def _may_be_remade(self, channel: Record, reasons: Sequence[str]) -> bool:
-        """Whether nothing is using a channel; what does is told."""
+        """Whether nothing is using a channel; a message names what does."""
         if channel.status in ENDED and not channel_is_read(self.store, channel):
             return True
         busy = "jobs that read it are running" if channel.status in ENDED else f"it is {channel.status}"

@@ -85,7 +85,7 @@ class Master(Arbiter):  # type: ignore[misc]
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's threaded worker, in which no client holds a thread, or the poller, for ever.
+    """gunicorn's threaded worker, in which no client holds a thread, or the poller, forever.
 
     Attributes:
         place: of this process among the others; the server sets it before the fork.

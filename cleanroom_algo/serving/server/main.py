@@ -104,7 +104,7 @@ def _load_before_fork(environment: InferenceEnvironment, plan: ServerPlan, repor
     """Load the model in the master; start anew where that made it unfit to fork.
 
     A pool of native threads (of polars, say, if `load` reads a table with it) does not survive a fork: the workers
-    would wait for it for ever. There is no way back from it but a fresh process.
+    would wait for it forever. There is no way back from it but a fresh process.
     """
     import gc
 

@@ -80,7 +80,7 @@ def limit_start(report: Report, limit: float) -> None:
 
 
 def cause_of_death(how: str, report: Report, seconds: float, limit: float) -> CleanroomError:
-    """Return what is told of a process that said nothing itself.
+    """Return what is reported of a process that reported nothing itself.
 
     Args:
         how: it ended, as a part of a sentence.

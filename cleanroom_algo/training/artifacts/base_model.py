@@ -222,7 +222,7 @@ def _may_hold_model(channel: Channel) -> bool:
     try:
         objects = list_objects(channel)
     except CleanroomError:
-        return False  # whoever reads the channel as data says it better
+        return False  # reading the channel as data gives a better error
     names = {each.path.name for each in objects}
     if MANIFEST_FILE in names or any(name.endswith(_WEIGHT_SUFFIXES) for name in names):
         return True

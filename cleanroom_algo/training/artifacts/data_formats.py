@@ -1,4 +1,4 @@
-"""Formats that hold data and nothing else: whoever reads such a file, with whatever library, runs no code in it.
+"""Formats that hold data and nothing else: no library that reads such a file runs code from it.
 
 Known formats are allowed, by the content of the file and not by its name. Most cannot be a pickle at the same time, as
 no pickle begins like them; safetensors can, so that every file is tried as one, too, with nothing to be called.

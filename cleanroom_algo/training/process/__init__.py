@@ -1,1 +1,1 @@
-"""The processes of a training job: how they start, are told to end, and say how they ended."""
+"""The processes of a training job: how they start, how they are asked to end, and how they report their end."""

@@ -1,4 +1,4 @@
-"""Checkpoints on the local disk: a run that was killed goes on from the last whole epoch, to the same bits.
+"""Checkpoints on the local disk: a run that was killed continues after its last whole epoch, with the same bits.
 
 They lie in SageMaker's folder for checkpoints, below the host's name, as all hosts of a SageMaker job share one prefix:
 `<host>/epoch-00003/` holds `about.json`, `state.pt`, `best.pt` where the best weights are kept, and `rank-<rank>.pt`
@@ -81,7 +81,7 @@ class Checkpoints:
         """Write a checkpoint; all ranks call it after the same epoch.
 
         Where a disk does not take it, all older ones but the newest make room, on all hosts. Where it still does not
-        fit, the training goes on without: a checkpoint is only there to resume from, and the newest whole one stays.
+        fit, training continues without it: a checkpoint is only there to resume from, and the newest whole one stays.
 
         Args:
             epoch: how many epochs are done.
@@ -94,7 +94,9 @@ class Checkpoints:
             barrier()
             if not self._written(epoch, state, own, better=better):
                 if self._leads:
-                    log.warning("no checkpoint after epoch %d: a disk did not take it; training goes on", epoch)
+                    log.warning(
+                        "no checkpoint after epoch %d: it could not be written to the disk; training continues", epoch
+                    )
                 return
         self._prune(keep=self._keep)
 
@@ -264,5 +266,5 @@ def _damaged(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
         f"{path.parent.name}/{path.name} cannot be read ({type(error).__name__})",
         expected="a checkpoint as this library wrote it",
-        fix=f"remove {path.parent}; training then goes on from the one before, or starts anew",
+        fix=f"remove {path.parent}; training then continues from the previous one, or starts from the beginning",
     )

@@ -169,7 +169,7 @@ class TrainingLoop:
         patience = self._run.options.patience
         return patience is not None and self._progress.epochs_without_gain >= patience
 
-    # --- what is told and kept --------------------------------------------------------------------------------------
+    # --- what is logged and kept ------------------------------------------------------------------------------------
 
     def _end_stopped(self) -> None:
         if self._progress.step:

@@ -103,7 +103,7 @@ class Publication:
         self.publish(progress)
 
     def state(self) -> dict[str, Any]:
-        """Return what a run that goes on from a checkpoint must know of the publications before it."""
+        """Return what a run that continues from a checkpoint must know of the publications before it."""
         return {"published": self._published, "metrics": dict(self.metrics)}
 
     def resume(self, state: Mapping[str, Any]) -> None:

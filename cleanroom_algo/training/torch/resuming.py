@@ -1,4 +1,4 @@
-"""What a checkpoint holds, and how a training goes on from it after the last whole epoch."""
+"""What a checkpoint holds, and how training continues from it after the last whole epoch."""
 
 from __future__ import annotations
 

@@ -108,7 +108,8 @@ class TorchRun:
             self.model, self.optimizer, read_safetensors(path), read_metadata(path), sharded=self.sharded
         )
         log.info(
-            "the optimizer %s", "goes on as the base model's" if fitted else "starts fresh: the base model's differs"
+            "the optimizer %s",
+            "continues from the base model's" if fitted else "starts fresh: the base model's differs",
         )
 
 

@@ -1,4 +1,4 @@
-"""Rules that the documentation states: each is enforced, or told in the log, as its switch says."""
+"""Rules that the documentation states: each is enforced, or a warning in the log, as its switch says."""
 
 from __future__ import annotations
 

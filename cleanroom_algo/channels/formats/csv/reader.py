@@ -51,7 +51,7 @@ def csv_rules(schema: Schema) -> RowRules:
 class _RowEnds:
     """Finds where rows end after offsets, in ascending order, in an object whose rows may span lines.
 
-    After a line break either a row begins, or a field goes on that is in quotes. In most objects what follows refutes
+    After a line break either a row begins, or a field in quotes continues. In most objects what follows refutes
     one of the two: text follows a closing quote, or the object or 64 MiB end inside of quotes. Where it refutes
     neither, the object is read from its start.
     """

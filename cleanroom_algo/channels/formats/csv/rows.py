@@ -40,7 +40,7 @@ def rows(text: str, dialect: Dialect, nulls: Collection[str] = ()) -> Iterator[R
     Args:
         text: whole rows.
         dialect: of the text.
-        nulls: texts that are as good as an empty field where they have no quotes.
+        nulls: texts that mean the same as an empty field where they have no quotes.
     """
     none = {"", *nulls}
     if '"' in text:

@@ -1,4 +1,4 @@
-"""Parquet on the temporary disk: objects of a stream, told apart by their footers, and parts of files that may stream.
+"""Parquet on the temporary disk: objects of a stream, separated by their footers, and parts of files that may stream.
 
 A Parquet file begins and ends with the magic PAR1, so two of them meet at `PAR1PAR1`. Pages may hold these bytes too:
 a boundary is one only if what precedes it ends in a footer that parses, whose rows add up and whose data reach exactly

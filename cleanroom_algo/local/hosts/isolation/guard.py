@@ -39,7 +39,7 @@ _KILLED = 128 + signal.SIGKILL
 
 
 class Orders:
-    """What the guard is told.
+    """What the guard is given.
 
     Attributes:
         lifeline: the descriptor of a pipe that only the clean room holds open: when the clean room ends in any way,
@@ -52,7 +52,7 @@ class Orders:
         folders: where the container writes.
         scratch: a folder that is removed at the end, or None.
         threads: how many its processes may have together.
-        stopped_seconds: after which a stopped process is told.
+        stopped_seconds: after which a stopped process is reported.
         packages: the folder in which psutil lies.
         usage: a file for what the tree takes of the host's CPU and memory: a line each for CPUUtilization and
             MemoryUtilization, every 5 s; None: nobody wants to know.

@@ -60,7 +60,7 @@ def run_inference(
 
 @dataclass
 class _Warnings:
-    """What a job is warned of; of several of a kind the first is told, and how many there were."""
+    """What a job is warned of; of several of a kind, the first and their number are reported."""
 
     listener: JobListener
     texts: dict[str, str] = field(default_factory=dict)
@@ -133,7 +133,7 @@ class _Job:
                         raise hosts.fault
                     if running and time.monotonic() > limit:
                         raise _too_long(self.plan.max_seconds)
-            except BaseException as error:  # Ctrl-C too: the pool would wait for the containers for ever
+            except BaseException as error:  # Ctrl-C too: the pool would wait for the containers forever
                 if isinstance(error, Exception):
                     self._blame(error)
                 else:
