@@ -1,8 +1,8 @@
 """Reading a folder that somebody else has written, without being led out of it.
 
 A program that writes to a folder can put a link, a named pipe or a device where a file is expected, at any moment. Here
-each part of a path is opened in the folder before it, the kernel follows no link, nothing waits, and only regular files are
-read.
+each part of a path is opened in the folder before it, the kernel follows no link, nothing waits, and only regular
+files are read.
 """
 
 from __future__ import annotations

@@ -288,7 +288,7 @@ API: tuple[Difference, ...] = (
     Difference(
         "cleanrooms",
         _ROOM,
-        "the payer is the named member, else the one who can query; a named member who cannot query must accept it on joining",
+        "the named member pays, else the one who can query; a named member who cannot query must accept it on joining",
         "the same; which error follows where a member does not is not documented",
         "documented",
         "API reference, MembershipPaymentConfiguration",

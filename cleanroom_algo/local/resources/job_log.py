@@ -28,8 +28,8 @@ log = logging.getLogger("cleanroom_algo.local")
 class JobLog:
     """Written from several threads; a listener of a job, and a context manager.
 
-    When the disk is full, the log ends with its last whole line, and a message says so; at its largest size it ends with
-    a line that says so. The job continues: a container whose output is not read would come to a stop.
+    When the disk is full, the log ends with its last whole line, and a message says so; at its largest size it ends
+    with a line that says so. The job continues: a container whose output is not read would come to a stop.
 
     Args:
         path: of the file; one that is there is replaced.
