@@ -33,6 +33,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m docs.build --check
+	$(BIN)/python -m docs.phrases
 
 fix: $(STAMP)
 	$(BIN)/ruff format .

@@ -153,7 +153,7 @@ class Trainer:
     base_algorithms: Sequence[str] = ()
     """Class names of other algorithms whose artifacts are accepted as a base model."""
     trusted_pickles: Sequence[str] = ()
-    """Names of pickle files of a base model that may be opened. Whoever wrote such a file can run code here."""
+    """Names of pickle files of a base model that may be opened. The author of such a file can run code here."""
     metric_names: Sequence[str] = ()
     """What `metrics` returns, so that metricDefinitions can be generated."""
     logged_names: Sequence[str] = ()

@@ -254,8 +254,7 @@ API: tuple[Difference, ...] = (
     Difference(
         "api",
         _LISTS,
-        "lists show the latest first, 100 on a page, ten versions; a nextToken is of the lists of one operation, for "
-        "ever",
+        "lists show the latest first, 100 on a page, ten versions; a nextToken belongs to the lists of one operation",
         "ten versions are documented; order, other pages and the life of a token are not",
         "guessed",
         "API reference, ListTrainedModelVersions; the maximum of maxResults",
