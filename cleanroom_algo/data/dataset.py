@@ -34,7 +34,7 @@ from cleanroom_algo.data.listings import check_listings
 from cleanroom_algo.data.loaders import batches_of, check_worker
 from cleanroom_algo.data.partition import Partition, coalesce
 from cleanroom_algo.data.plan import readers_of
-from cleanroom_algo.data.row_counts import check_row_counts
+from cleanroom_algo.data.row_counts import PipesRead, check_row_counts
 from cleanroom_algo.data.step_sync import Uneven, step_sync
 from cleanroom_algo.data.tables import multiples, shuffled
 from cleanroom_algo.data.world import World
@@ -78,8 +78,7 @@ class ChannelDataset(IterableDataset[Batch]):
             script that is run, which must do its work below `if __name__ == "__main__"`.
         pipe_timeout: seconds that a pipe may stay silent.
         reading: wraps this rank's own batches where they are read, and may end them early; the ranks stay in step.
-        first_pipe: the number of the channel's first pipe that this container has not read.
-        pipe_rows: how many rows an epoch of the pipes has over all hosts, where that is known.
+        pipes: what this container has read of the channel's pipes, shared with what else reads them; nothing if None.
 
     Raises:
         PipeCutShortError: CR-DAT-007, on every rank, where a pipe had fewer rows than it should have.
@@ -105,8 +104,7 @@ class ChannelDataset(IterableDataset[Batch]):
         workers: int = 0,
         pipe_timeout: float = 600.0,
         reading: Callable[[Iterator[Batch]], Iterator[Batch]] = iter,
-        first_pipe: int = 0,
-        pipe_rows: int | None = None,
+        pipes: PipesRead | None = None,
     ) -> None:
         super().__init__()
         self.channel = channel
@@ -126,9 +124,8 @@ class ChannelDataset(IterableDataset[Batch]):
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._partition = Partition(channel, schema)
         self._listings_agree = world.size == 1 or not channel.input_mode.has_files
-        self._next_pipe = first_pipe
+        self._pipes = pipes or PipesRead()
         self._pipe_is_open = False
-        self._pipe_rows = pipe_rows
         self._delivered: int | None = None  # rows of the last pipe, where this rank has read it to its end
 
     # --- how much there is ------------------------------------------------------------------------------------------
@@ -187,8 +184,8 @@ class ChannelDataset(IterableDataset[Batch]):
             found = step_sync(found, self.world, uneven=self.uneven, filling=self._filling)
         yield from found
         if not self.channel.input_mode.has_files:
-            pipe = self._next_pipe - 1
-            self._pipe_rows = check_row_counts(self.channel, pipe, self._delivered, self._pipe_rows, self.world)
+            pipe, before = self._pipes.count - 1, self._pipes.rows
+            self._pipes.rows = check_row_counts(self.channel, pipe, self._delivered, before, self.world)
 
     def empty(self) -> Batch:
         """Return a batch of no rows."""
@@ -239,8 +236,8 @@ class ChannelDataset(IterableDataset[Batch]):
                 fix="read an iterator to its end, close() it, or let go of it before the next one",
             )
         columns = self.features.columns
-        stream = Stream(self.channel, self.schema, self._next_pipe, columns, READ_ROWS, self.pipe_timeout)
-        self._next_pipe += 1
+        stream = Stream(self.channel, self.schema, self._pipes.count, columns, READ_ROWS, self.pipe_timeout)
+        self._pipes.count += 1
         self._pipe_is_open = True
         self._delivered = None
         try:

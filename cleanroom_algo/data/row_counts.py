@@ -5,10 +5,25 @@ What can be known is that hosts which get the same rows got as many, and that no
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from cleanroom_algo.contract.channel import Channel, Distribution
 from cleanroom_algo.data.collectives import gather
 from cleanroom_algo.data.world import World
 from cleanroom_algo.errors import PipeCutShortError, Problem
+
+
+@dataclass
+class PipesRead:
+    """What this container has read of a channel in Pipe mode; all that read the channel share it.
+
+    Attributes:
+        count: pipes, one for each epoch: the number of the next one.
+        rows: of an epoch over all hosts; None where it is not known.
+    """
+
+    count: int = 0
+    rows: int | None = None
 
 
 def check_row_counts(

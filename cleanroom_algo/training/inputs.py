@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cleanroom_algo.channels.fitting import FeaturesFitter
     from cleanroom_algo.data.dataset import ChannelDataset
     from cleanroom_algo.data.partition import Partition
+    from cleanroom_algo.data.row_counts import PipesRead
     from cleanroom_algo.data.world import World
     from cleanroom_algo.training.options import Options
     from cleanroom_algo.training.signals import StopRequest
@@ -49,8 +50,7 @@ class Inputs:
         self._environment = environment
         held = environment.channels.items()
         self._channels = {name: channel for name, channel in held if base is None or name != base.name}
-        self._epochs_read: dict[str, int] = {}
-        self._pipe_rows: dict[str, int | None] = {}
+        self._pipes: dict[str, PipesRead] = {}
         self._partitions: dict[str, Partition] = {}
 
     @property
@@ -146,13 +146,13 @@ class Inputs:
             workers=self._workers(options),
             pipe_timeout=self._environment.settings.pipe_timeout_seconds,
             reading=stop.until_stopped,
-            first_pipe=self.epochs_read(channel),
-            pipe_rows=self._pipe_rows.get(channel.name),
+            pipes=self._pipes_of(channel),
         )
 
-    def epochs_read(self, channel: Channel) -> int:
-        """Return how many epochs of a channel's stream have been read already; 0 for files, which can be read again."""
-        return self._epochs_read.get(channel.name, 0)
+    def _pipes_of(self, channel: Channel) -> PipesRead:
+        from cleanroom_algo.data.row_counts import PipesRead
+
+        return self._pipes.setdefault(channel.name, PipesRead())
 
     def fit_features(
         self, schema: Schema, world: World, options: Options, numeric: Sequence[str] | None = None
@@ -209,12 +209,12 @@ class Inputs:
         from cleanroom_algo.data.fan_out import Stream, read_share
         from cleanroom_algo.data.row_counts import check_row_counts
 
-        epoch = self.epochs_read(channel)
-        self._epochs_read[channel.name] = epoch + 1
+        pipes = self._pipes_of(channel)
+        epoch = pipes.count
+        pipes.count += 1
         timeout = self._environment.settings.pipe_timeout_seconds
         delivered = yield from read_share(Stream(channel, schema, epoch, columns, _FIT_ROWS, timeout), world)
-        before = self._pipe_rows.get(channel.name)
-        self._pipe_rows[channel.name] = check_row_counts(channel, epoch, delivered, before, world)
+        pipes.rows = check_row_counts(channel, epoch, delivered, pipes.rows, world)
 
     def _workers(self, options: Options) -> int:
         if options.workers is not None:

@@ -11,6 +11,7 @@ import pytest
 from cleanroom_algo.contract.channel import Channel, Distribution, InputMode
 from cleanroom_algo.contract.paths import Paths
 from cleanroom_algo.data.dataset import ChannelDataset
+from cleanroom_algo.data.row_counts import PipesRead
 from cleanroom_algo.data.world import World
 from cleanroom_algo.errors import PipeInUseError
 from tests.data.ranks import Layout, run
@@ -136,13 +137,15 @@ def test_pipes_are_taken_one_after_another_whatever_the_epoch(tmp_path: Path) ->
         target=lambda: [source.fifo(number).write_text(f"{number},1\n") for number in range(3)], daemon=True
     )
     feeder.start()
-    dataset = ChannelDataset(source, SCHEMA, World(), batch_size=4, pipe_timeout=30)
+    pipes = PipesRead()
+    first, second = (
+        ChannelDataset(source, SCHEMA, World(), batch_size=4, pipe_timeout=30, pipes=pipes) for _ in range(2)
+    )
 
-    assert xs(dataset) == [0]
-    assert xs(dataset) == [1]
-    third = ChannelDataset(source, SCHEMA, World(), batch_size=4, pipe_timeout=30, first_pipe=2)
-    third.set_epoch(7)
-    assert xs(third) == [2]
+    assert xs(first) == [0]
+    second.set_epoch(7)
+    assert xs(second) == [1]
+    assert xs(first) == [2]
     feeder.join(30)
 
 

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -200,6 +201,15 @@ def two_hosts(
         ).channel("train", part, S3DistributionType="ShardedByS3Key")
         for name, part in zip(names, parts, strict=True)
     ]
+
+
+def feed(host: Container, epoch: int, content: bytes) -> threading.Thread:
+    """Write an epoch of a host's channel "train" into a pipe of its own, as soon as it is read."""
+    fifo = host.root / "input" / "data" / f"train_{epoch}"
+    os.mkfifo(fifo)
+    thread = threading.Thread(target=fifo.write_bytes, args=(content,), daemon=True)
+    thread.start()
+    return thread
 
 
 def wait_for_line(process: PreloadedProcess, text: str, seconds: float = 60) -> list[str]:

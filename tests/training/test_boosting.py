@@ -14,10 +14,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from cleanroom_algo.channels.fitting import FeaturesFitter
+from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.manifest import Manifest
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.boosting import BoostingPredictor, LightGBMPredictor, XGBoostPredictor
 from cleanroom_algo.serving.scoring.prediction import answer
+from cleanroom_algo.testing import load_predictor, predict, run_trainer
+from cleanroom_algo.training.boosting.lightgbm import LightGBMTrainer
+from cleanroom_algo.training.boosting.trainer import BoostingTrainer
+from cleanroom_algo.training.boosting.xgboost import XGBoostTrainer
 from cleanroom_algo.training.process.failure_exchange import free_port
 from examples.flight_delay.evaluation import area_under_curve
 from tests.training.ranks import run_jobs
@@ -36,10 +42,30 @@ class Late({library}Trainer):
 """
 
 
+HOLDS = """
+    def addresses(self):
+        import socket
+
+        found = super().addresses()
+        self.held = socket.create_server(found[self.world.rank])  # as another program could have done meanwhile
+        return found
+"""
+
+
 def algorithm(folder: Path, library: str, body: str = "") -> Path:
+    folder.mkdir(exist_ok=True)
     path = folder / "late_algorithm.py"
     path.write_text(ALGORITHM.format(library=library) + body)
     return path
+
+
+def strange(folder: Path, name: str) -> Path:
+    """Return a base model whose features fit, and whose model is of a version to come, or of another library."""
+    folder.mkdir()
+    schema = Schema.of(target="late", carrier="string?", distance="float64?", hour="int32", late="int32")
+    (folder / "features.json").write_text(json.dumps(FeaturesFitter(schema, numeric=()).finish().to_dict()))
+    (folder / name).write_text('{"version": [99, 0, 0]}' if name == "model.ubj" else "tree\nversion=v99\n")
+    return folder
 
 
 def csv_rows(count: int, seed: int) -> list[str]:
@@ -63,12 +89,15 @@ def job(
     validation: Sequence[str] = (),
     replicated: bool = False,
     base: Path | None = None,
+    cap: str | None = None,
 ) -> list[Container]:
     """Return hosts, each with its own part of the training channel, or with all parts."""
     names = tuple(f"algo-{number}" for number in range(1, len(parts) + 1))
     variables = {} if base is None else {"CLEANROOM_TRAINING_BASE": str(base)}
     if len(parts) > 1:
         variables["CLEANROOM_ALGO_RENDEZVOUS"] = f"127.0.0.1:{free_port()}"
+    if cap is not None:
+        variables["CLEANROOM_ALGO_MAX_ARTIFACT_GB"] = cap
     hosts = []
     for name, part in zip(names, parts, strict=True):
         host = Container(folder / name, code, names, name, hyperparameters, variables=variables)
@@ -143,6 +172,15 @@ def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "labels": job(folder / "labels", code, [rows[:50], ["AA,1000,12,3\n"]], few),
         "empty": job(folder / "empty", code, [[], []], few),
         "other": job(folder / "other", code, [rows[:50], rows[:50]], {"objective": objective}, base=base),
+        "held": job(folder / "held", algorithm(folder / "holds", library, HOLDS), [rows[:50], rows[:50]], few),
+        "large": job(folder / "large", code, [rows[:50], rows[:50]], few, cap="0.000001"),
+        "few": job(folder / "few", code, [[], [], ["WN,1000,12,1\n"]], few),
+        "version": job(
+            folder / "version", code, [rows[:50], rows[:50]], few, base=strange(folder / "newer", FILES[library])
+        ),
+        "library": job(
+            folder / "library", code, [rows[:50], rows[:50]], few, base=strange(folder / "elsewhere", "model.pt")
+        ),
     }
     ended = run_jobs(*jobs.values(), preload=library.lower())
     return Story(library, jobs, dict(zip(jobs, ended, strict=True)))
@@ -186,8 +224,16 @@ def test_early_stopping_keeps_the_best_rounds(story: Story) -> None:
 
 
 def test_what_cannot_be_trained_is_told_on_every_host(story: Story) -> None:
-    found = {name: story.codes(name) for name in ("labels", "empty", "other")}
-    assert found == {"labels": ["TRN-014"] * 2, "empty": ["TRN-010"] * 2, "other": ["BAS-003"] * 2}, story.ended
+    expected = {"labels": "TRN-014", "empty": "TRN-010", "other": "BAS-003", "held": "TRN-004", "version": "BAS-006"}
+    expected["library"] = "BAS-002"
+    assert story.codes("large")[0] == "ART-003"
+    assert not any(story.model("large").iterdir())
+    assert {name: story.codes(name) for name in expected} == {name: [code] * 2 for name, code in expected.items()}
+
+
+def test_fewer_rows_than_hosts_and_a_category_of_one_host_alone(story: Story) -> None:
+    assert [host.status for host in story.ended["few"]] == [0, 0, 0], story.ended["few"]
+    assert scores(story.library, story.model("few"), ["WN,1000,12,1\n"])[0] > 0.5
 
 
 def trees(library: str, model: Path) -> Any:
@@ -232,3 +278,30 @@ def test_sigterm_saves_the_rounds_so_far(tmp_path: Path) -> None:
     saved = Manifest.read(hosts[0].model).metrics["round"]
     assert ended[0].metrics("round")[-1:] in ([saved], [])
     assert len(trees(library, hosts[0].model)) == saved
+
+
+@pytest.mark.unit
+@BOTH
+def test_weights_count_as_copies_of_rows_and_a_signal_keeps_the_rounds(library: str) -> None:
+    trainer: type[BoostingTrainer] = {"XGBoost": XGBoostTrainer, "LightGBM": LightGBMTrainer}[library]
+
+    class Weighted(trainer):  # type: ignore[misc, valid-type]
+        schema = Schema.of(target="late", distance="float64", copies="float64", late="int32")
+        weight = "copies"
+
+        def end_round(self, number: int, metrics: dict[str, float], *, higher_is_better: bool) -> bool:
+            if number == 7:
+                self._run.stop.request()
+            return bool(super().end_round(number, metrics, higher_is_better=higher_is_better))
+
+    draw = np.random.default_rng(0)
+    distance, copies = draw.normal(0, 1, 600).round(1), draw.integers(0, 4, 600)
+    rows = pl.DataFrame({"distance": distance, "copies": copies, "late": (distance + draw.normal(0, 1, 600) > 0) + 0})
+    copied = rows[np.repeat(np.arange(600), copies)].with_columns(copies=pl.lit(1))
+    plain = {"min_data_in_leaf": 0} if library == "LightGBM" else {}
+    models = [run_trainer(Weighted, train=each, hyperparameters=plain) for each in (rows, copied)]
+    assert [model.metrics["round"] for model in models] == [7, 7]
+    found = [predict(load_predictor(PREDICTORS[library], model), rows)["prediction"].to_numpy() for model in models]
+    assert models[0].manifest.table_schema == models[1].manifest.table_schema
+    np.testing.assert_allclose(found[0], found[1], atol=0.02)
+    assert np.ptp(found[0]) > 0.5

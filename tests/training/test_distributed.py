@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors.numpy import load_file
 
 from tests.training.ranks import run_jobs
-from tests.training.support import Container, algorithm, csv_rows, finish, listing, two_hosts, wait_for_line
+from tests.training.support import Container, algorithm, csv_rows, feed, finish, listing, two_hosts, wait_for_line
 
 ALGORITHM = """
 import numpy as np
@@ -53,9 +53,14 @@ def test_hosts_share_each_row_once_in_every_way_of_reading(tmp_path: Path) -> No
         files = {"a": csv_rows(200), "b": csv_rows(100, 5)}
         host.channel("rows", files, S3DistributionType="FullyReplicated").channels.pop("train")
     alone = Container(tmp_path / "alone", code).channel("train", {"a": csv_rows(300)})
-    ended = run_jobs(sharded, replicated, [alone])
-    assert [host.status for hosts in ended for host in hosts] == [0] * 5, ended
-    for hosts, whole in ((sharded, 600), (replicated, 600), ([alone], 300)):
+    piped = two_hosts(tmp_path / "piped", code, [{}, {}])
+    for host, rows in zip(piped, (csv_rows(300), ""), strict=True):
+        host.channels["train"]["TrainingInputMode"] = "Pipe"
+        for epoch in range(6):  # one for each way of reading
+            feed(host, epoch, rows.encode())
+    ended = run_jobs(sharded, replicated, [alone], piped)
+    assert [host.status for hosts in ended for host in hosts] == [0] * 7, ended
+    for hosts, whole in ((sharded, 600), (replicated, 600), ([alone], 300), (piped, 600)):
         found = load_file(hosts[0].model / "sums.safetensors")
         assert found["total"].tolist() == [300, whole, 300, 300]
         assert (found["steps"].tolist(), found["words"].tolist()) == ([1], [4])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from torch import nn
 
 from cleanroom_algo.contract.manifest import Manifest
 from tests.training.ranks import run_jobs
-from tests.training.support import Container, algorithm, two_hosts
+from tests.training.support import Container, algorithm, feed, two_hosts
 
 FEATURES = """
     def fit_features(self):
@@ -179,14 +177,6 @@ def test_a_rank_without_rows_runs_no_loss_on_rows_that_nobody_has(tmp_path: Path
     assert [each.status for each in ended] == [0, 0], ended
     assert Manifest.read(hosts[0].model).rows == 400
     assert len(ended[0].metrics("validation_loss")) == 2
-
-
-def feed(host: Container, epoch: int, content: bytes) -> threading.Thread:
-    fifo = host.root / "input" / "data" / f"train_{epoch}"
-    os.mkfifo(fifo)
-    thread = threading.Thread(target=fifo.write_bytes, args=(content,), daemon=True)
-    thread.start()
-    return thread
 
 
 def test_a_loss_that_is_no_number_on_rows_of_weight_zero_spoils_nothing(tmp_path: Path) -> None:

@@ -17,7 +17,14 @@ from pydantic import Field
 
 from cleanroom_algo.contract.manifest import LIGHTGBM_FILE
 from cleanroom_algo.training.artifacts.base_model import damage_is_told
-from cleanroom_algo.training.boosting.trainer import BoostingHyperparameters, BoostingTrainer, Labels, Rows, metric_name
+from cleanroom_algo.training.boosting.trainer import (
+    BoostingHyperparameters,
+    BoostingTrainer,
+    Labels,
+    Rows,
+    metric_name,
+    port_in_use,
+)
 
 if TYPE_CHECKING:
     import lightgbm
@@ -86,8 +93,8 @@ class LightGBMTrainer(BoostingTrainer):
         watched = {"train": matrix}
         if validation is not None:
             watched["validation"] = self._dataset(validation, params, matrix)
+        addresses = self.addresses()
         if self.world.size > 1:
-            addresses = self.addresses()
             machines = ",".join(f"{host}:{port}" for host, port in addresses)
             params |= {"tree_learner": "data", "machines": machines}
             params["local_listen_port"] = addresses[self.world.rank][1]
@@ -100,15 +107,20 @@ class LightGBMTrainer(BoostingTrainer):
             if self.end_round(env.iteration + 1, metrics, higher_is_better=higher_is_better):
                 raise lightgbm.callback.EarlyStopException(env.iteration, [])
 
-        self.booster = lightgbm.train(
-            params,
-            matrix,
-            self.params.num_round,
-            valid_sets=list(watched.values()),
-            valid_names=list(watched),
-            init_model=self._base_booster(),
-            callbacks=[end_round],
-        )
+        try:
+            self.booster = lightgbm.train(
+                params,
+                matrix,
+                self.params.num_round,
+                valid_sets=list(watched.values()),
+                valid_names=list(watched),
+                init_model=self._base_booster(),
+                callbacks=[end_round],
+            )
+        except lightgbm.basic.LightGBMError as error:
+            if not str(error).startswith("Binding port"):
+                raise
+            raise port_in_use("LightGBM", *addresses[self.world.rank]) from None
         self.booster.free_network()
 
     def save(self, directory: Path) -> None:

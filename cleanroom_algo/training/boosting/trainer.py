@@ -23,6 +23,7 @@ from cleanroom_algo.errors import (
     MissingLibraryError,
     NoDataError,
     Problem,
+    RendezvousError,
     TrainerDeclarationError,
 )
 from cleanroom_algo.training.trainer import Trainer
@@ -76,6 +77,15 @@ class Rows:
 def metric_name(rows: str, name: str) -> str:
     """Return the name of a library's metric in a metric line, such as `validation_error_0_7` of `error@0.7`."""
     return re.sub(r"\W", "_", f"{rows}_{name}")
+
+
+def port_in_use(library: str, host: str, port: int) -> RendezvousError:
+    """Return the error of a library that cannot connect the hosts, as another program has taken the port."""
+    return RendezvousError(
+        f"{library} cannot use port {port} of {host}",
+        expected="the port still free, as it was when it was chosen",
+        fix="train again: each job chooses its ports anew",
+    )
 
 
 class BoostingTrainer(Trainer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,14 @@ from pydantic import Field
 
 from cleanroom_algo.contract.manifest import XGBOOST_FILE
 from cleanroom_algo.training.artifacts.base_model import damage_is_told
-from cleanroom_algo.training.boosting.trainer import BoostingHyperparameters, BoostingTrainer, Labels, Rows, metric_name
+from cleanroom_algo.training.boosting.trainer import (
+    BoostingHyperparameters,
+    BoostingTrainer,
+    Labels,
+    Rows,
+    metric_name,
+    port_in_use,
+)
 
 if TYPE_CHECKING:
     import xgboost
@@ -128,16 +135,20 @@ class XGBoostTrainer(BoostingTrainer):
             yield
             return
         from xgboost import collective, config_context
+        from xgboost.core import XGBoostError
         from xgboost.tracker import RabitTracker
 
         host, port = self.addresses()[0]
         tracker: RabitTracker | None = None
         arguments: dict[str, Any] = {}
         if self.world.rank == 0:
-            tracker = RabitTracker(n_workers=self.world.size, host_ip=host, port=port, sortby="task")
-            tracker.start()
-            arguments = tracker.worker_args()
+            with suppress(XGBoostError):
+                tracker = RabitTracker(n_workers=self.world.size, host_ip=host, port=port, sortby="task")
+                tracker.start()
+                arguments = tracker.worker_args()
         arguments = self.all_gather(arguments)[0]
+        if not arguments:
+            raise port_in_use("XGBoost", host, port)
         with config_context(verbosity=0):  # it would write lines of its own into standard output
             collective.init(**arguments, dmlc_task_id=f"{self.world.rank:06}")
         yield
