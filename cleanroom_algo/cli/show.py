@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cleanroom_algo.cli.model_screen import show_model
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import age, command_line, emit, emit_json, fields, next_commands, say, table
 from cleanroom_algo.cli.rooms import open_room
@@ -62,6 +61,8 @@ def _one(room: Room, record: Record, as_json: bool) -> None:
         emit_json(document(record, room.workspace))
         return
     if record.kind == records.MODEL:
+        from cleanroom_algo.cli.model_screen import show_model
+
         show_model(room, record)
         next_commands(command_line("logs", record.name), command_line("metrics", record.name))
         return

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import botocore.loaders
-from botocore.model import OperationModel, ServiceModel, Shape
+if TYPE_CHECKING:
+    from botocore.model import OperationModel, ServiceModel, Shape
 
 ML: Final = "cleanroomsml"
 CLEANROOMS: Final = "cleanrooms"
@@ -18,7 +18,10 @@ TIED_TO: Final = "2023-09-06"
 @cache
 def service_model(service: str) -> ServiceModel:
     """Return the model of a service: `cleanroomsml` or `cleanrooms`."""
-    loader = botocore.loaders.create_loader()
+    from botocore.loaders import create_loader  # which takes longer to import than `show` has
+    from botocore.model import ServiceModel
+
+    loader = create_loader()
     return ServiceModel(loader.load_service_model(service, "service-2"), service)
 
 

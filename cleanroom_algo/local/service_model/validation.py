@@ -10,12 +10,13 @@ import datetime as dt
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any
-
-from botocore.model import Shape
+from typing import TYPE_CHECKING, Any
 
 from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.errors import InvalidRequestError, Problem
+
+if TYPE_CHECKING:
+    from botocore.model import Shape
 
 _SHOWN_ENUM = 8  # longer lists of words (133 instance types) help nobody in one line
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from cleanroom_algo.errors import UnknownOperationError
 from cleanroom_algo.local.api.routing import find_operation, parse_params, serialize
+from cleanroom_algo.local.operations.registry import cleanrooms_operation, ml_operation
 from cleanroom_algo.local.service_model.shapes import (
     CLEANROOMS,
     ML,
@@ -174,3 +175,8 @@ def test_a_changed_model_is_seen() -> None:
         )
         now[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
     assert json.loads(SNAPSHOT.read_text()) == now
+
+
+def test_handlers_are_of_operations_of_the_model() -> None:
+    for handlers in (ml_operation, cleanrooms_operation):
+        assert set(handlers.emulated) <= set(operation_names(handlers.service))
