@@ -49,6 +49,7 @@ class RowFaults:
     def error(self, rows_read: int) -> RowMismatchError:
         """Return the error for the faults among so many rows."""
         problems = []
+        everywhere = [what for (_, what), count in self._counts.items() if count == rows_read]
         for (column, what), place in list(self._first.items())[:MAX_PROBLEMS]:
             count = self._counts[column, what]
             path = ":".join(filter(None, (self.source, place, column)))
@@ -56,7 +57,7 @@ class RowFaults:
         return RowMismatchError(
             f"{self.source}: {self.rows} row(s) of a block of {rows_read} do not fit the schema",
             expected="rows with the declared number of fields, each of its column's type",
-            fix="; ".join(fixes(what for _, what in self._first))
+            fix="; ".join(fixes([what for _, what in self._first], everywhere))
             or "correct these rows, in the file or by the query that makes it; or correct the declared schema",
             problems=problems,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -107,6 +107,8 @@ def likely(text: str, column: Column) -> str:
 _WIDTH_FIX: Final = (
     "correct these lines (a field with a delimiter in it must be in quotes), or move a file that is no data"
 )
+_WIDTH: Final = " field(s) instead of "
+_OTHER_COLUMNS: Final = "declare the columns that are there: `cleanroom-algo schema FOLDER` prints the declaration"
 # What to do about faults that are no matter of what a text probably is, by a part of what is said of them.
 _FIXES: Final = (
     ("not nullable", 'declare a type that ends in "?", or leave such rows out'),
@@ -115,7 +117,7 @@ _FIXES: Final = (
     ("the line is blank", "remove blank lines"),
     ("NaN or infinite", 'declare "float32? nan=null" if it means missing, or "float32 nan=keep" if the model takes it'),
     (
-        " field(s) instead of ",
+        _WIDTH,
         _WIDTH_FIX,
     ),
 )
@@ -127,12 +129,18 @@ def likely_number(text: str) -> str:
     return found if found in _WRITTEN_NUMBERS else ""
 
 
-def fixes(faults: Iterable[str]) -> list[str]:
-    """Return what to do about faults of rows, each once."""
-    faults = list(faults)
+def fixes(faults: Sequence[str], everywhere: Sequence[str] = ()) -> list[str]:
+    """Return what to do about faults of rows, each once.
+
+    Args:
+        faults: all of them.
+        everywhere: those that all rows have.
+    """
     if other := next((char for fault in faults for char, name in DELIMITERS.items() if f" its {name} " in fault), None):
         decimal = ', and with it decimal="," for decimal commas' if other == ";" else ""
         return [f"declare the delimiter, csv=Csv(delimiter={other!r})".replace("'", '"') + decimal]
+    if any(_WIDTH in fault for fault in everywhere):
+        return [_OTHER_COLUMNS]
     ends = {fault.rpartition(": ")[2] for fault in faults}
     found = [hint.fix for hint in _HINTS if hint.what in ends]
     return [*found, *(fix for part, fix in _FIXES if any(part in fault for fault in faults))]

@@ -122,6 +122,7 @@ PLAIN = Schema.of(n="int8", x="float32")
         (b"n,x\n1,2\nn,x\n", PLAIN, "x:3", "remove the header"),
         (b"1\t2\n", PLAIN, "x:1", 'Csv(delimiter="\\t")'),
         (b"1,2\n1,2,3\n", PLAIN, "x:2", "must be in quotes"),
+        (b"a,b,c\n1,2,3\n", PLAIN, "x:1", "cleanroom-algo schema"),
         (b"1,\n", PLAIN, "x:1:x", 'a type that ends in "?"'),
         (b"1,inf\n", PLAIN, "x:1:x", "nan=null"),
         (b'1,"2,192.31"\n', PLAIN, "x:1:x", "without separators"),

@@ -7,9 +7,6 @@ from torch import Tensor, nn
 
 from cleanroom_algo import Arrays, Artifacts, Batch, Features, Hyperparameters, Predictor, Schema, Trainer
 
-UNIT = 100_000.0
-"""Losses behave best near 1: the model predicts prices in this unit."""
-
 
 class PriceHyperparameters(Hyperparameters):
     """What the request's `hyperparameters` may hold."""
@@ -17,19 +14,23 @@ class PriceHyperparameters(Hyperparameters):
     epochs: int = 20
     batch_size: int = 64
     learning_rate: float = 0.02
+    unit: float = 100_000.0
+    """Losses behave best near 1: the model predicts in this unit, so set it to the size of your own targets."""
 
 
 class Net(nn.Module):
-    """A weight for each number, and a surcharge for each district."""
+    """A weight for each number, and a surcharge for each category, such as each district."""
 
     def __init__(self, features: Features) -> None:
         super().__init__()
         self.numbers = nn.Linear(features.numeric_size, 1)
-        self.district = nn.Embedding(features.cardinalities[0], 1)
+        self.surcharges = nn.ModuleList(nn.Embedding(size, 1) for size in features.cardinalities)
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         """Return prices in units, shape (rows,)."""
-        prices: Tensor = self.numbers(numeric) + self.district(categorical[:, 0])
+        prices: Tensor = self.numbers(numeric)
+        for at, surcharge in enumerate(self.surcharges):
+            prices = prices + surcharge(categorical[:, at])
         return prices.squeeze(1)
 
 
@@ -47,12 +48,12 @@ class Price(Trainer):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the mean squared error."""
         assert batch.target is not None
-        return nn.functional.mse_loss(model(batch.numeric, batch.categorical), batch.target / UNIT)
+        return nn.functional.mse_loss(model(batch.numeric, batch.categorical), batch.target / self.params.unit)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Return the mean absolute error."""
         assert batch.target is not None
-        return {"mean_error": (UNIT * model(batch.numeric, batch.categorical) - batch.target).abs().mean()}
+        return {"mean_error": (self.params.unit * model(batch.numeric, batch.categorical) - batch.target).abs().mean()}
 
 
 class PricePredictor(Predictor):
@@ -60,10 +61,11 @@ class PricePredictor(Predictor):
 
     def load(self, artifacts: Artifacts) -> None:
         """Rebuild the model that training left."""
+        self.unit = artifacts.hyperparameters(PriceHyperparameters).unit
         self.model = Net(artifacts.features)
         self.model.load_state_dict(artifacts.state_dict())
         self.model.eval()
 
     def predict_arrays(self, arrays: Arrays) -> Tensor:
         """Return prices, shape (rows,)."""
-        return torch.mul(self.forward(self.model, arrays.numeric, arrays.categorical), UNIT)
+        return torch.mul(self.forward(self.model, arrays.numeric, arrays.categorical), self.unit)
