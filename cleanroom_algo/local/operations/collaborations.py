@@ -190,9 +190,9 @@ def named(call: Call) -> Record:
     found = call.store.get(COLLABORATION, call.params["collaborationIdentifier"])
     if found is None or not _is_named(call, found):
         raise AccessDeniedError(
-            f"account {call.account} is no member of this collaboration, and not invited to it",
+            f"account {call.account} is not invited to this collaboration, has left it, or it was deleted",
             expected="collaborationIdentifier of a collaboration that names the caller",
-            fix="name the account among the members of CreateCollaboration, or call as one of them",
+            fix="create another collaboration, name the account among its members, or call as one of them",
         )
     return found
 

@@ -270,7 +270,6 @@ def test_a_query_that_contradicts_itself_or_the_collaboration(desk: RoomFixture,
 @pytest.mark.parametrize(
     ("asked", "named"),
     [
-        ({"sql": {"analysisTemplateArn": TEMPLATE, "parameters": {"k": "v"}}}, "analysisTemplateArn"),
         (spark(adaptive_enabled="true", files_maxRecordsPerFile="1"), "spark.sql.adaptive.enabled"),
         ({"payerConfiguration": {"syntheticDataPayerAccountId": AIRLINE}}, "syntheticDataPayerAccountId"),
     ],

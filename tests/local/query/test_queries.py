@@ -6,7 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cleanroom_algo.errors import EngineDiffersError, QueryError
+from cleanroom_algo.errors import EngineDiffersError, QueryError, QueryTooLargeError
+from cleanroom_algo.local.query.engines import database
 from cleanroom_algo.local.query.engines.run import run
 from cleanroom_algo.local.query.plan import QueryOutcome, QueryPlan
 from cleanroom_algo.local.query.table import Table, TableAccess
@@ -151,6 +152,16 @@ def test_an_empty_result_is_one_file(tmp_path: Path, tables: tuple[Table, ...]) 
 
     assert (outcome.records, outcome.files) == (0, 1)
     assert lines(tmp_path / "out") == ["name"]
+
+
+def test_a_query_without_room_says_so(
+    tmp_path: Path, tables: tuple[Table, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_MEMORY", "1MB")
+    with pytest.raises(QueryTooLargeError) as caught:
+        run(plan(tmp_path, tables, JOIN))
+    assert caught.value.status_code == "INSUFFICIENT_COMPUTE"
+    assert not [path.name for path in tmp_path.iterdir() if "out" in path.name]
 
 
 def test_parquet(tmp_path: Path, tables: tuple[Table, ...]) -> None:

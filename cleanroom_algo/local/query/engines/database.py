@@ -64,6 +64,8 @@ def _copy(connection: duckdb.DuckDBPyConnection, table: Table, columns: tuple[st
     name = f"{MEMBERS}.{identifier(table.name)}"
     try:
         connection.execute(f"CREATE TABLE {name} AS SELECT {shown} FROM {_source(table)}")  # noqa: S608
+    except duckdb.OutOfMemoryException:
+        raise
     except duckdb.Error as error:
         raise TableUnreadableError(
             f"table {table.name!r} cannot be read as {table.format} ({type(error).__name__})",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from cleanroom_algo.errors import CleanroomError, EngineDiffersError, Problem, QueryError, QueryTooLargeError
+from cleanroom_algo.errors import EngineDiffersError, Problem, QueryError
 from cleanroom_algo.local.query.engines.agreement import agree
 from cleanroom_algo.local.query.engines.database import load_tables, open_database
 from cleanroom_algo.local.query.engines.macros import NOT_SAME, create_macros
@@ -24,7 +24,7 @@ def compute(resolution: Resolution, draft: Path) -> None:
     Raises:
         EngineDiffersError: CR-JOB-403, DuckDB may give other values than Spark.
         QueryError: CR-JOB-401, the query cannot be run; no value of a row is in the message.
-        QueryTooLargeError: CR-JOB-405, there is too little memory and disk for it.
+        duckdb.OutOfMemoryException: there is too little memory and disk for it.
     """
     with open_database(draft) as connection:
         tables = load_tables(connection, resolution)
@@ -32,6 +32,8 @@ def compute(resolution: Resolution, draft: Path) -> None:
         create_macros(connection)
         try:
             create_result(connection, statement)
+        except duckdb.OutOfMemoryException:
+            raise
         except duckdb.Error as error:
             raise _failed(error) from None
 
@@ -43,19 +45,13 @@ def create_result(connection: duckdb.DuckDBPyConnection, statement: str) -> None
     connection.execute(f"CREATE TABLE result AS {statement}")
 
 
-def _failed(error: duckdb.Error) -> CleanroomError:
+def _failed(error: duckdb.Error) -> QueryError | EngineDiffersError:
     """Return an error that says what DuckDB says of the query's form, but not what it says of values."""
     if NOT_SAME in str(error):
         return EngineDiffersError(
             "DuckDB may give other values than Spark for a value of this query",
             expected="texts, times and numbers in forms that both engines read alike",
             fix='choose --engine spark, or query_engine = "spark" in [machine] of settings.toml',
-        )
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return QueryTooLargeError(
-            "the query needs more memory than DuckDB has for it, and the rest does not fit on the disk",
-            expected="a query whose sorts, groups and joins fit on the disk of the state folder",
-            fix="read fewer rows or columns, make room, or choose another disk with --home",
         )
     of_form = isinstance(error, duckdb.BinderException | duckdb.CatalogException | duckdb.ParserException)
     reason = str(error).split("\n")[0] if of_form else "a value cannot be computed; the message may quote it"

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from cleanroom_algo.errors import EngineDiffersError
+import duckdb
+
+from cleanroom_algo.errors import EngineDiffersError, QueryTooLargeError
 from cleanroom_algo.local.query.engines.database import DATABASE
 from cleanroom_algo.local.query.engines.part_files import write_parts
 from cleanroom_algo.local.query.plan import QueryOutcome, QueryPlan
@@ -26,6 +28,7 @@ def run(plan: QueryPlan) -> QueryOutcome:
         EngineDiffersError: CR-JOB-403, DuckDB may give other values than Spark.
         SparkUnavailableError: CR-JOB-404, there is no Spark on this machine.
         TableUnreadableError: CR-JOB-402, nor the files of a table that it names.
+        QueryTooLargeError: CR-JOB-405, there is too little memory and disk for it.
     """
     resolution = check(plan.query, plan.access, plan.parameters)
     compute = _engine(plan)
@@ -41,6 +44,12 @@ def run(plan: QueryPlan) -> QueryOutcome:
         shutil.rmtree(plan.directory, ignore_errors=True)  # of a channel that is declared anew
         draft.rename(plan.directory)
         return outcome
+    except duckdb.OutOfMemoryException:
+        raise QueryTooLargeError(
+            "the query needs more memory than DuckDB has for it, and the rest does not fit on the disk",
+            expected="a query whose tables, sorts, groups and joins fit on the disk of the state folder",
+            fix="read fewer rows or columns, make room, or choose another disk with --home",
+        ) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -56,6 +65,6 @@ def _engine(plan: QueryPlan) -> Compute:
             expected="the engine spark, where the switch spark_ansi is on",
             fix='set query_engine = "spark" in [machine] of settings.toml, or spark_ansi = "off" in [switches]',
         )
-    from cleanroom_algo.local.query.engines import duckdb
+    from cleanroom_algo.local.query.engines import duckdb as embedded
 
-    return duckdb.compute
+    return embedded.compute

@@ -47,6 +47,7 @@ _DEFAULTS: Final = {
     "spark.log.level": "ERROR",
 }
 _OF_VALUES: Final = {
+    _ANSI: "false",  # unless a query's own session says otherwise
     "spark.sql.catalogImplementation": "in-memory",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.parquet.inferTimestampNTZ.enabled": "false",
@@ -141,7 +142,7 @@ def _start(properties: dict[str, str]) -> SparkSession:
         raise _unavailable("pyspark is not installed", "pip install 'cleanroom-algo[spark]'") from None
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         raise _unavailable("Java is not installed", "install Java 17, or set JAVA_HOME")
-    if fixed := [name for name in properties if name in (*_OF_VALUES, _ANSI) or not name.startswith("spark.")]:
+    if fixed := [name for name in properties if name in _OF_VALUES or not name.startswith("spark.")]:
         raise _unavailable(
             f"{', '.join(fixed)} cannot be set in [spark]", "leave them out; ANSI mode is the switch spark_ansi"
         )
