@@ -405,3 +405,14 @@ def test_what_is_neither_a_path_nor_an_image(monkeypatch: pytest.MonkeyPatch) ->
     assert done.status != ExitCode.OK
     assert "CR-HST-003" in done.stderr
     assert "podman is not installed" in done.stderr
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    "line",
+    ["ModuleNotFoundError: No module named 'xgboost'", "CR-TRN-015  lightgbm cannot be imported (OSError)"],
+)
+def test_a_library_that_is_not_there_is_found(line: str) -> None:
+    (found,) = trial._conclude("train", 3, ["algo-1 starts", line])
+    assert (found.name, line.removeprefix("CR-TRN-015  ") in found.what) == ("import", True)
+    assert "apt.txt" in found.fix

@@ -39,7 +39,8 @@ _OFFLINE = re.compile(
     r"|Max retries exceeded|getaddrinfo failed|ConnectError|[Cc]ould not resolve host|unable to resolve host"
     r"|UnknownHostException|no such host|couldn't connect to"
 )
-_NOT_IMPORTED = re.compile(r"(?:ModuleNotFoundError|ImportError): .*")
+# The second is what a Trainer or Predictor says of its library, which may lack a library of the system.
+_NOT_IMPORTED = re.compile(r"(?:ModuleNotFoundError|ImportError): .*|(?<=CR-TRN-015  ).*")
 # Not of a file system that cannot be written to, which is a finding of its own.
 _NOT_THERE = re.compile(
     r"^(?:FileNotFoundError|PermissionError|NotADirectoryError|OSError): (?!.*Read-only file system).*", re.MULTILINE
@@ -136,7 +137,7 @@ def _conclude(verb: Verb, code: int, lines: list[str]) -> Iterator[Finding]:
         what = f"the program takes the word `{verb}` for a wrong argument (exit status 2)"
         yield Finding("error", "argparse", verb, what, "call parse_known_args, or declare a positional argument")
     if code and (found := _NOT_IMPORTED.search(text)):
-        fix = "install it in the image: name it in requirements.txt, or copy it there"
+        fix = "name it in requirements.txt, and Debian packages that it needs in apt.txt, or copy it into the image"
         yield Finding("error", "import", verb, f"it cannot be imported ({found[0]})", fix)
     elif code and (found := _NOT_THERE.search(text)) and not _DATA.search(found[0]):
         fix = "put the file into the algorithm's folder or the image, and name it by its whole path"
