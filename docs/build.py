@@ -96,7 +96,7 @@ def exit_statuses_page() -> Iterator[str]:
 def cli_page() -> Iterator[str]:
     """The help of every verb."""
     yield "# Commands\n"
-    yield "Results go to stdout, talk to stderr; `--json` prints one JSON document, errors included."
+    yield "Results go to stdout, messages to stderr; `--json` prints one JSON document, errors included."
     for name in VERBS:
         settings = {**root.context_settings, "terminal_width": 100, "max_content_width": 100}
         with click.Context(root, info_name="cleanroom-algo", **settings) as parent:

@@ -13,16 +13,22 @@ from cleanroom_algo.cli.output import command_line, emit_json, fields, next_comm
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("algorithm", type=click.Path(path_type=Path))
-@click.option("--tag", help="Of the image; the algorithm's name unless given.")
-@click.option("--engine", type=click.Choice(["docker", "podman", "buildah"]), help="The first that answers if left.")
-@click.option("--python", help="Version of Python, 3.11 or later; 3.11 if left.")
-@click.option("--base-image", help="Debian's or Ubuntu's kin, by name or digest; python:VERSION-slim-bookworm if left.")
+@click.option("--tag", help="Tag of the image. Defaults to the algorithm's name.")
+@click.option(
+    "--engine",
+    type=click.Choice(["docker", "podman", "buildah"]),
+    help="Container engine. Defaults to the first that responds.",
+)
+@click.option("--python", help="Version of Python, 3.11 or later. Defaults to 3.11.")
+@click.option(
+    "--base-image", help="Image based on Debian or Ubuntu, by name or digest. Defaults to python:VERSION-slim-bookworm."
+)
 @click.option(
     "--torch",
     type=click.Choice(["cpu", "cuda", "none"]),
-    help="Which build of torch; if left, cpu where an index within reach has it, else cuda.",
+    help="Build of PyTorch. Defaults to cpu if a package index has it, otherwise cuda.",
 )
-@click.option("--torch-index", help="A further package index: torch's CPU builds are not on the usual one.")
+@click.option("--torch-index", help="Additional package index, for example for CPU builds of PyTorch.")
 @json_option
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def command(

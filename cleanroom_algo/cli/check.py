@@ -18,11 +18,21 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("algorithm")
-@click.option("--only", type=click.Choice(["train", "serve"]), help="It is not meant to do the other.")
-@click.option("--channel", multiple=True, metavar="NAME=PATH", help="Read its first rows; once for each channel.")
-@click.option("--hyperparameter", multiple=True, metavar="NAME=VALUE", help="Of the request; once for each.")
-@click.option("--environment", multiple=True, metavar="NAME=VALUE", help="A variable of the containers.")
-@click.option("--no-start", is_flag=True, help="Only read files; run nothing of the algorithm.")
+@click.option("--only", type=click.Choice(["train", "serve"]), help="Check only training or only serving.")
+@click.option(
+    "--channel",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="A channel whose first rows are read; can be given several times.",
+)
+@click.option(
+    "--hyperparameter",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A hyperparameter of the request; can be given several times.",
+)
+@click.option("--environment", multiple=True, metavar="NAME=VALUE", help="An environment variable of the containers.")
+@click.option("--no-start", is_flag=True, help="Only read files; do not run the algorithm.")
 @json_option
 @click.pass_context
 def command(
@@ -38,8 +48,8 @@ def command(
     r"""Check ALGORITHM, a file, a folder or an image, for what would fail in the clean room.
 
     Its Python files are read, it is imported, and its schema, its hyperparameters and the first rows of the channels
-    are checked; of an image its description. Then `train` and `serve` are started with an empty /opt/ml and without a
-    network. Ends with status 3 if there are errors.
+    are checked. Of an image, its configuration is checked. Then `train` and `serve` are started with an empty /opt/ml
+    and without a network. Ends with status 3 if there are errors.
 
     \b
     Examples:

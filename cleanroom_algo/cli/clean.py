@@ -19,7 +19,7 @@ from cleanroom_algo.local.resources.states import ACTIVE, ENDED
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--failed", is_flag=True, help="Remove only the jobs that failed or were stopped.")
-@click.option("--yes", is_flag=True, help="Do it without asking.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 @home_option
 def command(names: tuple[str, ...], failed: bool, yes: bool, as_json: bool, home: Path | None) -> None:

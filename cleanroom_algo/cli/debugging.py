@@ -43,7 +43,7 @@ def debugged(home: Path | None, words: TrainingWords | None, *, beside: Mapping[
         _, plan = planned(room, words)
         status = _run(replace(plan, run_directory=Path(folder)))
     if not status:
-        say("the training has ended well; --debug keeps no model")
+        say("training finished; --debug does not keep a model")
     return status
 
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def command(context: click.Context, file: Path, engine: QueryEngine | None, as_json: bool, home: Path | None) -> None:
     r"""Make the room that FILE (cleanroom.toml) declares: members, tables, algorithms, and channels by SQL queries.
 
-    The same file can be declared again: what has changed is changed in the room, and what is kept though it has changed
-    is named with the reason. Queries run again where they, their tables or the files of these have changed.
+    The same file can be declared again: changes are applied to the room, and what cannot be changed is kept
+    and named with the reason. Queries run again if they, their tables, or the files of the tables have changed.
 
     \b
     Examples:

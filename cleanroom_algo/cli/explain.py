@@ -15,15 +15,15 @@ from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.errors.status_codes import STATUS_CODES
 
 EXIT_STATUSES: dict[ExitCode, str] = {
-    ExitCode.OK: "done",
-    ExitCode.ALGORITHM_FAILED: "the algorithm's own code failed, or the job that ran it",
-    ExitCode.USAGE: "the command was called wrongly",
+    ExitCode.OK: "success",
+    ExitCode.ALGORITHM_FAILED: "the algorithm or its job failed",
+    ExitCode.USAGE: "wrong command-line usage",
     ExitCode.CONTRACT: "the input breaks the contract: a request, a schema, a hyperparameter, the data",
-    ExitCode.NOT_EMULATED: "the request is legal, and the local clean room does not emulate it",
-    ExitCode.INTERNAL: "a defect of cleanroom-algo; a report is written",
+    ExitCode.NOT_EMULATED: "the request is valid, but the local clean room does not emulate it",
+    ExitCode.INTERNAL: "a bug in cleanroom-algo; a report is written",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
     ExitCode.BROKEN_PIPE: "the reader of the output closed the pipe",
-    ExitCode.STOPPED: "ended in good order after SIGTERM",
+    ExitCode.STOPPED: "stopped by SIGTERM",
 }
 TOPICS = ("settings", "exit-status", "codes", *STATUS_CODES)
 

@@ -44,23 +44,29 @@ if TYPE_CHECKING:
     help="The folder, file or s3:// URI to predict from; NAME=PATH and room:CHANNEL work, too.",
 )
 @click.option(
-    "--algorithm", metavar="PATH", help="Predict with this file, folder or image; the training one's if left."
+    "--algorithm",
+    metavar="PATH",
+    help="Predict with this file, folder or image. Defaults to the one that trained the model.",
 )
-@click.option("--name", help="The job's name; after the model unless given.")
-@click.option("--instances", type=click.IntRange(1, 10), default=1, show_default=True, help="How many hosts predict.")
-@click.option("--instance-type", default="ml.m5.2xlarge", show_default=True, help="As in the request.")
-@click.option("--accept", help="Content type of the predictions; the algorithm's choice unless given.")
-@click.option("--max-payload-mb", type=click.IntRange(1, 100), help="The largest request to a container.")
-@click.option("--environment", multiple=True, metavar="NAME=VALUE", help="A variable of the containers.")
-@click.option("--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Put the predictions there, too.")
-@click.option("--beside", is_flag=True, help="Print rows and predictions side by side, or put them into --output.")
+@click.option("--name", help="Name of the job. Defaults to a name based on the model's.")
+@click.option("--instances", type=click.IntRange(1, 10), default=1, show_default=True, help="Number of hosts.")
+@click.option("--instance-type", default="ml.m5.2xlarge", show_default=True, help="Instance type of the hosts.")
+@click.option("--accept", help="Content type of the predictions. Defaults to the algorithm's choice.")
+@click.option("--max-payload-mb", type=click.IntRange(1, 100), help="Maximum size of a request to a container, in MB.")
+@click.option("--environment", multiple=True, metavar="NAME=VALUE", help="An environment variable of the containers.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Copy the predictions to this folder."
+)
+@click.option(
+    "--beside", is_flag=True, help="Print each row together with its prediction; with --output, write one table."
+)
 @click.option("--print-request", is_flag=True, help="Print the literal request, and start nothing.")
-@click.option("--quiet", is_flag=True, help="Do not show what the containers write; it is in `logs` in any case.")
+@click.option("--quiet", is_flag=True, help="Do not show the output of the containers; `logs` still has it.")
 @json_option
 @home_option
 @click.pass_context
 def command(context: click.Context, /, as_json: bool, home: Path | None, quiet: bool, **words: Any) -> None:
-    r"""Predict with MODEL (a name or ARN, `:VERSION` behind it for one version), or as a request file asks.
+    r"""Predict with MODEL, a name or an ARN; add `:VERSION` to select a version. Or run a request from a file.
 
     DATA is a folder, a file or an s3:// URI, as with --channel. With - the rows come from standard input, and their
     predictions go to standard output.
@@ -142,7 +148,7 @@ def _call(room: Room, words: dict[str, Any]) -> JobCall:
     if words["request"] is not None:
         if any(isinstance(each, Record) for each in channels.values()):
             raise UsageError(
-                "--channel room:NAME would change what --request says",
+                "--channel room:NAME cannot be combined with --request",
                 expected="--request alone, or with a folder for its channel",
                 fix="leave --channel out",
             )
@@ -150,7 +156,7 @@ def _call(room: Room, words: dict[str, Any]) -> JobCall:
         return literal_call(room.caller, INFER, request_file(words["request"]), words["algorithm"], files)
     if words["model"] is None or not channels:
         raise UsageError(
-            f"nothing says what to predict: {'a channel' if words['model'] else 'a model'} is missing",
+            f"{'a channel' if words['model'] else 'a model'} to predict with is missing",
             expected="cleanroom-algo infer MODEL --channel PATH, or cleanroom-algo infer --request FILE",
             fix="cleanroom-algo infer --help",
         )

@@ -17,7 +17,7 @@ from cleanroom_algo.errors import InputFileError, UsageError
 
 @click.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
-@click.option("--template", metavar="NAME", help="What to start from; asked for on a terminal.")
+@click.option("--template", metavar="NAME", help="Template to start from. On a terminal, you are asked for it.")
 @click.option("--list", "as_list", is_flag=True, help="List the templates.")
 @json_option
 def command(folder: Path | None, template: str | None, as_list: bool, as_json: bool) -> None:

@@ -17,7 +17,7 @@ account_option = click.option(
     "--as",
     "account",
     metavar="ACCOUNT",
-    help="Only what this member gets by the policies of the association; why it gets no more goes to stderr.",
+    help="Show only what this member receives by policy. Reasons for missing lines go to stderr.",
 )
 
 

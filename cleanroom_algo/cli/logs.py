@@ -22,13 +22,13 @@ from cleanroom_algo.local.resources.states import ENDED
 
 @click.command()
 @click.argument("job")
-@click.option("--host", help="Only what this host wrote, such as algo-1.")
-@click.option("--follow", is_flag=True, help="Go on printing until the job has ended; not with --as.")
+@click.option("--host", help="Show only the output of this host, such as algo-1.")
+@click.option("--follow", is_flag=True, help="Continue printing until the job ends. Cannot be combined with --as.")
 @account_option
 @json_option
 @home_option
 def command(job: str, host: str | None, follow: bool, account: str | None, as_json: bool, home: Path | None) -> None:
-    r"""Print what the containers of JOB wrote: a trained model (`:VERSION` behind it for one version) or inference job.
+    r"""Print the output of the containers of JOB, a trained model (add `:VERSION` for one version) or an inference job.
 
     Without --as it shows everything, which in AWS nobody sees.
 

@@ -102,14 +102,14 @@ def _check_words(context: click.Context, algorithm: str | None, channels: Mappin
         given += [name for name in ("hyperparameter", "environment") if values[name]]
         if given:
             named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise _wrong(f"{named} would change what --request says", command)
+            raise _wrong(f"{named} cannot be combined with --request", command)
         if declared:
-            raise _wrong("--channel room:NAME would change what --request says", command)
+            raise _wrong("--channel room:NAME cannot be combined with --request", command)
         if algorithm is None and (values["entrypoint"] or values["arguments"]):
             raise _wrong("--entrypoint and --arguments are those of an algorithm: --algorithm is missing", command)
     elif not channels or (algorithm is None and not declared):
         missing = "an algorithm" if algorithm is None else "a channel"
-        raise _wrong(f"nothing says what to train: {missing} is missing", command)
+        raise _wrong(f"{missing} to train with is missing", command)
 
 
 def _of_project(context: click.Context, project: Project) -> dict[str, Any]:
@@ -224,7 +224,7 @@ _OPTIONS = (
         "--algorithm",
         "algorithm_option",
         metavar="PATH",
-        help="With --request: what its association stands for; a Python file, a folder or an image.",
+        help="With --request: the Python file, folder or image of the association's algorithm.",
     ),
     click.option(
         "--channel",
@@ -233,28 +233,36 @@ _OPTIONS = (
         help="Bind a channel to a folder, a file or an s3:// URI, or with NAME=room:CHANNEL to a declared channel; once"
         " per channel. A PATH alone is the channel train.",
     ),
-    click.option("--name", help="The trained model's name; after the algorithm unless given."),
-    click.option("--hosts", type=click.IntRange(1, 5), default=1, show_default=True, help="How many hosts train."),
+    click.option("--name", help="Name of the trained model. Defaults to the algorithm's name."),
+    click.option("--hosts", type=click.IntRange(1, 5), default=1, show_default=True, help="Number of hosts."),
     click.option(
         "--distribution",
         type=click.Choice(["FullyReplicated", "ShardedByS3Key"]),
         default="FullyReplicated",
         show_default=True,
-        help="What each host gets: all objects, or a share.",
+        help="Whether each host gets all objects of a channel or a share of them.",
     ),
     click.option(
         "--objects",
         type=click.IntRange(2, 10_000),
-        help="Cut each channel of one file into so many objects, as a query of the service writes them.",
+        help="Divide each channel that has a single file into this many objects.",
     ),
     click.option(
-        "--input-mode", type=click.Choice(["File", "FastFile", "Pipe"]), default="File", show_default=True, help="How."
+        "--input-mode",
+        type=click.Choice(["File", "FastFile", "Pipe"]),
+        default="File",
+        show_default=True,
+        help="How channel data is delivered to the container.",
     ),
-    click.option("--instance-type", default="ml.m5.2xlarge", show_default=True, help="As in the request."),
-    click.option("--hyperparameter", multiple=True, metavar="NAME=VALUE", help="Once per hyperparameter."),
-    click.option("--environment", multiple=True, metavar="NAME=VALUE", help="A variable of the containers."),
+    click.option("--instance-type", default="ml.m5.2xlarge", show_default=True, help="Instance type of the hosts."),
+    click.option(
+        "--hyperparameter", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; can be given several times."
+    ),
+    click.option(
+        "--environment", multiple=True, metavar="NAME=VALUE", help="An environment variable of the containers."
+    ),
     click.option("--base-model", metavar="NAME[:VERSION]", help="Train a new version from this one."),
-    click.option("--entrypoint", metavar="WORDS", help="The program of training, in the place of the image's."),
-    click.option("--arguments", metavar="WORDS", help="Its arguments, in the place of the word train."),
+    click.option("--entrypoint", metavar="WORDS", help="Program that trains, instead of the image's entrypoint."),
+    click.option("--arguments", metavar="WORDS", help='Arguments of the program, instead of the word "train".'),
     click.option("--max-runtime", type=click.IntRange(1, 2_419_200), help="Seconds after which the job is stopped."),
 )

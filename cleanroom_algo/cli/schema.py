@@ -29,7 +29,7 @@ _LEAST_WIDTH = 20  # of the values
 def command(data: Path, target: str | None, whole: bool, as_json: bool) -> None:
     r"""Look at the files of DATA, a folder or one file, and print the Schema to paste into an algorithm.
 
-    The schema was proven to read the rows. What each column holds, and what you should decide, goes to stderr.
+    The printed schema was tested on the rows. What each column holds, and what you should decide, goes to stderr.
 
     \b
     Examples:

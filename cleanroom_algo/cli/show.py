@@ -105,7 +105,7 @@ def _all(room: Room) -> None:
             )
         )
     elif empty:
-        say("nothing is here yet")
+        say("this room is empty")
         next_commands(command_line("train", "my_algorithm.py", "--channel", "train=data/"))
 
 

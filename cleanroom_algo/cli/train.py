@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 @click.option(
     "--debug",
     is_flag=True,
-    help="Train in this process and terminal, so that breakpoint() works and exceptions come whole; keeps no model.",
+    help="Train in this process and terminal, so that breakpoint() works and tracebacks are complete. Keeps no model.",
 )
 @click.option("--print-request", is_flag=True, help="Print the create_trained_model request, and start nothing.")
-@click.option("--quiet", is_flag=True, help="Do not show what the containers write; it is in `logs` in any case.")
+@click.option("--quiet", is_flag=True, help="Do not show the output of the containers; `logs` still has it.")
 @json_option
 @home_option
 @click.pass_context
@@ -53,7 +53,7 @@ def command(
 ) -> None:
     r"""Train ALGORITHM (a Python file, a folder with algorithm.py, or an image), or what a request file asks for.
 
-    What is not given is taken from the table [tool.cleanroom-algo] of the nearest pyproject.toml that has one.
+    Options that are not given are read from the table [tool.cleanroom-algo] of the nearest pyproject.toml that has one.
 
     \b
     Examples:

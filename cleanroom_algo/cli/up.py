@@ -19,14 +19,18 @@ DEFAULT_PORT = 8780  # unassigned at IANA, and none of the usual development ser
 
 @click.command()
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0 takes any free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="Port to listen on; 0 chooses a free one.",
 )
 @click.option(
     "--allow-host",
     "hosts",
     multiple=True,
     metavar="NAME",
-    help="A name by which clients call this server, beside 127.0.0.1, localhost and [::1]; may be given repeatedly.",
+    help="Additional host name that clients may use; can be given several times.",
 )
 @engine_option
 @json_option

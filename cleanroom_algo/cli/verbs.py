@@ -78,7 +78,7 @@ class Verbs(click.Group):
 def root(ctx: click.Context) -> None:
     """Write, run and test algorithms for AWS Clean Rooms ML on your own machine.
 
-    Results go to stdout, talk to stderr. Every verb takes --json. Exit statuses: `cleanroom-algo explain exit-status`.
+    Results go to stdout, messages to stderr. Every command accepts --json. See also `explain exit-status`.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

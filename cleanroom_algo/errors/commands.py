@@ -88,8 +88,8 @@ class NoSuchRecordError(CliError):
 
 
 class InternalError(CliError):
-    """A defect of cleanroom-algo itself. A report with the traceback was written to the named file."""
+    """A bug in cleanroom-algo itself. A report with the traceback was written to the named file."""
 
     code = "CR-CLI-006"
-    title = "defect of cleanroom-algo"
+    title = "bug in cleanroom-algo"
     exit_code = ExitCode.INTERNAL

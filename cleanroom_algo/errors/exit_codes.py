@@ -14,7 +14,7 @@ class ExitCode(IntEnum):
     ALGORITHM_FAILED = 1
     """The algorithm's own code raised, or the job that ran it failed."""
     USAGE = 2
-    """A command was called wrongly (the convention of click and argparse)."""
+    """Wrong command-line usage (the convention of click and argparse)."""
     CONTRACT = 3
     """The input breaks the contract: a request, a schema, a configuration file, the data."""
     NOT_EMULATED = 4
@@ -26,4 +26,4 @@ class ExitCode(IntEnum):
     BROKEN_PIPE = 141
     """The reader of the output closed the pipe, as `head` does: 128 + SIGPIPE."""
     STOPPED = 143
-    """Ended in good order after SIGTERM: 128 + SIGTERM."""
+    """Stopped by SIGTERM: 128 + SIGTERM."""

@@ -211,7 +211,7 @@ class PredictionsUnreadableError(JobError):
     """
 
     code = "CR-JOB-208"
-    title = "predictions no table"
+    title = "predictions are not a table"
     exit_code = ExitCode.CONTRACT
 
 

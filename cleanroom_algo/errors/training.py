@@ -13,12 +13,12 @@ class TrainingError(CleanroomError):
 class AlgorithmExitError(TrainingError):
     """The algorithm's own code called sys.exit() before training ended and its artifacts were saved.
 
-    A job that exits 0 counts as completed, so leaving in the middle is always a failure. Raise an exception that says
+    A job that exits 0 counts as completed, so exiting during training is always a failure. Raise an exception that says
     what is wrong; its message reaches the failure file.
     """
 
     code = "CR-TRN-001"
-    title = "the algorithm left in the middle"
+    title = "the algorithm exited during training"
 
 
 class RankDiedError(TrainingError):

@@ -149,7 +149,7 @@ class Trainer:
     base_fresh: Sequence[str] = ()
     """Patterns (fnmatch) of tensors that may start anew although there is a base model: a new head."""
     base_grow: Sequence[str] = ()
-    """Patterns of tensors whose first rows are taken from a smaller base: a grown embedding."""
+    """Patterns of tensors that may be larger than the base model's, whose values they start with: a grown embedding."""
     base_algorithms: Sequence[str] = ()
     """Class names of other algorithms whose artifacts are accepted as a base model."""
     trusted_pickles: Sequence[str] = ()

@@ -97,7 +97,7 @@ def test_a_job_that_was_killed_goes_on_to_the_same_bits(trial: Trial) -> None:
     resumed = trial.train("train", "--resume", "late-algorithm")
 
     assert resumed.status == ExitCode.OK, resumed.stderr
-    assert "going on from checkpoint epoch-00001" in resumed.stderr
+    assert "continuing from checkpoint epoch-00001" in resumed.stderr
     weights = trial.weights()
     assert weights
     assert trial.train(*trial.words("--name", "whole")).status == ExitCode.OK  # the mark is there: it runs through

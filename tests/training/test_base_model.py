@@ -61,7 +61,7 @@ def test_a_second_version_goes_on_from_the_first(tmp_path: Path, base: Path, for
     assert second.base_version == first.created
     assert (second.steps, second.rows) == (first.steps + 4, first.rows + 200)
     assert (container.model / "features.json").read_text() == (base / "features.json").read_text()
-    assert "the optimizer goes on" in ended.err
+    assert "optimizer: continuing" in ended.err
     state = load_file(container.model / "optimizer.safetensors")
     assert state["layer.bias.step"].item() == second.steps
 
@@ -76,8 +76,8 @@ def test_another_algorithm_puts_a_new_head_on_the_base(tmp_path: Path, base: Pat
         ends.append((container, container.channel("train", {"a": csv_rows(200)}).channel("base", files_of(base)).run()))
     (accepted, ended), (refused, failed) = ends
     assert ended.status == 0, ended.err
-    assert "base model: 4 tensors start anew, 0 are grown" in ended.err
-    assert "the optimizer starts fresh: the base model's differs" in ended.err
+    assert "base model: 4 tensors start with new values, 0 are enlarged" in ended.err
+    assert "optimizer: starting fresh, as the base model's is different" in ended.err
     before, after = (load_file(folder / "model.safetensors") for folder in (base, accepted.model))
     assert torch.allclose(before["table.weight"], after["table.weight"], rtol=0, atol=1e-9)
     assert failed.status == 3
@@ -111,7 +111,7 @@ def test_in_pipe_mode_the_base_comes_as_files(tmp_path: Path, base: Path) -> Non
         feeder.join(10)
     assert ended.status == 0, ended.err
     assert Manifest.read(container.model).rows == 300 + 400
-    assert "the optimizer goes on" in ended.err
+    assert "optimizer: continuing" in ended.err
 
 
 def test_a_pipe_is_no_base_model(tmp_path: Path) -> None:

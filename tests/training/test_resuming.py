@@ -94,7 +94,7 @@ def test_a_rerun_after_kill_goes_on_from_the_last_whole_epoch_to_the_same_bits(
     ended = run(killed)
 
     assert [each.status for each in ended] == [0] * ranks, ended
-    assert "going on from checkpoint epoch-00001" in ended[0].err
+    assert "continuing from checkpoint epoch-00001" in ended[0].err
     assert bits(killed[0]) == bits(whole[0])
     one, two = Manifest.read(whole[0].model), Manifest.read(killed[0].model)
     assert (two.metrics, two.steps, two.rows) == (one.metrics, one.steps, one.rows)
@@ -182,7 +182,7 @@ def test_four_ranks_go_on_after_all_were_killed(tmp_path: Path, option: str) -> 
         (host.root / "output" / "failure").unlink()
     ended = run_all(killed, **two_each)
     assert [each.status for each in ended] == [0, 0], ended
-    assert "going on from checkpoint epoch-00001" in ended[0].err
+    assert "continuing from checkpoint epoch-00001" in ended[0].err
     one, two = (load_file(hosts[0].model / "model.safetensors") for hosts in (whole, killed))
     assert all(tensor.equal(two[name]) for name, tensor in one.items())
 
@@ -197,7 +197,7 @@ def test_shards_of_a_model_are_checkpointed_published_and_trained_on_from(tmp_pa
         (host.root / "output" / "failure").unlink()
     ended = run_all(killed)
     assert [each.status for each in ended] == [0, 0], ended
-    assert "going on from checkpoint epoch-00001" in ended[0].err
+    assert "continuing from checkpoint epoch-00001" in ended[0].err
     weights = load_file(killed[0].model / "model.safetensors")
     state = load_file(killed[0].model / "optimizer.safetensors")
     assert {name: tuple(state[f"{name}.exp_avg"].shape) for name in weights} == {
@@ -209,7 +209,7 @@ def test_shards_of_a_model_are_checkpointed_published_and_trained_on_from(tmp_pa
         host.channel("base", files)
     ended = run_all(second)
     assert [each.status for each in ended] == [0, 0], ended
-    assert "the optimizer continues from the base model's" in ended[0].err
+    assert "optimizer: continuing from the base model's" in ended[0].err
     before, after = Manifest.read(killed[0].model).steps, Manifest.read(second[0].model).steps
     assert load_file(second[0].model / "optimizer.safetensors")["layer.bias.step"].item() == after > before
 
@@ -239,7 +239,7 @@ def test_a_checkpoint_that_a_disk_refuses_does_not_end_the_training(tmp_path: Pa
     assert listing(container.root / "checkpoints" / "algo-1") == ["epoch-00001", "epoch-00004"]
     ended = container.run(GO_ON="1", CLEANROOM_ALGO_RANKS_PER_HOST=str(ranks))
     assert ended.status == 0, ended.err
-    assert "going on from checkpoint epoch-00004" in ended.err
+    assert "continuing from checkpoint epoch-00004" in ended.err
 
 
 def test_saves_too_slow_for_the_grace_are_made_in_mid_epoch(tmp_path: Path) -> None:

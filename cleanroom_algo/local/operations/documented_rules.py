@@ -85,4 +85,4 @@ def _hold(call: Call, switch: str, error: RequestError) -> None:
     if switch == "enforce":
         raise error
     words = "; ".join((error.what, *map(str, error.problems)))
-    log.warning("%s would be refused by AWS, as documented: %s", call.operation, words)
+    log.warning("according to its documentation, AWS refuses this %s: %s", call.operation, words)

@@ -57,9 +57,9 @@ def check_resumable(workspace: Workspace, record: Record) -> None:
     """
     if record.status not in (FAILED, INACTIVE):
         raise NotResumableError(
-            f"{record.name} is {record.status}: there is nothing to go on with",
+            f"{record.name} is {record.status}: there is nothing to resume",
             expected="a training job that was interrupted, cancelled, or failed",
-            fix="train anew, or from this version with --base-model",
+            fix="start a new training job, or train from this version with --base-model",
         )
     kept: Mapping[str, Any] | None = record.private.get("ingredients")
     if kept is None or checkpoints_of(workspace, record) is None:

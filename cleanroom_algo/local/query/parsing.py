@@ -140,13 +140,13 @@ def _fault(node: exp.Expr) -> Problem | None:
         return check(node)
     if type(node) in _SYNTAX or (isinstance(node, exp.Func) and not isinstance(node, exp.UDTF)):
         return None
-    return Problem(type(node).__name__.upper(), "is no syntax that queries of members may have")
+    return Problem(type(node).__name__.upper(), "is not syntax that queries may use")
 
 
 def _function(node: exp.Expr) -> Problem | None:
     if node.name.lower() in FUNCTIONS and isinstance(node.this, str):
         return None
-    reason = "is no function that queries may call: unknown to Spark, unsafe, or of other values than Spark's"
+    reason = "is not a function that queries may call: unknown to Spark, unsafe, or of other values than Spark's"
     return Problem(f"{node.name}()", reason + did_you_mean(node.name.lower(), FUNCTIONS))
 
 

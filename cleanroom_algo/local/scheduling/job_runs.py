@@ -64,7 +64,7 @@ class JobRun:
 def run_job(run: JobRun) -> JobResult:
     """Run a job to its end; nothing of it is left running, and whatever goes wrong is its result."""
     if os.geteuid() == 0 and run.record.kind in (TRAINED_MODEL, INFERENCE_JOB):
-        log.warning("the clean room runs as root, and so do algorithms on process hosts: run it as another user")
+        log.warning("running as root: algorithms on process hosts run as root, too; use another user")
     try:
         run.directory.mkdir(parents=True, exist_ok=True)
         return _RUNS[run.record.kind](run)

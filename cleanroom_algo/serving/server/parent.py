@@ -106,7 +106,7 @@ def _remind(report: Report, limit: float, ended: threading.Event) -> None:
     while not ended.wait(min(REMIND_SECONDS, limit / 4)) and report.stage < Stage.SERVING:
         seconds = time.monotonic() - report.began
         if seconds < limit:  # from then on the last line of the log is the reason
-            log.warning("still %s, for %.0f s; serve gives up %g s after its start", report.stage, seconds, limit)
+            log.warning("still %s after %.0f s; serve gives up %g s after its start", report.stage, seconds, limit)
 
 
 def _conclude(environment: InferenceEnvironment, report: Report, exit_code: int, forwarded: list[int]) -> int | None:

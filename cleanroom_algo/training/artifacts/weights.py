@@ -141,7 +141,7 @@ def load_tensors(
     _refuse_mismatch(report)
     _copy(own, tensors, report)
     if report.fresh or report.grown:
-        log.info("base model: %d tensors start anew, %d are grown", len(report.fresh), len(report.grown))
+        log.info("base model: %d tensors start with new values, %d are enlarged", len(report.fresh), len(report.grown))
     return report
 
 

@@ -113,7 +113,7 @@ class Checkpoints:
             return None
         path = self._directory / common[-1]
         self._check_same(path)
-        log.info("going on from checkpoint %s", path.name)
+        log.info("continuing from checkpoint %s", path.name)
         state, best = (_read(path / name) if (path / name).is_file() else None for name in (STATE_FILE, BEST_FILE))
         return Found(state, _read(path / self._rank_file), best)
 

@@ -108,8 +108,8 @@ class TorchRun:
             self.model, self.optimizer, read_safetensors(path), read_metadata(path), sharded=self.sharded
         )
         log.info(
-            "the optimizer %s",
-            "continues from the base model's" if fitted else "starts fresh: the base model's differs",
+            "optimizer: %s",
+            "continuing from the base model's" if fitted else "starting fresh, as the base model's is different",
         )
 
 

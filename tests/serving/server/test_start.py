@@ -169,7 +169,7 @@ def test_a_start_that_hangs_is_told_while_it_does_and_ended_at_the_limit(
             processes = [*{*processes, *processes[0].children(recursive=True)}]
     assert server.process.wait() == 1
     log = server.log.read_text()
-    assert f"still {phase}, for " in log
+    assert f"still {phase} after " in log
     assert f"in {'load' if text else 'predict'}\n" in log  # the stack of the process that hangs
     failure = (tmp_path / "ml" / "output" / "failure").read_text()
     assert failure.startswith("CR-SRV-017")

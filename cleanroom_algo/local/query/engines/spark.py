@@ -169,7 +169,7 @@ def _failed(error: Exception) -> CleanroomError:
     from py4j.protocol import Py4JNetworkError
     from pyspark.errors import PySparkException
 
-    if "OutOfMemoryError" in str(error):
+    if "OutOfMemory" in str(error):
         return QueryTooLargeError(
             "the query needs more memory than Spark has",
             expected="a query that fits into spark.driver.memory, or a master with more",
