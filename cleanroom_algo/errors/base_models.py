@@ -40,8 +40,8 @@ class BaseModelMismatchError(BaseModelError):
 class TensorMismatchError(BaseModelError):
     """The tensors of the base model are not those of the model: names missing or unknown, other shapes or types.
 
-    `base_fresh` names tensors that may start with new values (a new head), `base_grow` those that may be larger and start
-    with the base model's values (a grown embedding).
+    `base_fresh` names tensors that may start with new values (a new head), `base_grow` those that may be larger and
+    start with the base model's values (a grown embedding).
     """
 
     code = "CR-BAS-004"
