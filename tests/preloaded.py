@@ -2,7 +2,7 @@
 
 Importing torch takes longer than all else that most tests of containers do. The process has one thread and has run
 nothing of torch's, so that a fork of it is what a new interpreter would be after its imports. (polars starts threads
-when it is imported, and is left to the programs.) A program that launches ranks forks them in the same way.
+when it is imported, and is left to the programs.) A program that launches ranks has forked them before it begins.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).parents[1]
+_RANKS = "CLEANROOM_ALGO_RANKS_PER_HOST"
 
 
 class PreloadedProcess:
@@ -219,10 +220,14 @@ def _become(order: _Order) -> None:
     os.dup2(order.out, 1)
     os.dup2(order.err, 2)
     os.chdir(order.folder)
-    _run(order.words, order.variables)
+    _forget(order.variables)
+    if order.words[0] == "cleanroom_algo.training":
+        _launch_with([_SpareRank() for _ in range(int(order.variables.get(_RANKS, 1)))])
+    _run(order.words)
 
 
-def _run(words: Sequence[str], variables: Mapping[str, str]) -> None:
+def _forget(variables: Mapping[str, str]) -> None:
+    """Leave behind what this process has of the one that it was forked from."""
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     os.setsid()
@@ -230,28 +235,47 @@ def _run(words: Sequence[str], variables: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(variables)
     random.seed()
+
+
+def _run(words: Sequence[str]) -> None:
     module, *rest = words
     sys.argv = [module, *rest]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-class _ForkedRank:
-    """A rank, forked from its launcher, as torch's launcher uses `subprocess.Popen`.
+class _SpareRank:
+    """A child of a launcher that waits to become one of its ranks, as torch's launcher uses `subprocess.Popen`.
 
-    The launcher has imported torch, but must not have imported polars, whose threads would be missing in a fork.
+    It is forked before the launcher imports polars, whose threads would be missing in it.
     """
 
-    def __init__(self, words: Sequence[str], variables: Mapping[str, str]) -> None:
-        sys.stdout.flush()
+    def __init__(self) -> None:
+        order, self._order = os.pipe()
         self.returncode: int | None = None
         self.pid = os.fork()
         if not self.pid:
-            _forget_algorithm(Path(variables["CLEANROOM_ALGO_ALGORITHM"]).parent)
             try:
-                _run(words, variables)
+                self._become_rank(order)
             except BaseException:
                 traceback.print_exc()
             os._exit(1)  # a rank ends itself
+        os.close(order)
+
+    def start(self, words: Sequence[str], variables: Mapping[str, str]) -> None:
+        """Run `python -m WORDS`."""
+        with open(self._order, "w") as file:  # noqa: PTH123 (a descriptor)
+            json.dump([list(words), dict(variables)], file)
+
+    def _become_rank(self, order: int) -> None:
+        os.closerange(3, order)
+        os.close(self._order)
+        with open(order) as file:
+            text = file.read()
+        if not text:  # the launcher has ended
+            os._exit(0)
+        words, variables = json.loads(text)
+        _forget(variables)
+        _run(words)
 
     def poll(self) -> int | None:
         """Return the exit status, None while it runs."""
@@ -274,29 +298,27 @@ class _ForkedRank:
         return status
 
 
-def _forget_algorithm(folder: Path) -> None:
-    """Let a rank import its algorithm on its own."""
-    for name, module in list(sys.modules.items()):
-        if (getattr(module, "__file__", None) or "").startswith(str(folder)):
-            del sys.modules[name]
+def _launch_with(spares: list[_SpareRank]) -> None:
+    """Let torch's launcher take these for ranks."""
+    from torch.distributed.elastic.multiprocessing.subprocess_handler import SubprocessHandler
+
+    def start(_: SubprocessHandler, args: tuple[str, ...], env: dict[str, str]) -> Any:
+        rank = spares.pop()
+        rank.start(args[2:], env)
+        return rank
+
+    SubprocessHandler._popen = start  # type: ignore[assignment]
 
 
 def _main() -> None:
     import torch.distributed.fsdp
     from torch import _dynamo  # several ranks need it, and it takes as long as torch itself
-    from torch.distributed.elastic.multiprocessing.subprocess_handler import SubprocessHandler
     from torch.distributed.launcher import api
 
     del torch, _dynamo, api
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         order = _serve(connection)
     if order is not None:
-        popen = SubprocessHandler._popen
-
-        def start(handler: SubprocessHandler, args: tuple[str, ...], env: dict[str, str]) -> Any:
-            return popen(handler, args, env) if "polars" in sys.modules else _ForkedRank(args[2:], env)
-
-        SubprocessHandler._popen = start  # type: ignore[assignment]
         _become(order)
 
 
