@@ -75,8 +75,8 @@ def test_rain_by_scikit_learn(tmp_path: Path) -> None:
     algorithm = TEMPLATES / "sklearn/algorithm"
     channel = tmp_path / "root/input/data/train"
     write_weather(channel, parts=2)
-    manifest = train(tmp_path / "root", algorithm, {"inverse_penalty": "0.5"})
-    assert set(manifest.files) == {"coefficients.safetensors", "features.json"}
+    manifest = train(tmp_path / "root", algorithm, {"penalty": "0.001"})
+    assert set(manifest.files) == {"estimator.safetensors", "features.json"}
     assert manifest.metrics["accuracy"] > 0.9
 
     assert manifest.table_schema is not None
