@@ -50,6 +50,7 @@ CHANNELS: tuple[Difference, ...] = (
         "Spark runs them, and cannot write two columns of one name; its version and ANSI mode are not documented",
         "documented",
         "Clean Rooms user guide, Creating an ML input channel",
+        "spark_ansi",
     ),
     Difference(
         "channels",
@@ -112,6 +113,7 @@ CHANNELS: tuple[Difference, ...] = (
         "writes no rows of nothing but a null",
         "guessed",
         "what most readers take CSV for",
+        "channel_csv_dialect",
     ),
     Difference(
         "channels",
