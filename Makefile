@@ -15,6 +15,7 @@ demo: $(STAMP)
 	$(BIN)/python -m examples.flight_delay.demo
 
 test: $(STAMP)
+	$(BIN)/python -m compileall -q cleanroom_algo  # processes that tests start would do it each time
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 # Those that start no process of the project's own: seconds instead of minutes.

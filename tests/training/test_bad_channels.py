@@ -11,7 +11,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cleanroom_algo.channels.formats import recordio
 from cleanroom_algo.errors.status_codes import NOT_STARTED
 from tests.channels.support import squeeze
 from tests.training.support import Container, Ended, algorithm, run_all, two_hosts
@@ -80,10 +79,6 @@ def check(made: Container, ended: Ended, code: str, place: str, status: int = 3)
     ("last", "code", "place"),
     [
         pytest.param(squeeze(ROWS)[:-700], "CR-CHN-005", "train/b: the gzip data is cut short", id="gzip"),
-        pytest.param(
-            recordio.pack(ROWS)[:-2000], "CR-CHN-005", "train/b: the RecordIO data is damaged at", id="record"
-        ),
-        pytest.param(parquet()[:-4], "CR-CHN-005", "train/b: the Parquet file is damaged", id="parquet"),
         pytest.param(ROWS + b"1,2,%b\n" % SECRET + ROWS, "CR-SCH-002", "train/b:20001", id="wide"),
     ],
 )
@@ -129,7 +124,6 @@ def _killed(data: bytes) -> Callable[[Path], None]:
     ("data", "code", "place"),
     [
         pytest.param(ROWS + b"1,2\n3", "CR-SCH-002", "train_0:20002", id="row"),
-        pytest.param(squeeze(ROWS)[:-9], "CR-CHN-005", "train_0: the gzip data is cut short", id="gzip"),
         pytest.param(parquet() + parquet()[:-4], "CR-CHN-005", "train_0[object 1]", id="parquet"),
     ],
 )
