@@ -184,7 +184,7 @@ class ModelMachine(RuleBasedStateMachine):
 
 
 ModelMachine.TestCase.settings = settings(
-    max_examples=30,
+    max_examples=15,
     stateful_step_count=25,
     suppress_health_check=[HealthCheck.filter_too_much],  # of few models, none may have a version
 )

@@ -177,5 +177,5 @@ class RoomMachine(RuleBasedStateMachine):
         self.refused(ResourceNotFoundError, "GetConfiguredModelAlgorithm", AIRLINE, configuredModelAlgorithmArn=NOBODYS)
 
 
-RoomMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
+RoomMachine.TestCase.settings = settings(max_examples=20, stateful_step_count=30)
 TestRoomMachine = RoomMachine.TestCase

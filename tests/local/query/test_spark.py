@@ -29,6 +29,7 @@ if shutil.which("java") is None:
 
 from cleanroom_algo.local.query.engines.spark import spark_session, stop_spark
 
+pytestmark = pytest.mark.process  # Java's
 Result = tuple[list[tuple[str, str]], list[tuple[Any, ...]]]
 BATCH = 60
 
