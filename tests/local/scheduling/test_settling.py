@@ -65,7 +65,7 @@ def test_jobs_of_root_are_warned_of(
         with Room(tmp_path / f"{user}", SETTINGS) as room:
             RoomFixture(room, tmp_path / f"{user}").train()
 
-        assert ("runs as root" in caplog.text) is told
+        assert ("running as root" in caplog.text) is told
 
 
 def test_a_killed_worker_leaves_a_server_that_answers(tmp_path: Path) -> None:
