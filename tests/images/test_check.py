@@ -198,6 +198,7 @@ except OSError as error:
     print(error)
 print("Looking in indexes: none")
 argparse.ArgumentParser().parse_args()
+# hyperparameters.json: what mentions it is taken to read it
 """
 SERVE = """#!/usr/bin/env python3
 import http.server, os
@@ -249,6 +250,7 @@ for act in (lambda: socket.getaddrinfo("example.org", 80), *writes):
     except OSError as error: print(error)
 print("Looking in indexes: none")
 argparse.ArgumentParser().parse_args()
+# hyperparameters.json
 """
 ENTRYPOINT = 'ENTRYPOINT ["python3", "{}"]'
 
@@ -345,7 +347,10 @@ def test_how_programs_of_an_image_end(
     if serve == "exec sleep 60":
         monkeypatch.setattr(trial, "SERVE_SECONDS", 2.0)
     texts = {"train": train, "serve": serve}
-    files = {name: f"#!/bin/sh\n: $@\n{text}\n" if text else "#!/nowhere\n# $@\n" for name, text in texts.items()}
+    files = {
+        name: f"#!/bin/sh\n: hyperparameters.json\n{text}\n" if text else "#!/nowhere\n# hyperparameters.json\n"
+        for name, text in texts.items()
+    }
     name = engine.build("ends", "COPY train serve /usr/local/bin/", files=files)
 
     assert sorted(found_in(name)) == found
@@ -353,7 +358,10 @@ def test_how_programs_of_an_image_end(
 
 def test_an_image_that_cannot_serve(engine: Engine) -> None:
     name = engine.build(
-        "no-serve", "COPY train /usr/local/bin/", "WORKDIR /opt/code", files={"train": "#!/bin/sh\n: $@\n"}
+        "no-serve",
+        "COPY train /usr/local/bin/",
+        "WORKDIR /opt/code",
+        files={"train": "#!/bin/sh\n: hyperparameters.json\n"},
     )
 
     assert found_in(name) == {("error", "no-serve", "serve")}
