@@ -241,6 +241,7 @@ def test_nothing_in_local_reads_what_a_container_left_by_its_path() -> None:
     """One module opens the trees of containers; those that lay them out write to them before the start."""
     root = Path(cleanroom_algo.local.__file__).parent
     allowed = {root / "hosts" / f"{name}.py" for name in ("container_tree", "layout", "delivery", "feeding")}
+    allowed.add(root / "images/preflight.py")  # it lays out a tree, too, and reads nothing but an output
     for path in sorted({*root.rglob("*.py")} - allowed):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom):

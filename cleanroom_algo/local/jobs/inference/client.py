@@ -212,7 +212,7 @@ def _failure(status: int, body: bytes) -> _Failure:
     try:
         document = json.loads(body)
         problems = "; ".join(f"{p['path']}: {p['message']}" for p in document.get("problems", [])[:3])
-        text, fix = f"{document['code']} {document['what']}", str(document["fix"])
+        text, fix = f"{document['code']} {document['what']}", str(document.get("fix", usual))
     except (ValueError, TypeError, KeyError, AttributeError):
         return _Failure(f"status {status}", usual)
     reason = f"status {status} {text} ({problems})" if problems else f"status {status} {text}"
