@@ -13,6 +13,11 @@ from torch import Tensor
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)  # a rank may publish for minutes while the others wait
 
+# A group whose last holder is DDP's reducer is destroyed under the interpreter's lock, and waits there for a thread
+# that needs the same lock to let go of a tensor: about one training in ten hung at its end. One that is held here is
+# destroyed with the process, if at all.
+_held: list[dist.ProcessGroup] = []
+
 
 @contextlib.contextmanager
 def process_group(size: int, device: torch.device) -> Iterator[None]:
@@ -24,6 +29,7 @@ def process_group(size: int, device: torch.device) -> Iterator[None]:
         dist.init_process_group("cpu:gloo,cuda:nccl", timeout=COLLECTIVE_TIMEOUT, device_id=device)
     else:
         dist.init_process_group("gloo", timeout=COLLECTIVE_TIMEOUT)
+    _held.append(dist.distributed_c10d._get_default_group())
     yield
     dist.destroy_process_group()  # only in good order: after a failure it could wait for ranks that are gone
 
