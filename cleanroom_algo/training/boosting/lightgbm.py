@@ -136,9 +136,11 @@ class LightGBMTrainer(BoostingTrainer):
         with damage_is_told(path.name):
             return lightgbm.Booster(model_file=path)
 
-    def _bins(self, train: Rows, params: dict[str, Any]) -> lightgbm.Dataset:
-        """Return a sample of the rows of all ranks, of which the same bins come on each."""
+    def _bins(self, train: Rows, params: dict[str, Any]) -> lightgbm.Dataset | None:
+        """Return a sample of the rows of all ranks, of which the same bins come on each; None where there is one."""
         assert self.world is not None
+        if self.world.size == 1:
+            return None
         rows = len(train.labels)
         share = min(1.0, SAMPLE_ROWS / self.all_reduce(np.array([rows]))[0])
         draw = np.random.default_rng([self.params.seed, self.world.rank])
