@@ -1,8 +1,13 @@
 """How processes end, told and arranged alike wherever one process of a container runs another."""
 
+import atexit
+import contextlib
 import ctypes
+import os
 import signal
 import sys
+from collections.abc import Callable
+from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
 
@@ -24,3 +29,25 @@ def signal_when_orphaned(number: signal.Signals) -> None:
     """Have the kernel send this process a signal when the one that started it has ended, on Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+
+
+def run_program(main: Callable[[], int]) -> NoReturn:
+    """Run a program, and end the process with its status once its threads and exit handlers are done.
+
+    The interpreter does not destroy what was imported: for torch, that takes up to a second.
+
+    Args:
+        main: returns the exit status.
+    """
+    status: int | None = None
+
+    def leave() -> None:
+        with contextlib.suppress(OSError):  # the interpreter itself reports a stream that cannot be written
+            sys.stdout.flush()
+            sys.stderr.flush()
+            if status is not None:
+                os._exit(status)
+
+    atexit.register(leave)  # exit handlers run in reverse order: all others come before
+    status = main()
+    sys.exit(status)

@@ -1,8 +1,7 @@
 """Run as `python -m cleanroom_algo.training`."""
 
-import sys
-
+from cleanroom_algo.contract.processes import run_program
 from cleanroom_algo.training.process.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)
