@@ -28,6 +28,8 @@ _UNITS = (
     "local/scheduling/test_admission.py",
     "local/setup",
     "local/test_differences.py",
+    "local/ui/test_charts.py",
+    "local/ui/test_pages.py",
     "scenario/test_debugging.py",
     "test_docs.py",
     "test_errors.py",

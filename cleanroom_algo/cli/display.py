@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from cleanroom_algo.cli.output import is_terminal, say
-from cleanroom_algo.cli.progress import TrainingProgress
 from cleanroom_algo.cli.visible import visible
 from cleanroom_algo.errors.status_codes import NOT_STARTED
+from cleanroom_algo.local.summaries.progress import TrainingProgress
 
 if TYPE_CHECKING:
     from rich.console import Console

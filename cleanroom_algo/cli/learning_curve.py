@@ -1,60 +1,21 @@
-"""The learning curve of a training job: which of its metrics are drawn, and drawing them with braille dots."""
+"""Drawing the learning curve of a training job in a terminal, with braille dots."""
 
 from __future__ import annotations
 
-import math
-import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import cycle
-from typing import Any, Final
+from typing import Final
 
 import click
 
-from cleanroom_algo.training.metrics import EPOCH_METRICS, MARK, STEP_METRICS, metric_values
+from cleanroom_algo.local.summaries.curves import Curve
 
-PLACES: Final = ("epoch", "round", "step")
-"""What a metric line counts, the coarsest first."""
-_NO_CURVES: Final = {*PLACES, *STEP_METRICS[1:], "CPUUtilization", "MemoryUtilization"}
 _COLORS: Final = ("cyan", "yellow", "magenta", "green")
 _BRAILLE: Final = 0x2800
 _DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a character: row from above, column
 _HEIGHT: Final = 12  # lines
 _DASH: Final = 4  # dots of a dash and of the gap behind it, in every other curve: colors alone may not be seen
-
-
-@dataclass(frozen=True)
-class Curve:
-    """The values of a metric.
-
-    Attributes:
-        name: of the metric.
-        unit: what is counted to the right: epoch, round or step, or value where its lines count nothing.
-        points: number and value of each that is finite, in the order of the log.
-    """
-
-    name: str
-    unit: str
-    points: list[tuple[float, float]]
-
-
-def learning_curves(lines: Iterable[Mapping[str, Any]], found: Iterable[Any]) -> list[Curve]:
-    """Return the curves to draw beside each other: the loss, of training and of validation, or what there is instead.
-
-    Args:
-        lines: of the log.
-        found: points of registered metrics, which are drawn where no line of the log is one of a Trainer.
-    """
-    values: dict[str, list[dict[str, float]]] = {}
-    hosts: dict[str, str] = {}
-    for host, line in [*_logged(lines)] or [(each.host, {each.name: each.value}) for each in found]:
-        for name in line:
-            if name not in _NO_CURVES and hosts.setdefault(name, host) == host:
-                values.setdefault(name, []).append(line)
-    curves = [curve for name, each in values.items() if len((curve := _curve(name, each)).points) > 1]
-    preferred = sorted(curves, key=lambda curve: (curve.name not in EPOCH_METRICS, "loss" not in curve.name))
-    return [each for each in preferred if (_kind(each), each.unit) == (_kind(preferred[0]), preferred[0].unit)]
 
 
 def draw(curves: Sequence[Curve], width: int) -> list[str]:
@@ -135,27 +96,6 @@ def _legend(curves: Sequence[Curve]) -> list[str]:
         text = f"last {curve.points[-1][1]:.6g}, least {least:.6g} at {curve.unit} {number:g}"
         lines.append(f"  {click.style('╍╍' if position % 2 else '━━', fg=color)} {curve.name:<{width}}  {text}")
     return lines
-
-
-def _logged(lines: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, dict[str, float]]]:
-    for line in lines:
-        if line["text"].startswith(f"{MARK} "):
-            yield line["host"], metric_values(line["text"])
-
-
-def _curve(name: str, lines: Sequence[Mapping[str, float]]) -> Curve:
-    """Return the values of a metric over what its lines count, where no two lines have the same count."""
-    lines = [line for line in lines if math.isfinite(line[name])]
-    for place in ("step",) if name in STEP_METRICS else PLACES:
-        numbers = [line.get(place) for line in lines]
-        if None not in numbers and len(set(numbers)) == len(numbers):
-            return Curve(name, place, [(line[place], line[name]) for line in lines])
-    return Curve(name, "value", [(number + 1, line[name]) for number, line in enumerate(lines)])
-
-
-def _kind(curve: Curve) -> str:
-    """Return what a metric measures, be it in training or in validation."""
-    return re.sub(r"^(epoch_)?(train_|validation_)?", "", curve.name)
 
 
 def _share(value: float, low: float, high: float) -> float:

@@ -24,7 +24,7 @@ def command(algorithm: Path, as_json: bool) -> None:  # noqa: ARG001 (JSON is wh
     Examples:
       cleanroom-algo metric-definitions my_algorithm.py
     """
-    from cleanroom_algo.training.metrics import metric_definitions
+    from cleanroom_algo.contract.metrics import metric_definitions
 
     trainer = load_trainer(algorithm)
     own_fit = trainer.has_own_fit()

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from cleanroom_algo.cli.job_logs import account_option, read_job_log
-from cleanroom_algo.cli.learning_curve import PLACES, Curve, can_draw, draw, learning_curves
+from cleanroom_algo.cli.learning_curve import can_draw, draw
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit_json, say, table
 from cleanroom_algo.cli.visible import visible
-from cleanroom_algo.local.resources import records
-from cleanroom_algo.training.metrics import MARK, MAX_DEFINITIONS, metric_definitions
+from cleanroom_algo.local.summaries.curves import Curve, learning_curves
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.policies.metrics import Point
-    from cleanroom_algo.local.written_log import WrittenLog
 
 _WIDEST = 100  # columns of a curve, which on a wide screen would look flat
 
@@ -49,8 +45,10 @@ def command(job: str, account: str | None, as_json: bool, home: Path | None) -> 
       cleanroom-algo metrics flight-delay
       cleanroom-algo metrics flight-delay --as 111122223333
     """
+    from cleanroom_algo.local.summaries.metrics import job_metrics
+
     log = read_job_log(home, job, account)
-    found, notes = _found(log, account)
+    found, notes = job_metrics(log, account)
     if as_json:
         emit_json([asdict(point) for point in found])
     elif can_draw():
@@ -61,27 +59,6 @@ def command(job: str, account: str | None, as_json: bool, home: Path | None) -> 
         table(("TIME", "HOST", "METRIC", "VALUE"), rows)
     for note in notes:
         say(f"note: {note}")
-
-
-def _found(log: WrittenLog, account: str | None) -> tuple[list[Point], list[str]]:
-    """Return the values that a member gets, or all where no account is named, and notes on what is missing."""
-    from cleanroom_algo.local.policies.metrics import Point, member_metrics, points
-
-    own = () if account is not None or log.recipients.metrics else _logged(log.lines)
-    found, notes = points(log.lines, log.recipients.metrics or own)
-    usage = [Point(**each) for each in log.usage]
-    if log.record.kind == records.MODEL and not log.recipients.metrics:
-        notes = ["the algorithm was registered without metricDefinitions: in the clean room there are no metrics"]
-    if not usage:
-        notes = [*notes, "no CPU or memory was taken: on Linux it is, of what runs here for longer than half a second"]
-    if account is None:
-        found += usage
-    else:
-        seed = f"{log.record.key}:{log.record.version}"
-        noise = log.switches.metric_noise
-        seen = member_metrics(found, log.recipients, account, noise=noise, seed=seed, usage=usage)
-        found, notes = list(seen.points), [*notes, *seen.notes]
-    return sorted(found, key=attrgetter("time")), notes
 
 
 def _draw(curves: Sequence[Curve], found: Sequence[Point]) -> None:
@@ -97,11 +74,3 @@ def _draw(curves: Sequence[Curve], found: Sequence[Point]) -> None:
         for name, each in values.items()
     ]
     table(("METRIC", "VALUES", "LAST", "LEAST", "MOST"), rows)
-
-
-def _logged(lines: Iterable[Mapping[str, Any]]) -> Sequence[Mapping[str, str]]:
-    """Return definitions of all metrics that a Trainer wrote."""
-    written = (line["text"] for line in lines if line["text"].startswith(f"{MARK} "))
-    names = dict.fromkeys(name for text in written for name in re.findall(r" (\w+)=", text))
-    wanted = [name for name in names if name not in PLACES][:MAX_DEFINITIONS]
-    return metric_definitions(logged=wanted, own_fit=True)

@@ -1,10 +1,11 @@
-"""`up`: the API on 127.0.0.1, for boto3 and the aws CLI."""
+"""`up`: the API and the page on 127.0.0.1, for boto3, the aws CLI and browsers."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,19 +13,23 @@ from cleanroom_algo.cli.options import engine_option, home_option, json_option
 from cleanroom_algo.cli.output import emit, say
 
 if TYPE_CHECKING:
+    from cleanroom_algo.local.operations.calling import Caller
     from cleanroom_algo.local.resources.settings import QueryEngine
+    from cleanroom_algo.local.room import Room
 
 DEFAULT_PORT = 8780  # unassigned at IANA, and none of the usual development servers
 
-
-@click.command()
-@click.option(
+port_option = click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=DEFAULT_PORT,
     show_default=True,
     help="Port to listen on; 0 chooses a free one.",
 )
+
+
+@click.command()
+@port_option
 @click.option(
     "--allow-host",
     "hosts",
@@ -36,19 +41,17 @@ DEFAULT_PORT = 8780  # unassigned at IANA, and none of the usual development ser
 @json_option
 @home_option
 def command(port: int, hosts: tuple[str, ...], engine: QueryEngine | None, as_json: bool, home: Path | None) -> None:
-    r"""Serve the Clean Rooms ML API on 127.0.0.1, until Ctrl-C.
+    r"""Serve the Clean Rooms ML API and the page of the room on 127.0.0.1, until Ctrl-C.
 
-    The access key id names the account: twelve digits are the account itself, any other key is the default account.
+    Open the address in a browser to look at the room. The access key id of a client names the account: twelve digits
+    are the account itself, any other key is the default account.
 
     \b
     Examples:
       cleanroom-algo up
       AWS_ENDPOINT_URL_CLEANROOMSML=http://127.0.0.1:8780 aws cleanroomsml list-configured-model-algorithms
     """
-    from cleanroom_algo.local.api.server import serve
     from cleanroom_algo.local.resources.room_files import state_folder
-    from cleanroom_algo.local.resources.settings import RoomSettings
-    from cleanroom_algo.local.room import Room
 
     folder = state_folder(home)
 
@@ -58,13 +61,33 @@ def command(port: int, hosts: tuple[str, ...], engine: QueryEngine | None, as_js
             return
         emit(url)
         say(
-            f"the room of {folder}; for boto3 and the aws CLI:\n"
+            f"the room of {folder}; open the address in a browser, or use it with boto3 and the aws CLI:\n"
             f"  export AWS_ENDPOINT_URL_CLEANROOMSML={url} AWS_ENDPOINT_URL_CLEANROOMS={url}\n"
             "  export AWS_ACCESS_KEY_ID=111122223333 AWS_SECRET_ACCESS_KEY=any AWS_REGION=us-east-1\n"
             "Ctrl-C ends it, and its jobs"
         )
 
+    serve_room(folder, port, ready, hosts, engine)
+
+
+def serve_room(
+    folder: Path,
+    port: int,
+    ready: Callable[[str], None],
+    hosts: tuple[str, ...] = (),
+    engine: QueryEngine | None = None,
+) -> None:
+    """Serve the API and the page of a state folder: see `serve`."""
+    from cleanroom_algo.local.api.server import serve
+    from cleanroom_algo.local.resources.settings import RoomSettings
+    from cleanroom_algo.local.room import Room
+
     def open_served(home: Path) -> Room:
         return Room(home, RoomSettings.read(home).with_queries(engine), serving=True)
 
-    serve(folder, port, ready, open_served, hosts)
+    def make_pages(caller: Caller) -> Any:
+        from cleanroom_algo.local.ui.app import create_app
+
+        return create_app(caller)
+
+    serve(folder, port, ready, open_served, hosts, make_pages)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.hyperparameters import Hyperparameters
-from cleanroom_algo.training.metrics import log_metrics
+from cleanroom_algo.contract.metrics import log_metrics
 from cleanroom_algo.training.options import Options, check_options
 
 if TYPE_CHECKING:

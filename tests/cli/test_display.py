@@ -9,11 +9,11 @@ import pytest
 
 from cleanroom_algo.cli import display
 from cleanroom_algo.cli.display import JobDisplay
-from cleanroom_algo.cli.progress import TrainingProgress
+from cleanroom_algo.contract.metrics import EPOCHS_LINE, metric_line
 from cleanroom_algo.errors import HyperparameterError, JobFailedError, Problem
 from cleanroom_algo.local.failures import error_of
 from cleanroom_algo.local.resources.store import Record
-from cleanroom_algo.training.metrics import EPOCHS_LINE, metric_line
+from cleanroom_algo.local.summaries.progress import TrainingProgress
 
 ERROR = HyperparameterError("1 hyperparameter(s) do not fit", expected="epochs", fix="correct it", problems=[
     Problem("epoch", "is not a hyperparameter"),

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import click
 
-from cleanroom_algo.cli.learning_curve import Curve, draw, learning_curves
+from cleanroom_algo.cli.learning_curve import draw
+from cleanroom_algo.local.summaries.curves import Curve, learning_curves
 
 
 def lines(*texts: str, host: str = "algo-1") -> list[dict[str, str]]:

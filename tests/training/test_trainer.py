@@ -14,7 +14,7 @@ import pytest
 from safetensors.torch import load_file
 
 from cleanroom_algo.contract.manifest import Manifest
-from cleanroom_algo.training.metrics import metric_definitions
+from cleanroom_algo.contract.metrics import metric_definitions
 from tests.training.support import ALGORITHM, Container, algorithm, csv_rows, listing, run_all, two_hosts
 
 

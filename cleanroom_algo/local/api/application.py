@@ -13,6 +13,7 @@ import re
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
@@ -45,6 +46,7 @@ _STATUS_LINES: Final = {
 }
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+Pages = Callable[[Mapping[str, Any], StartResponse], Iterable[bytes]]
 
 
 class Application:
@@ -53,10 +55,15 @@ class Application:
     Args:
         caller: of the room's operations.
         hosts: names of the server beside those of this machine.
+        make_pages: makes what answers to browsers, at `/` and below `/ui`, when a browser first asks; None: nothing
+            does. No quota of requests holds for it.
     """
 
-    def __init__(self, caller: Caller, hosts: Collection[str] = ()) -> None:
+    def __init__(
+        self, caller: Caller, hosts: Collection[str] = (), make_pages: Callable[[Caller], Pages] | None = None
+    ) -> None:
         self.caller = caller
+        self._make_pages = make_pages
         self._hosts = LOCAL_HOSTS | {host.lower() for host in hosts}
         quotas = caller.workspace.settings.quotas
         self._throttle = Throttle(quotas.rates) if quotas.enabled and quotas.requests_per_second else None
@@ -65,6 +72,9 @@ class Application:
         """Answer one request, as WSGI has it."""
         headers = [("Content-Type", "application/json"), ("x-amzn-RequestId", str(uuid.uuid4()))]
         try:
+            if self._make_pages is not None and re.fullmatch("/|/ui(/.*)?", environ.get("PATH_INFO", ""), re.DOTALL):
+                check_sender(environ, self._hosts)
+                return self._pages(environ, start_response)
             status, body = self._answer(environ)
         except RequestError as error:
             status, body = error.http_status, error_body(error)
@@ -76,6 +86,11 @@ class Application:
         headers.append(("Content-Length", str(len(body))))
         start_response(_STATUS_LINES[status], headers)
         return [body]
+
+    @cached_property
+    def _pages(self) -> Pages:
+        assert self._make_pages is not None
+        return self._make_pages(self.caller)
 
     def _answer(self, environ: Mapping[str, Any]) -> tuple[int, bytes]:
         check_sender(environ, self._hosts)

@@ -21,7 +21,7 @@ from waitress import create_server, wasyncore
 
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.errors import PortTakenError
-from cleanroom_algo.local.api.application import MAX_BODY_BYTES, Application
+from cleanroom_algo.local.api.application import MAX_BODY_BYTES, Application, Pages
 from cleanroom_algo.local.operations.calling import Caller
 from cleanroom_algo.local.resources.owners import take_server_lock
 from cleanroom_algo.local.resources.settings import RoomSettings
@@ -88,6 +88,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         ready: called with the URL when connections are accepted.
         open_room: opens the room in the process that serves it.
         hosts: names of the server beside those of this machine.
+        make_pages: see `Application`.
     """
 
     def __init__(
@@ -97,10 +98,12 @@ class Server(BaseApplication):  # type: ignore[misc]
         ready: Callable[[str], None],
         open_room: OpenRoom,
         hosts: Collection[str] = (),
+        make_pages: Callable[[Caller], Pages] | None = None,
     ) -> None:
         self.home = home
         self.open_room = open_room
         self.hosts = hosts
+        self.make_pages = make_pages
         self.address = address
         self.ready = ready
         self.room: ServedRoom | None = None
@@ -129,7 +132,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         """Open the room in the process that serves it."""
         keep_freed_memory()  # of the requests of inference jobs
         self.room = self.open_room(self.home)
-        return Application(self.room.caller, self.hosts)
+        return Application(self.room.caller, self.hosts, self.make_pages)
 
     def _worker_ready(self, worker: Any) -> None:
         # Not when the socket listens: a signal that came before the worker takes signals would be lost on it.
@@ -143,7 +146,12 @@ class Server(BaseApplication):  # type: ignore[misc]
 
 
 def serve(
-    home: Path, port: int, ready: Callable[[str], None], open_room: OpenRoom, hosts: Collection[str] = ()
+    home: Path,
+    port: int,
+    ready: Callable[[str], None],
+    open_room: OpenRoom,
+    hosts: Collection[str] = (),
+    make_pages: Callable[[Caller], Pages] | None = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, which end the running jobs first.
 
@@ -153,6 +161,7 @@ def serve(
         ready: called with the URL.
         open_room: opens the room of a state folder, so that it runs the jobs that no process has reserved.
         hosts: names by which clients call the server, beside those of this machine.
+        make_pages: see `Application`.
 
     Raises:
         RoomInUseError: CR-ROM-001. RoomStateError: CR-ROM-002. RoomSettingsError: CR-ROM-005.
@@ -165,7 +174,7 @@ def serve(
         Store(home / "room.sqlite").close()
         for service in (ML, CLEANROOMS):
             service_model(service)  # read before the fork, while nobody waits
-        Server(home, _bound(port), ready, open_room, hosts).run()
+        Server(home, _bound(port), ready, open_room, hosts, make_pages).run()
     finally:
         lock.release()
 

@@ -57,16 +57,16 @@ def show_page(
         default: records on a page where maxResults is left out.
         describe: values of a record by member, where its columns and its document are not enough.
     """
-    ((name, shape),) = [
-        (name, child)
-        for name, child in members(operation_model(call.service, call.operation).output_shape).items()
-        if child.type_name == "list"
-    ]
-    summary: Any = shape
+    name, summary = _list_shape(call)
     records, token = page(call, find, default=default)
     if describe is None:
-        return {name: [_project(summary.member, record, call) for record in records], **token}
-    return {name: [_chosen(summary.member, describe(call, record)) for record in records], **token}
+        return {name: [_project(summary, record, call) for record in records], **token}
+    return {name: [_chosen(summary, describe(call, record)) for record in records], **token}
+
+
+def show_summary(call: Call, record: Record) -> dict[str, Any]:
+    """Return what a List operation shows of one record."""
+    return _project(_list_shape(call)[1], record, call)
 
 
 def show_one(call: Call, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,6 +87,13 @@ def times(record: Record) -> dict[str, dt.datetime]:
         "createTime": dt.datetime.fromtimestamp(record.created, dt.UTC),
         "updateTime": dt.datetime.fromtimestamp(record.updated, dt.UTC),
     }
+
+
+def _list_shape(call: Call) -> tuple[str, Any]:
+    """Return the name of a List operation's list, and the shape of what is in it."""
+    shapes: Mapping[str, Any] = members(operation_model(call.service, call.operation).output_shape)
+    ((name, shape),) = [(name, child) for name, child in shapes.items() if child.type_name == "list"]
+    return name, shape.member
 
 
 def _chosen(shape: Any, values: Mapping[str, Any]) -> dict[str, Any]:

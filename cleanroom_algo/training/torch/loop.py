@@ -8,8 +8,8 @@ import time
 from dataclasses import replace
 
 from cleanroom_algo.contract.channel import Channel
+from cleanroom_algo.contract.metrics import EPOCHS_LINE, log_metrics
 from cleanroom_algo.errors import LossError, NoDataError
-from cleanroom_algo.training.metrics import EPOCHS_LINE, log_metrics
 from cleanroom_algo.training.rank_run import RankRun
 from cleanroom_algo.training.signals import Phase
 from cleanroom_algo.training.torch.batches import Batches

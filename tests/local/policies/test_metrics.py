@@ -4,10 +4,10 @@ import statistics
 
 import pytest
 
+from cleanroom_algo.contract.metrics import metric_definitions
 from cleanroom_algo.local.policies.logs import Line
 from cleanroom_algo.local.policies.metrics import Point, member_metrics, points
 from cleanroom_algo.local.policies.recipients import Recipients
-from cleanroom_algo.training.metrics import metric_definitions
 
 ANNA, BERT = "111111111111", "222222222222"
 LOSS = {"name": "loss", "regex": "loss=([0-9.]+)"}

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable
 
-from cleanroom_algo.training.metrics import EPOCHS_LINE, MARK, metric_values
+from cleanroom_algo.contract.metrics import EPOCHS_LINE, MARK, metric_values
 
 _EPOCHS = re.compile(re.escape(EPOCHS_LINE).replace(re.escape("%d"), r"(\d+)") + "$")
 

@@ -1,0 +1,69 @@
+"""The learning curve of a training job: which of its metrics are drawn."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cleanroom_algo.contract.metrics import EPOCH_METRICS, MARK, STEP_METRICS, metric_values
+
+PLACES: Final = ("epoch", "round", "step")
+"""What a metric line counts, the coarsest first."""
+_NO_CURVES: Final = {*PLACES, *STEP_METRICS[1:], "CPUUtilization", "MemoryUtilization"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The values of a metric.
+
+    Attributes:
+        name: of the metric.
+        unit: what is counted to the right: epoch, round or step, or value where its lines count nothing.
+        points: number and value of each that is finite, in the order of the log.
+    """
+
+    name: str
+    unit: str
+    points: list[tuple[float, float]]
+
+
+def learning_curves(lines: Iterable[Mapping[str, Any]], found: Iterable[Any]) -> list[Curve]:
+    """Return the curves to draw beside each other: the loss, of training and of validation, or what there is instead.
+
+    Args:
+        lines: of the log.
+        found: points of registered metrics, which are drawn where no line of the log is one of a Trainer.
+    """
+    values: dict[str, list[dict[str, float]]] = {}
+    hosts: dict[str, str] = {}
+    for host, line in [*_logged(lines)] or [(each.host, {each.name: each.value}) for each in found]:
+        for name in line:
+            if name not in _NO_CURVES and hosts.setdefault(name, host) == host:
+                values.setdefault(name, []).append(line)
+    curves = [curve for name, each in values.items() if len((curve := _curve(name, each)).points) > 1]
+    preferred = sorted(curves, key=lambda curve: (curve.name not in EPOCH_METRICS, "loss" not in curve.name))
+    return [each for each in preferred if (_kind(each), each.unit) == (_kind(preferred[0]), preferred[0].unit)]
+
+
+def _logged(lines: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, dict[str, float]]]:
+    for line in lines:
+        if line["text"].startswith(f"{MARK} "):
+            yield line["host"], metric_values(line["text"])
+
+
+def _curve(name: str, lines: Sequence[Mapping[str, float]]) -> Curve:
+    """Return the values of a metric over what its lines count, where no two lines have the same count."""
+    lines = [line for line in lines if math.isfinite(line[name])]
+    for place in ("step",) if name in STEP_METRICS else PLACES:
+        numbers = [line.get(place) for line in lines]
+        if None not in numbers and len(set(numbers)) == len(numbers):
+            return Curve(name, place, [(line[place], line[name]) for line in lines])
+    return Curve(name, "value", [(number + 1, line[name]) for number, line in enumerate(lines)])
+
+
+def _kind(curve: Curve) -> str:
+    """Return what a metric measures, be it in training or in validation."""
+    return re.sub(r"^(epoch_)?(train_|validation_)?", "", curve.name)

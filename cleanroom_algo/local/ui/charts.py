@@ -1,0 +1,207 @@
+"""Charts as SVG: lines and bars, with axes whose numbers are round.
+
+Text and classes alone: the style sheet colors them in light and in dark, and a browser runs nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from markupsafe import Markup
+
+WIDTH: Final = 640
+HEIGHT: Final = 260
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 40
+_MOST_DOTS: Final = 40  # points of a line that are drawn as dots, too
+_MOST_POINTS: Final = 600  # of a line: more than it has pixels
+COLORS: Final = 6  # in the style sheet
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line.
+
+    Attributes:
+        name: for the legend; "" for none.
+        points: x and y of each; those that are not finite are left out.
+        color: 1 to 6, which also says how the line is dashed; 0: by its position in the chart.
+    """
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    color: int = 0
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar.
+
+    Attributes:
+        label: below it.
+        value: its height, 0 or more.
+        title: what a pointer on it says; label and value if empty.
+    """
+
+    label: str
+    value: float
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """From values to places: the first value at the first place."""
+
+    values: tuple[float, float]
+    places: tuple[float, float]
+
+    def __call__(self, value: float) -> float:
+        (low, high), (start, end) = self.values, self.places
+        share = (value - low) / (high - low) if high > low else 0.5
+        return round(start + share * (end - start), 1)
+
+
+def line_chart(series: Sequence[Series], *, label: str, x: str, y: str = "") -> Markup:
+    """Return a chart of lines.
+
+    Args:
+        series: at least one point in all of them.
+        label: what the chart shows, for who does not see it.
+        x: title of the axis to the right.
+        y: title of the axis upwards.
+    """
+    drawn = [(each, thinned([point for point in each.points if _is_finite(point)])) for each in series]
+    xs = [point[0] for _, points in drawn for point in points]
+    ys = [point[1] for _, points in drawn for point in points]
+    if not xs:
+        return Markup("")
+    ticks = round_numbers(min(ys), max(ys))
+    across = _Scale((min(xs), max(xs)), (_LEFT, WIDTH - _RIGHT))
+    upwards = _Scale((ticks[0], ticks[-1]), (HEIGHT - _BOTTOM, _TOP))
+    parts = [_grid(ticks, upwards), _numbers(round_numbers(min(xs), max(xs), within=True), across)]
+    for number, (each, points) in enumerate(drawn):
+        parts.append(_line(each, points, each.color or number % COLORS + 1, across, upwards))
+    return _figure(parts, label, x, y, _legend(series))
+
+
+def bar_chart(bars: Sequence[Bar], *, label: str, x: str = "", y: str = "", touching: bool = False) -> Markup:
+    """Return a chart of bars.
+
+    Args:
+        bars: at least one.
+        label: what the chart shows, for who does not see it.
+        x: title of the axis to the right.
+        y: title of the axis upwards.
+        touching: whether they are the ranges of a histogram, whose labels stand where each begins.
+    """
+    ticks = round_numbers(0, max(each.value for each in bars) or 1)
+    upwards = _Scale((0, ticks[-1]), (HEIGHT - _BOTTOM, _TOP))
+    step = (WIDTH - _LEFT - _RIGHT) / len(bars)
+    gap = 1 if touching else step * 0.2
+    every = math.ceil(max(len(each.label) for each in bars) * 7.5 / step)
+    parts = [_grid(ticks, upwards)]
+    for number, each in enumerate(bars):
+        left, top = _LEFT + number * step, upwards(each.value)
+        title = each.title or f"{each.label}: {each.value:,.6g}"
+        shape = Markup('<rect class="bar" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>')
+        width = round(step - gap, 1)
+        parts.append(shape.format(round(left + gap / 2, 1), top, width, round(HEIGHT - _BOTTOM - top, 1), title))
+        if number % every == 0:
+            at = left if touching else left + step / 2
+            parts.append(_text(round(at, 1), HEIGHT - _BOTTOM + 16, "tick across", each.label))
+    return _figure(parts, label, x, y, Markup(""))
+
+
+def round_numbers(low: float, high: float, *, count: int = 5, within: bool = False) -> list[float]:
+    """Return about `count` round numbers that cover a range, or that lie within it."""
+    if high <= low:
+        spread = abs(low) or 1.0
+        low, high = (low, low) if within else (low - spread / 2, low + spread / 2)
+        if within:
+            return [low]
+    rough = (high - low) / count
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * size for factor in (1, 2, 2.5, 5, 10) if factor * size >= rough * (1 - 1e-9))
+    first = math.ceil(low / step - 1e-9) if within else math.floor(low / step + 1e-9)
+    last = math.floor(high / step + 1e-9) if within else math.ceil(high / step - 1e-9)
+    return [round(number * step, 12) for number in range(first, last + 1)]
+
+
+def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return no more points than can be seen: of each part of a long line the least and the greatest, in order."""
+    if len(points) <= _MOST_POINTS:
+        return list(points)
+    size = math.ceil(len(points) / (_MOST_POINTS // 2))
+    kept: list[tuple[float, float]] = []
+    for start in range(0, len(points), size):
+        part = points[start : start + size]
+        ends = {min(part, key=lambda point: point[1]), max(part, key=lambda point: point[1])}
+        kept += sorted(ends)
+    return [*kept[:-1], points[-1]]
+
+
+def _is_finite(point: tuple[float, float]) -> bool:
+    return math.isfinite(point[0]) and math.isfinite(point[1])
+
+
+def _line(series: Series, points: Sequence[tuple[float, float]], color: int, across: _Scale, upwards: _Scale) -> Markup:
+    places = " ".join(f"{across(x)},{upwards(y)}" for x, y in points)
+    line = Markup('<polyline class="line s{}" points="{}"/>').format(color, places)
+    if len(points) > _MOST_DOTS:
+        return line
+    dot = Markup('<circle class="dot s{}" cx="{}" cy="{}" r="3.5"><title>{}</title></circle>')
+    named = f"{series.name} " if series.name else ""
+    return line + Markup("").join(
+        dot.format(color, across(x), upwards(y), f"{named}{y:.6g} at {x:.6g}") for x, y in points
+    )
+
+
+def _grid(ticks: Sequence[float], upwards: _Scale) -> Markup:
+    line = Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>')
+    return Markup("").join(
+        line.format(_LEFT, WIDTH - _RIGHT, upwards(tick), upwards(tick))
+        + _text(_LEFT - 8, upwards(tick) + 4, "tick upwards", text)
+        for tick, text in zip(ticks, _texts(ticks), strict=True)
+    )
+
+
+def _numbers(ticks: Sequence[float], across: _Scale) -> Markup:
+    return Markup("").join(
+        _text(across(tick), HEIGHT - _BOTTOM + 16, "tick across", text)
+        for tick, text in zip(ticks, _texts(ticks), strict=True)
+    )
+
+
+def _texts(ticks: Sequence[float]) -> list[str]:
+    """Return numbers with as many decimals as tell them apart."""
+    step = min((b - a for a, b in pairwise(ticks)), default=1.0)
+    most = max(map(abs, ticks), default=0.0)
+    if most and (most >= 1e7 or most < 1e-4):
+        return [f"{tick:.3g}" for tick in ticks]
+    decimals = next((places for places in range(7) if math.isclose(round(step, places), step, rel_tol=1e-6)), 6)
+    return [f"{tick:,.{decimals}f}" for tick in ticks]
+
+
+def _text(x: float, y: float, kind: str, text: str) -> Markup:
+    return Markup('<text class="{}" x="{}" y="{}">{}</text>').format(kind, x, y, text)
+
+
+def _legend(series: Sequence[Series]) -> Markup:
+    swatch = Markup(
+        '<span class="key"><svg class="swatch" viewBox="0 0 24 8" aria-hidden="true">'
+        '<polyline class="line s{}" points="0,4 24,4"/></svg>{}</span>'
+    )
+    named = [(each.color or number % COLORS + 1, each.name) for number, each in enumerate(series) if each.name]
+    return Markup("").join(swatch.format(color, name) for color, name in named)
+
+
+def _figure(parts: Iterable[Markup], label: str, x: str, y: str, legend: Markup) -> Markup:
+    titles = _text(WIDTH - _RIGHT, HEIGHT - 6, "axis across", x)
+    head = Markup('<figcaption><span class="axis">{}</span>{}</figcaption>').format(y, legend)
+    return Markup(
+        '<figure class="chart">{}<div class="scroll" tabindex="0" role="region" aria-label="{}">'
+        '<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}</svg></div></figure>'
+    ).format(head, label, WIDTH, HEIGHT, label, Markup("").join(parts), titles)

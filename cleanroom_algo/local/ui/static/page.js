@@ -1,0 +1,83 @@
+"use strict";
+// Keeps an open page up to date, and times relative to now. Everything else works without this file.
+
+const SECOND = 1000;
+const STEPS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+const words = new Intl.RelativeTimeFormat("en", {numeric: "auto"});
+
+function showTimes() {
+  for (const time of document.querySelectorAll("time[datetime]")) {
+    const when = new Date(time.dateTime);
+    const seconds = Math.round((when - Date.now()) / SECOND);
+    const [unit, size] = STEPS.find(([, size]) => Math.abs(seconds) >= size) || STEPS[3];
+    const text = words.format(Math.trunc(seconds / size), unit);
+    if (time.textContent !== text) {
+      time.textContent = text;
+      time.title = when.toLocaleString();
+    }
+  }
+}
+
+function isAtEnd(box) {
+  return box.scrollHeight - box.scrollTop - box.clientHeight < 24;
+}
+
+// What the reader has opened, scrolled or focused stays as it is.
+function replace(old, fresh) {
+  const opened = [...old.querySelectorAll("details")].map((each) => each.open);
+  const box = old.closest("[data-follow]");
+  const follows = box && isAtEnd(box);
+  const sideways = [...old.querySelectorAll(".scroll")].map((each) => each.scrollLeft);
+  old.replaceChildren(...fresh.childNodes);
+  old.querySelectorAll("details").forEach((each, index) => { each.open = opened[index] ?? each.open; });
+  old.querySelectorAll(".scroll").forEach((each, index) => { each.scrollLeft = sideways[index] ?? 0; });
+  if (follows) box.scrollTop = box.scrollHeight;
+}
+
+const sources = new WeakMap(); // of what is live, as the server sent it
+let tag = null;
+let misses = 0;
+
+async function look() {
+  const answer = await fetch(location.href, {cache: "no-cache", credentials: "same-origin"});
+  if (!answer.ok) throw new Error(answer.statusText);
+  const now = answer.headers.get("ETag");
+  const text = await answer.text();
+  if (now !== null && now === tag) return;
+  tag = now;
+  const page = new DOMParser().parseFromString(text, "text/html");
+  document.title = page.title;
+  document.body.dataset.poll = page.body.dataset.poll;
+  for (const old of document.querySelectorAll("[data-live]")) {
+    const fresh = page.getElementById(old.id);
+    if (!fresh || sources.get(old) === fresh.innerHTML) continue;
+    sources.set(old, fresh.innerHTML); // before the nodes move
+    replace(old, fresh);
+  }
+  showTimes();
+}
+
+async function keepLooking() {
+  const pause = Number(document.body.dataset.poll);
+  if (!pause) return;
+  await new Promise((done) => setTimeout(done, pause * Math.min(2 ** misses, 16)));
+  if (!document.hidden) {
+    try {
+      await look();
+      misses = 0;
+    } catch {
+      misses += 1;
+    }
+    document.body.classList.toggle("lost", misses > 2);
+  }
+  keepLooking();
+}
+
+for (const choice of document.querySelectorAll("form.eyes select")) {
+  choice.addEventListener("change", () => choice.form.submit());
+  choice.form.querySelector("button").hidden = true;
+}
+for (const box of document.querySelectorAll("[data-follow]")) box.scrollTop = box.scrollHeight;
+showTimes();
+setInterval(showTimes, 5 * SECOND);
+keepLooking();

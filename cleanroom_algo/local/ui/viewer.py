@@ -1,0 +1,185 @@
+"""Looking at a room: at all of it, or as one of its members does.
+
+What a member sees is what the API's operations show of a resource to an active member of its collaboration. Records
+that a member sees hold the members of such an answer, and nothing of what the room keeps beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final, NamedTuple
+
+from cleanroom_algo.errors import NoSuchRecordError
+from cleanroom_algo.local.operations.calling import Caller
+from cleanroom_algo.local.operations.projections import show, show_summary
+from cleanroom_algo.local.operations.registry import Call, LocalTerms
+from cleanroom_algo.local.resources import records
+from cleanroom_algo.local.resources.arns import COLLABORATION, MEMBERSHIP
+from cleanroom_algo.local.resources.store import Record, Store
+from cleanroom_algo.local.resources.workspace import Workspace
+from cleanroom_algo.local.service_model.shapes import CLEANROOMS, ML
+from cleanroom_algo.local.written_log import WrittenLog
+
+
+class _Operations(NamedTuple):
+    """What shows a resource to a member: one of its own membership, and one of another in the collaboration."""
+
+    own: str
+    others: str
+
+
+_OPERATIONS: Final[Mapping[str, _Operations]] = {
+    records.MODEL: _Operations("GetTrainedModel", "GetCollaborationTrainedModel"),
+    records.CHANNEL: _Operations("GetMLInputChannel", "GetCollaborationMLInputChannel"),
+    records.ASSOCIATION: _Operations(
+        "GetConfiguredModelAlgorithmAssociation", "GetCollaborationConfiguredModelAlgorithmAssociation"
+    ),
+    records.INFERENCE: _Operations("GetTrainedModelInferenceJob", "ListCollaborationTrainedModelInferenceJobs"),
+    records.EXPORT: _Operations(*["ListCollaborationTrainedModelExportJobs"] * 2),
+}
+
+
+class Person(NamedTuple):
+    """A member who may look.
+
+    Attributes:
+        account: twelve digits.
+        name: in its collaboration.
+    """
+
+    account: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Looks at a room.
+
+    Attributes:
+        caller: of the room's operations.
+        account: of the member through whose eyes it is looked at; None for all that there is.
+    """
+
+    caller: Caller
+    account: str | None = None
+
+    @property
+    def workspace(self) -> Workspace:
+        """The room's workspace: what a member may see of it, the caller of this has to know."""
+        return self.caller.workspace
+
+    @property
+    def store(self) -> Store:
+        """All records."""
+        return self.caller.workspace.store
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything is seen, as nobody does in AWS."""
+        return self.account is None
+
+    @cached_property
+    def people(self) -> list[Person]:
+        """Everybody who may look: the active members of all collaborations, in the order in which they joined."""
+        found = self.store.find(MEMBERSHIP, statuses=("ACTIVE",))
+        return [Person(account, name) for account, name in {each.account: each.name for each in found}.items()][::-1]
+
+    @property
+    def name(self) -> str:
+        """The name of the member who looks; "" for nobody."""
+        return next((each.name for each in self.people if each.account == self.account), "")
+
+    @cached_property
+    def memberships(self) -> Mapping[str, str]:
+        """The member's active memberships, by collaboration."""
+        found = self.store.find(MEMBERSHIP, account=self.account or "", statuses=("ACTIVE",))
+        return {each.collaboration: each.key for each in found}
+
+    def collaborations(self) -> list[Record]:
+        """Return the collaborations that are seen, the latest first."""
+        found = self.store.find(COLLABORATION)
+        return [each for each in found if self.whole or each.key in self.memberships]
+
+    def members(self, collaboration: Record) -> list[Mapping[str, Any]]:
+        """Return the members of a collaboration, as ListMembers answers."""
+        asked = {"collaborationIdentifier": collaboration.key, "maxResults": 100}
+        answer = self.caller.call("ListMembers", asked, self.account or collaboration.account, service=CLEANROOMS)
+        found: list[Mapping[str, Any]] = answer["memberSummaries"]
+        return found
+
+    def find(self, kind: str, *, before: int | None = None, limit: int = -1, **where: str) -> list[Record]:
+        """Return records as they are seen, the latest first.
+
+        Args:
+            kind: one that `show` lists, but for tables.
+            before: only those created before the record of this place (`Record.seq`).
+            limit: at most so many; -1 for all.
+            where: columns that must be equal, as `Store.find` takes them.
+        """
+        if self.whole:
+            return self.store.find(kind, before=before, limit=limit, **where)
+        seen = [each for each in self.memberships if where.get("collaboration", each) == each]
+        found = [
+            record
+            for collaboration in seen
+            for record in self.store.find(kind, before=before, limit=limit, **{**where, "collaboration": collaboration})
+        ]
+        found.sort(key=lambda record: -record.seq)
+        return [self._as_shown(each) for each in (found if limit < 0 else found[:limit])]
+
+    def get(self, kind: str, place: int) -> Record:
+        """Return the record of a place (`Record.seq`) as it is seen.
+
+        Raises:
+            NoSuchRecordError: CR-CLI-007, there is none, or the member does not see it.
+        """
+        seen = self.seen(self.kept(kind, place))
+        if seen is None:
+            raise _unseen(kind)
+        return seen
+
+    def kept(self, kind: str, place: int) -> Record:
+        """Return the record of a place as the room keeps it, with all that it has.
+
+        Raises:
+            NoSuchRecordError: CR-CLI-007.
+        """
+        found = self.store.find(kind, before=place + 1, limit=1)
+        if not found or found[0].seq != place:
+            raise _unseen(kind)
+        return found[0]
+
+    def seen(self, record: Record) -> Record | None:
+        """Return a record as it is seen; None if the member does not see it."""
+        if self.whole:
+            return record
+        if record.collaboration not in self.memberships:
+            return None
+        return self._as_shown(record)
+
+    def log(self, kind: str, place: int) -> WrittenLog:
+        """Return the log of a job, from which the viewer takes what the member gets: `seen_by(viewer.account)`.
+
+        Raises:
+            NoSuchRecordError: CR-CLI-007, there is no such job that the member sees, or it has no log.
+        """
+        self.get(kind, place)
+        return WrittenLog.read(self.workspace, self.kept(kind, place), self.account)
+
+    def _as_shown(self, record: Record) -> Record:
+        account = self.account or ""
+        own, others = _OPERATIONS[record.kind]
+        operation = own if record.account == account else others
+        call = Call(self.workspace, operation, {}, account, self.workspace.settings.machine.region, ML, LocalTerms())
+        shown = show(call, record) if operation.startswith("Get") else show_summary(call, record)
+        return replace(record, document=shown, private={})
+
+
+def _unseen(kind: str) -> NoSuchRecordError:
+    return NoSuchRecordError(
+        f"there is no such {kind.replace('-', ' ')}, or the member that you look as does not see it",
+        expected="an address from a list of this page",
+        fix="go back to the list, or look at the whole room",
+    )
