@@ -89,7 +89,7 @@ def query_functions_page() -> Iterator[str]:
 def exit_statuses_page() -> Iterator[str]:
     """Every exit status."""
     yield "# Exit statuses\n"
-    yield "Of every program here; nothing that fails exits 0.\n"
+    yield "The commands and the containers end with these statuses. What fails never ends with 0.\n"
     yield from _table(("status", "meaning"), [(int(code), text) for code, text in EXIT_STATUSES.items()])
 
 
