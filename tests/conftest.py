@@ -15,7 +15,7 @@ from tests.skips import pytest_terminal_summary
 
 __all__ = ["pytest_collection_modifyitems", "pytest_configure", "pytest_runtest_call", "pytest_terminal_summary"]
 
-# A busy machine is no fault. To find the simplest case, which can take minutes: `--hypothesis-profile=shrinking`.
+# A busy machine is not a fault. To find the simplest case, which can take minutes: `--hypothesis-profile=shrinking`.
 settings.register_profile("shrinking", deadline=None)
 settings.register_profile("quick", deadline=None, phases=set(Phase) - {Phase.shrink, Phase.explain})
 settings.load_profile("quick")

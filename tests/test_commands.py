@@ -57,7 +57,7 @@ def test_the_first_python_that_works_is_taken(tmp_path: Path) -> None:
     ("pythons", "words", "message"),
     [
         ({}, (), "no python3.11, python3.12 or python3.13 runs here: install one, or name it with PYTHON="),
-        ({"python3_11": (1, 0, 0)}, ("python3.11",), "python3.11 is no Python 3.11, 3.12 or 3.13 that runs"),
+        ({"python3_11": (1, 0, 0)}, ("python3.11",), "python3.11 is not a Python 3.11, 3.12 or 3.13 that runs"),
         ({"python3_11": (0, 1, 0)}, (), "python3.11 has no venv: apt-get install python3.11-venv"),
         ({"python3_11": (0, 0, 1)}, (), "a C compiler or Python.h is missing: apt-get install gcc python3.11-dev"),
     ],

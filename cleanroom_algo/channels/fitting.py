@@ -77,7 +77,7 @@ class FeaturesFitter:
         """Make a fitter that has seen nothing.
 
         Args:
-            schema: the table; its target is no feature.
+            schema: the table; its target is not a feature.
             numeric: the columns to standardise; by default every number, bool (0 or 1), date (days) and timestamp
                 (seconds) that is not named in `categorical`.
             categorical: the columns to index; by default every string and category.

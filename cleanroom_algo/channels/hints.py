@@ -105,7 +105,7 @@ def likely(text: str, column: Column) -> str:
 
 
 _WIDTH_FIX: Final = (
-    "correct these lines (a field with a delimiter in it must be in quotes), or move a file that is no data"
+    "correct these lines (a field with a delimiter in it must be in quotes), or move a file that is not data"
 )
 _WIDTH: Final = " field(s) instead of "
 _OTHER_COLUMNS: Final = "declare the columns that are there: `cleanroom-algo schema FOLDER` prints the declaration"

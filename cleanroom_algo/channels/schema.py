@@ -40,7 +40,7 @@ _POLARS_NAMES: Final = {
 _LISTS: Final = {f"list[{name}]": name for name in _POLARS_NAMES if name.startswith(("int", "uint", "float"))}
 DTYPES: Final = (*_POLARS_NAMES, *_LISTS)
 """The types a column may have, in Arrow's words; a timestamp has microseconds and is in UTC. A category is a string or
-an integer, used by its text; a text is a string that is no category."""
+an integer, used by its text; a text is a string that is not a category."""
 _OTHER_NAMES: Final = {
     **dict.fromkeys(("int", "integer", "long", "bigint"), "int64"),
     **dict.fromkeys(("float", "number", "numeric", "decimal"), "float32"),
@@ -80,7 +80,7 @@ class Column:
         dtype, _, option = text.partition(" ")
         nan: Any = option.strip().removeprefix("nan=") if option.strip().startswith("nan=") else "fault"
         if option and nan == "fault":
-            dtype = text  # which is no type, as the error says
+            dtype = text  # which is not a type, as the error says
         return cls(name, dtype.removesuffix("?"), dtype.endswith("?"), nan)
 
     @property
@@ -335,7 +335,9 @@ class Schema:
     def _target_faults(self, target: str) -> Iterator[Problem]:
         if target in DTYPES and target not in self._by_name:
             named = f'Schema.of({{..., "target": "{target}"}}, target="target")'
-            yield Problem("target", f"{target!r} is no column; a column that is called target is declared by {named}")
+            yield Problem(
+                "target", f"{target!r} is not a column; a column that is called target is declared by {named}"
+            )
         elif target not in self._by_name:
             yield Problem("target", f"{target!r} is not a column" + did_you_mean(target, self._by_name))
         elif self.column(target).dtype == "text" or self.column(target).is_list:

@@ -34,7 +34,7 @@ def debugged(home: Path | None, words: TrainingWords | None, *, beside: Mapping[
         beside: other options of the command line, which do not go with `--debug` where they are set.
 
     Raises:
-        UsageError: CR-CLI-001, there are such options, the job has several hosts, or is no Python program.
+        UsageError: CR-CLI-001, there are such options, the job has several hosts, or is not a Python program.
     """
     if words is None or any(beside.values()):
         named = ", ".join(name for name, value in beside.items() if value)
@@ -87,7 +87,7 @@ def _program(plan: TrainingPlan) -> Callable[[], None]:
         return partial(train_in_process, plan.run_directory)
     with own.open("rb") as file:
         if b"python" not in file.readline():
-            raise _refused(f"{own} is no Python program", "start it in a debugger of its language")
+            raise _refused(f"{own} is not a Python program", "start it in a debugger of its language")
     return partial(run_program, own, source.arguments or ("train",))
 
 

@@ -30,7 +30,7 @@ def read_job_log(home: Path | None, job: str, account: str | None) -> WrittenLog
         account: of the member through whose eyes it is looked at; None for all that there is.
 
     Raises:
-        NoSuchRecordError: CR-CLI-007, there is no such job, it has no log, or the account is no member.
+        NoSuchRecordError: CR-CLI-007, there is no such job, it has no log, or the account is not a member.
     """
     from cleanroom_algo.local.written_log import WrittenLog
 

@@ -138,7 +138,7 @@ def _faults(values: Mapping[str, Any]) -> Iterator[Problem]:
     for key, value in values.items():
         kind = _KINDS.get(key)
         if kind is None:
-            yield Problem(key, f"is no key{did_you_mean(key, _KINDS)}")
+            yield Problem(key, f"is not a key{did_you_mean(key, _KINDS)}")
         elif not isinstance(value, kind) or isinstance(value, bool):
             yield Problem(key, f"is not {_WORDS[kind]}")
         elif key in {"channels", "environment"}:

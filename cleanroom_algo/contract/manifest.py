@@ -51,7 +51,7 @@ class Manifest(BaseModel):
         files: by path relative to the model directory; all but this file.
     """
 
-    # A metric that is no number, such as the mean of nothing, must not make the whole manifest unreadable.
+    # A metric that is not a number, such as the mean of nothing, must not make the whole manifest unreadable.
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
 
     format_version: int = Field(FORMAT_VERSION, ge=1, le=FORMAT_VERSION)

@@ -64,7 +64,7 @@ def metric_definitions(
         TrainerDeclarationError: CR-TRN-005, more than 40 definitions, or names that cannot stand in a line.
     """
     found = list(dict.fromkeys(logged if own_fit else _loop_names(names, logged, validation=validation)))
-    problems = [Problem(repr(name), "is no name of a metric") for name in found if not _NAME.fullmatch(name)]
+    problems = [Problem(repr(name), "is not a name of a metric") for name in found if not _NAME.fullmatch(name)]
     if len(found) > MAX_DEFINITIONS:
         problems.append(Problem("metrics", f"are {len(found)}; a request has at most {MAX_DEFINITIONS} definitions"))
     if problems:

@@ -53,7 +53,7 @@ def inference_script(environment: InferenceEnvironment) -> Path | None:
 
 
 def defines_serving(script: Path) -> bool:
-    """Whether a script has a function of the SageMaker inference toolkit; one that is no Python is taken to have."""
+    """Whether a script has a function of the SageMaker inference toolkit; one that is not Python is taken to have."""
     try:
         tree = ast.parse(script.read_bytes())
     except (SyntaxError, ValueError):

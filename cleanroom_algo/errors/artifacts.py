@@ -89,4 +89,4 @@ class ArtifactKindError(ArtifactError):
     """
 
     code = "CR-ART-008"
-    title = "artifact is no regular file"
+    title = "artifact is not a regular file"

@@ -13,7 +13,7 @@ class SchemaError(CleanroomError):
 
 
 class InvalidSchemaError(SchemaError):
-    """The schema that an algorithm declares cannot be used: no such type, a name twice, a target that is no column."""
+    """The declared schema cannot be used: no such type, a name twice, a target that is not a column."""
 
     code = "CR-SCH-001"
     title = "invalid schema"

@@ -235,7 +235,7 @@ class CleanRoom:
             as_account: of the member through whose eyes to look, by the policies; None for all that there is.
 
         Raises:
-            NoSuchRecordError: CR-CLI-007, there is no such job, it has no log, or the account is no member.
+            NoSuchRecordError: CR-CLI-007, there is no such job, it has no log, or the account is not a member.
         """
         kinds = (records.MODEL, records.INFERENCE)
         record = job.record if isinstance(job, Job) else records.find(self.room.store, job, kinds)

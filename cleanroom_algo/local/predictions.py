@@ -59,7 +59,7 @@ def _joined(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
     if not table.width or set(table.dtypes) != {pl.String()}:
         return table
     spelled = pl.read_csv(io.BytesIO(table.write_csv().encode()), infer_schema_length=None)
-    # An identifier such as 007 is no number.
+    # An identifier such as 007 is not a number.
     texts = [name for name in table.columns if spelled[name].dtype.is_integer() and _differ(spelled[name], table[name])]
     return spelled.with_columns(table.select(texts))
 

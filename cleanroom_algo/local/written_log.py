@@ -45,12 +45,12 @@ class WrittenLog:
             account: of the member through whose eyes it is to be looked at; None for all that there is.
 
         Raises:
-            NoSuchRecordError: CR-CLI-007, the job has no log, or the account is no member.
+            NoSuchRecordError: CR-CLI-007, the job has no log, or the account is not a member.
         """
         directory, recipients = workspace.files.run(record), Recipients.of(workspace.store, record)
         if account is not None and account not in recipients.members:
             raise NoSuchRecordError(
-                f"account {account} is no active member of the collaboration of {record.name}",
+                f"account {account} is not an active member of the collaboration of {record.name}",
                 expected=f"one of {', '.join(sorted(recipients.members))}",
                 fix="name the account of a member",
             )

@@ -102,7 +102,7 @@ class Predictor:
     def sample(self, rows: int) -> pl.DataFrame:
         """Return rows for the warm-up, which decides whether /ping answers 200.
 
-        Override it where invented values (0, the empty text, 1970-01-01) are no legal input of `predict`.
+        Override it where invented values (0, the empty text, 1970-01-01) are not legal input of `predict`.
 
         Args:
             rows: how many, at least 1.

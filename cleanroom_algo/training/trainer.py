@@ -219,7 +219,9 @@ class Trainer:
 
         It runs once, on the first host; with `distributed = True`, on every host at the same time.
         """
-        raise NotImplementedError("torch algorithms are trained by a loop that is no part of `fit`: do not override it")
+        raise NotImplementedError(
+            "torch algorithms are trained by a loop that is not part of `fit`: do not override it"
+        )
 
     def save(self, directory: Path) -> None:
         """Write the artifacts, or for a torch model what shall lie beside its weights; the first rank alone runs it.

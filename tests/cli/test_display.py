@@ -17,7 +17,7 @@ from cleanroom_algo.local.summaries.progress import TrainingProgress
 
 ERROR = HyperparameterError("1 hyperparameter(s) do not fit", expected="epochs", fix="correct it", problems=[
     Problem("epoch", "is not a hyperparameter"),
-    Problem("rate", "is no number"),
+    Problem("rate", "is not a number"),
 ])  # fmt: skip
 LINES = [
     EPOCHS_LINE % 4,

@@ -67,7 +67,7 @@ def test_it_is_used_from_a_folder_below_and_the_command_line_wins(project: Path)
 def test_what_is_wrong_is_named_with_the_nearest_key(project: Path) -> None:
     misspelled = error_of(project, "hosts = 2", "host = 2\nInput_Mode = 'Pipe'")
     assert [each["path"] for each in misspelled["problems"]] == ["host", "Input_Mode"]
-    assert misspelled["problems"][0]["message"] == "is no key; did you mean 'hosts'?"
+    assert misspelled["problems"][0]["message"] == "is not a key; did you mean 'hosts'?"
     assert "did you mean 'input-mode'?" in misspelled["problems"][1]["message"]
     assert error_of(project, "hosts = 2", "hosts = true")["problems"][0]["message"] == "is not a whole number"
     assert error_of(project, "hosts = 2", "hosts = 9")["problems"][0]["path"] == "hosts"

@@ -82,7 +82,7 @@ def gunzip(chunks: Iterator[bytes], *, source: str) -> Iterator[bytes]:
 def plain_text(chunks: Iterator[bytes], *, source: str) -> Iterator[bytes]:
     """Yield the text of objects that are concatenated, of which some are compressed and some are not.
 
-    Where a gzip member begins no text can go on: its first bytes are no UTF-8.
+    Where a gzip member begins no text can go on: its first bytes are not UTF-8.
 
     Raises:
         CorruptObjectError: CR-CHN-005, the stream ends inside a member, a member is damaged, or something else than

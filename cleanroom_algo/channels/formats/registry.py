@@ -60,7 +60,7 @@ def find_reader(head: bytes, *, source: str) -> FormatReader:
         source: what to call the object in messages.
 
     Raises:
-        UnknownFormatError: CR-CHN-004, a format that is not read, or bytes that are no text.
+        UnknownFormatError: CR-CHN-004, a format that is not read, or bytes that are not text.
     """
     head = head[:LEAST_BYTES]
     for magic, name in _FOREIGN.items():

@@ -2,7 +2,7 @@
 
 A page cannot choose the headers looked at here. Its browser sends the name that the page used in Host, so that a name
 made to lead to this machine (DNS rebinding) is noticed; the page's own origin in Origin; and in Sec-Fetch-Site how the
-two are related. Clients that are no browsers send neither of the last two.
+two are related. Clients that are not browsers send neither of the last two.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def check_sender(environ: Mapping[str, Any], hosts: Collection[str]) -> None:
     name = _name(f"//{host}")
     if host and name not in hosts:
         raise ForeignRequestError(
-            f"the header Host names {name!r}, which is no name of this server",
+            f"the header Host names {name!r}, which is not a name of this server",
             expected=f"one of {', '.join(sorted(hosts))}",
             fix="call the server by such a name, or start it with `cleanroom-algo up --allow-host NAME`",
         )

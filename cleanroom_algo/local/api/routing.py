@@ -39,7 +39,7 @@ def find_operation(services: Sequence[str], method: str, raw_path: str) -> tuple
             if match is not None:
                 return service, operation, {name: unquote(text) for name, text in match.groupdict().items()}
     raise UnknownOperationError(
-        f"{method} on this path is no operation",
+        f"{method} on this path is not an operation",
         expected=f"an operation of {' or '.join(services)}",
         fix="check the endpoint URL and the operation's name",
     )
@@ -66,7 +66,7 @@ def parse_params(operation: OperationModel, path: Mapping[str, str], query: str,
     """Return the parameters of a request, as boto3 was given them, not yet validated.
 
     Raises:
-        InvalidRequestError: CR-REQ-001, the body is no JSON object, or the query has what the operation does not take.
+        InvalidRequestError: CR-REQ-001, it is not a JSON object, or its query has what the operation does not take.
     """
     params: dict[str, Any] = dict(path)
     shape = operation.input_shape

@@ -194,8 +194,8 @@ CHANNELS: tuple[Difference, ...] = (
     Difference(
         "channels",
         TRAIN,
-        "a prefix in S3 is a folder or an object; one that is a part of names, has no objects, or has keys that are no "
-        "paths is refused; keys that end with / are passed over",
+        "a prefix in S3 is a folder or an object; one that is a part of names, has no objects, or has keys that are "
+        "not paths is refused; keys that end with / are passed over",
         "for FastFile a prefix must not be a part of a name; other modes take whatever begins so",
         "documented",
         "SageMaker developer guide, Access training data",

@@ -76,7 +76,7 @@ CONTAINER: tuple[Difference, ...] = (
         "links in /opt/ml/model and /opt/ml/output/data that stay in the folder are packed as what they lead to, "
         "others fail the job; permissions stay without setuid, setgid and sticky, empty folders, too; pipes, sockets "
         "and devices are left out, which the log says; a link in the place of a folder fails the job",
-        "how the service packs links, permissions and what is no file is not documented",
+        "how the service packs links, permissions and what is not a file is not documented",
         "guessed",
         "nothing may lead out of the container, and nothing may be missing without a message",
     ),

@@ -68,7 +68,7 @@ class Account:
 
     @classmethod
     def runs(cls, _source: AlgorithmSource) -> bool:
-        """Whether it runs this: what is no image is refused with its reason."""
+        """Whether it runs this: what is not an image is refused with its reason."""
         return True
 
     @classmethod
@@ -103,7 +103,7 @@ class Account:
 
         Raises:
             SageMakerError: CR-HST-004, AWS refused something.
-            HostStartError: CR-HST-001, the source is no image.
+            HostStartError: CR-HST-001, the source is not an image.
         """
         _need_image(plan.source.path)
         name, objects = job_name(plan.job_name, plan.run_directory), S3Objects(self.endpoint, self.region)
@@ -139,7 +139,7 @@ class Account:
 
         Raises:
             SageMakerError: CR-HST-004, AWS refused something.
-            HostStartError: CR-HST-001, the source is no image.
+            HostStartError: CR-HST-001, the source is not an image.
         """
         _need_image(plan.source.path)
         name, objects = job_name(plan.job_name, plan.run_directory), S3Objects(self.endpoint, self.region)

@@ -317,7 +317,7 @@ def _require_readable(entry: Entry) -> None:
     if closed := [path for path in files if not is_for_everybody(path)]:
         raise HostStartError(
             f"only its owner can read {closed[0]}",
-            expected="an algorithm that everybody can read: root inside a sandbox is no root outside",
+            expected="an algorithm that everybody can read: root inside a sandbox is not a root outside",
             fix=f"`chmod -R go+rX {shlex.quote(str(entry.algorithm))}`",
         )
 

@@ -39,7 +39,7 @@ _SCRIPT = "train.py"  # the usual name of a script that trains
 _LARGE_BYTES = 100 * 10**6
 _TRAINING = Path(__file__).parents[2] / "training"
 _ENTRIES: dict[Verb, str] = {"train": "Trainer", "serve": "Predictor"}
-# How a program that is no Trainer gets its hyperparameters: the file, or the toolkit's variables.
+# How a program that is not a Trainer gets its hyperparameters: the file, or the toolkit's variables.
 _READS_HYPERPARAMETERS = re.compile(r"hyperparameters|SM_HP|sagemaker_training|cleanroom_algo\.training")
 _READS_OPTIONS = re.compile(r"argparse|sys\.argv|\bclick\b|\$[1-9@]")
 
@@ -94,7 +94,7 @@ def read_sources(algorithm: Path, program: str | None = None, *, named: bool | N
     Args:
         algorithm: the file or folder.
         program: what SAGEMAKER_PROGRAM says: the script that trains.
-        named: whether an image names a script; None for what is no image, where scripts are looked for.
+        named: whether an image names a script; None for what is not an image, where scripts are looked for.
     """
     root = algorithm.parent if algorithm.is_file() else algorithm
     broken: dict[Path, Exception] = {}

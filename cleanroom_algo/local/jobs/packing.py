@@ -45,7 +45,7 @@ class Artifact:
         """Open it for reading.
 
         Raises:
-            ArtifactsUnreadableError: CR-JOB-104, it cannot be read, or is no file any more.
+            ArtifactsUnreadableError: CR-JOB-104, it cannot be read, or is not a file any more.
         """
         with _telling(self.host):
             file = self.tree.open(self.entry.name, links=True)

@@ -42,7 +42,7 @@ def objects_of(source: Source, endpoint: str | None = None) -> tuple[ObjectRef, 
         endpoint: the URL of an S3 service; as boto3 finds it if None.
 
     Raises:
-        NoObjectsError: CR-ROM-007, there are none in S3, or some whose keys are no paths.
+        NoObjectsError: CR-ROM-007, there are none in S3, or some whose keys are not paths.
         ObjectStoreError: CR-ROM-004, S3 refuses or does not answer; something in the folder is neither file nor folder,
             or cannot be read.
     """
@@ -147,7 +147,7 @@ def _refuse_no_paths(prefix: S3Prefix, keys: Sequence[str]) -> None:
     """Refuse keys that no folder can hold: each must be a path, and no object the folder of another."""
     files = set(keys)
     problems = [
-        Problem(key, "is no path")
+        Problem(key, "is not a path")
         for key in keys
         if "\0" in key or any(part in {"", ".", ".."} or len(part.encode()) > 255 for part in key.split("/"))
     ]

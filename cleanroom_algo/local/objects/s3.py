@@ -81,7 +81,9 @@ def split_uri(uri: str) -> tuple[str, str]:
     bucket, _, key = uri.removeprefix(SCHEME).partition("/")
     if not uri.startswith(SCHEME) or not bucket:
         raise ObjectStoreError(
-            f"{uri} is no s3:// URI", expected="an s3:// URI whose bucket can be used", fix="write s3://BUCKET/PREFIX"
+            f"{uri} is not an s3:// URI",
+            expected="an s3:// URI whose bucket can be used",
+            fix="write s3://BUCKET/PREFIX",
         )
     return bucket, key
 

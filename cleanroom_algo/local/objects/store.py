@@ -61,7 +61,7 @@ class FolderObjects:
         """Return the file of a URI.
 
         Raises:
-            ObjectStoreError: CR-ROM-004, it is no s3:// URI, or would lie outside its bucket's folder.
+            ObjectStoreError: CR-ROM-004, it is not an s3:// URI, or would lie outside its bucket's folder.
         """
         bucket, key = split_uri(uri)
         parts = PurePosixPath(key).parts

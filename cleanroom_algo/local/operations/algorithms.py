@@ -144,7 +144,7 @@ def _check_policies(call: Call, collaboration: str) -> None:
         for index, each in enumerate(policies.get(part, {}).get("containerLogs", ())):
             path = f"privacyConfiguration.policies.{part}.containerLogs[{index}]"
             if not set(each["allowedAccountIds"]) <= accounts:
-                problems.append(Problem(f"{path}.allowedAccountIds", "names an account that is no member"))
+                problems.append(Problem(f"{path}.allowedAccountIds", "names an account that is not a member"))
             redaction = each.get("logRedactionConfiguration", {})
             custom = "CUSTOM" in redaction.get("entitiesToRedact", ())
             if custom != ("customEntityConfig" in redaction):

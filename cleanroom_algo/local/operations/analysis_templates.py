@@ -147,7 +147,7 @@ def _check_text(call: Call) -> list[str]:
     """Return the tables that the text of a template names.
 
     Raises:
-        InvalidRequestError: CR-REQ-001, it is no query, or does not fit the parameters or `schema` of the template.
+        InvalidRequestError: CR-REQ-001, it is not a query, or does not fit the parameters or `schema` of the template.
     """
     from cleanroom_algo.local.query.parsing import parse
     from cleanroom_algo.local.query.resolution import referenced_tables

@@ -51,7 +51,7 @@ def own_collaboration(call: Call) -> str:
     memberships = call.store.find(MEMBERSHIP, collaboration=identifier, account=call.account, statuses=("ACTIVE",))
     if not memberships:
         raise AccessDeniedError(
-            f"account {call.account} is no active member of this collaboration",
+            f"account {call.account} is not an active member of this collaboration",
             expected="collaborationIdentifier of a collaboration that the caller has joined",
             fix="create a membership first, or call as a member",
         )
@@ -93,12 +93,12 @@ def receiver_location(call: Call, collaboration: str, ability: str) -> str:
     """Return the s3:// URI where the one receiver of an output wants it.
 
     Raises:
-        InvalidRequestError: CR-REQ-001, the account is no member, lacks the ability, or has no ML configuration.
+        InvalidRequestError: CR-REQ-001, the account is not a member, lacks the ability, or has no ML configuration.
     """
     path = "outputConfiguration.members[0].accountId"
     member = member_of(call, collaboration, call.params["outputConfiguration"]["members"][0]["accountId"])
     if member is None:
-        raise invalid(call.operation, [Problem(path, "is no active member of the collaboration")])
+        raise invalid(call.operation, [Problem(path, "is not an active member of the collaboration")])
     if ability not in abilities(member):
         raise invalid(call.operation, [Problem(path, f"is a member without {ability}")])
     configuration = call.store.get(ML_CONFIGURATION, member.key)
@@ -130,7 +130,7 @@ def payer(call: Call, collaboration: str, path: str, what: str) -> dict[str, str
     if named is None:
         return {member: responsible[0]} if len(responsible) == 1 else {}
     if named not in responsible:
-        raise invalid(call.operation, [Problem(path, f"is no member that pays for {what}")])
+        raise invalid(call.operation, [Problem(path, f"is not a member that pays for {what}")])
     return {member: named}
 
 

@@ -113,7 +113,7 @@ def delete_member(call: Call) -> Mapping[str, Any]:
     others = [each["accountId"] for each in _members(collaboration)[1:] if _DEPARTED not in each]
     if account not in others:
         raise ResourceNotFoundError(
-            f"account {account} is no member of this collaboration that can be removed",
+            f"account {account} is not a member of this collaboration that can be removed",
             expected="the account of another member, who has not left yet",
             fix="list the members first: ListMembers; the creator's own end is DeleteCollaboration",
         )
@@ -129,7 +129,7 @@ def list_members(call: Call) -> Mapping[str, Any]:
     """Return the members of a collaboration, those invited included."""
     collaboration = named(call)
     members = _members(collaboration)
-    # An invitation is no record of its own; its place among the members serves for the pages.
+    # An invitation is not a record of its own; its place among the members serves for the pages.
     places = [replace(collaboration, account=each["accountId"], seq=len(members) - n) for n, each in enumerate(members)]
 
     def find(before: int | None, limit: int) -> Sequence[Record]:

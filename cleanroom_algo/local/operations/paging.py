@@ -49,4 +49,4 @@ def _read(call: Call, token: str) -> int:
         text = ""
     if match := re.fullmatch(rf"{call.operation} ([0-9]{{1,18}})", text):
         return int(match[1])
-    raise invalid(call.operation, [Problem("nextToken", "is no token of this operation's lists")])
+    raise invalid(call.operation, [Problem("nextToken", "is not a token of this operation's lists")])

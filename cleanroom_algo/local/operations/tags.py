@@ -30,7 +30,7 @@ def tag(call: Call) -> Mapping[str, Any]:
 
 @ml_operation("UntagResource")
 def untag(call: Call) -> Mapping[str, Any]:
-    """Remove tags from a resource; keys that it does not have are no fault."""
+    """Remove tags from a resource; keys that it does not have are not a fault."""
     resource = _resource(call)
     gone = set(call.params["tagKeys"])
     _set(call, resource, {k: v for k, v in resource.document.get("tags", {}).items() if k not in gone})

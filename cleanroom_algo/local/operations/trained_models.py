@@ -245,7 +245,7 @@ def _unusable_names(call: Call, names: Iterable[str]) -> Iterator[Problem]:
     beside = "_[0-9]+" if mode == "Pipe" else "-manifest"
     for name in names:
         if name in (".", ".."):
-            yield Problem("dataChannels", f"has the channel name {name!r}, which is no name of a folder")
+            yield Problem("dataChannels", f"has the channel name {name!r}, which is not a name of a folder")
     for name in names:
         for other in names:
             if re.fullmatch(re.escape(name) + beside, other):

@@ -38,7 +38,7 @@ _GIB: Final = {
     "trn1.32xlarge": 512.0,
     "trn1n.32xlarge": 512.0,
 }
-_WITH_GPU: Final = ("g", "p")  # first letters of families; the accelerators of trn are no GPUs
+_WITH_GPU: Final = ("g", "p")  # first letters of families; the accelerators of trn are not GPUs
 
 
 def has_gpu(instance_type: str) -> bool:

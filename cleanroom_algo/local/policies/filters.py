@@ -51,7 +51,7 @@ def _regex(pattern: str) -> Matcher:
     try:
         compiled = compile_pattern(pattern)
     except re.error as error:
-        raise ValueError(f"it is no regular expression ({error})") from error
+        raise ValueError(f"it is not a regular expression ({error})") from error
     return lambda line: compiled.search(line) is not None
 
 

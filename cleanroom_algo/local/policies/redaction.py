@@ -50,7 +50,7 @@ def redactor(configuration: Mapping[str, Any] | None, placeholder: str) -> Calla
 
 
 def _custom(configuration: Mapping[str, Any]) -> list[re.Pattern[str]]:
-    """Return the member's own patterns; one that is no regular expression is taken as text."""
+    """Return the member's own patterns; one that is not a regular expression is taken as text."""
     found = []
     for identifier in configuration.get("customEntityConfig", {}).get("customDataIdentifiers", ()):
         try:

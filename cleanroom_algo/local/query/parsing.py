@@ -78,7 +78,7 @@ def parse(query: str, values: Mapping[str, exp.Expr] = _NO_VALUES) -> exp.Query:
         values: of its parameters, by name; they stand in the tree where `:name` stands in the text.
 
     Raises:
-        QueryError: CR-JOB-401, it is no query, has syntax or functions that are not listed, or other parameters.
+        QueryError: CR-JOB-401, it is not a query, has syntax or functions that are not listed, or other parameters.
     """
     try:
         statements = [each for each in sqlglot.parse(query, read=MemberSql) if each is not None]
@@ -167,7 +167,7 @@ def _table(node: exp.Expr) -> Problem | None:
 def _field(node: exp.Expr) -> Problem | None:
     if isinstance(node.expression, exp.Identifier):
         return None
-    return Problem(node.sql(dialect="spark"), "is no column or field; functions have no name before theirs")
+    return Problem(node.sql(dialect="spark"), "is not a column or field; functions have no name before theirs")
 
 
 def _join(node: exp.Expr) -> Problem | None:

@@ -28,7 +28,7 @@ def check(query: str, access: TableAccess, parameters: Iterable[Parameter] = ())
         parameters: of the analysis template that the query is, with their values.
 
     Raises:
-        QueryError: CR-JOB-401, it is no query, or breaks the rules of the tables.
+        QueryError: CR-JOB-401, it is not a query, or breaks the rules of the tables.
     """
     resolution = resolve(parse(query, {each.name: each.literal() for each in parameters}), access)
     if problems := sorted(set(_shown_columns(resolution)), key=str):

@@ -61,7 +61,7 @@ def faults_of_values(template: Mapping[str, Any], given: Mapping[str, str], path
     """Yield what is wrong with the values for a template: not declared, missing, or of another type."""
     declared = [each["name"] for each in template.get("analysisParameters", ())]
     for name in given.keys() - declared:
-        yield Problem(f"{path}.{name}", "is no parameter of the analysis template" + did_you_mean(name, declared))
+        yield Problem(f"{path}.{name}", "is not a parameter of the analysis template" + did_you_mean(name, declared))
     parameters = parameters_of(template, given)
     for name in sorted(set(declared) - {each.name for each in parameters}):
         yield Problem(f"{path}.{name}", "is missing: this parameter of the analysis template has no default value")
@@ -96,7 +96,7 @@ def _integer(kind: str) -> Callable[[str], exp.Expr]:
     def literal(value: str) -> exp.Expr:
         limit = 2 ** (_BITS[kind] - 1)
         if not re.fullmatch(r"[+-]?[0-9]{1,19}", value) or not -limit <= int(value) < limit:
-            raise ValueError(f"is no whole number from {-limit} to {limit - 1}")
+            raise ValueError(f"is not a whole number from {-limit} to {limit - 1}")
         if kind == "INT" and int(value) >= 0:
             return exp.Literal.number(int(value))  # as LIMIT and some functions need it
         widest = exp.cast(exp.Literal.string(str(int(value))), "BIGINT")
@@ -108,7 +108,7 @@ def _integer(kind: str) -> Callable[[str], exp.Expr]:
 def _decimal(value: str) -> exp.Expr:
     found = re.fullmatch(r"[+-]?([0-9]+)(?:\.([0-9]+))?", value)
     if found is None:
-        raise ValueError("is no decimal number")
+        raise ValueError("is not a decimal number")
     whole, fraction = found[1].lstrip("0"), found[2] or ""
     digits = max(len(whole) + len(fraction), 1)
     if digits > _MAX_DIGITS:
@@ -118,7 +118,7 @@ def _decimal(value: str) -> exp.Expr:
 
 def _double(value: str) -> exp.Expr:
     if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", value) or math.isinf(float(value)):
-        raise ValueError("is no finite number")
+        raise ValueError("is not a finite number")
     number = repr(abs(float(value)))
     literal = exp.Literal.number(number if "e" in number else f"{number}E0")  # an exponent makes a double of it
     return exp.paren(exp.Neg(this=literal)) if float(value) < 0 else literal
@@ -134,7 +134,7 @@ def _date(value: str) -> exp.Expr:
             raise ValueError
         day = dt.date.fromisoformat(value)
     except ValueError:
-        raise ValueError("is no date in the form 2013-01-31") from None
+        raise ValueError("is not a date in the form 2013-01-31") from None
     return exp.cast(exp.Literal.string(day.isoformat()), "DATE")
 
 
@@ -146,7 +146,7 @@ def _timestamp(kind: str) -> Callable[[str], exp.Expr]:
                 raise ValueError
         except ValueError:
             with_zone = ", without an offset" if kind == "TIMESTAMP_NTZ" else ""
-            raise ValueError(f"is no time in the form 2013-01-31 23:59:59.999999{with_zone}") from None
+            raise ValueError(f"is not a time in the form 2013-01-31 23:59:59.999999{with_zone}") from None
         moment = moment.astimezone(dt.UTC).replace(tzinfo=None) if moment.tzinfo else moment  # sessions are in UTC
         text = exp.Literal.string(moment.isoformat(sep=" "))
         return exp.Cast(this=text, to=exp.DataType.build(kind, dialect="spark"))

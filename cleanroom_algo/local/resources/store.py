@@ -337,7 +337,7 @@ class Store:
     def set_aside_unreadable(self) -> list[str]:
         """Move records that nobody can read out of the way, and return their keys.
 
-        That is text that is no JSON, or that no answer can hold, as the half of a surrogate pair.
+        That is text that is not JSON, or that no answer can hold, as the half of a surrogate pair.
         """
         rows = self._connection().execute(
             "SELECT seq, key, document, private FROM records WHERE NOT json_valid(document) OR NOT json_valid(private)"

@@ -104,7 +104,7 @@ class _Binding:
                 yield Problem(name, f"is not in the room ({arn}), and no folder is given for it")
         for name, source in self.channels.items():
             if name not in self.wanted:
-                yield Problem(name, "is no channel of the request")
+                yield Problem(name, "is not a channel of the request")
             if isinstance(source, Path) and not source.exists():
                 yield Problem(name, f"has nothing at {source}")
         yield from self._unbindable()

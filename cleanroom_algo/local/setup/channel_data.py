@@ -54,7 +54,7 @@ def as_frame(data: Any) -> pl.DataFrame:
     """Return a frame of polars with the rows of any frame; what pandas takes for missing is null.
 
     Raises:
-        ChannelDataError: CR-ROM-010, it is no frame.
+        ChannelDataError: CR-ROM-010, it is not a frame.
     """
     import polars as pl
 

@@ -63,7 +63,7 @@ def encode_array(values: Any, accept: str) -> tuple[bytes, str]:
 
     Raises:
         NotAcceptableError: CR-SRV-004, the header names no such format.
-        PredictionShapeError: CR-SRV-007, the values are no array.
+        PredictionShapeError: CR-SRV-007, the values are not an array.
     """
     wanted = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
     kind = next((kind for name in wanted for kind in ARRAY_TYPES if name == kind.media_type), None)

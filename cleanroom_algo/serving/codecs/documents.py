@@ -133,7 +133,7 @@ def _read_npy(body: bytes) -> NDArray[Any]:
         array = np.frombuffer(body, dtype, offset=head.tell(), count=count)
         return array.reshape(shape, order="F" if by_columns else "C").astype(dtype.newbyteorder("="), copy=False)
     except (ValueError, TypeError, OverflowError):
-        raise _no_document(f"is no array of shape {shape} and type {_name_of(dtype)}") from None
+        raise _no_document(f"is not an array of shape {shape} and type {_name_of(dtype)}") from None
 
 
 def _name_of(dtype: np.dtype[Any]) -> str:

@@ -63,7 +63,7 @@ def members(text: str, position: int) -> dict[str, str]:
 
 
 def skip_space(text: str, position: int) -> int:
-    """Return the position of the next character that is no space."""
+    """Return the position of the next character that is not a space."""
     found = _SPACE.match(text, position)
     return found.end() if found else position
 

@@ -59,7 +59,7 @@ class Rows:
 class LineDecoder:
     """Decodes the blocks of one body of lines, in order.
 
-    Blank lines are no records, wherever they stand: a job may cut an object anywhere, and what it predicts must not
+    Blank lines are not records, wherever they stand: a job may cut an object anywhere, and what it predicts must not
     depend on that. Only in CSV of a single column is a blank line a record, a null. Spaces are blank in JSON Lines, and
     a field in CSV (RFC 4180, section 2).
 

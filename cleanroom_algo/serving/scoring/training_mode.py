@@ -62,7 +62,7 @@ def _modules(values: Mapping[Any, Any], path: str) -> Iterator[tuple[str, torch.
 
 
 def _depends_on_mode(kind: type[torch.nn.Module]) -> bool:
-    """Whether the methods of a class look at `training`; where they are no functions of Python, they may."""
+    """Whether the methods of a class look at `training`; where they are not functions of Python, they may."""
     import torch
 
     if issubclass(kind, torch.jit.ScriptModule):

@@ -230,7 +230,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return super().handle_request(req, conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
-        """Answer what is no request and log it, by the kind of fault alone.
+        """Answer what is not a request and log it, by the kind of fault alone.
 
         What follows a body that is longer than declared is read as the next request, so it may be rows: gunicorn itself
         quotes it in answer and log.

@@ -84,7 +84,7 @@ def _serve(environment: InferenceEnvironment, report: Report) -> int:
         service = _load_before_fork(environment, plan, report) if plan.preload else None
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # a panic of native code, too, is no Exception
+    except BaseException as error:  # a panic of native code, too, is not an Exception
         tell_failure(report, error)
         return error.exit_code if isinstance(error, CleanroomError) else ExitCode.ALGORITHM_FAILED
     for reason in plan.reasons:

@@ -132,7 +132,7 @@ class InferenceServer(BaseApplication):  # type: ignore[misc]
             configure_compute(self.plan.compute_threads)
             self.service.metrics.start()
             self.service.warm_up()
-        except BaseException as error:  # a panic of native code, too, is no Exception
+        except BaseException as error:  # a panic of native code, too, is not an Exception
             tell_failure(self.report, error)
             sys.exit(ExitCode.ALGORITHM_FAILED)
         faulthandler.cancel_dump_traceback_later()

@@ -98,7 +98,7 @@ class BoostingTrainer(Trainer):
     distributed = True
     hyperparameters = BoostingHyperparameters
     weight: ClassVar[str | None] = None
-    """A column of numbers with the weights of the rows; it is no feature."""
+    """A column of numbers with the weights of the rows; it is not a feature."""
     library: ClassVar[str]
     """The module that trains; the extra of this package that installs it has the same name."""
     grouped: ClassVar[tuple[str, ...]]
@@ -189,13 +189,13 @@ class BoostingTrainer(Trainer):
     @classmethod
     def _faults(cls, params: Hyperparameters) -> Iterator[Problem]:
         if not isinstance(params, BoostingHyperparameters):
-            yield Problem("hyperparameters", "is no subclass of those of the base class")
+            yield Problem("hyperparameters", "is not a subclass of those of the base class")
             return
         types = {column.name: column.dtype for column in cls.schema.columns}
         if cls.schema.target is None or types[cls.schema.target] == "string":
-            yield Problem("schema.target", "is no column of numbers")
+            yield Problem("schema.target", "is not a column of numbers")
         if cls.weight is not None and types.get(cls.weight, "string") == "string":
-            yield Problem("weight", "is no column of numbers")
+            yield Problem("weight", "is not a column of numbers")
         if str(params.of_library().get("objective")).startswith(cls.grouped):
             yield Problem("objective", "needs groups of rows, which a table does not have")
 

@@ -58,7 +58,7 @@ class RunningBuffers:
         if not buffers:
             return
         flat = torch.cat([buffer.detach().reshape(-1).double() for buffer in buffers])
-        # Not multiplied by 0, which keeps what is no number.
+        # Not multiplied by 0, which keeps what is not a number.
         weighted = flat * rows if rows else torch.zeros_like(flat)
         sums = reduce_sums(torch.cat([weighted, weighted.new_tensor([rows])]))
         self._fill(buffers, sums[:-1] / sums[-1])

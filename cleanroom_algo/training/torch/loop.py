@@ -194,7 +194,7 @@ class TrainingLoop:
     def _finite(self, loss: float) -> float:
         if not math.isfinite(loss):
             raise LossError(
-                f"the training loss is no finite number after step {self._progress.step}",
+                f"the training loss is not a finite number after step {self._progress.step}",
                 expected="a finite loss",
                 fix="lower the learning rate, set clip_norm, or check that features and target are in range",
             )

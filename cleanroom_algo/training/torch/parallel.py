@@ -89,7 +89,7 @@ def check_form(loss: Tensor) -> None:
     """Check what an algorithm's `loss` returned.
 
     Raises:
-        LossError: CR-TRN-007, it is no scalar, or does not depend on the model.
+        LossError: CR-TRN-007, it is not a scalar, or does not depend on the model.
     """
     if loss.dim() or not loss.requires_grad:
         raise LossError(

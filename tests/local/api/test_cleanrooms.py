@@ -292,7 +292,7 @@ def test_a_template_is_written_approved_and_run_with_parameters(members: Members
     asked = channel["inputChannel"]["dataSource"]["protectedQueryInputParameters"]["sqlParameters"]
     assert asked == {"analysisTemplateArn": made["arn"], "parameters": {"tail": "N2"}}
     assert all("has not approved" in each["statusDetails"]["message"] for each in refused)
-    for given, fault in [({}, "tail: is missing"), ({"tail": "N2", "hour": "1 OR 1=1"}, "no whole number")]:
+    for given, fault in [({}, "tail: is missing"), ({"tail": "N2", "hour": "1 OR 1=1"}, "not a whole number")]:
         with pytest.raises(ClientError, match=fault):
             members.channel(analysisTemplateArn=made["arn"], parameters={**given, "day": "x"})
 

@@ -1,4 +1,4 @@
-"""What clients do to the server that boto3 would not: half requests, pages of elsewhere, and words that are no text."""
+"""What clients do to the server that boto3 would not: half requests, pages of elsewhere, and words, not text."""
 
 from __future__ import annotations
 

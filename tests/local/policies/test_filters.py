@@ -38,8 +38,8 @@ def test_readings(pattern: str, reading: Reading, passing: list[int]) -> None:
 @pytest.mark.parametrize(
     ("pattern", "reading", "why"),
     [
-        ("(unclosed", "regex", "no regular expression"),
-        ("%(unclosed%", "cloudwatch", "no regular expression"),
+        ("(unclosed", "regex", "not a regular expression"),
+        ("%(unclosed%", "cloudwatch", "not a regular expression"),
         ('{ $.level = "ERROR" }', "cloudwatch", "structured"),
         ("[ip, user, size > 10]", "cloudwatch", "structured"),
     ],

@@ -77,7 +77,7 @@ def test_a_filter_without_meaning_lets_nothing_through_and_says_so() -> None:
     texts, notes = seen(ANNA, policy(ANNA, filterPattern="(oops"))
 
     assert texts == []
-    assert "no regular expression" in notes
+    assert "not a regular expression" in notes
 
 
 def test_an_error_summary_is_the_reason_and_no_line() -> None:

@@ -50,7 +50,7 @@ def test_values_of_other_types_are_faults(kind: str, value: str) -> None:
 
     (fault,) = faults_of_values(template, {"p": value}, "parameters")
 
-    assert (fault.path, "is no " in fault.message or "digits" in fault.message or "neither" in fault.message) == (
+    assert (fault.path, "is not a" in fault.message or "digits" in fault.message or "neither" in fault.message) == (
         "parameters.p",
         True,
     )

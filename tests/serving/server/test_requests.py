@@ -123,7 +123,7 @@ def test_expect_continue(server: RunningServer) -> None:
         assert read_answer(connection)[0] == 200
 
 
-# --- what is no request -----------------------------------------------------------------------------------------------
+# --- what is not a request --------------------------------------------------------------------------------------------
 
 
 def read_whole(server: RunningServer, sent: bytes) -> bytes:

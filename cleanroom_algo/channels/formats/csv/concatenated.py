@@ -76,7 +76,7 @@ class ConcatenatedCsvDecoder(CsvDecoder):
                 self._cut(data, at)  # of rows that fit none is cut
         return frame
 
-    def lines(self, block: bytes, rows: int) -> int:  # noqa: ARG002 (headers are no rows, and joined rows share a line)
+    def lines(self, block: bytes, rows: int) -> int:  # noqa: ARG002 (headers are not rows, and joined rows share a line)
         """Return how many lines a block has."""
         return count_byte(block, b"\n")
 

@@ -39,7 +39,7 @@ class CsvDecoder:
             schema: the declared columns.
             source: what to call the object in messages.
             columns: the columns to return, all by default; the others are not checked beyond their number.
-            skip_blank: whether blank lines are no rows anywhere; by default they are faults but at the end.
+            skip_blank: whether blank lines are not rows anywhere; by default they are faults but at the end.
         """
         self.schema = schema
         self.dialect = dialect_of(schema)
@@ -70,7 +70,7 @@ class CsvDecoder:
                 f"{self.source}: the first line does not name the declared columns",
                 expected='a header in each object, as the schema declares by csv=Csv(header="each")',
                 fix="leave `header` out where only some objects have a header, or declare the columns that are there",
-                problems=[Problem(f"{self.source}:1", "is no header of the declared columns")],
+                problems=[Problem(f"{self.source}:1", "is not a header of the declared columns")],
             )
         return rest
 

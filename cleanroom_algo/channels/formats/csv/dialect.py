@@ -87,7 +87,7 @@ class Dialect(ABC):
         elif isinstance(block, RegularBlock):
             array = np.frombuffer(self._blanked(block), np.uint8)
             lines = np.append(0, np.flatnonzero(array == _BREAK))
-            # Of each line, whether its quotes are odd in number; what follows the last line break is no line.
+            # Of each line, whether its quotes are odd in number; what follows the last line break is not a line.
             odd = np.bitwise_xor.reduceat((array == _QUOTE).view(np.uint8), lines)[:-1]
             breaks = int(np.count_nonzero(np.bitwise_xor.accumulate(odd) == 0))
         else:

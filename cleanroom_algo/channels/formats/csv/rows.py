@@ -106,7 +106,7 @@ def parse_slowly(
         source: what to call the object in messages.
         line: the number of the block's first line in the object.
         rejected: takes the positions of the rows that do not fit, from 0 within the block, in place of an error.
-        skip_blank: whether blank lines are no rows, instead of rows that do not fit.
+        skip_blank: whether blank lines are not rows, instead of rows that do not fit.
 
     Raises:
         RowMismatchError: CR-SCH-002, with the faults by kind, the first place of each as `object:line:column`.
@@ -180,7 +180,7 @@ def _form_fault(row: Row, expected: int, delimiter: str) -> str:
 
 def _value(field: str | None, column: Column, parse: Parser) -> Value | None:
     if field and (column.is_integer or column.is_float):
-        field = field.lstrip(" \t")  # as databases and spreadsheets align numbers; a blank is no number then
+        field = field.lstrip(" \t")  # as databases and spreadsheets align numbers; a blank is not a number then
     is_null = field is None or (field == "" and not column.is_string)
     value = None if is_null else parse(field or "")
     if value is None and not column.nullable:

@@ -90,7 +90,7 @@ def read_footer(file: BinaryIO, size: int) -> Footer:
 
 
 def footer_length(tail: bytes) -> int | None:
-    """Return the length that the last 8 bytes of a file announce, or None where they are no tail."""
+    """Return the length that the last 8 bytes of a file announce, or None where they are not tail."""
     if len(tail) != TAIL_BYTES or tail[4:] != MAGIC:
         return None
     length = int(struct.unpack("<I", tail[:4])[0])

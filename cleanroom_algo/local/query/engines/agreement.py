@@ -277,7 +277,7 @@ class _Agreement:
     def like(self, node: exp.Like) -> Value:
         pattern = node.expression
         if not isinstance(pattern, exp.Literal | exp.RawString) or "\\" in pattern.name:
-            raise _Differs("has a pattern that is no text without backslashes")
+            raise _Differs("has a pattern that is not text without backslashes")
         operator = "NOT LIKE" if node.args.get("negate") else "LIKE"
         return Value(f"({self.typed(node.this, 'string')} {operator} {self.value(pattern).sql})", "boolean")
 
@@ -322,7 +322,7 @@ class _Agreement:
     def bits(self, node: exp.Expr) -> Value:
         values = [self.value(node.args["this"]), self.value(node.args["expression"])]
         if not all(each.type in INTEGERS for each in values):
-            raise _Differs("computes with bits of what is no integer")
+            raise _Differs("computes with bits of what is not an integer")
         sides, kind = self.alike(values)
         return Value(f"({sides[0]} {_BITS[type(node)]} {sides[1]})", kind)
 
@@ -373,7 +373,7 @@ class _Agreement:
     def explode(self, node: exp.Explode) -> Value:
         value = self.value(node.this)
         if not value.type.startswith("array<") or node.expressions:
-            raise _Differs("takes apart what is no array")
+            raise _Differs("takes apart what is not an array")
         return Value(f"unnest({value.sql})", value.type[6:-1])
 
     def filtered(self, node: exp.Filter) -> Value:
@@ -405,7 +405,7 @@ class _Agreement:
         if (name in WINDOW_FUNCTIONS) and "OVER" not in over:
             raise _Differs("needs OVER")
         if over and name not in WINDOW_FUNCTIONS and name not in AGGREGATES:
-            raise _Differs("is no function of many rows")
+            raise _Differs("is not a function of many rows")
         if name == "count" and arguments and all(isinstance(each, exp.Star) for each in arguments):
             return Value(f"count(*){over}", "bigint")
         reasons = []

@@ -72,7 +72,7 @@ def test_a_job_predicts_what_the_model_predicts(
     references = []
     for number, (start, end) in enumerate(itertools.pairwise(bounds)):
         text = frame[start:end].write_csv(include_header=header is not None, line_terminator="\r\n" if crlf else "\n")
-        if blank and text:  # an empty line within, which is no record
+        if blank and text:  # an empty line within, which is not a record
             first, line_end, rest = text.partition("\n")
             text = first + line_end + ("\r\n" if crlf else "\n") + rest
         content = (text if final else text.removesuffix("\n")).encode()
