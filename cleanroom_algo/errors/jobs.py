@@ -285,6 +285,32 @@ class QueryTooLargeError(JobError):
     exit_code = ExitCode.CONTRACT
 
 
+class SyntheticDataError(JobError):
+    """The result of a query whose template asks for synthetic data is not what rows can be generated from.
+
+    There must be 1,500 to 2,500,000 rows. Each column is classified as CATEGORICAL or NUMERICAL in the template, and
+    numerical ones are numbers, dates or timestamps. A categorical column that is to be predicted has at most 100
+    values. The numbers are in `[quotas]` of settings.toml.
+    """
+
+    code = "CR-JOB-406"
+    title = "result does not fit synthetic data"
+    exit_code = ExitCode.CONTRACT
+
+
+class SyntheticDataExposedError(JobError):
+    """An attack on generated rows succeeds too often, so the channel fails, as it does on AWS.
+
+    The attack tells rows of the query from others by their distance to the closest generated row. Its score is the area
+    under the ROC curve: 0.5 is that of guessing. The template has the threshold, maxMembershipInferenceAttackScore.
+    With a threshold near 0.5, chance alone makes every other channel fail. Each try generates other rows.
+    """
+
+    code = "CR-JOB-407"
+    title = "synthetic data exposes rows"
+    exit_code = ExitCode.CONTRACT
+
+
 class ExportTooLargeError(JobError):
     """The files to export are larger than the policy of the association allows.
 

@@ -131,12 +131,10 @@ def _check_kind(call: Call) -> None:
     missing = [f"parameters of type {each}" for each in sorted(types) if not is_emulated(each)]
     if call.params["format"] != "SQL":
         missing.append(f"the format {call.params['format']}")
-    if "syntheticDataParameters" in call.params:
-        missing.append("syntheticDataParameters")
     if missing:
         raise NotEmulatedError(
             f"{', '.join(missing)} of analysis templates: not emulated",
-            expected="a template in SQL whose output is the rows of its query",
+            expected="a template in SQL",
             fix="leave it out, or run such a template on AWS",
         )
     if "text" not in call.params["source"]:
@@ -173,6 +171,7 @@ def _check_text(call: Call) -> list[str]:
 def _parameter_faults(call: Call) -> Iterator[Problem]:
     from cleanroom_algo.local.query.templates import faults_of_values
 
+    yield from _mapping_faults(call.params.get("syntheticDataParameters", {}))
     declared = call.params.get("analysisParameters", [])
     names = [each["name"] for each in declared]
     for index, parameter in enumerate(declared):
@@ -183,6 +182,15 @@ def _parameter_faults(call: Call) -> Iterator[Problem]:
             alone = {"analysisParameters": [parameter]}
             for fault in faults_of_values(alone, {}, path):
                 yield Problem(f"{path}.defaultValue", fault.message)
+
+
+def _mapping_faults(synthetic: Mapping[str, Any]) -> Iterator[Problem]:
+    mapping = synthetic.get("mlSyntheticDataParameters", {}).get("columnClassification", {}).get("columnMapping", [])
+    names = [each["columnName"] for each in mapping]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            path = "syntheticDataParameters.mlSyntheticDataParameters.columnClassification.columnMapping"
+            yield Problem(f"{path}[{index}].columnName", "is the name of another column, too")
 
 
 def _template(call: Call, record: Record) -> dict[str, Any]:
@@ -201,5 +209,5 @@ def _template(call: Call, record: Record) -> dict[str, Any]:
         "collaborationId": collaboration.key,
         "collaborationArn": collaboration_arn(call, collaboration),
         "creatorAccountId": record.account,
-        "isSyntheticData": False,
+        "isSyntheticData": "syntheticDataParameters" in record.document,
     }

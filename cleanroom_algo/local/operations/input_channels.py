@@ -42,8 +42,12 @@ def create_channel(call: Call) -> Mapping[str, Any]:
     in_collaboration(call, ASSOCIATION, association, membership.collaboration)
     _check_query(call, membership.collaboration)
     role_is_own(call, call.params["inputChannel"]["roleArn"])
+    synthetic = _synthetic(call)
     paying = payer(call, membership.collaboration, "payerConfiguration.computePayerAccountId", "queryCompute")
-    document = {**call.given(), **({"payerConfiguration": paying} if paying else {})}
+    if synthetic:
+        of_synthetic = "payerConfiguration.syntheticDataPayerAccountId"
+        paying |= payer(call, membership.collaboration, of_synthetic, "syntheticDataGeneration")
+    document = {**call.given(), **synthetic, **({"payerConfiguration": paying} if paying else {})}
     record = call.new_record(INPUT_CHANNEL, membership, association, status=PENDING, document=document, private={})
     if call.terms.location:
         _bind(call, record)
@@ -142,8 +146,6 @@ def _check_query(call: Call, collaboration: str) -> None:
     if problems := [*_sql_faults(call, collaboration, source["sqlParameters"]), *_property_faults(properties)]:
         raise invalid(call.operation, [Problem(f"{_QUERY}.{each.path}", each.message) for each in problems])
     missing = [name for name in properties if name not in (spark.MAX_RECORDS, *spark.WITHOUT_EFFECT)]
-    if "syntheticDataPayerAccountId" in call.params.get("payerConfiguration", {}):
-        missing.append("payerConfiguration.syntheticDataPayerAccountId")
     if missing:
         taken = ", ".join((spark.MAX_RECORDS, *spark.WITHOUT_EFFECT))
         raise NotEmulatedError(
@@ -151,6 +153,23 @@ def _check_query(call: Call, collaboration: str) -> None:
             expected=f"of Spark's properties {taken}",
             fix="leave the others out",
         )
+
+
+def _synthetic(call: Call) -> dict[str, Any]:
+    """Return what the channel shows of its template's synthetic data; nothing where rows are the query's own.
+
+    Raises:
+        InvalidRequestError: CR-REQ-001, a payer of synthetic data is named, and there is none.
+    """
+    sql = call.params["inputChannel"]["dataSource"]["protectedQueryInputParameters"]["sqlParameters"]
+    template = call.store.get(ANALYSIS_TEMPLATE, sql.get("analysisTemplateArn", ""))
+    if template is not None and "syntheticDataParameters" in template.document:
+        parameters = template.document["syntheticDataParameters"]["mlSyntheticDataParameters"]
+        return {"syntheticDataConfiguration": {"syntheticDataParameters": parameters}}
+    if "syntheticDataPayerAccountId" in call.params.get("payerConfiguration", {}):
+        path = "payerConfiguration.syntheticDataPayerAccountId"
+        raise invalid(call.operation, [Problem(path, "belongs to an analysis template whose output is synthetic")])
+    return {}
 
 
 def _sql_faults(call: Call, collaboration: str, sql: Mapping[str, Any]) -> Iterator[Problem]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from cleanroom_algo.errors import QueryError
-from cleanroom_algo.local.query.plan import QueryPlan
+from cleanroom_algo.local.query.plan import QueryPlan, SyntheticColumn, SyntheticPlan
 from cleanroom_algo.local.query.spark import MAX_RECORDS, spark_properties
 from cleanroom_algo.local.query.tables import table_access
 from cleanroom_algo.local.resources.arns import ANALYSIS_TEMPLATE
+from cleanroom_algo.local.resources.settings import Quotas
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.workspace import Workspace
 
@@ -39,6 +41,23 @@ def query_plan(workspace: Workspace, record: Record) -> QueryPlan:
         spark=tuple(sorted(workspace.settings.spark.items())),
         ansi=switches.spark_ansi == "on",
         max_records=int(spark_properties(parameters).get(MAX_RECORDS, 0)),
+        synthetic=_synthetic(record, workspace.settings.quotas),
+    )
+
+
+def _synthetic(record: Record, quotas: Quotas) -> SyntheticPlan | None:
+    if "syntheticDataConfiguration" not in record.document:
+        return None
+    asked = record.document["syntheticDataConfiguration"]["syntheticDataParameters"]
+    return SyntheticPlan(
+        epsilon=asked["epsilon"],
+        max_attack_score=asked["maxMembershipInferenceAttackScore"],
+        columns=tuple(
+            SyntheticColumn(each["columnName"], each["columnType"] == "CATEGORICAL", each["isPredictiveValue"])
+            for each in asked["columnClassification"]["columnMapping"]
+        ),
+        rows=quotas.synthetic_rows if quotas.enabled else (2, sys.maxsize),
+        categories=quotas.synthetic_categories if quotas.enabled else sys.maxsize,
     )
 
 

@@ -20,6 +20,40 @@ Engine = Literal["duckdb", "spark"]
 
 
 @dataclass(frozen=True, slots=True)
+class SyntheticColumn:
+    """What a column of a result is, for rows to be generated.
+
+    Attributes:
+        name: in the result.
+        categorical: whether its values are equal or not, and not near or far.
+        predictive: whether it is to be predicted.
+    """
+
+    name: str
+    categorical: bool
+    predictive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticPlan:
+    """Rows to generate in the place of a query's own.
+
+    Attributes:
+        epsilon: of differential privacy.
+        max_attack_score: of the generated rows; the query fails above it.
+        columns: of the result.
+        rows: how many the query's result has at least and at most.
+        categories: values of a categorical column that is to be predicted, at most.
+    """
+
+    epsilon: float
+    max_attack_score: float
+    columns: tuple[SyntheticColumn, ...]
+    rows: tuple[int, int]
+    categories: int
+
+
+@dataclass(frozen=True, slots=True)
 class QueryPlan:
     """A query to run.
 
@@ -36,6 +70,7 @@ class QueryPlan:
         spark: properties of Spark, where it computes.
         ansi: whether Spark is in ANSI mode.
         parameters: of the analysis template that the query is.
+        synthetic: rows to generate; None for the query's own.
     """
 
     query: str
@@ -50,6 +85,7 @@ class QueryPlan:
     spark: tuple[tuple[str, str], ...] = ()
     ansi: bool = False
     parameters: tuple[Parameter, ...] = ()
+    synthetic: SyntheticPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +99,7 @@ class QueryOutcome:
         dialect: of the files, if they are CSV.
         dialect_columns: of CSV files, the columns with values that dialects of CSV write or read differently.
         unwritten: rows of nothing but a null, which Spark leaves out of CSV.
+        attack_score: of generated rows.
     """
 
     records: int
@@ -71,11 +108,16 @@ class QueryOutcome:
     dialect: CsvDialect | None = None
     dialect_columns: tuple[str, ...] = ()
     unwritten: int = 0
+    attack_score: float | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What readers of the files should know."""
         found = []
+        if self.attack_score is not None:
+            found.append(
+                f"the rows are synthetic, by another generator than that of AWS; attack score {self.attack_score:.3f}"
+            )
         if self.dialect_columns:
             found.append(
                 f"{', '.join(self.dialect_columns)}: some values hold a quote, a backslash, a line break, or white "

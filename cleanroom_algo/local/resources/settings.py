@@ -43,6 +43,10 @@ class Quotas(_Table):
     )
     instances_of_other_types: Count = 10
     """Documented as 0 for every other type that was looked up; that would forbid even the examples of the guide."""
+    synthetic_rows: tuple[Annotated[int, Field(ge=2)], int] = (1500, 2_500_000)
+    """Rows of a query from which synthetic data is made: at least and at most."""
+    synthetic_categories: Count = 100
+    """Values of a categorical column that synthetic data is to predict."""
     enabled: bool = True
     inference_job_hours: Annotated[float, Field(gt=0)] = 25.0
     """How long an inference job may run; AWS raises it for nobody."""

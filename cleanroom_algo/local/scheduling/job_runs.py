@@ -126,7 +126,7 @@ def _query(run: JobRun) -> JobResult:
     from cleanroom_algo.local.query.engines.run import run as run_query  # duckdb takes its time
 
     plan = query_plan(run.workspace, run.record)
-    return publisher.queried(plan, run_query(plan))
+    return publisher.queried(run.record, plan, run_query(plan))
 
 
 def _export(run: JobRun) -> JobResult:

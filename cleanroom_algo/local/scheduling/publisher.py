@@ -116,10 +116,17 @@ def inferred(workspace: Workspace, record: Record, outcome: InferenceOutcome, sh
     return JobResult(_status_code(reason), reason, shown, {**private, "exit_code": int(exit_code)})
 
 
-def queried(plan: QueryPlan, outcome: QueryOutcome) -> JobResult:
+def queried(record: Record, plan: QueryPlan, outcome: QueryOutcome) -> JobResult:
     """Say what the query of an ML input channel wrote."""
+    evaluated = {}
+    if outcome.attack_score is not None:
+        score = {"attackVersion": "DISTANCE_TO_CLOSEST_RECORD_V1", "score": outcome.attack_score}
+        scores = {"dataPrivacyScores": {"membershipInferenceAttackScores": [score]}}
+        asked = record.document["syntheticDataConfiguration"]
+        evaluated = {"syntheticDataConfiguration": {**asked, "syntheticDataEvaluationScores": scores}}
     return JobResult(
         document={
+            **evaluated,
             "numberOfRecords": outcome.records,
             "numberOfFiles": float(outcome.files),
             "sizeInGb": outcome.bytes / GB,

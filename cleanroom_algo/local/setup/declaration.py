@@ -77,12 +77,25 @@ class ParameterEntry(_Entry):
     default: str | None = None
 
 
+class SyntheticEntry(_Entry):
+    """What rows are generated in the place of a template's own."""
+
+    epsilon: float
+    max_attack_score: float
+    """The service's maxMembershipInferenceAttackScore."""
+    categorical: tuple[str, ...] = ()
+    numerical: tuple[str, ...] = ()
+    predictive: tuple[str, ...] = ()
+    """Among both, what is to be predicted."""
+
+
 class TemplateEntry(_Entry):
     """An analysis template: SQL in which `:name` stands for a parameter."""
 
     owner: str
     query: str
     parameters: dict[str, ParameterEntry] = Field(default_factory=dict)
+    synthetic: SyntheticEntry | None = None
 
 
 class ChannelEntry(_Entry):
@@ -130,6 +143,11 @@ class Declaration(_Entry):
         for kind in ("tables", "templates", "algorithms", "channels"):
             for name, entry in getattr(self, kind).items():
                 yield from _unknown(f"{kind}.{name}.owner", entry.owner, self.members, "a member")
+        for name, template in self.templates.items():
+            if template.synthetic is not None:
+                known = dict.fromkeys((*template.synthetic.categorical, *template.synthetic.numerical))
+                for column in template.synthetic.predictive:
+                    yield from _unknown(f"templates.{name}.synthetic.predictive", column, known, "among the columns")
         yield from self._channel_faults()
         yield from self._table_faults()
 

@@ -39,6 +39,7 @@ from cleanroom_algo.local.setup.declaration import (
     ChannelEntry,
     Declaration,
     Member,
+    SyntheticEntry,
     TableEntry,
     TemplateEntry,
     read_declaration,
@@ -257,10 +258,11 @@ class _Maker:
         }
         declared = [{"name": key, "type": each.type, **defaults[key]} for key, each in entry.parameters.items()]
         own = {"membershipIdentifier": self.memberships[entry.owner]}
-        content = {"source": {"text": entry.query}, "analysisParameters": declared}
+        synthetic = _synthetic(entry.synthetic)
+        content = {"source": {"text": entry.query}, "analysisParameters": declared, **synthetic}
         call = partial(self.caller.call, account=self._account(entry.owner), service=CLEANROOMS)
         if (existing := self.store.get(ANALYSIS_TEMPLATE, arn)) is not None:
-            differing = _differing(existing.document, content)
+            differing = _differing(existing.document, {"syntheticDataParameters": None, **content})
             if not differing:
                 return
             call("DeleteAnalysisTemplate", {**own, "analysisTemplateIdentifier": arn.rpartition("/")[2]})
@@ -359,6 +361,7 @@ _SPELLED: Final = {
     "privacyConfiguration": "privacy",
     "source": "query",
     "analysisParameters": "parameters",
+    "syntheticDataParameters": "synthetic",
     "configuredModelAlgorithmAssociations": "algorithm",
     "inputChannel": "query",
     "retentionInDays": "retention_days",
@@ -369,6 +372,22 @@ _SPELLED: Final = {
 def _differing(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Return the members that are not as wanted; one that is not to be there is wanted as None."""
     return [name for name, value in wanted.items() if held.get(name) != value]
+
+
+def _synthetic(entry: SyntheticEntry | None) -> dict[str, Any]:
+    if entry is None:
+        return {}
+    mapping = [
+        {"columnName": name, "columnType": kind, "isPredictiveValue": name in entry.predictive}
+        for kind, names in (("CATEGORICAL", entry.categorical), ("NUMERICAL", entry.numerical))
+        for name in names
+    ]
+    parameters = {
+        "epsilon": entry.epsilon,
+        "maxMembershipInferenceAttackScore": entry.max_attack_score,
+        "columnClassification": {"columnMapping": mapping},
+    }
+    return {"syntheticDataParameters": {"mlSyntheticDataParameters": parameters}}
 
 
 def _changed_at(location: Path) -> float:

@@ -259,6 +259,10 @@ def spark(**properties: str) -> dict[str, Any]:
             f"{PARAMETERS}.computeConfiguration.worker.properties.spark.spark.sql.files.maxRecordsPerFile",
         ),
         ({"payerConfiguration": {"computePayerAccountId": BUREAU}}, "payerConfiguration.computePayerAccountId"),
+        (
+            {"payerConfiguration": {"syntheticDataPayerAccountId": AIRLINE}},
+            "payerConfiguration.syntheticDataPayerAccountId",
+        ),
     ],
 )
 def test_a_query_that_contradicts_itself_or_the_collaboration(desk: RoomFixture, asked: Any, path: str) -> None:
@@ -271,7 +275,6 @@ def test_a_query_that_contradicts_itself_or_the_collaboration(desk: RoomFixture,
     ("asked", "named"),
     [
         (spark(adaptive_enabled="true", files_maxRecordsPerFile="1"), "spark.sql.adaptive.enabled"),
-        ({"payerConfiguration": {"syntheticDataPayerAccountId": AIRLINE}}, "syntheticDataPayerAccountId"),
     ],
 )
 def test_a_query_that_cannot_be_emulated_is_refused_at_once(desk: RoomFixture, asked: Any, named: str) -> None:

@@ -310,3 +310,59 @@ def test_tables_are_shown_with_who_may_see_which_columns(folder: Path) -> None:
         ["id", "compared", "a,", "b"],
     ]
     assert run("show", "right", "--home", home, "--json").json["columnAccess"][1]["use"] == "compared"
+
+
+SYNTHETIC = """
+[templates.alike]
+owner = "b"
+query = "SELECT id, x, x * 2 AS y, id % 3 AS z, id % 2 = 0 AS even FROM left"
+
+[templates.alike.synthetic]
+epsilon = 8.0
+max_attack_score = 0.7
+categorical = ["z", "even"]
+numerical = ["id", "x", "y"]
+predictive = ["even"]
+
+[channels.generated]
+owner = "a"
+algorithm = "mine"
+template = "alike"
+"""
+
+
+def test_a_template_with_synthetic_output_makes_a_channel_with_a_score(folder: Path) -> None:
+    toml, rows = folder / "cleanroom.toml", range(1500)
+    (folder / "left.csv").write_text("id,x\n" + "".join(f"{each},{each % 40}\n" for each in rows))
+    toml.write_text(
+        ROOM.replace('columns = ["id", "x"]', 'columns = ["id", "x"]\nallowed_templates = ["alike"]') + SYNTHETIC
+    )
+    with Room(folder / "home") as room:
+        arn = declare(room.caller, toml).channels["generated"]
+        record = room.wait(arn, timeout=60)
+        asked = {"membershipIdentifier": record.membership, "mlInputChannelArn": arn}
+        shown = room.call("GetMLInputChannel", asked, "111111111111")
+        assert [each for each in declare(room.caller, toml).changes if each.entry == "channels.generated"] == []
+        toml.write_text(toml.read_text().replace("0.7", "0.8"))
+        changed = declare(room.caller, toml).changes
+        room.wait(arn, timeout=60)
+
+    assert record.status == "ACTIVE", record.document["statusDetails"]
+    assert shown["numberOfRecords"] == len(rows)
+    configuration = shown["syntheticDataConfiguration"]
+    assert configuration["syntheticDataParameters"]["columnClassification"]["columnMapping"][1] == {
+        "columnName": "even",
+        "columnType": "CATEGORICAL",
+        "isPredictiveValue": True,
+    }
+    (score,) = configuration["syntheticDataEvaluationScores"]["dataPrivacyScores"]["membershipInferenceAttackScores"]
+    assert score["attackVersion"] == "DISTANCE_TO_CLOSEST_RECORD_V1"
+    assert 0.3 < score["score"] < 0.7
+    assert Change("templates.alike", "changed", "synthetic") in changed
+    assert Change("channels.generated", "changed", "the template alike") in changed
+
+    toml.write_text(toml.read_text().replace('predictive = ["even"]', 'predictive = ["odd"]'))
+    with pytest.raises(
+        DeclarationError, match=r"templates\.alike\.synthetic\.predictive: 'odd' is not among the columns"
+    ):
+        read_declaration(toml)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def run(plan: QueryPlan) -> QueryOutcome:
         SparkUnavailableError: CR-JOB-404, there is no Spark on this machine.
         TableUnreadableError: CR-JOB-402, nor the files of a table that it names.
         QueryTooLargeError: CR-JOB-405, there is too little memory and disk for it.
+        SyntheticDataError: CR-JOB-406, rows cannot be generated from its result.
+        SyntheticDataExposedError: CR-JOB-407, generated rows tell too much.
     """
     resolution = check(plan.query, plan.access, plan.parameters)
     compute = _engine(plan)
@@ -37,7 +40,12 @@ def run(plan: QueryPlan) -> QueryOutcome:
     draft.mkdir(parents=True)
     try:
         compute(resolution, draft)
-        outcome = write_parts(plan, draft)
+        score = None
+        if plan.synthetic is not None:
+            from cleanroom_algo.local.query.engines.generated import replace_result  # numpy and polars take their time
+
+            score = replace_result(draft, plan.synthetic)
+        outcome = replace(write_parts(plan, draft), attack_score=score)
         for path in draft.glob(f"{DATABASE}*"):
             path.unlink()
         shutil.rmtree(draft / "spill", ignore_errors=True)
