@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,10 +10,6 @@ from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit_json, table
 from cleanroom_algo.cli.rooms import open_room
 from cleanroom_algo.local.resources import records
-
-if TYPE_CHECKING:
-    from cleanroom_algo.local.results import TrainedModel
-    from cleanroom_algo.local.room import Room
 
 
 @click.command()
@@ -32,29 +26,13 @@ def command(first: str, second: str, as_json: bool, home: Path | None) -> None:
       cleanroom-algo compare my-algorithm:base my-algorithm
     """
     from cleanroom_algo.local.results import TrainedModel
+    from cleanroom_algo.local.summaries.runs import comparison, short_name
 
     with open_room(home) as room:
         found = [records.find(room.store, name, (records.MODEL,)) for name in (first, second)]
-        sides = [dict(_facts(room, TrainedModel(record, room.workspace))) for record in found]
-    names = list(dict.fromkeys(name for side in sides for name in side))
-    rows = [(name, *(side.get(name) for side in sides)) for name in names]
+        metrics = [TrainedModel(record, room.workspace).metrics for record in found]
+        facts = comparison(found, metrics, room.store)
     if as_json:
-        emit_json({name: values for name, *values in rows})
+        emit_json(facts)
     else:
-        table(("", *(f"{each.name}:{(each.version or 'base')[:8]}" for each in found)), rows)
-
-
-def _facts(room: Room, model: TrainedModel) -> Iterator[tuple[str, str]]:
-    shown = model.record.document
-    yield "status", model.record.status
-    yield "created", records.moment(model.record.created)
-    for name, value in model.metrics.items():
-        yield name, f"{value:.6g}"
-    for name, value in shown.get("hyperparameters", {}).items():
-        yield f"hyperparameter {name}", value
-    for channel in shown.get("dataChannels", ()):
-        record = room.store.get(records.CHANNEL, channel["mlInputChannelArn"])
-        place = record.private.get("location", record.name) if record else channel["mlInputChannelArn"]
-        yield f"channel {channel['channelName']}", str(place)
-    for channel in shown.get("incrementalTrainingDataChannels", ()):
-        yield "base model", f"{channel.get('modelName', '')}:{channel.get('versionIdentifier', 'base')[:8]}"
+        table(("", *map(short_name, found)), [(name, *values) for name, values in facts.items()])

@@ -46,13 +46,14 @@ def command(job: str, account: str | None, as_json: bool, home: Path | None) -> 
       cleanroom-algo metrics flight-delay --as 111122223333
     """
     from cleanroom_algo.local.summaries.metrics import job_metrics
+    from cleanroom_algo.local.summaries.runs import short_name
 
     log = read_job_log(home, job, account)
     found, notes = job_metrics(log, account)
     if as_json:
         emit_json([asdict(point) for point in found])
     elif can_draw():
-        click.echo(click.style(visible(f"{log.record.name}:{(log.record.version or 'base')[:8]}"), bold=True))
+        click.echo(click.style(visible(short_name(log.record)), bold=True))
         _draw(learning_curves(log.lines if account is None else (), found), found)
     else:
         rows = [(point.time[:19], point.host, point.name, f"{point.value:.6g}") for point in found]

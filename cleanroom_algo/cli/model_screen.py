@@ -28,10 +28,11 @@ def show_model(room: Room, record: Record) -> None:
     """Write what there is to know of a model to stdout. No line but a path or an ARN is longer than 60 columns."""
     from cleanroom_algo.local.failures import error_of
     from cleanroom_algo.local.results import TrainedModel
+    from cleanroom_algo.local.summaries.runs import short_name
 
     model = TrainedModel(record, room.workspace)
     screen = _Screen(room, model)
-    click.echo(f"{_bold(_name(record))}  {screen.status()}")
+    click.echo(f"{_bold(short_name(record))}  {screen.status()}")
     if records.reason(record):
         click.echo(f"\n{visible(str(error_of(record)))}")
     for title, lines in screen.sections():
@@ -68,23 +69,21 @@ class _Screen:
         yield "ARN", [self.record.key]
 
     def _lineage(self) -> Iterator[str]:
+        from cleanroom_algo.local.summaries.runs import base_of, short_name
+
         store = self.room.store
-        if (base := self._base(self.record)) is not None:
-            names = [_name(base)]
-            while (base := self._base(base)) is not None:
-                names.append(_name(base))
+        if (base := base_of(store, self.record)) is not None:
+            names = [short_name(base)]
+            while (base := base_of(store, base)) is not None:
+                names.append(short_name(base))
             yield f"trained from  {', from '.join(names)}"
         versions = [each for each in store.find(records.MODEL, key=self.record.key) if each != self.record]
         for each in versions[:_MANY]:
             loss = each.private.get("loss")
-            shown = [_name(each), each.status, f"{age(time.time() - each.created)} ago"]
+            shown = [short_name(each), each.status, f"{age(time.time() - each.created)} ago"]
             yield "version       " + "  ".join([*shown, *([] if loss is None else [f"loss {loss:.5g}"])])
         if len(versions) > _MANY:
             yield f"              and {len(versions) - _MANY} more"
-
-    def _base(self, record: Record) -> Record | None:
-        base = record.private.get("base")
-        return None if base is None else self.room.store.get(records.MODEL, base["key"], base["version"])
 
     def _channels(self) -> Iterator[str]:
         for channel in self.record.document.get("dataChannels", ()):
@@ -139,10 +138,6 @@ class _Screen:
             yield f"algorithm {place or association.name}"
         if "resumedFrom" in document:
             yield f"resumed from {document['resumedFrom']}"
-
-
-def _name(record: Record) -> str:
-    return f"{record.name}:{(record.version or 'base')[:8]}"
 
 
 def _pairs(values: dict[str, str]) -> list[str]:

@@ -111,17 +111,12 @@ def _all(room: Room) -> None:
 
 def _runs(models: Sequence[Record]) -> list[list[object]]:
     """Return the rows of trained models: runs of one name below each other, with what they do not share."""
+    from cleanroom_algo.local.summaries.runs import differing
+
     groups: dict[str, list[Record]] = {}
     for model in models:
         groups.setdefault(model.name, []).append(model)
-    return [_run(model, _differing(group)) for group in groups.values() for model in group]
-
-
-def _differing(group: Sequence[Record]) -> list[str]:
-    """Return the names of the hyperparameters that runs of one name do not share."""
-    given = [model.document.get("hyperparameters", {}) for model in group]
-    names = dict.fromkeys(name for each in given for name in each)
-    return [name for name in names if len({each.get(name) for each in given}) > 1]
+    return [_run(model, differing(group)) for group in groups.values() for model in group]
 
 
 def _run(model: Record, differing: Sequence[str]) -> list[object]:

@@ -36,13 +36,16 @@ class WrittenLog:
     switches: Switches
 
     @classmethod
-    def read(cls, workspace: Workspace, record: Record, account: str | None = None) -> Self:
+    def read(
+        cls, workspace: Workspace, record: Record, account: str | None = None, *, last_bytes: int | None = None
+    ) -> Self:
         """Return the log of a job.
 
         Args:
             workspace: of the room.
             record: of the job.
             account: of the member through whose eyes it is to be looked at; None for all that there is.
+            last_bytes: read no more than these, and only the lines that begin within them.
 
         Raises:
             NoSuchRecordError: CR-CLI-007, the job has no log, or the account is not a member.
@@ -62,7 +65,7 @@ class WrittenLog:
                 fix=f"see `cleanroom-algo show {shlex.quote(record.name)}`",
             )
         taken = read_lines(usage) if usage.is_file() else []
-        return cls(record, read_lines(log), taken, recipients, workspace.settings.switches)
+        return cls(record, read_lines(log, last_bytes=last_bytes), taken, recipients, workspace.settings.switches)
 
     def seen_by(self, account: str | None) -> MemberLogs:
         """Return what a member gets of it by the policies of the association, and why no more; None gets all."""

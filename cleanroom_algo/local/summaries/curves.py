@@ -12,7 +12,8 @@ from cleanroom_algo.contract.metrics import EPOCH_METRICS, MARK, STEP_METRICS, m
 
 PLACES: Final = ("epoch", "round", "step")
 """What a metric line counts, the coarsest first."""
-_NO_CURVES: Final = {*PLACES, *STEP_METRICS[1:], "CPUUtilization", "MemoryUtilization"}
+USAGE_METRICS: Final = ("CPUUtilization", "MemoryUtilization")
+"""What the room takes of each host, in percent."""
 
 
 @dataclass(frozen=True)
@@ -30,22 +31,41 @@ class Curve:
     points: list[tuple[float, float]]
 
 
-def learning_curves(lines: Iterable[Mapping[str, Any]], found: Iterable[Any]) -> list[Curve]:
-    """Return the curves to draw beside each other: the loss, of training and of validation, or what there is instead.
+def metric_curves(lines: Iterable[Mapping[str, Any]], found: Iterable[Any]) -> list[Curve]:
+    """Return the curves of all metrics that have more than one value, in the order in which they first appear.
 
     Args:
         lines: of the log.
-        found: points of registered metrics, which are drawn where no line of the log is one of a Trainer.
+        found: points of registered metrics, which are used where no line of the log is one of a Trainer.
     """
     values: dict[str, list[dict[str, float]]] = {}
     hosts: dict[str, str] = {}
     for host, line in [*_logged(lines)] or [(each.host, {each.name: each.value}) for each in found]:
         for name in line:
-            if name not in _NO_CURVES and hosts.setdefault(name, host) == host:
+            if name not in (*PLACES, *USAGE_METRICS) and hosts.setdefault(name, host) == host:
                 values.setdefault(name, []).append(line)
-    curves = [curve for name, each in values.items() if len((curve := _curve(name, each)).points) > 1]
+    return [curve for name, each in values.items() if len((curve := _curve(name, each)).points) > 1]
+
+
+def learning_curves(lines: Iterable[Mapping[str, Any]], found: Iterable[Any]) -> list[Curve]:
+    """Return the curves to draw beside each other: the loss, of training and of validation, or what there is instead.
+
+    Args:
+        lines: of the log.
+        found: as `metric_curves` takes them.
+    """
+    curves = [each for each in metric_curves(lines, found) if each.name not in STEP_METRICS[1:]]
+    groups = curve_groups(curves)
+    return groups[0] if groups else []
+
+
+def curve_groups(curves: Sequence[Curve]) -> list[list[Curve]]:
+    """Return curves in groups that measure one thing over one unit, the loss by epoch first."""
     preferred = sorted(curves, key=lambda curve: (curve.name not in EPOCH_METRICS, "loss" not in curve.name))
-    return [each for each in preferred if (_kind(each), each.unit) == (_kind(preferred[0]), preferred[0].unit)]
+    groups: dict[tuple[str, str], list[Curve]] = {}
+    for curve in preferred:
+        groups.setdefault((_kind(curve), curve.unit), []).append(curve)
+    return list(groups.values())
 
 
 def _logged(lines: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, dict[str, float]]]:

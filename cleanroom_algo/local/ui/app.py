@@ -17,10 +17,12 @@ from cleanroom_algo.errors import CleanroomError, NoSuchRecordError, RequestErro
 from cleanroom_algo.local.operations.calling import Caller
 from cleanroom_algo.local.ui.page import render, viewer
 from cleanroom_algo.local.ui.viewer import Viewer
-from cleanroom_algo.local.ui.views import differences, room
+from cleanroom_algo.local.ui.views import differences, models, room, training
 
 VIEWS: Final = (
     ("Room", room.view, "room.room"),
+    ("Training", training.view, "training.jobs"),
+    ("Models", models.view, "models.models"),
     ("Differences", differences.view, "differences.differences"),
 )
 """Title in the navigation, blueprint and first page of each view."""
@@ -70,6 +72,7 @@ def create_app(caller: Caller) -> Flask:
     app.context_processor(lambda: {"views": VIEWS, "viewer": viewer(), "token": _token_field})
     app.add_template_filter(coded)
     app.add_template_filter(moment)
+    app.add_template_filter(span)
     app.add_template_filter(format_bytes, "bytes")
     return app
 
@@ -103,6 +106,16 @@ def moment(seconds: float) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(
         when.isoformat(timespec="seconds"), when.strftime("%Y-%m-%d %H:%M UTC")
     )
+
+
+def span(seconds: float) -> str:
+    """Return a time span in its two largest units, such as `3 min 20 s`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _token_field() -> Markup:

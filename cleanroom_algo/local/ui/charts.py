@@ -81,7 +81,9 @@ def line_chart(series: Sequence[Series], *, label: str, x: str, y: str = "") -> 
     ticks = round_numbers(min(ys), max(ys))
     across = _Scale((min(xs), max(xs)), (_LEFT, WIDTH - _RIGHT))
     upwards = _Scale((ticks[0], ticks[-1]), (HEIGHT - _BOTTOM, _TOP))
-    parts = [_grid(ticks, upwards), _numbers(round_numbers(min(xs), max(xs), within=True), across)]
+    counts = all(value == int(value) for value in xs)  # such as epochs, of which there are no halves
+    numbers = [each for each in round_numbers(min(xs), max(xs), within=True) if not counts or each == int(each)]
+    parts = [_grid(ticks, upwards), _numbers(numbers, across)]
     for number, (each, points) in enumerate(drawn):
         parts.append(_line(each, points, each.color or number % COLORS + 1, across, upwards))
     return _figure(parts, label, x, y, _legend(series))

@@ -3,14 +3,48 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from flask import Response, abort, g, render_template, request
 
+from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.ui.viewer import Viewer
 
 FAST_POLL: Final = 1000  # milliseconds between two looks of an open page at what is running
 SLOW_POLL: Final = 5000  # at what may change
+
+
+_RECORDS: Final = 50  # on a page of a list
+
+
+@dataclass(frozen=True)
+class RecordPage:
+    """A page of a list.
+
+    Attributes:
+        records: as they are seen, the latest first.
+        total: how many there are on all pages.
+        following: `before` of the next page; None where there is none.
+        first: whether it is the first page.
+    """
+
+    records: list[Record]
+    total: int
+    following: int | None
+    first: bool
+
+
+def page_of(kind: str) -> RecordPage:
+    """Return the page of a list that the address asks for with `before`.
+
+    Args:
+        kind: of the records.
+    """
+    before = request.args.get("before", type=int)
+    found = viewer().find(kind, before=before, limit=_RECORDS + 1)
+    following = found[_RECORDS - 1].seq if len(found) > _RECORDS else None
+    return RecordPage(found[:_RECORDS], viewer().count(kind), following, before is None)
 
 
 def viewer() -> Viewer:

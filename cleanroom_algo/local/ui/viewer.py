@@ -129,6 +129,12 @@ class Viewer:
         found.sort(key=lambda record: -record.seq)
         return [self._as_shown(each) for each in (found if limit < 0 else found[:limit])]
 
+    def count(self, kind: str) -> int:
+        """Return how many records of a kind are seen."""
+        if self.whole:
+            return self.store.count(kind)
+        return sum(self.store.count(kind, collaboration=each) for each in self.memberships)
+
     def get(self, kind: str, place: int) -> Record:
         """Return the record of a place (`Record.seq`) as it is seen.
 
@@ -159,14 +165,19 @@ class Viewer:
             return None
         return self._as_shown(record)
 
-    def log(self, kind: str, place: int) -> WrittenLog:
+    def log(self, kind: str, place: int, *, last_bytes: int | None = None) -> WrittenLog:
         """Return the log of a job, from which the viewer takes what the member gets: `seen_by(viewer.account)`.
+
+        Args:
+            kind: of the job.
+            place: of its record.
+            last_bytes: as `WrittenLog.read` takes it.
 
         Raises:
             NoSuchRecordError: CR-CLI-007, there is no such job that the member sees, or it has no log.
         """
         self.get(kind, place)
-        return WrittenLog.read(self.workspace, self.kept(kind, place), self.account)
+        return WrittenLog.read(self.workspace, self.kept(kind, place), self.account, last_bytes=last_bytes)
 
     def _as_shown(self, record: Record) -> Record:
         account = self.account or ""

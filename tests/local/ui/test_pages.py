@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 
 from tests.local.support import AIRLINE, BUREAU, STRANGER, RoomFixture
 
-PAGES = ["/ui/room", "/ui/differences", "/ui/codes"]
+PAGES = ["/ui/room", "/ui/training", "/ui/models", "/ui/differences", "/ui/codes"]
 
 
 def text(browser: FlaskClient, path: str, status: int = 200) -> str:

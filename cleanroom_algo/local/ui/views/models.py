@@ -1,0 +1,211 @@
+"""Models: runs beside each other, and one model with its lineage, artifacts and manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from flask import Blueprint, abort, request, url_for
+from markupsafe import Markup
+
+from cleanroom_algo.contract.sizes import GB, format_bytes
+from cleanroom_algo.local.failures import error_of
+from cleanroom_algo.local.plans.run_files import LOG_FILE
+from cleanroom_algo.local.resources import records
+from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.results import TrainedModel
+from cleanroom_algo.local.summaries.curves import Curve, learning_curves
+from cleanroom_algo.local.summaries.metric_lines import metric_lines
+from cleanroom_algo.local.summaries.metrics import job_metrics
+from cleanroom_algo.local.summaries.runs import base_of, comparison, differing, short_name
+from cleanroom_algo.local.ui.charts import COLORS, Series, line_chart
+from cleanroom_algo.local.ui.graph import Box, graph
+from cleanroom_algo.local.ui.page import SLOW_POLL, page_of, render, viewer
+
+view = Blueprint("models", __name__)
+
+_COLUMNS: Final = 8  # of hyperparameters in the table of runs
+_MANY: Final = 8  # boxes of one kind in a lineage
+_ARCHIVES: Final = 256  # whose contents are kept
+_TAIL: Final = 1 << 20  # bytes of a log in which registered metrics are looked for
+
+
+_known: dict[tuple[Path, int, int], tuple[dict[str, Any], dict[str, int]]] = {}
+
+
+@view.get("/models")
+def models() -> str:
+    """Show trained models beside each other: hyperparameters that differ, and the loss."""
+    page = page_of(records.MODEL)
+    names = differing(page.records)
+    return render("models.html", page=page, names=names[:_COLUMNS], more=len(names) > _COLUMNS, poll=SLOW_POLL)
+
+
+@view.get("/models/compare")
+def compare() -> str:
+    """Show some runs side by side, their curves over each other."""
+    runs = [viewer().get(records.MODEL, each) for each in request.args.getlist("run", type=int)]
+    if not 2 <= len(runs) <= COLORS:
+        abort(400, f"Choose 2 to {COLORS} runs in the list of models.")
+    curves = [(run, curve) for run in runs for curve in _curves(run)[:2]]
+    unit = curves[0][1].unit if curves else ""
+    lines = [
+        Series(f"{short_name(run)} {curve.name}", curve.points, runs.index(run) + 1)
+        for run, curve in curves
+        if curve.unit == unit
+    ]
+    facts = (
+        comparison(runs, [_metrics(each) for each in runs], viewer().store) if viewer().whole else _shown_facts(runs)
+    )
+    chart = line_chart(lines, label="Learning curves of the runs", x=unit) if lines else ""
+    return render("compare.html", runs=[(each, short_name(each)) for each in runs], chart=chart, facts=facts)
+
+
+@view.get("/models/<int:place>")
+def model(place: int) -> str:
+    """Show one model."""
+    record = viewer().get(records.MODEL, place)
+    artifacts = _artifacts(TrainedModel(record, viewer().workspace)) if viewer().whole else {}
+    given: Mapping[str, str] = record.document.get("hyperparameters", {})
+    in_effect = artifacts.get("manifest", {}).get("hyperparameters", {})
+    defaults = {name: value for name, value in in_effect.items() if value and name not in given}
+    return render(
+        "model.html",
+        record=record,
+        error=error_of(record) if records.reason(record) else None,
+        lineage=_lineage(record),
+        given=given,
+        defaults=defaults,
+        channels=[_channel(each) for each in record.document.get("dataChannels", ())],
+        resources=record.document.get("resourceConfig", {}),
+        **artifacts,
+    )
+
+
+def _curves(run: Record) -> list[Curve]:
+    """Return the learning curves of a run, of what the member gets of it."""
+    log = viewer().workspace.files.run(viewer().kept(records.MODEL, run.seq)) / LOG_FILE
+    if not log.exists():
+        return []
+    if viewer().whole:
+        lines = metric_lines(log)
+        if any(line["text"].startswith("[metric]") for line in lines):
+            return learning_curves(lines, ())
+    written = viewer().log(records.MODEL, run.seq, last_bytes=_TAIL)
+    return learning_curves((), job_metrics(written, viewer().account)[0])
+
+
+def _metrics(run: Record) -> Mapping[str, float]:
+    found: Mapping[str, float] = (
+        _artifacts(TrainedModel(run, viewer().workspace)).get("manifest", {}).get("metrics", {})
+    )
+    return found
+
+
+def _shown_facts(runs: Sequence[Record]) -> dict[str, list[str | None]]:
+    """Return what a member sees of runs: hyperparameters of its own ones alone."""
+    given = [each.document.get("hyperparameters", {}) for each in runs]
+    names = dict.fromkeys(name for each in given for name in each)
+    shown: dict[str, list[str | None]] = {"status": [each.status for each in runs]}
+    return shown | {f"hyperparameter {name}": [each.get(name) for each in given] for name in names}
+
+
+def _artifacts(found: TrainedModel) -> dict[str, Any]:
+    """Return the files of a model with their sizes, its manifest, and the cap that holds for it."""
+    if not found.archive.exists():
+        return {}
+    manifest, sizes = _contents(found)
+    private = found.record.private
+    largest = max(sizes.values(), default=0)
+    return {
+        "manifest": manifest,
+        "manifest_text": json.dumps(manifest, indent=2, ensure_ascii=False) if manifest else "",
+        "metrics": {name: f"{value:.6g}" for name, value in manifest.get("metrics", {}).items()},
+        "files": [(name, size, size / largest if largest else 0) for name, size in sizes.items()],
+        "raw": private.get("raw_bytes"),
+        "packed": private.get("packed_bytes"),
+        "cap": private.get("max_artifact_bytes"),
+        "archive": found.archive,
+    }
+
+
+def _contents(found: TrainedModel) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return the manifest and the sizes of the files; an archive is unpacked for them once."""
+    status = found.archive.stat()
+    key = (found.archive, status.st_mtime_ns, status.st_size)
+    known = _known.get(key)
+    if known is None:
+        if len(_known) >= _ARCHIVES:
+            _known.clear()
+        known = _known[key] = (found.manifest, found.sizes)
+    return known
+
+
+def _channel(channel: Mapping[str, Any]) -> dict[str, Any]:
+    kept = viewer().store.get(records.CHANNEL, channel["mlInputChannelArn"])
+    seen = None if kept is None else viewer().seen(kept)
+    shown = {} if seen is None else seen.document
+    size = shown.get("sizeInGb")
+    return {
+        "name": channel["channelName"],
+        "channel": seen.name if seen else "not there any more",
+        "distribution": channel.get("s3DataDistributionType", "FullyReplicated"),
+        "rows": shown.get("numberOfRecords"),
+        "files": shown.get("numberOfFiles"),
+        "size": None if size is None else format_bytes(round(size * GB)),
+    }
+
+
+def _lineage(record: Record) -> Markup:
+    """Draw where a model comes from, and what was made from it."""
+    bases: list[Record] = []
+    while (base := base_of(viewer().store, bases[-1] if bases else record)) is not None and len(bases) < _MANY:
+        bases.append(base)
+    boxes = [_model_box(base, column) for column, base in enumerate(reversed(bases))]
+    edges = [(n, n + 1) for n in range(len(bases) - 1)]
+    channels = [
+        Box(max(len(bases) - 1, 0), each["channel"], f"channel {each['name']}")
+        for each in map(_channel, record.document.get("dataChannels", ()))
+    ]
+    center = len(boxes) + len(channels)
+    made = _made_from(record, max(len(bases), 1) + 1)
+    middle = Box(max(len(bases), 1), record.name, f"{(record.version or 'base')[:8]}, this one", chosen=True)
+    edges += [(n, center) for n in range(max(len(bases) - 1, 0), center)]
+    edges += [(center, center + 1 + n) for n in range(len(made))]
+    return graph([*boxes, *channels, middle, *made], edges, label=f"Lineage of {short_name(record)}")
+
+
+def _made_from(record: Record, column: int) -> list[Box]:
+    version = record.version
+    inferences = [
+        each
+        for each in viewer().find(records.INFERENCE, parent=record.key)
+        if each.document.get("trainedModelVersionIdentifier") == version
+    ]
+    exports = [
+        each
+        for each in viewer().find(records.EXPORT, parent=record.key)
+        if each.document.get("trainedModelVersionIdentifier") == version
+    ]
+    wanted = (record.key, version)
+    versions = [
+        each
+        for each in viewer().find(records.MODEL, collaboration=record.collaboration)
+        if (base := each.private.get("base")) and (base["key"], base["version"]) == wanted
+    ]
+    found = [_model_box(each, column) for each in versions[:_MANY]]
+    found += [Box(column, each.name, f"inference, {_words(each.status)}") for each in inferences[:_MANY]]
+    found += [Box(column, each.name, f"export, {_words(each.status)}") for each in exports[:_MANY]]
+    left_out = sum(max(len(each) - _MANY, 0) for each in (versions, inferences, exports))
+    return found + ([Box(column, f"and {left_out} more", "see the lists")] if left_out else [])
+
+
+def _model_box(record: Record, column: int) -> Box:
+    detail = f"{(record.version or 'base')[:8]}, {_words(record.status)}"
+    return Box(column, record.name, detail, url_for("models.model", place=record.seq))
+
+
+def _words(status: str) -> str:
+    return status.replace("_", " ").lower()

@@ -1,0 +1,172 @@
+"""Training: progress, curves and log of a job, beside what each member gets of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from flask import Blueprint, redirect, url_for
+from markupsafe import Markup
+from werkzeug.wrappers import Response
+
+from cleanroom_algo.errors import CleanroomError
+from cleanroom_algo.local.failures import error_of
+from cleanroom_algo.local.planning.resuming import checkpoints_of
+from cleanroom_algo.local.plans.run_files import LOG_FILE, USAGE_FILE
+from cleanroom_algo.local.policies.metrics import Point
+from cleanroom_algo.local.resources import records
+from cleanroom_algo.local.resources.states import ENDED, FAILED, INACTIVE, UNDER_WAY
+from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.setup.calls import resuming_call
+from cleanroom_algo.local.summaries.curves import USAGE_METRICS, Curve, curve_groups, metric_curves
+from cleanroom_algo.local.summaries.log_table import log_table
+from cleanroom_algo.local.summaries.metric_lines import metric_lines
+from cleanroom_algo.local.summaries.metrics import job_metrics
+from cleanroom_algo.local.summaries.progress import TrainingProgress
+from cleanroom_algo.local.ui.charts import Series, line_chart
+from cleanroom_algo.local.ui.page import FAST_POLL, SLOW_POLL, page_of, render, unchanged, viewer
+from cleanroom_algo.local.written_log import WrittenLog
+
+view = Blueprint("training", __name__)
+
+_TAIL: Final = 1 << 16  # bytes of a log that are shown
+_USAGE_TITLES: Final = {"CPUUtilization": "CPU, percent of a core", "MemoryUtilization": "Memory, percent"}
+
+
+@view.get("/training")
+def jobs() -> str:
+    """List training jobs, the latest first."""
+    page = page_of(records.MODEL)
+    runs = any(each.status not in ENDED for each in page.records)
+    return render("trainings.html", page=page, reason=_reason, poll=FAST_POLL if runs else SLOW_POLL)
+
+
+@view.get("/training/<int:place>")
+def job(place: int) -> str:
+    """Show one training job."""
+    record = viewer().get(records.MODEL, place)
+    kept = viewer().kept(records.MODEL, place)
+    folder = viewer().workspace.files.run(kept)
+    sizes = [each.stat().st_size if each.exists() else 0 for each in (folder / LOG_FILE, folder / USAGE_FILE)]
+    unchanged(record.status, record.updated, *sizes)
+    ended = record.status in ENDED
+    values: dict[str, Any] = {"rows": [], "notes": [], "groups": [], "progress": {}, "shortened": sizes[0] > _TAIL}
+    if sizes[0]:
+        values |= _written(viewer().log(records.MODEL, place, last_bytes=_TAIL), folder / LOG_FILE, ended=ended)
+    may_act = viewer().whole or record.account == viewer().account
+    return render(
+        "training.html",
+        record=record,
+        error=error_of(record) if records.reason(record) else None,
+        resumable=may_act and record.status in (FAILED, INACTIVE) and checkpoints_of(viewer().workspace, kept),
+        stoppable=may_act and record.status in UNDER_WAY,
+        ended=ended,
+        people=_people(record),
+        poll=0 if ended else FAST_POLL,
+        **values,
+    )
+
+
+@view.post("/training/<int:place>/stop")
+def stop(place: int) -> Response:
+    """Stop a job, as its creator does with CancelTrainedModel."""
+    record = _own(place)
+    version = {} if record.version is None else {"versionIdentifier": record.version}
+    asked = {"membershipIdentifier": record.membership, "trainedModelArn": record.key, **version}
+    viewer().caller.call("CancelTrainedModel", asked, record.account)
+    return redirect(url_for("training.job", place=place), 303)
+
+
+@view.post("/training/<int:place>/resume")
+def resume(place: int) -> Response:
+    """Continue a job after its last whole epoch, as `train --resume` does."""
+    caller = viewer().caller
+    call = resuming_call(caller, _own(place))
+    made = caller.call(call.operation, call.params, call.account, terms=call.terms)
+    (started,) = viewer().store.find(
+        records.MODEL, key=made["trainedModelArn"], version=made.get("versionIdentifier", ""), limit=1
+    )
+    return redirect(url_for("training.job", place=started.seq), 303)
+
+
+def _own(place: int) -> Record:
+    """Return a job with all that the room keeps of it, which who looks may stop and resume."""
+    record = viewer().kept(records.MODEL, place)
+    return record if viewer().account in (None, record.account) else viewer().get(records.MODEL, -1)
+
+
+def _reason(record: Record) -> CleanroomError | None:
+    return error_of(record) if records.reason(record) else None
+
+
+def _people(record: Record) -> list[Any]:
+    """Return the members whose view of the log is shown: all of the collaboration, or the one who looks."""
+    named = {each.account: each for each in viewer().people}
+    if not viewer().whole:
+        return [named[viewer().account or ""]]
+    members = viewer().store.find("membership", collaboration=record.collaboration, statuses=("ACTIVE",))
+    return [named[each.account] for each in reversed(members)]
+
+
+def _written(log: WrittenLog, path: Path, *, ended: bool) -> dict[str, Any]:
+    """Return what there is to show of a log: for a member nothing but what the member gets."""
+    account = viewer().account
+    people = [each.account for each in _people(log.record) if each.account in log.recipients.members]
+    shown = log_table(log, people)
+    logged = metric_lines(path)
+    known = {(line["time"], line["host"], line["text"]) for line in logged}
+    rest = [line for line in log.lines if (line["time"], line["host"], line["text"]) not in known]
+    found, notes = job_metrics(
+        WrittenLog(log.record, [*logged, *rest], log.usage, log.recipients, log.switches), account
+    )
+    curves = metric_curves(logged if account is None else (), found)
+    return {
+        "rows": [each for each in shown.rows if account is None or each.seen[0] is not None],
+        "notes": [(each, note) for each, note in zip(people, shown.notes, strict=True)],
+        "metric_notes": notes,
+        "groups": [*_charts(curve_groups(curves)), *_usage(found)],
+        "progress": _progress(logged, ended=ended) if account is None else {},
+    }
+
+
+def _charts(groups: Sequence[Sequence[Curve]]) -> Iterator[tuple[str, Markup]]:
+    for group in groups:
+        title = f"{' and '.join(each.name.replace('_', ' ') for each in group)} by {group[0].unit}"
+        lines = [Series(_with_last(each), each.points) for each in group]
+        yield title[0].upper() + title[1:], line_chart(lines, label=title, x=group[0].unit)
+
+
+def _with_last(curve: Curve) -> str:
+    return f"{curve.name}  {curve.points[-1][1]:.5g}"
+
+
+def _usage(found: Sequence[Point]) -> Iterator[tuple[str, Markup]]:
+    """Yield a chart of what the hosts took, over the seconds since the first of it."""
+    for name in USAGE_METRICS:
+        points = [each for each in found if each.name == name]
+        if not points:
+            continue
+        begin = min(_seconds(each.time) for each in points)
+        hosts: dict[str, list[tuple[float, float]]] = {}
+        for each in points:
+            hosts.setdefault(each.host, []).append((_seconds(each.time) - begin, each.value))
+        lines = [Series(host, values) for host, values in sorted(hosts.items())]
+        yield _USAGE_TITLES[name], line_chart(lines, label=f"{_USAGE_TITLES[name]} of each host", x="seconds")
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _progress(logged: Sequence[Mapping[str, Any]], *, ended: bool) -> dict[str, float]:
+    """Return how far a training is, by the times of its own lines."""
+    now = [0.0]
+    progress = TrainingProgress(lambda: now[0])
+    for line in logged:
+        now[0] = _seconds(line["time"])
+        progress.take(line["text"])
+    now[0] = now[0] if ended else time.time()
+    return progress.values()
