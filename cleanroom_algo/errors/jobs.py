@@ -311,6 +311,18 @@ class SyntheticDataExposedError(JobError):
     exit_code = ExitCode.CONTRACT
 
 
+class AccessBudgetError(JobError):
+    """The owner of a table has limited how often queries may use it, and no use is left.
+
+    `list_privacy_budgets` of the `cleanrooms` client shows what is left, and when the next period begins. A query that
+    fails costs nothing. UpdatePrivacyBudgetTemplate changes the budget.
+    """
+
+    code = "CR-JOB-408"
+    title = "access budget used up"
+    exit_code = ExitCode.CONTRACT
+
+
 class ExportTooLargeError(JobError):
     """The files to export are larger than the policy of the association allows.
 

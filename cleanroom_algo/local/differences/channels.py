@@ -60,7 +60,7 @@ CHANNELS: tuple[Difference, ...] = (
         "alone, with OR if allowedJoinOperators has it; columns that CUSTOM rules keep out of the output, equal to "
         "columns "
         "of tables or to values there; other rules are refused; LIST rules allow any join, not INNER JOIN alone",
-        "aggregation rules, differential privacy, thresholds, budgets, too; what else CUSTOM rules let a query do with "
+        "aggregation rules, differential privacy and thresholds, too; what else CUSTOM rules let a query do with "
         "such columns is not documented",
         "documented",
         "Clean Rooms user guide, Analysis rules",
@@ -68,10 +68,11 @@ CHANNELS: tuple[Difference, ...] = (
     Difference(
         "channels",
         QUERY,
-        "privacyBudgets is never returned: no budget can be made, as CreatePrivacyBudgetTemplate is refused as not "
-        "emulated",
-        "access budgets limit how often a table is used; without one its use is unlimited",
-        "model",
+        "an access budget is enforced: a query that succeeds costs one use of each of its tables. Periods are those of "
+        "UTC, weeks begin on Monday; one that does not refresh ends for good, until the budget is changed. Channels "
+        "show what is left now. Budgets of differential privacy are refused",
+        "access budgets limit how often a table is used; when uses are counted is not documented",
+        "guessed",
         "botocore's model of cleanrooms, AccessBudget",
     ),
     Difference(

@@ -18,6 +18,7 @@ from cleanroom_algo.local.resources.arns import (
     ANALYSIS_TEMPLATE,
     COLLABORATION,
     MEMBERSHIP,
+    PRIVACY_BUDGET,
     TABLE_ASSOCIATION,
     cleanrooms_arn,
 )
@@ -157,7 +158,7 @@ def add_member(store: Store, collaboration: Record, member: Mapping[str, Any]) -
 
 def end_membership(call: Call, membership: Record, status: str) -> None:
     """Give a membership its last status; no query sees its tables and templates from now on."""
-    for kind in (TABLE_ASSOCIATION, ANALYSIS_TEMPLATE):
+    for kind in (TABLE_ASSOCIATION, ANALYSIS_TEMPLATE, PRIVACY_BUDGET):
         for each in call.store.find(kind, membership=membership.key):
             call.store.delete(each)
     call.store.update(membership, status=status)

@@ -22,8 +22,9 @@ from cleanroom_algo.local.operations.documented_rules import role_is_own
 from cleanroom_algo.local.operations.projections import show, show_page
 from cleanroom_algo.local.operations.quotas import check_tags, within
 from cleanroom_algo.local.operations.registry import Call, ml_operation
+from cleanroom_algo.local.policies.budgets import access_budget
 from cleanroom_algo.local.query import spark
-from cleanroom_algo.local.resources.arns import ANALYSIS_TEMPLATE, ASSOCIATION, INPUT_CHANNEL
+from cleanroom_algo.local.resources.arns import ANALYSIS_TEMPLATE, ASSOCIATION, INPUT_CHANNEL, PRIVACY_BUDGET
 from cleanroom_algo.local.resources.states import ACTIVE, COUNTED, PENDING, move
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.usage import channel_is_read
@@ -63,14 +64,14 @@ def create_channel(call: Call) -> Mapping[str, Any]:
 @ml_operation("GetMLInputChannel")
 def get_channel(call: Call) -> Mapping[str, Any]:
     """Return a channel of the caller's membership."""
-    return show(call, in_membership(call, INPUT_CHANNEL, call.params["mlInputChannelArn"]))
+    return _with_budgets(call, in_membership(call, INPUT_CHANNEL, call.params["mlInputChannelArn"]))
 
 
 @ml_operation("GetCollaborationMLInputChannel")
 def get_collaboration_channel(call: Call) -> Mapping[str, Any]:
     """Return any member's channel, as the collaboration sees it: without its query."""
     collaboration = own_collaboration(call)
-    return show(call, in_collaboration(call, INPUT_CHANNEL, call.params["mlInputChannelArn"], collaboration))
+    return _with_budgets(call, in_collaboration(call, INPUT_CHANNEL, call.params["mlInputChannelArn"], collaboration))
 
 
 @ml_operation("ListMLInputChannels")
@@ -121,6 +122,13 @@ def active_channel(call: Call, arn: str, collaboration: str) -> Record:
             fix="wait until GetMLInputChannel says ACTIVE, or create another one",
         )
     return channel
+
+
+def _with_budgets(call: Call, channel: Record) -> Mapping[str, Any]:
+    """Return a channel with what is left now of the budgets of its tables."""
+    budgets = (call.store.get(PRIVACY_BUDGET, each) for each in channel.private.get("budgets", ()))
+    found = [access_budget(each) for each in budgets if each is not None]
+    return {**show(call, channel), **({"privacyBudgets": {"accessBudgets": found}} if found else {})}
 
 
 def _bind(call: Call, record: Record) -> None:

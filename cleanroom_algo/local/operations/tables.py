@@ -17,6 +17,7 @@ from cleanroom_algo.local.operations.projections import show_one, show_page, tim
 from cleanroom_algo.local.operations.registry import Call, cleanrooms_operation
 from cleanroom_algo.local.resources.arns import (
     CONFIGURED_TABLE,
+    PRIVACY_BUDGET,
     TABLE_ASSOCIATION,
     cleanrooms_arn,
 )
@@ -182,7 +183,10 @@ def update_association(call: Call) -> Mapping[str, Any]:
 @cleanrooms_operation("DeleteConfiguredTableAssociation")
 def delete_association(call: Call) -> Mapping[str, Any]:
     """Take a table out of a collaboration; channels that are there already stay."""
-    call.store.delete(_own_association(call))
+    association = _own_association(call)
+    for budget in call.store.find(PRIVACY_BUDGET, parent=association.key):
+        call.store.delete(budget)
+    call.store.delete(association)
     return {}
 
 

@@ -45,6 +45,19 @@ def query_plan(workspace: Workspace, record: Record) -> QueryPlan:
     )
 
 
+def tables_of(plan: QueryPlan) -> list[str]:
+    """Return the names of the tables that a query uses, in lower case.
+
+    Raises:
+        QueryError: CR-JOB-401, it is not a query.
+    """
+    from cleanroom_algo.local.query.parsing import parse
+    from cleanroom_algo.local.query.resolution import referenced_tables
+    from cleanroom_algo.local.query.templates import placeholders
+
+    return referenced_tables(parse(plan.query, placeholders(each.name for each in plan.parameters)))
+
+
 def _synthetic(record: Record, quotas: Quotas) -> SyntheticPlan | None:
     if "syntheticDataConfiguration" not in record.document:
         return None

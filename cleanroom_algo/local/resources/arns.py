@@ -18,6 +18,7 @@ MEMBERSHIP: Final = "membership"
 CONFIGURED_TABLE: Final = "configured-table"
 TABLE_ASSOCIATION: Final = "configured-table-association"
 ANALYSIS_TEMPLATE: Final = "analysis-template"
+PRIVACY_BUDGET: Final = "privacy-budget-template"
 
 
 @dataclass(frozen=True, slots=True)

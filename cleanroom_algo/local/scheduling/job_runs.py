@@ -18,7 +18,7 @@ from cleanroom_algo.local.hosts.gpus import has_gpu as machine_has_gpu
 from cleanroom_algo.local.hosts.protocol import HostKind, RunsWholeJobs
 from cleanroom_algo.local.hosts.registry import hosts_for
 from cleanroom_algo.local.jobs.export import run_export
-from cleanroom_algo.local.planning.channel_query import query_plan
+from cleanroom_algo.local.planning.channel_query import query_plan, tables_of
 from cleanroom_algo.local.planning.export import export_plan
 from cleanroom_algo.local.planning.inference import inference_plan
 from cleanroom_algo.local.planning.resuming import ingredients
@@ -28,7 +28,8 @@ from cleanroom_algo.local.plans.instances import has_gpu
 from cleanroom_algo.local.plans.listeners import Listeners
 from cleanroom_algo.local.plans.run_files import LOG_FILE
 from cleanroom_algo.local.plans.training_plan import TrainingPlan
-from cleanroom_algo.local.resources.arns import EXPORT_JOB, INFERENCE_JOB, INPUT_CHANNEL, TRAINED_MODEL
+from cleanroom_algo.local.policies.budgets import give_back, spend
+from cleanroom_algo.local.resources.arns import EXPORT_JOB, INFERENCE_JOB, INPUT_CHANNEL, PRIVACY_BUDGET, TRAINED_MODEL
 from cleanroom_algo.local.resources.job_log import JobLog
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.workspace import Workspace
@@ -125,8 +126,15 @@ def _hosts(run: JobRun, plan: TrainingPlan | InferencePlan) -> HostKind | RunsWh
 def _query(run: JobRun) -> JobResult:
     from cleanroom_algo.local.query.engines.run import run as run_query  # duckdb takes its time
 
+    store = run.workspace.store
     plan = query_plan(run.workspace, run.record)
-    return publisher.queried(run.record, plan, run_query(plan))
+    budgets = spend(store, run.record.collaboration, tables_of(plan)) if store.count(PRIVACY_BUDGET) else []
+    try:
+        outcome = run_query(plan)
+    except BaseException:
+        give_back(store, budgets)
+        raise
+    return publisher.queried(run.record, plan, outcome, budgets)
 
 
 def _export(run: JobRun) -> JobResult:

@@ -317,6 +317,60 @@ def test_a_template_is_written_approved_and_run_with_parameters(members: Members
         airline("GetAnalysisTemplate", **named)
 
 
+def test_an_access_budget_limits_how_often_a_table_is_used(members: Members) -> None:
+    running = members.running
+    airline, bureau = (Asking(running.client(each, "cleanrooms")) for each in (AIRLINE, BUREAU))
+    own, of_room = {"membershipIdentifier": members.bureau}, {"collaborationIdentifier": members.collaboration}
+    weather = bring_table(running, BUREAU, members.bureau, *WEATHER)
+    allow(running, BUREAU, members.bureau, weather, "LIST", WILDCARD)
+    arn = f"arn:aws:cleanrooms:us-east-1:{BUREAU}:membership/{members.bureau}/configuredtableassociation/{weather}"
+    access, daily = {"privacyBudgetType": "ACCESS_BUDGET"}, {"type": "CALENDAR_DAY", "autoRefresh": "ENABLED"}
+
+    def limited(*parameters: Any) -> Any:
+        return {"accessBudget": {"resourceArn": arn, "budgetParameters": list(parameters)}}
+
+    asked = {**own, **access, "parameters": limited({**daily, "budget": 5}, {"type": "LIFETIME", "budget": 1})}
+    made = bureau("CreatePrivacyBudgetTemplate", **asked)["privacyBudgetTemplate"]
+    first = members.query("SELECT wind FROM weather")
+    spent, wrong = members.query("SELECT wind FROM weather"), members.query("SELECT win FROM weather")
+
+    (shown,) = first["privacyBudgets"]["accessBudgets"]
+    left = {each["budgetType"]: (each["remainingBudget"], each["budget"]) for each in shown["details"]}
+    assert (shown["resourceArn"], shown["aggregateRemainingBudget"]) == (arn, 0)
+    assert left == {"CALENDAR_DAY": (4, 5), "LIFETIME": (0, 1)}
+    assert "CR-JOB-408" in spent["statusDetails"]["message"]
+    assert "the access budget of weather is used up" in wrong["statusDetails"]["message"]
+
+    identified = {**own, "privacyBudgetTemplateIdentifier": made["id"]}
+    more = {"accessBudget": {"budgetParameters": [{"type": "LIFETIME", "budget": 2}]}}
+    bureau("UpdatePrivacyBudgetTemplate", **identified, **access, parameters=more)
+    assert members.query("SELECT win FROM weather")["status"] == "CREATE_FAILED"
+    (budget,) = airline("ListCollaborationPrivacyBudgets", **of_room, **access)["collaborationPrivacyBudgetSummaries"]
+    assert budget["budget"]["accessBudget"]["aggregateRemainingBudget"] == 1  # a query that fails costs nothing
+    assert bureau("ListPrivacyBudgets", **own, **access)["privacyBudgetSummaries"][0]["id"] == made["id"]
+    private = {"privacyBudgetType": "DIFFERENTIAL_PRIVACY"}
+    assert bureau("ListPrivacyBudgets", **own, **private) == {"privacyBudgetSummaries": []}
+    (listed,) = airline("ListCollaborationPrivacyBudgetTemplates", **of_room)[
+        "collaborationPrivacyBudgetTemplateSummaries"
+    ]
+    assert listed["id"] == bureau("ListPrivacyBudgetTemplates", **own)["privacyBudgetTemplateSummaries"][0]["id"]
+    of_all = {**of_room, "privacyBudgetTemplateIdentifier": made["id"]}
+    held = airline("GetCollaborationPrivacyBudgetTemplate", **of_all)["collaborationPrivacyBudgetTemplate"]
+    assert held["parameters"]["accessBudget"] == {**more["accessBudget"], "resourceArn": arn}
+    for name, changed in [
+        ("ConflictException", {}),
+        (
+            "NotEmulatedException",
+            {**private, "parameters": {"differentialPrivacy": {"epsilon": 3, "usersNoisePerQuery": 30}}},
+        ),
+        ("ValidationException", {"parameters": limited({**daily, "budget": 1}, {**daily, "budget": 2})}),
+    ]:
+        assert refused(bureau.client.create_privacy_budget_template, **{**asked, **changed}) == name
+    bureau("DeletePrivacyBudgetTemplate", **identified)
+    unlimited = members.query("SELECT wind FROM weather")
+    assert (unlimited["status"], "privacyBudgets" in unlimited) == ("ACTIVE", False)
+
+
 class Asking:
     """A client whose answers must fit the model, required members included."""
 
