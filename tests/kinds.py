@@ -34,6 +34,7 @@ _UNITS = (
     "test_docs.py",
     "test_errors.py",
     "testing/test_in_process.py",
+    "training/test_private.py",
 )
 _ENGINES = {"engine", "engines"}
 _STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}

@@ -6,10 +6,11 @@ that each rank fits its share and the ranks merge their states.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar, cast
 
 import numpy as np
@@ -144,6 +145,54 @@ class Features:
                 fix="pass features that a FeaturesFitter has fitted",
             )
         return cls(schema, tuple(NumericFeature(c.name) for c in schema.features if not c.spans))
+
+    @classmethod
+    def declared(
+        cls,
+        schema: Schema,
+        *,
+        numeric: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+        categorical: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        classes: Sequence[str] = (),
+    ) -> Features:
+        """Return features that are known without looking at data, as a private training needs them.
+
+        Args:
+            schema: the table; columns that are not named below are not used, but for texts and lists.
+            numeric: by column its mean and its deviation: values become (value - mean) / deviation. (0, 1) passes them
+                through as they are.
+            categorical: by column its vocabulary; other texts have index 0.
+            classes: the labels of a target of strings.
+
+        Raises:
+            FeaturesError: CR-SCH-004, a column is not a feature, or a deviation is not above 0.
+        """
+        known = {column.name: column for column in schema.features}
+        problems = [
+            Problem(name, f"is not a {kind} column of the features")
+            for kind, names, usable in (
+                ("numeric", numeric, [name for name, column in known.items() if not column.spans]),
+                ("categorical", categorical, [name for name, column in known.items() if not column.is_list]),
+            )
+            for name in names
+            if name not in usable
+        ]
+        problems += [
+            Problem(name, "has a deviation that is not above 0") for name, (_, std) in numeric.items() if std <= 0
+        ]
+        if problems:
+            raise FeaturesError(
+                "the features cannot be declared so",
+                expected="columns of the schema other than the target, and deviations above 0",
+                fix="correct what is given to Features.declared",
+                problems=problems,
+            )
+        return cls(
+            schema,
+            tuple(NumericFeature(name, float(mean), float(std)) for name, (mean, std) in numeric.items()),
+            tuple(CategoricalFeature(name, tuple(dict.fromkeys(words))) for name, words in categorical.items()),
+            tuple(classes),
+        )
 
     @property
     def numeric_size(self) -> int:

@@ -27,5 +27,5 @@ def command(algorithm: Path, as_json: bool) -> None:  # noqa: ARG001 (JSON is wh
     from cleanroom_algo.contract.metrics import metric_definitions
 
     trainer = load_trainer(algorithm)
-    own_fit = trainer.has_own_fit()
-    emit_json(metric_definitions(trainer.metric_names, logged=trainer.logged_names, own_fit=own_fit))
+    own_fit, private = trainer.has_own_fit(), trainer.private
+    emit_json(metric_definitions(trainer.metric_names, logged=trainer.logged_names, own_fit=own_fit, private=private))

@@ -33,6 +33,38 @@ class FileEntry(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
+class PrivateSteps(BaseModel):
+    """Steps of one kind of a private training: their noise multiplier, sampling rate and number."""
+
+    model_config = ConfigDict(frozen=True)
+
+    noise_multiplier: float = Field(gt=0)
+    sampling_rate: float = Field(gt=0, le=1)
+    steps: int = Field(ge=1)
+
+
+class PrivacyRecord(BaseModel):
+    """What a private training has spent.
+
+    Attributes:
+        epsilon: of all `steps` together, by Renyi differential privacy; neighbors differ in one unit, added or removed.
+        delta: at which epsilon holds.
+        unit: "row", or the column whose values name the units.
+        max_grad_norm: of this training.
+        steps: those of the base models that may have seen the same units, then those of this training.
+        public_channels: which the epsilon does not cover.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")  # little noise: infinite
+
+    epsilon: float = Field(ge=0)
+    delta: float = Field(gt=0, lt=1)
+    unit: str
+    max_grad_norm: float = Field(gt=0)
+    steps: tuple[PrivateSteps, ...] = ()
+    public_channels: tuple[str, ...] = ()
+
+
 class Manifest(BaseModel):
     """What a model directory holds.
 
@@ -48,6 +80,7 @@ class Manifest(BaseModel):
         base_version: the `created` of the base model's manifest, where training began from one.
         steps: optimizer steps, those of the base model included.
         rows: rows seen in training, those of the base model included.
+        privacy: what a private training has spent; None where training was not private.
         files: by path relative to the model directory; all but this file.
     """
 
@@ -65,6 +98,7 @@ class Manifest(BaseModel):
     base_version: str | None = None
     steps: int = Field(0, ge=0)
     rows: int = Field(0, ge=0)
+    privacy: PrivacyRecord | None = None
     files: dict[str, FileEntry] = {}
 
     @classmethod

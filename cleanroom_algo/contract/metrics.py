@@ -20,6 +20,8 @@ EPOCHS_LINE = "training starts: epochs %d"
 """What the log says before the first step of a training loop."""
 STEP_METRICS = ("train_loss", "learning_rate", "rows_per_second")
 EPOCH_METRICS = ("epoch_train_loss", "validation_loss")
+PRIVATE_METRICS = ("epsilon", "delta")
+"""What a private training tells in place of the loss of its rows."""
 MAX_DEFINITIONS = 40
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 _NUMBER = r"([-+]?(?:[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?|inf|nan))"
@@ -50,7 +52,12 @@ def log_metrics(values: Mapping[str, float], stream: IO[str] | None = None) -> N
 
 
 def metric_definitions(
-    names: Iterable[str] = (), *, logged: Iterable[str] = (), own_fit: bool = False, validation: bool = True
+    names: Iterable[str] = (),
+    *,
+    logged: Iterable[str] = (),
+    own_fit: bool = False,
+    validation: bool = True,
+    private: bool = False,
 ) -> list[dict[str, str]]:
     """Return metricDefinitions of a create_configured_model_algorithm request.
 
@@ -59,11 +66,12 @@ def metric_definitions(
         logged: names that the algorithm gives to `log`.
         own_fit: whether the algorithm has its own `fit`: what it logs is all there is.
         validation: whether there is a validation channel.
+        private: whether training is private, and tells no loss of its rows.
 
     Raises:
         TrainerDeclarationError: CR-TRN-005, more than 40 definitions, or names that cannot stand in a line.
     """
-    found = list(dict.fromkeys(logged if own_fit else _loop_names(names, logged, validation=validation)))
+    found = list(dict.fromkeys(logged if own_fit else _loop_names(names, logged, validation, private)))
     problems = [Problem(repr(name), "is not a name of a metric") for name in found if not _NAME.fullmatch(name)]
     if len(found) > MAX_DEFINITIONS:
         problems.append(Problem("metrics", f"are {len(found)}; a request has at most {MAX_DEFINITIONS} definitions"))
@@ -77,11 +85,11 @@ def metric_definitions(
     return [{"name": name, "regex": rf"^\[metric\](?: .*)? {name}={_NUMBER}(?: |$)"} for name in found]
 
 
-def _loop_names(names: Iterable[str], logged: Iterable[str], *, validation: bool) -> Iterator[str]:
+def _loop_names(names: Iterable[str], logged: Iterable[str], validation: bool, private: bool) -> Iterator[str]:
     """Yield what the training loop of torch algorithms writes; at the end, `final_` and all that lasts."""
-    yield from STEP_METRICS
-    epoch = [EPOCH_METRICS[0], *([EPOCH_METRICS[1], *(f"validation_{name}" for name in names)] if validation else [])]
-    lasting = [*epoch, *logged]
+    yield from ("learning_rate",) if private else STEP_METRICS
+    validated = [EPOCH_METRICS[1], *(f"validation_{name}" for name in names)] if validation else []
+    lasting = [*(PRIVATE_METRICS if private else EPOCH_METRICS[:1]), *validated, *logged]
     yield from lasting
     yield from (f"final_{name}" for name in lasting)
 

@@ -164,3 +164,16 @@ class MissingLibraryError(TrainingError):
     exit_code = ExitCode.CONTRACT
     code = "CR-TRN-015"
     title = "library missing"
+
+
+class PrivateTrainingError(TrainingError):
+    """A training with private = True could not keep what its epsilon states.
+
+    Epsilon holds only where each step is a random sample of all rows, each unit changes a step by a bounded amount, and
+    nothing else that is published depends on the rows. A pipe cannot be sampled; BatchNorm mixes the rows of a batch;
+    fitted features and validation metrics would be published without noise.
+    """
+
+    exit_code = ExitCode.CONTRACT
+    code = "CR-TRN-016"
+    title = "training cannot be private"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -46,6 +47,14 @@ class Options(BaseModel):
     trusted_pickles: tuple[str, ...]
     metric_names: tuple[str, ...]
     logged_names: tuple[str, ...]
+    private: bool
+    noise_multiplier: float | None = Field(gt=0)
+    epsilon: float | None = Field(gt=0)
+    delta: float = Field(gt=0, lt=1)
+    max_grad_norm: float = Field(gt=0)
+    unit: str = Field(min_length=1)
+    public_channels: tuple[str, ...]
+    base_data: Literal["same", "other"]
 
 
 def read_options(trainer: type[object], params: Hyperparameters) -> Options:
@@ -54,24 +63,34 @@ def read_options(trainer: type[object], params: Hyperparameters) -> Options:
     Raises:
         ValidationError: of pydantic; `check_options` says the same in our words.
     """
-    values = {name: getattr(params, name, getattr(trainer, name)) for name in Options.model_fields}
+    private = getattr(params, "private", getattr(trainer, "private"))  # noqa: B009 (of a subclass of Trainer)
+    # Without privacy, a hyperparameter such as `epsilon` or `delta` is the algorithm's own.
+    overridden = Options.model_fields.keys() - (set() if private else _PRIVACY)
+    values = {
+        name: getattr(params if name in overridden and hasattr(params, name) else trainer, name)
+        for name in Options.model_fields
+    }
     return Options.model_validate(values)
 
 
-def check_options(trainer: type[object], params: Hyperparameters, *, missing: list[str]) -> None:
+def check_options(trainer: type[object], params: Hyperparameters, *, missing: list[str], own_fit: bool) -> None:
     """Check options and required parts of a Trainer.
 
     Args:
         trainer: the subclass.
         params: its hyperparameters.
         missing: required attributes that it does not have.
+        own_fit: whether it trains by a `fit` of its own.
 
     Raises:
         TrainerDeclarationError: CR-TRN-005, all faults at once.
     """
     problems = [Problem(f"{trainer.__name__}.{name}", "is missing") for name in missing]
     try:
-        read_options(trainer, params)
+        problems += [
+            Problem(f"{trainer.__name__}.{name}", reason)
+            for name, reason in _privacy_faults(read_options(trainer, params), own_fit=own_fit)
+        ]
     except ValidationError as error:
         problems += [Problem(f"{trainer.__name__}.{p.path}", p.message) for p in problems_of(error)]
     if problems:
@@ -83,3 +102,35 @@ def check_options(trainer: type[object], params: Hyperparameters, *, missing: li
             else "correct them: the docstring of cleanroom_algo.Trainer says what they take",
             problems=problems,
         )
+
+
+def _privacy_faults(options: Options, *, own_fit: bool) -> Iterator[tuple[str, str]]:
+    """Yield the options that a private training cannot have, or that only a private training has, each with why."""
+    if not options.private:
+        for name in ("noise_multiplier", "epsilon"):
+            if getattr(options, name) is not None:
+                yield name, "has no effect without private = True"
+        return
+    if own_fit:
+        yield "private", "needs the training loop for torch: a `fit` of its own decides itself what it does with rows"
+    if (options.noise_multiplier is None) == (options.epsilon is None):
+        yield "private", "needs either `noise_multiplier` or `epsilon`"
+    for name, (legal, reason) in _PRIVATE_ONLY.items():
+        if getattr(options, name) != legal:
+            yield name, f"must be {legal!r} where private = True: {reason}"
+
+
+_PRIVACY: Final = {"noise_multiplier", "epsilon", "delta", "max_grad_norm", "unit", "public_channels", "base_data"}
+_PRIVATE_ONLY: Final[dict[str, tuple[object, str]]] = {
+    "accumulate": (1, "each step is one random sample; choose a larger batch_size instead"),
+    "clip_norm": (None, "max_grad_norm clips the gradient of each unit"),
+    "compile": (False, "a compiled model has no gradient of each row"),
+    "drop_last": (False, "batches are random samples, and none is the last"),
+    "fsdp": (False, "a sharded model has no gradient of each row"),
+    "keep": ("last", "which weights are the best depends on rows that the epsilon does not cover"),
+    "patience": (None, "when training ends would depend on rows that the epsilon does not cover"),
+    "precision": ("float32", "gradients of rows are clipped in full precision"),
+    "shuffle": (True, "batches are random samples"),
+    "workers": (None, "the rows are kept in memory, and no process reads ahead"),
+}
+"""The value that an option must have in a private training, and why."""

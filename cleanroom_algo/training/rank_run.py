@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from cleanroom_algo.contract.algorithm import source_hash
-from cleanroom_algo.contract.channel import Distribution
+from cleanroom_algo.contract.channel import Channel, Distribution
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.hyperparameters import Hyperparameters
-from cleanroom_algo.contract.manifest import FEATURES_FILE, Manifest
-from cleanroom_algo.errors import SingleHostError
+from cleanroom_algo.contract.manifest import FEATURES_FILE, Manifest, PrivacyRecord
+from cleanroom_algo.errors import PrivateTrainingError, SingleHostError
 from cleanroom_algo.training.artifacts.base_model import BaseModelFiles, base_model_channel
 from cleanroom_algo.training.artifacts.writer import ArtifactWriter, Draft
 from cleanroom_algo.training.inputs import Inputs, alone
@@ -34,7 +34,17 @@ if TYPE_CHECKING:
     from cleanroom_algo.data.dataset import ChannelDataset
     from cleanroom_algo.data.world import World
 
-_LIBRARIES = ("cleanroom-algo", "torch", "polars", "numpy", "scikit-learn", "xgboost-cpu", "xgboost", "lightgbm")
+_LIBRARIES = (
+    "cleanroom-algo",
+    "torch",
+    "polars",
+    "numpy",
+    "scikit-learn",
+    "xgboost-cpu",
+    "xgboost",
+    "lightgbm",
+    "opacus",
+)
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 T = TypeVar("T")
@@ -60,6 +70,7 @@ class RankRun:
         inputs: the channels.
         total_steps: the planned optimizer steps, once known.
         final_metrics: the last value of each metric, for the manifest.
+        privacy: returns what a private training has spent so far; None where it is not private.
     """
 
     def __init__(
@@ -82,6 +93,7 @@ class RankRun:
         self.inputs = Inputs(environment, base_model_channel(environment))
         self.total_steps: int | None = None
         self.final_metrics: dict[str, float] = {}
+        self.privacy: Callable[[], PrivacyRecord] | None = None
         self._place = local_rank, ranks
         self._base = base
 
@@ -153,16 +165,19 @@ class RankRun:
         base = trainer.base.manifest if trainer.base is not None else None
         schema = getattr(self.algorithm, "schema", None)
         shown = self.environment.settings.manifest_values
+        privacy = self.privacy() if self.privacy is not None else None
+        spent = {"epsilon": privacy.epsilon, "delta": privacy.delta} if privacy is not None else {}
         return Manifest(
             algorithm=self.algorithm.__name__,
             library_versions=_library_versions(),
             table_schema=schema.to_dict() if schema is not None else None,
             source_hash=self._source_hash,
             hyperparameters={name: value if shown else None for name, value in self.params.effective().items()},
-            metrics=dict(self.final_metrics),
+            metrics={**self.final_metrics, **spent},
             base_version=base.created if base is not None else None,
             steps=steps + (base.steps if base is not None else 0),
             rows=rows + (base.rows if base is not None else 0),
+            privacy=privacy,
         )
 
     def add_own_files(self, trainer: Trainer, draft: Draft) -> None:
@@ -181,16 +196,34 @@ class RankRun:
         """Return the base model's features, or fit them on the training channel with the other ranks."""
         if trainer.base is not None and (features := trainer.base.features()) is not None:
             return features
+        if self.options.private:
+            raise PrivateTrainingError(
+                "features would be fitted on private rows, and published without noise",
+                expected="features that are declared, or fitted on a public channel",
+                fix="override fit_features: return Features.declared(self.schema, numeric={'age': (mean, deviation)}, "
+                "categorical={'state': ['CA', 'NY']}) with values that everybody may know; or train without private",
+            )
         return self.inputs.fit_features(trainer.schema, trainer.world or alone(), self.options, numeric)
 
     def tables(self, trainer: Trainer, channel: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield this rank's rows of a channel."""
-        return self.inputs.tables(trainer.schema, self.inputs.channel(channel), trainer.world or alone(), columns)
+        return self.inputs.tables(trainer.schema, self._readable(channel), trainer.world or alone(), columns)
 
     def dataset(self, trainer: Trainer, channel: str) -> ChannelDataset:
         """Return this rank's batches of tensors of a channel."""
-        found = self.inputs.channel(channel)
+        found = self._readable(channel)
         return self.inputs.dataset(trainer, found, self.options, self.stop, training=found is self.inputs.train)
+
+    def _readable(self, name: str) -> Channel:
+        """Return a channel that a hook may read."""
+        found = self.inputs.channel(name)
+        if self.options.private and found.name not in self.options.public_channels:
+            raise PrivateTrainingError(
+                f"a hook of {self.algorithm.__name__} reads channel {found.name!r}, which is private",
+                expected="hooks that see private rows in `loss` only, where their gradients are clipped and noised",
+                fix="do not read it; or, if its rows need no protection, name it in public_channels",
+            )
+        return found
 
     def stops_cooperatively(self, *, done: bool = False) -> bool:
         """Return whether the job was asked to end, or a rank is done, to code that will act on it.

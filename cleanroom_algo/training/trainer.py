@@ -158,6 +158,28 @@ class Trainer:
     """What `metrics` returns, so that metricDefinitions can be generated."""
     logged_names: Sequence[str] = ()
     """What `log` is given, for the same."""
+    private: bool = False
+    """Whether training is differentially private (DP-SGD by Opacus): the published weights tell little about any one
+    unit. The rows of a rank are kept in memory, `batch_size` is the expected number of units in a sample, and no loss
+    of the training rows is shown. Features must be declared. It needs the extra `privacy`; see the guide on privacy."""
+    noise_multiplier: float | None = None
+    """Of a private training: the noise in each step's sum of gradients has the standard deviation noise_multiplier x
+    max_grad_norm. Give this or `epsilon`."""
+    epsilon: float | None = None
+    """Of a private training: what this job may spend; the noise follows from it. A base model's comes on top."""
+    delta: float = 1e-5
+    """Of a private training: the probability that epsilon does not hold; it must be below 1 / units."""
+    max_grad_norm: float = 1.0
+    """Of a private training: the gradient of a unit that is longer is scaled down to this."""
+    unit: str = "row"
+    """Of a private training: what is protected. "row": each row; the name of a column: all rows with the same value
+    in it, such as those of a person."""
+    public_channels: Sequence[str] = ()
+    """Of a private training: channels whose rows need no protection. Only these can be read by hooks, and only such a
+    validation channel is used."""
+    base_data: Literal["same", "other"] = "same"
+    """Of a private training from a base model: "same" adds what the base model has spent, as it may have seen the same
+    units; "other" states that its data have no unit in common with this job's, so that it counts as public."""
     distributed: ClassVar[bool] = False
     """Whether an own `fit` runs on every host, side by side, each on its share of the rows. The training loop for torch
     always does."""
@@ -334,4 +356,6 @@ class Trainer:
             needed |= {"model": cls.model is not Trainer.model, "loss": cls.loss is not Trainer.loss}
         else:
             needed = {"save": cls.save is not Trainer.save}
-        check_options(cls, params, missing=[name for name, given in needed.items() if not given])
+        check_options(
+            cls, params, missing=[name for name, given in needed.items() if not given], own_fit=cls.has_own_fit()
+        )

@@ -13,6 +13,7 @@ from cleanroom_algo.training.artifacts.model_state import (
 from cleanroom_algo.training.torch.checkpoints import Checkpoints, digest, random_states, restore_random_states
 from cleanroom_algo.training.torch.collectives import from_rank
 from cleanroom_algo.training.torch.eager import without_compiler
+from cleanroom_algo.training.torch.private_steps import PrivateSteps
 from cleanroom_algo.training.torch.progress import Progress
 from cleanroom_algo.training.torch.publication import Publication
 from cleanroom_algo.training.torch.run import TorchRun
@@ -28,7 +29,7 @@ class Resuming:
         publication: which knows what has been published.
     """
 
-    def __init__(self, run: TorchRun, steps: Steps, publication: Publication) -> None:
+    def __init__(self, run: TorchRun, steps: Steps | PrivateSteps, publication: Publication) -> None:
         self._run = run
         self._steps = steps
         self._publication = publication

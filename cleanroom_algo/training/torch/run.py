@@ -21,6 +21,7 @@ from cleanroom_algo.training.artifacts.weights import (
 )
 from cleanroom_algo.training.torch.devices import seed_everything
 from cleanroom_algo.training.torch.eager import without_compiler
+from cleanroom_algo.training.torch.privacy import check_job, check_layers
 from cleanroom_algo.training.torch.sharding import shard
 
 if TYPE_CHECKING:
@@ -77,14 +78,18 @@ class TorchRun:
         """Make model and optimizer, from the base model where there is one.
 
         Raises:
-            SyncBatchNormError: CR-TRN-011. And what reading a base model raises.
+            SyncBatchNormError: CR-TRN-011. PrivateTrainingError: CR-TRN-016. And what reading a base model raises.
         """
         options = rank_run.options
+        if options.private:
+            check_job(rank_run)
         trainer.features = trainer.fit_features()
         seed_everything(options.seed)  # the same first weights on all ranks
         sharded = options.fsdp and world.size > 1
         model = trainer.model()
         _check_sync_batch_norm(model, world, device)
+        if options.private:
+            check_layers(model)
         if not sharded:  # a model larger than a device gets there in shards
             model = model.to(device)
         if trainer.base is not None:
