@@ -102,10 +102,19 @@ def cli_page() -> Iterator[str]:
         with click.Context(root, info_name="cleanroom-algo", **settings) as parent:
             command = root.get_command(parent, name)
             assert command is not None
-            with click.Context(command, info_name=name, parent=parent) as context:
-                yield f"\n## {name}\n\n```"
-                yield command.get_help(context)
-                yield "```"
+            yield from _help(command, name, parent)
+
+
+def _help(command: click.Command, name: str, parent: click.Context) -> Iterator[str]:
+    with click.Context(command, info_name=name, parent=parent) as context:
+        yield f"\n## {context.command_path.partition(' ')[2]}\n\n```"
+        yield command.get_help(context)
+        yield "```"
+        if isinstance(command, click.Group):
+            for each in command.list_commands(context):
+                inner = command.get_command(context, each)
+                assert inner is not None
+                yield from _help(inner, each, context)
 
 
 def differences_page() -> Iterator[str]:

@@ -21,6 +21,7 @@ _UNITS = (
     "data/test_batch.py",
     "data/test_plan.py",
     "local/api/test_model.py",
+    "local/deploy",
     "local/operations",
     "local/policies",
     "local/query",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -26,6 +26,7 @@ _LINES: Final[Mapping[str, str]] = {
     "ui": "Open the page of the room in a browser: data, trainings, models, members.",
     "metric-definitions": "Print the metricDefinitions to register for an algorithm.",
     "explain": "Explain an error code, the settings or the exit statuses.",
+    "deploy": "Bring a rehearsed algorithm to AWS: templates, images, requests, policies, comparisons.",
     "differences": "List where the local clean room differs from AWS, and how it is known.",
     "clean": "Remove jobs and their files from the state folder.",
 }
@@ -45,30 +46,42 @@ Examples:
 
 
 class Verbs(click.Group):
-    """A group whose commands are modules of this package."""
+    """A group whose commands are modules of a package.
+
+    Args:
+        lines: the line of each command in `--help`, in the order in which they are listed.
+        package: that has a module with a `command` for each; command `a-b` is in its module `a_b`.
+        options: of the group itself.
+    """
+
+    def __init__(self, *, lines: Mapping[str, str], package: str = "cleanroom_algo.cli", **options: Any) -> None:
+        super().__init__(**options)
+        self.lines = lines
+        self.package = package
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
-        """Return the verbs in the order of a first day: train first."""
-        return list(VERBS)
+        """Return the commands in the order of their use."""
+        return list(self.lines)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 (click's signature)
-        """Return a verb's command, imported now."""
-        if cmd_name not in VERBS:
+        """Return a command, imported now."""
+        if cmd_name not in self.lines:
             return None
-        found: click.Command = import_module(f"cleanroom_algo.cli.{cmd_name.replace('-', '_')}").command
-        found.short_help = VERBS[cmd_name]
+        found: click.Command = import_module(f"{self.package}.{cmd_name.replace('-', '_')}").command
+        found.short_help = self.lines[cmd_name]
         # Raw docstrings spell click's marker of text that is not to be wrapped in two characters.
         found.help = (found.help or "").replace("\\b\n", "\b\n")
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (click's signature)
-        """List the verbs without importing them."""
+        """List the commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
+            formatter.write_dl(list(self.lines.items()))
 
 
 @click.group(
     cls=Verbs,
+    lines=VERBS,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=EXAMPLES,
     no_args_is_help=False,

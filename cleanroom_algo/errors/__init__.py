@@ -15,6 +15,7 @@ CleanroomError
 ├── JobError        CR-JOB  jobs: training, inference, export
 ├── HostError       CR-HST  where a container runs
 ├── ImageError      CR-IMG  building and checking images
+├── DeployError     CR-DEP  bringing an algorithm to AWS
 └── CliError        CR-CLI  calling the commands
 ```
 
@@ -31,6 +32,7 @@ from cleanroom_algo.errors.channels import *
 from cleanroom_algo.errors.commands import *
 from cleanroom_algo.errors.contract import *
 from cleanroom_algo.errors.data import *
+from cleanroom_algo.errors.deploying import *
 from cleanroom_algo.errors.hosts import *
 from cleanroom_algo.errors.images import *
 from cleanroom_algo.errors.jobs import *

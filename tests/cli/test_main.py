@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
+from cleanroom_algo.cli.deploy import LINES
 from cleanroom_algo.cli.explain import EXIT_STATUSES
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import command_line, next_commands
@@ -36,17 +37,22 @@ def verb(monkeypatch: pytest.MonkeyPatch) -> dict[str, click.Command]:
     return extra
 
 
-@pytest.mark.parametrize("name", VERBS)
+COMMANDS = [*VERBS, *(f"deploy {name}" for name in LINES)]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_verb_takes_json(name: str) -> None:
-    with click.Context(root) as context:
-        command = root.get_command(context, name)
+    command: click.Command | None = root
+    for word in name.split():
+        assert isinstance(command, click.Group)
+        command = command.get_command(click.Context(command), word)
     assert command is not None
-    assert any("--json" in option.opts for option in command.params) or name == "up"
+    assert any("--json" in option.opts for option in command.params) or name in ("up", "deploy")
 
 
-@pytest.mark.parametrize("name", VERBS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_each_verb_has_help_with_an_example(name: str) -> None:
-    done = run(name, "--help")
+    done = run(*name.split(), "--help")
     assert done.status == 0
     examples = done.stdout.split("\n  Examples:\n")[1]
     assert examples.startswith(f"    cleanroom-algo {name}") or f"cleanroom-algo {name}" in examples.splitlines()[0]

@@ -162,7 +162,7 @@ class _Maker:
                 self.changes.append(Change(f"tables.{each.name}", "kept", why))
 
     def _members(self) -> None:
-        specifications = [_specification(name, each) for name, each in self.declaration.members.items()]
+        specifications = [member_specification(name, each) for name, each in self.declaration.members.items()]
         made = self.store.get(COLLABORATION, self.collaboration)
         create_collaboration(self.caller, self.collaboration, self.name, specifications)
         if made is not None and made.name != self.name:
@@ -396,7 +396,7 @@ def _changed_at(location: Path) -> float:
     return max((each.stat().st_mtime for each in files if each.exists()), default=0.0)
 
 
-def _specification(name: str, member: Member) -> dict[str, Any]:
+def member_specification(name: str, member: Member) -> dict[str, Any]:
     """Return a member in the form of CreateCollaboration's members."""
     paying = {"isResponsible": member.pays}
     return {

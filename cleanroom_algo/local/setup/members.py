@@ -13,12 +13,13 @@ from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.service_model.shapes import CLEANROOMS
 from cleanroom_algo.local.setup.names import role
 
-_OF_CREATOR: Final = {
+OF_CREATOR: Final = {
     "memberAbilities": "creatorMemberAbilities",
     "mlMemberAbilities": "creatorMLMemberAbilities",
     "displayName": "creatorDisplayName",
     "paymentConfiguration": "creatorPaymentConfiguration",
 }
+"""Members of CreateCollaboration for its caller, by what they are called for the others."""
 
 
 def create_collaboration(caller: Caller, identifier: str, name: str, members: Sequence[Mapping[str, Any]]) -> Record:
@@ -33,7 +34,7 @@ def create_collaboration(caller: Caller, identifier: str, name: str, members: Se
     store = caller.workspace.store
     creator, *others = members
     if store.get(COLLABORATION, identifier) is None:
-        own = {_OF_CREATOR[member]: value for member, value in creator.items() if member in _OF_CREATOR}
+        own = {OF_CREATOR[member]: value for member, value in creator.items() if member in OF_CREATOR}
         asked = {"name": name, "members": others, "queryLogStatus": "DISABLED", **own}
         terms = LocalTerms(identifier)
         caller.call("CreateCollaboration", asked, creator["accountId"], service=CLEANROOMS, terms=terms)

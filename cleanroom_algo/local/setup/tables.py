@@ -95,18 +95,30 @@ class DeclaredTable:
         call("CreateConfiguredTableAssociationAnalysisRule", {**own, **allowed})
 
     def _rule(self) -> tuple[str, dict[str, Any]]:
-        """Return type and policy of the analysis rule: with join columns a list, else templates or any query."""
-        if self.join_columns:
-            listed = [each for each in self.columns if each not in self.join_columns]
-            columns = {"joinColumns": list(self.join_columns), "listColumns": listed}
-            return "LIST", {**columns, "additionalAnalyses": "ALLOWED"}
-        allowed: dict[str, Any] = {"allowedAnalyses": ["ANY_QUERY"], "allowedAnalysisProviders": list(self.askers)}
-        if self.templates is not None:
-            allowed = {"allowedAnalyses": list(self.templates)}
-        return "CUSTOM", {**allowed, "additionalAnalyses": "ALLOWED"}
+        return analysis_rule(self.columns, self.join_columns, self.templates, self.askers)
 
     def _allowed(self) -> dict[str, Any]:
         return {"allowedAdditionalAnalyses": list(self.analyses)}
+
+
+def analysis_rule(
+    columns: Sequence[str], join_columns: Sequence[str], templates: Sequence[Any] | None, askers: Sequence[Any]
+) -> tuple[str, dict[str, Any]]:
+    """Return type and policy of an analysis rule: with join columns a list, else templates or any query.
+
+    Args:
+        columns: that queries may use.
+        join_columns: among these, those that may be compared and not read.
+        templates: ARNs of the analysis templates that may use it; None allows any query.
+        askers: the accounts that may query it.
+    """
+    if join_columns:
+        listed = [each for each in columns if each not in join_columns]
+        return "LIST", {"joinColumns": list(join_columns), "listColumns": listed, "additionalAnalyses": "ALLOWED"}
+    allowed: dict[str, Any] = {"allowedAnalyses": ["ANY_QUERY"], "allowedAnalysisProviders": list(askers)}
+    if templates is not None:
+        allowed = {"allowedAnalyses": list(templates)}
+    return "CUSTOM", {**allowed, "additionalAnalyses": "ALLOWED"}
 
 
 def _take_out(caller: Caller, association: Record) -> None:

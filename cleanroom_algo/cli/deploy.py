@@ -1,0 +1,27 @@
+"""`deploy`: the way from a rehearsed algorithm to AWS; each of its commands is a module of `deployment`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import click
+
+from cleanroom_algo.cli.verbs import Verbs
+
+LINES: Final[Mapping[str, str]] = {
+    "template": "Write CloudFormation templates, and the boto3 calls that CloudFormation lacks.",
+}
+
+
+@click.group(cls=Verbs, lines=LINES, package="cleanroom_algo.cli.deployment", invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> None:
+    r"""Bring an algorithm that was rehearsed here to AWS.
+
+    \b
+    Examples:
+      cleanroom-algo deploy template my_algorithm.py
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
