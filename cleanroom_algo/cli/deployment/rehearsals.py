@@ -49,7 +49,7 @@ def rehearsal_of(store: Store, source: str) -> Rehearsal:
 def _looked_into(path: Path) -> tuple[Sequence[Mapping[str, str]], Mapping[str, Sequence[str]]]:
     """Return the metricDefinitions of an algorithm, and its columns in training and inference; a script has none."""
     from cleanroom_algo.cli.algorithms import load_trainer
-    from cleanroom_algo.training.metrics import metric_definitions
+    from cleanroom_algo.contract.metrics import metric_definitions
 
     try:
         trainer = load_trainer(path)

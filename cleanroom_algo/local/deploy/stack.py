@@ -39,7 +39,7 @@ from cleanroom_algo.local.resources.arns import ASSOCIATION
 from cleanroom_algo.local.service_model.shapes import CLEANROOMS, operation_model
 from cleanroom_algo.local.service_model.validation import faults, invalid
 from cleanroom_algo.local.setup.declaration import TableEntry, TemplateEntry
-from cleanroom_algo.local.setup.declaring import member_specification
+from cleanroom_algo.local.setup.declaring import member_specification, template_content
 from cleanroom_algo.local.setup.members import OF_CREATOR
 from cleanroom_algo.local.setup.tables import analysis_rule
 
@@ -207,12 +207,7 @@ class Stack:
 
     def _template(self, name: str, entry: TemplateEntry) -> None:
         own = f"Template{logical(identifier(name))}"
-        parameters = [
-            {"name": key, "type": each.type, **({} if each.default is None else {"defaultValue": each.default})}
-            for key, each in entry.parameters.items()
-        ]
-        content = {"name": name, "format": "SQL", "source": {"text": entry.query}, "analysisParameters": parameters}
-        created = {"membershipIdentifier": MEMBERSHIP, **content}
+        created = {"membershipIdentifier": MEMBERSHIP, "name": name, "format": "SQL", **template_content(entry)}
         self._check("CreateAnalysisTemplate", created)
         self._add(own, "CleanRooms::AnalysisTemplate", created)
         self._output(template_arn(name), {"Fn::GetAtt": [own, "Arn"]})

@@ -252,14 +252,8 @@ class _Maker:
 
     def _template(self, name: str, entry: TemplateEntry) -> None:
         arn = self.templates[name]
-        defaults = {
-            key: {} if each.default is None else {"defaultValue": each.default}
-            for key, each in entry.parameters.items()
-        }
-        declared = [{"name": key, "type": each.type, **defaults[key]} for key, each in entry.parameters.items()]
         own = {"membershipIdentifier": self.memberships[entry.owner]}
-        synthetic = _synthetic(entry.synthetic)
-        content = {"source": {"text": entry.query}, "analysisParameters": declared, **synthetic}
+        content = template_content(entry)
         call = partial(self.caller.call, account=self._account(entry.owner), service=CLEANROOMS)
         if (existing := self.store.get(ANALYSIS_TEMPLATE, arn)) is not None:
             differing = _differing(existing.document, {"syntheticDataParameters": None, **content})
@@ -372,6 +366,15 @@ _SPELLED: Final = {
 def _differing(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Return the members that are not as wanted; one that is not to be there is wanted as None."""
     return [name for name, value in wanted.items() if held.get(name) != value]
+
+
+def template_content(entry: TemplateEntry) -> dict[str, Any]:
+    """Return what an analysis template holds, as members of CreateAnalysisTemplate."""
+    defaults = {
+        key: {} if each.default is None else {"defaultValue": each.default} for key, each in entry.parameters.items()
+    }
+    declared = [{"name": key, "type": each.type, **defaults[key]} for key, each in entry.parameters.items()]
+    return {"source": {"text": entry.query}, "analysisParameters": declared, **_synthetic(entry.synthetic)}
 
 
 def _synthetic(entry: SyntheticEntry | None) -> dict[str, Any]:

@@ -72,6 +72,7 @@ allowed_templates = ["day"]
 [templates.day]
 owner = "Büro ${x} \\"q\\""
 query = "SELECT '${AWS::Region}' AS x FROM t1 WHERE a = :a"
+synthetic = { epsilon = 1, max_attack_score = 0.6, categorical = ["a", "b", "c", "d"], numerical = ["e"] }
 parameters.a = { type = "DATE", default = "2013-01-01" }
 
 [channels."q'1"]

@@ -45,7 +45,7 @@ def joined(value: Any) -> str:
 
 
 def test_cfn_lint_accepts_the_templates(tmp_path: Path) -> None:
-    lint = pytest.importorskip("cfnlint.api", reason="not installed: cfn-lint").lint_all
+    lint = pytest.importorskip("cfnlint.api", reason="not installed: cfn-lint").lint
     with store_in(tmp_path) as store:
         odd_jobs(store)
         alone = of_algorithm(store, "x", [], {"training": (), "inference": ()})
@@ -60,7 +60,8 @@ def test_cfn_lint_accepts_the_templates(tmp_path: Path) -> None:
         ]
     assert len(texts) == 10
     for text in texts:
-        assert [str(match) for match in lint(text)] == []
+        found = [str(match) for match in lint(text, regions=["us-east-1"])]
+        assert found == []
 
 
 def test_a_template_holds_what_was_rehearsed(tmp_path: Path) -> None:
