@@ -29,6 +29,7 @@ _UNITS = (
     "local/scheduling/test_admission.py",
     "local/setup",
     "local/test_differences.py",
+    "local/ui/test_channels.py",
     "local/ui/test_charts.py",
     "local/ui/test_pages.py",
     "scenario/test_debugging.py",

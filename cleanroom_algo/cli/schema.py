@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _NAME_WIDTH = 24
 _LEAST_WIDTH = 20  # of the values
+_TOP = 3  # values that are shown
 
 
 @click.command()
@@ -79,7 +80,7 @@ def _objects(data: Path) -> list[Object]:
 def _row(column: ColumnProfile) -> tuple[str, ...]:
     from cleanroom_algo.local.profiling.declaration import dtype_text
 
-    values = ", ".join(f"{value} ({share:.0%})" for value, share in column.top)
+    values = ", ".join(f"{value} ({share:.0%})" for value, share in column.top[:_TOP])
     if column.low is not None:
         values = f"{_short(column.low)} to {_short(column.high)}"
     dtype = "-" if column.declared is None else dtype_text(column.declared)

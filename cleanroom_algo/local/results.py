@@ -8,7 +8,7 @@ import re
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -159,7 +159,7 @@ class TrainedModel(Job):
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """The manifest that a Trainer wrote; empty for artifacts of an algorithm that wrote none."""
-        return _read_manifest(self.archive) if self.archive.exists() else {}
+        return _read_manifest(self.archive, self.archive.stat().st_mtime_ns) if self.archive.exists() else {}
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -341,7 +341,8 @@ def _table_document(association: Record, workspace: Workspace) -> dict[str, Any]
     }
 
 
-def _read_manifest(archive: Path) -> dict[str, Any]:
+@lru_cache(maxsize=256)  # to find it, the whole archive is unpacked
+def _read_manifest(archive: Path, modified: int) -> dict[str, Any]:  # noqa: ARG001 (another archive in the same place)
     with tarfile.open(archive) as tar:
         for member in tar:
             if member.name.removeprefix("./") == MANIFEST_FILE and member.isfile() and member.size < _MANIFEST_BYTES:

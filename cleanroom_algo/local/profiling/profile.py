@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from cleanroom_algo.channels.conform import dtype_of
@@ -24,7 +25,25 @@ _BATCH_ROWS: Final = 1 << 16
 _SAMPLE_OBJECTS: Final = 4
 _SAMPLE_ROWS: Final = 10_000
 _EXACT_ROWS: Final = 100_000
-_TOP: Final = 3
+_TOP: Final = 8
+_BINS: Final = 30
+_EXACT_FLOAT: Final = 2**53  # up to here a float64 has every whole number
+_HEAD_ROWS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """A range of values.
+
+    Attributes:
+        low: the least value in it.
+        high: where the next begins; in the last one the greatest value; the same as `low` for one of a single value.
+        rows: how many have a value in it.
+    """
+
+    low: Any
+    high: Any
+    rows: int
 
 
 @dataclass
@@ -39,6 +58,7 @@ class ColumnProfile:
         low: the least value of a number, a date or a timestamp.
         high: the greatest.
         top: the most frequent of other values, with their share.
+        bins: of equal width, from the least to the greatest number, date or timestamp that is finite.
         notes: what a person should know or decide.
     """
 
@@ -49,6 +69,7 @@ class ColumnProfile:
     low: Any = None
     high: Any = None
     top: tuple[tuple[str, float], ...] = ()
+    bins: tuple[Bin, ...] = ()
     notes: list[str] = field(default_factory=list)
 
 
@@ -64,6 +85,7 @@ class Profile:
         columns: those of the files, in order.
         schema: what reads the files.
         notes: what a person should know.
+        head: the first rows, whose values are in the order of the columns.
     """
 
     form: Form
@@ -73,6 +95,7 @@ class Profile:
     columns: tuple[ColumnProfile, ...]
     schema: Schema
     notes: tuple[str, ...]
+    head: tuple[tuple[Any, ...], ...] = ()
 
 
 def profile_of(objects: Sequence[Object], target: str | None = None, *, whole: bool = False) -> Profile:
@@ -103,7 +126,8 @@ def profile_of(objects: Sequence[Object], target: str | None = None, *, whole: b
         notes.append("no column looks like the target: --target NAME chooses one")
     schema = table.form.schema(declared)
     schema = Schema(schema.columns, guessed, schema.csv, schema.extra_columns)
-    return Profile(table.form, len(objects), frame.height, 1 / step, tuple(columns), schema, tuple(notes))
+    head = tuple(frame.select(names).head(_HEAD_ROWS).iter_rows())
+    return Profile(table.form, len(objects), frame.height, 1 / step, tuple(columns), schema, tuple(notes), head)
 
 
 class _Table:
@@ -241,7 +265,7 @@ def _profiled(values: pl.Series, table: _Table, is_target: bool) -> ColumnProfil
         counts = values.drop_nulls().head(_EXACT_ROWS).cast(pl.String).value_counts(sort=True, normalize=True)
         found.top = tuple(counts.head(_TOP).iter_rows())
     elif not draft.is_list:
-        found.low, found.high = values.min(), values.max()
+        found.low, found.high, found.bins = values.min(), values.max(), bins_of(values)
     if is_target:
         declared, note = target_of(values, draft, found.distinct)
     else:
@@ -250,6 +274,26 @@ def _profiled(values: pl.Series, table: _Table, is_target: bool) -> ColumnProfil
     if note:
         found.notes.append(note)
     return found
+
+
+def bins_of(values: pl.Series, count: int = _BINS) -> tuple[Bin, ...]:
+    """Return a histogram of numbers, dates or timestamps; whole numbers have ranges that begin with whole numbers."""
+    numbers = values.to_physical().drop_nulls().cast(pl.Float64)
+    numbers = numbers.filter(numbers.is_finite())
+    low, high = numbers.min(), numbers.max()
+    if not isinstance(low, float) or not isinstance(high, float) or not np.isfinite(high - low):
+        return ()
+    dtype = pl.Float64() if max(abs(low), abs(high)) > _EXACT_FLOAT and values.dtype.is_integer() else values.dtype
+    if low == high or dtype.is_float():
+        edges = np.linspace(low, high, count + 1 if low < high else 2)
+    else:
+        width = -(-(high - low + 1) // count)
+        edges = np.arange(low, high + width, width) if width > 1 else np.arange(low, high + 2)
+    counts = np.histogram(numbers.to_numpy(), edges)[0].tolist()
+    if edges[-1] > high:
+        edges[-1] = high
+    marks = pl.Series(edges).cast(pl.Int64 if dtype.is_temporal() else pl.Float64).cast(dtype).to_list()
+    return tuple(Bin(*ends, number) for ends, number in zip(pairwise(marks), counts, strict=True))
 
 
 def _distinct(values: pl.Series) -> int | None:

@@ -17,10 +17,11 @@ from cleanroom_algo.errors import CleanroomError, NoSuchRecordError, RequestErro
 from cleanroom_algo.local.operations.calling import Caller
 from cleanroom_algo.local.ui.page import render, viewer
 from cleanroom_algo.local.ui.viewer import Viewer
-from cleanroom_algo.local.ui.views import differences, models, room, training
+from cleanroom_algo.local.ui.views import channels, differences, models, room, training
 
 VIEWS: Final = (
     ("Room", room.view, "room.room"),
+    ("Channels", channels.view, "channels.channels"),
     ("Training", training.view, "training.jobs"),
     ("Models", models.view, "models.models"),
     ("Differences", differences.view, "differences.differences"),

@@ -16,6 +16,7 @@ from markupsafe import Markup
 WIDTH: Final = 640
 HEIGHT: Final = 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 40
+_STRIP_WIDTH, _STRIP_HEIGHT = 240, 56
 _MOST_DOTS: Final = 40  # points of a line that are drawn as dots, too
 _MOST_POINTS: Final = 600  # of a line: more than it has pixels
 COLORS: Final = 6  # in the style sheet
@@ -115,6 +116,33 @@ def bar_chart(bars: Sequence[Bar], *, label: str, x: str = "", y: str = "", touc
             at = left if touching else left + step / 2
             parts.append(_text(round(at, 1), HEIGHT - _BOTTOM + 16, "tick across", each.label))
     return _figure(parts, label, x, y, Markup(""))
+
+
+def strip(bars: Sequence[Bar], *, label: str) -> Markup:
+    """Return a small histogram without axes, for a table or a card that says its ends in words.
+
+    Args:
+        bars: at least one.
+        label: what it shows, for who does not see it.
+    """
+    most = max(each.value for each in bars) or 1
+    upwards = _Scale((0, most), (_STRIP_HEIGHT - 1, 2))
+    step = _STRIP_WIDTH / len(bars)
+    shape = Markup('<rect class="bar" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>')
+    parts = [
+        shape.format(
+            round(number * step + 0.5, 1),
+            top := min(upwards(each.value), _STRIP_HEIGHT - 2.5) if each.value else _STRIP_HEIGHT - 1,
+            round(step - 1, 1),
+            round(_STRIP_HEIGHT - 1 - top, 1),
+            each.title or f"{each.label}: {each.value:,.6g}",
+        )
+        for number, each in enumerate(bars)
+    ]
+    base = Markup('<line class="grid" x1="0" x2="{0}" y1="{1}" y2="{1}"/>').format(_STRIP_WIDTH, _STRIP_HEIGHT - 0.5)
+    return Markup('<svg class="strip" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}</svg>').format(
+        _STRIP_WIDTH, _STRIP_HEIGHT, label, base, Markup("").join(parts)
+    )
 
 
 def round_numbers(low: float, high: float, *, count: int = 5, within: bool = False) -> list[float]:

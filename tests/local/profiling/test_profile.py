@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from cleanroom_algo.local.profiling.declaration import dtype_text
 from tests.cli.support import run
 
 ROWS = 60
+NEW_YEAR = date(2026, 1, 1)
 NUMBERS = np.arange(ROWS)
 FRAME = pd.DataFrame(
     {
@@ -157,6 +159,26 @@ def test_a_sample_of_much_data_says_so(tmp_path: Path, monkeypatch: pytest.Monke
         FRAME.to_csv(tmp_path / f"{part}.csv", index=False)
     assert "--all reads all rows" in run("schema", tmp_path).stderr
     assert run("schema", tmp_path, "--all", "--json").json["read"] == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "bins"),
+    [
+        (pl.Series([1.0, 2.5, 3.0, float("nan"), None]), [(1.0, 2.0, 1), (2.0, 3.0, 2)]),
+        (pl.Series([0, 1, 1]), [(0, 1, 1), (1, 1, 2)]),
+        (pl.Series([0, 10]), [(0, 6, 1), (6, 10, 1)]),
+        (pl.Series([7, 7]), [(7, 7, 2)]),
+        (
+            pl.Series([date(2026, 1, 1), date(2026, 1, 9)]),
+            [(date(2026, 1, 1), date(2026, 1, 6), 1), (date(2026, 1, 6), date(2026, 1, 9), 1)],
+        ),
+        (pl.Series([-(2**63), 2**63 - 1]), [(-(2.0**63), 0.0, 1), (0.0, 2.0**63, 1)]),
+        (pl.Series([1e308, -1e308]), []),
+        (pl.Series([None], dtype=pl.Int64), []),
+    ],
+)
+def test_bins_cover_all_values(values: pl.Series, bins: list[tuple[Any, Any, int]]) -> None:
+    assert [(each.low, each.high, each.rows) for each in profile.bins_of(values, 2)] == bins
 
 
 def test_the_profile_is_for_people_and_the_declaration_for_a_file(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from cleanroom_algo.local.ui.charts import Bar, Series, bar_chart, line_chart, round_numbers, thinned
+from cleanroom_algo.local.ui.charts import Bar, Series, bar_chart, line_chart, round_numbers, strip, thinned
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,10 @@ def test_names_are_text_and_what_is_not_finite_is_left_out() -> None:
     assert "<script>" not in lines
     assert "nan" not in lines
     assert line_chart([Series("nothing", [(1.0, math.nan)])], label="", x="") == ""
+
+
+def test_a_strip_shows_the_rarest_value_too() -> None:
+    drawn = ET.fromstring(strip([Bar("common", 10_000), Bar("rare", 1), Bar("none", 0)], label="values"))
+
+    heights = [float(each.get("height", 0)) for each in drawn.iter("rect")]
+    assert heights[0] > heights[1] > heights[2] == 0

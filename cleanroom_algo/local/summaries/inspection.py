@@ -1,0 +1,130 @@
+"""What an ML input channel holds: its objects, and what a bounded part of their rows says of each column."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cleanroom_algo.channels.formats.gzip import GZIP_MAGIC
+from cleanroom_algo.channels.formats.parquet.footer import MAGIC as PARQUET_MAGIC
+from cleanroom_algo.channels.objects import Object
+from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.errors import CleanroomError
+from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.objects.s3 import S3Object
+from cleanroom_algo.local.planning.inputs import channel_objects
+from cleanroom_algo.local.profiling.profile import Profile, profile_of
+from cleanroom_algo.local.resources import records
+from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.resources.workspace import Workspace
+from cleanroom_algo.local.results import TrainedModel
+
+_SAMPLE_OBJECTS: Final = 16
+_DOWNLOAD_BYTES: Final = 4 << 20  # of each object in S3
+_LATEST_MODELS: Final = 50  # among which those are looked for that were trained on a channel
+
+
+@dataclass(frozen=True)
+class Declared:
+    """The schema of an algorithm that was trained on a channel.
+
+    Attributes:
+        model: the name of the trained model.
+        schema: in its manifest.
+    """
+
+    model: str
+    schema: Schema
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a channel holds.
+
+    Attributes:
+        stamp: another one where another object is in it, or another content.
+        objects: all of them, by key.
+        profile: of the rows that were read; None where none could be.
+        sampled: how many of the objects were read.
+        read: the share of the bytes that was read, about.
+        error: why there is no profile; None for a channel without content, too.
+        declared: what the latest algorithm declares that was trained on it; None where there is none.
+    """
+
+    stamp: str
+    objects: tuple[ObjectRef, ...]
+    profile: Profile | None = None
+    sampled: int = 0
+    read: float = 0.0
+    error: CleanroomError | None = None
+    declared: Declared | None = None
+
+
+def inspect(workspace: Workspace, channel: Record, before: Inspection | None = None) -> Inspection:
+    """Return what a channel holds, by a bounded part of its rows.
+
+    Args:
+        workspace: of the room.
+        channel: an ACTIVE one.
+        before: what it held earlier, which is returned where its objects are the same.
+
+    Raises:
+        RoomError: CR-ROM-004 or CR-ROM-007, its objects cannot be listed.
+    """
+    objects = channel_objects(workspace, channel)
+    declared = _declared(workspace, channel)
+    stamp = hashlib.sha256(repr([declared, *map(_identity, objects)]).encode()).hexdigest()
+    if before is not None and before.stamp == stamp:
+        return before
+    filled = [each for each in objects if each.size]
+    chosen = filled[:: -(-len(filled) // _SAMPLE_OBJECTS)] if filled else []
+    with tempfile.TemporaryDirectory(prefix="channel-") as folder:
+        try:
+            sample = [*_local(chosen, Path(folder))]
+            profile = profile_of(sample, declared.schema.target if declared else None) if sample else None
+        except CleanroomError as error:
+            return Inspection(stamp, objects, error=error, declared=declared)
+        read = sum(each.size for each in sample) / max(sum(each.size for each in objects), 1)
+    if profile is None:
+        return Inspection(stamp, objects, declared=declared)
+    return Inspection(stamp, objects, profile, len(sample), profile.read * read, None, declared)
+
+
+def _identity(reference: ObjectRef) -> tuple[str, int, object]:
+    place = reference.place
+    return reference.key, reference.size, place.etag if isinstance(place, S3Object) else place.stat().st_mtime_ns
+
+
+def _local(chosen: Sequence[ObjectRef], folder: Path) -> Iterator[Object]:
+    """Yield objects as files: of those in S3 the beginning, but for formats that cannot be read without their end."""
+    for number, each in enumerate(chosen):
+        if isinstance(each.place, Path):
+            yield Object(each.key, each.place, each.size)
+            continue
+        with each.open() as source:
+            content = source.read(_DOWNLOAD_BYTES)
+        if len(content) < each.size:
+            if content.startswith((PARQUET_MAGIC, GZIP_MAGIC)):
+                continue
+            content = content[: content.rfind(b"\n") + 1]
+        path = folder / str(number)
+        path.write_bytes(content)
+        yield Object(each.key, path, len(content))
+
+
+def _declared(workspace: Workspace, channel: Record) -> Declared | None:
+    """Return the schema of the latest algorithm that was trained on a channel."""
+    models = workspace.store.find(
+        records.MODEL, collaboration=channel.collaboration, statuses=("ACTIVE",), limit=_LATEST_MODELS
+    )
+    for each in models:
+        named: Sequence[Mapping[str, Any]] = each.document.get("dataChannels", ())
+        if channel.key in {channel["mlInputChannelArn"] for channel in named}:
+            schema = TrainedModel(each, workspace).manifest.get("schema")
+            if schema is not None:
+                return Declared(each.name, Schema.from_dict(schema))
+    return None
