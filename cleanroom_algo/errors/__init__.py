@@ -2,25 +2,25 @@
 
 ```
 CleanroomError
-├── ContractError   CR-CON  what the platform gives a container
-├── SchemaError     CR-SCH  the declared table and what was found
-├── ChannelError    CR-CHN  bytes, formats and streams of a channel
-├── DataError       CR-DAT  dividing a channel among ranks
+├── ContractError   CR-CON  the contract between the platform and a container
+├── SchemaError     CR-SCH  schemas, and data that does not match them
+├── ChannelError    CR-CHN  channels: their bytes, formats and streams
+├── DataError       CR-DAT  the division of a channel among ranks
 ├── TrainingError   CR-TRN  the training loop and its ranks
-├── ArtifactError   CR-ART  what a job leaves behind, and its cap
-├── BaseModelError  CR-BAS  what arrives in the incremental channel
-├── ServingError    CR-SRV  answering inference requests
+├── ArtifactError   CR-ART  model artifacts and their maximum size
+├── BaseModelError  CR-BAS  the base model in the incremental channel
+├── ServingError    CR-SRV  answers to inference requests
 ├── RequestError    CR-REQ  requests of the Clean Rooms ML API
 ├── RoomError       CR-ROM  the local clean room and its state
-├── JobError        CR-JOB  jobs: training, inference, export
-├── HostError       CR-HST  where a container runs
+├── JobError        CR-JOB  jobs: queries, training, inference and export
+├── HostError       CR-HST  the hosts on which containers run
 ├── ImageError      CR-IMG  building and checking images
 ├── DeployError     CR-DEP  bringing an algorithm to AWS
-└── CliError        CR-CLI  calling the commands
+└── CliError        CR-CLI  the command line
 ```
 
-An area is a module of this package; every error is imported from the package itself. A class is one error: its `code`
-never changes, its docstring is what `cleanroom-algo explain CODE` prints.
+Each area is a module of this package. Import every error from the package itself. Each class is one error. Its `code`
+never changes, and `cleanroom-algo explain CODE` prints its docstring.
 """
 
 # ruff: noqa: F403  (a new error needs no second line here)

@@ -7,23 +7,25 @@ from cleanroom_algo.errors.exit_codes import ExitCode
 
 
 class ArtifactError(CleanroomError):
-    """What a job leaves behind, and its cap."""
+    """Model artifacts and their maximum size."""
 
 
 class ManifestError(ArtifactError):
     """The model directory has no readable manifest.json.
 
-    A Trainer writes it last, so a directory without one was not written whole, or by something else.
+    A Trainer writes the manifest last. If there is none, the artifacts are incomplete, or another program wrote them.
+    Use the artifacts of a training that succeeded.
     """
 
     code = "CR-ART-001"
-    title = "no usable manifest"
+    title = "manifest missing or unreadable"
 
 
 class ArtifactChangedError(ArtifactError):
-    """Files of the artifacts differ from what the manifest lists.
+    """Files of the artifacts differ from the manifest.
 
-    Each file is listed with its size and SHA-256. A difference means that the artifacts were cut short or changed.
+    The manifest lists the size and the SHA-256 of each file. A difference means that the artifacts were truncated or
+    changed after the training. Use the artifacts as the training wrote them.
     """
 
     code = "CR-ART-002"
@@ -31,13 +33,15 @@ class ArtifactChangedError(ArtifactError):
 
 
 class ArtifactTooLargeError(ArtifactError):
-    """The artifacts would be larger than the cap of the association (trainedModels.maxArtifactSize).
+    """The artifacts would exceed the maximum size of the association (trainedModels.maxArtifactSize).
 
-    The cap reaches the container as the setting CLEANROOM_ALGO_MAX_ARTIFACT_GB, counted before packing, which is the
-    stricter reading. Sizes of tensors are known before a byte is written, so nothing partial is left: the artifacts of
-    the last good state stay as they are. Leave the optimizer out (`save_optimizer = False`), or store halves
-    (`save_dtype = "bfloat16"`). In the local clean room the job's status code is CR-JOB-102, whether the container
-    or the room notices it first.
+    The container receives this maximum in the setting CLEANROOM_ALGO_MAX_ARTIFACT_GB. The files are counted before they
+    are packed, which is the stricter reading. The sizes of tensors are known before the first byte is written.
+    Therefore, no partial artifacts are left, and the last artifacts that were saved stay unchanged.
+
+    To save less, omit the state of the optimizer (`save_optimizer = False`), or store tensors in half precision
+    (`save_dtype = "bfloat16"`). In the local clean room, the status code of the job is CR-JOB-102, whether the
+    container or the clean room detects the problem first.
     """
 
     code = "CR-ART-003"
@@ -45,9 +49,10 @@ class ArtifactTooLargeError(ArtifactError):
 
 
 class ArtifactWriteError(ArtifactError):
-    """The disk did not take the artifacts: full, read-only, over a quota, or a failed fsync.
+    """The artifacts cannot be written to the disk.
 
-    The artifacts of the last good state stay as they are.
+    The disk is full or read-only, a quota is exceeded, or fsync failed. The last artifacts that were saved stay
+    unchanged. Free some space, or use a larger volume.
     """
 
     code = "CR-ART-004"
@@ -55,17 +60,20 @@ class ArtifactWriteError(ArtifactError):
 
 
 class ArtifactClashError(ArtifactError):
-    """Two files of the artifacts have one name, or a name that cannot be used."""
+    """Two files of the artifacts have the same name, or a name is not allowed.
+
+    Rename the files in the code that saves them.
+    """
 
     code = "CR-ART-005"
-    title = "artifact names clash"
+    title = "conflicting artifact names"
 
 
 class ArtifactArchiveRefusedError(ArtifactError):
-    """A model.tar.gz holds something that a model never needs.
+    """A model.tar.gz contains something that a model never needs.
 
-    It holds links, devices, paths outside its folder, a name twice, or more files or bytes than the limits. Nothing of
-    a refused archive is used.
+    It contains links, devices, paths outside its folder, a name more than once, or more files or bytes than the limits
+    allow. Nothing from such an archive is used. Create the archive again with regular files only.
     """
 
     exit_code = ExitCode.CONTRACT
@@ -74,7 +82,7 @@ class ArtifactArchiveRefusedError(ArtifactError):
 
 
 class ArtifactArchiveUnreadableError(ArtifactError):
-    """A model.tar.gz is cut short or damaged, or does not fit on the disk when it is unpacked."""
+    """A model.tar.gz is truncated or damaged, or its unpacked files do not fit on the disk."""
 
     exit_code = ExitCode.CONTRACT
     code = "CR-ART-007"
@@ -82,10 +90,11 @@ class ArtifactArchiveUnreadableError(ArtifactError):
 
 
 class ArtifactKindError(ArtifactError):
-    """Something among the artifacts is not a file: a link to the outside, a named pipe, a socket or a device.
+    """The artifacts contain something that is not a file.
 
-    A link to something in the model directory becomes a copy of it. What lies outside would be missing wherever the
-    artifacts are unpacked. A model directory that was replaced by something else is an error, too.
+    It is a link to a place outside the model directory, a named pipe, a socket or a device. A link to a file in the
+    model directory is packed as a copy of the file. A file outside would be missing where the artifacts are unpacked,
+    so copy it into the model directory. The error also occurs if the model directory itself was replaced.
     """
 
     code = "CR-ART-008"

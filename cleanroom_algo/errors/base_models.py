@@ -7,16 +7,16 @@ from cleanroom_algo.errors.exit_codes import ExitCode
 
 
 class BaseModelError(CleanroomError):
-    """What arrives in the incremental channel."""
+    """The base model in the incremental channel."""
 
     exit_code = ExitCode.CONTRACT
 
 
 class UnsafeArchiveError(BaseModelError):
-    """The packed base model holds something that a model never needs.
+    """The archive of the base model contains something that a model never needs.
 
-    Links, devices, paths that lead elsewhere, names twice, or more files and bytes than the limits. A base model is
-    another party's file: nothing of a refused archive is used.
+    It contains links, devices, paths that lead outside, a name more than once, or more files or bytes than the limits
+    allow. A base model may come from another party. Therefore, nothing from such an archive is used.
     """
 
     code = "CR-BAS-001"
@@ -24,24 +24,25 @@ class UnsafeArchiveError(BaseModelError):
 
 
 class BaseModelNotFoundError(BaseModelError):
-    """The job has a channel for the base model, and no model is in it."""
+    """The job has a channel for the base model, but the channel contains no model."""
 
     code = "CR-BAS-002"
     title = "no base model in the channel"
 
 
 class BaseModelMismatchError(BaseModelError):
-    """The base model was written by another algorithm, or for another schema."""
+    """The base model was written by another algorithm or for another schema."""
 
     code = "CR-BAS-003"
     title = "base model does not fit"
 
 
 class TensorMismatchError(BaseModelError):
-    """The tensors of the base model are not those of the model: names missing or unknown, other shapes or types.
+    """The tensors of the base model do not match those of the model.
 
-    `base_fresh` names tensors that may start with new values (a new head), `base_grow` those that may be larger and
-    start with the base model's values (a grown embedding).
+    Names are missing or unknown, or shapes or types differ. Use `base_fresh` to name tensors that may start with new
+    values, such as a new head. Use `base_grow` to name tensors that may be larger and start with the values of the base
+    model, such as an embedding with more rows.
     """
 
     code = "CR-BAS-004"
@@ -49,12 +50,12 @@ class TensorMismatchError(BaseModelError):
 
 
 class UnsafeFileError(BaseModelError):
-    """A file of the base model could run code when it is loaded, or claims more memory than it holds.
+    """A file of the base model could run code when it is loaded, or claims more memory than it contains.
 
-    Tensors are read from safetensors, or by torch.load(weights_only=True). Other files are opened if their content is
-    in a format that holds only data: safetensors, npy and npz without objects, JSON, Parquet, Arrow, skops, and the
-    text, JSON and UBJ models of XGBoost and LightGBM. Everything else, such as a file of pickle or joblib, is opened
-    only if the algorithm names it in `trusted_pickles`, because it can run its author's code here.
+    Tensors are read from safetensors files, or with torch.load(weights_only=True). Other files are opened only if their
+    content is in a format that contains only data: safetensors, npy and npz without objects, JSON, Parquet, Arrow,
+    skops, and the text, JSON and UBJ models of XGBoost and LightGBM. Other files, such as those of pickle or joblib,
+    can run code of their author. They are opened only if the algorithm names them in `trusted_pickles`.
     """
 
     code = "CR-BAS-005"
@@ -62,7 +63,7 @@ class UnsafeFileError(BaseModelError):
 
 
 class BaseModelUnreadableError(BaseModelError):
-    """The base model is cut short or damaged, or does not fit on the disk."""
+    """The base model is truncated or damaged, or does not fit on the disk."""
 
     code = "CR-BAS-006"
     title = "base model unreadable"

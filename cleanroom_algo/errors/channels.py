@@ -7,58 +7,72 @@ from cleanroom_algo.errors.exit_codes import ExitCode
 
 
 class ChannelError(CleanroomError):
-    """Bytes, formats and streams of a channel."""
+    """Channels: their bytes, formats and streams."""
 
     exit_code = ExitCode.CONTRACT
 
 
 class ChannelMissingError(ChannelError):
-    """A channel that the algorithm asks for is not among the job's channels, or has no directory."""
+    """The algorithm uses a channel that the job does not have, or that has no directory."""
 
     code = "CR-CHN-001"
     title = "no such channel"
 
 
 class NotFilesError(ChannelError):
-    """Files were asked of a channel that is delivered as a stream, or the other way round."""
+    """The algorithm reads a channel in another input mode than that of the job.
+
+    It opens files in a channel that is delivered as a stream, or reads a stream from a channel that is delivered as
+    files.
+    """
 
     code = "CR-CHN-002"
     title = "wrong input mode for this reader"
 
 
 class ObjectUnreadableError(ChannelError):
-    """An object cannot be opened or read: it vanished after it was listed, changed its size, or is not readable."""
+    """An object cannot be opened or read.
+
+    It was deleted or its size changed after the objects were listed, or the permissions do not allow reading it.
+    """
 
     code = "CR-CHN-003"
     title = "object unreadable"
 
 
 class UnknownFormatError(ChannelError):
-    """The bytes of an object are in none of the formats that are read: CSV, Parquet, JSON Lines, RecordIO, gzip."""
+    """An object has none of the supported formats: CSV, Parquet, JSON Lines, RecordIO and gzip."""
 
     code = "CR-CHN-004"
     title = "unknown format"
 
 
 class CorruptObjectError(ChannelError):
-    """An object or stream is cut short or damaged: a truncated gzip, half a record, a Parquet file without footer."""
+    """An object or stream is damaged or truncated.
+
+    Examples are a truncated gzip file, an incomplete record, and a Parquet file without a footer. Create the object
+    again.
+    """
 
     code = "CR-CHN-005"
-    title = "object damaged or cut short"
+    title = "object damaged or truncated"
 
 
 class RowTooLongError(ChannelError):
-    """No end of a row was found within the bound that keeps memory flat; often a quote that is never closed."""
+    """No end of a row was found within the limit that bounds the use of memory.
+
+    The most frequent cause is a quote that is never closed.
+    """
 
     code = "CR-CHN-006"
     title = "row too long"
 
 
 class PipeTimeoutError(ChannelError):
-    """A pipe did not appear, nobody began to write into it, or it stayed silent longer than the limit.
+    """A pipe does not exist, has no writer, or delivered no data for longer than the limit.
 
-    The limit is the setting CLEANROOM_ALGO_PIPE_TIMEOUT_SECONDS. The usual cause is an epoch that the platform does not
-    serve because the one before was not read to its end or closed.
+    The limit is the setting CLEANROOM_ALGO_PIPE_TIMEOUT_SECONDS. The usual cause is that the previous epoch was not
+    read to its end or not closed. The platform delivers the next epoch only after that.
     """
 
     code = "CR-CHN-007"
@@ -66,10 +80,10 @@ class PipeTimeoutError(ChannelError):
 
 
 class PipeInUseError(ChannelError):
-    """A second reader asked for a pipe that another one of this container is reading.
+    """Another reader in this container is already reading the pipe.
 
-    Two readers of one pipe each get about half of the bytes, cut anywhere, and no error. One process reads the channel
-    and hands whole batches to the others.
+    If two readers read one pipe, each gets about half of the bytes, cut at any place, without an error. Read the
+    channel in one process, and pass complete batches to the others.
     """
 
     code = "CR-CHN-008"
@@ -77,14 +91,21 @@ class PipeInUseError(ChannelError):
 
 
 class JoinedRowsError(ChannelError):
-    """Two objects of a stream ran together: one has no final line break, and where its row ends cannot be proven."""
+    """The last row of an object and the first row of the next one arrived as one row.
+
+    The object has no final line break, and the end of its last row cannot be determined. End each object with a line
+    break.
+    """
 
     code = "CR-CHN-009"
-    title = "rows of two objects ran together"
+    title = "rows of two objects joined"
 
 
 class SpoolLimitError(ChannelError):
-    """An object that must be spooled (Parquet in a stream) does not fit into the bound or onto the disk."""
+    """An object that must be stored temporarily, such as Parquet in a stream, is too large.
+
+    It exceeds the limit, or does not fit on the disk.
+    """
 
     code = "CR-CHN-010"
     title = "object too large to spool"

@@ -13,55 +13,62 @@ _EXTRAS: Final = {**dict.fromkeys(_LOCAL, "local"), "prometheus_client": "metric
 
 
 class CliError(CleanroomError):
-    """Calling the commands."""
+    """The command line."""
 
     exit_code = ExitCode.USAGE
 
 
 class UsageError(CliError):
-    """A command was called with words that it does not know, or without ones that it needs."""
+    """A command, option or argument is unknown, missing or not valid."""
 
     code = "CR-CLI-001"
-    title = "command not understood"
+    title = "invalid command line"
 
 
 class UnknownTopicError(CliError):
-    """`cleanroom-algo explain` knows the codes of errors and of failed jobs, `settings` and `exit-status`."""
+    """`cleanroom-algo explain` does not know this topic.
+
+    It explains the codes of errors and of failed jobs, `settings` and `exit-status`.
+    """
 
     code = "CR-CLI-002"
-    title = "nothing to explain"
+    title = "unknown topic"
 
 
 class InputFileError(CliError):
-    """A file or folder that the command line names cannot be used: it is missing, unreadable or no JSON object.
+    """A file or folder on the command line cannot be used: it is missing, unreadable or not a JSON object.
 
-    A request file holds the parameters of one API operation as JSON, as `aws cleanroomsml ... --cli-input-json` and
-    boto3 take them.
+    A request file contains the parameters of one API operation as JSON, as for `aws cleanroomsml ... --cli-input-json`
+    and boto3.
     """
 
     code = "CR-CLI-003"
-    title = "file not usable"
+    title = "input file not usable"
 
 
 class OutputUnwritableError(CliError):
-    """Standard output takes no more: the disk behind it is full, or the device refuses it."""
+    """Standard output cannot be written: its disk is full, or the device refuses it."""
 
     code = "CR-CLI-008"
     title = "output cannot be written"
 
 
 class AlgorithmImportError(CliError):
-    """The algorithm's own file raised while it was imported, so nothing can be read from its classes."""
+    """The algorithm's own file raised an exception while it was imported.
+
+    Its classes cannot be read until the import succeeds. Correct the code that the error names.
+    """
 
     code = "CR-CLI-004"
-    title = "algorithm does not import"
+    title = "algorithm cannot be imported"
     exit_code = ExitCode.ALGORITHM_FAILED
 
 
 class ExtraMissingError(CliError):
-    """A command needs a part that is not installed: the base installation is only what an image needs.
+    """A command needs a package that is not installed.
 
-    `pip install 'cleanroom-algo[local]'` adds the local clean room.
+    The base installation contains only what an image needs. `pip install 'cleanroom-algo[local]'` adds the local clean
+    room.
     """
 
     code = "CR-CLI-005"
@@ -81,14 +88,14 @@ class ExtraMissingError(CliError):
 
 
 class NoSuchRecordError(CliError):
-    """No model, version, channel or job of the room has the name or ARN that the command line gives."""
+    """The local clean room has no model, version, channel or job with this name or ARN."""
 
     code = "CR-CLI-007"
-    title = "not in the room"
+    title = "not found in the clean room"
 
 
 class InternalError(CliError):
-    """A bug in cleanroom-algo itself. A report with the traceback was written to the named file."""
+    """This is a bug in cleanroom-algo. A report with the traceback was written to the file that the error names."""
 
     code = "CR-CLI-006"
     title = "bug in cleanroom-algo"

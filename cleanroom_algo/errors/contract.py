@@ -7,7 +7,7 @@ from cleanroom_algo.errors.exit_codes import ExitCode
 
 
 class ContractError(CleanroomError):
-    """What the platform gives a container."""
+    """The contract between the platform and a container."""
 
     exit_code = ExitCode.CONTRACT
 
@@ -15,9 +15,8 @@ class ContractError(CleanroomError):
 class ConfigFileError(ContractError):
     """The configuration of the job cannot be read.
 
-    A container finds hyperparameters.json, inputdataconfig.json and resourceconfig.json below /opt/ml/input/config.
-    They are missing when an algorithm is started by hand: use `cleanroom-algo train`, which lays them out as the
-    platform does.
+    A container needs hyperparameters.json, inputdataconfig.json and resourceconfig.json in /opt/ml/input/config. They
+    are missing if you start an algorithm directly. Use `cleanroom-algo train`, which creates them like the platform.
     """
 
     code = "CR-CON-001"
@@ -25,10 +24,10 @@ class ConfigFileError(ContractError):
 
 
 class HyperparameterError(ContractError):
-    """The hyperparameters of the request do not fit the algorithm's declaration.
+    """The hyperparameters of the request do not match those that the algorithm declares.
 
-    All values arrive as strings; they may be bare or JSON-encoded. Unknown names are errors, because a misspelt
-    hyperparameter that silently keeps its default costs a whole run in the clean room.
+    All values arrive as strings, either bare or JSON-encoded. Unknown names are errors. Otherwise, a misspelled
+    hyperparameter would silently keep its default value for a whole job in the clean room.
     """
 
     code = "CR-CON-002"
@@ -36,9 +35,9 @@ class HyperparameterError(ContractError):
 
 
 class SettingError(ContractError):
-    """An environment variable that starts with CLEANROOM_ALGO_ is unknown or out of range.
+    """An environment variable that starts with CLEANROOM_ALGO_ is unknown or has an invalid value.
 
-    Every such variable is read; one that nothing reads would be silently without effect.
+    Unknown names are errors, because a misspelled variable would have no effect.
     """
 
     code = "CR-CON-003"
@@ -46,14 +45,14 @@ class SettingError(ContractError):
 
 
 class AlgorithmNotFoundError(ContractError):
-    """There is no algorithm where the command or CLEANROOM_ALGO_ALGORITHM points.
+    """No algorithm was found at the path in the command or in CLEANROOM_ALGO_ALGORITHM.
 
-    There are three ways to bring code:
+    An algorithm has one of these forms:
 
-    - a Trainer and a Predictor in a Python file, in algorithm.py of a folder, or in an importable module,
+    - a Trainer and a Predictor in a Python file, in the algorithm.py of a folder, or in an importable module,
     - executable programs named `train` and `serve` in a folder,
-    - scripts of SageMaker's script mode: the variable SAGEMAKER_PROGRAM, in the request or the image, names the script
-      that trains, and inference.py serves.
+    - scripts for SageMaker's script mode: the variable SAGEMAKER_PROGRAM, in the request or in the image, names the
+      training script, and inference.py serves.
     """
 
     code = "CR-CON-004"
@@ -61,9 +60,9 @@ class AlgorithmNotFoundError(ContractError):
 
 
 class AlgorithmClassError(ContractError):
-    """The algorithm's file does not define exactly one class of the kind that is needed.
+    """The algorithm's file does not define exactly one class of the required type.
 
-    `train` needs one subclass of Trainer, `serve` one subclass of Predictor; both may stand in one file.
+    `train` needs one subclass of Trainer, and `serve` needs one subclass of Predictor. Both can be in the same file.
     """
 
     code = "CR-CON-005"
@@ -71,9 +70,9 @@ class AlgorithmClassError(ContractError):
 
 
 class ChannelNotInJobError(ContractError):
-    """The algorithm asks for a channel that the job does not have.
+    """The algorithm uses a channel that the job does not have.
 
-    The channels of a job are those of inputdataconfig.json, named by dataChannels[].channelName of the request.
+    The channels of a job are those in inputdataconfig.json. The request names them in dataChannels[].channelName.
     """
 
     code = "CR-CON-006"
@@ -81,10 +80,10 @@ class ChannelNotInJobError(ContractError):
 
 
 class ScriptNamesError(ContractError):
-    """The sagemaker-training toolkit could not supply the SM_* names of a script.
+    """The sagemaker-training toolkit could not provide the SM_* variables of a script.
 
-    It is needed only for scripts written for SageMaker; a Trainer gets the same facts from `self.environment`.
+    Only scripts written for SageMaker need the toolkit. A Trainer gets the same values from `self.environment`.
     """
 
     code = "CR-CON-007"
-    title = "SM_* names not available"
+    title = "SM_* variables not available"

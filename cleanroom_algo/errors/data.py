@@ -7,38 +7,39 @@ from cleanroom_algo.errors.exit_codes import ExitCode
 
 
 class DataError(CleanroomError):
-    """Dividing a channel among ranks."""
+    """The division of a channel among ranks."""
 
     exit_code = ExitCode.CONTRACT
 
 
 class PipeReaderLostError(DataError):
-    """A rank that shares a pipe with others of its host ended in the middle of an epoch.
+    """A rank that shares a pipe with other ranks of its host ended in the middle of an epoch.
 
-    The first rank of a host reads the pipe and hands the rows to the others; none can go on without the others.
+    The first rank of a host reads the pipe and passes the rows to the others. None of them can continue without the
+    others. Look for the cause in the log of the rank that ended.
     """
 
     code = "CR-DAT-003"
-    title = "a rank that shared the pipe is gone"
+    title = "rank that shared the pipe ended"
 
 
 class ForeignLoaderError(DataError):
-    """A DataLoader's own processes iterate the dataset where they cannot.
+    """The worker processes of a DataLoader cannot iterate over this dataset.
 
-    Ranks take equal steps because they agree on them, which loader processes cannot do for their ranks; and a pipe has
-    one reader. A forked process has none of the threads that decode, and would wait for them forever.
-    `ChannelDataset(workers=...)` starts loader processes anew, and the rank does the agreeing.
+    All ranks must take the same number of steps, and worker processes cannot agree on it for their ranks. A pipe can
+    have only one reader. A forked process has none of the decoding threads and would wait for them forever. Use
+    `ChannelDataset(workers=...)` instead: it starts new worker processes, and the ranks agree on their steps.
     """
 
     code = "CR-DAT-004"
-    title = "loader processes that cannot read"
+    title = "DataLoader workers not supported"
 
 
 class ObjectsDifferError(DataError):
-    """Ranks that divide the objects of a channel among them have listed different ones.
+    """Ranks that divide the objects of a channel have listed different objects.
 
-    Who reads which rows follows from the list, so that with two lists some rows would be read twice and others never.
-    An object that was removed, added or cut short while the ranks were starting is the usual cause.
+    The list decides which rank reads which rows. With different lists, some rows would be read twice and others never.
+    The usual cause is that an object was deleted, added or truncated while the ranks were starting.
     """
 
     code = "CR-DAT-005"
@@ -46,24 +47,25 @@ class ObjectsDifferError(DataError):
 
 
 class PipeCutShortError(DataError):
-    """The pipes of a channel did not deliver as many rows as they should have.
+    """The pipes of a channel delivered fewer rows than expected.
 
-    A pipe tells the end of an epoch by its end. Where what feeds it dies between two rows, that looks the same, and
-    the rest of the epoch would be missing without a word. So the rows are counted: with FullyReplicated every host
-    gets all of them, and each epoch has as many as the one before it.
+    The end of a pipe is the end of the epoch. If the writer of a pipe dies between two rows, the end looks the same,
+    and the remaining rows would be missing without an error. Therefore, rows are counted: with FullyReplicated, every
+    host must get the same number of rows, and every epoch must have as many rows as the previous one.
     """
 
     code = "CR-DAT-007"
-    title = "a pipe ended early"
+    title = "pipe ended early"
 
 
 class LoaderLostError(DataError):
     """A loader process of a rank ended in the middle of an epoch.
 
-    A kernel that is short of memory kills processes without a word, and each loader process holds the libraries and
-    the blocks that it decodes. What it was about to deliver is lost, so the rank cannot go on.
+    The kernel kills processes without a message if memory runs out. Each loader process needs memory for the libraries
+    and for the blocks that it decodes. The rows that it was decoding are lost, so the rank cannot continue. Use fewer
+    loader workers, or an instance type with more memory.
     """
 
     code = "CR-DAT-006"
-    title = "a loader process is gone"
+    title = "loader process ended"
     exit_code = ExitCode.ALGORITHM_FAILED

@@ -6,13 +6,13 @@ from cleanroom_algo.errors.base import CleanroomError
 
 
 class HostError(CleanroomError):
-    """Where a container runs."""
+    """The hosts on which containers run."""
 
 
 class HostStartError(HostError):
     """A host cannot be started.
 
-    Process and sandbox hosts run an algorithm that lies in a file or folder of this machine; images need a docker host.
+    Process hosts and sandboxes run an algorithm from a file or folder on this machine. Images need docker hosts.
     """
 
     code = "CR-HST-001"
@@ -20,22 +20,22 @@ class HostStartError(HostError):
 
 
 class SandboxError(HostError):
-    """This machine cannot make sandboxes.
+    """This machine cannot create sandboxes.
 
-    They need Linux, bubblewrap, iproute2 and util-linux, and the right to make namespaces: root's, or a kernel that
-    lets users make them. Process hosts need nothing: set `host_kind = "process"` in the table `[machine]` of the file
-    settings.toml.
+    Sandboxes need Linux, bubblewrap, iproute2, util-linux, and the permission to create namespaces: either root, or a
+    kernel that allows it to users. Process hosts have no requirements. To use them, set `host_kind = "process"` in
+    settings.toml, table `[machine]`.
     """
 
     code = "CR-HST-002"
-    title = "sandbox not possible"
+    title = "sandbox cannot be created"
 
 
 class EngineError(HostError):
-    """No container engine of this machine can run the image.
+    """No container engine on this machine can run the image.
 
-    An image runs in Docker, or in podman where Docker does not answer. An algorithm's file or folder needs neither:
-    give its path as `imageUri`, or with `--algorithm`.
+    Images run in Docker, or in Podman if Docker does not respond. An algorithm in a file or folder needs neither: use
+    its path as `imageUri`, or the option `--algorithm`.
     """
 
     code = "CR-HST-003"
@@ -43,10 +43,10 @@ class EngineError(HostError):
 
 
 class SageMakerError(HostError):
-    """AWS refused a job that was to run in your own account.
+    """AWS refused a job in your own account.
 
-    `host_kind = "sagemaker"` needs `sagemaker_role` and `sagemaker_place` (an s3:// URI) in the table `[machine]` of
-    settings.toml, and credentials where boto3 finds them.
+    `host_kind = "sagemaker"` needs `sagemaker_role` and `sagemaker_place` (an s3:// URI) in settings.toml, table
+    `[machine]`, and credentials that boto3 can find.
     """
 
     code = "CR-HST-004"
@@ -54,10 +54,10 @@ class SageMakerError(HostError):
 
 
 class NetworkLostError(HostError):
-    """The network of a job's sandboxes went away before the job had ended.
+    """The network between the sandboxes of a job ended before the job.
 
     The process that holds the network was killed. The hosts can no longer reach each other, and the clean room can no
-    longer reach a serving container, so the job is ended.
+    longer reach a serving container, so the job is ended. Start the job again.
     """
 
     code = "CR-HST-006"

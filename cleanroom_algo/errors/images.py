@@ -13,10 +13,10 @@ class ImageError(CleanroomError):
 
 
 class BuildError(ImageError):
-    """The engine could not build the image.
+    """The container engine could not build the image.
 
-    What it wrote is shown whole. The usual causes: the base image cannot be pulled, a package index is out of reach, or
-    the algorithm's requirements.txt asks for something that has no wheel.
+    The complete output of the engine is shown. The usual causes are that the base image cannot be pulled, that a
+    package index cannot be reached, or that the algorithm's requirements.txt names a package without a wheel.
     """
 
     code = "CR-IMG-001"

@@ -8,48 +8,50 @@ from cleanroom_algo.errors.status_codes import INSUFFICIENT_COMPUTE, INVALID_RES
 
 
 class JobError(CleanroomError):
-    """Jobs: training, inference, export."""
+    """Jobs: queries, training, inference and export."""
 
 
 class ArtifactsClashError(JobError):
-    """Two hosts left different files under the same path.
+    """Two hosts wrote different files with the same path.
 
-    The platform merges what the hosts leave in /opt/ml/model and in /opt/ml/output/data; names must not clash.
+    The platform merges the files of all hosts in /opt/ml/model and in /opt/ml/output/data. Write from one host only, or
+    use different names on each host.
     """
 
     code = "CR-JOB-101"
-    title = "hosts' files clash"
+    title = "conflicting files from several hosts"
 
 
 class ArtifactsTooLargeError(JobError):
-    """What the job left is larger than the cap of the association.
+    """The output of a training job exceeds the maximum size that its association allows.
 
-    The cap is privacyConfiguration.policies.trainedModels.maxArtifactSize and counts all artifacts of the job together.
-    What the service does when it is crossed is not documented; here the job fails and leaves nothing.
+    The maximum is privacyConfiguration.policies.trainedModels.maxArtifactSize. It applies to the sum of all artifacts
+    of the job. AWS does not document what happens if a job exceeds it. In the local clean room, the job fails and keeps
+    no artifacts.
     """
 
     code = "CR-JOB-102"
-    title = "job output over its cap"
+    title = "job output too large"
 
 
 class ChannelWrittenError(JobError):
     """The container wrote to a channel in FastFile mode, which the platform mounts read-only.
 
-    There, the write itself fails, and most programs with it. Process hosts isolate nothing: they give the container
-    read-only copies, which root can still change, and check them when the container has ended. The originals stay as
-    they were.
+    On the platform, the write fails, and most programs fail with it. Process hosts have no isolation. They give the
+    container read-only copies, which root can still change, and check them when the container has ended. The original
+    files are unchanged. Write to another folder instead.
     """
 
     code = "CR-JOB-103"
-    title = "a read-only channel was written to"
+    title = "write to a read-only channel"
 
 
 class ArtifactsUnreadableError(JobError):
-    """What a job left in /opt/ml/model or /opt/ml/output/data cannot be packed.
+    """The files in /opt/ml/model or /opt/ml/output/data cannot be packed.
 
-    Both must be folders, not links to folders. They may hold files, folders, and links to what lies in the same folder,
-    which are packed as what they point to. A link to anything else fails the job. Named pipes, sockets and devices are
-    left out, which the log of the job says. Files and folders keep their permissions, except setuid, setgid and the
+    Both must be folders, not links to folders. They can contain files, folders, and links to something in the same
+    folder, which are packed as their targets. Any other link fails the job. Named pipes, sockets and devices are left
+    out, and the log of the job names them. Files and folders keep their permissions, except setuid, setgid and the
     sticky bit.
     """
 
@@ -58,17 +60,17 @@ class ArtifactsUnreadableError(JobError):
 
 
 class JobLostError(JobError):
-    """The process that ran this job ended without a word: killed, or the machine went down.
+    """The process that ran this job ended without a message: it was killed, or the machine stopped.
 
-    Its containers ended with it, and nothing of what they wrote is kept. Start the job again.
+    The containers of the job ended with it, and none of their files is kept. Start the job again.
     """
 
     code = "CR-JOB-301"
-    title = "job lost with its process"
+    title = "job lost"
 
 
 class JobStoppedError(JobError):
-    """A job was stopped before its end: cancelled, or its command was interrupted."""
+    """The job was stopped before its end: it was cancelled, or its command was interrupted."""
 
     code = "CR-JOB-302"
     title = "job stopped"
@@ -76,10 +78,10 @@ class JobStoppedError(JobError):
 
 
 class JobDiskError(JobError):
-    """The disk of the state folder took no more of a job's files, which have been removed.
+    """The disk of the state folder is full, so the files of a job were removed.
 
-    In File mode each host gets a copy of its objects, as on the platform; further room is needed for what the
-    containers write, and for the archives made of it.
+    In File mode, each host gets a copy of its objects, as on the platform. The files that the containers write and
+    their archives need space too. Free some space, and start the job again.
     """
 
     code = "CR-JOB-304"
@@ -88,7 +90,7 @@ class JobDiskError(JobError):
 
 
 class JobRecordMissingError(JobError):
-    """A resource that a job was started with no longer exists: its association, algorithm or channel.
+    """A resource of a job no longer exists: its association, algorithm or channel.
 
     Keep the resources of a job until it has ended.
     """
@@ -99,9 +101,9 @@ class JobRecordMissingError(JobError):
 
 
 class BaseArtifactsMissingError(JobError):
-    """The version that a training job starts from no longer has artifacts.
+    """The artifacts of the version from which a training job starts no longer exist.
 
-    They are removed by DeleteTrainedModelOutput and by `cleanroom-algo clean`.
+    DeleteTrainedModelOutput or `cleanroom-algo clean` has removed them. Start from another version.
     """
 
     code = "CR-JOB-306"
@@ -113,8 +115,8 @@ class NotResumableError(JobError):
     """A training job cannot be resumed.
 
     `train --resume` resumes a job that was interrupted, cancelled or failed after its first epoch. Its objects, its
-    sources and its number of hosts must be unchanged, so that it ends with the same bits as a job that was never
-    interrupted.
+    source code and its number of hosts must be unchanged, so that the result is identical to that of a job without an
+    interruption.
     """
 
     code = "CR-JOB-307"
@@ -123,7 +125,7 @@ class NotResumableError(JobError):
 
 
 class CheckpointsUnreadableError(JobError):
-    """The checkpoints that a job left cannot be read, or its container left something else in their place."""
+    """The checkpoints of a job cannot be read, or its container replaced them with something else."""
 
     code = "CR-JOB-308"
     title = "checkpoints not readable"
@@ -131,17 +133,20 @@ class CheckpointsUnreadableError(JobError):
 
 
 class JobFailedError(JobError):
-    """A job ended in failure; its reason is in statusDetails of its record, its output in `cleanroom-algo logs`."""
+    """A job failed.
+
+    Its record has the reason in statusDetails. `cleanroom-algo logs` shows its output.
+    """
 
     code = "CR-JOB-303"
     title = "job failed"
 
 
 class InferenceInputError(JobError):
-    """An object of the input channel cannot be cut into the requests of an inference job.
+    """An object of the input channel cannot be divided into the requests of an inference job.
 
     Inference jobs split every object by line into requests of up to maxPayloadInMB (Clean Rooms ML user guide,
-    "Inference model authoring guidelines"). A record must fit into one request, and the objects must have lines.
+    "Inference model authoring guidelines"). The objects must have lines, and each record must fit into one request.
     """
 
     code = "CR-JOB-201"
@@ -151,9 +156,9 @@ class InferenceInputError(JobError):
 class InferenceServerError(JobError):
     """The inference container did not become ready.
 
-    It is started with the argument `serve`, and GET /ping on port 8080 must answer 200 (SageMaker developer guide,
-    "Use your own inference code with batch transform"). A container that cannot load its model should exit at once,
-    with a status other than 0: the platform would otherwise keep asking for half an hour.
+    The container is started with the argument `serve`, and GET /ping on port 8080 must return 200 (SageMaker developer
+    guide, "Use your own inference code with batch transform"). A container that cannot load its model should exit at
+    once with a nonzero status. Otherwise, the platform repeats the request for half an hour.
     """
 
     code = "CR-JOB-202"
@@ -163,9 +168,9 @@ class InferenceServerError(JobError):
 class InferenceContainerDiedError(JobError):
     """The inference container ended while the job still needed it.
 
-    An exit status over 128 stands for a signal: 137 is SIGKILL, which most often means that the memory of the instance
-    was not enough. What the container wrote last is shown to the account that asked for the job, as far as the
-    association's containerLogs policies let it see that.
+    An exit status above 128 means a signal. Status 137 is SIGKILL: in most cases, the memory of the instance was not
+    enough. The account that started the job sees the last output of the container, if the association's containerLogs
+    policies allow it.
     """
 
     code = "CR-JOB-205"
@@ -173,17 +178,17 @@ class InferenceContainerDiedError(JobError):
 
 
 class InferenceTimeoutError(JobError):
-    """The inference job was not done within the quota of its duration, 25 hours."""
+    """The inference job took longer than its quota of 25 hours."""
 
     code = "CR-JOB-206"
     title = "inference job takes too long"
 
 
 class InferenceRequestError(JobError):
-    """The container answered a request of the job with an error, or not at all, in every attempt.
+    """The container returned an error for a request of the job, or no answer, in every attempt.
 
-    The object that the request belongs to has no output then, as a part of it would have lost records; the outputs of
-    other objects stay.
+    The object of this request has no output, because a part of the output would silently lack records. The outputs of
+    other objects are kept.
     """
 
     code = "CR-JOB-203"
@@ -191,12 +196,12 @@ class InferenceRequestError(JobError):
 
 
 class InferenceRowsLostError(JobError):
-    """The container answered a request with fewer predictions than the request has records.
+    """The container returned fewer predictions than the request has records.
 
-    Predictions belong to records by their position, so all predictions after a lost one belong to the wrong records.
-    The documentation does not say that AWS counts them. A request with the header of its object may have one prediction
-    fewer than it has lines. A common cause is a server that takes the first line of every request for a header. With
-    `inference_lost_rows = "warn"` in settings.toml, the job continues with a warning.
+    Predictions belong to records by their position. If one is missing, all later predictions belong to the wrong
+    records. AWS does not document whether it counts predictions. A request with the header of its object may have one
+    prediction fewer than it has lines. A frequent cause is a server that treats the first line of every request as a
+    header. With `inference_lost_rows = "warn"` in settings.toml, table `[switches]`, the job continues with a warning.
     """
 
     code = "CR-JOB-207"
@@ -206,8 +211,8 @@ class InferenceRowsLostError(JobError):
 class PredictionsUnreadableError(JobError):
     """The outputs of an inference job cannot be shown as a table beside its inputs.
 
-    That needs inputs in CSV or JSON Lines, and outputs in one of these with one prediction for each row. The outputs
-    themselves are as the algorithm wrote them.
+    The inputs and outputs must be CSV or JSON Lines, with one prediction for each row. The outputs themselves are
+    unchanged.
     """
 
     code = "CR-JOB-208"
@@ -216,7 +221,10 @@ class PredictionsUnreadableError(JobError):
 
 
 class InferenceOutputTooLargeError(JobError):
-    """The output of an inference job is larger than its cap (trainedModelInferenceJobs.maxOutputSize)."""
+    """The output of an inference job exceeds its maximum size.
+
+    The maximum is trainedModelInferenceJobs.maxOutputSize in the policies of the association.
+    """
 
     code = "CR-JOB-204"
     title = "inference output too large"
@@ -225,9 +233,9 @@ class InferenceOutputTooLargeError(JobError):
 class QueryError(JobError):
     """The query of an ML input channel cannot be run.
 
-    A query sees the tables of its collaboration and their allowed columns, and nothing else: no files, no network, no
-    settings. It may call the functions of Spark SQL that are known to give the same values here. Join columns of a
-    table with a LIST rule may only be compared for equality with columns of other tables.
+    A query can read the allowed columns of the tables in its collaboration, and nothing else: no files, no network, no
+    settings. It can call the Spark SQL functions that are known to return the same values here. Join columns of a table
+    with a LIST rule can only be compared for equality with columns of other tables.
     """
 
     code = "CR-JOB-401"
@@ -237,21 +245,22 @@ class QueryError(JobError):
 
 
 class EngineDiffersError(JobError):
-    """DuckDB may give other values than Spark for the query of an ML input channel, so it is not run.
+    """DuckDB may return other values than Spark for the query of an ML input channel, so it is not run.
 
-    `docs/reference/query-functions.md` lists what agrees. With `query_engine = "spark"` in `[machine]` of settings.toml
-    the query runs on Spark itself, on this machine.
+    `docs/reference/query-functions.md` lists the functions that return the same values. To run the query on Spark on
+    this machine, set `query_engine = "spark"` in settings.toml, table `[machine]`.
     """
 
     code = "CR-JOB-403"
-    title = "query gives other values than Spark"
+    title = "query may differ from Spark"
     exit_code = ExitCode.CONTRACT
 
 
 class SparkUnavailableError(JobError):
-    """Queries are to run on Spark (`query_engine = "spark"`), and it cannot start on this machine.
+    """The setting `query_engine = "spark"` selects Spark, but Spark cannot start on this machine.
 
-    It needs the extra `spark` of cleanroom-algo and Java 17. Queries that DuckDB computes as Spark does need neither.
+    Spark needs the extra `spark` of cleanroom-algo and Java 17. Queries for which DuckDB returns the same values as
+    Spark need neither.
     """
 
     code = "CR-JOB-404"
@@ -260,10 +269,10 @@ class SparkUnavailableError(JobError):
 
 
 class TableUnreadableError(JobError):
-    """The files of a table that a query names cannot be read. Queries that do not name the table still run.
+    """The files of a table in the query cannot be read. Queries that do not name the table still run.
 
-    The files must have the format and the columns that the table's owner declared. In a folder, only files whose names
-    end as the format's do are read. A file whose name ends in .csv is never read as Parquet.
+    The files must have the format and the columns that the owner of the table declared. In a folder, only files with
+    the file name extension of the format are read. A file whose name ends in .csv is never read as Parquet.
     """
 
     code = "CR-JOB-402"
@@ -273,10 +282,10 @@ class TableUnreadableError(JobError):
 
 
 class QueryTooLargeError(JobError):
-    """The query of an ML input channel needs more memory or disk than there is for it.
+    """The query of an ML input channel needs more memory or disk space than it has.
 
-    DuckDB gets 1 GB of memory and puts the rest on the disk of the state folder. Spark gets what `spark.driver.memory`
-    in `[spark]` of settings.toml says.
+    DuckDB can use 1 GB of memory, and the disk of the state folder for the rest. Spark can use the memory that
+    `spark.driver.memory` sets in settings.toml, table `[spark]`.
     """
 
     code = "CR-JOB-405"
@@ -286,11 +295,11 @@ class QueryTooLargeError(JobError):
 
 
 class SyntheticDataError(JobError):
-    """The result of a query whose template asks for synthetic data is not what rows can be generated from.
+    """Synthetic data cannot be generated from the result of this query.
 
-    There must be 1,500 to 2,500,000 rows. Each column is classified as CATEGORICAL or NUMERICAL in the template, and
-    numerical ones are numbers, dates or timestamps. A categorical column that is to be predicted has at most 100
-    values. The numbers are in `[quotas]` of settings.toml.
+    The result must have 1,500 to 2,500,000 rows. The template classifies each column as CATEGORICAL or NUMERICAL.
+    Numerical columns contain numbers, dates or timestamps. A categorical column that is to be predicted has at most 100
+    values. The limits are in settings.toml, table `[quotas]`.
     """
 
     code = "CR-JOB-406"
@@ -299,11 +308,12 @@ class SyntheticDataError(JobError):
 
 
 class SyntheticDataExposedError(JobError):
-    """An attack on generated rows succeeds too often, so the channel fails, as it does on AWS.
+    """An attack on the generated rows succeeds too often, so the channel fails, as on AWS.
 
-    The attack tells rows of the query from others by their distance to the closest generated row. Its score is the area
-    under the ROC curve: 0.5 is that of guessing. The template has the threshold, maxMembershipInferenceAttackScore.
-    With a threshold near 0.5, chance alone makes every other channel fail. Each try generates other rows.
+    The attack distinguishes rows of the query from other rows by their distance to the closest generated row. Its score
+    is the area under the ROC curve. Random guessing has a score of 0.5. The template sets the threshold,
+    maxMembershipInferenceAttackScore. With a threshold near 0.5, every second channel fails by chance. Each attempt
+    generates different rows.
     """
 
     code = "CR-JOB-407"
@@ -312,10 +322,11 @@ class SyntheticDataExposedError(JobError):
 
 
 class AccessBudgetError(JobError):
-    """The owner of a table has limited how often queries may use it, and no use is left.
+    """The access budget of a table is used up.
 
-    `list_privacy_budgets` of the `cleanrooms` client shows what is left, and when the next period begins. A query that
-    fails costs nothing. UpdatePrivacyBudgetTemplate changes the budget.
+    The owner of a table can limit how often queries use it. `list_privacy_budgets` of the `cleanrooms` client shows
+    what is left, and when the next period begins. A query that fails costs nothing. UpdatePrivacyBudgetTemplate changes
+    the budget.
     """
 
     code = "CR-JOB-408"
@@ -324,10 +335,11 @@ class AccessBudgetError(JobError):
 
 
 class ExportTooLargeError(JobError):
-    """The files to export are larger than the policy of the association allows.
+    """The files of an export exceed the maximum size that the association allows.
 
-    The cap is privacyConfiguration.policies.trainedModelExports.maxSize; larger data "will not be exported".
+    The maximum is privacyConfiguration.policies.trainedModelExports.maxSize. AWS documents that larger data "will not
+    be exported".
     """
 
     code = "CR-JOB-501"
-    title = "export over its cap"
+    title = "export too large"

@@ -22,11 +22,11 @@ class RequestError(CleanroomError):
 
 
 class InvalidRequestError(RequestError):
-    """The request breaks the API's model, or a rule that the documentation states beside it.
+    """The request does not match the model of the API, or breaks a documented rule that is not in the model.
 
-    Every fault is listed with its JSON path. boto3 itself checks only required members, types and minimum lengths; the
-    service, and this room, check maxima, patterns, enums and unknown members as well. boto3 clients get a
-    ValidationException (HTTP 400).
+    Every error is listed with its JSON path. boto3 itself checks only required members, types and minimum lengths. The
+    service and the local clean room also check maximum values, patterns, enumerations and unknown members. boto3
+    clients get a ValidationException (HTTP 400).
     """
 
     code = "CR-REQ-001"
@@ -34,9 +34,10 @@ class InvalidRequestError(RequestError):
 
 
 class ConflictError(RequestError):
-    """The request contradicts the state of a resource: it exists already, is still in use, or is not in a state for it.
+    """The request conflicts with the state of a resource.
 
-    boto3 clients get a ConflictException (HTTP 409).
+    The resource already exists, is still in use, or has a status that does not allow the operation. boto3 clients get a
+    ConflictException (HTTP 409).
     """
 
     code = "CR-REQ-002"
@@ -46,7 +47,7 @@ class ConflictError(RequestError):
 
 
 class ResourceNotFoundError(RequestError):
-    """The request names a resource that the room does not have, or that lies outside the named membership.
+    """The request names a resource that does not exist, or that is outside the named membership.
 
     boto3 clients get a ResourceNotFoundException (HTTP 404).
     """
@@ -58,10 +59,11 @@ class ResourceNotFoundError(RequestError):
 
 
 class AccessDeniedError(RequestError):
-    """The calling account may not do this: the membership is another's, or the member lacks the ability.
+    """The calling account is not allowed to do this.
 
-    If the access key ID has twelve digits, it is the account; otherwise the room's default account is used. boto3
-    clients get an AccessDeniedException (HTTP 403).
+    The membership belongs to another account, or the member does not have the required ability. If the access key ID
+    has twelve digits, it is the account. Otherwise, the default account of the local clean room is used. boto3 clients
+    get an AccessDeniedException (HTTP 403).
     """
 
     code = "CR-REQ-004"
@@ -71,10 +73,11 @@ class AccessDeniedError(RequestError):
 
 
 class QuotaExceededError(RequestError):
-    """A quota of the service would be exceeded (Clean Rooms user guide, "Quotas for AWS Clean Rooms ML").
+    """The request would exceed a quota (Clean Rooms user guide, "Quotas for AWS Clean Rooms ML").
 
-    Quotas are on by default, because a new account meets them with its first calls. Change them in settings.toml,
-    table `[quotas]`. boto3 clients get a ServiceQuotaExceededException (HTTP 402) with quotaName and quotaValue.
+    Quotas are enforced by default, because a new AWS account reaches them with its first requests. Change them in
+    settings.toml, table `[quotas]`. boto3 clients get a ServiceQuotaExceededException (HTTP 402) with quotaName and
+    quotaValue.
     """
 
     code = "CR-REQ-005"
@@ -86,7 +89,7 @@ class QuotaExceededError(RequestError):
 
 
 class ThrottledError(RequestError):
-    """Requests come faster than the service's rate for this operation.
+    """Requests arrive faster than the rate that the service allows for this operation.
 
     The server limits each account and operation to the documented rate. In settings.toml, table `[quotas]`, `rates`
     changes the limits and `requests_per_second = false` turns them off. Commands that need no server are not limited.
@@ -114,7 +117,7 @@ class NotEmulatedError(RequestError):
 
 
 class UnknownOperationError(RequestError):
-    """No operation of the API has this method and path, or this name."""
+    """The API has no operation with this name, or with this method and path."""
 
     code = "CR-REQ-008"
     title = "no such operation"
@@ -123,24 +126,24 @@ class UnknownOperationError(RequestError):
 
 
 class ForeignRequestError(RequestError):
-    """A web page from another site sent the request, or it was sent to a name that this server does not have.
+    """A web page from another site sent the request, or the request names a host that this server does not have.
 
-    Any web page open in a browser on this machine can send requests to local servers, and this server runs code. It
-    therefore checks the headers Host, Origin and Sec-Fetch-Site. To call the server by another name, such as
+    Every web page that is open in a browser on this machine can send requests to local servers, and this server runs
+    code. Therefore, it checks the headers Host, Origin and Sec-Fetch-Site. To call the server by another name, such as
     host.docker.internal, start it with `cleanroom-algo up --allow-host NAME`. boto3 clients get an
     AccessDeniedException (HTTP 403).
     """
 
     code = "CR-REQ-010"
-    title = "request of a foreign web page"
+    title = "request from another web site"
     modelled = "AccessDeniedException"
     http_status = 403
 
 
 class ServiceFailureError(RequestError):
-    """The local clean room failed to answer; this is a bug in cleanroom-algo. The server's log has the traceback.
+    """The local clean room failed to answer. This is a bug in cleanroom-algo.
 
-    boto3 clients get an InternalServiceException (HTTP 500).
+    The log of the server has the traceback. boto3 clients get an InternalServiceException (HTTP 500).
     """
 
     code = "CR-REQ-009"

@@ -16,7 +16,10 @@ class RoomError(CleanroomError):
 
 
 class RoomInUseError(RoomError):
-    """Another `cleanroom-algo up` is using this state folder. Two servers on one folder would run each job twice."""
+    """Another `cleanroom-algo up` is using this state folder.
+
+    Two servers on one folder would run each job twice. Stop the other server, or choose another folder with `--home`.
+    """
 
     code = "CR-ROM-001"
     title = "state folder in use"
@@ -26,8 +29,8 @@ class RoomInUseError(RoomError):
 class RoomStateError(RoomError):
     """The records in the state folder are unreadable, damaged or from a later version, or the disk is full.
 
-    A server whose disk is full keeps the result of a finished job until there is space. A command does not wait: the
-    job is reported as lost when the room is next opened.
+    If the disk is full, a server keeps the result of a finished job until there is space. A command does not wait: the
+    job is reported as lost when the local clean room is opened the next time.
     """
 
     code = "CR-ROM-002"
@@ -67,21 +70,24 @@ class ObjectStoreError(RoomError):
 
 
 class RoomSettingsError(RoomError):
-    """The file settings.toml of the state folder cannot be read, or names a quota or switch that does not exist."""
+    """The file settings.toml in the state folder cannot be read, or contains an unknown name or an invalid value.
+
+    Correct the file, or remove it to use the default values.
+    """
 
     code = "CR-ROM-005"
-    title = "room settings not usable"
+    title = "settings.toml not usable"
 
 
 class DeclarationError(RoomError):
-    """A cleanroom.toml is not a valid declaration of a room.
+    """A cleanroom.toml does not declare a valid clean room.
 
     The file declares a collaboration with its members, tables, algorithms and ML input channels. Paths are relative to
-    the file, and every name that it refers to must be declared in it.
+    the file, and every name that is used must also be declared.
     """
 
     code = "CR-ROM-006"
-    title = "room not declared"
+    title = "cleanroom.toml not valid"
 
 
 class NoObjectsError(RoomError):
@@ -96,28 +102,31 @@ class NoObjectsError(RoomError):
 
 
 class ObjectLostError(RoomError):
-    """An object of a channel was removed, replaced or truncated after the job was planned.
+    """An object of a channel was deleted, replaced or truncated after the job was planned.
 
-    A job lists its objects once, before it starts. Objects in S3 are read only if they still have the ETag they had
-    then.
+    A job lists its objects once, before it starts. An object in S3 is read only if its ETag has not changed since.
     """
 
     code = "CR-ROM-008"
-    title = "object gone or changed"
+    title = "object deleted or changed"
 
 
 class PortTakenError(RoomError):
-    """`cleanroom-algo up` cannot listen on its port, because another process has it, or this user may not."""
+    """`cleanroom-algo up` cannot listen on its port.
+
+    Another process uses the port, or this user is not allowed to use it. Choose another port with `--port`.
+    """
 
     code = "CR-ROM-009"
-    title = "port taken"
+    title = "port in use"
     exit_code = ExitCode.USAGE
 
 
 class ChannelDataError(RoomError):
-    """Python code gave something as the data of a channel that has no rows: neither a frame nor files.
+    """The data of a channel given in Python is neither a DataFrame nor files.
 
-    A channel is a frame of polars or pandas, a dictionary of file names to texts, a folder, a file, or an s3:// URI.
+    A channel can be a polars or pandas DataFrame, a dictionary from file names to texts, a folder, a file, or an s3://
+    URI.
     """
 
     code = "CR-ROM-010"

@@ -7,13 +7,16 @@ from cleanroom_algo.errors.exit_codes import ExitCode
 
 
 class SchemaError(CleanroomError):
-    """The declared table and what was found."""
+    """Schemas, and data that does not match them."""
 
     exit_code = ExitCode.CONTRACT
 
 
 class InvalidSchemaError(SchemaError):
-    """The declared schema cannot be used: no such type, a name twice, a target that is not a column."""
+    """The declared schema is not valid.
+
+    A type does not exist, a name occurs twice, or the target is not a column.
+    """
 
     code = "CR-SCH-001"
     title = "invalid schema"
@@ -45,10 +48,11 @@ class RowMismatchError(SchemaError):
 
 
 class ColumnsMismatchError(SchemaError):
-    """The columns of an object are not those of the declared schema: names missing, names unknown, or other types.
+    """The columns of an object are not those of the declared schema.
 
-    CSV headers may name the declared columns in any order; Parquet and JSON Lines are read by name. With
-    Schema.of(..., extra_columns="ignore") columns that are not declared, such as an index of pandas, are not read.
+    Names are missing or unknown, or types differ. A CSV header can name the columns in any order. Parquet and JSON
+    Lines are read by name. With Schema.of(..., extra_columns="ignore"), columns that are not declared, such as an index
+    of pandas, are not read.
     """
 
     code = "CR-SCH-003"
@@ -56,17 +60,18 @@ class ColumnsMismatchError(SchemaError):
 
 
 class FeaturesError(SchemaError):
-    """Fitted features cannot be used: their stored form is wrong, or the table they meet lacks their columns."""
+    """Fitted features cannot be used: their file is not valid, or the table does not have their columns."""
 
     code = "CR-SCH-004"
     title = "features do not fit"
 
 
 class DialectError(SchemaError):
-    """A CSV channel whose dialect is not declared holds a field that RFC 4180 and Spark read differently.
+    """A CSV channel has a field that RFC 4180 and Spark read differently, and no dialect is declared.
 
-    Inside quotes, Spark writes a backslash before a quote and before a backslash. In RFC 4180, a backslash is text.
-    Declare which of them wrote the channel: Schema.of(..., csv=Csv(dialect="spark")), or dialect="rfc4180".
+    Inside quotes, Spark writes a backslash before a quote and before a backslash. In RFC 4180, a backslash is an
+    ordinary character. Declare which of them wrote the channel: Schema.of(..., csv=Csv(dialect="spark")), or
+    dialect="rfc4180".
     """
 
     code = "CR-SCH-005"

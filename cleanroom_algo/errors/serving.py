@@ -8,7 +8,7 @@ from cleanroom_algo.errors.base import CleanroomError
 
 
 class ServingError(CleanroomError):
-    """Answering inference requests."""
+    """Answers to inference requests."""
 
     http_status: ClassVar[int] = 500
 
@@ -29,7 +29,7 @@ class BodyTooLargeError(ServingError):
 class BodyIncompleteError(ServingError):
     """A request body ended early, or its chunks or its Content-Encoding are damaged.
 
-    Nothing of such a request is answered: predictions for the part that arrived would silently lose records.
+    No part of such a request is answered. Predictions for an incomplete body would silently lack records.
     """
 
     code = "CR-SRV-002"
@@ -66,7 +66,10 @@ class BadRecordError(ServingError):
 
 
 class OverloadedError(ServingError):
-    """The server already holds as many requests as its queue allows. The Retry-After header says when to try again."""
+    """The server already has as many waiting requests as its queue allows.
+
+    The Retry-After header of the answer says when to send the request again.
+    """
 
     code = "CR-SRV-006"
     title = "server busy"
@@ -118,10 +121,10 @@ class ModelFilesError(ServingError):
 
 
 class MemoryExhaustedError(ServingError):
-    """A request needed more memory than the container has left. Nothing of it was answered.
+    """A request needed more memory than the container has left, and was not answered.
 
-    The status is 503 because the request may succeed when fewer others are being processed. Smaller requests always
-    help: lower containerExecutionParameters.maxPayloadInMB of the inference job.
+    The status is 503 because the request may succeed when the server processes fewer requests at the same time. Smaller
+    requests always help: lower containerExecutionParameters.maxPayloadInMB of the inference job.
     """
 
     code = "CR-SRV-012"
@@ -141,7 +144,10 @@ class NoSuchPathError(ServingError):
 
 
 class MethodError(ServingError):
-    """A request uses a method that its path does not support. The Allow header of the answer lists the others."""
+    """A request uses a method that its path does not support.
+
+    The Allow header of the answer lists the supported methods.
+    """
 
     code = "CR-SRV-014"
     title = "method not allowed"
@@ -160,11 +166,11 @@ class MalformedRequestError(ServingError):
 
 
 class ServerDiedError(ServingError):
-    """A process of the server ended without saying why, while loading the model, warming up or serving.
+    """A process of the server ended without a message, while loading the model, warming up or serving.
 
-    A process cannot report its own end when it calls `os._exit`, when native code crashes, or when the kernel kills it
-    because memory ran out. The process above the server reports it instead. A serving process that dies while another
-    one serves is replaced.
+    A process cannot report its own end if it calls `os._exit`, if native code crashes, or if the kernel kills it
+    because memory ran out. The parent process of the server reports it instead. A serving process that dies while
+    another one serves is replaced.
     """
 
     code = "CR-SRV-016"
@@ -174,9 +180,9 @@ class ServerDiedError(ServingError):
 class StartTimeoutError(ServingError):
     """Loading the model and warming up took longer than CLEANROOM_ALGO_SERVE_START_SECONDS.
 
-    During the start, the log says every 30 seconds what the server is waiting for. The platform asks /ping every second
-    and is said to give up after 30 minutes without giving a reason. The default limit is one minute less, so that the
-    reason is known.
+    During the start, the log says every 30 seconds what the server is waiting for. The platform requests /ping every
+    second, and is said to stop after 30 minutes without giving a reason. The default limit is one minute shorter, so
+    that the log has the reason.
     """
 
     code = "CR-SRV-017"
@@ -184,11 +190,11 @@ class StartTimeoutError(ServingError):
 
 
 class AnswerSpaceError(ServingError):
-    """The disk has no room for a long answer.
+    """The disk does not have enough space for a long answer.
 
-    An answer is complete before its first byte is sent. An answer larger than 32 MB is kept in a temporary file until
-    then. The status is 503 because there may be room when fewer requests are being processed. Smaller requests always
-    help.
+    An answer is complete before its first byte is sent. Until then, an answer larger than 32 MB is kept in a temporary
+    file. The status is 503 because there may be enough space when the server processes fewer requests. Smaller requests
+    always help.
     """
 
     code = "CR-SRV-018"
@@ -197,10 +203,10 @@ class AnswerSpaceError(ServingError):
 
 
 class TrainingModeError(ServingError):
-    """After `load`, a torch module of the predictor is still in training mode and behaves otherwise in it.
+    """After `load`, a torch module of the predictor is in training mode, and its result depends on the mode.
 
     In training mode, dropout is random, and batch normalization makes the prediction for a row depend on the other rows
-    of its request. Call `eval()` on the model in `load`. If a module must stay in training mode, name it in the class
+    of the request. Call `eval()` on the model in `load`. If a module must stay in training mode, name it in the class
     attribute `training_modules` of the predictor.
     """
 

@@ -14,22 +14,22 @@ NOT_STARTED: Final = "training did not start: the algorithm, its hyperparameters
 """In the log of a job whose container failed at its checks, before it trained."""
 
 STATUS_CODES: Final[Mapping[str, str]] = {
-    ALGORITHM_ERROR: "A container ended with a status other than 0. The message holds the text of its failure file; "
-    "other accounts than the one that started the job see what is known to hold no values of rows: the class of the "
-    "exception and the place in the algorithm. SageMaker uses this code, too.",
-    MAX_RUNTIME_EXCEEDED: "A training job ran for longer than stoppingCondition.maxRuntimeInSeconds, and was stopped. "
-    "Its artifacts are not kept. Ask for a longer time, or for fewer epochs.",
-    MALFORMED_QUERY: "The query of an ML input channel is not valid: its syntax, its names, or what it does with "
-    "columns. Clean Rooms documents this code of protected queries; the message has the code of cleanroom-algo, too.",
-    INVALID_RESOURCE: "A table that the query of an ML input channel names exists, and cannot be used: its files do "
-    "not fit its declaration. Clean Rooms documents this code of protected queries.",
-    INSUFFICIENT_COMPUTE: "The query of an ML input channel needs more memory or disk than it has. Clean Rooms "
-    "documents this code of protected queries.",
-    "ClientError": "SageMaker refused the request of a job on SageMaker hosts, or something that it names: a role, an "
-    "image, objects. The message is SageMaker's.",
+    ALGORITHM_ERROR: "A container ended with a status other than 0. The message contains the text of its failure file. "
+    "Accounts that did not start the job see only what is known to contain no values of rows: the class of the "
+    "exception and its location in the algorithm. SageMaker uses this code too.",
+    MAX_RUNTIME_EXCEEDED: "A training job exceeded stoppingCondition.maxRuntimeInSeconds and was stopped. Its "
+    "artifacts are not kept. Increase the maximum, or train fewer epochs.",
+    MALFORMED_QUERY: "The query of an ML input channel is not valid: its syntax, its names, or its use of columns. "
+    "Clean Rooms documents this code for protected queries. The message also contains the code of cleanroom-algo.",
+    INVALID_RESOURCE: "The query of an ML input channel names a table that exists but cannot be used: its files do "
+    "not match its declaration. Clean Rooms documents this code for protected queries.",
+    INSUFFICIENT_COMPUTE: "The query of an ML input channel needs more memory or disk space than it has. Clean Rooms "
+    "documents this code for protected queries.",
+    "ClientError": "SageMaker refused the request of a job on SageMaker hosts, or something that the request names: a "
+    "role, an image or objects. The message comes from SageMaker.",
     "InternalServerError": "SageMaker failed in a job on SageMaker hosts. Start the job again.",
-    "CapacityError": "SageMaker has no instances of the type asked for, in a job on SageMaker hosts. Start it later, "
-    "or ask for another type.",
+    "CapacityError": "SageMaker has no instances of the requested type for a job on SageMaker hosts. Start the job "
+    "later, or request another type.",
 }
 
 

@@ -11,10 +11,10 @@ class TrainingError(CleanroomError):
 
 
 class AlgorithmExitError(TrainingError):
-    """The algorithm's own code called sys.exit() before training ended and its artifacts were saved.
+    """The algorithm's own code called sys.exit() before the training ended and its artifacts were saved.
 
-    A job that exits 0 counts as completed, so exiting during training is always a failure. Raise an exception that says
-    what is wrong; its message reaches the failure file.
+    A job with exit status 0 counts as completed. Therefore, calling sys.exit() during the training is always a failure.
+    Raise an exception that describes the problem. Its message is written to the failure file.
     """
 
     code = "CR-TRN-001"
@@ -22,9 +22,9 @@ class AlgorithmExitError(TrainingError):
 
 
 class RankDiedError(TrainingError):
-    """A training process ended without a word: killed by a signal, or by the kernel for memory.
+    """A training process ended without a message: a signal or the kernel killed it.
 
-    SIGKILL usually means that the host ran out of memory: use smaller batches, fewer ranks per host, or an instance
+    SIGKILL usually means that the host ran out of memory. Use smaller batches, fewer ranks per host, or an instance
     type with more memory.
     """
 
@@ -33,37 +33,38 @@ class RankDiedError(TrainingError):
 
 
 class RankLostError(TrainingError):
-    """Ranks of this host lost the others, and no host said why.
+    """The ranks of this host lost the connection to the others, and no host reported a reason.
 
-    The cause is on another host: look at its log. A host that is stopped or runs out of memory says nothing.
+    The cause is on another host. Look at its log. A host that is stopped or runs out of memory reports nothing.
     """
 
     code = "CR-TRN-003"
-    title = "other ranks are gone"
+    title = "connection to other ranks lost"
 
 
 class RendezvousError(TrainingError):
-    """The hosts of the job did not find each other.
+    """The hosts of the job could not connect to each other.
 
-    They meet at the first of the sorted hosts, port 7777, or where CLEANROOM_ALGO_RENDEZVOUS says.
+    They connect to the first of the sorted hosts on port 7777, or to the address in CLEANROOM_ALGO_RENDEZVOUS.
     """
 
     code = "CR-TRN-004"
-    title = "hosts did not meet"
+    title = "hosts could not connect"
 
 
 class TrainerDeclarationError(TrainingError):
-    """The Trainer subclass lacks something that the job needs, or an option of it has a value that cannot be used."""
+    """The Trainer subclass lacks something that the job needs, or one of its options has an invalid value."""
 
     exit_code = ExitCode.CONTRACT
     code = "CR-TRN-005"
-    title = "trainer not usable"
+    title = "invalid Trainer"
 
 
 class SingleHostError(TrainingError):
-    """An algorithm with its own `fit` trains on the first host only, and this job spreads its data over several.
+    """An algorithm with its own `fit` trains on the first host only, but this job divides its data among several hosts.
 
-    Rows on the other hosts would silently have no part in the model.
+    The rows on the other hosts would silently have no effect on the model. Use one host or FullyReplicated channels. If
+    `fit` divides the work itself, set `distributed = True` in the class.
     """
 
     exit_code = ExitCode.CONTRACT
@@ -72,9 +73,10 @@ class SingleHostError(TrainingError):
 
 
 class LossError(TrainingError):
-    """The loss is not a finite number, no scalar that depends on the model, or, with several ranks, not on all of it.
+    """The loss cannot be used: it must be a finite scalar that depends on the model.
 
-    Usual causes: a learning rate that is too large, a target outside its range, features that were not standardised.
+    With several ranks, it must depend on all parameters of the model. Usual causes are a learning rate that is too
+    large, a target outside its valid range, and features that were not standardized.
     """
 
     code = "CR-TRN-007"
@@ -100,7 +102,7 @@ class CheckpointError(TrainingError):
 
 
 class NoDataError(TrainingError):
-    """The training channel holds no row on any host."""
+    """The training channel has no rows on any host."""
 
     exit_code = ExitCode.CONTRACT
     code = "CR-TRN-010"
@@ -119,22 +121,22 @@ class SyncBatchNormError(TrainingError):
 
 
 class OneRowBatchError(TrainingError):
-    """A batch has a single row, and the model normalizes over the rows of a batch.
+    """A batch has only one row, and the model normalizes over the rows of a batch.
 
-    The last batch of an epoch holds the rows that are left over. In File mode rows are counted first, so the error
-    comes before training starts.
+    The last batch of an epoch contains the remaining rows. In File mode, the rows are counted first, so the error
+    occurs before the training starts. Set `drop_last = True`, or choose another `batch_size`.
     """
 
     exit_code = ExitCode.CONTRACT
     code = "CR-TRN-012"
-    title = "a batch of one row meets BatchNorm"
+    title = "one-row batch with BatchNorm"
 
 
 class TargetTypeError(TrainingError):
-    """The target's type does not suit the loss, or the target cannot become a tensor.
+    """The type of the target is not suitable for the loss, or the target cannot become a tensor.
 
-    Targets declared as float or bool become float32 tensors, and integers become int64. Cross entropy over classes
-    takes int64; most other losses take float32.
+    Targets declared as float or bool become float32 tensors, and integers become int64 tensors. Cross entropy for
+    classes needs int64. Most other losses need float32.
     """
 
     exit_code = ExitCode.CONTRACT
@@ -143,22 +145,22 @@ class TargetTypeError(TrainingError):
 
 
 class LabelError(TrainingError):
-    """Labels or weights of the rows that the objective cannot take.
+    """The objective does not allow these labels or weights.
 
-    A probability is learned from labels of 0 and 1, classes are numbered from 0 to `num_class` - 1, and counts are at
-    least 0. Weights are numbers of at least 0. The rows of all hosts are checked before the first round.
+    Labels for a probability are 0 and 1. Classes are numbered from 0 to `num_class` - 1. Counts are at least 0. Weights
+    are at least 0. The rows of all hosts are checked before the first round.
     """
 
     exit_code = ExitCode.CONTRACT
     code = "CR-TRN-014"
-    title = "labels or weights not usable"
+    title = "invalid labels or weights"
 
 
 class MissingLibraryError(TrainingError):
-    """The library that a Trainer or Predictor works with cannot be imported.
+    """A library that a Trainer or Predictor needs cannot be imported.
 
-    XGBoost and LightGBM are extras of this package, and need libgomp1 of the system. An image gets what
-    requirements.txt and apt.txt beside the algorithm name.
+    XGBoost and LightGBM are extras of this package, and need the system package libgomp1. An image contains the
+    packages that requirements.txt and apt.txt beside the algorithm name.
     """
 
     exit_code = ExitCode.CONTRACT
@@ -167,11 +169,11 @@ class MissingLibraryError(TrainingError):
 
 
 class PrivateTrainingError(TrainingError):
-    """A training with private = True could not keep what its epsilon states.
+    """A training with private = True cannot guarantee its epsilon.
 
-    Epsilon holds only where each step is a random sample of all rows, each unit changes a step by a bounded amount, and
-    nothing else that is published depends on the rows. A pipe cannot be sampled; BatchNorm mixes the rows of a batch;
-    fitted features and validation metrics would be published without noise.
+    Epsilon is valid only if each step uses a random sample of all rows, if each unit changes a step by a bounded
+    amount, and if nothing else that is published depends on the rows. A pipe cannot be sampled. BatchNorm mixes the
+    rows of a batch. Fitted features and validation metrics would be published without noise.
     """
 
     exit_code = ExitCode.CONTRACT
