@@ -11,6 +11,7 @@ from cleanroom_algo.cli.verbs import Verbs
 
 LINES: Final[Mapping[str, str]] = {
     "template": "Write CloudFormation templates, and the boto3 calls that CloudFormation lacks.",
+    "request": "Print the boto3 and aws CLI requests that repeat a local job on AWS.",
 }
 
 
@@ -22,6 +23,7 @@ def command(context: click.Context) -> None:
     \b
     Examples:
       cleanroom-algo deploy template my_algorithm.py
+      cleanroom-algo deploy request my-algorithm
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

@@ -27,7 +27,7 @@ from cleanroom_algo.local.deploy.rehearsal import (
     template_arn,
 )
 from cleanroom_algo.local.deploy.roles import account_of, image_role, output_role, query_role
-from cleanroom_algo.local.resources.arns import ASSOCIATION, INFERENCE_JOB, INPUT_CHANNEL, TRAINED_MODEL
+from cleanroom_algo.local.resources.arns import ASSOCIATION, EXPORT_JOB, INFERENCE_JOB, INPUT_CHANNEL, TRAINED_MODEL
 from cleanroom_algo.local.resources.store import Record, Store
 from cleanroom_algo.local.service_model.shapes import ML, members, operation_model
 from cleanroom_algo.local.service_model.validation import faults, invalid
@@ -139,40 +139,35 @@ def channel_call(rehearsal: Rehearsal, name: str) -> ApiCall:
 
 
 def job_call(store: Store, record: Record, names: Mapping[str, str] | None = None) -> ApiCall:
-    """Return the call that repeats a local training or inference job.
+    """Return the call that repeats a local job.
 
     Args:
         store: of the room.
-        record: of a trained model or an inference job.
+        record: of a trained model, an inference job or an export job.
         names: of algorithms, by the ARN of their association here, where they are to have others.
 
     Raises:
         InvalidRequestError: CR-REQ-001.
     """
-    training = record.kind == TRAINED_MODEL
-    operation = "CreateTrainedModel" if training else "StartTrainedModelInferenceJob"
+    operation, about, result, waits = _JOBS[record.kind]
     known = members(operation_model(ML, operation).input_shape)
     # The payer is what the room found out, and AWS finds out for itself.
     asked = {key: each for key, each in record.document.items() if key in known and not key.endswith("PayerAccountId")}
     asked |= {"membershipIdentifier": record.membership, "name": record.name}
     if base := record.private.get("base"):
+        found = store.get(TRAINED_MODEL, base["key"], base["version"])
         version = {VERSION: base["version"]} if base["version"] else {}
-        own = {"trainedModelArn": base["key"], "channelName": base["channelName"]}
+        arn = model_arn(record.name if found is None else found.name)  # a version may have its base's ARN
+        own = {"trainedModelArn": arn, "channelName": base["channelName"]}
         asked["incrementalTrainingDataChannels"] = [{**own, **version}]
     environment = {key: each for key, each in asked.pop("environment", {}).items() if key not in WHOLE_TRACEBACKS}
     asked |= {"environment": environment} if environment else {}
     spelled = _Spelling(store, record, names or {})
     params = {key: spelled.value(key, each) for key, each in asked.items()}
-    if training:
-        arn = model_arn(record.name)
-        results = {"trainedModelArn": arn}
-        if record.version is not None:
-            results[VERSION] = version_of(record.version)
-        return checked(ApiCall(operation, params, f"the trained model {record.name!r}", results, "GetTrainedModel"))
-    arn = ml_arn(f"JOB_{identifier(record.name)}_ARN", f"ARN of the inference job {record.name!r}", INFERENCE_JOB)
-    results = {"trainedModelInferenceJobArn": arn}
-    about = f"the inference job {record.name!r}"
-    return checked(ApiCall(operation, params, about, results, "GetTrainedModelInferenceJob"))
+    results = {name: placeholder(record.name) for name, placeholder in result.items()}
+    if record.kind == TRAINED_MODEL and record.version is not None:
+        results[VERSION] = version_of(record.version)
+    return checked(ApiCall(operation, params, f"{about} {record.name!r}", results, waits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +184,15 @@ class _Spelling:
             return [self.value(key, each) for each in value]
         if isinstance(value, Mapping):
             return {name: each if key in _LITERAL else self.value(name, each) for name, each in value.items()}
-        if key in _NAMED:
+        if key in _NAMED and isinstance(value, str):
             kind, placeholder = _NAMED[key]
             return placeholder(self.names.get(value) or self._name(kind, value))
         return self._other(key, value)
 
     def _name(self, kind: str, arn: str) -> str:
-        found = self.store.find(kind, key=arn, limit=1)
-        return found[0].name if found else arn.rpartition("/")[2]
+        version = self.job.document.get("trainedModelVersionIdentifier") if kind == TRAINED_MODEL else None
+        found = self.store.get(kind, arn, version)
+        return arn.rpartition("/")[2] if found is None else found.name
 
     def _other(self, key: str, value: Any) -> Any:
         if key == "membershipIdentifier":
@@ -221,6 +217,24 @@ _NAMED: Final[Mapping[str, tuple[str, Callable[[str], Placeholder]]]] = {
 def model_arn(name: str) -> Placeholder:
     """Return the ARN of a trained model."""
     return ml_arn(f"MODEL_{identifier(name)}_ARN", f"ARN of the trained model {name!r}", TRAINED_MODEL)
+
+
+def inference_arn(name: str) -> Placeholder:
+    """Return the ARN of an inference job."""
+    return ml_arn(f"JOB_{identifier(name)}_ARN", f"ARN of the inference job {name!r}", INFERENCE_JOB)
+
+
+_JOBS: Final[Mapping[str, tuple[str, str, Mapping[str, Callable[[str], Placeholder]], str]]] = {
+    TRAINED_MODEL: ("CreateTrainedModel", "the trained model", {"trainedModelArn": model_arn}, "GetTrainedModel"),
+    INFERENCE_JOB: (
+        "StartTrainedModelInferenceJob",
+        "the inference job",
+        {"trainedModelInferenceJobArn": inference_arn},
+        "GetTrainedModelInferenceJob",
+    ),
+    EXPORT_JOB: ("StartTrainedModelExportJob", "the export job", {}, ""),  # no operation shows one by itself
+}
+"""How each kind of job is started, what that returns, and what shows its end."""
 
 
 def version_of(version: str) -> Placeholder:

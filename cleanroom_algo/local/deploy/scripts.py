@@ -36,7 +36,7 @@ def python_script(calls: Sequence[ApiCall], about: str, *, stack: str = "", outp
         outputs: names of outputs of the stack, by the name of the placeholder whose value each is. Other values are
             read from the environment.
     """
-    unknown = list(_unknown(calls))
+    unknown = list(unknown_values(calls))
     lines = [f'"""{_in_docstring(about)}', "", "Nothing in it has been run against AWS.", '"""', ""]
     values = {each.name: _python_source(each, outputs) for each in unknown}
     lines += ["import os"] if stack or any("os.environ" in each for each in values.values()) else []
@@ -59,7 +59,7 @@ def python_script(calls: Sequence[ApiCall], about: str, *, stack: str = "", outp
 
 def shell_script(calls: Sequence[ApiCall]) -> str:
     """Return commands of the aws CLI; what only AWS knows is in variables of the shell."""
-    lines = [f': "${{{each.name}:?{_in_message(each.about)}}}"' for each in _unknown(calls)]
+    lines = [f': "${{{each.name}:?{_in_message(each.about)}}}"' for each in unknown_values(calls)]
     for call in calls:
         name = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", call.operation).lower()
         text = json.dumps(_with_marks(call.params), indent=2)
@@ -67,7 +67,7 @@ def shell_script(calls: Sequence[ApiCall]) -> str:
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
-def _unknown(calls: Sequence[ApiCall]) -> Iterator[Placeholder]:
+def unknown_values(calls: Sequence[ApiCall]) -> Iterator[Placeholder]:
     """Yield what no earlier call gives."""
     given: set[Placeholder] = set()
     for call in calls:
