@@ -100,3 +100,11 @@ def test_an_exception_of_the_algorithm_is_told_with_its_place() -> None:
         "  fix       correct late.py:9 in loss: a[x]",
         "  where     late.py:3 in run: loss()",
     ]
+
+
+def test_metric_lines_of_any_program_are_taken() -> None:
+    progress = TrainingProgress()
+    for values in ("epoch_train_loss=1", "epoch=0 step=0 epoch_train_loss=1", "epoch=inf step=nan epoch_train_loss=1"):
+        assert progress.take("training starts: epochs 2")
+        assert progress.take(f"[metric] {values}")
+        assert "epoch" in str(progress)

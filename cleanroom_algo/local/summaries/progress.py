@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable
@@ -36,10 +37,14 @@ class TrainingProgress:
             return False
         self._last = metric_values(text)
         self._metrics |= self._last
-        if "epoch_train_loss" in self._last:
-            self._whole = int(self._last["epoch"])
-            self._steps = int(self._last["step"] / self._whole)
+        if {"epoch_train_loss", "epoch", "step"} <= self._last.keys():
+            self._epoch_ended(self._last["epoch"], self._last["step"])
         return True
+
+    def _epoch_ended(self, epoch: float, step: float) -> None:
+        if 1 <= epoch < math.inf and 1 <= step < math.inf:  # anybody may write such a line
+            self._whole = int(epoch)
+            self._steps = int(step / self._whole)
 
     def values(self) -> dict[str, float]:
         """Return what is known: epochs, steps, rows a second, losses and the seconds that are left."""
@@ -74,4 +79,6 @@ class TrainingProgress:
         if self._started is None or not (self._epochs and self._steps):
             return None
         done = self._metrics["step"] / (self._steps * self._epochs)
+        if not done > 0:
+            return None
         return (self._clock() - self._started) * max(1 / done - 1, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -134,7 +135,8 @@ def _written(log: WrittenLog, path: Path, *, ended: bool) -> dict[str, Any]:
 
 def _charts(groups: Sequence[Sequence[Curve]]) -> Iterator[tuple[str, Markup]]:
     for group in groups:
-        title = f"{' and '.join(each.name.replace('_', ' ') for each in group)} by {group[0].unit}"
+        names = " and ".join(each.name.replace("_", " ") for each in group)
+        title = f"{names}, value by value" if group[0].unit == "value" else f"{names} by {group[0].unit}"
         lines = [Series(_with_last(each), each.points) for each in group]
         yield title[0].upper() + title[1:], line_chart(lines, label=title, x=group[0].unit)
 
@@ -169,4 +171,4 @@ def _progress(logged: Sequence[Mapping[str, Any]], *, ended: bool) -> dict[str, 
         now[0] = _seconds(line["time"])
         progress.take(line["text"])
     now[0] = now[0] if ended else time.time()
-    return progress.values()
+    return {name: value for name, value in progress.values().items() if math.isfinite(value)}
