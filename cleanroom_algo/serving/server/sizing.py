@@ -80,12 +80,13 @@ def plan_server(machine: Machine, model_bytes: int, environment: InferenceEnviro
     shared = 2 * model_bytes if preload else 0  # once as loaded, once for what loading and predicting add
     by_memory = max(1, int((0.8 * machine.memory_bytes - shared) // own))
     if settings.serve_workers is not None:
-        workers, why = settings.serve_workers, "CLEANROOM_ALGO_SERVE_WORKERS says so"
+        workers, why = settings.serve_workers, "as CLEANROOM_ALGO_SERVE_WORKERS says"
     elif machine.gpus:
         workers, why = machine.gpus, "one for each GPU"
     elif by_memory < machine.cores:
         workers = by_memory
-        why = f"{format_bytes(machine.memory_bytes)} of memory hold no more with {format_bytes(model_bytes)} of model"
+        memory, model = format_bytes(machine.memory_bytes), format_bytes(model_bytes)
+        why = f"more would not fit into {memory} of memory with a model of {model}"
     else:
         workers, why = machine.cores, "one for each core"
     compute_threads = max(1, machine.cores // workers)
@@ -102,12 +103,13 @@ def plan_server(machine: Machine, model_bytes: int, environment: InferenceEnviro
         buffer_bytes=buffer_bytes,
         own_cores=own_cores,
         reasons=(
-            f"{workers} process(es): {why}{', on which it stays' if own_cores else ''}",
-            f"{compute_threads} compute thread(s) in each: {machine.cores} core(s) shared out, never more",
-            "the model is loaded once and shared by the processes"
+            f"{workers} serving process(es): {why}{', pinned to it' if own_cores else ''}",
+            f"{compute_threads} compute thread(s) for each process, of {machine.cores} core(s) in all",
+            "the model is loaded once and shared by all processes"
             if preload
-            else "each process loads the model: a loaded one cannot be taken through a fork here",
-            f"1 prediction at once in each, {settings.serve_queue} requests may wait, others are answered 503",
+            else "each process loads the model, because a loaded model cannot be shared here",
+            f"each process computes one prediction at a time; up to {settings.serve_queue} requests wait, and more are "
+            "answered with status 503",
         ),
     )
 
@@ -144,17 +146,17 @@ def execution_parameters(
         bytes_per_second: of CSV that one process answers, as measured in its warm-up; None where it was not.
     """
     if environment.max_payload_mb is not None:
-        payload, why_payload = environment.max_payload_mb, "the request says so"
+        payload, why_payload = environment.max_payload_mb, "as the request says"
     elif bytes_per_second is None:
-        payload, why_payload = DEFAULT_PAYLOAD_MB, "the platform's default, as the rate of a script is not measured"
+        payload, why_payload = DEFAULT_PAYLOAD_MB, "the platform's default"
     else:
         affordable = max(1, int(bytes_per_second * TARGET_SECONDS / MB))
         payload = min(DEFAULT_PAYLOAD_MB, affordable)
         rate = f"one process answered {bytes_per_second / MB:.2f} MB/s in its warm-up"
         why_payload = (
-            f"{rate}, so that larger requests would take more than {TARGET_SECONDS} s"
+            f"larger requests would take more than {TARGET_SECONDS} s; {rate}"
             if payload < DEFAULT_PAYLOAD_MB
-            else f"the platform's default is large enough that sending costs nothing beside computing ({rate})"
+            else f"the platform's default; {rate}"
         )
     # Two for each process: while one is computed, the next one is sent.
     wanted = 2 * plan.workers
@@ -163,6 +165,6 @@ def execution_parameters(
         max_concurrent_transforms=concurrent,
         batch_strategy="MULTI_RECORD",
         max_payload_mb=payload,
-        reason=f"MaxPayloadInMB={payload}: {why_payload}; MaxConcurrentTransforms={concurrent}: two for each of "
-        f"{plan.workers} process(es), {MAX_PRODUCT_MB} MB at once at most",
+        reason=f"MaxPayloadInMB={payload} ({why_payload}), MaxConcurrentTransforms={concurrent} (two for each of "
+        f"{plan.workers} process(es), at most {MAX_PRODUCT_MB} MB in all)",
     )

@@ -25,7 +25,7 @@ def environment(container: Container, monkeypatch: pytest.MonkeyPatch) -> Infere
 def test_a_process_for_each_core_stays_on_it(environment: InferenceEnvironment) -> None:
     plan = plan_server(Machine(3, MEMORY, affine_cores=(2, 5, 7)), 0, environment, can_fork=True)
     assert (plan.workers, plan.compute_threads, plan.own_cores) == (3, 1, (2, 5, 7))
-    assert "on which it stays" in plan.reasons[0]
+    assert "pinned to it" in plan.reasons[0]
 
 
 @pytest.mark.parametrize(
