@@ -116,7 +116,10 @@ def _load_before_fork(environment: InferenceEnvironment, plan: ServerPlan, repor
     service = Service.load(environment, plan, report.redact)
     after = native_threads()
     if before is not None and after is not None and after > before and environment.settings.serve_preload is None:
-        log.info("loading the model started %d thread(s), which a fork would lose: starting anew", after - before)
+        log.info(
+            "loading the model started %d thread(s), which a fork would lose: starting again without forks",
+            after - before,
+        )
         report.want_anew()
         logging.shutdown()
         os._exit(ExitCode.OK)

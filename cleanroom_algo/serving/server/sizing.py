@@ -108,8 +108,7 @@ def plan_server(machine: Machine, model_bytes: int, environment: InferenceEnviro
             "the model is loaded once and shared by all processes"
             if preload
             else "each process loads the model, because a loaded model cannot be shared here",
-            f"each process computes one prediction at a time; up to {settings.serve_queue} requests wait, and more are "
-            "answered with status 503",
+            f"each process predicts one request at a time; up to {settings.serve_queue} wait, and more get status 503",
         ),
     )
 

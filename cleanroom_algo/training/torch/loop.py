@@ -89,7 +89,7 @@ class TrainingLoop:
                 self._end_stopped()
                 return
             if self._ends_early():
-                log.info("no better loss for %d epochs: training ends", self._progress.epochs_without_gain)
+                log.info("the loss has not improved for %d epochs: training ends", self._progress.epochs_without_gain)
                 break
         self._publication.publish_final(self._progress)
         if self._run.leads:
