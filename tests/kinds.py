@@ -31,6 +31,7 @@ _UNITS = (
     "local/test_differences.py",
     "local/ui/test_channels.py",
     "local/ui/test_charts.py",
+    "local/ui/test_jobs.py",
     "local/ui/test_pages.py",
     "scenario/test_debugging.py",
     "test_docs.py",

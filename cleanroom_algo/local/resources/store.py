@@ -64,7 +64,9 @@ _COLUMNS = (  # as Record has them, but for its place
     "seq, kind, key, version, account, membership, collaboration, parent, name, status, created, updated,"
     " document, private"
 )
-_FILTERS = frozenset({"kind", "key", "version", "account", "membership", "collaboration", "parent", "name", "status"})
+_FILTERS = frozenset(
+    {"seq", "kind", "key", "version", "account", "membership", "collaboration", "parent", "name", "status"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,8 +152,8 @@ class Viewer:
         Raises:
             NoSuchRecordError: CR-CLI-007.
         """
-        found = self.store.find(kind, before=place + 1, limit=1)
-        if not found or found[0].seq != place:
+        found = self.store.find(kind, seq=str(place))
+        if not found:
             raise _unseen(kind)
         return found[0]
 

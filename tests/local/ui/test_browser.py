@@ -26,7 +26,7 @@ for epoch in range(1, 900):
 """
 LOGS = [{"allowedAccountIds": [AIRLINE], "logType": "ALL", "filterPattern": "metric"}]
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="Debian's chromium is not installed")
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="not installed: chromium")
 
 
 @dataclass

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from flask.testing import FlaskClient
 
+from cleanroom_algo.local.ui.app import create_app
 from tests.local.support import AIRLINE, BUREAU, STRANGER, RoomFixture
 
 PAGES = ["/ui/room", "/ui/training", "/ui/models", "/ui/differences", "/ui/codes"]
@@ -56,5 +60,30 @@ def test_who_is_no_member_sees_nothing(browser: FlaskClient) -> None:
 
 def test_search_looks_for_all_words(browser: FlaskClient) -> None:
     assert "noise" in text(browser, "/ui/differences?q=NOISE+metrics").casefold()
-    assert 'id="CR-REQ-010"' in text(browser, "/ui/codes?q=foreign+page")
+    assert 'id="CR-REQ-010"' in text(browser, "/ui/codes?q=request+cr-req-010")
     assert 'value="&lt;b&gt;&#34;"' in text(browser, '/ui/codes?q=<b>"')
+
+
+@pytest.mark.parametrize("block", [0, 1], ids=["light", "dark"])
+def test_text_has_the_contrast_that_wcag_asks_for(block: int) -> None:
+    sheet = (Path(create_app.__code__.co_filename).parent / "static" / "page.css").read_text()
+    colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", re.findall(r":root \{(.*?)\}", sheet, re.DOTALL)[block]))
+    texts = {"ink": 4.5, "muted": 4.5, "accent": 4.5, "bad": 4.5, "good": 4.5}
+    lines = {f"s{number}": 3.0 for number in range(1, 7)}
+    pairs = [(name, ground, least) for ground in ("ground", "surface") for name, least in (texts | lines).items()]
+    pairs += [(name, f"{name}-soft", 4.5) for name in ("good", "bad", "busy", "accent")]
+    pairs += [("mask-ink", "mask", 4.5), ("muted", "code", 4.5), ("ink", "bad-soft", 4.5)]
+
+    poor = [pair for pair in pairs if _contrast(colors[pair[0]], colors[pair[1]]) < pair[2]]
+
+    assert poor == []
+
+
+def _contrast(first: str, second: str) -> float:
+    def luminance(color: str) -> float:
+        parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    high, low = sorted((luminance(first), luminance(second)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
