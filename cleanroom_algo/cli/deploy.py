@@ -11,6 +11,7 @@ from cleanroom_algo.cli.verbs import Verbs
 
 LINES: Final[Mapping[str, str]] = {
     "template": "Write CloudFormation templates, and the boto3 calls that CloudFormation lacks.",
+    "push": "Check an image, tag it by digest and version, and push it to a repository.",
     "request": "Print the boto3 and aws CLI requests that repeat a local job on AWS.",
 }
 
@@ -20,9 +21,12 @@ LINES: Final[Mapping[str, str]] = {
 def command(context: click.Context) -> None:
     r"""Bring an algorithm that was rehearsed here to AWS.
 
+    Only `push --yes` sends anything.
+
     \b
     Examples:
       cleanroom-algo deploy template my_algorithm.py
+      cleanroom-algo deploy push my-algorithm --repository 111122223333.dkr.ecr.us-east-1.amazonaws.com/my-algorithm
       cleanroom-algo deploy request my-algorithm
     """
     if context.invoked_subcommand is None:
