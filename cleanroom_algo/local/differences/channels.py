@@ -128,11 +128,13 @@ CHANNELS: tuple[Difference, ...] = (
     Difference(
         "channels",
         QUERY,
-        "Timestamps in Parquet are microseconds in UTC. Timestamps in CSV are milliseconds in UTC, with a Z.",
+        "Timestamps in Parquet are microseconds in UTC, or INT96 with the engine spark. Timestamps in CSV are "
+        "milliseconds in UTC, with a Z. A TIMESTAMP_NTZ has no Z.",
         "Spark writes timestamps in CSV like this by default. Its default in Parquet is INT96. AWS does not document "
         "which options it sets.",
         "guessed",
         "Spark SQL guide, CSV files; spark.sql.parquet.outputTimestampType",
+        "channel_parquet_timestamps",
     ),
     Difference(
         "channels",

@@ -21,6 +21,7 @@ from cleanroom_algo.local.resources.arns import (
     TABLE_ASSOCIATION,
     cleanrooms_arn,
 )
+from cleanroom_algo.local.resources.settings import IN_S3, is_in_s3
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.service_model.validation import invalid
 
@@ -244,6 +245,9 @@ def _glue_location(call: Call, glue: Mapping[str, str]) -> str:
     name, known = f"{glue['databaseName']}.{glue['tableName']}", call.settings.glue_tables
     if name not in known:
         problem = f"names {name}, which [glue_tables] of settings.toml does not have{did_you_mean(name, known)}"
+        raise invalid(call.operation, [Problem("tableReference.glue", problem)])
+    if is_in_s3(known[name]):
+        problem = f"names {name}, whose place in [glue_tables] of settings.toml {IN_S3}"
         raise invalid(call.operation, [Problem("tableReference.glue", problem)])
     location = call.workspace.files.home / known[name]
     if not location.exists():

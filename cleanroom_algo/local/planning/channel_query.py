@@ -40,6 +40,7 @@ def query_plan(workspace: Workspace, record: Record) -> QueryPlan:
         engine=workspace.settings.machine.query_engine,
         spark=tuple(sorted(workspace.settings.spark.items())),
         ansi=switches.spark_ansi == "on",
+        int96=switches.channel_parquet_timestamps == "int96",
         max_records=int(spark_properties(parameters).get(MAX_RECORDS, 0)),
         synthetic=_synthetic(record, workspace.settings.quotas),
     )

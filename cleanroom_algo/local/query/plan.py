@@ -69,6 +69,7 @@ class QueryPlan:
         engine: that computes.
         spark: properties of Spark, where it computes.
         ansi: whether Spark is in ANSI mode.
+        int96: whether timestamps in Parquet are INT96.
         parameters: of the analysis template that the query is.
         synthetic: rows to generate; None for the query's own.
     """
@@ -84,6 +85,7 @@ class QueryPlan:
     engine: Engine = "duckdb"
     spark: tuple[tuple[str, str], ...] = ()
     ansi: bool = False
+    int96: bool = False
     parameters: tuple[Parameter, ...] = ()
     synthetic: SyntheticPlan | None = None
 

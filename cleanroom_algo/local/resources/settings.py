@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,6 +19,17 @@ from cleanroom_algo.errors import Problem, RoomSettingsError
 Count = Annotated[int, Field(ge=0)]
 QueryEngine = Literal["duckdb", "spark"]
 Rate = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(ge=1)]]
+
+
+IN_S3: Final = (
+    "is in S3: not emulated, whatever the engine; this machine reads the files of tables, also for a cluster. Download "
+    "the files, or mount the bucket"
+)
+
+
+def is_in_s3(location: Path) -> bool:
+    """Whether the location of a table was written as an s3:// URI."""
+    return location.parts[:1] == ("s3:",)
 
 
 class _Table(BaseModel):
@@ -104,6 +115,9 @@ class Switches(_Table):
     """How the CSV objects of an ML input channel are written: not documented. Spark's writer puts backslashes before
     quotes and backslashes within quotes, leaves out white space at the ends of texts, and rows of nothing but a
     null."""
+    channel_parquet_timestamps: Literal["microseconds", "int96"] = "microseconds"
+    """How timestamps in the PARQUET objects of an ML input channel are written: not documented. Spark's own default is
+    INT96, an old form; only Spark itself writes it here."""
     spark_ansi: Literal["off", "on"] = "off"
     """Whether Spark is in ANSI mode, where overflows, divisions by zero and casts without a value are errors, and not
     null: not documented; off as in Spark 3."""
@@ -183,6 +197,12 @@ class RoomSettings(_Table):
         """Return these settings with another engine of queries, None for the same, and with properties of Spark."""
         machine = self.machine if engine is None else self.machine.model_copy(update={"query_engine": engine})
         return self.model_copy(update={"machine": machine, "spark": {**self.spark, **(spark or {})}})
+
+    @property
+    def computed_by(self) -> list[str]:
+        """What computes queries: the engine, and the properties that it has."""
+        engine = self.machine.query_engine
+        return [engine, *(f"{name}={value}" for name, value in sorted(self.spark.items()) if engine == "spark")]
 
     @classmethod
     def read(cls, home: Path) -> RoomSettings:

@@ -134,7 +134,8 @@ def _query(run: JobRun) -> JobResult:
     except BaseException:
         give_back(store, budgets)
         raise
-    return publisher.queried(run.record, plan, outcome, budgets)
+    kept = {"budgets": budgets, "computed_by": run.workspace.settings.computed_by}
+    return publisher.queried(run.record, plan, outcome, kept)
 
 
 def _export(run: JobRun) -> JobResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -116,7 +116,7 @@ def inferred(workspace: Workspace, record: Record, outcome: InferenceOutcome, sh
     return JobResult(_status_code(reason), reason, shown, {**private, "exit_code": int(exit_code)})
 
 
-def queried(record: Record, plan: QueryPlan, outcome: QueryOutcome, budgets: Sequence[str]) -> JobResult:
+def queried(record: Record, plan: QueryPlan, outcome: QueryOutcome, kept: Mapping[str, Any]) -> JobResult:
     """Say what the query of an ML input channel wrote."""
     evaluated = {}
     if outcome.attack_score is not None:
@@ -136,7 +136,7 @@ def queried(record: Record, plan: QueryPlan, outcome: QueryOutcome, budgets: Seq
             "has_header": plan.header,
             "dialect": outcome.dialect,
             "warnings": list(outcome.warnings),
-            "budgets": list(budgets),
+            **kept,
         },
     )
 

@@ -17,6 +17,7 @@ from cleanroom_algo.local.operations.calling import Caller
 from cleanroom_algo.local.operations.registry import LocalTerms
 from cleanroom_algo.local.query.parsing import parse
 from cleanroom_algo.local.query.resolution import referenced_tables
+from cleanroom_algo.local.query.templates import placeholders
 from cleanroom_algo.local.resources.arns import (
     ALGORITHM,
     ANALYSIS_TEMPLATE,
@@ -83,7 +84,7 @@ def declare(caller: Caller, path: Path) -> Declared:
     """Make what a cleanroom.toml declares and the room lacks, and change what is not as declared.
 
     Queries of channels that are new or changed are queued, and of those that failed, whose tables are not declared as
-    before, or whose tables have newer files.
+    before, whose tables have newer files, or that another engine has computed.
 
     Args:
         caller: of the room's operations.
@@ -322,9 +323,13 @@ class _Maker:
             return [f"it is {channel.status}"]
         changed = {each.entry for each in self.changes if each.done == "changed"}
         reasons = [f"the template {entry.template}"] if f"templates.{entry.template}" in changed else []
-        text = entry.query if entry.template is None else self.declaration.templates[entry.template].query
+        computed_by = self.caller.workspace.settings.computed_by
+        if channel.private.get("computed_by", computed_by) != computed_by:
+            reasons.append("queries")
+        template = None if entry.template is None else self.declaration.templates[entry.template]
+        text, parameters = (entry.query, ()) if template is None else (template.query, template.parameters)
         try:
-            used = referenced_tables(parse(text or ""))
+            used = referenced_tables(parse(text or "", placeholders(parameters)))
         except QueryError:  # the query says so itself, when it runs
             used = []
         for name, table in self.declaration.tables.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import math
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from cleanroom_algo.errors import EngineDiffersError, QueryError, SparkUnavailableError
@@ -176,6 +178,28 @@ def test_ansi_mode_is_a_switch(access: TableAccess, tmp_path: Path) -> None:
     with pytest.raises(SparkUnavailableError, match="other properties"):
         run(replace(off, spark=(("spark.master", "local[1]"),), directory=tmp_path / "other"))
     assert [path.name for path in tmp_path.iterdir()] == ["off"]
+
+
+def test_timestamps_are_written_as_spark_writes_them(access: TableAccess, tmp_path: Path) -> None:
+    moment = "'2024-01-02 03:04:05.123456'"
+    local, absent = f"CAST({moment} AS TIMESTAMP_NTZ) AS a", "CAST(NULL AS TIMESTAMP_NTZ) AS c"
+    query = f"SELECT {local}, CAST({moment} AS TIMESTAMP) AS b, {absent}"
+    plan = QueryPlan(query, access, tmp_path / "csv", header=False, engine="spark")
+    run(plan)
+    spark_session().sql(query).write.csv(str(tmp_path / "theirs"))
+    ours, theirs = (next((tmp_path / each).glob("part-*")).read_text() for each in ("csv", "theirs"))
+    assert ours == theirs == "2024-01-02T03:04:05.123,2024-01-02T03:04:05.123Z,\n"
+
+    for int96, expected in ((False, ["INT64", "INT64", "INT64"]), (True, ["INT64", "INT96", "INT64"])):
+        parquet = replace(plan, directory=tmp_path / str(int96), result_format="PARQUET", int96=int96)
+        outcome = run(parquet)
+        (part,) = parquet.directory.iterdir()
+        columns = pq.ParquetFile(part).schema
+        assert [columns.column(n).physical_type for n in range(3)] == expected
+        assert pl.read_parquet(part)["a"][0] == dt.datetime(2024, 1, 2, 3, 4, 5, 123456)
+        assert outcome.bytes == part.stat().st_size
+    with pytest.raises(EngineDiffersError, match="channel_parquet_timestamps"):
+        run(replace(parquet, engine="duckdb"))
 
 
 def test_spark_computes_what_duckdb_refuses(access: TableAccess, tmp_path: Path) -> None:

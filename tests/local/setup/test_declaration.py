@@ -125,6 +125,19 @@ def test_the_file_and_the_command_choose_the_engine(folder: Path) -> None:
     toml.write_text(wrong)
     with pytest.raises(DeclarationError, match=r"queries\.engine"):
         read_declaration(toml)
+    toml.write_text(ROOM.replace('"left.csv"', '"s3://bucket/left/"'))
+    with pytest.raises(DeclarationError, match=r"tables\.left\.location: is in S3: not emulated"):
+        read_declaration(toml)
+
+
+def test_another_engine_computes_a_channel_again(folder: Path) -> None:
+    toml = folder / "cleanroom.toml"
+    with Room(folder / "home") as room:
+        arn = declare(room.caller, toml).channels["joined"]
+        record = room.wait(arn, timeout=60)
+        room.store.update(record, private={"computed_by": ["spark", "spark.master=local[1]"]}, touch=False)
+        assert declare(room.caller, toml).changes == (Change("channels.joined", "changed", "queries"),)
+        assert room.wait(arn, timeout=60).private["computed_by"] == ["duckdb"]
 
 
 def test_tables_are_queried_by_the_templates_that_their_owner_approves(folder: Path) -> None:

@@ -16,6 +16,7 @@ from cleanroom_algo.local.query.plan import QueryOutcome, QueryPlan
 
 DEFAULT_FILES: Final = 4  # enough that ShardedByS3Key has something to share; Spark writes one for each of its tasks
 _TIMESTAMP: Final = "%Y-%m-%dT%H:%M:%S.%gZ"  # as Spark writes them in its session zone, UTC
+_TIMESTAMP_NTZ: Final = _TIMESTAMP.rstrip("Z")
 _PLAIN_SCALE: Final = 6  # Java writes decimals with more digits after the point with an exponent where they are small
 _UNLIKE: Final = {
     "VARCHAR": r"""regexp_matches({}, '["\\\r\n]|^[\x00-\x20]|[\x00-\x20]$')""",
@@ -95,7 +96,7 @@ def _shown(plan: QueryPlan, columns: Columns, found: frozenset[str]) -> str:
         QueryError: CR-JOB-401, a column has a type that Spark does not write into CSV.
     """
     if plan.result_format == "PARQUET":
-        shown = {name: _in_utc(identifier(name), kind) for name, kind in columns}
+        shown = {name: _in_utc(plan, identifier(name), kind) for name, kind in columns}
         return ", ".join(f"{value} AS {identifier(name)}" for name, value in shown.items())
     nested = [name for name, kind in columns if kind.endswith(("[]", ")")) and not kind.startswith("DECIMAL")]
     if nested:
@@ -108,6 +109,8 @@ def _shown(plan: QueryPlan, columns: Columns, found: frozenset[str]) -> str:
     written = []
     for place, (name, kind) in enumerate(columns):
         value, title = _as_java(name, kind, found), name
+        if kind == "TIMESTAMP" and _has_ntz(plan):
+            value = f"strftime({value}, '{_TIMESTAMP_NTZ}')"
         if _is_sparks(plan):
             first = str(place == 0).lower()
             value = f"spark_csv({value}, {first})" if kind == "VARCHAR" else value
@@ -116,9 +119,14 @@ def _shown(plan: QueryPlan, columns: Columns, found: frozenset[str]) -> str:
     return ", ".join(written)
 
 
-def _in_utc(value: str, kind: str) -> str:
+def _in_utc(plan: QueryPlan, value: str, kind: str) -> str:
     """Return a value for Parquet: Spark says of its timestamps that they are in UTC."""
-    return f"CAST({value} AS TIMESTAMPTZ)" if kind == "TIMESTAMP" else value
+    return f"CAST({value} AS TIMESTAMPTZ)" if kind == "TIMESTAMP" and not _has_ntz(plan) else value
+
+
+def _has_ntz(plan: QueryPlan) -> bool:
+    """Whether a TIMESTAMP of the result is Spark's TIMESTAMP_NTZ, which DuckDB does not compute."""
+    return plan.engine == "spark"
 
 
 def _as_java(name: str, kind: str, found: frozenset[str]) -> str:

@@ -46,6 +46,8 @@ def run(plan: QueryPlan) -> QueryOutcome:
 
             score = replace_result(draft, plan.synthetic)
         outcome = replace(write_parts(plan, draft), attack_score=score)
+        if plan.int96 and plan.result_format == "PARQUET":
+            outcome = _with_int96(plan, draft, outcome)
         for path in draft.glob(f"{DATABASE}*"):
             path.unlink()
         shutil.rmtree(draft / "spill", ignore_errors=True)
@@ -62,6 +64,14 @@ def run(plan: QueryPlan) -> QueryOutcome:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def _with_int96(plan: QueryPlan, draft: Path, outcome: QueryOutcome) -> QueryOutcome:
+    from cleanroom_algo.local.query.engines.spark import as_int96  # an extra
+
+    parts = sorted(draft.glob("part-*"))
+    as_int96(parts, plan.spark)
+    return replace(outcome, bytes=sum(path.stat().st_size for path in parts))
+
+
 def _engine(plan: QueryPlan) -> Compute:
     if plan.engine == "spark":
         from cleanroom_algo.local.query.engines import spark  # an extra
@@ -72,6 +82,13 @@ def _engine(plan: QueryPlan) -> Compute:
             "DuckDB does not compute as Spark in ANSI mode",
             expected="the engine spark, where the switch spark_ansi is on",
             fix='set query_engine = "spark" in [machine] of settings.toml, or spark_ansi = "off" in [switches]',
+        )
+    if plan.int96 and plan.result_format == "PARQUET":
+        raise EngineDiffersError(
+            "DuckDB does not write timestamps as INT96",
+            expected="the engine spark, where the switch channel_parquet_timestamps is int96",
+            fix='set query_engine = "spark" in [machine] of settings.toml, or channel_parquet_timestamps = '
+            '"microseconds" in [switches]',
         )
     from cleanroom_algo.local.query.engines import duckdb as embedded
 

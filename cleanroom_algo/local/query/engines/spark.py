@@ -6,15 +6,17 @@ holds nothing else. One session serves all queries of a process.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
 import sys
+import tempfile
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from sqlglot import exp
 
@@ -55,8 +57,12 @@ _OF_VALUES: Final = {
 }
 """What the values of results, and what queries can reach, depend on."""
 
+_TAIL: Final = 64 * 1024  # bytes of what Java wrote last
+_LINE: Final = 200  # characters of a line of it
+
 _lock = threading.Lock()
 _running: dict[Properties, SparkSession] = {}
+_java_log: list[IO[bytes]] = []  # what Java writes: its log may quote values, and is not for the terminal
 
 
 def compute(resolution: Resolution, draft: Path, properties: Properties = (), *, ansi: bool = False) -> None:
@@ -73,6 +79,7 @@ def compute(resolution: Resolution, draft: Path, properties: Properties = (), *,
         QueryTooLargeError: CR-JOB-405.
     """
     session = spark_session(properties).newSession()  # another query's views are not within its reach
+    log_start = _log_size()
     with open_database(draft) as connection:
         tables = load_tables(connection, resolution)
         for name in tables:
@@ -85,13 +92,34 @@ def compute(resolution: Resolution, draft: Path, properties: Properties = (), *,
             table.createOrReplaceTempView(f"{MEMBERS}_{name}")
         session.sql(spark_sql(resolution)).write.parquet(str(draft / "spark"))
     except Exception as error:  # of pyspark, of the bridge to Java, or of its socket
-        raise _failed(error) from None
+        raise _failed(error, log_start) from None
     with open_database(draft) as connection:
         rows = f"SELECT * FROM read_parquet({quoted(str(draft / 'spark/*.parquet'))})"  # noqa: S608
         connection.execute(f"CREATE TABLE result AS {rows}")
     for name in tables:
         (draft / f"{name}.parquet").unlink()
     shutil.rmtree(draft / "spark")
+
+
+def as_int96(files: Sequence[Path], properties: Properties = ()) -> None:
+    """Write the timestamps of Parquet files as INT96, as Spark does by default.
+
+    Raises:
+        SparkUnavailableError: CR-JOB-404. QueryTooLargeError: CR-JOB-405.
+    """
+    session = spark_session(properties).newSession()
+    session.conf.set("spark.sql.parquet.outputTimestampType", "INT96")
+    session.conf.set("spark.sql.parquet.inferTimestampNTZ.enabled", "true")  # which are never INT96
+    log_start = _log_size()
+    for path in files:
+        copy = path.with_name(f".{path.name}")
+        try:
+            session.read.parquet(str(path)).coalesce(1).write.parquet(str(copy))
+        except Exception as error:  # as above
+            raise _failed(error, log_start) from None
+        (written,) = copy.glob("part-*.parquet")
+        written.replace(path)
+        shutil.rmtree(copy)
 
 
 def _schema(columns: Mapping[str, str]) -> str:
@@ -118,6 +146,8 @@ def spark_session(properties: Properties = ()) -> SparkSession:
         SparkUnavailableError: CR-JOB-404, pyspark or Java is missing, a property cannot be set, or others are in use.
     """
     with _lock:
+        if _running and _has_ended():
+            _end()
         if properties not in _running:
             if _running:
                 raise _unavailable(
@@ -130,13 +160,13 @@ def spark_session(properties: Properties = ()) -> SparkSession:
 def stop_spark() -> None:
     """End the session of this process, if there is one."""
     with _lock:
-        for session in _running.values():
-            session.stop()
-        _running.clear()
+        _end()
 
 
 def _start(properties: dict[str, str]) -> SparkSession:
     try:
+        from pyspark import SparkConf, SparkContext
+        from pyspark.java_gateway import launch_gateway
         from pyspark.sql import SparkSession as Session
     except ImportError:
         raise _unavailable("pyspark is not installed", "pip install 'cleanroom-algo[spark]'") from None
@@ -152,32 +182,77 @@ def _start(properties: dict[str, str]) -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if settings["spark.master"].startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    builder = Session.builder.appName("cleanroom-algo")
-    for name, value in settings.items():
-        builder = builder.config(name, value)
+    configuration = SparkConf(loadDefaults=False).setAppName("cleanroom-algo").setAll(list(settings.items()))
+    written = tempfile.TemporaryFile()  # noqa: SIM115  (as long as Java runs)
+    _java_log[:] = [written]
     try:
-        return builder.getOrCreate()
+        gateway: Any = launch_gateway(configuration, {"stdout": written, "stderr": written})  # type: ignore[no-untyped-call]
+        SparkContext(conf=configuration, gateway=gateway)
+        return Session.builder.getOrCreate()
     except Exception as error:  # pyspark has no class for what goes wrong before Java answers
+        causes = [line for line in _written().splitlines() if "Exception: " in line or "Error: " in line]
+        problems = [Problem("Java", line.strip()[:_LINE]) for line in causes[-1:]]
+        _end()
         raise _unavailable(
             f"Spark does not start ({type(error).__name__}, spark.master {settings['spark.master']})",
             "run `java -version`: Spark needs 17; see whether the master can be reached, and look at [spark]",
+            problems,
         ) from error
 
 
-def _failed(error: Exception) -> CleanroomError:
+def _end() -> None:
+    """End Spark and Java, which may have ended before, so that both can start again.
+
+    Pyspark would keep one Java for the life of a process: the names with an underscore are its own, and pyproject.toml
+    bounds its version.
+    """
+    from pyspark import SparkContext
+
+    _running.clear()
+    context, gateway = SparkContext._active_spark_context, SparkContext._gateway
+    SparkContext._active_spark_context = SparkContext._gateway = SparkContext._jvm = None
+    if gateway is None:
+        return
+    for end in (*([context.stop] if context is not None else []), gateway.shutdown, gateway.proc.stdin.close):
+        with contextlib.suppress(Exception):  # of the bridge to a Java that is not there
+            end()
+    gateway.proc.wait()
+
+
+def _has_ended() -> bool:
+    from pyspark import SparkContext
+
+    return SparkContext._gateway is None or SparkContext._gateway.proc.poll() is not None
+
+
+def _written(start: int = 0) -> str:
+    """Return the end of what Java has written, from a place on. Java continues to write at its own place."""
+    return os.pread(_java_log[0].fileno(), _TAIL, max(_log_size() - _TAIL, start)).decode(errors="replace")
+
+
+def _log_size() -> int:
+    return os.fstat(_java_log[0].fileno()).st_size
+
+
+def _failed(error: Exception, log_start: int) -> CleanroomError:
     """Return an error that says what Spark's condition is, but not what it says of values."""
     from py4j.protocol import Py4JNetworkError
     from pyspark.errors import PySparkException
 
-    if "OutOfMemory" in str(error):
+    # A task without memory ends Java. Which error the query gets is then a matter of chance.
+    has_ended = isinstance(error, Py4JNetworkError | OSError)
+    lacks_memory = "OutOfMemory" in str(error) or "OutOfMemoryError" in _written(log_start)
+    if has_ended or lacks_memory:
+        with _lock:
+            _end()
+    if lacks_memory:
         return QueryTooLargeError(
             "the query needs more memory than Spark has",
             expected="a query that fits into spark.driver.memory, or a master with more",
             fix='set "spark.driver.memory" = "8g" in [spark] of settings.toml, or read fewer rows or columns',
         )
-    if isinstance(error, Py4JNetworkError | OSError):
-        _running.clear()
-        return _unavailable("Spark has ended", "see why in the log, and try again")
+    if has_ended:
+        return _unavailable("Spark has ended", "see whether the machine has too little memory, and try again")
     condition = (error.getCondition() if isinstance(error, PySparkException) else None) or type(error).__name__
     return QueryError(
         "the query failed on Spark",
@@ -187,7 +262,10 @@ def _failed(error: Exception) -> CleanroomError:
     )
 
 
-def _unavailable(what: str, fix: str) -> SparkUnavailableError:
+def _unavailable(what: str, fix: str, problems: Sequence[Problem] = ()) -> SparkUnavailableError:
     return SparkUnavailableError(
-        what, expected='pyspark and Java 17, for query_engine = "spark"', fix=f'{fix}; or set query_engine = "duckdb"'
+        what,
+        expected='pyspark and Java 17, for query_engine = "spark"',
+        fix=f'{fix}; or set query_engine = "duckdb"',
+        problems=problems,
     )
