@@ -24,6 +24,7 @@ from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
 from cleanroom_algo.local.setup.binding import adopt
 from cleanroom_algo.local.setup.quick_requests import request_for
+from cleanroom_algo.local.ui.page import FAST_POLL
 
 NAME = "api"
 CLIENTS = 4
@@ -188,6 +189,33 @@ def _gets(url: str, model: Record, count: int) -> Iterator[Row]:
     what = f"Get over HTTP, {CLIENTS} clients"
     yield Row(NAME, what, "1/s", rate, min(limit, GETS), f"the lesser of {GETS} and gunicorn's own rate", "limit", 1.0)
     yield Row(NAME, what, "1/s", rate, limit, "gunicorn answering a constant", "limit", 0.1)
+    with open_page(url):
+        watched, _ = _rate(url, path, count)
+    yield Row(NAME, f"{what}, with an open page", "1/s", watched, rate, "the same without a page", "limit", 0.9)
+
+
+@contextmanager
+def open_page(url: str) -> Iterator[None]:
+    """Ask for the list of trainings as often as an open page of a running job does, until the block ends."""
+    over = threading.Event()
+
+    def look() -> None:
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+        tag = ""
+        while not over.wait(FAST_POLL / 1000):
+            connection.request("GET", "/ui/training", headers={"If-None-Match": tag})
+            answer = connection.getresponse()
+            answer.read()
+            tag = answer.headers["ETag"]
+        connection.close()
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 def _rate(url: str, path: str, count: int) -> tuple[float, int]:

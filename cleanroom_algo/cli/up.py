@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +13,8 @@ from cleanroom_algo.cli.options import engine_option, home_option, json_option
 from cleanroom_algo.cli.output import emit, say
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from cleanroom_algo.local.operations.calling import Caller
     from cleanroom_algo.local.resources.settings import QueryEngine
     from cleanroom_algo.local.room import Room
@@ -85,7 +87,7 @@ def serve_room(
     def open_served(home: Path) -> Room:
         return Room(home, RoomSettings.read(home).with_queries(engine), serving=True)
 
-    def make_pages(caller: Caller) -> Any:
+    def make_pages(caller: Caller) -> Flask:
         from cleanroom_algo.local.ui.app import create_app
 
         return create_app(caller)

@@ -178,8 +178,7 @@ class TrainedModel(Job):
         listed = self.manifest.get("files")
         if listed:
             return {name: each["bytes"] for name, each in listed.items()}
-        with tarfile.open(self.archive) as tar:
-            return {each.name.removeprefix("./"): each.size for each in tar if each.isfile()}
+        return _file_sizes(self.archive, self.archive.stat().st_mtime_ns)
 
     def rows_of(self, channel: Record) -> int | None:
         """Return how many rows a channel of the training has.
@@ -339,6 +338,12 @@ def _table_document(association: Record, workspace: Workspace) -> dict[str, Any]
         "location": None if configured is None else configured.private["location"],
         "columnAccess": access,
     }
+
+
+@lru_cache(maxsize=256)  # the whole archive is unpacked
+def _file_sizes(archive: Path, modified: int) -> dict[str, int]:  # noqa: ARG001 (another archive in the same place)
+    with tarfile.open(archive) as tar:
+        return {each.name.removeprefix("./"): each.size for each in tar if each.isfile()}
 
 
 @lru_cache(maxsize=256)  # to find it, the whole archive is unpacked

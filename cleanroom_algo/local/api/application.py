@@ -46,7 +46,7 @@ _STATUS_LINES: Final = {
 }
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
-Pages = Callable[[Mapping[str, Any], StartResponse], Iterable[bytes]]
+Pages = Callable[[Any, Any], Iterable[bytes]]  # of WSGI, whose types differ from framework to framework
 
 
 class Application:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import Client
 
+from cleanroom_algo.local.api.application import Application
 from cleanroom_algo.local.ui.app import create_app
 from tests.local.support import AIRLINE, BUREAU, STRANGER, RoomFixture
 
@@ -43,6 +45,10 @@ def test_an_unchanged_page_is_not_sent_again(desk: RoomFixture, browser: FlaskCl
 
 
 def test_a_channel_of_another_member_shows_no_query(desk: RoomFixture, browser: FlaskClient) -> None:
+    (channel,) = desk.room.store.find("ml-input-channel")
+    assert str(desk.folder) in text(browser, "/ui/room"), "a channel over files shows where they lie"
+    desk.room.store.update(channel, private={"location": None})
+
     assert "SELECT 1 AS x" in text(browser, "/ui/room")
     assert "SELECT 1 AS x" in text(browser, f"/ui/room?as={AIRLINE}")
     assert "SELECT 1 AS x" not in text(browser, f"/ui/room?as={BUREAU}")
@@ -87,3 +93,17 @@ def _contrast(first: str, second: str) -> float:
 
     high, low = sorted((luminance(first), luminance(second)), reverse=True)
     return (high + 0.05) / (low + 0.05)
+
+
+def test_pages_of_elsewhere_get_nothing_and_looking_takes_no_request_from_a_quota(desk: RoomFixture) -> None:
+    api = Application(desk.room.caller, make_pages=create_app)
+    client = Client(api)
+    assert client.get("/ui/room", headers={"Host": "evil.example"}).status_code == 403
+    assert client.get("/ui/room", headers={"Host": "localhost", "Origin": "https://evil.example"}).status_code == 403
+    assert client.post("/ui/training/1/stop", headers={"Host": "localhost", "Origin": "null"}).status_code == 403
+    assert client.get("/", headers={"Host": "localhost"}).headers["Location"] == "/ui/room"
+
+    statuses = [client.get("/ui/codes", headers={"Host": "localhost"}).status_code for _ in range(60)]
+    assert set(statuses) == {200}
+    assert client.get("/configured-model-algorithms", headers={"Host": "localhost"}).status_code == 200
+    assert client.get("/uix", headers={"Host": "localhost"}).status_code == 404

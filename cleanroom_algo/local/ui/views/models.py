@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from flask import Blueprint, abort, request, url_for
@@ -28,11 +27,7 @@ view = Blueprint("models", __name__)
 
 _COLUMNS: Final = 8  # of hyperparameters in the table of runs
 _MANY: Final = 8  # boxes of one kind in a lineage
-_ARCHIVES: Final = 256  # whose contents are kept
 _TAIL: Final = 1 << 20  # bytes of a log in which registered metrics are looked for
-
-
-_known: dict[tuple[Path, int, int], tuple[dict[str, Any], dict[str, int]]] = {}
 
 
 @view.get("/models")
@@ -98,10 +93,7 @@ def _curves(run: Record) -> list[Curve]:
 
 
 def _metrics(run: Record) -> Mapping[str, float]:
-    found: Mapping[str, float] = (
-        _artifacts(TrainedModel(run, viewer().workspace)).get("manifest", {}).get("metrics", {})
-    )
-    return found
+    return TrainedModel(run, viewer().workspace).metrics
 
 
 def _shown_facts(runs: Sequence[Record]) -> dict[str, list[str | None]]:
@@ -116,7 +108,7 @@ def _artifacts(found: TrainedModel) -> dict[str, Any]:
     """Return the files of a model with their sizes, its manifest, and the cap that holds for it."""
     if not found.archive.exists():
         return {}
-    manifest, sizes = _contents(found)
+    manifest, sizes = found.manifest, found.sizes
     private = found.record.private
     largest = max(sizes.values(), default=0)
     return {
@@ -129,18 +121,6 @@ def _artifacts(found: TrainedModel) -> dict[str, Any]:
         "cap": private.get("max_artifact_bytes"),
         "archive": found.archive,
     }
-
-
-def _contents(found: TrainedModel) -> tuple[dict[str, Any], dict[str, int]]:
-    """Return the manifest and the sizes of the files; an archive is unpacked for them once."""
-    status = found.archive.stat()
-    key = (found.archive, status.st_mtime_ns, status.st_size)
-    known = _known.get(key)
-    if known is None:
-        if len(_known) >= _ARCHIVES:
-            _known.clear()
-        known = _known[key] = (found.manifest, found.sizes)
-    return known
 
 
 def _channel(channel: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from typing import Any, Final
 from flask import Blueprint
 
 from cleanroom_algo.contract.sizes import format_bytes
+from cleanroom_algo.local.policies.budgets import access_budget
 from cleanroom_algo.local.policies.policies import JobPolicies, Policies
 from cleanroom_algo.local.resources import records
+from cleanroom_algo.local.resources.arns import PRIVACY_BUDGET
 from cleanroom_algo.local.resources.states import UNDER_WAY
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.results import document
@@ -64,13 +66,18 @@ def _table(record: Record, names: Mapping[str, str]) -> dict[str, Any]:
         "owner": names.get(record.account, record.account),
         "location": shown["location"] if own else None,
         "access": [{**each, "use": _USES[each["use"]]} for each in shown["columnAccess"]],
+        "budgets": [
+            each
+            for budget in viewer().store.find(PRIVACY_BUDGET, parent=record.key)
+            for each in access_budget(budget)["details"]
+        ],
     }
 
 
 def _channel(record: Record, names: Mapping[str, str]) -> dict[str, Any]:
     shown = record.document
     source = shown.get("inputChannel", {}).get("dataSource", {}).get("protectedQueryInputParameters", {})
-    sql = source.get("sqlParameters", {})
+    sql, location = source.get("sqlParameters", {}), record.private.get("location")
     return {
         "record": record,
         "owner": names.get(record.account, record.account),
@@ -78,8 +85,9 @@ def _channel(record: Record, names: Mapping[str, str]) -> dict[str, Any]:
         "reason": records.reason(record),
         "rows": shown.get("numberOfRecords"),
         "files": shown.get("numberOfFiles"),
-        "query": (sql.get("queryString") or "").strip() or sql.get("analysisTemplateArn"),
-        "location": record.private.get("location"),
+        # The query of a channel that is bound to files is not run.
+        "query": None if location else (sql.get("queryString") or "").strip() or sql.get("analysisTemplateArn"),
+        "location": location,
     }
 
 
