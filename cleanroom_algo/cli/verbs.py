@@ -19,6 +19,7 @@ _LINES: Final[Mapping[str, str]] = {
     "compare": "Put hyperparameters, data and metrics of two trained models side by side.",
     "logs": "Print what the containers of a job wrote: all of it, or what one member gets to see.",
     "metrics": "Show the learning curve of a training job, and what its metricDefinitions find.",
+    "audit": "Measure what a model or a log gives away about rows.",
     "build": "Build the image of an algorithm with docker, podman or buildah.",
     "check": "Find what would fail in the clean room, in a file, a folder or an image.",
     "plan": "Show what a training job would do, without running it.",

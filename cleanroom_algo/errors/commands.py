@@ -100,3 +100,15 @@ class InternalError(CliError):
     code = "CR-CLI-006"
     title = "bug in cleanroom-algo"
     exit_code = ExitCode.INTERNAL
+
+
+class AuditError(CliError):
+    """A model or a job cannot be audited on the given rows.
+
+    An attack needs rows that the model was trained on and rows of the same kind that it was not trained on, and
+    predictions that say how well each row is predicted.
+    """
+
+    exit_code = ExitCode.CONTRACT
+    code = "CR-CLI-009"
+    title = "audit not possible"

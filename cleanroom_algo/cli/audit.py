@@ -1,0 +1,39 @@
+"""`audit`: what models and logs give away about rows; each of its commands is a module of `auditing`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import click
+
+from cleanroom_algo.cli.verbs import Verbs
+
+LINES: Final[Mapping[str, str]] = {
+    "model": "Try to tell rows that a model was trained on from others.",
+}
+
+
+class _Audits(Verbs):
+    """A group in which a word that is not a command is a model."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the command `model` before what is not a command."""
+        if args and args[0] not in {*LINES, *ctx.help_option_names}:
+            args = ["model", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Audits, lines=LINES, package="cleanroom_algo.cli.auditing", invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> None:
+    r"""Measure what a trained model gives away about the rows of its training.
+
+    `audit MODEL` is short for `audit model MODEL`.
+
+    \b
+    Examples:
+      cleanroom-algo audit my-algorithm --members data/train --non-members data/other
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())

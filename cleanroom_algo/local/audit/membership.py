@@ -1,0 +1,284 @@
+"""Can it be told from a model which rows it was trained on? Attacks on a trained model of the room."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cleanroom_algo.errors import AuditError
+from cleanroom_algo.local.audit.rows import numbers, parsed, read_rows
+from cleanroom_algo.local.audit.scores import Scores, scores_of
+from cleanroom_algo.local.audit.statistics import (
+    CONFIDENCE,
+    Numbers,
+    Separation,
+    auc_with_interval,
+    likelihood_ratios,
+    roc,
+    separation,
+)
+from cleanroom_algo.local.client import CleanRoom
+from cleanroom_algo.local.planning.inputs import algorithm_source, association_of, record_of_job
+from cleanroom_algo.local.resources import records
+from cleanroom_algo.local.results import TrainedModel
+
+LOSS: Final = "loss threshold"
+FPR: Final = 0.01
+_FEW: Final = 100  # non-members, of which 1% is less than one row
+_SURPRISE: Final = 1e-3  # how rarely columns of two samples of one population seem to differ
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack and its success.
+
+    Attributes:
+        name: of the attack.
+        separation: of its scores.
+        roc: false and true positive rates.
+    """
+
+    name: str
+    separation: Separation
+    roc: tuple[Numbers, Numbers] = field(repr=False)
+
+    @classmethod
+    def of(cls, name: str, scores: Numbers, is_member: NDArray[np.bool_]) -> Attack:
+        """Return an attack by the scores of all rows."""
+        members, others = scores[is_member], scores[~is_member]
+        return cls(name, separation(members, others, fpr=FPR), roc(members, others))
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What attacks found.
+
+    Attributes:
+        model: its name.
+        members: rows of the training that were tried.
+        non_members: other rows that were tried.
+        meaning: of the scores.
+        attacks: each with its success.
+        warnings: what makes the figures doubtful.
+        most_allowed: the largest true positive rate that the model's own record of privacy allows; None without one.
+    """
+
+    model: str
+    members: int
+    non_members: int
+    meaning: str
+    attacks: tuple[Attack, ...]
+    warnings: tuple[str, ...]
+    most_allowed: float | None
+
+    @property
+    def worst(self) -> Attack:
+        """The attack with the largest AUC."""
+        return max(self.attacks, key=lambda attack: attack.separation.auc)
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "model": self.model,
+            "members": self.members,
+            "nonMembers": self.non_members,
+            "score": self.meaning,
+            "confidence": CONFIDENCE,
+            "falsePositiveRate": FPR,
+            "attacks": [{"name": each.name, **_document(each.separation)} for each in self.attacks],
+            "mostAllowedByEpsilon": self.most_allowed,
+            "warnings": list(self.warnings),
+        }
+
+
+def _document(found: Separation) -> dict[str, Any]:
+    values = asdict(found)
+    names = {"auc": "auc", "auc_interval": "aucInterval", "tpr": "tpr", "tpr_interval": "tprInterval"}
+    return {name: values[key] for key, name in names.items()}
+
+
+def audit(
+    room: CleanRoom,
+    model: TrainedModel,
+    members: Path,
+    non_members: Path,
+    *,
+    target: str | None = None,
+    shadows: int = 0,
+    told: Callable[[str], None] = lambda _: None,
+) -> Audit:
+    """Attack a model.
+
+    Args:
+        room: with the model.
+        model: to attack.
+        members: a folder or file with rows that it was trained on.
+        non_members: the same of rows of the same kind that it was not trained on.
+        target: the column to predict; by default that of the model's schema.
+        shadows: models to train on random halves of the rows, an even number; 0 for the attack by the loss alone.
+        told: gets a line for each step that takes time.
+
+    Raises:
+        AuditError: CR-CLI-009. JobFailed: predicting or training failed.
+    """
+    schema = model.manifest.get("schema") or {}
+    target = target or schema.get("target")
+    if target is None:
+        raise AuditError(
+            f"it is not known which column {model.name} predicts",
+            expected="a model of a Trainer whose schema has a target, or --target",
+            fix="name the column with --target",
+        )
+    rows, is_member, warnings = _rows(members, non_members, target)
+    told(f"predicting {rows.height} rows")
+    right = _answers(rows[target], schema)
+    scores = _predicted(room, model, rows.drop(target), right)
+    attacks = [Attack.of(LOSS, scores.values, is_member)]
+    if shadows:
+        ratios = _against_shadows(model, rows, right, scores.values, shadows, told)
+        attacks.append(Attack.of(f"LiRA, {shadows} shadow models", ratios, is_member))
+    if scores.are_labels:
+        warnings.append("the model answers with labels: who sees probabilities can tell more than these figures say")
+    return Audit(
+        model=model.name,
+        members=int(is_member.sum()),
+        non_members=int((~is_member).sum()),
+        meaning=scores.meaning,
+        attacks=tuple(attacks),
+        warnings=tuple(warnings),
+        most_allowed=_most_allowed(model.manifest.get("privacy")),
+    )
+
+
+def _rows(members: Path, non_members: Path, target: str) -> tuple[pl.DataFrame, NDArray[np.bool_], list[str]]:
+    """Return the rows of both, which of them are members, and what is doubtful about them."""
+    inside, outside = read_rows(members), read_rows(non_members)
+    if inside.columns != outside.columns or target not in inside.columns:
+        raise AuditError(
+            "members and non-members do not have the same columns"
+            if inside.columns != outside.columns
+            else f"the rows have no column {target!r}",
+            expected="files with the columns of the training channel, the target among them, and a header in CSV",
+            fix=f"write both in the same form; members have {', '.join(inside.columns)}, "
+            f"non-members {', '.join(outside.columns)}",
+        )
+    both = pl.concat([inside, outside], how="vertical_relaxed")
+    inside, outside = (
+        both.head(inside.height).unique(maintain_order=True),
+        both.tail(outside.height).unique(maintain_order=True),
+    )
+    common = inside.join(outside, on=inside.columns, how="semi", nulls_equal=True)
+    if common.height:
+        inside, outside = (
+            each.join(common, on=common.columns, how="anti", nulls_equal=True, maintain_order="left")
+            for each in (inside, outside)
+        )
+    if not inside.height or not outside.height:
+        raise AuditError(
+            "there are no members, or no non-members, once rows that are in both are left out",
+            expected="some hundred rows of each",
+            fix="give rows of the training with --members, and other rows of the same kind with --non-members",
+        )
+    return (
+        pl.concat([inside, outside]),
+        np.arange(inside.height + outside.height) < inside.height,
+        list(_doubts(inside, outside, common.height)),
+    )
+
+
+def _doubts(inside: pl.DataFrame, outside: pl.DataFrame, common: int) -> Iterator[str]:
+    if common:
+        yield f"{common} rows are in both members and non-members, and were left out"
+    if outside.height < _FEW:
+        yield f"with {outside.height} non-members, a false positive rate of 1% allows no false positive at all"
+    columns = {name: (numbers(inside[name]), numbers(outside[name])) for name in inside.columns}
+    for name, (given, others) in columns.items():
+        if given is None or others is None or not len(given) or not len(others):
+            continue
+        auc, (low, high) = auc_with_interval(given, others)
+        deviation = (high - low) / 4 or math.inf
+        if math.erfc(abs(auc - 0.5) / deviation / 2**0.5) * len(columns) < _SURPRISE:
+            yield (
+                f"members and non-members differ in column {name!r} (AUC {auc:.2f} without any model): the figures "
+                "measure this difference, too. Divide one data set at random"
+            )
+
+
+def _answers(target: pl.Series, schema: dict[str, Any]) -> pl.Series:
+    """Return the right answers: numbers, unless they are declared as texts."""
+    declared = {column["name"]: column["dtype"] for column in schema.get("columns", ())}
+    if declared.get(target.name) in {"string", "category"}:
+        return target.cast(pl.String)
+    return parsed(target)
+
+
+def _predicted(room: CleanRoom, model: TrainedModel, asked: pl.DataFrame, right: pl.Series) -> Scores:
+    """Return the scores of rows, which the model predicts in an inference job without seeing the target."""
+    answers = room.infer(model, asked, name=f"{model.name[:50]}-audit").predictions
+    return scores_of(answers.select(answers.columns[asked.width :]), right)
+
+
+def _against_shadows(
+    model: TrainedModel,
+    rows: pl.DataFrame,
+    right: pl.Series,
+    observed: Numbers,
+    shadows: int,
+    told: Callable[[str], None],
+) -> Numbers:
+    """Return likelihood ratios of being a member, by models of the same algorithm that are trained on half of the rows.
+
+    They are trained in a room of their own, which is removed.
+    """
+    workspace, document = model.workspace, model.record.document
+    source = algorithm_source(workspace, association_of(workspace, model.record), "trainingContainerConfig")
+    used = [each["channelName"] for each in document["dataChannels"]]
+    own = "train" if "train" in used else used[0]
+    places = {
+        each["channelName"]: record_of_job(workspace, records.CHANNEL, each["mlInputChannelArn"]).private.get(
+            "location"
+        )
+        for each in document["dataChannels"]
+        if each["channelName"] != own
+    }
+    random = np.random.default_rng(0)
+    inside = np.zeros((shadows, rows.height), dtype=bool)
+    scores = np.zeros((shadows, rows.height))
+    with (
+        tempfile.TemporaryDirectory(prefix="cleanroom-audit-") as home,
+        CleanRoom(home, host_kind=workspace.settings.machine.host_kind) as room,
+    ):
+        for number in range(shadows):
+            if number % 2:  # the other half: so each row is in half of all models
+                inside[number] = ~inside[number - 1]
+            else:
+                inside[number, random.permutation(rows.height)[: rows.height // 2]] = True
+            told(f"training shadow model {number + 1} of {shadows}")
+            shadow = room.train(
+                source.image_uri,
+                {own: rows.filter(pl.Series(inside[number])), **places},
+                name=f"shadow-{number + 1}",
+                hyperparameters=document.get("hyperparameters", {}),
+                environment=document.get("environment"),
+                entrypoint=source.entrypoint or (),
+                arguments=source.arguments or (),
+            )
+            scores[number] = _predicted(room, shadow, rows.drop(right.name), right).values
+    return likelihood_ratios(observed, scores, inside)
+
+
+def _most_allowed(privacy: dict[str, Any] | None) -> float | None:
+    """Return the largest true positive rate at 1% false positives that a guarantee for rows allows."""
+    if privacy is None or privacy["unit"] != "row":
+        return None
+    epsilon, delta = min(float(privacy["epsilon"]), 700.0), float(privacy["delta"])  # e^710 is no float
+    # Both bounds of Kairouz, Oh and Viswanath (2015).
+    return min(math.exp(epsilon) * FPR + delta, 1 - math.exp(-epsilon) * (1 - delta - FPR))

@@ -1,0 +1,84 @@
+"""A model that has memorized its rows is told from one that has not, on the command line."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.scenario.conftest import CliFixture
+
+MEMORY = """
+import json
+
+from cleanroom_algo import Hyperparameters, Predictor, Schema, Trainer
+
+
+class Knobs(Hyperparameters):
+    memory: bool = True
+
+
+class Memorize(Trainer):
+    schema = Schema.of(target="y", x="string", y="bool")
+    hyperparameters = Knobs
+
+    def fit(self):
+        rows = self.table()
+        self.known = dict(zip(rows["x"], rows["y"])) if self.params.memory else {}
+
+    def save(self, directory):
+        (directory / "known.json").write_text(json.dumps(self.known))
+
+
+class Answer(Predictor):
+    def load(self, artifacts):
+        self.known = json.loads((artifacts.directory / "known.json").read_text())
+
+    def predict(self, frame):
+        return [{True: 0.9, False: 0.1}.get(self.known.get(x), 0.5 + len(x) / 100) for x in frame["x"]]
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """Return members and non-members, 60 rows each."""
+    draw = random.Random(0)
+    places = tmp_path / "members.csv", tmp_path / "others.csv"
+    for place in places:
+        rows = [f"00{draw.randrange(10**9)},{draw.choice(['true', 'false'])}\n" for _ in range(60)]
+        place.write_text("".join(["x,y\n", *rows]))
+    return places
+
+
+def test_audit_catches_a_model_that_has_memorized(desk: CliFixture, files: tuple[Path, Path]) -> None:
+    members, others = files
+    desk.algorithm.write_text(MEMORY)
+    for name, memory in (("sponge", True), ("sieve", False)):
+        done = desk.run(
+            "train", desk.algorithm, "--channel", members, "--name", name, "--hyperparameter", f"memory={memory}"
+        )
+        assert done.status == 0, done.stderr
+    both = ("--members", members, "--non-members", others)
+    plot = desk.folder / "roc.svg"
+    caught = desk.run("audit", "sponge", *both, "--max-auc", 0.6, "--shadows", 2, "--plot", plot, "--json")
+    assert caught.status == 3, caught.stderr
+    by_loss, by_shadows = caught.json["attacks"]
+    assert (caught.json["members"], caught.json["nonMembers"]) == (60, 60)
+    assert by_loss["auc"] > 0.95
+    assert by_loss["tpr"] > 0.9
+    assert by_loss["aucInterval"][0] <= by_loss["auc"] <= by_loss["aucInterval"][1]
+    assert by_shadows["auc"] > 0.95
+    assert ET.parse(plot).getroot().tag.endswith("svg")
+    assert {each["name"] for each in desk.models()} == {"sieve", "sponge"}  # shadow models are in no room
+    passed = desk.run("audit", "sieve", *both, "--max-auc", 0.65)
+    assert passed.status == 0, passed.stderr
+    assert "loss threshold" in passed.stdout
+    assert "with 60 non-members" in passed.stderr
+
+    same = desk.run("audit", "model", "sponge", "--members", members, "--non-members", members)
+    assert (same.status, "CR-CLI-009" in same.stderr) == (3, True)
+    columns = desk.run("audit", "sponge", "--members", members, "--non-members", desk.data)
+    assert "do not have the same columns" in columns.stderr
+    assert desk.run("audit", "sponge", *both, "--shadows", 3).status == 2
