@@ -34,6 +34,8 @@ _UNITS = (
     "local/ui/test_channels.py",
     "local/ui/test_charts.py",
     "local/ui/test_jobs.py",
+    "local/ui/test_evaluation.py",
+    "local/ui/test_inference.py",
     "local/ui/test_pages.py",
     "scenario/test_debugging.py",
     "test_docs.py",

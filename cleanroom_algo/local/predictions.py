@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -42,10 +43,63 @@ def beside_inputs(
     return pl.concat([table, predicted], how="horizontal")
 
 
-def _read(reference: ObjectRef, *, has_header: bool) -> pl.DataFrame:
+@dataclass(frozen=True)
+class FirstRows:
+    """The beginning of predictions, and of the rows that they answer.
+
+    Attributes:
+        rows: None where they were not asked for, or cannot be read as CSV or JSON Lines.
+        predicted: as many.
+        whole: whether these are all.
+    """
+
+    rows: pl.DataFrame | None
+    predicted: pl.DataFrame
+    whole: bool
+
+
+def first_rows(
+    answered: Sequence[tuple[ObjectRef, ObjectRef]], *, has_header: bool, most_bytes: int, with_rows: bool = True
+) -> FirstRows:
+    """Return the beginning of predictions, in memory that does not grow with them.
+
+    Args:
+        answered: the objects of the channel, by key, and the answers to each.
+        has_header: whether the objects, if they are CSV, begin with the names of their columns.
+        most_bytes: about so many of rows and of predictions each.
+        with_rows: whether the rows are read, too.
+
+    Raises:
+        PredictionsUnreadableError: CR-JOB-208.
+    """
+    rows: list[pl.DataFrame] = []
+    answers: list[pl.DataFrame] = []
+    left, whole = most_bytes, True
+    try:
+        for asked, answer in answered:
+            if left <= 0:
+                whole = False
+                break
+            predicted = _read(answer, has_header=False, most_bytes=left)
+            read = _read(asked, has_header=has_header, most_bytes=left) if with_rows else predicted
+            cut = answer.size > left or (with_rows and asked.size > left)
+            if not cut:
+                _check_heights(asked.key, read, predicted)
+            count = min(read.height, predicted.height)
+            rows.append(read.head(count))
+            answers.append(predicted.head(count))
+            left -= max(answer.size, asked.size if with_rows else 0)
+        return FirstRows(_joined(rows) if with_rows else None, _named(_joined(answers)), whole and left >= 0)
+    except pl.exceptions.PolarsError as error:
+        raise _unreadable(f"inputs or outputs are neither CSV nor JSON Lines: {error}") from error
+
+
+def _read(reference: ObjectRef, *, has_header: bool, most_bytes: int | None = None) -> pl.DataFrame:
     """Return an object as a table; the columns of CSV are strings, so that all objects have the same types."""
     with reference.open() as file:
-        content = file.read()
+        content = file.read(most_bytes)
+    if most_bytes is not None and reference.size > most_bytes:
+        content = content[: content.rfind(b"\n") + 1]
     if content.lstrip().startswith(b"{"):
         return pl.read_ndjson(io.BytesIO(content), infer_schema_length=None)
     if not content:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cleanroom_algo.contract.archive import TRAINED_MODEL, extract_file
-from cleanroom_algo.contract.manifest import MANIFEST_FILE
+from cleanroom_algo.contract.manifest import FEATURES_FILE, MANIFEST_FILE
 from cleanroom_algo.contract.sizes import GB
 from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.errors.exit_codes import ExitCode
@@ -33,8 +33,10 @@ from cleanroom_algo.local.resources.workspace import Workspace
 if TYPE_CHECKING:
     import polars as pl
 
+    from cleanroom_algo.local.predictions import FirstRows
+
 _LEFT: Final = 'style="text-align: left"'  # notebooks put names in the middle and values to the right
-_MANIFEST_BYTES: Final = 1 << 20
+_JSON_BYTES: Final = 1 << 20
 _COUNTED_BYTES: Final = 1 << 28  # of a channel: a fraction of a second
 
 
@@ -159,7 +161,12 @@ class TrainedModel(Job):
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """The manifest that a Trainer wrote; empty for artifacts of an algorithm that wrote none."""
-        return _read_manifest(self.archive, self.archive.stat().st_mtime_ns) if self.archive.exists() else {}
+        return self._read(MANIFEST_FILE)
+
+    @property
+    def features(self) -> dict[str, Any]:
+        """The fitted features that a Trainer wrote; empty for artifacts without them."""
+        return self._read(FEATURES_FILE)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -204,6 +211,9 @@ class TrainedModel(Job):
         if size != round(channel.document["sizeInGb"] * GB) or size > _COUNTED_BYTES:
             return None
         return sum(count_rows(each, Schema.from_dict(schema)) for each in found)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        return _read_json(self.archive, name, self.archive.stat().st_mtime_ns) if self.archive.exists() else {}
 
     def extract(self, folder: Path) -> Path:
         """Unpack the artifacts into a folder that is not there yet, and return it."""
@@ -262,10 +272,30 @@ class InferenceJob(Job):
         """
         from cleanroom_algo.local.predictions import beside_inputs
 
-        channel = self.record.document["dataSource"]["mlInputChannelArn"]
-        objects = channel_objects(self.workspace, record_of_job(self.workspace, records.CHANNEL, channel))
-        answered = [(each, self._answer(each)) for each in objects if each.size]
-        return beside_inputs(self.inputs, answered, has_header=looks_like_header(objects))
+        answered, has_header = self._answered()
+        return beside_inputs(self.inputs, answered, has_header=has_header)
+
+    def first_rows(self, most_bytes: int, *, with_rows: bool = True) -> FirstRows:
+        """Return the beginning of the predictions, and of the rows that they answer.
+
+        Args:
+            most_bytes: about so many of each are read.
+            with_rows: whether the rows are read, too.
+
+        Raises:
+            PredictionsUnreadableError: CR-JOB-208, they are not one for each row, or in a form of their own.
+        """
+        from cleanroom_algo.local.predictions import first_rows
+
+        answered, has_header = self._answered()
+        return first_rows(answered, has_header=has_header, most_bytes=most_bytes, with_rows=with_rows)
+
+    @property
+    def model(self) -> TrainedModel | None:
+        """The version that predicted; None where it is not there any more."""
+        version = self.record.document.get("trainedModelVersionIdentifier")
+        found = self.workspace.store.get(records.MODEL, self.record.parent, version)
+        return None if found is None else TrainedModel(found, self.workspace)
 
     def contents(self) -> dict[str, bytes]:
         """Return the content of each output, by its name."""
@@ -275,6 +305,15 @@ class InferenceJob(Job):
                 with each.open() as file:
                     found[each.key] = file.read()
         return found
+
+    def _answered(self) -> tuple[list[tuple[ObjectRef, ObjectRef]], bool]:
+        """Return the objects of the channel with the answers to them, and whether they begin with a header."""
+        key = self.record.document["dataSource"]["mlInputChannelArn"]
+        channel = record_of_job(self.workspace, records.CHANNEL, key)
+        objects = channel_objects(self.workspace, channel)
+        answered = [(each, self._answer(each)) for each in objects if each.size]
+        known = channel.private.get("has_header")
+        return answered, looks_like_header(objects) if known is None else known
 
     def _answer(self, asked: ObjectRef) -> ObjectRef:
         """Return the object with the predictions for one of the channel."""
@@ -347,10 +386,10 @@ def _file_sizes(archive: Path, modified: int) -> dict[str, int]:  # noqa: ARG001
 
 
 @lru_cache(maxsize=256)  # to find it, the whole archive is unpacked
-def _read_manifest(archive: Path, modified: int) -> dict[str, Any]:  # noqa: ARG001 (another archive in the same place)
+def _read_json(archive: Path, name: str, modified: int) -> dict[str, Any]:  # noqa: ARG001 (of another archive there)
     with tarfile.open(archive) as tar:
         for member in tar:
-            if member.name.removeprefix("./") == MANIFEST_FILE and member.isfile() and member.size < _MANIFEST_BYTES:
+            if member.name.removeprefix("./") == name and member.isfile() and member.size < _JSON_BYTES:
                 file = tar.extractfile(member)
                 assert file is not None
                 found = json.loads(file.read())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
@@ -36,8 +37,8 @@ class Bin:
     """A range of values.
 
     Attributes:
-        low: the least value in it.
-        high: where the next begins; in the last one the greatest value; the same as `low` for one of a single value.
+        low: the least value that may be in it.
+        high: where the next begins.
         rows: how many have a value in it.
     """
 
@@ -58,7 +59,7 @@ class ColumnProfile:
         low: the least value of a number, a date or a timestamp.
         high: the greatest.
         top: the most frequent of other values, with their share.
-        bins: of equal width, from the least to the greatest number, date or timestamp that is finite.
+        bins: of equal width, with all numbers, dates or timestamps that are finite.
         notes: what a person should know or decide.
     """
 
@@ -277,23 +278,32 @@ def _profiled(values: pl.Series, table: _Table, is_target: bool) -> ColumnProfil
 
 
 def bins_of(values: pl.Series, count: int = _BINS) -> tuple[Bin, ...]:
-    """Return a histogram of numbers, dates or timestamps; whole numbers have ranges that begin with whole numbers."""
+    """Return a histogram of numbers, dates or timestamps, whose ranges begin with round numbers.
+
+    Args:
+        values: of a column; those that are not finite do not count.
+        count: ranges at most, and two more.
+    """
     numbers = values.to_physical().drop_nulls().cast(pl.Float64)
     numbers = numbers.filter(numbers.is_finite())
     low, high = numbers.min(), numbers.max()
-    if not isinstance(low, float) or not isinstance(high, float) or not np.isfinite(high - low):
+    if not isinstance(low, float) or not isinstance(high, float) or not math.isfinite(high - low):
         return ()
     dtype = pl.Float64() if max(abs(low), abs(high)) > _EXACT_FLOAT and values.dtype.is_integer() else values.dtype
-    if low == high or dtype.is_float():
-        edges = np.linspace(low, high, count + 1 if low < high else 2)
-    else:
-        width = -(-(high - low + 1) // count)
-        edges = np.arange(low, high + width, width) if width > 1 else np.arange(low, high + 2)
+    width = round_step((high - low) / count or 1.0)
+    if not dtype.is_float():
+        width = max(math.ceil(width), 1)
+    first = math.floor(low / width)
+    edges = width * np.arange(first, math.floor(high / width) + 2)
     counts = np.histogram(numbers.to_numpy(), edges)[0].tolist()
-    if edges[-1] > high:
-        edges[-1] = high
     marks = pl.Series(edges).cast(pl.Int64 if dtype.is_temporal() else pl.Float64).cast(dtype).to_list()
-    return tuple(Bin(*ends, number) for ends, number in zip(pairwise(marks), counts, strict=True))
+    return tuple(Bin(*ends, rows) for ends, rows in zip(pairwise(marks), counts, strict=True))
+
+
+def round_step(least: float) -> float:
+    """Return the next round number: 1, 2, 2.5 or 5, times a power of ten."""
+    size = 10.0 ** math.floor(math.log10(least))
+    return float(next(factor * size for factor in (1, 2, 2.5, 5, 10) if factor * size >= least * (1 - 1e-9)))
 
 
 def _distinct(values: pl.Series) -> int | None:

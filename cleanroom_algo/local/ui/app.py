@@ -16,14 +16,16 @@ from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import CleanroomError, NoSuchRecordError, RequestError
 from cleanroom_algo.local.operations.calling import Caller
 from cleanroom_algo.local.ui.page import render, viewer
+from cleanroom_algo.local.ui.texts import cell
 from cleanroom_algo.local.ui.viewer import Viewer
-from cleanroom_algo.local.ui.views import channels, differences, models, room, training
+from cleanroom_algo.local.ui.views import channels, differences, inference, models, room, training
 
 VIEWS: Final = (
     ("Room", room.view, "room.room"),
     ("Channels", channels.view, "channels.channels"),
     ("Training", training.view, "training.jobs"),
     ("Models", models.view, "models.models"),
+    ("Inference", inference.view, "inference.jobs"),
     ("Differences", differences.view, "differences.differences"),
 )
 """Title in the navigation, blueprint and first page of each view."""
@@ -74,6 +76,7 @@ def create_app(caller: Caller) -> Flask:
     app.add_template_filter(coded)
     app.add_template_filter(moment)
     app.add_template_filter(span)
+    app.add_template_filter(cell)
     app.add_template_filter(format_bytes, "bytes")
     return app
 

@@ -13,6 +13,8 @@ from typing import Final
 
 from markupsafe import Markup
 
+from cleanroom_algo.local.profiling.profile import round_step
+
 WIDTH: Final = 640
 HEIGHT: Final = 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 40
@@ -90,6 +92,26 @@ def line_chart(series: Sequence[Series], *, label: str, x: str, y: str = "") -> 
     return _figure(parts, label, x, y, _legend(series))
 
 
+def scatter_chart(points: Sequence[tuple[float, float]], *, label: str, x: str, y: str) -> Markup:
+    """Return a chart of points, and of the line on which both of their numbers are the same.
+
+    Args:
+        points: at least one, all finite.
+        label: what the chart shows, for who does not see it.
+        x: title of the axis to the right.
+        y: title of the axis upwards.
+    """
+    numbers = [number for point in points for number in point]
+    ticks = round_numbers(min(numbers), max(numbers))
+    across = _Scale((ticks[0], ticks[-1]), (_LEFT, WIDTH - _RIGHT))
+    upwards = _Scale((ticks[0], ticks[-1]), (HEIGHT - _BOTTOM, _TOP))
+    equal = Series("equal", [(ticks[0], ticks[0]), (ticks[-1], ticks[-1])], COLORS)
+    dot = Markup('<circle class="point" cx="{}" cy="{}" r="2"/>')
+    dots = Markup("").join(dot.format(across(first), upwards(second)) for first, second in points)
+    parts = [_grid(ticks, upwards), _numbers(ticks, across), _path(equal.points, COLORS, across, upwards), dots]
+    return _figure(parts, label, x, y, _legend([equal]))
+
+
 def bar_chart(bars: Sequence[Bar], *, label: str, x: str = "", y: str = "", touching: bool = False) -> Markup:
     """Return a chart of bars.
 
@@ -152,9 +174,7 @@ def round_numbers(low: float, high: float, *, count: int = 5, within: bool = Fal
         low, high = (low, low) if within else (low - spread / 2, low + spread / 2)
         if within:
             return [low]
-    rough = (high - low) / count
-    size = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * size for factor in (1, 2, 2.5, 5, 10) if factor * size >= rough * (1 - 1e-9))
+    step = round_step((high - low) / count)
     first = math.ceil(low / step - 1e-9) if within else math.floor(low / step + 1e-9)
     last = math.floor(high / step + 1e-9) if within else math.ceil(high / step - 1e-9)
     return [round(number * step, 12) for number in range(first, last + 1)]
@@ -178,8 +198,7 @@ def _is_finite(point: tuple[float, float]) -> bool:
 
 
 def _line(series: Series, points: Sequence[tuple[float, float]], color: int, across: _Scale, upwards: _Scale) -> Markup:
-    places = " ".join(f"{across(x)},{upwards(y)}" for x, y in points)
-    line = Markup('<polyline class="line s{}" points="{}"/>').format(color, places)
+    line = _path(points, color, across, upwards)
     if len(points) > _MOST_DOTS:
         return line
     dot = Markup('<circle class="dot s{}" cx="{}" cy="{}" r="3.5"><title>{}</title></circle>')
@@ -187,6 +206,11 @@ def _line(series: Series, points: Sequence[tuple[float, float]], color: int, acr
     return line + Markup("").join(
         dot.format(color, across(x), upwards(y), f"{named}{y:.6g} at {x:.6g}") for x, y in points
     )
+
+
+def _path(points: Sequence[tuple[float, float]], color: int, across: _Scale, upwards: _Scale) -> Markup:
+    places = " ".join(f"{across(x)},{upwards(y)}" for x, y in points)
+    return Markup('<polyline class="line s{}" points="{}"/>').format(color, places)
 
 
 def _grid(ticks: Sequence[float], upwards: _Scale) -> Markup:

@@ -164,15 +164,15 @@ def test_a_sample_of_much_data_says_so(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("values", "bins"),
     [
-        (pl.Series([1.0, 2.5, 3.0, float("nan"), None]), [(1.0, 2.0, 1), (2.0, 3.0, 2)]),
-        (pl.Series([0, 1, 1]), [(0, 1, 1), (1, 1, 2)]),
-        (pl.Series([0, 10]), [(0, 6, 1), (6, 10, 1)]),
-        (pl.Series([7, 7]), [(7, 7, 2)]),
+        (pl.Series([1.0, 2.5, 3.0, float("nan"), None]), [(1.0, 2.0, 1), (2.0, 3.0, 1), (3.0, 4.0, 1)]),
+        (pl.Series([0, 1, 1]), [(0, 1, 1), (1, 2, 2)]),
+        (pl.Series([3, 10]), [(0, 5, 1), (5, 10, 0), (10, 15, 1)]),
+        (pl.Series([7, 7]), [(7, 8, 2)]),
         (
-            pl.Series([date(2026, 1, 1), date(2026, 1, 9)]),
-            [(date(2026, 1, 1), date(2026, 1, 6), 1), (date(2026, 1, 6), date(2026, 1, 9), 1)],
+            pl.Series([NEW_YEAR, date(2026, 1, 2)]),
+            [(NEW_YEAR, date(2026, 1, 2), 1), (date(2026, 1, 2), date(2026, 1, 3), 1)],
         ),
-        (pl.Series([-(2**63), 2**63 - 1]), [(-(2.0**63), 0.0, 1), (0.0, 2.0**63, 1)]),
+        (pl.Series([-(2**63), 2**63 - 1]), [(-1e19, 0.0, 1), (0.0, 1e19, 1)]),
         (pl.Series([1e308, -1e308]), []),
         (pl.Series([None], dtype=pl.Int64), []),
     ],

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 
 import pytest
 from flask.testing import FlaskClient
 
 from cleanroom_algo.local.ui import background
 from tests.local.support import AIRLINE, BUREAU, RoomFixture
+from tests.local.ui.support import settled
 
 CANARY = "canary-4711"
 ROWS = "carrier,miles,late\n" + "".join(f"{CANARY},{100 + n}.5,{n % 2}\n" for n in range(40)) + "AA,,1\n"
@@ -26,21 +26,12 @@ def place(desk: RoomFixture) -> int:
     return channel.seq
 
 
-def settled(browser: FlaskClient, path: str, waited_for: str = 'data-poll="0"') -> str:
-    """Return a page as soon as it waits for nothing any more."""
-    deadline = time.monotonic() + 30
-    while waited_for not in (found := browser.get(path).text):
-        assert time.monotonic() < deadline, found
-        time.sleep(0.01)
-    return found
-
-
 def test_columns_say_what_they_hold(browser: FlaskClient, place: int) -> None:
     page = settled(browser, f"/ui/channels/{place}")
 
     assert 'title="canary-4711"' in page
     assert "98%" in page
-    assert "<title>100.5 to 101.8: 2</title>" in page
+    assert "<title>100 to 102: 2</title>" in page
     assert "1 nulls (2.4%)" in page
     assert "<td>139.5</td>" not in page  # it is not among the first rows
     assert "<td>100.5</td>" in page

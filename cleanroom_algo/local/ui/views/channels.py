@@ -23,12 +23,12 @@ from cleanroom_algo.local.summaries.inspection import Inspection, inspect
 from cleanroom_algo.local.ui.background import Background
 from cleanroom_algo.local.ui.charts import Bar, bar_chart, strip
 from cleanroom_algo.local.ui.page import FAST_POLL, SLOW_POLL, render, viewer
+from cleanroom_algo.local.ui.texts import short, value_range
 
 view = Blueprint("channels", __name__)
 
 MOST_HOSTS: Final = 5  # of a training job
 _LISTED: Final = 40  # objects of a channel
-_CELL: Final = 60  # characters
 _UNEVEN: Final = 1.2  # times the mean: more is said to be uneven
 _INSPECTIONS: Final[Background[Inspection]] = Background()
 
@@ -107,7 +107,7 @@ def _inspected(record: Record) -> dict[str, Any]:
 
 
 def _column(column: ColumnProfile, rows: int) -> dict[str, Any]:
-    bars = [Bar(_range(each.low, each.high), each.rows) for each in column.bins]
+    bars = [Bar(value_range(each.low, each.high), each.rows) for each in column.bins]
     return {
         "profile": column,
         "dtype": "not declared" if column.declared is None else dtype_text(column.declared),
@@ -117,26 +117,6 @@ def _column(column: ColumnProfile, rows: int) -> dict[str, Any]:
         "high": short(column.high),
         "top": [(short(value), share) for value, share in column.top],
     }
-
-
-def short(value: object) -> str:
-    """Return a value as it is shown in a table: numbers with as many digits as tell something."""
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e7 else f"{value:.5g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000 else str(value)
-
-
-@view.app_template_filter("cell")
-def cell(value: object) -> str:
-    """Return a value of a row as it is shown: floats with the digits that a float32 has, texts cut."""
-    text = f"{value:.7g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= _CELL else text[: _CELL - 1] + "…"
-
-
-def _range(low: object, high: object) -> str:
-    return short(low) if low == high else f"{short(low)} to {short(high)}"
 
 
 def _schemas(shown: Inspection) -> Iterator[dict[str, Any]]:

@@ -176,7 +176,10 @@ def _made_from(record: Record, column: int) -> list[Box]:
         if (base := each.private.get("base")) and (base["key"], base["version"]) == wanted
     ]
     found = [_model_box(each, column) for each in versions[:_MANY]]
-    found += [Box(column, each.name, f"inference, {_words(each.status)}") for each in inferences[:_MANY]]
+    found += [
+        Box(column, each.name, f"inference, {_words(each.status)}", url_for("inference.job", place=each.seq))
+        for each in inferences[:_MANY]
+    ]
     found += [Box(column, each.name, f"export, {_words(each.status)}") for each in exports[:_MANY]]
     left_out = sum(max(len(each) - _MANY, 0) for each in (versions, inferences, exports))
     return found + ([Box(column, f"and {left_out} more", "see the lists")] if left_out else [])

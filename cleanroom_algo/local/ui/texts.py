@@ -1,0 +1,31 @@
+"""Values of rows as they are shown."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_CELL: Final = 60  # characters
+_PLAIN: Final = 1e7  # below, whole numbers have all their digits
+_GROUPED: Final = 10_000
+
+
+def short(value: object) -> str:
+    """Return a value with as many digits as tell something."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) < _PLAIN else f"{value:.5g}"
+    is_large = isinstance(value, int) and not isinstance(value, bool) and value >= _GROUPED
+    return f"{value:,}" if is_large else str(value)
+
+
+def value_range(low: object, high: object) -> str:
+    """Return what a range of values is called, whose end is no more in it."""
+    is_one = isinstance(low, int) and isinstance(high, int) and high - low == 1
+    return short(low) if is_one else f"{short(low)} to {short(high)}"
+
+
+def cell(value: object) -> str:
+    """Return a value of a row for a table: floats with the digits that a float32 has, texts cut."""
+    text = f"{value:.7g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= _CELL else text[: _CELL - 1] + "…"
