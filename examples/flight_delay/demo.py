@@ -5,6 +5,7 @@ is trained on two hosts, a second version from the first on later data, and an i
 Each job is a command that you can type yourself; the requests are files that boto3 would take as they are.
 
 With `--image NAME` the containers are those of an image, run by Docker or podman; else they run this folder's files.
+With `--engine spark` the queries run on Spark.
 """
 
 from __future__ import annotations
@@ -39,12 +40,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the demo and print what came of it."""
     parser = argparse.ArgumentParser(prog="python -m examples.flight_delay.demo", description=__doc__)
     parser.add_argument("--image", help="an image of this example, in the place of its files")
-    image = parser.parse_args(arguments).image
+    parser.add_argument("--engine", default="duckdb", choices=("duckdb", "spark"), help="what runs the queries")
+    asked = parser.parse_args(arguments)
     started = time.monotonic()
     clean(HOME)  # of an earlier run; refused while one is going on
     export_tables(FOLDER / "tables")
     say("1. Two parties, and queries over their tables")
-    run("declare", declaration(image))
+    run("declare", declaration(asked.image), *(() if asked.engine == "duckdb" else ("--engine", asked.engine)))
     with Room(HOME) as room:
         channels = {
             each["name"]: channel_folder(room, each["mlInputChannelArn"]) for each in shown()["mlInputChannels"]

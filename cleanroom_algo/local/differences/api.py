@@ -301,7 +301,8 @@ API: tuple[Difference, ...] = (
         "cleanrooms",
         (*_ROOM, *_TABLES, *_RULES),
         "The emulated operations of cleanrooms are those that create, read, change or delete a collaboration, its "
-        "members, tables, rules and analysis templates. All other operations fail as not emulated (CR-REQ-007).",
+        "members, tables, rules, analysis templates and access budgets, and those that read schemas. All other "
+        "operations fail as not emulated (CR-REQ-007).",
         "The API has 103 operations.",
         "model",
         "botocore's model of cleanrooms, 2022-02-17",
@@ -314,6 +315,15 @@ API: tuple[Difference, ...] = (
         "AWS documents the same behavior. It does not document which error follows if a member does not accept.",
         "documented",
         "API reference, MembershipPaymentConfiguration",
+    ),
+    Difference(
+        "cleanrooms",
+        ("GetSchema", "BatchGetSchema"),
+        "The types of the columns are those that the files of the table have. There are no partition keys. The status "
+        "is that of queries for machine learning.",
+        "The types and the partition keys come from the Data Catalog.",
+        "guessed",
+        "botocore's model of cleanrooms, Schema",
     ),
     Difference(
         "cleanrooms",

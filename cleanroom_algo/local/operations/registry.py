@@ -165,7 +165,7 @@ _INSTEAD: Mapping[str, tuple[str, str]] = {
         "call AWS for it, or leave it out; `cleanroom-algo differences` lists what is missing",
     ),
     CLEANROOMS: (
-        "an operation of collaborations, members, tables, analysis rules, analysis templates or access budgets",
+        "an operation of collaborations, members, tables, rules, schemas, analysis templates or access budgets",
         "leave it out; `cleanroom-algo differences` lists what is missing",
     ),
 }

@@ -81,6 +81,12 @@ def column_access(store: Store, association: Record) -> list[ColumnAccess]:
     return [ColumnAccess(columns, use, by) for use, columns in uses.items() if columns]
 
 
+def whole_table(association: Record, configured: Record) -> Table:
+    """Return a table with all the columns that its owner allows, whatever its rule says of them."""
+    location = Path(configured.private["location"])
+    return Table(association.name, location, format_of(configured), tuple(configured.document["allowedColumns"]))
+
+
 def _askers(store: Store, association: Record, kind: str, rule: Mapping[str, Any]) -> tuple[str, ...]:
     if rule.get("additionalAnalyses") not in ("ALLOWED", "REQUIRED"):
         return ("nobody: additionalAnalyses are not allowed",)

@@ -417,7 +417,17 @@ def test_what_was_made_is_shown_to_those_it_concerns(members: Members) -> None:
     assert [each["id"] for each in of_bureau["configuredTableAssociationSummaries"]] == [association]
     with pytest.raises(ClientError, match="ResourceNotFound"):
         bureau("GetConfiguredTableAssociationAnalysisRule", **named, analysisRuleType="LIST")
+    (summary,) = airline("ListSchemas", **of_room, schemaType="TABLE")["schemaSummaries"]
+    assert (summary["name"], summary["creatorAccountId"]) == ("weather", BUREAU)
+    schema = airline("GetSchema", **of_room, name="WEATHER")["schema"]
+    assert schema["columns"] == [{"name": "hour", "type": "bigint"}, {"name": "wind", "type": "bigint"}]
+    assert schema["schemaStatusDetails"][0]["reasons"][0]["code"] == "COLLABORATION_ANALYSIS_RULE_NOT_CONFIGURED"
     allow(running, BUREAU, members.bureau, association, "LIST", WILDCARD)
+    several = airline("BatchGetSchema", **of_room, names=["weather", "none"])
+    assert [each["schemaStatusDetails"][0]["status"] for each in several["schemas"]] == ["READY"]
+    assert [each["name"] for each in several["errors"]] == ["none"]
+    of_table = {**of_room, "name": "weather", "type": "LIST"}
+    assert airline("GetSchemaAnalysisRule", **of_table)["analysisRule"]["policy"] == {"v1": LISTED}
     allowed = bureau("GetConfiguredTableAssociationAnalysisRule", **named, analysisRuleType="LIST")["analysisRule"]
     assert allowed["policy"] == {"v1": {"list": {"allowedAdditionalAnalyses": [WILDCARD]}}}
     with pytest.raises(ClientError, match="ResourceNotFound"):

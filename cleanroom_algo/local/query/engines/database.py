@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -58,12 +59,24 @@ def load_tables(connection: duckdb.DuckDBPyConnection, resolution: Resolution) -
     }
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, table: Table, columns: tuple[str, ...]) -> dict[str, str]:
-    """Copy the used columns of a table; of one whose rows are only counted, nothing but that they are there."""
-    shown = ", ".join(map(identifier, columns)) or "true AS present"
-    name = f"{MEMBERS}.{identifier(table.name)}"
+def column_types(table: Table) -> dict[str, str]:
+    """Return Spark's types of a table's columns, by name.
+
+    Raises:
+        TableUnreadableError: CR-JOB-402.
+    """
+    with duckdb.connect() as connection:
+        shown = ", ".join(map(identifier, table.columns))
+        with _unreadable(table, table.columns):
+            found = types(connection, f"SELECT {shown} FROM {_source(table)}")  # noqa: S608
+    return {name: spark_type(_AS_SPARK_READS.get(kind, kind)) or kind.lower() for name, kind in found}
+
+
+@contextlib.contextmanager
+def _unreadable(table: Table, columns: Sequence[str]) -> Iterator[None]:
+    """Say of a table whose files cannot be read what they should be."""
     try:
-        connection.execute(f"CREATE TABLE {name} AS SELECT {shown} FROM {_source(table)}")  # noqa: S608
+        yield
     except duckdb.OutOfMemoryException:
         raise
     except duckdb.Error as error:
@@ -74,6 +87,14 @@ def _copy(connection: duckdb.DuckDBPyConnection, table: Table, columns: tuple[st
             else f"{table.format} files",
             fix="declare the format and the columns of its files; the format is parquet where it is left out",
         ) from None
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, table: Table, columns: tuple[str, ...]) -> dict[str, str]:
+    """Copy the used columns of a table; of one whose rows are only counted, nothing but that they are there."""
+    shown = ", ".join(map(identifier, columns)) or "true AS present"
+    name = f"{MEMBERS}.{identifier(table.name)}"
+    with _unreadable(table, columns):
+        connection.execute(f"CREATE TABLE {name} AS SELECT {shown} FROM {_source(table)}")  # noqa: S608
     return {
         column.lower(): _as_spark_reads(connection, table, column, kind) for column, kind in types(connection, name)
     }
