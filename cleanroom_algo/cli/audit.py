@@ -11,6 +11,7 @@ from cleanroom_algo.cli.verbs import Verbs
 
 LINES: Final[Mapping[str, str]] = {
     "model": "Try to tell rows that a model was trained on from others.",
+    "logs": "Search the log of a job for values of its channels.",
 }
 
 
@@ -27,13 +28,14 @@ class _Audits(Verbs):
 @click.group(cls=_Audits, lines=LINES, package="cleanroom_algo.cli.auditing", invoke_without_command=True)
 @click.pass_context
 def command(context: click.Context) -> None:
-    r"""Measure what a trained model gives away about the rows of its training.
+    r"""Measure what a trained model, or the log of a job, gives away about rows.
 
     `audit MODEL` is short for `audit model MODEL`.
 
     \b
     Examples:
       cleanroom-algo audit my-algorithm --members data/train --non-members data/other
+      cleanroom-algo audit logs my-algorithm
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

@@ -8,6 +8,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from cleanroom_algo.local import CleanRoom
+from cleanroom_algo.local.resources.settings import RoomSettings
+from cleanroom_algo.local.results import JobFailed
 from tests.scenario.conftest import CliFixture
 
 MEMORY = """
@@ -82,3 +85,30 @@ def test_audit_catches_a_model_that_has_memorized(desk: CliFixture, files: tuple
     columns = desk.run("audit", "sponge", "--members", members, "--non-members", desk.data)
     assert "do not have the same columns" in columns.stderr
     assert desk.run("audit", "sponge", *both, "--shadows", 3).status == 2
+
+
+LEAKY = """
+        first = self.table()
+        print("counted", first.height)
+        print("first row:", first["x"][0], flush=True)
+        print("hidden:", first["x"][1], flush=True)
+        raise ValueError(first["x"][2])
+"""
+
+
+def test_audit_finds_values_of_rows_in_a_log(desk: CliFixture, files: tuple[Path, Path]) -> None:
+    members, _ = files
+    shown, hidden, raised = (line.partition(",")[0] for line in members.read_text().splitlines()[1:4])
+    desk.algorithm.write_text(MEMORY.replace("\n        rows = self.table()\n", LEAKY))
+    account = RoomSettings.read(desk.home).machine.account
+    policy = {"allowedAccountIds": [account], "filterPattern": "first|Error"}
+    with CleanRoom(desk.home) as room, pytest.raises(JobFailed):
+        room.train(desk.algorithm, train=members, policies={"trainedModels": {"containerLogs": [policy]}}, name="leaky")
+    done = desk.run("audit", "logs", "leaky", "--json")
+    assert done.status == 3, done.stderr
+    seen = {each["found"]: each["accounts"] for each in done.json["sightings"]}
+    assert seen[shown] == [account]
+    assert seen[hidden] == []
+    assert raised in seen
+    told = desk.run("audit", "logs", "leaky")
+    assert "value(s) are seen by members" in told.stderr
