@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-import numpy as np
-
 from cleanroom_algo.local.policies.logs import Line
 from cleanroom_algo.local.policies.patterns import compile_pattern
 from cleanroom_algo.local.policies.recipients import Recipients
@@ -124,6 +122,8 @@ def _with_noise(found: Sequence[Point], share: float, seed: str) -> list[Point]:
         values.setdefault(point.name, []).append(point.value)
     # One value has no range; its own size then says what is much.
     spread = {name: (max(each) - min(each)) or abs(each[0]) for name, each in values.items()}
+    import numpy as np
+
     generator = np.random.default_rng(list(seed.encode()))
     return [replace(point, value=point.value + generator.normal(0, share * spread[point.name])) for point in found]
 

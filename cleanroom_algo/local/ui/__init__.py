@@ -9,5 +9,6 @@ To add a view:
 4. Where asking is expensive, `unchanged(FACTS)` first: it answers 304 if the browser has a page of the same facts.
 5. Charts are SVG from `charts.py` (`line_chart`, `bar_chart`): text and classes, which the style sheet colors.
 
+What imports polars, numpy or the profile of files is imported in functions: the first page waits for the modules.
 A function that changes something takes POST alone, and its form has `{{ token() }}`; `app.py` checks it.
 """

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import CleanroomError, NoSuchRecordError, RequestError
 from cleanroom_algo.local.operations.calling import Caller
-from cleanroom_algo.local.ui.page import render, viewer
+from cleanroom_algo.local.ui.page import PROCESS, render, viewer
 from cleanroom_algo.local.ui.texts import cell
 from cleanroom_algo.local.ui.viewer import Viewer
 from cleanroom_algo.local.ui.views import channels, differences, inference, models, room, training
@@ -30,7 +30,6 @@ VIEWS: Final = (
 )
 """Title in the navigation, blueprint and first page of each view."""
 
-_TOKEN: Final = secrets.token_urlsafe()  # of this process: pages of elsewhere cannot read it
 _POLICY: Final = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 _HEADERS: Final = {
     "Content-Security-Policy": _POLICY,
@@ -61,7 +60,7 @@ def create_app(caller: Caller) -> Flask:
         if account is not None and account not in {each.account for each in viewer().people}:
             g.viewer = Viewer(caller)
             abort(404, "No active member of this room has the account that the address names.")
-        if request.method == "POST" and not secrets.compare_digest(request.form.get("token", ""), _TOKEN):
+        if request.method == "POST" and not secrets.compare_digest(request.form.get("token", ""), PROCESS):
             abort(403, "The form is of another page. Reload the page, and try again.")
 
     @app.url_defaults
@@ -123,7 +122,7 @@ def span(seconds: float) -> str:
 
 
 def _token_field() -> Markup:
-    return Markup('<input type="hidden" name="token" value="{}">').format(_TOKEN)
+    return Markup('<input type="hidden" name="token" value="{}">').format(PROCESS)
 
 
 def _with_headers(answer: Response) -> Response:

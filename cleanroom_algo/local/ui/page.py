@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -15,6 +16,8 @@ FAST_POLL: Final = 1000  # milliseconds between two looks of an open page at wha
 SLOW_POLL: Final = 5000  # at what may change
 
 
+PROCESS: Final = secrets.token_urlsafe()
+"""A secret of this process. Forms contain it, and pages of elsewhere cannot read it."""
 _RECORDS: Final = 50  # on a page of a list
 
 
@@ -58,7 +61,7 @@ def unchanged(*facts: object) -> None:
     Args:
         facts: all that the page depends on, such as the size of a log; who looks is added.
     """
-    text = repr((viewer().account, *facts))
+    text = repr((PROCESS, viewer().account, *facts))
     g.tag = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
     if request.method == "GET" and request.if_none_match.contains(g.tag):
         answer = Response(status=304)

@@ -100,7 +100,7 @@ def test_a_curve_grows_while_its_page_is_open_and_the_job_stops_on_request(tab: 
     assert tab.page.locator("img").count() == 0
 
     tab.page.get_by_role("button", name="Stop").click()
-    tab.page.wait_for_selector("#head .status.inactive", timeout=60_000)
+    tab.page.wait_for_selector("#state .status.inactive", timeout=60_000)
 
 
 def test_the_switch_of_members_hides_what_policies_hide(tab: Tab) -> None:

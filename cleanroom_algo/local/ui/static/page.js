@@ -22,16 +22,26 @@ function isAtEnd(box) {
   return box.scrollHeight - box.scrollTop - box.clientHeight < 24;
 }
 
+const FOCUSABLE = "a, button, input, select, summary, [tabindex]";
+
 // What the reader has opened, scrolled or focused stays as it is.
 function replace(old, fresh) {
   const opened = [...old.querySelectorAll("details")].map((each) => each.open);
   const box = old.closest("[data-follow]");
   const follows = box && isAtEnd(box);
   const sideways = [...old.querySelectorAll(".scroll")].map((each) => each.scrollLeft);
+  const focused = [...old.querySelectorAll(FOCUSABLE)].indexOf(document.activeElement);
   old.replaceChildren(...fresh.childNodes);
   old.querySelectorAll("details").forEach((each, index) => { each.open = opened[index] ?? each.open; });
   old.querySelectorAll(".scroll").forEach((each, index) => { each.scrollLeft = sideways[index] ?? 0; });
+  if (focused >= 0) old.querySelectorAll(FOCUSABLE)[focused]?.focus({preventScroll: true});
   if (follows) box.scrollTop = box.scrollHeight;
+}
+
+// A selection would be lost: what contains one is replaced when it is gone.
+function isSelected(element) {
+  const selection = getSelection();
+  return !selection.isCollapsed && selection.containsNode(element, true);
 }
 
 const sources = new WeakMap(); // of what is live, as the server sent it
@@ -40,6 +50,7 @@ let misses = 0;
 
 async function look() {
   const answer = await fetch(location.href, {cache: "no-cache", credentials: "same-origin"});
+  if (answer.status === 404) return location.reload(); // what the page shows is gone
   if (!answer.ok) throw new Error(answer.statusText);
   const now = answer.headers.get("ETag");
   const text = await answer.text();
@@ -51,6 +62,10 @@ async function look() {
   for (const old of document.querySelectorAll("[data-live]")) {
     const fresh = page.getElementById(old.id);
     if (!fresh || sources.get(old) === fresh.innerHTML) continue;
+    if (isSelected(old)) {
+      tag = null;
+      continue;
+    }
     sources.set(old, fresh.innerHTML); // before the nodes move
     replace(old, fresh);
   }

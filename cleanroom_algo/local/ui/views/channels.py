@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Blueprint, request
 from markupsafe import Markup
@@ -15,15 +15,17 @@ from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.training_plan import ChannelPlan, plan_hosts
 from cleanroom_algo.local.profiling.declaration import code_of, dtype_text
-from cleanroom_algo.local.profiling.profile import ColumnProfile
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.states import ACTIVE, UNDER_WAY
 from cleanroom_algo.local.resources.store import Record
-from cleanroom_algo.local.summaries.inspection import Inspection, inspect
 from cleanroom_algo.local.ui.background import Background
 from cleanroom_algo.local.ui.charts import Bar, bar_chart, strip
 from cleanroom_algo.local.ui.page import FAST_POLL, SLOW_POLL, render, viewer
 from cleanroom_algo.local.ui.texts import short, value_range
+
+if TYPE_CHECKING:
+    from cleanroom_algo.local.profiling.profile import ColumnProfile
+    from cleanroom_algo.local.summaries.inspection import Inspection
 
 view = Blueprint("channels", __name__)
 
@@ -80,6 +82,8 @@ def _chosen() -> dict[str, Any]:
 
 def _inspected(record: Record) -> dict[str, Any]:
     """Return what there is to show of a channel's content, once it is known."""
+    from cleanroom_algo.local.summaries.inspection import inspect
+
     workspace = viewer().workspace
     try:
         found = _INSPECTIONS.ask(

@@ -18,6 +18,7 @@ from cleanroom_algo.local.failures import error_of
 from cleanroom_algo.local.planning.resuming import checkpoints_of
 from cleanroom_algo.local.plans.run_files import LOG_FILE, USAGE_FILE
 from cleanroom_algo.local.policies.metrics import Point
+from cleanroom_algo.local.policies.recipients import Recipients
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.states import ENDED, FAILED, INACTIVE, UNDER_WAY
 from cleanroom_algo.local.resources.store import Record
@@ -55,7 +56,11 @@ def job(place: int) -> str:
     unchanged(record.status, record.updated, *sizes)
     ended = record.status in ENDED
     values: dict[str, Any] = {"rows": [], "notes": [], "groups": [], "progress": {}, "shortened": sizes[0] > _TAIL}
-    if sizes[0]:
+    if sizes[0] and not viewer().whole and viewer().account not in Recipients.of(viewer().store, kept).members:
+        values["notes"] = [
+            (viewer().account, "joined after the job had ended, and gets nothing of its log and metrics")
+        ]
+    elif sizes[0]:
         values |= _written(viewer().log(records.MODEL, place, last_bytes=_TAIL), folder / LOG_FILE, ended=ended)
     may_act = viewer().whole or record.account == viewer().account
     return render(
