@@ -38,6 +38,7 @@ _UNITS = (
     "local/ui/test_evaluation.py",
     "local/ui/test_inference.py",
     "local/ui/test_pages.py",
+    "local/ui/test_report.py",
     "scenario/test_debugging.py",
     "test_docs.py",
     "test_errors.py",

@@ -17,6 +17,7 @@ _LINES: Final[Mapping[str, str]] = {
     "declare": "Make the room of a cleanroom.toml: members, tables, algorithms, channels by SQL queries.",
     "show": "Show models, versions, channels and jobs of the local clean room.",
     "compare": "Put hyperparameters, data and metrics of two trained models side by side.",
+    "report": "Write a trained model or an inference job as one HTML file, for a pull request.",
     "logs": "Print what the containers of a job wrote: all of it, or what one member gets to see.",
     "metrics": "Show the learning curve of a training job, and what its metricDefinitions find.",
     "audit": "Measure what a model or a log gives away about rows.",

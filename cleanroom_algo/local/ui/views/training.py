@@ -133,12 +133,13 @@ def _written(log: WrittenLog, path: Path, *, ended: bool) -> dict[str, Any]:
         "rows": [each for each in shown.rows if account is None or each.seen[0] is not None],
         "notes": [(each, note) for each, note in zip(people, shown.notes, strict=True)],
         "metric_notes": notes,
-        "groups": [*_charts(curve_groups(curves)), *_usage(found)],
+        "groups": [*curve_charts(curve_groups(curves)), *_usage(found)],
         "progress": _progress(logged, ended=ended) if account is None else {},
     }
 
 
-def _charts(groups: Sequence[Sequence[Curve]]) -> Iterator[tuple[str, Markup]]:
+def curve_charts(groups: Sequence[Sequence[Curve]]) -> Iterator[tuple[str, Markup]]:
+    """Yield the title and the chart of each group of curves."""
     for group in groups:
         names = " and ".join(each.name.replace("_", " ") for each in group)
         title = f"{names}, value by value" if group[0].unit == "value" else f"{names} by {group[0].unit}"
