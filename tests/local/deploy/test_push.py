@@ -68,7 +68,7 @@ def test_an_image_is_pushed_by_digest_and_version(
             assert answer.headers["Docker-Content-Digest"] == done["digest"]
         with urllib.request.urlopen(f"http://{registry}/v2/my/thing/tags/list") as answer:
             assert sorted(json.load(answer)["tags"]) == ["1.2", planned["uri"].rpartition(":")[2]]
-        assert run("deploy", "push", "nothing", "--repository", f"{registry}/x").status == 3
+        assert run("deploy", "push", "nothing", "--repository", f"{registry}/x").status == 1
     finally:
         engine.remove()
         find_engine.cache_clear()
@@ -85,7 +85,8 @@ def ecr(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def put(tag: str, layer: str) -> None:
     kind = "application/vnd.docker.distribution.manifest.v2+json"
-    manifest = {"schemaVersion": 2, "mediaType": kind, "config": {"digest": f"sha256:{layer}", "size": 1}, "layers": []}
+    part = {"digest": f"sha256:{layer}", "size": 1}
+    manifest = {"schemaVersion": 2, "mediaType": kind, "config": part, "layers": [part]}
     client = boto3.client("ecr", "eu-west-1")
     client.put_image(repositoryName="cleanrooms-ml/x", imageManifest=json.dumps(manifest), imageTag=tag)
 
