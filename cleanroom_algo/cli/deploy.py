@@ -13,6 +13,7 @@ LINES: Final[Mapping[str, str]] = {
     "template": "Write CloudFormation templates, and the boto3 calls that CloudFormation lacks.",
     "push": "Check an image, tag it by digest and version, and push it to a repository.",
     "request": "Print the boto3 and aws CLI requests that repeat a local job on AWS.",
+    "iam": "Write the IAM policies that each member needs, or check a given policy.",
 }
 
 

@@ -46,6 +46,11 @@ class MemberFiles:
         return shlex.join([*words, *(["--parameter-overrides", *overrides] if overrides else [])])
 
 
+def stack_name(rehearsal: Rehearsal, member: str) -> str:
+    """Return the name of a member's stack."""
+    return f"{rehearsal.slug}-{distinct(member, 24)}"
+
+
 def member_files(store: Store, rehearsal: Rehearsal, member: str, *, clean_room: bool, form: Format) -> MemberFiles:
     """Return the files of a member.
 
@@ -63,7 +68,7 @@ def member_files(store: Store, rehearsal: Rehearsal, member: str, *, clean_room:
     document = stack.document()
     if "Resources" not in document:
         return MemberFiles(member, "", {}, [], [])
-    name, base = f"{rehearsal.slug}-{distinct(member, 24)}", distinct(member)
+    name, base = stack_name(rehearsal, member), distinct(member)
     text = to_yaml(document) if form == "yaml" else json.dumps(document, indent=2) + "\n"
     files = {f"{base}.{form}": text}
     if calls := list(member_calls(store, rehearsal, member)):

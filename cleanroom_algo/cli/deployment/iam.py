@@ -1,0 +1,147 @@
+"""`deploy iam`: the policies that a room needs, written, or compared with given ones."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cleanroom_algo.cli.deployment.rehearsals import rehearsal_of, source_argument
+from cleanroom_algo.cli.options import home_option, json_option, pairs
+from cleanroom_algo.cli.output import emit, emit_json, say
+from cleanroom_algo.cli.rooms import open_room
+from cleanroom_algo.cli.visible import visible
+from cleanroom_algo.errors import UsageError
+from cleanroom_algo.errors.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cleanroom_algo.local.deploy.permissions import Policy
+
+
+@click.command()
+@source_argument
+@click.option("--member", metavar="NAME", help="Only this member. Needed for --check where there are several.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("deploy/iam"),
+    show_default=True,
+    help="Folder for the files.",
+)
+@click.option("--value", multiple=True, metavar="NAME=VALUE", help="A value for a name in angle brackets.")
+@click.option(
+    "--check",
+    "given",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Compare this policy with what is needed, and write nothing; can be given several times.",
+)
+@click.option("--for", "who", default="caller", show_default=True, help="With --check: whose policy it is.")
+@json_option
+@home_option
+@click.pass_context
+def command(
+    context: click.Context,
+    source: str,
+    member: str | None,
+    output: Path,
+    value: tuple[str, ...],
+    given: tuple[Path, ...],
+    who: str,
+    as_json: bool,
+    home: Path | None,
+) -> None:
+    r"""Write the IAM policies that the members of SOURCE need, or check given ones.
+
+    SOURCE is as in `deploy template`. Each member gets policies for people (the caller of the API, the pusher of
+    images, the deployer of the stack) and for its service roles, with their trust policies. A check ends with status 3
+    if something that is needed is not allowed. It also says what is allowed and not needed.
+
+    \b
+    Examples:
+      cleanroom-algo deploy iam my_algorithm.py --value ACCOUNT=111122223333
+      cleanroom-algo deploy iam cleanroom.toml --member airline --check policy.json --for caller
+    """
+    from cleanroom_algo.local.deploy.documents import stack_name
+    from cleanroom_algo.local.deploy.permissions import policies_of
+    from cleanroom_algo.local.deploy.placeholders import PARTITION, REGION
+
+    with open_room(home) as room:
+        rehearsal = rehearsal_of(room.store, source)
+        region = room.workspace.settings.machine.region
+    members = [rehearsal.member(member)] if member is not None else list(rehearsal.declaration.members)
+    policies = {each: policies_of(rehearsal, each, stack_name(rehearsal, each)) for each in members}
+    values = {PARTITION.name: PARTITION.example, REGION.name: region, **pairs(value, "--value")}
+    if given:
+        _check(context, policies, given, who, as_json=as_json, values=pairs(value, "--value"))
+        return
+    files = _files(policies, values)
+    output.mkdir(parents=True, exist_ok=True)
+    for name, document in files.items():
+        (output / name).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    if as_json:
+        emit_json([output / name for name in files])
+        return
+    for name in files:
+        emit(str(output / name))
+    texts = json.dumps(list(files.values()))
+    if unknown := sorted({part.partition(">")[0] for part in texts.split("<")[1:]}):
+        say(f"In angle brackets is what only you know: {', '.join(unknown)}. --value NAME=VALUE fills it in.")
+
+
+def _files(policies: Mapping[str, Sequence[Policy]], values: Mapping[str, str]) -> dict[str, Any]:
+    from cleanroom_algo.local.deploy.placeholders import distinct, resolved
+
+    files = {}
+    for member, each in policies.items():
+        for policy in each:
+            name = f"{distinct(member)}-{distinct(policy.name)}"
+            parts = {"": policy.statements, "-trust": policy.trust}
+            for kind, statements in parts.items():
+                if statements:
+                    document = {"Version": "2012-10-17", "Statement": statements}
+                    known = resolved(document, lambda one: values.get(one.name, f"<{one.name}>"), "".join)
+                    files[f"{name}{kind}.json"] = known
+    return files
+
+
+def _check(
+    context: click.Context,
+    policies: Mapping[str, Sequence[Policy]],
+    given: Sequence[Path],
+    who: str,
+    *,
+    as_json: bool,
+    values: Mapping[str, str],
+) -> None:
+    from cleanroom_algo.local.deploy.placeholders import joined, resolved
+    from cleanroom_algo.local.deploy.policy_check import check_policy, read_policy
+
+    if len(policies) > 1:
+        raise UsageError("the room has several members", expected=f"--member {'|'.join(policies)}", fix="name one")
+    ((member, known),) = policies.items()
+    needed = next((each for each in known if each.name == who), None)
+    if needed is None:
+        names = "|".join(each.name for each in known)
+        raise UsageError(f"{member} needs no policy {who!r}", expected=f"--for {names}", fix="name one of these")
+    statements = [
+        resolved(each, lambda one: values.get(one.name, one), lambda parts: joined(*parts))
+        for each in needed.statements
+    ]
+    findings = check_policy([each for path in given for each in read_policy(path)], statements)
+    missing = [each for each in findings if each.kind != "more"]
+    if as_json:
+        emit_json({"member": member, "for": who, "findings": [asdict(each) for each in findings]})
+    for each in () if as_json else findings:
+        color = "yellow" if each.kind == "more" else "red"
+        click.echo(f"{click.style(each.kind.ljust(9), fg=color, bold=True)}  {visible(each.action)}")
+        emit(f"  on        {each.resource}\n  why       {each.why}")
+    if not as_json:
+        say(f"{len(missing)} missing, {len(findings) - len(missing)} more than needed")
+    if missing:
+        context.exit(ExitCode.CONTRACT)
