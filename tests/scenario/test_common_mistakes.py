@@ -155,7 +155,7 @@ def test_without_an_export_policy_nobody_gets_the_model(trained: CliFixture) -> 
             room.call("StartTrainedModelExportJob", asked, model.account)
 
     assert "allow no exports" in str(caught.value)
-    assert "create associations with that policy" in str(caught.value)
+    assert "create associations with this policy" in str(caught.value)
 
 
 def test_waiting_for_a_status_that_never_comes(trained: CliFixture) -> None:

@@ -123,7 +123,7 @@ def delete_association(call: Call) -> Mapping[str, Any]:
     """Remove an association that no job is using now."""
     association = in_membership(call, ASSOCIATION, call.params["configuredModelAlgorithmAssociationArn"])
     if association_is_used(call.store, association):
-        raise _in_use("jobs of the association are pending or running", "wait for them, or cancel them")
+        raise _in_use("jobs of the association are pending or running", "wait until they end, or cancel them")
     call.store.delete(association)
     return {}
 
@@ -149,7 +149,9 @@ def _check_policies(call: Call, collaboration: str) -> None:
             custom = "CUSTOM" in redaction.get("entitiesToRedact", ())
             if custom != ("customEntityConfig" in redaction):
                 problems.append(
-                    Problem(f"{path}.logRedactionConfiguration", "CUSTOM and customEntityConfig need each other")
+                    Problem(
+                        f"{path}.logRedactionConfiguration", "must have both CUSTOM and customEntityConfig, or neither"
+                    )
                 )
     if problems:
         raise invalid(call.operation, problems)

@@ -133,12 +133,12 @@ def _check_kind(call: Call) -> None:
         missing.append(f"the format {call.params['format']}")
     if missing:
         raise NotEmulatedError(
-            f"{', '.join(missing)} of analysis templates: not emulated",
+            f"analysis templates with {', '.join(missing)} are not emulated",
             expected="a template in SQL",
             fix="leave it out, or run such a template on AWS",
         )
     if "text" not in call.params["source"]:
-        raise invalid(call.operation, [Problem("source", "needs text, as format is SQL")])
+        raise invalid(call.operation, [Problem("source", "needs text, because format is SQL")])
 
 
 def _check_text(call: Call) -> list[str]:
@@ -163,7 +163,7 @@ def _check_text(call: Call) -> list[str]:
         raise invalid(call.operation, problems) from None
     given = call.params.get("schema", {}).get("referencedTables", tables)
     if sorted(map(str.lower, given)) != tables:
-        problem = f"names other tables than the text: {', '.join(tables) or 'it has none'}"
+        problem = f"must name the tables of the text: {', '.join(tables) or 'it has none'}"
         raise invalid(call.operation, [Problem("schema.referencedTables", problem)])
     return tables
 
@@ -177,7 +177,7 @@ def _parameter_faults(call: Call) -> Iterator[Problem]:
     for index, parameter in enumerate(declared):
         path = f"analysisParameters[{index}]"
         if parameter["name"] in names[:index]:
-            yield Problem(f"{path}.name", "is the name of another parameter, too")
+            yield Problem(f"{path}.name", "is already the name of another parameter")
         elif "defaultValue" in parameter:
             alone = {"analysisParameters": [parameter]}
             for fault in faults_of_values(alone, {}, path):
@@ -190,7 +190,7 @@ def _mapping_faults(synthetic: Mapping[str, Any]) -> Iterator[Problem]:
     for index, name in enumerate(names):
         if name in names[:index]:
             path = "syntheticDataParameters.mlSyntheticDataParameters.columnClassification.columnMapping"
-            yield Problem(f"{path}[{index}].columnName", "is the name of another column, too")
+            yield Problem(f"{path}[{index}].columnName", "is already the name of another column")
 
 
 def _template(call: Call, record: Record) -> dict[str, Any]:

@@ -34,9 +34,9 @@ def own_membership(call: Call, *, ended: bool = False) -> Record:
     found = call.store.get(MEMBERSHIP, call.params["membershipIdentifier"])
     if found is None or found.account != call.account or not (ended or found.status == "ACTIVE"):
         raise AccessDeniedError(
-            f"account {call.account} has no active membership of this identifier",
+            f"account {call.account} has no active membership with this identifier",
             expected="membershipIdentifier of the caller's own membership",
-            fix="use your own membership, or call as its account (an access key id of twelve digits is the account)",
+            fix="use your own membership, or call as its account (an access key ID of twelve digits is the account)",
         )
     return found
 
@@ -74,7 +74,7 @@ def require_ability(membership: Record, ability: str) -> None:
         raise AccessDeniedError(
             f"account {membership.account} lacks the ability {ability} in this collaboration",
             expected=f"a member with {ability}",
-            fix="call as the member that has it, or give it when the collaboration is created",
+            fix="call as the member who has it, or grant it when you create the collaboration",
         )
 
 
@@ -104,7 +104,9 @@ def receiver_location(call: Call, collaboration: str, ability: str) -> str:
     configuration = call.store.get(ML_CONFIGURATION, member.key)
     destination = {} if configuration is None else configuration.document["defaultOutputLocation"].get("destination")
     if not destination:
-        raise invalid(call.operation, [Problem(path, "has no ML configuration with a destination: PutMLConfiguration")])
+        raise invalid(
+            call.operation, [Problem(path, "has no ML configuration with a destination; call PutMLConfiguration")]
+        )
     uri: str = destination["s3Destination"]["s3Uri"]
     return uri
 
@@ -175,9 +177,9 @@ def not_found(kind: str, where: str, version: str | None = None) -> ResourceNotF
     """Return the error for what is not there."""
     what = f"version of the {kind.replace('-', ' ')}" if version else kind.replace("-", " ")
     return ResourceNotFoundError(
-        f"there is no such {what} in this {where}",
-        expected="an ARN that the room has given out, and the version where it has one",
-        fix="list what there is first",
+        f"the {what} does not exist in this {where}",
+        expected="an ARN that the room has returned, and the version if it has one",
+        fix="list the resources to find the ARN",
     )
 
 
@@ -189,8 +191,8 @@ def unique_name(call: Call, kind: str, name: str, statuses: tuple[str, ...] = ()
     """
     if call.store.count(kind, name=name, statuses=statuses, **where):
         raise ConflictError(
-            f"another {kind.replace('-', ' ')} has this name already",
-            expected="a name of its own",
+            f"another {kind.replace('-', ' ')} already has this name",
+            expected="a unique name",
             fix="choose another name; resources cannot be edited, and only some can be deleted",
         )
 
@@ -202,7 +204,10 @@ def path_name(call: Call) -> None:
         InvalidRequestError: CR-REQ-001.
     """
     if {".", ".."} & set(call.params["name"].split("/")):
-        raise invalid(call.operation, [Problem("name", "must not have . or .. between slashes: it is part of a path")])
+        raise invalid(
+            call.operation,
+            [Problem("name", "must not contain . or .. between slashes, because it becomes a part of a path")],
+        )
 
 
 def _pays(membership: Record, what: str) -> bool:

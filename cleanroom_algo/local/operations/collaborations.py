@@ -48,7 +48,9 @@ def create_collaboration(call: Call) -> Mapping[str, Any]:
     members = [creator, *call.params["members"]]
     twice = [account for account, count in Counter(each["accountId"] for each in members).items() if count > 1]
     if twice:
-        raise invalid(call.operation, [Problem("members", f"has {account} twice, or as creator") for account in twice])
+        raise invalid(
+            call.operation, [Problem("members", f"names {account} twice, or names the creator") for account in twice]
+        )
     # Where cleartext is allowed, the rest is about columns that were encrypted before: nothing changes without them.
     encrypted = not call.params.get("dataEncryptionMetadata", {}).get("allowCleartext", True)
     if encrypted or call.params.get("analyticsEngine") == "CLEAN_ROOMS_SQL":
@@ -115,8 +117,8 @@ def delete_member(call: Call) -> Mapping[str, Any]:
     if account not in others:
         raise ResourceNotFoundError(
             f"account {account} is not a member of this collaboration that can be removed",
-            expected="the account of another member, who has not left yet",
-            fix="list the members first: ListMembers; the creator's own end is DeleteCollaboration",
+            expected="the account of another member who has not left yet",
+            fix="call ListMembers to see the members; a creator ends the collaboration with DeleteCollaboration",
         )
     membership = member_of(call, collaboration.key, account)
     if membership is not None:
@@ -207,8 +209,8 @@ def _own(call: Call) -> Record:
     found = named(call)
     if found.account != call.account:
         raise AccessDeniedError(
-            f"account {call.account} has not created this collaboration",
-            expected="a call of its creator",
+            f"account {call.account} is not the creator of this collaboration",
+            expected="a request from its creator",
             fix=f"call as account {found.account}",
         )
     return found
@@ -218,7 +220,8 @@ def _of_other_kind() -> NotEmulatedError:
     return NotEmulatedError(
         "encrypted collaborations and the engine CLEAN_ROOMS_SQL are not emulated",
         expected="a collaboration that allows cleartext, analyticsEngine SPARK",
-        fix="leave dataEncryptionMetadata out, or set its allowCleartext to true; AWS has ended the old engine",
+        fix="omit dataEncryptionMetadata, or set its allowCleartext to true; AWS no longer offers the engine "
+        "CLEAN_ROOMS_SQL",
     )
 
 

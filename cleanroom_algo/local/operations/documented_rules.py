@@ -32,8 +32,8 @@ def model_name_is_new(call: Call, collaboration: str) -> None:
         return  # one's own trials, which have the name of their algorithm
     if store.count(TRAINED_MODEL, collaboration=collaboration, name=call.params["name"]):
         error = ConflictError(
-            "the collaboration has a trained model of this name already",
-            expected="a name of its own",
+            "the collaboration already has a trained model with this name",
+            expected="a unique name",
             fix="choose another name",
         )
         _hold(call, switch, error)
@@ -47,7 +47,7 @@ def instances_train_together(call: Call) -> None:
     """
     resources = call.params["resourceConfig"]
     if resources.get("instanceCount", 1) > 1 and resources["instanceType"] not in DISTRIBUTED:
-        reason = f"must be one of {', '.join(DISTRIBUTED)} where there are several instances"
+        reason = f"must be one of {', '.join(DISTRIBUTED)} if there are several instances"
         problem = Problem("resourceConfig.instanceType", reason)
         _hold(call, call.settings.switches.distributed_instance_types, invalid(call.operation, [problem]))
 
@@ -60,7 +60,7 @@ def role_is_own(call: Call, arn: str) -> None:
     """
     if arn.split(":")[4] != call.account:
         error = AccessDeniedError(
-            f"the role is of account {arn.split(':')[4]}, and account {call.account} asks",
+            f"the role belongs to account {arn.split(':')[4]}, but the caller is account {call.account}",
             expected="roleArn of a role of the calling account",
             fix="pass a role of your own account",
         )

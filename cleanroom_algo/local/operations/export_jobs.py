@@ -32,9 +32,11 @@ def start_export_job(call: Call) -> Mapping[str, Any]:
     association = in_collaboration(call, ASSOCIATION, model.parent, membership.collaboration)
     if export_policy(association, model, call.settings.switches) is None:
         raise AccessDeniedError(
-            "the associations of this trained model, and of those that it was trained from, allow no exports of it",
-            expected="associations whose privacyConfiguration has trainedModelExports, with a file in common",
-            fix="create associations with that policy, and train base and version with them: none can be edited",
+            "the associations of this trained model and of its base models allow no exports of it",
+            expected="associations whose privacyConfiguration has trainedModelExports, with at least one common "
+            "file type",
+            fix="create associations with this policy and train the base model and the version with them; "
+            "associations cannot be edited",
         )
     location = receiver_location(call, membership.collaboration, CAN_RECEIVE_MODEL_OUTPUT)
     document = call.given()

@@ -43,7 +43,9 @@ def start_inference_job(call: Call) -> Mapping[str, Any]:
     association = in_collaboration(call, ASSOCIATION, association_arn, membership.collaboration)
     algorithm = call.store.get(ALGORITHM, association.parent)
     if algorithm is None or "inferenceContainerConfig" not in algorithm.document:
-        problem = Problem("configuredModelAlgorithmAssociationArn", "is of an algorithm without an inference container")
+        problem = Problem(
+            "configuredModelAlgorithmAssociationArn", "belongs to an algorithm without an inference container"
+        )
         raise invalid(call.operation, [problem])
     channel = active_channel(call, call.params["dataSource"]["mlInputChannelArn"], membership.collaboration)
     channel_is_for(call, channel, association)

@@ -102,7 +102,7 @@ def delete_channel(call: Call) -> Mapping[str, Any]:
         raise ConflictError(
             "jobs that read the channel are pending or running",
             expected="a channel that no job is reading",
-            fix="wait for them, or cancel them",
+            fix="wait until they end, or cancel them",
         )
     call.workspace.enqueue(move(call.store, channel, "DELETE_PENDING"), hosts=0)
     return {}
@@ -119,7 +119,7 @@ def active_channel(call: Call, arn: str, collaboration: str) -> Record:
         raise ConflictError(
             f"the ML input channel {channel.name!r} is {channel.status}",
             expected="an ACTIVE channel",
-            fix="wait until GetMLInputChannel says ACTIVE, or create another one",
+            fix="wait until GetMLInputChannel returns the status ACTIVE, or create another channel",
         )
     return channel
 
@@ -158,8 +158,8 @@ def _check_query(call: Call, collaboration: str) -> None:
         taken = ", ".join((spark.MAX_RECORDS, *spark.WITHOUT_EFFECT))
         raise NotEmulatedError(
             f"{', '.join(missing)} of the query cannot be emulated",
-            expected=f"of Spark's properties {taken}",
-            fix="leave the others out",
+            expected=f"only these Spark properties: {taken}",
+            fix="omit the other properties",
         )
 
 
@@ -176,23 +176,25 @@ def _synthetic(call: Call) -> dict[str, Any]:
         return {"syntheticDataConfiguration": {"syntheticDataParameters": parameters}}
     if "syntheticDataPayerAccountId" in call.params.get("payerConfiguration", {}):
         path = "payerConfiguration.syntheticDataPayerAccountId"
-        raise invalid(call.operation, [Problem(path, "belongs to an analysis template whose output is synthetic")])
+        raise invalid(
+            call.operation, [Problem(path, "is allowed only with an analysis template whose output is synthetic")]
+        )
     return {}
 
 
 def _sql_faults(call: Call, collaboration: str, sql: Mapping[str, Any]) -> Iterator[Problem]:
     if ("queryString" in sql) == ("analysisTemplateArn" in sql):
-        yield Problem("sqlParameters", "needs queryString or analysisTemplateArn, and only one")
+        yield Problem("sqlParameters", "needs exactly one of queryString and analysisTemplateArn")
     elif "analysisTemplateArn" in sql:
         from cleanroom_algo.local.query.templates import faults_of_values  # sqlglot takes its time
 
         template = in_collaboration(call, ANALYSIS_TEMPLATE, sql["analysisTemplateArn"], collaboration)
         yield from faults_of_values(template.document, sql.get("parameters", {}), "sqlParameters.parameters")
     elif sql.get("parameters"):
-        yield Problem("sqlParameters.parameters", "belong to an analysisTemplateArn")
+        yield Problem("sqlParameters.parameters", "are allowed only with analysisTemplateArn")
 
 
 def _property_faults(properties: Mapping[str, str]) -> Iterator[Problem]:
     if not re.fullmatch("[0-9]{1,9}", properties.get(spark.MAX_RECORDS, "0")):
         within = "computeConfiguration.worker.properties.spark"
-        yield Problem(f"{within}.{spark.MAX_RECORDS}", "must be a whole number, 0 for no limit")
+        yield Problem(f"{within}.{spark.MAX_RECORDS}", "must be a whole number; 0 means no limit")

@@ -45,7 +45,7 @@ def create_membership(call: Call) -> Mapping[str, Any]:
         raise ConflictError(
             f"account {call.account} has an active membership already",
             expected="one membership of an account in a collaboration",
-            fix="use it: ListMemberships",
+            fix="use the existing membership; ListMemberships shows it",
         )
     member = specification(collaboration, call.account)
     if problems := list(_unaccepted(call, member)):
@@ -96,8 +96,8 @@ def update_membership(call: Call) -> Mapping[str, Any]:
     if "membershipPaymentConfiguration" in call.params:
         raise NotEmulatedError(
             "changing who pays is not emulated",
-            expected="a payment configuration that the member has accepted when it joined",
-            fix="leave membershipPaymentConfiguration out; name the payers when the collaboration is created",
+            expected="the payment configuration that the member accepted when joining",
+            fix="omit membershipPaymentConfiguration; name the payers when the collaboration is created",
         )
     return show_one(call, _membership(call, call.store.update(membership, document=call.given())))
 
@@ -126,7 +126,9 @@ def _left_over(call: Call, membership: Record) -> Iterator[Problem]:
     for kind in kinds:
         for each in call.store.find(kind, membership=membership.key):
             if each.status not in (ENDED if kind == INFERENCE_JOB else (INACTIVE, FAILED)):
-                yield Problem(each.name, f"is a {kind.replace('-', ' ')} of it{each.status and f', {each.status}'}")
+                yield Problem(
+                    each.name, f"is a {kind.replace('-', ' ')} of the membership{each.status and f', {each.status}'}"
+                )
 
 
 def _membership(call: Call, record: Record) -> dict[str, Any]:
@@ -159,6 +161,6 @@ def _unaccepted(call: Call, member: Mapping[str, Any]) -> Iterator[Problem]:
         says = pays(accepted or {}, path)
         name = ".".join(("paymentConfiguration", *path, "isResponsible"))
         if named and not says:
-            yield Problem(name, "must be true: the collaboration names this member to pay for it")
+            yield Problem(name, "must be true, because the collaboration names this member as payer")
         elif says and not named:
-            yield Problem(name, "must be false: the collaboration does not name this member to pay for it")
+            yield Problem(name, "must be false, because the collaboration does not name this member as payer")

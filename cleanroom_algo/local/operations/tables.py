@@ -73,7 +73,7 @@ def update_table(call: Call) -> Mapping[str, Any]:
     if problems := [fault for policy in rules.values() for fault in _column_faults(policy, columns)]:
         raise ConflictError(
             "the table's analysis rule has columns that would no longer be allowed",
-            expected="allowedColumns with those of the rule",
+            expected="allowedColumns that include the columns of the rule",
             fix="update or delete the analysis rule first",
             problems=problems,
         )
@@ -137,8 +137,8 @@ def create_association(call: Call) -> Mapping[str, Any]:
     others = store.find(TABLE_ASSOCIATION, collaboration=membership.collaboration)
     if any(each.name.lower() == name.lower() for each in others):  # queries do not tell case
         raise ConflictError(
-            "there is a table of this name in the collaboration already",
-            expected="a name of its own: queries call tables by it",
+            "the collaboration already has a table with this name",
+            expected="a unique name, because queries refer to tables by name",
             fix="choose another name",
         )
     record = store.insert(
@@ -199,7 +199,7 @@ def create_association_rule(call: Call) -> Mapping[str, Any]:
     kind, policy = _policy(call)
     table = call.store.get(CONFIGURED_TABLE, association.parent)
     if table is None or kind not in table.document.get("rules", {}):
-        raise invalid(call.operation, [Problem("analysisRuleType", "is not that of the table's own analysis rule")])
+        raise invalid(call.operation, [Problem("analysisRuleType", "is not the type of the table's own analysis rule")])
     return show_one(call, _association_rule(call, _with_rule(call, association, kind, policy), kind))
 
 
@@ -244,14 +244,14 @@ def _glue_location(call: Call, glue: Mapping[str, str]) -> str:
     """
     name, known = f"{glue['databaseName']}.{glue['tableName']}", call.settings.glue_tables
     if name not in known:
-        problem = f"names {name}, which [glue_tables] of settings.toml does not have{did_you_mean(name, known)}"
+        problem = f"names {name}, which is not in settings.toml, table [glue_tables]{did_you_mean(name, known)}"
         raise invalid(call.operation, [Problem("tableReference.glue", problem)])
     if is_in_s3(known[name]):
         problem = f"names {name}, whose place in [glue_tables] of settings.toml {IN_S3}"
         raise invalid(call.operation, [Problem("tableReference.glue", problem)])
     location = call.workspace.files.home / known[name]
     if not location.exists():
-        problem = f"names {name}, and there is nothing at {location}, its place in [glue_tables] of settings.toml"
+        problem = f"names {name}, but its location in [glue_tables] of settings.toml does not exist: {location}"
         raise invalid(call.operation, [Problem("tableReference.glue", problem)])
     return str(location)
 
@@ -274,13 +274,13 @@ def _policy(call: Call) -> tuple[str, Mapping[str, Any]]:
     kind: str = call.params["analysisRuleType"]
     ((name, policy),) = call.params["analysisRulePolicy"]["v1"].items()
     if name != kind.lower():
-        raise invalid(call.operation, [Problem("analysisRulePolicy.v1", f"has {name}, and analysisRuleType is {kind}")])
+        raise invalid(call.operation, [Problem("analysisRulePolicy.v1", f"has {name}, but analysisRuleType is {kind}")])
     missing = [each for each in _NOT_EMULATED if each in policy]
     if name == "aggregation" or missing:
         raise NotEmulatedError(
             f"{', '.join(missing) or 'rules of type AGGREGATION'}: not emulated",
             expected="a rule of type LIST, or of type CUSTOM without privacy, thresholds and comparison controls",
-            fix="use such a rule here; models are trained on rows, which an aggregation does not give",
+            fix="use such a rule; models are trained on rows, and an aggregation does not return rows",
         )
     return kind, policy
 
@@ -299,7 +299,7 @@ def _column_faults(policy: Mapping[str, Any], allowed: Sequence[str]) -> Iterato
                 yield Problem(f"analysisRulePolicy.v1.{part}[{index}]", "is not among the table's allowedColumns")
     for index, column in enumerate(policy.get("listColumns", ())):
         if column in policy["joinColumns"]:
-            yield Problem(f"analysisRulePolicy.v1.listColumns[{index}]", "is a join column, too")
+            yield Problem(f"analysisRulePolicy.v1.listColumns[{index}]", "is also a join column")
 
 
 def _provider_faults(policy: Mapping[str, Any]) -> Iterator[Problem]:
@@ -311,7 +311,7 @@ def _provider_faults(policy: Mapping[str, Any]) -> Iterator[Problem]:
 def _without_rule(record: Record) -> None:
     if rules := record.document.get("rules"):
         raise ConflictError(
-            f"there is an analysis rule of type {next(iter(rules))} already",
+            f"an analysis rule of type {next(iter(rules))} already exists",
             expected="one rule for a table, and one for its association",
             fix="update the rule, or delete it first",
         )

@@ -159,7 +159,7 @@ def delete_trained_model_output(call: Call) -> Mapping[str, Any]:
         raise ConflictError(
             "jobs that start from this version are pending or running",
             expected="a version that no job is using",
-            fix="wait for them, or cancel them",
+            fix="wait until they end, or cancel them",
         )
     call.workspace.enqueue(move(call.store, model, "DELETE_PENDING"), hosts=0)
     return {}
@@ -187,7 +187,7 @@ def usable_version(call: Call, arn: str, version: str | None, switch: str) -> Re
         raise ConflictError(
             f"the trained model {model.name!r} is {model.status}",
             expected="an ACTIVE version",
-            fix="wait until GetTrainedModel says ACTIVE, or name another version",
+            fix="wait until GetTrainedModel returns the status ACTIVE, or name another version",
         )
     return model
 
@@ -214,7 +214,9 @@ def _list(call: Call, **where: str) -> Mapping[str, Any]:
 def _check_association(call: Call, association: Record) -> None:
     algorithm = call.store.get(ALGORITHM, association.parent)
     if algorithm is None or "trainingContainerConfig" not in algorithm.document:
-        problem = Problem("configuredModelAlgorithmAssociationArn", "is of an algorithm without a training container")
+        problem = Problem(
+            "configuredModelAlgorithmAssociationArn", "belongs to an algorithm without a training container"
+        )
         raise invalid(call.operation, [problem])
 
 
@@ -223,13 +225,15 @@ def _check_channels(call: Call, membership: Record, association: Record) -> None
     incremental: list[Mapping[str, Any]] = call.params.get("incrementalTrainingDataChannels", [])
     names = Counter(each["channelName"] for each in (*data, *incremental))
     problems = [
-        Problem("dataChannels", f"has the channel name {name!r} {count} times, incremental channels included")
+        Problem("dataChannels", f"contains the channel name {name!r} {count} times, including the incremental channel")
         for name, count in names.items()
         if count > 1
     ]
     problems.extend(_unusable_names(call, names))
     if len(data) + len(incremental) > MAX_CHANNELS:
-        problems.append(Problem("dataChannels", f"with the incremental channel must be at most {MAX_CHANNELS}"))
+        problems.append(
+            Problem("dataChannels", f"must have at most {MAX_CHANNELS} channels, including the incremental channel")
+        )
     for index, each in enumerate(data):
         channel = active_channel(call, each["mlInputChannelArn"], membership.collaboration)
         if association.key not in channel.document["configuredModelAlgorithmAssociations"]:
@@ -245,11 +249,11 @@ def _unusable_names(call: Call, names: Iterable[str]) -> Iterator[Problem]:
     beside = "_[0-9]+" if mode == "Pipe" else "-manifest"
     for name in names:
         if name in (".", ".."):
-            yield Problem("dataChannels", f"has the channel name {name!r}, which is not a name of a folder")
+            yield Problem("dataChannels", f"contains the channel name {name!r}, which cannot be the name of a folder")
     for name in names:
         for other in names:
             if re.fullmatch(re.escape(name) + beside, other):
-                problem = f"has the channel names {name!r} and {other!r}: SageMaker gives a file of {name!r} that name"
+                problem = f"contains the names {name!r} and {other!r}, but SageMaker makes {other!r} for {name!r}"
                 yield Problem("dataChannels", problem)
 
 

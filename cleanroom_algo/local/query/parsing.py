@@ -89,7 +89,7 @@ def parse(query: str, values: Mapping[str, exp.Expr] = _NO_VALUES) -> exp.Query:
         raise refused("the query cannot be parsed", [problem]) from None
     except (SqlglotError, RecursionError):
         raise refused(
-            "the query cannot be parsed", [Problem("queryString", "invalid SQL, or nested too deep")]
+            "the query cannot be parsed", [Problem("queryString", "invalid SQL, or nested too deeply")]
         ) from None
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
         raise refused("the query is not one SELECT statement", [])
@@ -97,7 +97,7 @@ def parse(query: str, values: Mapping[str, exp.Expr] = _NO_VALUES) -> exp.Query:
     for select in statement.find_all(exp.Select):
         select.set("hint", None)
     if problems := list(dict.fromkeys(_unbound(statement, values))) or list(dict.fromkeys(_unlisted(statement))):
-        raise refused("the query has what queries of members may not have", problems)
+        raise refused("the query has parts that are not allowed", problems)
     return statement
 
 
@@ -118,11 +118,13 @@ def _unbound(statement: exp.Query, values: Mapping[str, exp.Expr]) -> Iterator[P
         if each.name not in values:
             yield Problem(each.sql(dialect="spark"), "is a parameter that no analysis template declares")
         elif isinstance(each.parent, _OF_NAMES) or each.arg_key == "alias":
-            yield Problem(each.sql(dialect="spark"), "is a parameter, and stands for a value, not for a name or place")
+            yield Problem(
+                each.sql(dialect="spark"), "is a parameter; it can replace a value, but not a name or a position"
+            )
         else:
             each.replace(values[each.name].copy())
     for name in values.keys() - {each.name for each in found}:
-        yield Problem(f":{name}", "is a parameter that the text does not have")
+        yield Problem(f":{name}", "is a parameter that does not occur in the text")
 
 
 def _unlisted(statement: exp.Query) -> Iterator[Problem]:
@@ -140,25 +142,25 @@ def _fault(node: exp.Expr) -> Problem | None:
         return check(node)
     if type(node) in _SYNTAX or (isinstance(node, exp.Func) and not isinstance(node, exp.UDTF)):
         return None
-    return Problem(type(node).__name__.upper(), "is not syntax that queries may use")
+    return Problem(type(node).__name__.upper(), "is syntax that queries cannot use")
 
 
 def _function(node: exp.Expr) -> Problem | None:
     if node.name.lower() in FUNCTIONS and isinstance(node.this, str):
         return None
-    reason = "is not a function that queries may call: unknown to Spark, unsafe, or of other values than Spark's"
+    reason = "is not a function that queries can call: it is unknown to Spark, unsafe, or returns other values"
     return Problem(f"{node.name}()", reason + did_you_mean(node.name.lower(), FUNCTIONS))
 
 
 def _star(node: exp.Expr) -> Problem | None:
     if not any(node.args.values()) and _is_alone(node):
         return None
-    return Problem("*", "may stand alone in a SELECT list, after a table's name, or in count(*), and nowhere else")
+    return Problem("*", "is allowed only alone in a SELECT list, after a table name, or in count(*)")
 
 
 def _table(node: exp.Expr) -> Problem | None:
     if node.alias_column_names:
-        return Problem(node.alias_or_name, "has other names for its columns; use those of the table")
+        return Problem(node.alias_or_name, "has an alias with column names; use the column names of the table")
     if isinstance(node.this, exp.Identifier) and not any(node.args[name] for name in node.args.keys() - _OF_TABLES):
         return None
     return Problem(node.sql(dialect="spark"), "is not a table of the collaboration")
@@ -167,17 +169,17 @@ def _table(node: exp.Expr) -> Problem | None:
 def _field(node: exp.Expr) -> Problem | None:
     if isinstance(node.expression, exp.Identifier):
         return None
-    return Problem(node.sql(dialect="spark"), "is not a column or field; functions have no name before theirs")
+    return Problem(node.sql(dialect="spark"), "is not a column or field; a function name cannot have a prefix")
 
 
 def _join(node: exp.Expr) -> Problem | None:
     method = node.args.get("method")
-    return Problem(f"{method} JOIN", "is not known here; name the equal columns with ON or USING") if method else None
+    return Problem(f"{method} JOIN", "is not supported; name the equal columns with ON or USING") if method else None
 
 
 def _set_operation(node: exp.Expr) -> Problem | None:
     if any(node.args.get(name) for name in ("by_name", "side", "kind", "on")):
-        return Problem(type(node).__name__.upper(), "is known by position alone here, without BY NAME and the like")
+        return Problem(type(node).__name__.upper(), "is supported by position only, without options such as BY NAME")
     return None
 
 

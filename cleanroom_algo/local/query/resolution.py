@@ -114,7 +114,7 @@ def referenced_tables(statement: exp.Query) -> list[str]:
     try:
         scopes = traverse_scope(normalize_identifiers(statement.copy(), dialect=MemberSql))
     except SqlglotError as error:
-        raise refused("the query has names that are not known", [Problem("queryString", str(error))]) from None
+        raise refused("the query has unknown names", [Problem("queryString", str(error))]) from None
     return sorted({each.name for scope in scopes for each in scope.sources.values() if isinstance(each, exp.Table)})
 
 
@@ -156,9 +156,9 @@ def _qualified(statement: exp.Query, tables: Mapping[str, Table]) -> tuple[exp.Q
                     raise refused("the query has names that cannot be traced to a table", [])
                 sources[alias] = scope.sources[alias]
     except SqlglotError as error:
-        raise refused("the query has names that are not known", [Problem("queryString", str(error))]) from None
+        raise refused("the query has unknown names", [Problem("queryString", str(error))]) from None
     except RecursionError:
-        raise refused("the query is nested too deep", []) from None
+        raise refused("the query is nested too deeply", []) from None
     for select in traced.find_all(exp.Select):
         _expand_order(select)
     return traced, sources
@@ -173,7 +173,7 @@ def _limit_aliases(statement: exp.Query) -> None:
                 sizes.get(node.name.lower(), 1) if isinstance(node, exp.Column) else 1 for node in projection.walk()
             )
             if size > MAX_NODES:
-                raise refused("names of the SELECT list stand for too long expressions", [])
+                raise refused("names in the SELECT list refer to expressions that are too long", [])
             sizes[projection.alias_or_name.lower()] = size
 
 
@@ -196,10 +196,10 @@ def _untraced(traced: exp.Query, sources: Mapping[str, Source], tables: Mapping[
             yield Problem(each.name, "is not a table of the collaboration")
     for star in traced.find_all(exp.Star):
         if not is_count(star.parent):  # a source has columns that have no names here
-            yield Problem("*", "stands for columns that are not known here; name them")
+            yield Problem("*", "stands for columns that are unknown here; name the columns")
     for column in traced.find_all(exp.Column):
         if not (column.table in sources or _is_output(column)) or isinstance(column.this, exp.Star):
-            yield Problem(column.name, "is not known here; write the name of its table before it")
+            yield Problem(column.name, "is unknown; write the name of its table before it")
 
 
 def _is_output(column: exp.Column) -> bool:
@@ -237,7 +237,7 @@ def _restore_names(traced: exp.Query, written: Mapping[str, str]) -> None:
     names = [] if first is None else [each.alias_or_name for each in first.selects]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         problems = [
-            Problem(name, "is the name of two columns of the result; give one of them another (AS)") for name in twice
+            Problem(name, "is the name of two columns in the result; rename one of them with AS") for name in twice
         ]
         raise refused("columns of the result have the same name", problems)
     for each in [] if first is None else first.selects:

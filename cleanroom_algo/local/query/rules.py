@@ -48,14 +48,14 @@ def _shown_columns(resolution: Resolution) -> Iterator[Problem]:
             combined = "" if table.either_join else ", not combined with OR"
             yield Problem(
                 path,
-                "is a join column: it may stand in ON, USING and WHERE, equal to a column of a table"
-                f"{combined}, and nowhere else",
+                "is a join column: it is allowed only in ON, USING and WHERE, in an equality with a column of a "
+                f"table{combined}",
             )
         elif name in map(str.lower, table.withheld_columns) and not _filters(column, resolution):
             yield Problem(
                 path,
-                "may not be in the output: it may stand in ON, USING and WHERE, equal to a column of a table or to a "
-                "value, and nowhere else",
+                "must not be in the output: it is allowed only in ON, USING and WHERE, in an equality with a column "
+                "of a table or with a value",
             )
 
 

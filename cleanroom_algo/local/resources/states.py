@@ -97,8 +97,8 @@ def move(store: Store, record: Record, status: str, code: str = "", message: str
             wanted = [state for state, following in TRANSITIONS[record.kind].items() if status in following]
             raise ConflictError(
                 f"the {record.kind.replace('-', ' ')} is {was} and cannot become {status}",
-                expected=f"one that is {' or '.join(wanted)}",
-                fix="wait, or look at its status first",
+                expected=f"a status of {' or '.join(wanted)}",
+                fix="wait, and check its status first",
             )
         details = {"statusCode": code, "message": message} if code or message else None
         return store.update(now, status=status, document={"statusDetails": details} if details else None)

@@ -71,9 +71,9 @@ def adopt(
     binding = _Binding(caller, request, algorithm, given, _channel_arns(request, given), configured)
     if unbound := list(binding.unbound()):
         raise BindingError(
-            "the request names what the room does not have",
-            expected="each of them in the room, or bound to a local file or folder",
-            fix="add --algorithm PATH, --channel NAME=PATH, or make them with the API first",
+            "the request names resources that the room does not have",
+            expected="resources that exist in the room, or are bound to local files or folders",
+            fix="add --algorithm PATH or --channel NAME=PATH, or create the resources with the API first",
             problems=unbound,
         )
     return binding.make()
@@ -98,15 +98,17 @@ class _Binding:
         """Yield what is not in the room and not given, given and not there, or not to be bound."""
         store, association = self.caller.workspace.store, self.association
         if self.algorithm is None and association is not None and store.get(ASSOCIATION, association) is None:
-            yield Problem("configuredModelAlgorithmAssociationArn", "is not in the room, and no algorithm is given")
+            yield Problem(
+                "configuredModelAlgorithmAssociationArn", "is not in the room, and no algorithm was specified"
+            )
         for name, arn in self.wanted.items():
             if name not in self.channels and store.get(INPUT_CHANNEL, arn) is None:
-                yield Problem(name, f"is not in the room ({arn}), and no folder is given for it")
+                yield Problem(name, f"is not in the room ({arn}), and no folder was specified for it")
         for name, source in self.channels.items():
             if name not in self.wanted:
                 yield Problem(name, "is not a channel of the request")
             if isinstance(source, Path) and not source.exists():
-                yield Problem(name, f"has nothing at {source}")
+                yield Problem(name, f"names a path that does not exist: {source}")
         yield from self._unbindable()
 
     def _unbindable(self) -> Iterator[Problem]:
@@ -119,7 +121,7 @@ class _Binding:
         for kind, arn in bound:
             existing = store.get(kind, arn)
             if existing is not None and "location" not in existing.private:
-                yield Problem(arn, "was made with the API, and stays what it is")
+                yield Problem(arn, "was created with the API, and cannot be bound to local files")
 
     def make(self) -> str:
         workspace = self.caller.workspace

@@ -55,8 +55,8 @@ def room_channel(store: Store, words: str) -> Record:
     several = f"{len(active)} channels {name!r}" if active else f"no channel {name!r} of a query"
     raise NoSuchRecordError(
         f"the room has {several}" + ("" if active else did_you_mean(name, names)),
-        expected=f"the name of one channel that is declared, or its ARN; there are {', '.join(names) or 'none'}",
-        fix="give its ARN, which `cleanroom-algo show NAME` says" if active else "see `cleanroom-algo show`",
+        expected=f"the name of one declared channel, or its ARN; the names are: {', '.join(names) or 'none'}",
+        fix="use its ARN, which `cleanroom-algo show NAME` prints" if active else "see `cleanroom-algo show`",
     )
 
 
@@ -119,21 +119,21 @@ def _association_of(
     workspace = caller.workspace
     association = record_of_job(workspace, ASSOCIATION, channels[0].parent)
     problems = [
-        Problem(each.name, "was made for another algorithm, or by another member")
+        Problem(each.name, "was created for another algorithm, or by another member")
         for each in channels
         if (each.parent, each.membership) != (association.key, channels[0].membership)
     ]
     own = algorithm_source(workspace, association, "trainingContainerConfig")
     wanted = None if algorithm is None else AlgorithmSource(str(algorithm))
     if wanted is not None and (wanted.path or wanted.image_uri) != (own.path or own.image_uri):
-        problems.append(Problem(channels[0].name, f"was made for {own.image_uri}, and not for {algorithm}"))
+        problems.append(Problem(channels[0].name, f"was created for {own.image_uri}, not for {algorithm}"))
     if configured.identity:
-        problems.append(Problem(association.name, "is configured already: entrypoint, arguments, policies"))
+        problems.append(Problem(association.name, "already has its configuration: entrypoint, arguments, policies"))
     if problems:
         raise BindingError(
-            "the channels of the room are for one algorithm, as it is declared",
+            "the channels of the room can be used only with the algorithm for which they were declared",
             expected="channels of one algorithm, and no other algorithm beside them",
-            fix="leave the algorithm out, or declare it in cleanroom.toml with channels of its own",
+            fix="omit the algorithm, or declare it in cleanroom.toml with its own channels",
             problems=problems,
         )
     return association

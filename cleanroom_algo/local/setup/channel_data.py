@@ -104,7 +104,8 @@ def _write(files: Mapping[str, str], folder: Path) -> Path:
 
 def _unusable(what: str) -> ChannelDataError:
     return ChannelDataError(
-        f"no channel can be made of {what}",
+        f"a channel cannot be created from {what}",
         expected="rows, or files with rows",
-        fix="pass a frame of polars or pandas, a dictionary of file names to texts, a folder, a file or an s3:// URI",
+        fix="pass a polars or pandas DataFrame, a dictionary from file names to texts, a folder, a file or an s3:// "
+        "URI",
     )

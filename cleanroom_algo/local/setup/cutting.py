@@ -38,10 +38,10 @@ def cut_source(workspace: Workspace, name: str, source: Source, objects: int) ->
     """
     found = source_objects(workspace.settings, source)
     if len(found) != 1:
-        raise _refused(f"channel {name} has {len(found)} objects", "leave --objects out, or give it one file")
+        raise _refused(f"channel {name} has {len(found)} objects", "omit --objects, or use one file")
     (reference,) = found
     if not isinstance(reference.place, Path):
-        raise _refused(f"channel {name} is in S3", "download it, and give the file")
+        raise _refused(f"channel {name} is in S3", "download the object, and use the local file")
     target = workspace.files.frames / _identity(reference, reference.place, objects)
     if not target.is_dir():
         draft = target.with_name(f".{uuid.uuid4().hex}")
@@ -49,7 +49,10 @@ def cut_source(workspace: Workspace, name: str, source: Source, objects: int) ->
         try:
             written = _write(reference, reference.place, objects, draft)
             if written < objects:
-                raise _refused(f"{reference.key} of channel {name} can be cut into {written}", "ask for fewer objects")
+                raise _refused(
+                    f"{reference.key} of channel {name} can be divided into {written} objects only",
+                    "use a smaller number in --objects",
+                )
             draft.rename(target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -69,7 +72,7 @@ def _write(reference: ObjectRef, path: Path, objects: int, folder: Path) -> int:
     obj = Object(reference.key, path, reference.size)
     form = form_of(obj)
     if form.unsure:
-        raise _refused(f"the first line of {reference.key} may be a header or a row", "cut the file yourself")
+        raise _refused(f"the first line of {reference.key} may be a header or a row", "divide the file yourself")
     stem = f"part-%05d-{uuid.uuid5(uuid.NAMESPACE_URL, folder.name)}-c000"
     if form.format == "Parquet":
         return _write_parquet(path, objects, str(folder / f"{stem}.snappy.parquet"))
@@ -113,4 +116,4 @@ def _write_parquet(path: Path, objects: int, target: str) -> int:
 
 
 def _refused(what: str, fix: str) -> ChannelDataError:
-    return ChannelDataError(what, expected="one file of this machine, with a row for each object at least", fix=fix)
+    return ChannelDataError(what, expected="one local file with at least one row for each object", fix=fix)

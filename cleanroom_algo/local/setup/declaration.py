@@ -157,9 +157,9 @@ class Declaration(_Entry):
             if channel.template is not None:
                 yield from _unknown(f"channels.{name}.template", channel.template, self.templates, "a template")
             if (channel.query is None) == (channel.template is None):
-                yield Problem(f"channels.{name}", "needs query or template, and only one")
+                yield Problem(f"channels.{name}", "needs exactly one of query and template")
             elif channel.query is not None and channel.parameters:
-                yield Problem(f"channels.{name}.parameters", "belong to a template")
+                yield Problem(f"channels.{name}.parameters", "are allowed only with template")
 
     def _table_faults(self) -> Iterator[Problem]:
         for name, table in self.tables.items():
@@ -203,6 +203,6 @@ def read_declaration(path: Path) -> Declaration:
         f"{path} does not declare a room",
         expected="tables [collaboration], [queries], [members.NAME], [tables.NAME], [templates.NAME], "
         "[algorithms.NAME], [channels.NAME]",
-        fix="correct the file; docs/guides describes it",
+        fix="correct the file; docs/guides/declare-a-room.md describes it",
         problems=problems,
     )

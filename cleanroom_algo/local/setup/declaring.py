@@ -101,8 +101,8 @@ def declare(caller: Caller, path: Path) -> Declared:
         faults = error.problems or (Problem("", f"{error.what}; {error.fix}"),)
         problems = [Problem(".".join(filter(None, (maker.at, each.path))), each.message) for each in faults]
         raise DeclarationError(
-            f"{path} declares what the API refuses",
-            expected=f"entries that the API takes ({error.code}: {error.expected})",
+            f"{path} has a declaration that the API refuses",
+            expected=f"entries that the API accepts ({error.code}: {error.expected})",
             fix="correct the file",
             problems=problems,
         ) from error

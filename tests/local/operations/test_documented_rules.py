@@ -40,10 +40,10 @@ def elsewhere(desk: RoomFixture) -> None:
 
 
 RULES: list[Any] = [
-    ("unique_model_names", twice, ConflictError, "of this name already", "warn"),
+    ("unique_model_names", twice, ConflictError, "already has a trained model with this name", "warn"),
     ("distributed_instance_types", together, InvalidRequestError, "ml.g5.24xlarge", "warn"),
     ("inference_association", elsewhere, InvalidRequestError, "for another configured model", "enforce"),
-    ("foreign_roles", borrowed, AccessDeniedError, f"the role is of account {BUREAU}", "enforce"),
+    ("foreign_roles", borrowed, AccessDeniedError, f"the role belongs to account {BUREAU}", "enforce"),
 ]
 
 

@@ -58,7 +58,7 @@ def test_another_association_does_not_open_what_the_bases_closes(
 ) -> None:
     desk, version = version_under(room, tmp_path, base, MODEL)
 
-    with pytest.raises(AccessDeniedError, match="from, allow no exports"):
+    with pytest.raises(AccessDeniedError, match="base models allow no exports"):
         start(desk, version)
 
 

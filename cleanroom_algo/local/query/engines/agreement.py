@@ -75,9 +75,10 @@ def agree(resolution: Resolution, tables: Mapping[str, Columns]) -> exp.Query:
     agreement.structure(statement)
     if agreement.problems:
         raise EngineDiffersError(
-            "DuckDB may give other values than Spark for this query",
-            expected="functions, operators and casts that agree on both (docs/reference/query-functions.md)",
-            fix='choose --engine spark, or query_engine = "spark" in settings.toml, or write the query without them',
+            "DuckDB may return other values than Spark for this query",
+            expected="functions, operators and casts that return the same values in both engines "
+            "(docs/reference/query-functions.md)",
+            fix='choose --engine spark, or query_engine = "spark" in settings.toml, or rewrite the query without them',
             problems=list(dict.fromkeys(agreement.problems)),
         )
     return statement
@@ -125,7 +126,7 @@ class _Agreement:
             try:
                 handler = _HANDLERS.get(type(node))
                 if handler is None or any(node.args[name] for name in node.args.keys() - _ARGUMENTS):
-                    raise _Differs("is not known to agree")
+                    raise _Differs("is not known to return the same values in both engines")
                 found = handler(self, node)
             except _Differs as reason:
                 self.problems.append(Problem(node.sql(dialect="spark", comments=False)[:80], str(reason)))
@@ -145,19 +146,26 @@ class _Agreement:
         if isinstance(query, exp.SetOperation):
             left, right = self.outputs(query.this), self.outputs(query.expression)
             if list(left.values()) != list(right.values()):
-                self.problems.append(Problem(type(query).__name__.upper(), "has sides of other types; cast them alike"))
+                self.problems.append(
+                    Problem(
+                        type(query).__name__.upper(),
+                        "has sides with different column types; cast them to the same types",
+                    )
+                )
             return left
         if isinstance(query, exp.Select):
             return {each.alias_or_name.lower(): self.value(each.unalias()).type for each in query.selects}
         if isinstance(query, exp.Values):
             rows = [[self.value(each).type for each in row.expressions] for row in query.expressions]
             if any(row != rows[0] for row in rows):
-                self.problems.append(Problem("VALUES", "has rows of other types; cast them alike"))
+                self.problems.append(Problem("VALUES", "has rows with different types; cast them to the same types"))
             return dict(zip(map(str.lower, query.alias_column_names), rows[0], strict=False))
         if isinstance(query, exp.Lateral) and isinstance(query.this, exp.Explode) and not query.args.get("outer"):
             inner = self.value(query.this)
             return dict.fromkeys(map(str.lower, query.alias_column_names), inner.type)
-        self.problems.append(Problem(type(query).__name__.upper(), "is not known to agree"))
+        self.problems.append(
+            Problem(type(query).__name__.upper(), "is not known to return the same values in both engines")
+        )
         return {}
 
     # One method for each kind of expression
@@ -172,7 +180,7 @@ class _Agreement:
         if isinstance(source, exp.Table):
             return Value(sql, self.tables[source.name.lower()][node.name.lower()])
         if source is None:
-            raise _Differs("is not known to agree")
+            raise _Differs("is not known to return the same values in both engines")
         found = self.outputs(source).get(node.name.lower())
         if found is None:
             raise _Differs("has no known type")
@@ -240,7 +248,7 @@ class _Agreement:
             kind = joined
         found = [cast(value.sql, value.type, kind) for value in values]
         if None in found:
-            raise _Differs(f"needs a cast to {kind} that is not known to agree")
+            raise _Differs(f"needs a cast to {kind} that is not known to return the same values in both engines")
         return [each for each in found if each is not None], kind
 
     def comparison(self, node: exp.Expr) -> Value:
@@ -272,7 +280,7 @@ class _Agreement:
             return Value(f"({value.sql} IS NULL)", "boolean")
         if isinstance(tested, exp.Boolean) and value.type == "boolean":
             return Value(f"({value.sql} IS {tested.sql()})", "boolean")
-        raise _Differs("is not known to agree")
+        raise _Differs("is not known to return the same values in both engines")
 
     def like(self, node: exp.Like) -> Value:
         pattern = node.expression
@@ -352,7 +360,7 @@ class _Agreement:
     def extract(self, node: exp.Extract) -> Value:
         name = node.name.lower()
         if name not in ("year", "quarter", "month", "week", "day", "dayofweek", "hour", "minute"):
-            raise _Differs("is not known to agree")
+            raise _Differs("is not known to return the same values in both engines")
         return self.function(exp.Anonymous(this={"week": "weekofyear"}.get(name, name), expressions=[node.expression]))
 
     def merged(self, node: exp.Coalesce) -> Value:
@@ -385,7 +393,7 @@ class _Agreement:
             filtered = f" FILTER (WHERE {self.typed(inner.expression.this, 'boolean')})"
             inner = inner.this
         if isinstance(inner, exp.IgnoreNulls | exp.RespectNulls) or node.args.get("alias"):
-            raise _Differs("is not known to agree")
+            raise _Differs("is not known to return the same values in both engines")
         spec = node.args.get("spec")
         if spec is not None and any(each.find(exp.Interval) for each in spec.iter_expressions()):
             raise _Differs("has a frame of intervals")
@@ -415,7 +423,7 @@ class _Agreement:
                     return self.call(signature, arguments, distinct, over)
                 except _Differs as reason:
                     reasons.append(str(reason))
-        raise _Differs(reasons[-1] if reasons else "is not known to agree")
+        raise _Differs(reasons[-1] if reasons else "is not known to return the same values in both engines")
 
     def call(self, signature: Signature, arguments: list[exp.Expr], distinct: bool, over: str) -> Value:
         kinds = [signature.argument(place) for place in range(len(arguments))]
@@ -451,7 +459,9 @@ class _Agreement:
             text = node.name if isinstance(node, exp.Literal | exp.RawString) else None
             found = None if text is None else patterns.KINDS[kind](text)
             if found is None:
-                raise _Differs(f"has a {kind.replace('_', ' ')} that is not known to agree")
+                raise _Differs(
+                    f"has a {kind.replace('_', ' ')} that is not known to return the same values in both engines"
+                )
             return exp.Literal.string(found).sql(dialect="duckdb")
         return self.typed(node, kind)
 
@@ -464,7 +474,7 @@ def _is_value_of(node: exp.Subquery) -> bool:
 def _call(node: exp.Expr) -> tuple[str, list[exp.Expr], bool]:
     """Return the name and the arguments of a call, and whether they are DISTINCT."""
     if not isinstance(node, exp.Anonymous | exp.AnonymousAggFunc):
-        raise _Differs("is not known to agree")
+        raise _Differs("is not known to return the same values in both engines")
     arguments = list(node.expressions)
     if len(arguments) == 1 and isinstance(arguments[0], exp.Distinct):
         return node.name.lower(), list(arguments[0].expressions), True

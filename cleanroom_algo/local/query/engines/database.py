@@ -85,7 +85,7 @@ def _unreadable(table: Table, columns: Sequence[str]) -> Iterator[None]:
             expected=f"{table.format} files with the columns {', '.join(columns)}"
             if columns
             else f"{table.format} files",
-            fix="declare the format and the columns of its files; the format is parquet where it is left out",
+            fix="declare the format and the columns of its files; the default format is parquet",
         ) from None
 
 
@@ -107,9 +107,9 @@ def _as_spark_reads(connection: duckdb.DuckDBPyConnection, table: Table, column:
         connection.execute(f"ALTER TABLE {name} ALTER COLUMN {identifier(column)} TYPE {kind}")
     if (found := spark_type(kind)) is None:
         raise TableUnreadableError(
-            f"column {column!r} of table {table.name!r} has the type {kind}, which queries cannot use here",
-            expected="columns of numbers, texts, booleans, dates and timestamps",
-            fix="leave the column out of the query, or write the files with another type",
+            f"column {column!r} of table {table.name!r} has the type {kind}, which local queries do not support",
+            expected="columns of numbers, strings, Booleans, dates and timestamps",
+            fix="remove the column from the query, or write the files with another type",
         )
     return found
 
@@ -128,7 +128,7 @@ def _source(table: Table) -> str:
         raise TableUnreadableError(
             f"table {table.name!r} has no files whose names end in .{table.format}",
             expected=f"a {table.format} file, or a folder of such files",
-            fix="see whether the location and the format that are declared for the table are right",
+            fix="check the declared location and format of the table",
         )
     return (
         f"read_parquet([{names}])" if table.format == "parquet" else f"read_csv([{names}], header=true, sample_size=-1)"

@@ -49,8 +49,8 @@ def _failed(error: duckdb.Error) -> QueryError | EngineDiffersError:
     """Return an error that says what DuckDB says of the query's form, but not what it says of values."""
     if NOT_SAME in str(error):
         return EngineDiffersError(
-            "DuckDB may give other values than Spark for a value of this query",
-            expected="texts, times and numbers in forms that both engines read alike",
+            "DuckDB may return other values than Spark for a value in this query",
+            expected="strings, times and numbers in formats that both engines read in the same way",
             fix='choose --engine spark, or query_engine = "spark" in [machine] of settings.toml',
         )
     of_form = isinstance(error, duckdb.BinderException | duckdb.CatalogException | duckdb.ParserException)
@@ -58,6 +58,6 @@ def _failed(error: duckdb.Error) -> QueryError | EngineDiffersError:
     return QueryError(
         "the query failed",
         expected="a query that runs on every row",
-        fix="check column names and types, and guard what can overflow (CASE)",
+        fix="check column names and types, and use CASE to guard expressions that can overflow",
         problems=[Problem("queryString", f"{type(error).__name__}: {reason}")],
     )

@@ -101,9 +101,9 @@ def _shown(plan: QueryPlan, columns: Columns, found: frozenset[str]) -> str:
     nested = [name for name, kind in columns if kind.endswith(("[]", ")")) and not kind.startswith("DECIMAL")]
     if nested:
         raise QueryError(
-            "the result has columns that Spark does not write into CSV",
-            expected="columns of numbers, texts, booleans, dates and timestamps",
-            fix="take single values out of them, or choose resultFormat PARQUET",
+            "the result has columns that Spark cannot write to CSV",
+            expected="columns of numbers, strings, Booleans, dates and timestamps",
+            fix="select single values from them, or choose resultFormat PARQUET",
             problems=[Problem(name, "is an array, a struct or a map") for name in nested],
         )
     written = []
@@ -147,9 +147,9 @@ def _spark_title(name: str, *, first: bool) -> str:
     """
     if name.strip(_SPACE) != name:
         raise QueryError(
-            "a column of the result has a name with white space at an end",
-            expected="names that Spark's writer of CSV leaves as they are",
-            fix="give the column another name (AS)",
+            "a column name in the result begins or ends with white space",
+            expected="names that Spark's CSV writer does not change",
+            fix="rename the column with AS",
             problems=[Problem(repr(name), "begins or ends with white space")],
         )
     if any(each in name for each in ',\n\r"') or (first and name.startswith("#")):

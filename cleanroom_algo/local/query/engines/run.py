@@ -56,9 +56,9 @@ def run(plan: QueryPlan) -> QueryOutcome:
         return outcome
     except duckdb.OutOfMemoryException:
         raise QueryTooLargeError(
-            "the query needs more memory than DuckDB has for it, and the rest does not fit on the disk",
+            "the query needs more memory than DuckDB has, and the rest does not fit on the disk",
             expected="a query whose tables, sorts, groups and joins fit on the disk of the state folder",
-            fix="read fewer rows or columns, make room, or choose another disk with --home",
+            fix="read fewer rows or columns, free disk space, or choose another disk with --home",
         ) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -79,8 +79,8 @@ def _engine(plan: QueryPlan) -> Compute:
         return partial(spark.compute, properties=plan.spark, ansi=plan.ansi)
     if plan.ansi:
         raise EngineDiffersError(
-            "DuckDB does not compute as Spark in ANSI mode",
-            expected="the engine spark, where the switch spark_ansi is on",
+            "DuckDB cannot compute like Spark in ANSI mode",
+            expected="the engine spark if the switch spark_ansi is on",
             fix='set query_engine = "spark" in [machine] of settings.toml, or spark_ansi = "off" in [switches]',
         )
     if plan.int96 and plan.result_format == "PARQUET":
