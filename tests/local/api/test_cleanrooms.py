@@ -318,6 +318,41 @@ def test_a_template_is_written_approved_and_run_with_parameters(members: Members
         airline("GetAnalysisTemplate", **named)
 
 
+def test_a_template_with_synthetic_output_is_approved_and_shown_like_others(members: Members) -> None:
+    running = members.running
+    airline = Asking(running.client(AIRLINE, "cleanrooms"))
+    columns = {"hour": "NUMERICAL", "late": "CATEGORICAL", "distance": "NUMERICAL", "a": "NUMERICAL", "b": "NUMERICAL"}
+    mapping = [
+        {"columnName": name, "columnType": kind, "isPredictiveValue": name == "late"} for name, kind in columns.items()
+    ]
+    parameters: dict[str, Any] = {"epsilon": 1.0, "maxMembershipInferenceAttackScore": 0.6}
+    parameters["columnClassification"] = {"columnMapping": mapping}
+    synthetic = {"mlSyntheticDataParameters": parameters}
+    asked = {
+        "membershipIdentifier": members.airline,
+        "name": "alike",
+        "format": "SQL",
+        "source": {"text": "SELECT hour, late, distance, 1 AS a, 2 AS b FROM flights"},
+        "syntheticDataParameters": synthetic,
+    }
+    mapping.append(mapping[0])
+    assert refused(airline.client.create_analysis_template, **asked) == "ValidationException"
+    del mapping[-1]
+    made = airline("CreateAnalysisTemplate", **asked)["analysisTemplate"]
+    assert made["syntheticDataParameters"] == synthetic
+    (listed,) = airline("ListAnalysisTemplates", membershipIdentifier=members.airline)["analysisTemplateSummaries"]
+    assert listed["isSyntheticData"] is True
+    approved = {"allowedAnalyses": [made["arn"]], "additionalAnalyses": "ALLOWED"}
+    flights = bring_table(running, AIRLINE, members.airline, *FLIGHTS[:2], {"custom": approved})
+    allow(running, AIRLINE, members.airline, flights, "CUSTOM", WILDCARD)
+
+    channel = members.channel(analysisTemplateArn=made["arn"])
+
+    assert channel["status"] == "CREATE_FAILED"
+    assert "CR-JOB-406" in channel["statusDetails"]["message"]  # 3 rows are too few
+    assert channel["syntheticDataConfiguration"] == {"syntheticDataParameters": parameters}
+
+
 def test_an_access_budget_limits_how_often_a_table_is_used(members: Members) -> None:
     running = members.running
     airline, bureau = (Asking(running.client(each, "cleanrooms")) for each in (AIRLINE, BUREAU))
