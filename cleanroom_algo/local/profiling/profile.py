@@ -18,6 +18,7 @@ from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.errors import DialectError, RowMismatchError
 from cleanroom_algo.local.profiling.files import Form, form_of
 from cleanroom_algo.local.profiling.meaning import meaning_of, target_column, target_of
+from cleanroom_algo.local.profiling.rounding import round_step
 from cleanroom_algo.local.profiling.texts import reading_of
 
 SAMPLE_BYTES: Final = 16 << 20
@@ -298,12 +299,6 @@ def bins_of(values: pl.Series, count: int = _BINS) -> tuple[Bin, ...]:
     counts = np.histogram(numbers.to_numpy(), edges)[0].tolist()
     marks = pl.Series(edges).cast(pl.Int64 if dtype.is_temporal() else pl.Float64).cast(dtype).to_list()
     return tuple(Bin(*ends, rows) for ends, rows in zip(pairwise(marks), counts, strict=True))
-
-
-def round_step(least: float) -> float:
-    """Return the next round number: 1, 2, 2.5 or 5, times a power of ten."""
-    size = 10.0 ** math.floor(math.log10(least))
-    return float(next(factor * size for factor in (1, 2, 2.5, 5, 10) if factor * size >= least * (1 - 1e-9)))
 
 
 def _distinct(values: pl.Series) -> int | None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from cleanroom_algo.local.profiling.profile import round_step
+from cleanroom_algo.local.profiling.rounding import round_step
 
 WIDTH: Final = 640
 HEIGHT: Final = 260

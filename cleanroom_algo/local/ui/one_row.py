@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cleanroom_algo.channels.modes.file import read_object
 from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.errors import Problem
@@ -103,6 +102,8 @@ def check_row(schema: Schema, content: str) -> None:
     Raises:
         SchemaError: it does not fit.
     """
+    from cleanroom_algo.channels.modes.file import read_object
+
     with tempfile.TemporaryDirectory(prefix="row-") as folder:
         path = Path(folder) / FILE
         path.write_text(content, encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Blueprint, abort, redirect, request, url_for
 from werkzeug.wrappers import Response
@@ -17,11 +17,12 @@ from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.results import InferenceJob, TrainedModel
 from cleanroom_algo.local.setup.calls import inference_call
 from cleanroom_algo.local.setup.channel_data import channel_source
-from cleanroom_algo.local.summaries.job_results import JobResults, job_results
 from cleanroom_algo.local.ui.background import Background
-from cleanroom_algo.local.ui.evaluations import confusion_table, distributions, evaluation_charts, facts
 from cleanroom_algo.local.ui.one_row import FILE, check_row, csv_of, fields_of, problems_of, texts_of
 from cleanroom_algo.local.ui.page import FAST_POLL, SLOW_POLL, page_of, render, viewer
+
+if TYPE_CHECKING:
+    from cleanroom_algo.local.summaries.job_results import JobResults
 
 view = Blueprint("inference", __name__)
 
@@ -160,6 +161,9 @@ def _answer(record: Record) -> dict[str, Any]:
 
 def _results(kept: Record) -> dict[str, Any]:
     """Return what there is to show of predictions, once they are read."""
+    from cleanroom_algo.local.summaries.job_results import job_results
+    from cleanroom_algo.local.ui.evaluations import confusion_table, distributions, evaluation_charts, facts
+
     whole, workspace = viewer().whole, viewer().workspace
     try:
         found = _RESULTS.ask(
