@@ -93,9 +93,9 @@ def check_columns(wanted: Sequence[Column], found: pl.Schema, source: str, *, ex
     problems += [Problem(f"{source}:{name}", UNDECLARED) for name in extra]
     if problems:
         raise ColumnsMismatchError(
-            f"{source}: {len(problems)} column(s) are not as declared",
-            expected="the declared columns, of types that become the declared ones without loss",
-            fix=IGNORE_EXTRA if extra else "declare the columns and types that are there, or change the file or query",
+            f"{source}: {len(problems)} column(s) do not match the declared schema",
+            expected="the declared columns, with types that can be converted to the declared types without loss",
+            fix=IGNORE_EXTRA if extra else "declare the columns and types of the data, or change the file or query",
             problems=problems,
         )
 
@@ -138,7 +138,7 @@ def _faults(column: Column, given: pl.Series, values: pl.Series) -> Iterator[tup
     if values.null_count() > given.null_count():
         yield values.is_null() & given.is_not_null(), _loss(column, given)
     if given.null_count() and not column.nullable:
-        yield given.is_null(), f"null, but {column.dtype} that is not nullable"
+        yield given.is_null(), f"null, but {column.dtype} is not nullable"
     if column.is_float and not is_finite(values):
         was_finite = given.cast(pl.Float64).is_finite()
         overflown = values.is_infinite() & was_finite
@@ -151,7 +151,7 @@ def _faults(column: Column, given: pl.Series, values: pl.Series) -> Iterator[tup
 def _list_faults(column: Column, given: pl.Series, values: pl.Series) -> Iterator[tuple[pl.Series, str]]:
     """Yield which lists have a fault, and what is wrong with them or with their items."""
     if given.null_count() and not column.nullable:
-        yield given.is_null(), f"null, but {column.dtype} that is not nullable"
+        yield given.is_null(), f"null, but {column.dtype} is not nullable"
     filled = pl.DataFrame([given.alias("given"), values.alias("values")]).with_row_index("row")
     items = filled.filter(pl.col("values").list.len() > 0).explode("given", "values")
     for faulty, what in _faults(column.item, items["given"], items["values"]):

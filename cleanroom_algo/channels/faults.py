@@ -56,8 +56,8 @@ class RowFaults:
             problems.append(Problem(path, what if count == 1 else f"{what}; {count} such rows, this is the first"))
         return RowMismatchError(
             f"{self.source}: {self.rows} row(s) of a block of {rows_read} do not fit the schema",
-            expected="rows with the declared number of fields, each of its column's type",
+            expected="rows with the declared number of fields, each with the type of its column",
             fix="; ".join(fixes([what for _, what in self._first], everywhere))
-            or "correct these rows, in the file or by the query that makes it; or correct the declared schema",
+            or "correct these rows in the file or in the query that creates it, or correct the declared schema",
             problems=problems,
         )

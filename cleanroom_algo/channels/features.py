@@ -52,8 +52,8 @@ class Lists(Generic[A]):
         if (other := int((offsets[1:] - offsets[:-1] != width).sum())) > 0:
             raise FeaturesError(
                 f"{other} of {len(offsets) - 1} lists do not have {width} items",
-                expected=f"lists of {width} items, as the algorithm takes them",
-                fix="write lists of one length, or use `values` and `offsets`",
+                expected=f"lists of {width} items, as the algorithm requires",
+                fix="write lists of the same length, or use `values` and `offsets`",
             )
         return cast("A", values.reshape(-1, width))
 
@@ -141,7 +141,7 @@ class Features:
         if schema.target is not None and schema.column(schema.target).is_string:
             raise FeaturesError(
                 f"the target {schema.target!r} is a string, and its classes are not known",
-                expected="fitted features, which hold the classes of such a target",
+                expected="fitted features, which contain the classes of the target",
                 fix="pass features that a FeaturesFitter has fitted",
             )
         return cls(schema, tuple(NumericFeature(c.name) for c in schema.features if not c.spans))
@@ -178,13 +178,15 @@ class Features:
             if name not in usable
         ]
         problems += [
-            Problem(name, "has a deviation that is not above 0") for name, (_, std) in numeric.items() if std <= 0
+            Problem(name, "has a standard deviation that is not above 0")
+            for name, (_, std) in numeric.items()
+            if std <= 0
         ]
         if problems:
             raise FeaturesError(
-                "the features cannot be declared so",
-                expected="columns of the schema other than the target, and deviations above 0",
-                fix="correct what is given to Features.declared",
+                "the declared features are not valid",
+                expected="columns of the schema other than the target, and standard deviations above 0",
+                fix="correct the arguments of Features.declared",
                 problems=problems,
             )
         return cls(
@@ -307,9 +309,9 @@ class Features:
                 schema.column(name)
         except (KeyError, TypeError, ValueError) as error:
             raise FeaturesError(
-                "the stored features do not have the form of features",
-                expected=f"what Features.to_dict() returns, format_version {FORMAT_VERSION}",
-                fix="train again, or take the features.json of a sound version",
+                "the stored features are not valid",
+                expected=f"the result of Features.to_dict(), with format_version {FORMAT_VERSION}",
+                fix="train again, or use the features.json of a valid version",
             ) from error
         return cls(schema, numeric, categorical, classes)
 
@@ -355,8 +357,9 @@ class Features:
         if problems:
             raise FeaturesError(
                 f"{len(problems)} feature(s) have values that are NaN, infinite or too large for float32",
-                expected="finite numbers, which stay finite when the mean is subtracted and the deviation divides them",
-                fix='scale them or leave such rows out; for NaN, declare nan="null" or nan="keep"',
+                expected="finite numbers that stay finite after subtracting the mean and dividing by the standard "
+                "deviation",
+                fix='scale the values, or leave these rows out; for NaN, declare nan="null" or nan="keep"',
                 problems=problems,
             )
 
@@ -390,7 +393,7 @@ class Features:
             raise FeaturesError(
                 f"the target {self.schema.target!r} is null in {target.null_count()} of {frame.height} rows",
                 expected="a target in each row",
-                fix="leave such rows out, in a query by WHERE ... IS NOT NULL",
+                fix="leave these rows out, for example with WHERE ... IS NOT NULL",
             )
         if self.schema.column(self.schema.target).is_integer:
             return integer_target(target).to_numpy()
@@ -415,7 +418,7 @@ class Features:
                 f"the target {target.name!r} has labels that the model does not know in {numbers.null_count()} of "
                 f"{len(target)} rows",
                 expected=f"the {len(labels)} labels of the data that the features were fitted on",
-                fix="train on data that have every label; a base model keeps its labels, so train without one",
+                fix="train on data with every label; a base model keeps its labels, so train without a base model",
             )
         return numbers.to_numpy()
 
@@ -431,8 +434,8 @@ def integer_target(target: pl.Series) -> pl.Series:
     if lost:
         raise FeaturesError(
             f"the target {target.name!r} has {lost} value(s) larger than 9,223,372,036,854,775,807",
-            expected="integers within int64, as tensors of classes hold them",
-            fix='number the classes from 0; or declare the target as "category", or for a quantity as "float64"',
+            expected="integers that fit into int64, the type of class tensors",
+            fix='number the classes from 0, or declare the target as "category"; declare a quantity as "float64"',
         )
     return found
 

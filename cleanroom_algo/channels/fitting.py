@@ -96,7 +96,7 @@ class FeaturesFitter:
             problems.append(Problem("max_categories, min_count", "must be at least 1"))
         if problems:
             raise FeaturesError(
-                "the features asked for cannot be fitted",
+                "these features cannot be fitted",
                 expected="columns of the schema other than the target, each used once, strings as categories only",
                 fix="correct the lists given to FeaturesFitter",
                 problems=problems,
@@ -209,6 +209,6 @@ def _faults(schema: Schema, numeric: Sequence[str], categorical: Sequence[str]) 
             elif kind == "numeric" and known[name].spans:
                 yield Problem(kind, f"{name!r} is a {known[name].dtype}, which has no mean")
             elif kind == "categorical" and known[name].is_list:
-                yield Problem(kind, f"{name!r} is a {known[name].dtype}, and no category")
+                yield Problem(kind, f"{name!r} is a {known[name].dtype}, which cannot be a category")
     for name in sorted(set(numeric) & set(categorical)):
         yield Problem("numeric", f"{name!r} is named in `categorical` too")

@@ -12,7 +12,7 @@ from cleanroom_algo.channels.schema import Column
 DELIMITER: Final = "another delimiter"
 UNDECLARED: Final = "is not declared"
 IGNORE_EXTRA: Final = 'declare extra_columns="ignore"; or declare these columns, or leave them out of the file or query'
-ONE_NAME: Final = "give each column a name of its own, in the file or by AS in the query"
+ONE_NAME: Final = "give each column a unique name, in the file or with AS in the query"
 _WRITTEN_NUMBERS: Final = {"thousands separators", "a comma before three digits", "a percentage", "an amount of money"}
 DELIMITERS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
@@ -108,11 +108,11 @@ _WIDTH_FIX: Final = (
     "correct these lines (a field with a delimiter in it must be in quotes), or move a file that is not data"
 )
 _WIDTH: Final = " field(s) instead of "
-_OTHER_COLUMNS: Final = "declare the columns that are there: `cleanroom-algo schema FOLDER` prints the declaration"
+_OTHER_COLUMNS: Final = "declare the columns of the data: `cleanroom-algo schema FOLDER` prints the declaration"
 # What to do about faults that are no matter of what a text probably is, by a part of what is said of them.
 _FIXES: Final = (
-    ("not nullable", 'declare a type that ends in "?", or leave such rows out'),
-    ("not valid UTF-8", 'save the file in UTF-8: in pandas, read it with encoding="latin-1" and write it anew'),
+    ("not nullable", 'declare a type that ends in "?", or leave these rows out'),
+    ("not valid UTF-8", 'save the file in UTF-8: in pandas, read it with encoding="latin-1" and write it again'),
     ("it is a header", "remove the header from all places but the first line, and name the columns as in the schema"),
     ("the line is blank", "remove blank lines"),
     ("NaN or infinite", 'declare "float32? nan=null" if it means missing, or "float32 nan=keep" if the model takes it'),

@@ -56,7 +56,7 @@ def list_objects(channel: Channel) -> tuple[Object, ...]:
         raise NotFilesError(
             f"channel {channel.name!r} is delivered in Pipe mode and has no files",
             expected="File or FastFile mode",
-            fix="read it with channels.modes.pipe, or ask for trainingInputMode File or FastFile",
+            fix="read it with channels.modes.pipe, or set trainingInputMode to File or FastFile",
         )
     if not channel.path.is_dir():
         raise ChannelMissingError(
@@ -135,6 +135,6 @@ def readable(obj: Object) -> Iterator[None]:
     except OSError as error:
         raise ObjectUnreadableError(
             f"{obj.name}: cannot be read ({error.strerror or type(error).__name__})",
-            expected="an object that stays readable from its listing to the end of the job",
+            expected="an object that stays readable until the job ends",
             fix="check that nothing removes or replaces files of a channel while the job runs",
         ) from error

@@ -191,7 +191,7 @@ class Schema:
         problems = tuple(self._faults())
         if problems:
             raise InvalidSchemaError(
-                "the declared schema cannot be used",
+                "the declared schema is not valid",
                 expected=f"distinct column names, types out of {', '.join(_POLARS_NAMES)} and lists of numbers such as "
                 "list[float32], and a target that is a column",
                 fix="correct the declaration, for example Schema.of(target='late', distance='int32', late='bool?')",
@@ -289,9 +289,9 @@ class Schema:
             extra: Any = state.get("extra_columns", "fault")
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidSchemaError(
-                "the stored schema does not have the form of a schema",
+                "the stored schema is not valid",
                 expected='{"columns": [{"name": ..., "dtype": ..., "nullable": ...}, ...], "target": name or null}',
-                fix="store what Schema.to_dict() returns",
+                fix="store the result of Schema.to_dict()",
             ) from error
         return cls(columns, None if target is None else str(target), csv, extra)
 
@@ -320,7 +320,7 @@ class Schema:
             if not column.name or "\n" in column.name or "\r" in column.name:
                 yield Problem(f"{path}.name", "is empty or holds a line break")
             if column.name in seen:
-                yield Problem(f"{path}.name", f"{column.name!r} is there twice")
+                yield Problem(f"{path}.name", f"{column.name!r} occurs twice")
             seen.add(column.name)
             if column.dtype not in DTYPES:
                 yield Problem(f"{path}.dtype", f"{column.dtype!r} is not a type{_suggested(column.dtype)}")
@@ -335,9 +335,7 @@ class Schema:
     def _target_faults(self, target: str) -> Iterator[Problem]:
         if target in DTYPES and target not in self._by_name:
             named = f'Schema.of({{..., "target": "{target}"}}, target="target")'
-            yield Problem(
-                "target", f"{target!r} is not a column; a column that is called target is declared by {named}"
-            )
+            yield Problem("target", f"{target!r} is not a column; to declare a column named target, use {named}")
         elif target not in self._by_name:
             yield Problem("target", f"{target!r} is not a column" + did_you_mean(target, self._by_name))
         elif self.column(target).dtype == "text" or self.column(target).is_list:
@@ -356,18 +354,18 @@ def _suggested(dtype: str) -> str:
 
 def _nan_faults(column: Column, path: str) -> Iterator[Problem]:
     if column.nan not in get_args(Nan):
-        yield Problem(path, f"{column.nan!r} is none of {', '.join(get_args(Nan))}")
+        yield Problem(path, f"{column.nan!r} is not one of {', '.join(get_args(Nan))}")
     elif column.nan != "fault" and not (column.item if column.is_list else column).is_float:
         yield Problem(path, f"{column.dtype} has no NaN")
     elif column.nan == "null" and column.is_list:
-        yield Problem(path, "makes nulls of NaN, which a list of numbers cannot hold")
+        yield Problem(path, "converts NaN to null, which a list of numbers cannot contain")
     elif column.nan == "null" and not column.nullable:
-        yield Problem(path, "makes nulls of NaN, but the column is not nullable")
+        yield Problem(path, "converts NaN to null, but the column is not nullable")
 
 
 def _csv_faults(csv: object) -> Iterator[Problem]:
     if not isinstance(csv, Csv):
-        yield Problem("csv", 'is not a Csv; a column of this name is declared by Schema.of({"csv": ...})')
+        yield Problem("csv", 'is not a Csv; to declare a column with this name, use Schema.of({"csv": ...})')
         return
     if csv.dialect not in {None, "rfc4180", "spark"}:
         yield Problem("csv.dialect", f"{csv.dialect!r} is neither 'rfc4180' nor 'spark'")

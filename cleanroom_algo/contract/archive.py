@@ -190,7 +190,7 @@ def _extract_members(tar: tarfile.TarFile, target: Path, subject: Subject, limit
     for members, member in enumerate(tar, start=1):
         name = _checked_name(member)
         if name in files:
-            raise _NotAllowedError(f"{str(name)!r} is there twice")
+            raise _NotAllowedError(f"{str(name)!r} occurs twice")
         (folders if member.isdir() else files).add(name)
         folders.update(name.parents)
         total += member.size if member.isreg() else 0

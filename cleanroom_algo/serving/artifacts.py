@@ -59,7 +59,7 @@ class Artifacts:
             return own
         if written is None:
             raise ModelFilesError(
-                "the manifest holds no schema",
+                "the manifest contains no schema",
                 expected="the schema of the training data, which is needed to read requests",
                 fix="declare `schema` in the Trainer, and train again; or declare it in the Predictor",
             )
@@ -140,7 +140,7 @@ class Artifacts:
         path = self.directory / name
         if not path.is_file():
             raise ModelFilesError(
-                f"the model directory holds no {name}",
+                f"the model directory does not contain {name}",
                 expected=f"{name} among its files: {', '.join(self._names()) or 'it has none'}",
                 fix="ask for a file that the Trainer's `save` writes, or write this one in `save`",
             )

@@ -37,9 +37,9 @@ class BoostingPredictor(Predictor):
         path = artifacts.directory / self.file
         if not path.is_file():
             raise ModelFilesError(
-                f"the model directory holds no {self.file}",
+                f"the model directory does not contain {self.file}",
                 expected=f"{self.file}, as the Trainer of the same library writes it",
-                fix="give the artifacts of such a Trainer, or another Predictor",
+                fix="use the artifacts of such a Trainer, or another Predictor",
             )
         self.booster = self.open(path)
 

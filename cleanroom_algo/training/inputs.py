@@ -66,7 +66,7 @@ class Inputs:
         if len(others) == 1:
             return others[0]
         raise ChannelNotInJobError(
-            f"the channel to train on is not clear; the job has {', '.join(self._channels) or 'none'}",
+            f"it is not clear which channel to train on; the job has {', '.join(self._channels) or 'none'}",
             expected=f"a channel named {TRAIN_CHANNEL!r}, or one channel only",
             fix=f"name the training channel {TRAIN_CHANNEL!r} in dataChannels of the request",
         )

@@ -97,9 +97,9 @@ def check_options(trainer: type[object], params: Hyperparameters, *, missing: li
         raise TrainerDeclarationError(
             f"{len(problems)} part(s) of {trainer.__name__} cannot be used",
             expected="`schema`, `model` and `loss` (or `fit` and `save`), and options in their ranges",
-            fix=f"define {' and '.join(missing)} in {trainer.__name__}: `cleanroom-algo init` makes an example"
+            fix=f"define {' and '.join(missing)} in {trainer.__name__}: `cleanroom-algo init` creates an example"
             if missing
-            else "correct them: the docstring of cleanroom_algo.Trainer says what they take",
+            else "correct them; the docstring of cleanroom_algo.Trainer describes them",
             problems=problems,
         )
 

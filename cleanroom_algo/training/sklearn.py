@@ -91,9 +91,9 @@ class SklearnTrainer(Trainer):
             raise _no_rows()
         if len(classes) < 2:
             raise LabelError(
-                "the target has one label only, on all hosts together",
+                "the target has only one label on all hosts together",
                 expected="two labels or more",
-                fix="look at the query of the ML input channel",
+                fix="check the query of the ML input channel",
             )
         return classes
 
@@ -112,7 +112,7 @@ class SklearnTrainer(Trainer):
             self._classes = labels
         if type(base) is not type(self.estimator_) or not known:
             raise BaseModelMismatchError(
-                "the estimator of the base model is another one, or rows have labels that it does not know",
+                "the base model has another estimator, or rows have labels that it does not know",
                 expected=f"a base model of {type(self.estimator_).__name__}, and rows with its labels",
                 fix="return the base model's estimator, choose rows with its labels, or train without a base model",
             )
@@ -244,5 +244,5 @@ def _no_rows() -> NoDataError:
     return NoDataError(
         "the training channel has no row on any host",
         expected="rows to train on",
-        fix="look at the query of the ML input channel, or at the folder that the channel is bound to",
+        fix="check the query of the ML input channel, or the folder to which the channel is bound",
     )

@@ -160,7 +160,7 @@ def test_a_later_header_is_told_as_one(tmp_path: Path, line: bytes, what: str, c
         (b"one,UA,2.5,2013-01-02,true", "x:2:flight", "not of type int32: text"),
         (b"1.0,UA,2.5,2013-01-02,true", "x:2:flight", "not of type int32: a number with a fraction"),
         (b"3000000000,UA,2.5,2013-01-02,true", "x:2:flight", "not of type int32"),
-        (b",UA,2.5,2013-01-02,true", "x:2:flight", "empty, but int32 that is not nullable"),
+        (b",UA,2.5,2013-01-02,true", "x:2:flight", "empty, but int32 is not nullable"),
         (b"1,UA,secret,2013-01-02,true", "x:2:distance", "not of type float64: text"),
         (b"1,UA,2.5,02/01/2013,true", "x:2:day", "not of type date32: a date in another form than 2013-01-31"),
         (b"1,UA,2.5,2013-1-2,true", "x:2:day", "not of type date32"),

@@ -118,7 +118,7 @@ PLAIN = Schema.of(n="int8", x="float32")
         (b"1;2.5\n", replace(PLAIN, csv=FRENCH), "x:1:x", 'decimal=","'),
         (b"1,NA\n2,oops\n", PLAIN, "x:1:x", "null_values"),
         (b"n,x,\n1,2,\n", PLAIN, "x:1:column 3", 'extra_columns="ignore"'),
-        (b"n,x,x\n1,2,3\n", PLAIN, "x:1:x", "a name of its own"),
+        (b"n,x,x\n1,2,3\n", PLAIN, "x:1:x", "a unique name"),
         (b"n,x\n1,2\nn,x\n", PLAIN, "x:3", "remove the header"),
         (b"1\t2\n", PLAIN, "x:1", 'Csv(delimiter="\\t")'),
         (b"1,2\n1,2,3\n", PLAIN, "x:2", "must be in quotes"),

@@ -39,7 +39,7 @@ def test_json_lines(tmp_path: Path, data: bytes) -> None:
         (b'{"flight":"secret"}', "x:2:flight", "not of type int32: text"),
         (b'{"flight":1.5}', "x:2:flight", "not of type int32: a number with a fraction"),
         (b'{"flight":3000000000}', "x:2:flight", "not of type int32"),
-        (b'{"carrier":"secret"}', "x:2:flight", "absent or null, but int32 that is not nullable"),
+        (b'{"carrier":"secret"}', "x:2:flight", "absent or null, but int32 is not nullable"),
         (b'{"flight":1,"late":2}', "x:2:late", "not of type bool: a number other than 0 and 1"),
         (b'{"flight":1,', "x:2", "not valid JSON"),
         (b"[1]", "x:2", "a list of 1 value(s), not a JSON object"),
@@ -137,8 +137,8 @@ def test_a_name_in_other_case_is_told() -> None:
     with pytest.raises(RowMismatchError) as caught:
         decoder.decode(b'{"Flight":1,"late":null,"LATE":true}')
     assert [(p.path, p.message) for p in caught.value.problems] == [
-        ("x:1:flight", "absent (a member differs from it only in case), but int32 that is not nullable"),
-        ("x:1:late", "absent or null, but bool that is not nullable"),
+        ("x:1:flight", "absent (a member differs from it only in case), but int32 is not nullable"),
+        ("x:1:late", "absent or null, but bool is not nullable"),
     ]
 
 

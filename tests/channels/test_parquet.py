@@ -102,13 +102,13 @@ def test_values_out_of_range_and_nulls_are_told(tmp_path: Path, streamed: bool) 
         RowMismatchError,
         [
             ("x:row 1:small", "out of the range of int8"),
-            ("x:row 2:small", "null, but int8 that is not nullable"),
+            ("x:row 2:small", "null, but int8 is not nullable"),
             ("x:row 1:maybe", "out of the range of int8; 2 such rows, this is the first"),
             ("x:row 2:total", "out of the range of int64"),
             ("x:row 2:text", "not valid UTF-8"),
             ("x:row 1:day", "out of the range of timestamp or the years 1 to 9999; 2 such rows, this is the first"),
             ("x:row 2:at", "out of the range of timestamp or the years 1 to 9999"),
-            ("x:row 1:filled", "null, but int64 that is not nullable; 2 such rows, this is the first"),
+            ("x:row 1:filled", "null, but int64 is not nullable; 2 such rows, this is the first"),
         ],
     )
 
@@ -120,7 +120,7 @@ def test_columns_of_one_name_are_told(tmp_path: Path, streamed: bool) -> None:
     pq.write_table(pa.table(columns, names=["a", "n", "b", "b", "c"]), tmp_path / "x")
     assert faults(tmp_path / "x", Schema.of(a="int64"), streamed=streamed) == (
         ColumnsMismatchError,
-        [("x:b", "is there 2 times")],
+        [("x:b", "occurs 2 times")],
     )
 
 

@@ -78,7 +78,7 @@ def check(made: Container, ended: Ended, code: str, place: str, status: int = 3)
 @pytest.mark.parametrize(
     ("last", "code", "place"),
     [
-        pytest.param(squeeze(ROWS)[:-700], "CR-CHN-005", "train/b: the gzip data is cut short", id="gzip"),
+        pytest.param(squeeze(ROWS)[:-700], "CR-CHN-005", "train/b: the gzip data is truncated", id="gzip"),
         pytest.param(ROWS + b"1,2,%b\n" % SECRET + ROWS, "CR-SCH-002", "train/b:20001", id="wide"),
     ],
 )

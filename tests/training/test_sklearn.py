@@ -132,7 +132,7 @@ def test_training_goes_on_from_a_base_model() -> None:
         (SGDClassifier(average=True), rows(10), TrainerDeclarationError, "SGDClassifier with average cannot be"),
         (GaussianNB(), rows(0), NoDataError, "no row"),
         (SGDRegressor(), rows(0), NoDataError, "no row"),
-        (GaussianNB(), rows(9, late=[1] * 9), LabelError, "one label only"),
+        (GaussianNB(), rows(9, late=[1] * 9), LabelError, "only one label"),
     ],
 )
 def test_what_cannot_be_trained(estimator: Any, frame: pl.DataFrame, error: type[CleanroomError], what: str) -> None:

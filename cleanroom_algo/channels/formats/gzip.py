@@ -154,7 +154,7 @@ def _decompressed(stream: Stream) -> Stream:
 
 def _bad_gzip(source: str, what: str) -> CorruptObjectError:
     return CorruptObjectError(
-        f"{source}: the gzip data is cut short or damaged: {what}",
-        expected="whole gzip members",
+        f"{source}: the gzip data is truncated or damaged: {what}",
+        expected="complete gzip members",
         fix="write the object again; a partial upload is the usual cause",
     )

@@ -231,7 +231,7 @@ def _member(members: dict[str, object], column: Column, parse: Parser) -> Value 
     value = members.get(column.name)
     if value is None:
         if not column.nullable:
-            raise ValueError(f"{_lack_of(column.name, members)}, but {column.dtype} that is not nullable")
+            raise ValueError(f"{_lack_of(column.name, members)}, but {column.dtype} is not nullable")
         return None
     if column.dtype == "bool":
         return value if isinstance(value, bool) else parse(_text_of(value))

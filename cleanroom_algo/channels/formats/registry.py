@@ -104,7 +104,7 @@ READERS: Final[tuple[FormatReader, ...]] = (
 def _unknown(source: str, name: str | None) -> UnknownFormatError:
     what = "it is neither text nor one of the binary formats" if name is None else f"it looks like {name}"
     return UnknownFormatError(
-        f"{source}: its format is not read: {what}",
+        f"{source}: its format is not supported: {what}",
         expected="CSV, Parquet, JSON Lines or RecordIO, plain or compressed with gzip; text in UTF-8",
         fix=_FIXES.get(name or "", "choose resultFormat CSV or PARQUET for the ML input channel"),
     )

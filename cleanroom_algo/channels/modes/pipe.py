@@ -222,7 +222,7 @@ class Pipe:
         why = "is over: there is a later one" if passed else f"did not appear within {self._timeout:g} s"
         return PipeTimeoutError(
             f"the pipe {self.name} {why}",
-            expected="one pipe per channel and epoch, made by the platform when the one before has ended",
+            expected="one pipe per channel and epoch, which the platform creates when the previous one has ended",
             fix="read each epoch to its end or close it, in order and by one dataset; check the channel's name",
         )
 
@@ -231,7 +231,7 @@ class Pipe:
         return PipeTimeoutError(
             f"the pipe {self.name} {what} for {self._timeout:g} s",
             expected="a writer that sends the channel's objects and closes the pipe",
-            fix="check that this epoch was not read before, and that what feeds the pipe is alive",
+            fix="check that this epoch was not read before, and that the writer of the pipe is running",
         )
 
     def _close_wake(self) -> None:
@@ -251,6 +251,7 @@ def _has_later(path: Path) -> bool:
 def _in_use(name: str, why: str) -> PipeInUseError:
     return PipeInUseError(
         f"the pipe {name} cannot be read here: {why}",
-        expected="one reader per pipe: two would each get some of the bytes, cut anywhere",
-        fix="read a channel in one process and hand whole batches to the others; no DataLoader workers on a pipe",
+        expected="one reader per pipe; each of two readers would get only some of the bytes",
+        fix="read a channel in one process and pass complete batches to the others; do not use DataLoader workers "
+        "on a pipe",
     )

@@ -78,10 +78,10 @@ def form_of(obj: Object) -> Form:
     twice = [name for name, count in Counter(form.names).items() if name and count > 1]
     if twice:
         raise ColumnsMismatchError(
-            f"{obj.name}: columns of one name",
-            expected="columns of which each has a name of its own",
+            f"{obj.name}: several columns have the same name",
+            expected="columns with unique names",
             fix=ONE_NAME,
-            problems=[Problem(f"{obj.name}:1:{name}", "is there more than once") for name in twice],
+            problems=[Problem(f"{obj.name}:1:{name}", "occurs more than once") for name in twice],
         )
     return form
 

@@ -49,13 +49,15 @@ def create_app(service: Service) -> Flask:
     @app.errorhandler(NotFound)
     def no_such_path(_: NotFound) -> Response:
         """404 in the form of all refusals."""
-        error = NoSuchPathError("nothing is at the path of the request", expected=ROUTES, fix="ask for one of these")
+        error = NoSuchPathError("the path of the request does not exist", expected=ROUTES, fix="use one of these paths")
         return refusal(error)
 
     @app.errorhandler(MethodNotAllowed)
     def other_method(refused: MethodNotAllowed) -> Response:
         """405 in the form of all refusals, with the methods that there are."""
-        error = MethodError("the path takes no requests of this method", expected=ROUTES, fix="use the path's method")
+        error = MethodError(
+            "the path does not support this method", expected=ROUTES, fix="use a supported method of the path"
+        )
         response = refusal(error)
         response.allow.update(refused.valid_methods or ())
         return response

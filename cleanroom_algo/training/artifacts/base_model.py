@@ -76,7 +76,7 @@ def unpack_base_model(channel: Channel, target: Path) -> Path:
     if not channel.input_mode.has_files:
         raise BaseModelNotFoundError(
             f"channel {channel.name!r} is a pipe",
-            expected="the incremental channel in File mode, as SageMaker delivers it whatever the mode of the data is",
+            expected="the incremental channel in File mode, which SageMaker uses in every input mode of the job",
             fix="deliver the base model in File mode, or name another channel in CLEANROOM_ALGO_BASE_MODEL_CHANNEL",
         )
     objects = list_objects(channel)
@@ -88,8 +88,8 @@ def unpack_base_model(channel: Channel, target: Path) -> Path:
     if packed or not objects:
         raise BaseModelNotFoundError(
             f"channel {channel.name!r} holds {len(objects)} objects, {len(packed)} of them packed",
-            expected="one model.tar.gz, or the files that were in it",
-            fix="give the incremental channel the artifacts of one version",
+            expected="one model.tar.gz, or its unpacked files",
+            fix="use the artifacts of one version in the incremental channel",
         )
     return _root_of(channel.path)
 
@@ -135,7 +135,7 @@ class BaseModelFiles:
         path = self.directory / name
         if not self._holds(path):
             raise BaseModelNotFoundError(
-                f"the base model holds no {name}",
+                f"the base model does not contain {name}",
                 expected=f"{name} among the artifacts that the algorithm's `save` writes",
                 fix="train the base model with this version of the algorithm",
             )
@@ -182,9 +182,9 @@ def damage_is_told(name: str) -> Iterator[None]:
 def unreadable(name: str) -> BaseModelUnreadableError:
     """Return the error for a file that is damaged."""
     return BaseModelUnreadableError(
-        f"{name} of the base model is damaged or of another format",
+        f"{name} of the base model is damaged or in another format",
         expected="the file as the training job wrote it",
-        fix="take the artifacts again from the job that wrote them",
+        fix="copy the artifacts again from the job that wrote them",
     )
 
 
@@ -196,7 +196,7 @@ def _check_fit(manifest: Manifest, algorithms: Collection[str], schema: Schema |
         problems += _schema_problems(Schema.from_dict(manifest.table_schema), schema)
     if problems:
         raise BaseModelMismatchError(
-            f"{MANIFEST_FILE} of the base model differs from this algorithm in {len(problems)} point(s)",
+            f"{MANIFEST_FILE} of the base model does not match this algorithm in {len(problems)} point(s)",
             expected=f"artifacts of {' or '.join(sorted(algorithms))} for the declared schema",
             fix="choose a version of the same algorithm; `base_algorithms` accepts other class names",
             problems=problems,
@@ -208,12 +208,14 @@ def _schema_problems(base: Schema, own: Schema) -> list[Problem]:
         return []
     before, now = dict.fromkeys(base.columns), dict.fromkeys(own.columns)
     problems = [
-        Problem(f"schema.{c.name}", "is not in this algorithm's schema as it was") for c in before if c not in now
+        Problem(f"schema.{c.name}", "is not in this algorithm's schema, or has another declaration")
+        for c in before
+        if c not in now
     ]
     problems += [Problem(f"schema.{c.name}", "was not in the base model's schema") for c in now if c not in before]
     if base.target != own.target:
         problems.append(Problem("schema.target", f"it is {base.target!r}, here {own.target!r}"))
-    return problems or [Problem("schema", "the columns stand in another order")]
+    return problems or [Problem("schema", "the columns have another order")]
 
 
 def _may_hold_model(channel: Channel) -> bool:

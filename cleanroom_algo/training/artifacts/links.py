@@ -77,6 +77,6 @@ def _entries(folder: Path, seen_as: Collection[Path]) -> list[TreeEntry]:
 def _kind_error(name: str, what: str) -> ArtifactKindError:
     return ArtifactKindError(
         f"{name!r} among the artifacts {what}",
-        expected="regular files and folders, or links to such ones below the same directory",
-        fix="write a file, or let the link lead to a file among the artifacts",
+        expected="regular files and folders, or links to them below the same directory",
+        fix="write a file, or link to a file in the artifacts",
     )

@@ -48,7 +48,7 @@ def read_base_tensors(base: BaseModelFiles) -> dict[str, Tensor]:
         raise BaseModelNotFoundError(
             f"the base model holds {len(found)} files with tensors",
             expected=f"{WEIGHTS_FILE}, shards of it with an index, or one file of weights",
-            fix="give artifacts written by a Trainer, or one .safetensors file",
+            fix="use artifacts that a Trainer wrote, or one .safetensors file",
         )
     return read_safetensors(found[0]) if found[0].suffix == ".safetensors" else _read_torch(found[0])
 
@@ -164,9 +164,9 @@ def _refuse_mismatch(report: TensorReport) -> None:
     if problems:
         raise TensorMismatchError(
             f"{len(problems)} tensor(s) of the base model do not fit the model",
-            expected="the same names, shapes and kinds of numbers",
-            fix="build the model as the base was built, translate names in `adapt_base`, "
-            "or name what may differ in `base_fresh` or `base_grow`",
+            expected="the same names, shapes and number types",
+            fix="build the same model as the base model, rename tensors in `adapt_base`, or name tensors that may "
+            "differ in `base_fresh` or `base_grow`",
             problems=problems,
         )
 
@@ -195,7 +195,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # of zipfile, pickle and torch: the bytes are another party's
         raise UnsafeFileError(
             f"{path.name} cannot be read as tensors alone ({type(error).__name__})",
-            expected="what torch.load(weights_only=True) reads in torch's own zip format: tensors, numbers, text",
+            expected="tensors, numbers and text in torch's zip format, which torch.load(weights_only=True) can read",
             fix="store the state_dict as safetensors",
         ) from error
     with damage_is_told(path.name):
@@ -236,8 +236,8 @@ def _check_storage(file: str, name: str, tensor: Tensor) -> None:
 def _too_deep(file: str) -> UnsafeFileError:
     return UnsafeFileError(
         f"a tensor of {file} has more than {MAX_DIMENSIONS} dimensions",
-        expected="tensors as models have them",
-        fix="take the artifacts again from the job that wrote them",
+        expected=f"tensors with at most {MAX_DIMENSIONS} dimensions",
+        fix="copy the artifacts again from the job that wrote them",
     )
 
 

@@ -72,7 +72,7 @@ class Draft:
         if path.exists() or not path.resolve().is_relative_to(self.path.resolve()) or name == MANIFEST_FILE:
             raise ArtifactClashError(
                 f"the artifacts cannot have another file {name!r}",
-                expected="each name once, below the model directory, and not manifest.json",
+                expected="unique names below the model directory, other than manifest.json",
                 fix="choose another name in `save`",
             )
         self.check_cap({name: count})
@@ -203,8 +203,9 @@ def disk_errors() -> Iterator[None]:
             raise
         raise ArtifactWriteError(
             f"the disk did not take the artifacts ({os.strerror(error.errno or 0)})",
-            expected="room for the new artifacts beside the old ones, which stay until the new ones are whole",
-            fix="raise resourceConfig.volumeSizeInGB of the request, or leave the optimizer out (save_optimizer=False)",
+            expected="space for the new artifacts beside the old ones, which are kept until the new ones are complete",
+            fix="increase resourceConfig.volumeSizeInGB of the request, or do not save the optimizer "
+            "(save_optimizer = False)",
         ) from error
 
 

@@ -83,8 +83,8 @@ def port_in_use(library: str, host: str, port: int) -> RendezvousError:
     """Return the error of a library that cannot connect the hosts, as another program has taken the port."""
     return RendezvousError(
         f"{library} cannot use port {port} of {host}",
-        expected="the port still free, as it was when it was chosen",
-        fix="train again: each job chooses its ports anew",
+        expected="a port that is still free, as when it was chosen",
+        fix="train again; each job chooses new ports",
     )
 
 
@@ -172,7 +172,7 @@ class BoostingTrainer(Trainer):
         if problems:
             raise TrainerDeclarationError(
                 f"{len(problems)} part(s) of {cls.__name__} cannot be used",
-                expected=f"a target of numbers, and what {cls.library} takes",
+                expected=f"a numeric target, and options that {cls.library} accepts",
                 fix="see the guide docs/guides/not-torch.md",
                 problems=problems,
             )
@@ -189,13 +189,13 @@ class BoostingTrainer(Trainer):
     @classmethod
     def _faults(cls, params: Hyperparameters) -> Iterator[Problem]:
         if not isinstance(params, BoostingHyperparameters):
-            yield Problem("hyperparameters", "is not a subclass of those of the base class")
+            yield Problem("hyperparameters", "is not a subclass of the hyperparameters of the base class")
             return
         types = {column.name: column.dtype for column in cls.schema.columns}
         if cls.schema.target is None or types[cls.schema.target] == "string":
-            yield Problem("schema.target", "is not a column of numbers")
+            yield Problem("schema.target", "is not a numeric column")
         if cls.weight is not None and types.get(cls.weight, "string") == "string":
-            yield Problem("weight", "is not a column of numbers")
+            yield Problem("weight", "is not a numeric column")
         if str(params.of_library().get("objective")).startswith(cls.grouped):
             yield Problem("objective", "needs groups of rows, which a table does not have")
 
@@ -229,8 +229,8 @@ class BoostingTrainer(Trainer):
         if differing:
             raise BaseModelMismatchError(
                 f"{' and '.join(differing)} of the base model and of this job differ",
-                expected="the objective of the base model, as its trees add up to it",
-                fix="give the hyperparameters of the base model, or train without one",
+                expected="the objective of the base model, because new trees are added to its trees",
+                fix="use the hyperparameters of the base model, or train without a base model",
             )
 
     def _check(self, rows: Rows, channel: str) -> None:
@@ -252,13 +252,13 @@ class BoostingTrainer(Trainer):
             raise NoDataError(
                 f"channel {channel!r} has no row on any host",
                 expected="rows to train on, or no validation channel",
-                fix="look at the query of the ML input channel, or at the folder that the channel is bound to",
+                fix="check the query of the ML input channel, or the folder to which the channel is bound",
             )
         if faults or weightless:
             kind = "whole numbers" if allowed.integers else "numbers"
             raise LabelError(
                 f"channel {channel!r} has {faults} label(s) and {weightless} weight(s) that cannot be used",
                 expected=f"labels that are {kind} from {allowed.lowest:g} to {allowed.highest:g}, as the objective "
-                "takes them, and weights of at least 0",
-                fix="choose another objective, set num_class, or leave such rows out",
+                "requires, and weights of at least 0",
+                fix="choose another objective, set num_class, or leave these rows out",
             )

@@ -142,7 +142,7 @@ def _not_met(rank: int, what: str, error: Exception) -> RankReport:
     told = RendezvousError(
         f"{what} ({type(error).__name__})",
         expected=f"every host of resourceconfig.json within {RENDEZVOUS_SECONDS} s, on a free port",
-        fix="look for a host that failed earlier; another address can be set by CLEANROOM_ALGO_RENDEZVOUS",
+        fix="find the host that failed earlier, or set another address in CLEANROOM_ALGO_RENDEZVOUS",
     )
     return RankReport.failed(rank, str(told), told.exit_code)
 

@@ -55,7 +55,7 @@ def _watch(world: World, group: Any) -> None:
     except RuntimeError:
         time.sleep(_OWN_SECONDS)
         error = RankLostError(
-            f"rank {peer} is gone, and this one waits for it",
+            f"rank {peer} ended while this rank was waiting for it",
             expected="ranks that stay until the end",
             fix="read the log of the other hosts; one of them ended, was stopped, or ran out of memory",
         )

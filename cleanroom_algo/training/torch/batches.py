@@ -73,7 +73,7 @@ def one_row_error(what: str) -> OneRowBatchError:
     return OneRowBatchError(
         f"{what} has one row, on which BatchNorm cannot train",
         expected="at least two rows in each batch of a model with BatchNorm",
-        fix="set drop_last = True, which leaves smaller batches out; or choose another batch_size",
+        fix="set drop_last = True to leave out smaller batches, or choose another batch_size",
     )
 
 

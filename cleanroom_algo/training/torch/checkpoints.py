@@ -169,7 +169,7 @@ class Checkpoints:
             raise CheckpointError(
                 f"{self._directory} holds checkpoints of an earlier release",
                 expected="checkpoints that this release has written, or none",
-                fix=f"rm -r {self._directory}; training then starts anew",
+                fix=f"rm -r {self._directory}; training then starts from the beginning",
             )
 
     def _check_same(self, path: Path) -> None:
@@ -184,7 +184,7 @@ class Checkpoints:
             raise CheckpointError(
                 f"{path.parent} holds checkpoints of another training",
                 expected="the same algorithm, schema, hyperparameters, hosts and ranks as when they were written",
-                fix=f"go on with the request that wrote them, or rm -r {path.parent} to start anew",
+                fix=f"continue with the request that wrote them, or rm -r {path.parent} to start from the beginning",
                 problems=problems,
             )
 

@@ -85,10 +85,10 @@ class Losses:
 def no_rows(channel: Channel, *, drop_last: bool = False) -> NoDataError:
     """Return what to say of a channel that no host has a row of."""
     return NoDataError(
-        f"channel {channel.name!r} has no row on any host" + (", or no whole batch" if drop_last else ""),
+        f"channel {channel.name!r} has no row on any host" + (", or no complete batch" if drop_last else ""),
         expected="rows to train on",
-        fix="look at the query of the ML input channel (GetMLInputChannel tells numberOfRecords), "
-        "or at the folder that the channel is bound to",
+        fix="check the query of the ML input channel (GetMLInputChannel shows numberOfRecords), or the folder to "
+        "which the channel is bound",
     )
 
 

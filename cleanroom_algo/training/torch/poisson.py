@@ -136,7 +136,7 @@ def _groups(
         raise PrivateTrainingError(
             f"{nulls} rows have no {unit!r}, so that it is not known which unit they belong to",
             expected="a unit for each row",
-            fix=f"leave such rows out, in a query by WHERE {unit} IS NOT NULL",
+            fix=f"leave these rows out, for example with WHERE {unit} IS NOT NULL",
         )
     ranks = table.get_column(unit).rank("dense").to_numpy()
     order = np.argsort(ranks, kind="stable")

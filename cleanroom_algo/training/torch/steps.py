@@ -141,8 +141,9 @@ class Steps:
         if unused:
             raise LossError(
                 f"the loss does not depend on {', '.join(unused)}",
-                expected="a gradient for every parameter in every step, where several ranks train together",
-                fix="use them or leave them out; or set unused_parameters = True, and each step looks for them",
+                expected="a gradient for every parameter in every step, if several ranks train together",
+                fix="use these parameters or remove them; or set unused_parameters = True, so that each step looks "
+                "for unused ones",
             )
 
     def _agree(self) -> bool:

@@ -203,7 +203,7 @@ def test_the_profile_is_for_people_and_the_declaration_for_a_file(tmp_path: Path
         (None, "CR-CLI-003", "has no files with content"),
         ("a,b\n1,2\n1,2,3\n", "CR-SCH-002", "3 field(s) instead of 2"),
         ("a,b\n1,2\na,b\n3,4\n", "CR-SCH-002", "x.csv:3: it is a header"),
-        ("a,a\n1,2\n", "CR-SCH-003", "columns of one name"),
+        ("a,a\n1,2\n", "CR-SCH-003", "several columns have the same name"),
         ("PK\x03\x04\x00\x00", "CR-CHN-004", "Excel workbook"),
     ],
 )

@@ -116,10 +116,11 @@ class ConcatenatedCsvDecoder(CsvDecoder):
             for row in rows(data.decode("utf-8", "surrogateescape"), self.dialect):
                 if is_undecided(row.fields[0]):
                     raise JoinedRowsError(
-                        f"{self.source}: a row ends like the header, and may be that of a later object",
-                        expected="rows that can be told from the header, as nothing else shows where an object begins",
-                        fix='declare csv=Csv(header="none") where no object has a header, or header="each" where all '
-                        "have one and no row equals it; or use File or FastFile mode, or resultFormat PARQUET",
+                        f"{self.source}: a row ends like the header, and may be the header of a later object",
+                        expected="rows that differ from the header, because nothing else shows where an object begins",
+                        fix='declare csv=Csv(header="none") if no object has a header, or header="each" if all '
+                        "objects have one and no row equals it; or use File or FastFile mode, or resultFormat "
+                        "PARQUET",
                         problems=[Problem(f"{self.source}:{at + row.line - 1}", "is a row or a header")],
                     )
 
@@ -190,9 +191,10 @@ class ConcatenatedCsvDecoder(CsvDecoder):
             return
         if self._is_no_row(self.dialect.delimiter.join(map(str, fields)).encode()):
             raise ColumnsMismatchError(
-                f"{self.source}: a header names the columns in another order than what comes before it",
-                expected="one order in all objects of a pipe, where nothing shows where an object ends",
-                fix="select the columns in one order; or use File or FastFile mode, where each object may have its own",
+                f"{self.source}: a header has another column order than the objects before it",
+                expected="the same column order in all objects, because a pipe does not show where an object ends",
+                fix="select the columns in the same order, or use File or FastFile mode, where each object can have "
+                "its own order",
                 problems=[Problem(f"{self.source}:{line}", "is a header in another order")],
             )
 
@@ -211,8 +213,8 @@ class ConcatenatedCsvDecoder(CsvDecoder):
 
 def _ran_together(source: str, line: int, places: int) -> JoinedRowsError:
     return JoinedRowsError(
-        f"{source}: two rows on one line, which could be cut in {places} places",
-        expected="objects that end in a line break, or a header in each, which shows where they begin",
+        f"{source}: one line contains two rows, and there are {places} places where the first row could end",
+        expected="objects that end with a line break, or a header in each object",
         fix="use File or FastFile mode, or resultFormat PARQUET",
         problems=[Problem(f"{source}:{line}", "the last row of one object and the first of the next")],
     )

@@ -68,8 +68,8 @@ class CsvDecoder:
         if rest is block and block and self.schema.csv.header == "each":
             raise ColumnsMismatchError(
                 f"{self.source}: the first line does not name the declared columns",
-                expected='a header in each object, as the schema declares by csv=Csv(header="each")',
-                fix="leave `header` out where only some objects have a header, or declare the columns that are there",
+                expected='a header in each object, because the schema declares csv=Csv(header="each")',
+                fix="omit `header` if only some objects have a header, or declare the columns of the file",
                 problems=[Problem(f"{self.source}:1", "is not a header of the declared columns")],
             )
         return rest
@@ -224,7 +224,7 @@ class CsvDecoder:
             for name in extra
         ]
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-        problems += [Problem(f"{self.source}:1:{name}", "is there more than once") for name in twice]
+        problems += [Problem(f"{self.source}:1:{name}", "occurs more than once") for name in twice]
         raise ColumnsMismatchError(
             f"{self.source}: the header names {len(shared)} of the {len(known)} declared columns"
             + (f", and {len(extra)} more" if extra else ""),
@@ -236,7 +236,7 @@ class CsvDecoder:
     def _header_fix(self, *, only_extra: bool, twice: bool) -> str:
         if twice:
             return ONE_NAME
-        return IGNORE_EXTRA if only_extra else "declare the columns that are there, or change the file or query"
+        return IGNORE_EXTRA if only_extra else "declare the columns of the data, or change the file or query"
 
 
 def _nameless(names: Sequence[str], name: str) -> str:

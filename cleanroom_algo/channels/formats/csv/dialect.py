@@ -229,8 +229,8 @@ def check_dialect(block: bytes, schema: Schema, *, source: str, line: int) -> No
             at = line + block.count(b"\n", 0, match.start())
             raise DialectError(
                 f"{source}: RFC 4180 and Spark read a backslash in quotes differently, and no dialect is declared",
-                expected="a declared dialect where a field is read differently",
-                fix='declare what wrote the channel: Schema.of(..., csv=Csv(dialect="spark")), or dialect="rfc4180"',
+                expected="a declared dialect, because a field depends on it",
+                fix='declare the writer of the channel: Schema.of(..., csv=Csv(dialect="spark")), or dialect="rfc4180"',
                 problems=[Problem(f"{source}:{at}", "has such a field; declare csv=Csv(dialect=...)")],
             )
 

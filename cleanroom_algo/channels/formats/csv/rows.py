@@ -184,5 +184,5 @@ def _value(field: str | None, column: Column, parse: Parser) -> Value | None:
     is_null = field is None or (field == "" and not column.is_string)
     value = None if is_null else parse(field or "")
     if value is None and not column.nullable:
-        raise ValueError(f"empty, but {column.dtype} that is not nullable")
+        raise ValueError(f"empty, but {column.dtype} is not nullable")
     return value

@@ -143,7 +143,7 @@ def _pages(meta: Fields) -> tuple[int, int]:
 def damaged(source: str, what: str) -> CorruptObjectError:
     """Return the error for a damaged Parquet object."""
     return CorruptObjectError(
-        f"{source}: the Parquet file is damaged or cut short: {what}",
-        expected="a whole Parquet file: PAR1, pages, footer, footer length, PAR1",
+        f"{source}: the Parquet file is damaged or truncated: {what}",
+        expected="a complete Parquet file: PAR1, pages, footer, footer length, PAR1",
         fix="write the object again; a partial upload is the usual cause",
     )

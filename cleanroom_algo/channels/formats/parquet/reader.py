@@ -157,11 +157,11 @@ def _polars_errors(path: Path, source: str) -> Iterator[None]:
 
 def _ambiguous(source: str, footer: Footer) -> ColumnsMismatchError:
     return ColumnsMismatchError(
-        f"{source}: columns of one name",
-        expected="columns of which each has a name of its own",
+        f"{source}: several columns have the same name",
+        expected="columns with unique names",
         fix=ONE_NAME,
         problems=[
-            Problem(f"{source}:{name}", f"is there {count} times")
+            Problem(f"{source}:{name}", f"occurs {count} times")
             for name, count in Counter(footer.columns).items()
             if count > 1
         ],

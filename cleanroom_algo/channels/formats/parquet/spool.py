@@ -140,7 +140,7 @@ def _write(file: BinaryIO, data: bytes, name: str) -> None:
 def _over_limit(name: str, what: str) -> SpoolLimitError:
     return SpoolLimitError(
         f"{name}: {what}",
-        expected="Parquet objects that fit on the temporary disk one at a time: their footer, read first, comes last",
+        expected="Parquet objects that each fit on the temporary disk, because the footer at their end is read first",
         fix="use more and smaller objects, File or FastFile mode, or resultFormat CSV; or set TMPDIR to a larger disk",
     )
 
