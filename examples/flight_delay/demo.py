@@ -22,6 +22,7 @@ from typing import Any
 
 from cleanroom_algo.cli import main as cleanroom_algo
 from cleanroom_algo.cli.output import next_commands, say, table
+from cleanroom_algo.cli.up import DEFAULT_PORT
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.local.room import Room
@@ -77,6 +78,11 @@ def main(arguments: list[str] | None = None) -> int:
         f"head {near(Path(job['outputs'][0]))}",
         ".venv/bin/cleanroom-algo train examples/flight_delay --channel "
         f"train={near(channels[TRAIN])} --hyperparameter hidden=128 {words}",
+    )
+    say(
+        "\nSee the curves, the predictions, and what each party sees:\n"
+        f"  .venv/bin/cleanroom-algo ui {words}\n"
+        f"opens http://127.0.0.1:{DEFAULT_PORT} in your browser."
     )
     return 0
 

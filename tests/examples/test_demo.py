@@ -36,3 +36,4 @@ def test_the_demo_tells_a_whole_story(tmp_path: Path) -> None:
     assert all(0.5 < float(auc) < 1 for auc in aucs)
     assert done.stderr.count("$ cleanroom-algo") == 4
     assert ".venv/bin/cleanroom-algo show --home .demo/room" in done.stderr
+    assert done.stderr.endswith("opens http://127.0.0.1:8780 in your browser.\n")
