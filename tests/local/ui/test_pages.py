@@ -13,7 +13,7 @@ from cleanroom_algo.local.api.application import Application
 from cleanroom_algo.local.ui.app import create_app
 from tests.local.support import AIRLINE, BUREAU, STRANGER, RoomFixture
 
-PAGES = ["/ui/room", "/ui/training", "/ui/models", "/ui/differences", "/ui/codes"]
+PAGES = ["/ui/room", "/ui/channels", "/ui/inference", "/ui/training", "/ui/models", "/ui/differences", "/ui/codes"]
 
 
 def text(browser: FlaskClient, path: str, status: int = 200) -> str:
