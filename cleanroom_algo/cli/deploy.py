@@ -13,6 +13,7 @@ LINES: Final[Mapping[str, str]] = {
     "template": "Write CloudFormation templates, and the boto3 calls that CloudFormation lacks.",
     "push": "Check an image, tag it by digest and version, and push it to a repository.",
     "request": "Print the boto3 and aws CLI requests that repeat a local job on AWS.",
+    "compare": "Show what differed between a job on AWS and its rehearsal.",
     "iam": "Write the IAM policies that each member needs, or check a given policy.",
 }
 
@@ -22,7 +23,7 @@ LINES: Final[Mapping[str, str]] = {
 def command(context: click.Context) -> None:
     r"""Bring an algorithm that was rehearsed here to AWS.
 
-    Only `push --yes` sends anything.
+    Only `push --yes` and `compare ARN` call another service. The others write files or text.
 
     \b
     Examples:

@@ -37,3 +37,10 @@ class PolicyError(DeployError):
 
     code = "CR-DEP-003"
     title = "policy not usable"
+
+
+class AwsReadError(DeployError):
+    """AWS does not show a job: it does not exist, the credentials are missing, or they do not allow it."""
+
+    code = "CR-DEP-004"
+    title = "not shown by AWS"

@@ -109,7 +109,16 @@ def record(store: Store, kind: str, name: str, parent: str = "", version: str | 
 def odd_jobs(store: Store) -> tuple[Record, Record]:
     """Put a training and an inference job of the odd room into a store."""
     association = record(store, ASSOCIATION, "日本")
-    channel = record(store, INPUT_CHANNEL, "q'1", association.key)
+    query = {"protectedQueryInputParameters": {"sqlParameters": {"queryString": QUERY}}}
+    channel = record(
+        store,
+        INPUT_CHANNEL,
+        "q'1",
+        association.key,
+        configuredModelAlgorithmAssociations=[association.key],
+        inputChannel={"dataSource": query, "roleArn": "arn:aws:iam::111111111111:role/x"},
+        retentionInDays=30,
+    )
     resources = {"instanceCount": 2, "instanceType": "ml.m5.2xlarge", "volumeSizeInGB": 30}
     model = record(
         store,
