@@ -31,6 +31,7 @@ _UNITS = (
     "local/resources/test_state_folder.py",
     "local/scheduling/test_admission.py",
     "local/setup",
+    "examples/test_privacy.py",
     "local/test_differences.py",
     "local/ui/test_channels.py",
     "local/ui/test_charts.py",
