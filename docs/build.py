@@ -57,7 +57,7 @@ def errors_page() -> Iterator[str]:
 def settings_page() -> Iterator[str]:
     """Every environment variable of the library."""
     yield "# Settings\n"
-    yield "Environment variables. In the clean room they travel in the request's `environment`, or as `ENV` lines.\n"
+    yield "Set these environment variables in the `environment` of the request, or as `ENV` lines in the image.\n"
     yield from _table(("variable", "default", "meaning"), setting_rows())
 
 

@@ -42,10 +42,10 @@ def command(
     as_json: bool,
     options: tuple[str, ...],
 ) -> None:
-    r"""Build the image of ALGORITHM, a Python file or a folder; it trains and serves.
+    r"""Build an image that trains and serves ALGORITHM, a Python file or a folder.
 
-    What requirements.txt (Python packages) and apt.txt (Debian packages) in the folder name is installed, too. OPTIONS,
-    after `--`, go to the engine's `build` as they are.
+    The image also gets the packages in requirements.txt (Python) and apt.txt (Debian) of the folder. OPTIONS after `--`
+    are passed to the `build` command of the engine.
 
     \b
     Examples:

@@ -45,11 +45,11 @@ def command(
     no_start: bool,
     as_json: bool,
 ) -> None:
-    r"""Check ALGORITHM, a file, a folder or an image, for what would fail in the clean room.
+    r"""Check whether ALGORITHM, a file, a folder or an image, would fail in the clean room.
 
-    Its Python files are read, it is imported, and its schema, its hyperparameters and the first rows of the channels
-    are checked. Of an image, its configuration is checked. Then `train` and `serve` are started with an empty /opt/ml
-    and without a network. Ends with status 3 if there are errors.
+    The command reads the Python files, imports the algorithm, and checks its schema, its hyperparameters and the first
+    rows of the channels. For an image, it checks the configuration. Then it starts `train` and `serve` with an empty
+    /opt/ml and without a network. The exit status is 3 if there are errors.
 
     \b
     Examples:

@@ -23,9 +23,9 @@ from cleanroom_algo.local.resources.states import ACTIVE, ENDED
 @json_option
 @home_option
 def command(names: tuple[str, ...], failed: bool, yes: bool, as_json: bool, home: Path | None) -> None:
-    r"""Remove all records, artifacts, outputs and logs from the state folder. Your own data and settings.toml stay.
+    r"""Remove all records, artifacts, outputs and logs from the state folder. Your own data and settings.toml are kept.
 
-    With NAMES or --failed, only these models and inference jobs; NAME means all its versions, NAME:VERSION one.
+    With NAMES or --failed, remove only these models and inference jobs. NAME means all versions, NAME:VERSION one.
 
     \b
     Examples:

@@ -18,7 +18,7 @@ from cleanroom_algo.local.resources import records
 @json_option
 @home_option
 def command(first: str, second: str, as_json: bool, home: Path | None) -> None:
-    r"""Put hyperparameters, data and metrics of two trained models side by side, each a NAME or ARN, or NAME:VERSION.
+    r"""Compare hyperparameters, data and metrics of two trained models, each a NAME, an ARN or NAME:VERSION.
 
     \b
     Examples:

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 @home_option
 @click.pass_context
 def command(context: click.Context, file: Path, engine: QueryEngine | None, as_json: bool, home: Path | None) -> None:
-    r"""Make the room that FILE (cleanroom.toml) declares: members, tables, algorithms, and channels by SQL queries.
+    r"""Create the clean room in FILE (cleanroom.toml): members, tables, algorithms, and channels with SQL queries.
 
-    The same file can be declared again: changes are applied to the room, and what cannot be changed is kept
-    and named with the reason. Queries run again if they, their tables, or the files of the tables have changed.
+    You can declare the same file again. The command applies the changes, keeps what cannot be changed, and prints the
+    reason. A query runs again if it, its tables, or the files of the tables have changed.
 
     \b
     Examples:

@@ -15,7 +15,7 @@ from cleanroom_algo.errors import UnknownTopicError
 @click.argument("operation", required=False)
 @json_option
 def command(operation: str | None, as_json: bool) -> None:
-    r"""List where the local clean room differs from AWS or had to choose; for one OPERATION of the API, or all.
+    r"""List the differences between the local clean room and AWS, for one OPERATION of the API or for all.
 
     \b
     Examples:

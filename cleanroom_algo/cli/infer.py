@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--channel",
     metavar="PATH",
-    help="The folder, file or s3:// URI to predict from; NAME=PATH and room:CHANNEL work, too.",
+    help="The folder, file or s3:// URI to predict from; NAME=PATH and room:CHANNEL are also possible.",
 )
 @click.option(
     "--algorithm",
@@ -68,8 +68,8 @@ if TYPE_CHECKING:
 def command(context: click.Context, /, as_json: bool, home: Path | None, quiet: bool, **words: Any) -> None:
     r"""Predict with MODEL, a name or an ARN; add `:VERSION` to select a version. Or run a request from a file.
 
-    DATA is a folder, a file or an s3:// URI, as with --channel. With - the rows come from standard input, and their
-    predictions go to standard output.
+    DATA is a folder, a file or an s3:// URI, as with --channel. With -, the command reads rows from standard input, and
+    writes their predictions to standard output.
 
     \b
     Examples:

@@ -21,7 +21,7 @@ from cleanroom_algo.errors import InputFileError, UsageError
 @click.option("--list", "as_list", is_flag=True, help="List the templates.")
 @json_option
 def command(folder: Path | None, template: str | None, as_list: bool, as_json: bool) -> None:
-    r"""Make a small project in FOLDER, by default named after the template, that trains and predicts as it is.
+    r"""Create a small project that trains and predicts. FOLDER defaults to the name of the template.
 
     \b
     Examples:

@@ -30,7 +30,7 @@ from cleanroom_algo.local.resources.states import ENDED
 def command(job: str, host: str | None, follow: bool, account: str | None, as_json: bool, home: Path | None) -> None:
     r"""Print the output of the containers of JOB, a trained model (add `:VERSION` for one version) or an inference job.
 
-    Without --as it shows everything, which in AWS nobody sees.
+    Without --as, it shows the complete output, which nobody can see on AWS.
 
     \b
     Examples:

@@ -17,8 +17,8 @@ from cleanroom_algo.cli.output import emit_json
 def command(algorithm: Path, as_json: bool) -> None:  # noqa: ARG001 (JSON is what a request takes, asked for or not)
     r"""Print the metricDefinitions to register for ALGORITHM, a Python file or a folder with algorithm.py.
 
-    Put them into trainingContainerConfig of create_configured_model_algorithm. They match the lines that its Trainer
-    prints: those of the training loop, and what `metric_names` and `logged_names` declare.
+    Use them in trainingContainerConfig of create_configured_model_algorithm. They match lines that the Trainer prints:
+    those of the training loop, and those that `metric_names` and `logged_names` declare.
 
     \b
     Examples:

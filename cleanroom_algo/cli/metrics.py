@@ -29,16 +29,17 @@ _WIDEST = 100  # columns of a curve, which on a wide screen would look flat
 @json_option
 @home_option
 def command(job: str, account: str | None, as_json: bool, home: Path | None) -> None:
-    r"""Show the metrics of JOB: a trained model (`:VERSION` behind it for one version) or inference job.
+    r"""Show the metrics of JOB, a trained model (add `:VERSION` for one version) or an inference job.
 
-    A terminal shows the learning curve, and the last, least and greatest value of each metric. A file or pipe gets all
-    values as a table. Neither needs registered metricDefinitions.
+    A terminal shows the learning curve, and the last, least and greatest value of each metric. A file or pipe gets a
+    table of all values.
 
-    The metrics are what the metricDefinitions of the configured model algorithm find in the log of a training job, and
-    what each host took, every 5 s: CPUUtilization in percent, 100 for each core, and MemoryUtilization in percent of
-    the instance's memory.
+    The metrics of a training job are the matches of the metricDefinitions of its configured model algorithm in its log.
+    Without metricDefinitions, they are the metrics that a Trainer prints; other members then get none. Each host also
+    has CPUUtilization in percent, 100 for each core, and MemoryUtilization in percent of the memory of the instance,
+    every 5 s.
 
-    What an algorithm should register is printed by `cleanroom-algo metric-definitions`.
+    `cleanroom-algo metric-definitions` prints the metricDefinitions that an algorithm should register.
 
     \b
     Examples:

@@ -31,13 +31,13 @@ home_option = click.option(
     envvar="CLEANROOM_ALGO_HOME",
     show_envvar=True,
     default=lambda: project_of(Path.cwd()).home,
-    help="State folder of the local clean room. Defaults to the project file's, else one in your data folder.",
+    help="State folder of the local clean room. Defaults to that of the project file, or to one in your data folder.",
 )
 
 engine_option = click.option(
     "--engine",
     type=click.Choice(["duckdb", "spark"]),
-    help="Engine for the queries of ML input channels. Defaults to that of settings.toml, else duckdb.",
+    help="Engine for the queries of ML input channels. Defaults to that of settings.toml, or to duckdb.",
 )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @home_option
 @click.pass_context
 def command(context: click.Context, /, as_json: bool, home: Path | None, print_request: bool, **_: Any) -> None:
-    r"""Show hosts, objects and limits of a training job, and change nothing. The options are those of `train`.
+    r"""Show the hosts, objects and limits of a training job without starting it. The options are those of `train`.
 
     \b
     Examples:

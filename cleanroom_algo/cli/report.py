@@ -29,7 +29,8 @@ from cleanroom_algo.local.resources import records
 def command(name: str, output: Path, with_rows: bool, as_json: bool, home: Path | None) -> None:
     r"""Write a report on NAME, a trained model or an inference job, as one HTML file for a pull request.
 
-    It needs no other file and runs no script. Without --with-rows it holds no rows of channels and no predictions.
+    The file needs no other file and runs no script. Without --with-rows, it contains no rows of channels and no
+    predictions.
 
     \b
     Examples:

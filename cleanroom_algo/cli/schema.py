@@ -24,13 +24,14 @@ _TOP = 3  # values that are shown
 
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--target", metavar="COLUMN", help="The column to predict; by default the one that looks like it.")
-@click.option("--all", "whole", is_flag=True, help="Read all rows; by default about 16 MB.")
+@click.option("--target", metavar="COLUMN", help="The column to predict. The default is a guess.")
+@click.option("--all", "whole", is_flag=True, help="Read all rows. The default is about 16 MB.")
 @json_option
 def command(data: Path, target: str | None, whole: bool, as_json: bool) -> None:
-    r"""Look at the files of DATA, a folder or one file, and print the Schema to paste into an algorithm.
+    r"""Read DATA, a folder or one file, and print a Schema that you can paste into an algorithm.
 
-    The printed schema was tested on the rows. What each column holds, and what you should decide, goes to stderr.
+    The printed schema has been tested on the rows. The command describes each column on stderr, and lists decisions
+    that you should make.
 
     \b
     Examples:

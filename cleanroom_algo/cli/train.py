@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--resume",
     metavar="NAME[:VERSION]",
-    help="Continue a job that was interrupted, cancelled or failed, after its last whole epoch.",
+    help="Continue a job that was interrupted, cancelled or failed, after its last complete epoch.",
 )
 @click.option(
     "--debug",
@@ -51,9 +51,9 @@ def command(
     print_request: bool,
     **_: Any,
 ) -> None:
-    r"""Train ALGORITHM (a Python file, a folder with algorithm.py, or an image), or what a request file asks for.
+    r"""Train ALGORITHM (a Python file, a folder with algorithm.py, or an image), or run a request from a file.
 
-    Options that are not given are read from the table [tool.cleanroom-algo] of the nearest pyproject.toml that has one.
+    Defaults of the options come from the table [tool.cleanroom-algo] in the nearest pyproject.toml that has one.
 
     \b
     Examples:

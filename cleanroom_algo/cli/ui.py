@@ -20,7 +20,7 @@ from cleanroom_algo.cli.up import port_option, serve_room
 def command(port: int, as_json: bool, home: Path | None) -> None:
     r"""Open the page of the local clean room in a browser: data, trainings, models, and what each member sees.
 
-    It serves the page until Ctrl-C, as `cleanroom-algo up` does, whose page is the same.
+    The command serves the page until Ctrl-C. `cleanroom-algo up` serves the same page.
 
     \b
     Examples:

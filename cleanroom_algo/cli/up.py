@@ -43,10 +43,10 @@ port_option = click.option(
 @json_option
 @home_option
 def command(port: int, hosts: tuple[str, ...], engine: QueryEngine | None, as_json: bool, home: Path | None) -> None:
-    r"""Serve the Clean Rooms ML API and the page of the room on 127.0.0.1, until Ctrl-C.
+    r"""Serve the Clean Rooms ML API and the page of the clean room on 127.0.0.1 until Ctrl-C.
 
-    Open the address in a browser to look at the room. The access key id of a client names the account: twelve digits
-    are the account itself, any other key is the default account.
+    Open the address in a browser to see the clean room. If the access key ID of a client has twelve digits, it is the
+    account. Otherwise, the default account is used.
 
     \b
     Examples:

@@ -29,56 +29,67 @@ class Settings(BaseModel):
         None,
         gt=0,
         le=100,
-        description="the cap on the artifacts of a training job in GB, as the association's maxArtifactSize has it",
+        description="maximum size of the artifacts of a training job in GB (maxArtifactSize of the association)",
     )
     rendezvous: str | None = Field(
         None,
         pattern=r"^[^:\s]+:\d{1,5}$",
-        description="host:port where the ranks meet; the first host, port 7777, unless set",
+        description="host:port at which the ranks connect; by default port 7777 of the first host",
     )
     ranks_per_host: int | None = Field(
-        None, ge=1, le=64, description="training processes per host; one per GPU, else one, unless set"
+        None, ge=1, le=64, description="training processes per host; by default one per GPU, or one without GPUs"
     )
     loader_workers: int | None = Field(
-        None, ge=0, le=64, description="data-loading worker processes per rank; chosen by the trainer unless set"
+        None, ge=0, le=64, description="data-loading worker processes per rank; by default chosen by the trainer"
     )
     base_model_channel: str | None = Field(
-        None, description="the incremental channel's name; found by what the channels hold unless set"
+        None, description="name of the incremental channel; by default found from the content of the channels"
     )
     pipe_timeout_seconds: float = Field(
-        600.0, gt=0, description="how long a Pipe channel may stay silent before its first byte"
+        600.0, gt=0, description="maximum time to wait for the first byte of a Pipe channel"
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="what this library logs")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="minimum level of the messages that this library logs"
+    )
     manifest_values: bool = Field(
         True,
-        description="whether manifest.json has the values of hyperparameters, which recipients of artifacts can read",
+        description="whether manifest.json contains the values of hyperparameters, which recipients can read",
     )
     tracebacks: Literal["redacted", "whole"] = Field(
         "redacted",
-        description="whether the log has whole tracebacks, with the values they quote; the failure file never has them",
+        description="whether the log contains whole tracebacks, with quoted values; the failure file never does",
     )
-    serve_host: str = Field("0.0.0.0", description="the address that `serve` listens on")  # noqa: S104 (a container's)
+    serve_host: str = Field("0.0.0.0", description="address on which `serve` listens")  # noqa: S104 (a container's)
     serve_workers: int | None = Field(
-        None, ge=1, le=256, description="serving processes; chosen from cores, memory and model unless set"
+        None, ge=1, le=256, description="number of serving processes; by default chosen from cores, memory and model"
     )
     serve_queue: int = Field(
-        32, ge=0, le=1000, description="requests that may wait in one serving process before others are answered 503"
+        32,
+        ge=0,
+        le=1000,
+        description="requests that can wait in one serving process before further requests get status 503",
     )
     serve_preload: bool | None = Field(
-        None, description="load the model once, before the processes fork; decided by whether that is safe unless set"
+        None, description="whether to load the model once, before the processes fork; by default only if this is safe"
     )
     serve_start_seconds: float = Field(
-        1740.0, gt=0, le=90000, description="how long loading the model and warming up may take before `serve` gives up"
+        1740.0,
+        gt=0,
+        le=90000,
+        description="maximum time to load the model and warm up before `serve` ends with an error",
     )
     serve_timeout_seconds: float = Field(
-        3600.0, gt=0, le=90000, description="how long one prediction may take before its process is replaced"
+        3600.0, gt=0, le=90000, description="maximum time for one prediction before its process is replaced"
     )
     serve_bad_records: Literal["fail", "placeholder"] = Field(
-        "fail", description="what a record that does not fit becomes: a 400 for its request, or a placeholder"
+        "fail",
+        description="answer to a record that does not match the schema: status 400 for its request, or a placeholder",
     )
-    serve_placeholder: str = Field("ERROR", description="the text of a placeholder in CSV; other formats hold a null")
-    serve_prometheus: bool = Field(False, description="serve /metrics for Prometheus; nobody can reach it in a job")
-    home: str | None = Field(None, description="the state folder of the local clean room; a container does not read it")
+    serve_placeholder: str = Field("ERROR", description="text of a placeholder in CSV; other formats contain a null")
+    serve_prometheus: bool = Field(
+        False, description="whether to serve /metrics for Prometheus; nobody can reach it in a job"
+    )
+    home: str | None = Field(None, description="state folder of the local clean room; containers do not use it")
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:

@@ -53,126 +53,137 @@ class Quotas(_Table):
         default_factory=lambda: {"ml.m5.2xlarge": 3, "ml.m5.4xlarge": 3, "ml.m5.12xlarge": 3}
     )
     instances_of_other_types: Count = 10
-    """Documented as 0 for every other type that was looked up; that would forbid even the examples of the guide."""
+    """Quota of every other instance type. AWS documents 0, with which the examples of its guide could not run."""
     synthetic_rows: tuple[Annotated[int, Field(ge=2)], int] = (1500, 2_500_000)
-    """Rows of a query from which synthetic data is made: at least and at most."""
+    """Minimum and maximum number of rows of a query from which synthetic data is generated."""
     synthetic_categories: Count = 100
-    """Values of a categorical column that synthetic data is to predict."""
+    """Maximum number of values of a categorical column that synthetic data is to predict."""
     enabled: bool = True
     inference_job_hours: Annotated[float, Field(gt=0)] = 25.0
-    """How long an inference job may run; AWS raises it for nobody."""
+    """Maximum duration of an inference job in hours. AWS does not raise this quota."""
     requests_per_second: bool = True
-    """Whether the server keeps the documented rates; boto3 waits and tries again by itself."""
+    """Whether the server enforces the documented request rates. boto3 retries automatically."""
     rates: dict[str, Rate] = Field(default_factory=dict)
-    """Other rates than the documented ones, by operation: [requests per second, burst]."""
+    """Request rates that replace the documented ones, by operation: [requests per second, burst]."""
 
 
 class Switches(_Table):
-    """Where the documentation is silent or contradicts itself: which reading the room follows."""
+    """The behavior of the local clean room where the documentation is incomplete or contradicts itself."""
 
     incremental_default: Literal["latest", "base"] = "latest"
-    """Incremental training without versionIdentifier: the API reference says latest, the user guide base."""
+    """Version from which incremental training without versionIdentifier starts. The API reference says the latest
+    version; the user guide says the base model."""
     get_default: Literal["latest", "base"] = "latest"
-    """Getting a trained model without versionIdentifier: the API reference says latest."""
+    """Version that GetTrainedModel returns without versionIdentifier. The API reference says the latest version."""
     inference_default: Literal["base", "latest"] = "base"
-    """Inference without a version: not documented."""
+    """Version that inference without a version uses. AWS does not document it."""
     export_default: Literal["base", "latest"] = "base"
-    """Export without a version: not documented."""
+    """Version that an export without a version uses. AWS does not document it."""
     list_models: Literal["each-version", "each-model"] = "each-model"
-    """Whether ListTrainedModels shows a trained model once, by its latest version, or each version: not documented."""
+    """Whether ListTrainedModels shows each trained model once, with its latest version, or every version. AWS does
+    not document it."""
     incremental_arn: Literal["base", "new"] = "base"
-    """Whether incremental training returns the ARN of the model it starts from: not documented, but versions are of one
-    ARN."""
+    """Whether incremental training returns the ARN of its base model or a new ARN. AWS does not document it, but
+    versions share one ARN."""
     export_without_policy: Literal["refuse", "allow"] = "refuse"
-    """Exporting where the association has no trainedModelExports policy: not documented."""
+    """Whether an export is allowed if the association has no trainedModelExports policy. AWS does not document it."""
     export_of_versions: Literal["strictest", "own"] = "strictest"
-    """Which policy holds for exports of what incremental training made: the strictest of its own association's and
-    those of all its bases, or its own; not documented."""
+    """Policy for exports of a version that incremental training created: the strictest of the policies of its own
+    association and of all its base models, or only its own. AWS does not document it."""
     default_input_mode: Literal["File", "FastFile", "Pipe"] = "File"
-    """trainingInputMode left out: not documented; SageMaker needs one, and its SDK says File."""
+    """Default of trainingInputMode. AWS does not document it. SageMaker requires a value, and its SDK uses File."""
     default_distribution: Literal["FullyReplicated", "ShardedByS3Key"] = "FullyReplicated"
-    """s3DataDistributionType left out: SageMaker's default."""
+    """Default of s3DataDistributionType. This is SageMaker's default."""
     pipe_order: Literal["by-key", "shuffled"] = "by-key"
-    """Whether the objects of a pipe come in another order in each epoch: SageMaker does so on request (ShuffleConfig),
-    for which Clean Rooms ML has no parameter."""
+    """Whether a pipe delivers the objects in another order in each epoch. SageMaker does so on request
+    (ShuffleConfig). Clean Rooms ML has no parameter for it."""
     base_model_form: Literal["packed", "unpacked"] = "packed"
-    """How the base model lies in the incremental channel: not documented; SageMaker's model channel holds a tar."""
+    """Form of the base model in the incremental channel. AWS does not document it. A model channel of SageMaker
+    contains a tar file."""
     sm_variables: Literal["absent", "present"] = "absent"
-    """Whether a training container finds SM_MODEL_DIR, SM_OUTPUT_DIR, SM_CHANNEL_* and FILE_FORMAT: the user guide
-    names them, always with a fall-back; SageMaker itself sets none of them."""
+    """Whether SM_MODEL_DIR, SM_OUTPUT_DIR, SM_CHANNEL_* and FILE_FORMAT are set in a training container. The user
+    guide names them, always with a fallback value. SageMaker itself sets none of them."""
     network: Literal["none", "open"] = "none"
-    """Whether containers reach a network: no page says so. Open needs process or docker hosts."""
+    """Whether containers can reach a network. AWS does not document it. `open` needs process or docker hosts."""
     image_opt_ml: Literal["visible", "hidden"] = "visible"
-    """Whether a container sees what its image holds below /opt/ml beside what the platform puts there: SageMaker's
-    guide reserves all of /opt/ml and says that it may not; the samples of Clean Rooms ML have their code there."""
+    """Whether a container sees the files that its image has below /opt/ml. SageMaker's guide reserves all of
+    /opt/ml, and says that such files may be invisible. The samples of Clean Rooms ML have their code there."""
     channel_file_names: Literal["spark", "bare"] = "spark"
-    """Whether the objects of an ML input channel have an extension: not documented; the loader of AWS's samples expects
-    both."""
+    """Whether the objects of an ML input channel have a file name extension. AWS does not document it. The loader in
+    AWS's samples accepts both."""
     channel_header: Literal["header", "none"] = "header"
-    """Whether the CSV objects of an ML input channel begin with a header: the user guide of inference says so, AWS's
-    samples say none."""
+    """Whether the CSV objects of an ML input channel begin with a header. The user guide for inference says that
+    they do; AWS's samples say that they do not."""
     channel_csv_dialect: Literal["rfc4180", "spark"] = "rfc4180"
-    """How the CSV objects of an ML input channel are written: not documented. Spark's writer puts backslashes before
-    quotes and backslashes within quotes, leaves out white space at the ends of texts, and rows of nothing but a
-    null."""
+    """Dialect of the CSV objects of an ML input channel. AWS does not document it. Spark's writer puts a backslash
+    before quotes and before backslashes inside quotes. It omits white space at the ends of strings, and rows that
+    contain only a null."""
     channel_parquet_timestamps: Literal["microseconds", "int96"] = "microseconds"
-    """How timestamps in the PARQUET objects of an ML input channel are written: not documented. Spark's own default is
-    INT96, an old form; only Spark itself writes it here."""
+    """Type of timestamps in the PARQUET objects of an ML input channel. AWS does not document it. Spark's default is
+    INT96, an old type. Only the query engine Spark can write INT96 here."""
     spark_ansi: Literal["off", "on"] = "off"
-    """Whether Spark is in ANSI mode, where overflows, divisions by zero and casts without a value are errors, and not
-    null: not documented; off as in Spark 3."""
+    """Whether Spark is in ANSI mode. In this mode, overflows, divisions by zero and invalid casts are errors instead
+    of nulls. AWS does not document it. The default is off, as in Spark 3."""
     inference_header: Literal["first-chunk", "every", "none"] = "first-chunk"
-    """Which requests of an inference job carry the header."""
+    """Which requests of an inference job contain the header."""
     inference_lost_rows: Literal["fail", "warn"] = "fail"
-    """What an inference job does where a server answers fewer predictions than it got records: not documented."""
+    """What an inference job does if a server returns fewer predictions than the request has records. AWS does not
+    document it."""
     inference_on_parquet: Literal["refuse", "whole-objects"] = "refuse"
-    """Inference on a channel in PARQUET: not documented; its objects have no lines to be split at."""
+    """Whether inference on a channel in PARQUET is allowed. AWS does not document it. The objects have no lines at
+    which they could be split."""
     inference_after_failure: Literal["keep", "drop"] = "keep"
-    """The outputs of an inference job of which other objects failed: SageMaker keeps them; what Clean Rooms ML hands on
-    is not documented."""
+    """Whether an inference job with failed objects keeps the outputs of its other objects. SageMaker keeps them. AWS
+    does not document what Clean Rooms ML delivers."""
     unique_model_names: Literal["warn", "enforce"] = "warn"
-    """A trained model's name is unique in its collaboration: documented; local work repeats names."""
+    """Whether the name of a trained model must be unique in its collaboration. AWS documents that it must. Local
+    work often repeats names."""
     distributed_instance_types: Literal["warn", "enforce"] = "warn"
-    """Several instances train on five instance types alone: documented; AWS's own examples use others."""
+    """Whether several instances can use only the five documented instance types. AWS's own examples use others."""
     inference_association: Literal["enforce", "warn"] = "enforce"
-    """Inference with an association that the tables of its channel do not allow is refused: documented."""
+    """Whether inference is refused if the tables of its channel do not allow the association. AWS documents that it
+    is."""
     foreign_roles: Literal["enforce", "warn"] = "enforce"
-    """A channel's role of another account than the caller's is denied: said by the model."""
+    """Whether a channel with a role of another account than the caller's is denied. botocore's model says that it
+    is."""
     overflow: Literal["fail", "leave-out"] = "fail"
-    """What crosses a size limit of a policy: the job fails, or what no longer fits is left out; not documented. Of
-    exports both is said: larger data "will not be exported", and exports go "up to" the maximum."""
+    """What happens if data exceeds a size limit of a policy: the job fails, or the data that does not fit is left
+    out. AWS does not document it. For exports, the pages say both that larger data "will not be exported" and
+    that exports go "up to" the maximum."""
     overflow_status_code: str = ""
-    """statusDetails.statusCode of a job that crosses a size limit: not documented; this project's own if empty."""
+    """statusDetails.statusCode of a job that exceeds a size limit. AWS does not document it. If empty, the code of
+    this project is used."""
     log_filter: Literal["regex", "cloudwatch", "substring"] = "regex"
-    """The syntax of a log policy's filterPattern: the API reference says regular expression, the user guide filter
+    """Syntax of filterPattern in a log policy. The API reference says regular expression; the user guide says filter
     pattern."""
     redaction_placeholder: str = "[REDACTED]"
-    """What stands in logs where something was redacted: not documented."""
+    """Text that replaces redacted text in logs. AWS does not document it."""
     metric_noise: Literal["none", "gaussian"] = "none"
-    """What a noise level does to the values of metrics: not documented; gaussian adds 1, 5 or 10 % of their range."""
+    """How a noise level changes the values of metrics. AWS does not document it. `gaussian` adds noise of 1, 5 or 10
+    % of their range."""
 
 
 class Machine(_Table):
-    """What this machine is used for."""
+    """How the local clean room uses this machine."""
 
     hosts: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: max(2, os.cpu_count() or 1))
-    """Hosts that run at once; a job that needs more runs alone."""
+    """Maximum number of hosts that run at the same time. A job that needs more hosts runs alone."""
     host_kind: Literal["auto", "process", "sandbox", "docker", "sagemaker"] = "auto"
-    """Where containers run: auto takes sandboxes where this machine can make them, else processes."""
+    """Where containers run. `auto` uses sandboxes if this machine can create them, and processes otherwise."""
     sagemaker_role: str | None = None
-    """The ARN of the role that SageMaker takes on, where jobs run in one's own account."""
+    """ARN of the role that SageMaker assumes for jobs in your own account."""
     sagemaker_place: str | None = None
-    """The s3:// URI below which the objects of such jobs lie."""
+    """s3:// URI below which the objects of such jobs are stored."""
     sagemaker_endpoint: str | None = None
-    """URL of a service that takes AWS's place there; AWS itself if None."""
+    """URL of a service that replaces AWS for such jobs. If None, AWS itself is used."""
     query_engine: QueryEngine = "duckdb"
-    """What computes the queries of ML input channels: DuckDB starts at once and refuses what it computes otherwise than
-    Spark; Spark itself needs the extra `spark` and Java 17."""
+    """Engine for the queries of ML input channels. DuckDB starts immediately, and refuses queries for which its
+    result may differ from Spark's. Spark needs the extra `spark` and Java 17."""
     region: str = "us-east-1"
     account: Annotated[str, Field(pattern=r"^[0-9]{12}$")] = "111122223333"
-    """The account of callers that name none."""
+    """Default account of callers whose access key ID names no account."""
     s3_endpoint: str | None = None
-    """URL of an S3 service; "aws" for AWS itself; objects are local files if None."""
+    """URL of an S3 service, or "aws" for Amazon S3. If None, objects are local files."""
 
     @property
     def s3_url(self) -> str | None:
@@ -187,11 +198,11 @@ class RoomSettings(_Table):
     switches: Switches = Switches()
     machine: Machine = Machine()
     spark: dict[str, str] = Field(default_factory=dict)
-    """Properties of Spark's session, such as "spark.master" and "spark.driver.memory". The workers of a master that is
-    not local must see the state folder under the same path."""
+    """Properties of the Spark session, such as "spark.master" and "spark.driver.memory". If the master is not local,
+    its workers must see the state folder at the same path."""
     glue_tables: dict[str, Path] = Field(default_factory=dict)
-    """Where tables of AWS Glue lie here, by "database.table": a CSV or Parquet file, or a folder of such. Relative
-    paths begin in the state folder."""
+    """Locations of AWS Glue tables, by "database.table": a CSV or Parquet file, or a folder of such files. Relative
+    paths start in the state folder."""
 
     def with_queries(self, engine: QueryEngine | None, spark: Mapping[str, str] | None = None) -> RoomSettings:
         """Return these settings with another engine of queries, None for the same, and with properties of Spark."""

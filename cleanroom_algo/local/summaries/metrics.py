@@ -20,9 +20,12 @@ def job_metrics(log: WrittenLog, account: str | None) -> tuple[list[Point], list
     found, notes = points(log.lines, log.recipients.metrics or own)
     usage = [Point(**each) for each in log.usage]
     if log.record.kind == records.MODEL and not log.recipients.metrics:
-        notes = ["the algorithm was registered without metricDefinitions: in the clean room there are no metrics"]
+        notes = ["the algorithm was registered without metricDefinitions, so there are no metrics in the clean room"]
     if not usage:
-        notes = [*notes, "no CPU or memory was taken: on Linux it is, of what runs here for longer than half a second"]
+        notes = [
+            *notes,
+            "there are no values of CPU and memory: only jobs of over half a second on Linux have them",
+        ]
     if account is None:
         found += usage
     else:
