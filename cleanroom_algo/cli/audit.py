@@ -10,7 +10,7 @@ import click
 from cleanroom_algo.cli.verbs import Verbs
 
 LINES: Final[Mapping[str, str]] = {
-    "model": "Try to tell rows that a model was trained on from others.",
+    "model": "Try to recognize the rows on which a model was trained.",
     "logs": "Search the log of a job for values of its channels.",
 }
 

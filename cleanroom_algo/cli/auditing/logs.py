@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 def command(context: click.Context, job: str, as_json: bool, home: Path | None) -> None:
     r"""Search the log of JOB, a trained model or an inference job, for values of its channels.
 
-    The log is searched as each member gets it by the policies of the association, error summaries included, and as it
-    was written. Searched are strings, sequences of five words of longer texts, and numbers as they are printed. Values
-    that many rows share and short numbers are left out, as they point to nobody.
+    The command searches the complete log, and the log that each member gets under the policies of the association,
+    including error summaries. It searches for strings, for sequences of five words of longer texts, and for numbers as
+    they are printed. It ignores short numbers and values that many rows share, because they identify nobody.
 
-    The exit status is 3 if a member sees a value. That nothing is found does not prove that nothing is there.
+    The exit status is 3 if a member sees a value. If nothing is found, the log can still contain private data.
 
     \b
     Examples:

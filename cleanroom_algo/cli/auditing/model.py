@@ -20,15 +20,17 @@ _rows = click.Path(path_type=Path, exists=True)
 
 @click.command()
 @click.argument("model")
-@click.option("--members", type=_rows, required=True, help="A folder or file with rows that it was trained on.")
-@click.option("--non-members", type=_rows, required=True, help="Rows of the same kind that it was not trained on.")
-@click.option("--target", help="The column that it predicts. Defaults to the target of its schema.")
+@click.option("--members", type=_rows, required=True, help="A folder or file with rows on which the model was trained.")
+@click.option(
+    "--non-members", type=_rows, required=True, help="Rows of the same kind on which the model was not trained."
+)
+@click.option("--target", help="The column that the model predicts. Defaults to the target of its schema.")
 @click.option(
     "--shadows",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Train this many models on random halves of the rows, and compare: a stronger attack. An even number.",
+    help="Number of models to train on random halves of the rows for a stronger attack; must be even.",
 )
 @click.option(
     "--max-auc", type=click.FloatRange(0, 1), help="Exit with status 3 if the AUC of an attack is larger than this."
@@ -49,11 +51,11 @@ def command(
     as_json: bool,
     home: Path | None,
 ) -> None:
-    r"""Try to tell rows that MODEL was trained on from others: a membership inference attack.
+    r"""Run membership inference attacks on MODEL: try to recognize the rows on which it was trained.
 
-    MODEL is the name of a trained model, `:VERSION` behind it for one version. It predicts all rows in an inference
-    job, so it may be of any framework. The attack guesses that rows which it predicts well were in its training. An
-    AUC of 0.5 is a guess without knowledge, and 1 is certain. A low AUC does not prove that better attacks would fail.
+    MODEL is the name of a trained model; add `:VERSION` for one version. An inference job predicts all rows, so any
+    framework is possible. The attack assumes that the model predicts the rows of its training well. An AUC of 0.5 is
+    random guessing, and 1 is certainty. A low AUC does not prove that better attacks would fail.
 
     \b
     Examples:
