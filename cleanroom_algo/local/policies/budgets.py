@@ -69,7 +69,7 @@ def access_budget(budget: Record) -> dict[str, Any]:
 def _count(store: Store, budget: Record, uses: int) -> None:
     used: Mapping[str, int] = budget.private.get(_USED, {})
     today = _now().date().isoformat()
-    store.update(budget, private={_USED: {**used, today: used.get(today, 0) + uses}}, touch=False)
+    store.update(budget, private={_USED: {**used, today: max(used.get(today, 0) + uses, 0)}}, touch=False)
 
 
 def _details(budget: Record, parameters: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -184,6 +184,8 @@ def _start(properties: dict[str, str]) -> SparkSession:
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     configuration = SparkConf(loadDefaults=False).setAppName("cleanroom-algo").setAll(list(settings.items()))
     written = tempfile.TemporaryFile()  # noqa: SIM115  (as long as Java runs)
+    for earlier in _java_log:
+        earlier.close()
     _java_log[:] = [written]
     try:
         gateway: Any = launch_gateway(configuration, {"stdout": written, "stderr": written})  # type: ignore[no-untyped-call]
