@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cleanroom_algo.cli.deployment.files import overwrite_option, write_files
 from cleanroom_algo.cli.deployment.rehearsals import rehearsal_of, source_argument
 from cleanroom_algo.cli.options import home_option, json_option, pairs
 from cleanroom_algo.cli.output import emit, emit_json, say
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     help="Compare this policy with what is needed, and write nothing; can be given several times.",
 )
 @click.option("--for", "who", default="caller", show_default=True, help="With --check: whose policy it is.")
+@overwrite_option
 @json_option
 @home_option
 @click.pass_context
@@ -53,6 +55,7 @@ def command(
     value: tuple[str, ...],
     given: tuple[Path, ...],
     who: str,
+    overwrite: bool,
     as_json: bool,
     home: Path | None,
 ) -> None:
@@ -81,16 +84,14 @@ def command(
         _check(context, policies, given, who, as_json=as_json, values=pairs(value, "--value"))
         return
     files = _files(policies, values)
-    output.mkdir(parents=True, exist_ok=True)
-    for name, document in files.items():
-        (output / name).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    texts = {name: json.dumps(document, indent=2) + "\n" for name, document in files.items()}
+    write_files(output, texts, overwrite=overwrite)
     if as_json:
         emit_json([output / name for name in files])
         return
     for name in files:
         emit(str(output / name))
-    texts = json.dumps(list(files.values()))
-    if unknown := sorted({part.partition(">")[0] for part in texts.split("<")[1:]}):
+    if unknown := sorted({part.partition(">")[0] for text in texts.values() for part in text.split("<")[1:]}):
         say(f"In angle brackets is what only you know: {', '.join(unknown)}. --value NAME=VALUE fills it in.")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cleanroom_algo.cli.deployment.files import overwrite_option, write_files
 from cleanroom_algo.cli.deployment.rehearsals import rehearsal_of, source_argument
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit, emit_json, next_commands, say
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True, help="Of the templates."
 )
+@overwrite_option
 @json_option
 @home_option
 def command(
@@ -42,6 +44,7 @@ def command(
     clean_room: bool,
     output: Path,
     form: Format,
+    overwrite: bool,
     as_json: bool,
     home: Path | None,
 ) -> None:
@@ -62,10 +65,7 @@ def command(
         rehearsal = rehearsal_of(room.store, source)
         members = [rehearsal.member(member)] if member is not None else list(rehearsal.declaration.members)
         made = [member_files(room.store, rehearsal, each, clean_room=clean_room, form=form) for each in members]
-    output.mkdir(parents=True, exist_ok=True)
-    for each in made:
-        for name, text in each.files.items():
-            (output / name).write_text(text, encoding="utf-8")
+    write_files(output, {name: text for each in made for name, text in each.files.items()}, overwrite=overwrite)
     if as_json:
         emit_json(
             [

@@ -26,6 +26,9 @@ def wait(get, **names):
 '''
 
 
+_LACKING: Final = """f"the stack {stack} lacks {', '.join(missing)}: push the images, and deploy it with their tags\""""
+
+
 def python_script(calls: Sequence[ApiCall], about: str, *, stack: str = "", outputs: Mapping[str, str]) -> str:
     """Return a script that makes calls, one after the other.
 
@@ -46,6 +49,9 @@ def python_script(calls: Sequence[ApiCall], about: str, *, stack: str = "", outp
         lines += [f'stack = os.environ.get("STACK", {_literal(stack)})']
         lines += ['shown = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]']
         lines += ['outputs = {each["OutputKey"]: each["OutputValue"] for each in shown["Outputs"]}']
+        wanted = [outputs[each.name] for each in unknown if each.name in outputs]
+        lines += [f"if missing := sorted({{{', '.join(map(_literal, wanted))}}} - outputs.keys()):"]
+        lines += [f"    raise SystemExit({_LACKING})"]
     if {ACCOUNT, PARTITION} & set(unknown):
         lines += ['caller = boto3.client("sts").get_caller_identity()']
     lines += [""] if unknown else []

@@ -98,6 +98,9 @@ def test_a_script_makes_the_calls_that_the_template_lacks(tmp_path: Path, monkey
     monkeypatch.setitem(sys.modules, "boto3", SimpleNamespace(client=lambda _: client))
     monkeypatch.setenv("ACCOUNT_333333333333", "333333333333")
     exec(compile(script, "calls.py", "exec"), {})
+    client.outputs = []
+    with pytest.raises(SystemExit, match="push the images"):
+        exec(compile(script, "calls.py", "exec"), {})
     assert client.calls["put_ml_configuration"]["defaultOutputLocation"]["roleArn"].startswith("arn:aws:iam::1111")
     channel = client.calls["create_ml_input_channel q'1"]["inputChannel"]["dataSource"]
     assert channel["protectedQueryInputParameters"]["sqlParameters"] == {"queryString": QUERY}
@@ -149,3 +152,9 @@ def test_the_command_writes_files(tmp_path: Path) -> None:
     assert [each["member"] for each in done.json] == ["airline", "weather-bureau"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["airline-calls.py", "airline.yaml"]
     assert run("deploy", "template", EXAMPLE, "--member", "x", "--home", tmp_path / "room").status == 2
+    words = ("deploy", "template", EXAMPLE, "--output", tmp_path / "out", "--home", tmp_path / "room")
+    (tmp_path / "out/airline-calls.py").write_text("mine")
+    assert "airline-calls.py" in run(*words).stderr
+    assert (tmp_path / "out/airline-calls.py").read_text() == "mine"
+    assert run(*words, "--overwrite").status == 0
+    assert (tmp_path / "out/airline-calls.py").read_text() != "mine"

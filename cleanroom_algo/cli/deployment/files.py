@@ -1,0 +1,34 @@
+"""Files that commands of `deploy` write, and people may have changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from cleanroom_algo.errors import InputFileError
+
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace files that are there with another content.")
+
+
+def write_files(folder: Path, files: Mapping[str, str], *, overwrite: bool) -> None:
+    """Write files into a folder, all of them or none.
+
+    Raises:
+        InputFileError: CR-CLI-003, one is there with another content, and may not be replaced.
+    """
+    changed = [
+        name
+        for name, text in files.items()
+        if (folder / name).exists() and (folder / name).read_bytes() != text.encode("utf-8")
+    ]
+    if changed and not overwrite:
+        raise InputFileError(
+            f"{folder} has other files of these names: {', '.join(changed)}",
+            expected="a new folder, or files that nobody has changed",
+            fix="--overwrite replaces them, --output names another folder",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
