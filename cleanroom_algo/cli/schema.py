@@ -43,15 +43,16 @@ def command(data: Path, target: str | None, whole: bool, as_json: bool) -> None:
 
     objects = _objects(data)
     found = profile_of(objects, target, whole=whole)
+    notes = [*found.notes, *_about_target(found, target)]
     if as_json:
-        emit_json({**_document(found), "code": code_of(found.schema)})
+        emit_json({**_document(found), "notes": notes, "code": code_of(found.schema)})
         return
     files = "1 file" if found.objects == 1 else f"{found.objects} files"
     sampled = "" if found.read == 1 else f", about {found.read:.0%} of the data: --all reads all rows"
     say(f"{data}: {files} of {found.form.format}, {found.rows:,} rows{sampled}\n")
     _table([_row(column) for column in found.columns])
-    notes = [f"{column.name} {note}" for column in found.columns for note in column.notes]
-    for note in [*notes, *found.notes]:
+    of_columns = [f"{column.name} {note}" for column in found.columns for note in column.notes]
+    for note in [*of_columns, *notes]:
         say(f"note: {note}")
     say("")
     emit(code_of(found.schema))
@@ -129,5 +130,11 @@ def _document(found: Profile) -> dict[str, Any]:
             }
             for column in found.columns
         ],
-        "notes": found.notes,
     }
+
+
+def _about_target(found: Profile, named: str | None) -> list[str]:
+    target = found.schema.target
+    if target is None:
+        return ["no column looks like the target: --target NAME chooses one"]
+    return [] if named else [f"{target} looks like the target: --target NAME chooses another column"]

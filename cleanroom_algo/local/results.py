@@ -297,6 +297,17 @@ class InferenceJob(Job):
         found = self.workspace.store.get(records.MODEL, self.record.parent, version)
         return None if found is None else TrainedModel(found, self.workspace)
 
+    @property
+    def predicts_training_rows(self) -> bool:
+        """Whether the model was trained on the objects that it predicts, which says little of others."""
+        named = [] if self.model is None else self.model.record.document.get("dataChannels", ())
+        own, *trained = (
+            self.workspace.store.get(records.CHANNEL, each["mlInputChannelArn"])
+            for each in (self.record.document["dataSource"], *named)
+        )
+        places = {each.private.get("location", each.key) for each in trained if each is not None}
+        return own is not None and own.private.get("location", own.key) in places
+
     def contents(self) -> dict[str, bytes]:
         """Return the content of each output, by its name."""
         found: dict[str, bytes] = {}

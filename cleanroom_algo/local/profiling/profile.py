@@ -121,15 +121,10 @@ def profile_of(objects: Sequence[Object], target: str | None = None, *, whole: b
     for column in left_out if not table.form.has_names else ():
         column.declared = Column(column.name, "category")
     declared = {column.name: column.declared for column in columns if column.declared is not None}
-    notes = list(table.notes)
-    if guessed and target is None:
-        notes.append(f"{guessed} looks like the target: --target NAME chooses another column")
-    elif not guessed:
-        notes.append("no column looks like the target: --target NAME chooses one")
     schema = table.form.schema(declared)
     schema = Schema(schema.columns, guessed, schema.csv, schema.extra_columns)
     head = tuple(frame.select(names).head(_HEAD_ROWS).iter_rows())
-    return Profile(table.form, len(objects), frame.height, 1 / step, tuple(columns), schema, tuple(notes), head)
+    return Profile(table.form, len(objects), frame.height, 1 / step, tuple(columns), schema, tuple(table.notes), head)
 
 
 class _Table:

@@ -19,6 +19,7 @@ WIDTH: Final = 640
 HEIGHT: Final = 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 40
 _STRIP_WIDTH, _STRIP_HEIGHT = 240, 56
+_LETTER: Final = 7.5  # width of one, at most
 _MOST_DOTS: Final = 40  # points of a line that are drawn as dots, too
 _MOST_POINTS: Final = 600  # of a line: more than it has pixels
 COLORS: Final = 6  # in the style sheet
@@ -126,7 +127,7 @@ def bar_chart(bars: Sequence[Bar], *, label: str, x: str = "", y: str = "", touc
     upwards = _Scale((0, ticks[-1]), (HEIGHT - _BOTTOM, _TOP))
     step = (WIDTH - _LEFT - _RIGHT) / len(bars)
     gap = 1 if touching else step * 0.2
-    every = math.ceil(max(len(each.label) for each in bars) * 7.5 / step)
+    every = math.ceil(max(len(each.label) for each in bars) * _LETTER / step)
     parts = [_grid(ticks, upwards)]
     for number, each in enumerate(bars):
         left, top = _LEFT + number * step, upwards(each.value)
@@ -136,7 +137,7 @@ def bar_chart(bars: Sequence[Bar], *, label: str, x: str = "", y: str = "", touc
         parts.append(shape.format(round(left + gap / 2, 1), top, width, round(HEIGHT - _BOTTOM - top, 1), title))
         if number % every == 0:
             at = left if touching else left + step / 2
-            parts.append(_text(round(at, 1), HEIGHT - _BOTTOM + 16, "tick across", each.label))
+            parts.append(_below(round(at, 1), each.label))
     return _figure(parts, label, x, y, Markup(""))
 
 
@@ -223,10 +224,13 @@ def _grid(ticks: Sequence[float], upwards: _Scale) -> Markup:
 
 
 def _numbers(ticks: Sequence[float], across: _Scale) -> Markup:
-    return Markup("").join(
-        _text(across(tick), HEIGHT - _BOTTOM + 16, "tick across", text)
-        for tick, text in zip(ticks, _texts(ticks), strict=True)
-    )
+    return Markup("").join(_below(across(tick), text) for tick, text in zip(ticks, _texts(ticks), strict=True))
+
+
+def _below(at: float, text: str) -> Markup:
+    """Return a text below the axis, which ends with the chart where it would be cut."""
+    is_cut = at + len(text) * _LETTER / 2 > WIDTH
+    return _text(WIDTH if is_cut else at, HEIGHT - _BOTTOM + 16, f"tick {'upwards' if is_cut else 'across'}", text)
 
 
 def _texts(ticks: Sequence[float]) -> list[str]:

@@ -17,7 +17,7 @@ from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.states import ACTIVE
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.workspace import Workspace
-from cleanroom_algo.local.results import TrainedModel
+from cleanroom_algo.local.results import InferenceJob, TrainedModel
 from cleanroom_algo.local.summaries.curves import curve_groups, metric_curves
 from cleanroom_algo.local.summaries.job_results import job_results
 from cleanroom_algo.local.summaries.metric_lines import metric_lines
@@ -107,6 +107,7 @@ def _inference(workspace: Workspace, record: Record, with_rows: bool) -> dict[st
         ],
         "confusion": confusion_table(results, _HALF, with_rows=with_rows),
         "results": results,
+        "trained": results.evaluation is not None and InferenceJob(record, workspace).predicts_training_rows,
     }
 
 

@@ -113,6 +113,17 @@ def test_the_switch_of_members_hides_what_policies_hide(tab: Tab) -> None:
         assert CANARY not in tab.page.content()
 
 
+def test_the_content_of_a_channel_appears_and_its_objects_are_divided_anew(tab: Tab) -> None:
+    tab.open("/ui/channels")
+    tab.page.get_by_role("link", name="train").click()
+    tab.page.get_by_role("heading", name="First rows").wait_for()
+    tab.page.get_by_label("Hosts").select_option("3")
+    tab.page.get_by_role("button", name="Show").click()
+    tab.page.get_by_text("algo-3 would get no object").wait_for()
+
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_view_is_wider_than_a_small_screen(tab: Tab, scheme: str) -> None:
     tab.page.emulate_media(color_scheme=scheme)

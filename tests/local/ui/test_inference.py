@@ -45,6 +45,17 @@ def test_predictions_stand_beside_rows_and_are_judged(desk: RoomFixture, browser
     assert job.name in browser.get("/ui/inference").text
 
 
+def test_predictions_of_training_rows_are_called_so(desk: RoomFixture, browser: FlaskClient) -> None:
+    model = add_model(desk, SCHEMA)
+    job = add_predictions(desk, model, ROWS, ANSWERS)
+    assert "trained on these rows" not in settled(browser, f"/ui/inference/{job.seq}")
+
+    named = {"mlInputChannelArn": job.document["dataSource"]["mlInputChannelArn"], "channelName": "train"}
+    desk.room.store.update(model, document={"dataChannels": [named]})
+
+    assert "trained on these rows" in settled(browser, f"/ui/inference/{job.seq}")
+
+
 def test_who_receives_predictions_gets_no_rows_and_others_get_nothing(desk: RoomFixture, browser: FlaskClient) -> None:
     job = add_predictions(desk, add_model(desk, SCHEMA), ROWS, ANSWERS)
     settled(browser, f"/ui/inference/{job.seq}")  # the whole room has them already

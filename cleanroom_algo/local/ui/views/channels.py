@@ -139,6 +139,7 @@ def _schemas(shown: Inspection) -> Iterator[dict[str, Any]]:
             "found": dtype_text(here.declared) if here and here.declared else None,
             "declared": dtype_text(there) if there else None,
             "is_target": shown.declared is not None and name == shown.declared.schema.target,
+            "guessed": shown.declared is None and name == profile.schema.target,
             "remark": _remark(shown, here, there, in_files=name in profile.form.names),
         }
 

@@ -179,6 +179,7 @@ def _results(kept: Record) -> dict[str, Any]:
     return {
         "running": False,
         "results": results,
+        "trained": InferenceJob(kept, workspace).predicts_training_rows,
         "charts": [*distributions(results.predicted), *evaluation_charts(results)],
         "facts": facts(results),
         "confusion": confusion_table(results, threshold),
