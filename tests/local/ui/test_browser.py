@@ -115,9 +115,9 @@ def test_the_switch_of_members_hides_what_policies_hide(tab: Tab) -> None:
 
 def test_the_content_of_a_channel_appears_and_its_objects_are_divided_anew(tab: Tab) -> None:
     tab.open("/ui/channels")
-    tab.page.get_by_role("link", name="train").click()
+    tab.page.get_by_role("link", name="train", exact=True).click()
     tab.page.get_by_role("heading", name="First rows").wait_for()
-    tab.page.get_by_label("Hosts").select_option("3")
+    tab.page.get_by_label("Hosts", exact=True).select_option("3")
     tab.page.get_by_role("button", name="Show").click()
     tab.page.get_by_text("algo-3 would get no object").wait_for()
 
