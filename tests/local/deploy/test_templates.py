@@ -45,7 +45,7 @@ def joined(value: Any) -> str:
 
 
 def test_cfn_lint_accepts_the_templates(tmp_path: Path) -> None:
-    lint = pytest.importorskip("cfnlint.api", reason="not installed: cfn-lint").lint
+    lint = pytest.importorskip("cfnlint.api", reason="pip install cfn-lint").lint
     with store_in(tmp_path) as store:
         odd_jobs(store)
         alone = of_algorithm(store, "x", [], {"training": (), "inference": ()})
