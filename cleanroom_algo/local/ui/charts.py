@@ -20,6 +20,8 @@ HEIGHT: Final = 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 40
 _STRIP_WIDTH, _STRIP_HEIGHT = 240, 56
 _LETTER: Final = 7.5  # width of one, at most
+_GREATEST: Final = 1e100  # differences of numbers that are drawn are finite
+_LEAST: Final = 1e-100  # a difference that is drawn
 _MOST_DOTS: Final = 40  # points of a line that are drawn as dots, too
 _MOST_POINTS: Final = 600  # of a line: more than it has pixels
 COLORS: Final = 6  # in the style sheet
@@ -31,7 +33,7 @@ class Series:
 
     Attributes:
         name: for the legend; "" for none.
-        points: x and y of each; those that are not finite are left out.
+        points: x and y of each; those that are not finite, or beyond 1e100, are left out.
         color: 1 to 6, which also says how the line is dashed; 0: by its position in the chart.
     """
 
@@ -67,6 +69,10 @@ class _Scale:
         share = (value - low) / (high - low) if high > low else 0.5
         return round(start + share * (end - start), 1)
 
+    def __str__(self) -> str:
+        """Return what the script of the page computes values from."""
+        return " ".join(map(str, (*self.values, *self.places)))
+
 
 def line_chart(series: Sequence[Series], *, label: str, x: str, y: str = "") -> Markup:
     """Return a chart of lines.
@@ -77,7 +83,7 @@ def line_chart(series: Sequence[Series], *, label: str, x: str, y: str = "") -> 
         x: title of the axis to the right.
         y: title of the axis upwards.
     """
-    drawn = [(each, thinned([point for point in each.points if _is_finite(point)])) for each in series]
+    drawn = [(each, thinned([point for point in each.points if _is_drawn(point)])) for each in series]
     xs = [point[0] for _, points in drawn for point in points]
     ys = [point[1] for _, points in drawn for point in points]
     if not xs:
@@ -90,7 +96,8 @@ def line_chart(series: Sequence[Series], *, label: str, x: str, y: str = "") -> 
     parts = [_grid(ticks, upwards), _numbers(numbers, across)]
     for number, (each, points) in enumerate(drawn):
         parts.append(_line(each, points, each.color or number % COLORS + 1, across, upwards))
-    return _figure(parts, label, x, y, _legend(series))
+    scales = Markup('<g data-across="{}" data-upwards="{}" data-unit="{}">{}</g>')
+    return _figure([scales.format(across, upwards, x, Markup("").join(parts))], label, x, y, _legend(series))
 
 
 def scatter_chart(points: Sequence[tuple[float, float]], *, label: str, x: str, y: str) -> Markup:
@@ -170,8 +177,8 @@ def strip(bars: Sequence[Bar], *, label: str) -> Markup:
 
 def round_numbers(low: float, high: float, *, count: int = 5, within: bool = False) -> list[float]:
     """Return about `count` round numbers that cover a range, or that lie within it."""
-    if high <= low:
-        spread = abs(low) or 1.0
+    if high - low < _LEAST:
+        spread = abs(low) if abs(low) > _LEAST else 1.0
         low, high = (low, low) if within else (low - spread / 2, low + spread / 2)
         if within:
             return [low]
@@ -194,12 +201,12 @@ def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return [*kept[:-1], points[-1]]
 
 
-def _is_finite(point: tuple[float, float]) -> bool:
-    return math.isfinite(point[0]) and math.isfinite(point[1])
+def _is_drawn(point: tuple[float, float]) -> bool:
+    return all(abs(each) < _GREATEST for each in point)  # not so what is no number
 
 
 def _line(series: Series, points: Sequence[tuple[float, float]], color: int, across: _Scale, upwards: _Scale) -> Markup:
-    line = _path(points, color, across, upwards)
+    line = _path(points, color, across, upwards, series.name)
     if len(points) > _MOST_DOTS:
         return line
     dot = Markup('<circle class="dot s{}" cx="{}" cy="{}" r="3.5"><title>{}</title></circle>')
@@ -209,9 +216,9 @@ def _line(series: Series, points: Sequence[tuple[float, float]], color: int, acr
     )
 
 
-def _path(points: Sequence[tuple[float, float]], color: int, across: _Scale, upwards: _Scale) -> Markup:
+def _path(points: Sequence[tuple[float, float]], color: int, across: _Scale, upwards: _Scale, name: str = "") -> Markup:
     places = " ".join(f"{across(x)},{upwards(y)}" for x, y in points)
-    return Markup('<polyline class="line s{}" points="{}"/>').format(color, places)
+    return Markup('<polyline class="line s{}" data-name="{}" points="{}"/>').format(color, name, places)
 
 
 def _grid(ticks: Sequence[float], upwards: _Scale) -> Markup:

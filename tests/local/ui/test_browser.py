@@ -98,6 +98,8 @@ def test_a_curve_grows_while_its_page_is_open_and_the_job_stops_on_request(tab: 
 
     assert CANARY in tab.page.content()
     assert tab.page.locator("img").count() == 0
+    tab.page.locator("#charts .scroll svg").first.hover()
+    assert "epoch_train_loss" in tab.page.locator(".tip").inner_text()
 
     tab.page.get_by_role("button", name="Stop").click()
     tab.page.wait_for_selector("#state .status.inactive", timeout=60_000)

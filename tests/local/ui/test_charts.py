@@ -6,6 +6,8 @@ import math
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cleanroom_algo.local.ui.charts import Bar, Series, bar_chart, line_chart, round_numbers, strip, thinned
 
@@ -56,3 +58,9 @@ def test_a_strip_shows_the_rarest_value_too() -> None:
 
     heights = [float(each.get("height", 0)) for each in drawn.iter("rect")]
     assert heights[0] > heights[1] > heights[2] == 0
+
+
+@given(st.lists(st.tuples(st.floats(), st.floats()), max_size=5))
+def test_any_numbers_give_a_chart_or_none(points: list[tuple[float, float]]) -> None:
+    figure = line_chart([Series("any", points)], label="any", x="x")
+    assert figure == "" or ET.fromstring(figure) is not None

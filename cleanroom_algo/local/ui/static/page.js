@@ -88,6 +88,34 @@ async function keepLooking() {
   keepLooking();
 }
 
+// The values of lines at the pointer.
+const tip = document.createElement("output");
+tip.className = "tip";
+tip.hidden = true;
+document.body.append(tip);
+
+function valueAt(place, scale) {
+  const [low, high, start, end] = scale.split(" ").map(Number);
+  return low + (place - start) / (end - start) * (high - low);
+}
+
+document.addEventListener("pointermove", (event) => {
+  const svg = event.target.closest?.(".chart svg");
+  const scales = svg?.querySelector("[data-across]")?.dataset;
+  tip.hidden = !scales;
+  if (tip.hidden) return;
+  const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse()).x;
+  const texts = [...svg.querySelectorAll("polyline.line")].map((line) => {
+    const near = [...line.points].reduce((best, each) => Math.abs(each.x - at) < Math.abs(best.x - at) ? each : best);
+    const [x, y] = [valueAt(near.x, scales.across), valueAt(near.y, scales.upwards)].map((each) => Number(each.toPrecision(4)));
+    return `${scales.unit} ${x}: ${line.dataset.name.split("  ")[0]} ${y}`;
+  });
+  tip.textContent = texts.join("\n");
+  const right = event.clientX > innerWidth / 2;
+  tip.style.left = `${event.clientX + (right ? -14 - tip.offsetWidth : 14)}px`;
+  tip.style.top = `${event.clientY + 14}px`;
+});
+
 for (const choice of document.querySelectorAll("form.eyes select")) {
   choice.addEventListener("change", () => choice.form.submit());
   choice.form.querySelector("button").hidden = true;

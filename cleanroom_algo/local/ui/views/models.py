@@ -131,6 +131,7 @@ def _channel(channel: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": channel["channelName"],
         "channel": seen.name if seen else "not there any more",
+        "href": url_for("channels.channel", place=seen.seq) if seen else "",
         "distribution": channel.get("s3DataDistributionType", "FullyReplicated"),
         "rows": shown.get("numberOfRecords"),
         "files": shown.get("numberOfFiles"),
@@ -146,7 +147,7 @@ def _lineage(record: Record) -> Markup:
     boxes = [_model_box(base, column) for column, base in enumerate(reversed(bases))]
     edges = [(n, n + 1) for n in range(len(bases) - 1)]
     channels = [
-        Box(max(len(bases) - 1, 0), each["channel"], f"channel {each['name']}")
+        Box(max(len(bases) - 1, 0), each["channel"], f"channel {each['name']}", each["href"])
         for each in map(_channel, record.document.get("dataChannels", ()))
     ]
     center = len(boxes) + len(channels)
