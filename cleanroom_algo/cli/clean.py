@@ -46,7 +46,7 @@ def command(names: tuple[str, ...], failed: bool, yes: bool, as_json: bool, home
     folder = state_folder(home)
     if not yes and not _confirmed(folder):
         raise UsageError(
-            f"refusing to remove everything in {folder} without --yes",
+            f"refusing to delete everything in {folder} without --yes",
             expected="cleanroom-algo clean --yes, or an answer on a terminal",
             fix="add --yes",
         )

@@ -38,7 +38,7 @@ def debugged(home: Path | None, words: TrainingWords | None, *, beside: Mapping[
     """
     if words is None or any(beside.values()):
         named = ", ".join(name for name, value in beside.items() if value)
-        raise _refused(f"{named} cannot be given with --debug", f"leave {named} out")
+        raise _refused(f"{named} cannot be combined with --debug", f"omit {named}")
     with open_room(home) as room, tempfile.TemporaryDirectory(prefix="cleanroom-debug-") as folder:
         _, plan = planned(room, words)
         status = _run(replace(plan, run_directory=Path(folder)))
@@ -79,15 +79,15 @@ def _program(plan: TrainingPlan) -> Callable[[], None]:
 
     source = plan.source
     if len(plan.hosts) > 1:
-        raise _refused(f"the job has {len(plan.hosts)} hosts", "ask for one host")
+        raise _refused(f"the job has {len(plan.hosts)} hosts", "use one host")
     if source.path is None or source.entrypoint is not None:
-        raise _refused("the job runs an image or an entrypoint", "give the Python file or folder as ALGORITHM")
+        raise _refused("the job runs an image or an entrypoint", "use the Python file or folder as ALGORITHM")
     own = source.path / "train"
     if not (source.path.is_dir() and os.access(own, os.X_OK)):
         return partial(train_in_process, plan.run_directory)
     with own.open("rb") as file:
         if b"python" not in file.readline():
-            raise _refused(f"{own} is not a Python program", "start it in a debugger of its language")
+            raise _refused(f"{own} is not a Python program", "start it in a debugger for its language")
     return partial(run_program, own, source.arguments or ("train",))
 
 

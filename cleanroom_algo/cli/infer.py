@@ -150,7 +150,7 @@ def _call(room: Room, words: dict[str, Any]) -> JobCall:
             raise UsageError(
                 "--channel room:NAME cannot be combined with --request",
                 expected="--request alone, or with a folder for its channel",
-                fix="leave --channel out",
+                fix="omit --channel",
             )
         files = {name: each for name, each in channels.items() if not isinstance(each, Record)}
         return literal_call(room.caller, INFER, request_file(words["request"]), words["algorithm"], files)
@@ -174,7 +174,7 @@ def _channel(room: Room, data: str | None, channel: str | None) -> dict[str, Sou
     from cleanroom_algo.local.setup.channel_data import channel_source
 
     if data is not None and channel is not None:
-        raise UsageError("the rows are given twice", expected="DATA or --channel", fix="leave one of them out")
+        raise UsageError("both DATA and --channel specify rows", expected="DATA or --channel", fix="omit one of them")
     if data == "-":
         content = sys.stdin.read()
         name = "stdin.jsonl" if content.lstrip().startswith("{") else "stdin.csv"

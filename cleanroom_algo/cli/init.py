@@ -41,7 +41,7 @@ def command(folder: Path | None, template: str | None, as_list: bool, as_json: b
         template = _asked(known)
     if template not in known:
         raise UsageError(
-            "no template is named"
+            "the template is missing"
             if template is None
             else f"there is no template {template!r}{did_you_mean(template, known)}",
             expected=f"--template {'|'.join(known)}",
@@ -49,7 +49,7 @@ def command(folder: Path | None, template: str | None, as_list: bool, as_json: b
         )
     target = folder or Path(template)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputFileError(f"{target} is there already", expected="a new or empty folder", fix="name another folder")
+        raise InputFileError(f"{target} already exists", expected="a new or empty folder", fix="name another folder")
     name = re.sub(r"[^a-z0-9-]+", "-", target.absolute().name.lower()).strip("-") or template
     files = make_project(template, target, name)
     if as_json:

@@ -41,7 +41,9 @@ def command(job: str, host: str | None, follow: bool, account: str | None, as_js
     """
     if follow:
         if account is not None:
-            raise UsageError("members get logs when a job has ended", expected="--follow or --as", fix="leave one out")
+            raise UsageError(
+                "members receive logs only when a job has ended", expected="--follow or --as", fix="omit one of them"
+            )
         _follow(home, job, host, as_json=as_json)
         return
     log = read_job_log(home, job, account)

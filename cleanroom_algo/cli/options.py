@@ -116,7 +116,7 @@ def channel_sources(channels: Mapping[str, str]) -> dict[str, Source | RoomChann
         if not os.access(path, os.R_OK):
             raise InputFileError(
                 f"--channel {name}: {path} cannot be read",
-                expected="a folder or file that you may read",
+                expected="a folder or file that you can read",
                 fix=shlex.join(["chmod", "u+r", str(path)]),
             )
     return sources
@@ -132,9 +132,9 @@ def file_sources(words: Iterable[str]) -> dict[str, Source]:
     files = {name: each for name, each in found.items() if not isinstance(each, RoomChannel)}
     if len(files) < len(found):
         raise UsageError(
-            "this command opens no room, and so has no channels of one",
+            "this command does not use the clean room, so room: channels are not available",
             expected="--channel NAME=PATH with a folder, a file or an s3:// URI",
-            fix="give a folder, or run `cleanroom-algo plan` with the channel",
+            fix="use a folder, or run `cleanroom-algo plan` with the channel",
         )
     return files
 
@@ -156,5 +156,7 @@ def request_file(path: Path) -> dict[str, Any]:
         place = f" in line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         raise InputFileError(f"{path} is not JSON{place}", expected=expected, fix="correct the file") from error
     if not isinstance(document, dict):
-        raise InputFileError(f"{path} holds no JSON object", expected=expected, fix="put the parameters in { }")
+        raise InputFileError(
+            f"{path} does not contain a JSON object", expected=expected, fix="put the parameters in { }"
+        )
     return document

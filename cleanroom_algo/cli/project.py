@@ -92,7 +92,7 @@ class Project:
         """Return the error of a table with problems."""
         return InputFileError(
             f"[tool.{_TABLE}] of {self.path} cannot be used",
-            expected=f"keys out of {', '.join(_KINDS)}",
+            expected=f"keys from this list: {', '.join(_KINDS)}",
             fix="correct the table",
             problems=problems,
         )
@@ -143,7 +143,7 @@ def _faults(values: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(key, f"is not {_WORDS[kind]}")
         elif key in {"channels", "environment"}:
             yield from (
-                Problem(f"{key}.{name}", "is not a text")
+                Problem(f"{key}.{name}", "is not a string")
                 for name, each in values[key].items()
                 if not isinstance(each, str)
             )

@@ -185,7 +185,7 @@ def _words(text: str | None, option: str) -> list[str]:
     except ValueError as error:
         raise UsageError(
             f"{option} cannot be divided into words: {error}",
-            expected="words as in a shell, in one pair of quotes",
+            expected="words in shell syntax, in one pair of quotes",
             fix=f"write for example {option} 'python train.py'",
         ) from error
 
@@ -201,7 +201,7 @@ def refuse_others(context: click.Context, option: str) -> None:
     named = [f"--{name.replace('_', '-')}" for name in others if _was_given(context, name)]
     if named:
         what = f"{', '.join(named)} would change what --{option} continues"
-        raise UsageError(what, expected=f"{context.command_path} --{option} NAME", fix="leave the others out")
+        raise UsageError(what, expected=f"{context.command_path} --{option} NAME", fix="omit the others")
 
 
 def _was_given(context: click.Context, name: str) -> bool:

@@ -50,7 +50,7 @@ def command(name: str, output: Path, with_rows: bool, as_json: bool, home: Path 
     except OSError as error:
         raise UsageError(
             f"{output} cannot be written: {error.strerror}",
-            expected="a file in a folder that is there and can be written to",
+            expected="a file in an existing folder that you can write to",
             fix="choose another file with -o",
         ) from error
     if as_json:

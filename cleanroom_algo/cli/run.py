@@ -111,15 +111,15 @@ def _coded(error: Exception, argv: Sequence[str]) -> CleanroomError:
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return OutputUnwritableError(
             f"the output cannot be written: {error.strerror}",
-            expected="room on the disk that takes it",
-            fix="make room, or write to another disk",
+            expected="space on the disk",
+            fix="free disk space, or write to another disk",
         )
     path = _write_report(error, argv)
     last = traceback.extract_tb(error.__traceback__)[-1]
     return errors.InternalError(
         f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}",
-        expected="every input to end in a result or in an error that explains itself",
-        fix=f"please report it with {path} (read it first: it holds the traceback)",
+        expected="a result, or an error that explains itself, for every input",
+        fix=f"please report it with {path} (read it first, because it contains the traceback)",
     )
 
 

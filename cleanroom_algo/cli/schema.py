@@ -74,7 +74,7 @@ def _objects(data: Path) -> list[Object]:
         raise InputFileError(
             f"{data} has no files with content",
             expected="CSV, Parquet or JSON Lines files",
-            fix="name the folder that has them",
+            fix="use the folder that contains them",
         )
     return objects
 

@@ -126,7 +126,8 @@ def import_error(error: BaseException, place: str) -> AlgorithmImportError:
     return AlgorithmImportError(
         f"{place}: {why}" if place else why,
         expected="a file that can be imported where the algorithm runs",
-        fix="correct the line, or install what it imports; an image installs what its requirements.txt names",
+        fix="correct the line, or install the package that it imports; an image installs the packages in "
+        "requirements.txt",
     )
 
 
@@ -162,5 +163,5 @@ def _import_by_name(name: str) -> ModuleType:
     raise AlgorithmNotFoundError(
         f"no module {name!r} can be imported{did_you_mean(name, sys.modules)}",
         expected="the name of an installed module, or the path of a Python file or folder",
-        fix="correct the name, or give the path of the algorithm",
+        fix="correct the name, or use the path of the algorithm",
     )

@@ -81,15 +81,15 @@ class Subject:
         return self.refused(
             f"the archive of the {self.name} is refused: {reason}",
             expected="plain files and directories below one directory, within the limits",
-            fix=f"take a {self.name} that a Trainer wrote, or pack regular files and directories only",
+            fix=f"use a {self.name} that a Trainer wrote, or pack only regular files and directories",
         )
 
     def cannot_unpack(self, source: str, reason: str) -> CleanroomError:
         """Return the error for an archive that is damaged."""
         return self.unreadable(
             f"{source} cannot be unpacked ({reason})",
-            expected="a whole tar, plain or gzipped, as a training job leaves model.tar.gz",
-            fix="take the artifacts again from the job that wrote them",
+            expected="a complete tar archive, plain or gzipped, such as the model.tar.gz of a training job",
+            fix="copy the artifacts again from the job that wrote them",
         )
 
 
@@ -195,7 +195,7 @@ def _extract_members(tar: tarfile.TarFile, target: Path, subject: Subject, limit
         folders.update(name.parents)
         total += member.size if member.isreg() else 0
         if max(members, len(files) + len(folders)) > limits.files:
-            raise _NotAllowedError(f"it holds more than {limits.files} files")
+            raise _NotAllowedError(f"it contains more than {limits.files} files")
         if total > limits.bytes:
             raise _NotAllowedError(f"it unpacks to more than {format_bytes(limits.bytes)}")
         path = target / name
@@ -225,7 +225,7 @@ def _check_end(rest: Any) -> None:
             return
         if any(block):
             raise tarfile.ReadError("something follows the end")
-    raise _NotAllowedError("more follows its end than any tar writes")
+    raise _NotAllowedError("its end is followed by more bytes than any tar program writes")
 
 
 def check_room(name: str, size: int, target: Path, subject: Subject, limits: Limits) -> None:
@@ -237,8 +237,8 @@ def check_room(name: str, size: int, target: Path, subject: Subject, limits: Lim
     if size + limits.disk_reserve > shutil.disk_usage(target).free:
         raise subject.unreadable(
             f"{name!r} of {format_bytes(size)} does not fit on the disk",
-            expected=f"room for the unpacked {subject.name}",
-            fix="raise resourceConfig.volumeSizeInGB of the request, or free space on the disk",
+            expected=f"space for the unpacked {subject.name}",
+            fix="increase resourceConfig.volumeSizeInGB of the request, or free disk space",
         )
 
 
@@ -247,7 +247,7 @@ def _safe(text: str) -> PurePosixPath:
     if name.is_absolute() or ".." in name.parts or "\0" in text or "\\" in text:
         raise _NotAllowedError(f"{text[:200]!r} leads out of the directory")
     if len(name.parts) > _DEPTH or any(len(part.encode(errors="replace")) > 255 for part in name.parts):
-        raise _NotAllowedError("a member has a name that no file can have, or lies too deep")
+        raise _NotAllowedError("a member has a name that is not valid for a file, or is in too many folders")
     return name
 
 
@@ -256,7 +256,7 @@ def _checked_name(member: tarfile.TarInfo) -> PurePosixPath:
         raise _NotAllowedError(f"{member.name[:200]!r} is neither a file nor a directory")
     name = _safe(member.name)
     if member.size < 0:
-        raise _NotAllowedError("a member has a size that no file can have")
+        raise _NotAllowedError("a member has a size that is not valid for a file")
     if member.isreg() and not name.parts:
         raise _NotAllowedError("a file has no name")
     return name

@@ -70,8 +70,8 @@ class Environment:
             raise ConfigFileError(
                 f"the configuration below {paths.config} cannot be read",
                 expected="hyperparameters.json, inputdataconfig.json and resourceconfig.json of a training job",
-                fix="start the algorithm with `cleanroom-algo train`, "
-                f"or set {ROOT_VARIABLE} to a tree laid out as /opt/ml",
+                fix=f"start the algorithm with `cleanroom-algo train`, or set {ROOT_VARIABLE} to a folder with the "
+                "same structure as /opt/ml",
                 problems=problems,
             )
         return cls(
@@ -95,7 +95,7 @@ class Environment:
             raise ChannelNotInJobError(
                 f"the job has no channel {name!r}{did_you_mean(name, self.channels)}",
                 expected=f"one of the job's channels: {', '.join(self.channels) or 'it has none'}",
-                fix="add the channel to dataChannels of the request, or read one that is there",
+                fix="add the channel to dataChannels of the request, or read another channel",
             )
         return self.channels[name]
 

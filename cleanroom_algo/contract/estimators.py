@@ -54,9 +54,9 @@ def read_estimator(path: Path) -> Any:
         estimator = getattr(import_module(f"sklearn.{module}"), name)(**parameters)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise BaseModelUnreadableError(
-            f"{path.name} does not hold an estimator ({type(error).__name__})",
+            f"{path.name} does not contain an estimator ({type(error).__name__})",
             expected=f"the arrays of one of {', '.join(FITTED)}, as SklearnTrainer writes them",
-            fix="take the artifacts of a job of SklearnTrainer again",
+            fix="copy the artifacts of a job of SklearnTrainer again",
         ) from None
     for each, array in arrays.items():
         setattr(estimator, each, array if array.ndim else array.item())

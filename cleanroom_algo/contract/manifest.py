@@ -120,8 +120,8 @@ class Manifest(BaseModel):
         raise ManifestError(
             what,
             expected=f"a manifest of format version {FORMAT_VERSION}, as this library's Trainer writes it",
-            fix="load a model directory that a Trainer of this library wrote; or, where a script trained, declare "
-            "`schema` in the Predictor",
+            fix="load a model directory that a Trainer of this library wrote; if a script trained the model, "
+            "declare `schema` in the Predictor",
             problems=problems,
         )
 
@@ -176,7 +176,7 @@ class Manifest(BaseModel):
             raise ArtifactChangedError(
                 f"{len(problems)} file(s) differ from {MANIFEST_FILE}",
                 expected="the files with the sizes and SHA-256 sums that the manifest lists",
-                fix="take the artifacts again from the job that wrote them",
+                fix="copy the artifacts again from the job that wrote them",
                 problems=problems,
             )
 

@@ -78,7 +78,7 @@ def metric_definitions(
     if problems:
         raise TrainerDeclarationError(
             "the metrics cannot be registered",
-            expected=f"at most {MAX_DEFINITIONS} names: letters, digits and _, the first no digit",
+            expected=f"at most {MAX_DEFINITIONS} names of letters, digits and _, which do not begin with a digit",
             fix="change `metric_names` and `logged_names` of the Trainer, and what it logs",
             problems=problems,
         )

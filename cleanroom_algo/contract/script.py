@@ -32,7 +32,7 @@ def training_script(environment: Environment) -> Path | None:
     found = next(_files(folders, [named.strip('"')]), None)
     if found is None:
         raise AlgorithmNotFoundError(
-            f"the script that {PROGRAM_VARIABLE} names is not there",
+            f"the script that {PROGRAM_VARIABLE} names does not exist",
             expected="the script below " + " or ".join(map(str, folders)),
             fix=f"put the script into the image, or correct {PROGRAM_VARIABLE}",
         )

@@ -157,7 +157,7 @@ class Tree:
                 os.close(descriptor)
         identity = status.st_dev, status.st_ino
         if identity in above:
-            raise OSError(errno.ELOOP, "is a link to a folder that it lies in", name)
+            raise OSError(errno.ELOOP, "is a link to a folder that contains it", name)
         if len(above) >= DEEPEST:
             raise OSError(errno.ENAMETOOLONG, f"lies below more than {DEEPEST} folders", name)
         for each in found:
@@ -220,7 +220,7 @@ class _Descent:
             raise OSError(errno.ELOOP, "is a link")
         self.followed += 1
         if self.followed > _LINKS:
-            raise OSError(errno.ELOOP, "is a link in a circle")
+            raise OSError(errno.ELOOP, "is a link in a circle of links")
         if target.is_absolute():
             self.close()
             target = self._below(target)
@@ -259,4 +259,4 @@ def _require_file(mode: int, name: str) -> None:
 
 
 def _outside() -> OSError:
-    return OSError(errno.EXDEV, "is a link to something outside of its folder")
+    return OSError(errno.EXDEV, "is a link to something outside its folder")

@@ -268,7 +268,7 @@ def _settings(home: Path, host_kind: str | None) -> RoomSettings | None:
         return None
     if host_kind not in ("auto", *HOST_KINDS):
         raise UsageError(
-            f"there is no kind of hosts {host_kind!r}",
+            f"{host_kind!r} is not a kind of hosts",
             expected=f"auto, {', '.join(HOST_KINDS)}",
             fix="choose one of these as host_kind",
         )

@@ -154,7 +154,7 @@ def _show(source: object, place: Path) -> None:
     if not isinstance(source, Path):
         raise ChannelDataError(
             f"{source} is not on this machine",
-            expected="a frame, a dictionary of file names to texts, a folder or a file",
+            expected="a DataFrame, a dictionary from file names to texts, a folder or a file",
             fix="download it, or use the fixture clean_room",
         )
     if source.is_dir():

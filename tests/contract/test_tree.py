@@ -86,7 +86,7 @@ def test_only_files_are_opened_and_nothing_waits(root: Path, tmp_path: Path, mon
 def test_a_link_back_to_its_own_folder(root: Path) -> None:
     (root / "inner/back").symlink_to("..")
 
-    with Tree(root) as opened, pytest.raises(OSError, match="a folder that it lies in"):
+    with Tree(root) as opened, pytest.raises(OSError, match="a folder that contains it"):
         list(opened.walk())
 
 

@@ -100,7 +100,7 @@ def test_what_init_refuses(tmp_path: Path) -> None:
     for words, status, what in (
         ((tmp_path, "--template", "tabular"), 2, "is there already"),
         ((tmp_path / "new", "--template", "tabluar"), 2, "did you mean 'tabular'?"),
-        ((tmp_path / "new",), 2, "no template is named"),
+        ((tmp_path / "new",), 2, "the template is missing"),
     ):
         done = run("init", *words)
         assert done.status == status, done.stderr

@@ -47,7 +47,7 @@ def test_programs_and_scripts_of_an_author_are_debugged(desk: CliFixture) -> Non
 
 
 @pytest.mark.parametrize(
-    ("words", "fix"), [(("--hosts", "2"), "ask for one host"), (("--json", "--quiet"), "leave --json, --quiet out")]
+    ("words", "fix"), [(("--hosts", "2"), "use one host"), (("--json", "--quiet"), "omit --json, --quiet")]
 )
 def test_what_cannot_be_debugged_is_refused(desk: CliFixture, words: tuple[str, ...], fix: str) -> None:
     done = desk.train("--debug", *words)

@@ -123,7 +123,7 @@ def test_an_interrupted_command_says_how_to_go_on_and_what_changed_is_refused(tr
 
     assert (objects.status, both.status) == (ExitCode.CONTRACT, ExitCode.CONTRACT)
     assert "CR-JOB-307" in objects.stderr
-    assert "the objects of the channels: is not what it was" in " ".join(objects.stderr.split())
+    assert "the objects of the channels: has changed" in " ".join(objects.stderr.split())
     assert "the sources" not in objects.stderr
     assert "the sources of the algorithm" in both.stderr
 

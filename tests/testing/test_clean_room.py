@@ -145,5 +145,5 @@ def test_a_notebook_shows_progress_and_results(
     assert shown[0].startswith("<code>algorithm  starting")
     assert shown[-1].startswith("<code>algorithm  ACTIVE")
     assert re.search(r">count</th><td [^>]*>4</td>", model._repr_html_())
-    with pytest.raises(UsageError, match="no kind of hosts 'docket'"):
+    with pytest.raises(UsageError, match="'docket' is not a kind of hosts"):
         CleanRoom(tmp_path / "room", host_kind="docket")

@@ -62,7 +62,7 @@ def command(
 
     if (arn is None) == (file is None):
         raise UsageError(
-            "needs ARN or --file, and only one",
+            "needs exactly one of ARN and --file",
             expected="cleanroom-algo deploy compare ARN, or cleanroom-algo deploy compare --file FILE",
             fix="cleanroom-algo deploy compare --help",
         )

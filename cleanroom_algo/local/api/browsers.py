@@ -32,14 +32,14 @@ def check_sender(environ: Mapping[str, Any], hosts: Collection[str]) -> None:
         raise ForeignRequestError(
             f"the header Host names {name!r}, which is not a name of this server",
             expected=f"one of {', '.join(sorted(hosts))}",
-            fix="call the server by such a name, or start it with `cleanroom-algo up --allow-host NAME`",
+            fix="call the server by one of these names, or start it with `cleanroom-algo up --allow-host NAME`",
         )
     origin = environ.get("HTTP_ORIGIN")
     site = environ.get("HTTP_SEC_FETCH_SITE", "none")
     if origin not in (None, f"http://{host}", f"https://{host}") or site not in ("none", "same-origin"):
         raise ForeignRequestError(
             "a web page of another server sent this request",
-            expected="requests of programs, and of pages that this server sent",
+            expected="requests from programs, or from pages of this server",
             fix="call the API from a program, such as boto3 or the aws CLI",
         )
 

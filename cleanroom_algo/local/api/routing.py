@@ -75,7 +75,7 @@ def parse_params(operation: OperationModel, path: Mapping[str, str], query: str,
     names = {each for each, child in members(shape).items() if not child.serialization.get("location")}
     if body and (names or body.strip() not in (b"{}", b"")):
         document = _json(body, problems)
-        problems.extend(Problem(name, "belongs in the path or the query") for name in document if name in params)
+        problems.extend(Problem(name, "must be in the path or the query") for name in document if name in params)
         params |= _revived(shape, document) if shape is not None else document
     if problems:
         raise invalid(operation.name, problems)
@@ -91,13 +91,13 @@ def _query_params(shape: Any, query: str, problems: list[Problem]) -> dict[str, 
     params: dict[str, Any] = {}
     for wire, text in parse_qsl(query, keep_blank_values=True):
         if wire not in by_wire:
-            problems.append(Problem(wire, "is not known in the query"))
+            problems.append(Problem(wire, "is unknown in the query"))
             continue
         name, child = by_wire[wire]
         if child.type_name == "list":
             params.setdefault(name, []).append(_scalar(_item(child), text))
         elif name in params:
-            problems.append(Problem(name, "stands twice in the query"))
+            problems.append(Problem(name, "occurs twice in the query"))
         else:
             params[name] = _scalar(child, text)
     return params

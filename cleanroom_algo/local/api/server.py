@@ -188,8 +188,8 @@ def _bound(port: int) -> socket.socket:
     except OSError as error:
         address.close()
         raise PortTakenError(
-            f"port {port} of 127.0.0.1 cannot be listened on: {error.strerror}",
-            expected="a port that no other process has",
-            fix="choose another one with --port (0 takes any free one), or end the other process",
+            f"cannot listen on port {port} of 127.0.0.1: {error.strerror}",
+            expected="a port that no other process uses",
+            fix="choose another port with --port (0 selects a free port), or end the other process",
         ) from error
     return address

@@ -85,7 +85,7 @@ def search_log(workspace: Workspace, record: Record) -> LogAudit:
         raise AuditError(
             f"a channel of {record.name} cannot be read as a table: {str(error).splitlines()[0]}",
             expected="CSV, Parquet or JSON Lines",
-            fix="look at the files of the channel",
+            fix="check the files of the channel",
         ) from error
     received = {account: log.seen_by(account).lines for account in sorted(log.recipients.members)}
     found: dict[tuple[str, str], Sighting] = {}

@@ -47,7 +47,7 @@ def scores_of(predictions: pl.DataFrame, target: pl.Series) -> Scores:
         raise AuditError(
             f"the target {target.name!r} is null in {target.null_count()} rows",
             expected="a target in each row",
-            fix="leave such rows out of members and non-members",
+            fix="remove these rows from members and non-members",
         )
     if predictions.width > 1:
         return _of_classes(predictions, target)

@@ -61,8 +61,8 @@ class ContainerTree:
             why = str(error.strerror)
         raise ArtifactsUnreadableError(
             f"{DEFAULT_ROOT / name} cannot be packed: it {why}",
-            expected="a folder, no link to one",
-            fix="write into the folder that is there, and remove what it holds instead of the folder",
+            expected="a folder, not a link to a folder",
+            fix="write into the existing folder; remove its content instead of the folder itself",
         )
 
     def failure(self) -> str | None:

@@ -120,7 +120,7 @@ class DockerJob:
         if call(self.program, "image", "inspect", image).returncode:
             raise HostStartError(
                 f"{self.program} does not have the image {image!r}",
-                expected="an image of this machine: the local clean room pulls nothing",
+                expected="an image on this machine; the local clean room does not pull images",
                 fix=f"`{self.program} pull {shlex.quote(image)}`, or build it with `cleanroom-algo build`",
             )
         container = f"{self.network}-{spec.name}"
@@ -268,7 +268,7 @@ def _make_network(program: str, name: str, *, internal: bool) -> str:
             return subnet
     assert done is not None
     raise EngineError(
-        f"{program} cannot make the network of the job: {done.stderr.strip()[-200:]}",
-        expected="an engine that can make internal networks",
-        fix=f"see whether `{program} network create --internal` works",
+        f"{program} cannot create the network of the job: {done.stderr.strip()[-200:]}",
+        expected="an engine that can create internal networks",
+        fix=f"check whether `{program} network create --internal` works",
     )

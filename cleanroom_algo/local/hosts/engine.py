@@ -30,7 +30,7 @@ def find_engine(*names: str) -> str:
     raise EngineError(
         f"no container engine answers ({'; '.join(told)})",
         expected=f"one of {', '.join(names)}",
-        fix="install one, or start its service; an algorithm's file or folder runs without",
+        fix="install an engine, or start its service; the file or folder of an algorithm needs no engine",
     )
 
 

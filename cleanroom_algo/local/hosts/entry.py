@@ -47,8 +47,9 @@ def find_entry(spec: HostSpec) -> Entry:
     if algorithm is None:
         raise HostStartError(
             f"there is no algorithm at {spec.source.image_uri!r} on this machine",
-            expected="a path of an algorithm's file or folder: only docker hosts run images",
-            fix="give the algorithm's path as imageUri, or let `machine.host_kind` in settings.toml be docker",
+            expected="the path of an algorithm's file or folder; only docker hosts run images",
+            fix="set imageUri to the path of the algorithm, or set `host_kind` in settings.toml, table [machine], "
+            "to docker",
         )
     own_folder = [str(algorithm)] if algorithm.is_dir() else []
     path = os.pathsep.join([*own_folder, str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
@@ -63,7 +64,7 @@ def find_entry(spec: HostSpec) -> Entry:
     if program is None:
         raise HostStartError(
             f"{command[0]!r} cannot be executed on {spec.name}",
-            expected="a program on PATH or in the algorithm's folder, with the right to execute",
+            expected="an executable program on PATH or in the algorithm's folder",
             fix="correct trainingContainerConfig.entrypoint, or `chmod +x` the file",
         )
     return Entry(algorithm, (program, *command[1:]), path)

@@ -154,6 +154,6 @@ def _read(reference: ObjectRef, source: io.BufferedReader, buffer: memoryview) -
 def _lost(reference: ObjectRef, what: str) -> ObjectLostError:
     return ObjectLostError(
         f"{reference.key} {what}",
-        expected="that the objects of a channel stay as they are until the job has ended",
-        fix="start the job again, when nobody writes to the folder any more",
+        expected="objects that do not change until the job has ended",
+        fix="start the job again when no program writes to the folder",
     )

@@ -98,7 +98,7 @@ def _copy(left: Path, target: Path) -> None:
         raise CheckpointsUnreadableError(
             f"the checkpoints of {left.name} cannot be read: {error.filename} {error.strerror}",
             expected="checkpoints as a Trainer writes them",
-            fix="train anew: leave --resume out",
+            fix="train again without --resume",
         ) from error
 
 

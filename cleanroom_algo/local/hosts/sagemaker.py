@@ -392,7 +392,7 @@ def _need_image(path: Path | None) -> None:
         raise HostStartError(
             f"{path} is a file or folder of this machine",
             expected="the URI of an image in a registry of the account",
-            fix="build and push the image, and give its URI as imageUri",
+            fix="build and push the image, and set imageUri to its URI",
         )
 
 
@@ -405,6 +405,6 @@ def _refusals(what: str) -> Iterator[None]:
     except (BotoCoreError, ClientError) as error:
         raise SageMakerError(
             f"AWS refused {what}: {error}",
-            expected="credentials, a role, a bucket and quotas that let SageMaker run it",
+            expected="credentials, a role, a bucket and quotas with which SageMaker can run it",
             fix="correct [machine] in settings.toml, or the account's permissions",
         ) from error

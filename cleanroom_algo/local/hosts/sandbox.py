@@ -76,9 +76,9 @@ class SandboxHosts:
         """
         if settings.switches.network == "open":
             raise SandboxError(
-                "sandboxes have no network but the job's own, and the settings ask for an open one",
-                expected="process or docker hosts where the switch network is open",
-                fix='let `host_kind` in settings.toml be "process", or `network` be "none"',
+                "sandboxes have only the network of the job, but the settings require an open network",
+                expected="process or docker hosts if the switch network is open",
+                fix='set `host_kind` in settings.toml to "process", or `network` to "none"',
             )
         return cls()
 
@@ -136,8 +136,8 @@ class SandboxJob:
             how = f"was ended by {signal_name(-status)}" if status < 0 else f"ended with status {status}"
             self.fault = NetworkLostError(
                 f"the process that holds the network of the job {how}",
-                expected="that it runs until the job has ended",
-                fix="start the job again; if it was SIGKILL, look whether this machine had run out of memory",
+                expected="a process that runs until the job has ended",
+                fix="start the job again; if it was SIGKILL, check whether this machine ran out of memory",
             )
 
     def launch(self, spec: HostSpec) -> GuardedHost:
@@ -263,9 +263,10 @@ def _network(host_names: Sequence[str]) -> Iterator[tuple[dict[str, Place], subp
         if not line:
             _, told = process.communicate()
             raise SandboxError(
-                f"the network of the job cannot be made: {told.strip()[-200:]}",
-                expected="the right to make network namespaces, a bridge and pairs of virtual interfaces",
-                fix='let `machine.host_kind` in settings.toml be "process", or run as a user who may',
+                f"the network of the job cannot be created: {told.strip()[-200:]}",
+                expected="the permission to create network namespaces, a bridge and pairs of virtual interfaces",
+                fix='set `host_kind` in settings.toml, table [machine], to "process", or run as a user with this '
+                "permission",
             )
         places = {
             name: Place(holder, network.address(number), NamespaceConnector(pairs[name][0]))
@@ -317,7 +318,7 @@ def _require_readable(entry: Entry) -> None:
     if closed := [path for path in files if not is_for_everybody(path)]:
         raise HostStartError(
             f"only its owner can read {closed[0]}",
-            expected="an algorithm that everybody can read: root inside a sandbox is not a root outside",
+            expected="an algorithm that everybody can read, because root in a sandbox has no rights outside",
             fix=f"`chmod -R go+rX {shlex.quote(str(entry.algorithm))}`",
         )
 

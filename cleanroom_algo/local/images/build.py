@@ -89,6 +89,6 @@ def build(
     if process.returncode:
         raise BuildError(
             f"{engine} build ended with exit status {process.returncode}: {last}",
-            expected="a base image with Python 3.11 or later or apt-get, and package indexes within reach",
+            expected="a base image with Python 3.11 or later or apt-get, and package indexes that can be reached",
             fix="read the lines above; try another --base-image or --torch; options of the engine go after --",
         )

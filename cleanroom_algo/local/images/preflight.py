@@ -94,7 +94,7 @@ def _with_neighbor(fault: Fault, file: Path) -> Fault:
         return fault
     fix = f"{neighbor.name} lies beside {file.name}, but only {file.name} goes into the container: "
     fix += f"put both into a folder, {file.name} as {ENTRY_FILE}, and give the folder"
-    error = AlgorithmImportError(fault.error.what, expected="an algorithm that brings all its own modules", fix=fix)
+    error = AlgorithmImportError(fault.error.what, expected="an algorithm that contains all its own modules", fix=fix)
     return Fault(error, fault.place)
 
 
@@ -138,7 +138,7 @@ def _ended(name: str, status: int) -> AlgorithmImportError:
     return AlgorithmImportError(
         f"{name}: Python ended with status {status} while it was imported",
         expected="a file that can be imported where the algorithm runs",
-        fix="import nothing that ends the process",
+        fix="do not import code that ends the process",
     )
 
 

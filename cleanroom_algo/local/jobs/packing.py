@@ -90,15 +90,15 @@ def merge(trees: Mapping[str, Tree], *, volume_bytes: int | None = None) -> Arti
             raise ArtifactsTooLargeError(
                 f"{host} left files of {format_bytes(size)} together",
                 expected=f"at most {format_bytes(volume_bytes)}, its disk (resourceConfig.volumeSizeInGB)",
-                fix="write no files with holes (truncate, memmap) that are larger than what is in them",
+                fix="do not write sparse files (truncate, memmap) that are larger than their content",
             )
         for entry in entries:
             _add(merged, Artifact(host, tree, entry), clashes)
     if clashes:
         raise ArtifactsClashError(
             f"{len(clashes)} file(s) of several hosts have the same path",
-            expected="different names on different hosts, or one host that writes",
-            fix="write from the first host alone, or put the host's name into the file's",
+            expected="different names on different hosts, or only one host that writes",
+            fix="write on the first host only, or put the name of the host into the file name",
             problems=clashes,
         )
     return merged
@@ -197,6 +197,6 @@ def _telling(host: str) -> Iterator[None]:
     except OSError as error:
         raise ArtifactsUnreadableError(
             f"{error.filename} on {host}: {error.strerror}",
-            expected="files and folders that can be read, and links to what lies in the same folder",
-            fix="copy what the link leads to, or remove what cannot be packed",
+            expected="readable files and folders, and links to something in the same folder",
+            fix="copy the target of the link, or remove what cannot be packed",
         ) from error

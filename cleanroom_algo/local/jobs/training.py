@@ -236,8 +236,8 @@ class _Job:
 def _refuse_written(written: list[str]) -> None:
     if written:
         raise ChannelWrittenError(
-            f"{len(written)} file(s) of channels were changed, made or removed: {', '.join(written[:5])}",
-            expected="channels in FastFile mode as they were: the platform mounts them read-only",
+            f"{len(written)} file(s) of channels were changed, created or deleted: {', '.join(written[:5])}",
+            expected="unchanged channels in FastFile mode, because the platform mounts them read-only",
             fix="write to /tmp or /opt/ml/output/data; in File mode, to a copy",
         )
 

@@ -54,9 +54,9 @@ def _in_folder(folder: Path) -> tuple[ObjectRef, ...]:
     walk.enter(folder, folder.name, ())
     if walk.problems:
         raise ObjectStoreError(
-            f"{folder}: {len(walk.problems)} thing(s) in it cannot be objects of a channel",
-            expected="files and folders that this user may read, and links to them",
-            fix="remove these, or move the channel's objects to a folder of their own",
+            f"{folder}: {len(walk.problems)} entries in it cannot be objects of a channel",
+            expected="files and folders that this user can read, and links to them",
+            fix="remove these entries, or move the objects of the channel to another folder",
             problems=walk.problems[:_SHOWN],
         )
     if walk.hidden:
@@ -95,7 +95,7 @@ class _Walk:
             elif not stat.S_ISDIR(status.st_mode):
                 self.problems.append(Problem(key, "is neither a file nor a folder"))
             elif (identity := (status.st_dev, status.st_ino)) in above:
-                self.problems.append(Problem(key, "is a link to a folder that it lies in"))
+                self.problems.append(Problem(key, "is a link to a folder that contains it"))
             else:
                 self._take_folder(place, f"{key}/" if above else "", (*above, identity))
         except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
@@ -123,7 +123,7 @@ def _in_s3(prefix: S3Prefix, endpoint: str | None) -> tuple[ObjectRef, ...]:
         raise NoObjectsError(
             f"no object begins with {prefix}",
             expected="a prefix with objects, or an object",
-            fix=f"correct the URI; `aws s3 ls {shlex.quote(str(prefix))}` shows what is there",
+            fix=f"correct the URI; `aws s3 ls {shlex.quote(str(prefix))}` lists the objects",
         )
     folder = prefix.key if prefix.key.endswith("/") or not prefix.key else prefix.key + "/"
     _refuse_partial(prefix, folder, [place.key for place, _ in listed])
@@ -136,10 +136,10 @@ def _refuse_partial(prefix: S3Prefix, folder: str, keys: Sequence[str]) -> None:
     """Refuse a prefix that is a part of a name: the platform would take all that begins so."""
     if others := [key for key in keys if not key.startswith(folder)]:
         raise NoObjectsError(
-            f"{prefix} is the beginning of other names, too",
+            f"{prefix} is also the beginning of other names",
             expected="a prefix that ends where a name ends (SageMaker developer guide, Access training data)",
-            fix=f"write {prefix}/ for what is below it, or correct the URI",
-            problems=[Problem(key, "begins so, and lies elsewhere") for key in others[:_SHOWN]],
+            fix=f"write {prefix}/ for the objects below it, or correct the URI",
+            problems=[Problem(key, "begins with the prefix, but is not below it") for key in others[:_SHOWN]],
         )
 
 
@@ -160,7 +160,7 @@ def _refuse_no_paths(prefix: S3Prefix, keys: Sequence[str]) -> None:
     if problems:
         raise NoObjectsError(
             f"{len(problems)} key(s) below {prefix} cannot be files of a folder",
-            expected="keys that are paths: as files they are what the container sees",
+            expected="keys that are valid paths, because the container sees each object as a file",
             fix="rename these objects, or choose a narrower prefix",
             problems=problems[:_SHOWN],
         )

@@ -82,7 +82,7 @@ def split_uri(uri: str) -> tuple[str, str]:
     if not uri.startswith(SCHEME) or not bucket:
         raise ObjectStoreError(
             f"{uri} is not an s3:// URI",
-            expected="an s3:// URI whose bucket can be used",
+            expected="an s3:// URI with an accessible bucket",
             fix="write s3://BUCKET/PREFIX",
         )
     return bucket, key
@@ -192,7 +192,7 @@ def explained(error: Exception, what: str) -> CleanroomError:
     if code in _GONE:
         return _lost(f"{what} is gone")
     if code in _CHANGED:
-        return _lost(f"{what} is not what it was when the job was planned")
+        return _lost(f"{what} has changed since the job was planned")
     expected, fix = "a bucket that you may use", "check the bucket, the endpoint and the credentials"
     if code == "NoSuchBucket":
         fix = "correct the name of the bucket; `aws s3 ls` shows yours"
@@ -221,6 +221,6 @@ def _status(error: ClientError) -> int:
 def _lost(what: str) -> ObjectLostError:
     return ObjectLostError(
         what,
-        expected="that the objects of a channel stay as they are until the job has ended",
-        fix="start the job again, when nobody writes there any more",
+        expected="objects that do not change until the job has ended",
+        fix="start the job again when no program writes to this location",
     )

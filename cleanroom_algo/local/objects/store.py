@@ -177,4 +177,4 @@ def _incomplete(name: str) -> bool:
 
 
 def _unusable(what: str, fix: str) -> ObjectStoreError:
-    return ObjectStoreError(what, expected="an s3:// URI whose bucket can be used", fix=fix)
+    return ObjectStoreError(what, expected="an s3:// URI with an accessible bucket", fix=fix)

@@ -80,7 +80,7 @@ def _template(workspace: Workspace, arn: str) -> Record:
     if found is None:
         raise QueryError(
             "the analysis template of the channel was deleted before its query ran",
-            expected="a template that stays until the channel is ACTIVE",
-            fix="create the template again, and the channel",
+            expected="a template that exists until the channel is ACTIVE",
+            fix="create the template and the channel again",
         )
     return found

@@ -25,8 +25,8 @@ def record_of_job(workspace: Workspace, kind: str, key: str, version: str | None
     found = workspace.store.get(kind, key, version)
     if found is None:
         raise JobRecordMissingError(
-            f"the {kind.replace('-', ' ')} of the job is not there any more",
-            expected="that it stays until the job has ended",
+            f"the {kind.replace('-', ' ')} of the job no longer exists",
+            expected="a resource that exists until the job has ended",
             fix="create it again, and start the job again",
         )
     return found

@@ -65,15 +65,15 @@ def check_resumable(workspace: Workspace, record: Record) -> None:
     if kept is None or checkpoints_of(workspace, record) is None:
         raise NotResumableError(
             f"{record.name} left no checkpoint",
-            expected="a job of a Trainer that ended after its first epoch, and whose checkpoints were not cleaned away",
-            fix="train anew: leave --resume out",
+            expected="a job of a Trainer that ended after its first epoch, and whose checkpoints were not deleted",
+            fix="train again without --resume",
         )
     today = ingredients(training_plan(workspace, record, workspace.files.run(record)))
-    if problems := [Problem(_NAMES[name], "is not what it was") for name in _NAMES if today[name] != kept[name]]:
+    if problems := [Problem(_NAMES[name], "has changed") for name in _NAMES if today[name] != kept[name]]:
         raise NotResumableError(
-            f"{record.name} cannot go on: it would be another training",
-            expected="objects, sources and number of hosts as they were when it began",
-            fix="put them back, or train anew: leave --resume out",
+            f"{record.name} cannot continue, because its inputs have changed",
+            expected="the same objects, source code and number of hosts as at the start of the job",
+            fix="restore them, or train again without --resume",
             problems=problems,
         )
 

@@ -75,7 +75,7 @@ def _base_model(workspace: Workspace, record: Record) -> BaseModel | None:
     archive = workspace.files.artifacts(base["key"], base.get("version")) / MODEL_ARCHIVE
     if not archive.exists():
         raise BaseArtifactsMissingError(
-            f"the base model has no artifacts any more: {archive} is missing",
+            f"the base model no longer has artifacts: {archive} is missing",
             expected="the model.tar.gz of the version to start from, until the job has ended",
             fix="train the base again, or start from another version",
         )

@@ -27,8 +27,9 @@ def hold_to_cap(
     largest = max(sizes, key=lambda name: sizes[name])
     error = ArtifactsTooLargeError(
         f"the job left {format_bytes(total)} (largest: {largest} {format_bytes(sizes[largest])})",
-        expected=f"at most {format_bytes(cap)}, the cap of this association (trainedModels.maxArtifactSize)",
-        fix="leave the optimizer out (save_optimizer = False), store halves (save_dtype), or raise the cap",
+        expected=f"at most {format_bytes(cap)}, the maximum of this association (trainedModels.maxArtifactSize)",
+        fix="do not save the optimizer (save_optimizer = False), use half precision (save_dtype), or increase the "
+        "maximum",
     )
     if not leave_out:
         raise error
@@ -51,14 +52,14 @@ def output_too_large(size: int, cap: int) -> InferenceOutputTooLargeError:
     return InferenceOutputTooLargeError(
         f"the outputs have reached {format_bytes(size)}",
         expected=f"at most {format_bytes(cap)} (trainedModelInferenceJobs.maxOutputSize)",
-        fix="answer with fewer digits or columns, or agree on a larger cap",
+        fix="return fewer digits or columns, or agree on a larger maximum",
     )
 
 
 def export_too_large(size: int, cap: int) -> ExportTooLargeError:
     """Return the error of files that have `size` bytes together."""
     return ExportTooLargeError(
-        f"the files to export have {format_bytes(size)} together",
+        f"the files to export have a total size of {format_bytes(size)}",
         expected=f"at most {format_bytes(cap)}, the policy's trainedModelExports.maxSize",
-        fix="leave OUTPUT out of filesToExport, train a smaller model, or associate again with a larger cap",
+        fix="remove OUTPUT from filesToExport, train a smaller model, or create an association with a larger maximum",
     )

@@ -55,7 +55,7 @@ def take_server_lock(home: Path) -> Lock:
         raise RoomInUseError(
             f"another server uses {home}, or one that was killed is still ending",
             expected="one server for each state folder",
-            fix="try again in a few seconds; else use that server, stop it, or choose another folder with --home",
+            fix="try again in a few seconds, use or stop the other server, or choose another folder with --home",
         )
     return lock
 

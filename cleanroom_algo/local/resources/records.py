@@ -47,8 +47,8 @@ def find(store: Store, words: str, kinds: tuple[str, ...] = tuple(KINDS), *, new
     wanted = "resource" if kinds == tuple(KINDS) else " or ".join(kind.replace("-", " ") for kind in kinds)
     raise NoSuchRecordError(
         f"the room has no {wanted} {words!r}" + did_you_mean(words, names),
-        expected="a name or an ARN, with `:VERSION` behind it for one version" + _some(names),
-        fix="see what there is with `cleanroom-algo show`",
+        expected="a name or an ARN; add `:VERSION` for one version" + _some(names),
+        fix="run `cleanroom-algo show` to list the names",
     )
 
 

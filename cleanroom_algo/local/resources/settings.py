@@ -238,6 +238,6 @@ def _unusable(path: Path, what: str, problems: list[Problem]) -> RoomSettingsErr
     return RoomSettingsError(
         f"{path} {what}",
         expected="tables [quotas], [switches], [machine], [spark], [glue_tables] with the documented names",
-        fix="correct the file, or remove it for the defaults",
+        fix="correct the file, or remove it to use the defaults",
         problems=problems,
     )

@@ -149,8 +149,8 @@ def clean(home: Path) -> list[Path]:
         if Owners(home).alive():
             raise RoomInUseError(
                 f"another command uses {home}, or one that was killed is still ending",
-                expected="a state folder that nothing uses",
-                fix="try again in a few seconds; else wait for the command, or end it with Ctrl-C",
+                expected="a state folder that no other process uses",
+                fix="try again in a few seconds, wait for the other command, or end it with Ctrl-C",
             )
         found = [home / name for name in (*OWN_FILES, *OWN_FOLDERS) if (home / name).exists()]
         for path in found:

@@ -77,9 +77,10 @@ def run_job(run: JobRun) -> JobResult:
         tidy(run.directory)  # the record of this needs room, too
         return publisher.failed(
             JobDiskError(
-                f"the disk of {run.workspace.files.home} took no more of the job's files: {error.strerror}",
-                expected="room for a copy of the channels on each host (File mode), artifacts and archives",
-                fix="make room, or choose another disk with --home; in FastFile mode sandboxes copy no objects",
+                f"the disk of {run.workspace.files.home} cannot store the job's files: {error.strerror}",
+                expected="space for a copy of the channels on each host (File mode), for artifacts and for archives",
+                fix="free disk space, or choose another disk with --home; in FastFile mode, sandboxes do not copy "
+                "objects",
             )
         )
     except Exception as error:

@@ -29,7 +29,7 @@ def faults(shape: Shape | None, value: object) -> tuple[Problem, ...]:
         value: as boto3 takes it: mappings, lists, str, int, float, bool, datetime.
     """
     if shape is None:
-        return (Problem("", "takes no parameters"),) if value else ()
+        return (Problem("", "has no parameters"),) if value else ()
     return tuple(_check(shape, value, ""))
 
 
@@ -38,8 +38,8 @@ def invalid(operation: str, problems: Sequence[Problem]) -> InvalidRequestError:
     count = "1 fault" if len(problems) == 1 else f"{len(problems)} faults"
     return InvalidRequestError(
         f"the request of {operation} has {count}",
-        expected="parameters that fit the API's model and the rules documented beside it",
-        fix="correct what is listed",
+        expected="parameters that match the model of the API and its documented rules",
+        fix="correct the listed parameters",
         problems=problems,
     )
 
@@ -60,9 +60,9 @@ def _structure(shape: Any, value: object, path: str) -> Iterator[Problem]:
             yield Problem(_below(path, name), "is required")
     for name, child in value.items():
         if name not in shape.members:
-            yield Problem(_below(path, name), f"is not known{did_you_mean(str(name), shape.members)}")
+            yield Problem(_below(path, name), f"is unknown{did_you_mean(str(name), shape.members)}")
         elif child is None and name not in shape.required_members:
-            yield Problem(_below(path, name), "must not be null; leave it out")
+            yield Problem(_below(path, name), "must not be null; omit it")
         elif child is not None:
             yield from _check(shape.members[name], child, _below(path, name))
     if shape.is_tagged_union and len(value) != 1:
@@ -94,7 +94,9 @@ def _string(shape: Any, value: object, path: str) -> Iterator[Problem]:
         yield _wrong_type(path, "a string", value)
         return
     if not _is_text(value):
-        yield Problem(path, "must hold no NUL and no half of a surrogate pair: no file or process can be given it")
+        yield Problem(
+            path, "must not contain NUL or half of a surrogate pair, because files and processes cannot use them"
+        )
         return
     yield from _within(shape, len(value), path, "characters")
     if shape.enum and value not in shape.enum:

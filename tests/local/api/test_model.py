@@ -80,7 +80,7 @@ def test_answers_survive_the_way_to_botocore(name: str) -> None:
 def test_every_constraint_at_its_edge_and_one_past_it(name: str) -> None:
     shape = operation_model(ML, name).input_shape
     if shape is None:
-        pytest.skip("takes no parameters")
+        pytest.skip("has no parameters")
     count = 0
     for path, value, right in edges(shape):
         found = {problem.path for problem in faults(shape, value)}

@@ -140,8 +140,8 @@ def test_what_is_no_text_is_refused_wherever_it_stands(server: Up, text: str) ->
 
     assert status == 400
     for path in ("description", "trainingContainerConfig.arguments[1]", "tags.y"):
-        assert f"{path}: must hold no NUL".encode() in answer
-    assert b"the name of entry 1 must hold no NUL" in answer
+        assert f"{path}: must not contain NUL".encode() in answer
+    assert b"the name of entry 1 must not contain NUL" in answer
 
 
 def test_errors_of_another_host_are_modelled(server: Up) -> None:

@@ -138,7 +138,7 @@ def test_all_that_cannot_be_an_object_is_told_at_once(tmp_path: Path) -> None:
         "dangling": "leads nowhere",
         "device": "is neither a file nor a folder",
         "round": "leads nowhere",
-        "sub/again": "is a link to a folder that it lies in",
+        "sub/again": "is a link to a folder that contains it",
         "sub/pipe": "is neither a file nor a folder",
     }
 

@@ -202,7 +202,7 @@ def _parse_parameters(body: bytes) -> ContainerParameters:
         raise InferenceRequestError(
             "the answer to GET /execution-parameters cannot be used",
             expected="a JSON object with the numbers MaxConcurrentTransforms and MaxPayloadInMB",
-            fix="answer so, or answer 404: then the platform's defaults apply",
+            fix="return such an object, or return 404 to use the platform's defaults",
         ) from None
 
 

@@ -139,7 +139,7 @@ class Container:
             f"{self.host.name}: GET /ping on {self.address} has not answered 200 for "
             f"{self.plan.start_seconds:g} s: {reason}",
             expected="GET /ping answering 200 once the model is loaded",
-            fix="see the container's log; let `serve` exit with a status other than 0 if the model cannot load",
+            fix="see the container's log; end `serve` with a nonzero exit status if the model cannot be loaded",
         )
 
     def failure(self) -> CleanroomError | None:

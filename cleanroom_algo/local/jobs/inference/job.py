@@ -219,7 +219,7 @@ def _too_long(seconds: float) -> InferenceTimeoutError:
     return InferenceTimeoutError(
         f"the job has run for {seconds / 3600:g} hours",
         expected="at most 25 hours, a quota that AWS does not raise",
-        fix="take more instances, or give the job a smaller channel",
+        fix="use more instances, or a smaller channel",
     )
 
 

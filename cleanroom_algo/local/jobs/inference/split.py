@@ -81,15 +81,15 @@ def require_lines(reference: ObjectRef) -> None:
     if beginning.startswith(GZIP_MAGIC):
         raise InferenceInputError(
             f"{reference.key} is gzipped",
-            expected="plain CSV: inference jobs cut their objects by line as they are, and unpack none",
-            fix="unpack the object (gunzip) before it goes into the channel",
+            expected="plain CSV, because inference jobs split objects by line and do not unpack them",
+            fix="unpack the object with gunzip before you put it into the channel",
         )
     if beginning == PARQUET_MAGIC:
         raise InferenceInputError(
             f"{reference.key} is a Parquet file",
-            expected="an input channel in CSV: inference jobs cut their objects by line, and Parquet has no lines",
-            fix="create the channel for inference with resultFormat CSV; what AWS does with Parquet is not documented "
-            '(inference_on_parquet = "whole-objects" in settings.toml sends each as one request)',
+            expected="an input channel in CSV, because inference jobs split objects by line and Parquet has no lines",
+            fix="create the channel for inference with resultFormat CSV; AWS does not document inference on Parquet "
+            '(inference_on_parquet = "whole-objects" in settings.toml sends each object as one request)',
         )
 
 
@@ -112,7 +112,7 @@ def _ended(line: bytes) -> bytes:
 
 def _record_too_large(name: str, number: int, max_bytes: int) -> InferenceInputError:
     return InferenceInputError(
-        f"a record of {name}, after request {number}, is larger than one request may be",
+        f"a record of {name}, after request {number}, is larger than the maximum size of a request",
         expected=f"records of at most {format_bytes(max_bytes)} (maxPayloadInMB)",
-        fix="set containerExecutionParameters.maxPayloadInMB higher (at most 100), or leave columns out of the query",
+        fix="increase containerExecutionParameters.maxPayloadInMB (at most 100), or remove columns from the query",
     )

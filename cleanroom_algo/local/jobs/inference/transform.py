@@ -329,8 +329,8 @@ class Transform:
         raise InferenceRowsLostError(
             what,
             expected="one prediction for each record",
-            fix="predict the first line of a request, too (pandas.read_csv takes it for a header without header=None); "
-            'inference_lost_rows = "warn" in settings.toml lets such jobs pass',
+            fix="also predict the first line of a request (pandas.read_csv treats it as a header unless "
+            'header=None); with inference_lost_rows = "warn" in settings.toml, such jobs continue',
         )
 
     def _finish(self, owner: _Open, failed: list[tuple[ObjectRef, CleanroomError]]) -> None:
@@ -360,6 +360,6 @@ def _as_input_error(error: Exception, reference: ObjectRef) -> CleanroomError:
         return error
     return InferenceInputError(
         f"{reference.key} cannot be read ({type(error).__name__})",
-        expected="the object as it was when the job was planned",
+        expected="the object in the state in which the job was planned",
         fix="keep the input channel's files until the job has ended",
     )

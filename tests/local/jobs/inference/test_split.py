@@ -67,7 +67,7 @@ def test_an_empty_object_has_no_requests(tmp_path: Path) -> None:
     "data", [b"x" * 9, b"1\n" + b"x" * 9, b"1\n" + b"x" * 8 + b"\n", b"1\n" + b"x" * 20 + b"\n2\n"]
 )
 def test_a_record_that_fits_no_request_is_an_error(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(InferenceInputError, match="larger than one request"):
+    with pytest.raises(InferenceInputError, match="larger than the maximum size"):
         list(split_lines(write(tmp_path, data.replace(b"%b", b"x" * 9)), max_bytes=8))
 
 
