@@ -19,9 +19,10 @@ from cleanroom_algo.errors import UsageError
 from cleanroom_algo.errors.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from cleanroom_algo.local.deploy.permissions import Policy
+    from cleanroom_algo.local.deploy.placeholders import Placeholder
 
 
 @click.command()
@@ -72,18 +73,23 @@ def command(
     """
     from cleanroom_algo.local.deploy.documents import stack_name
     from cleanroom_algo.local.deploy.permissions import policies_of
-    from cleanroom_algo.local.deploy.placeholders import PARTITION, REGION
+    from cleanroom_algo.local.deploy.placeholders import ACCOUNT, PARTITION, REGION
+    from cleanroom_algo.local.deploy.rehearsal import AUTHOR
 
     with open_room(home) as room:
         rehearsal = rehearsal_of(room.store, source)
         region = room.workspace.settings.machine.region
     members = [rehearsal.member(member)] if member is not None else list(rehearsal.declaration.members)
     policies = {each: policies_of(rehearsal, each, stack_name(rehearsal, each)) for each in members}
-    values = {PARTITION.name: PARTITION.example, REGION.name: region, **pairs(value, "--value")}
+    given_values = pairs(value, "--value")
+    values = {PARTITION.name: PARTITION.example, REGION.name: region}
+    accounts = {} if AUTHOR in rehearsal.declaration.members else rehearsal.accounts
+    values |= {f"{ACCOUNT.name}_{account}": account for account in accounts.values()}
+    known = {each: values | ({ACCOUNT.name: accounts[each]} if accounts else {}) | given_values for each in members}
     if given:
-        _check(context, policies, given, who, as_json=as_json, values=pairs(value, "--value"))
+        _check(context, policies, given, who, as_json=as_json, values=given_values)
         return
-    files = _files(policies, values)
+    files = _files(policies, known)
     texts = {name: json.dumps(document, indent=2) + "\n" for name, document in files.items()}
     write_files(output, texts, overwrite=overwrite)
     if as_json:
@@ -95,20 +101,24 @@ def command(
         say(f"In angle brackets is what only you know: {', '.join(unknown)}. --value NAME=VALUE fills it in.")
 
 
-def _files(policies: Mapping[str, Sequence[Policy]], values: Mapping[str, str]) -> dict[str, Any]:
+def _files(policies: Mapping[str, Sequence[Policy]], known: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     from cleanroom_algo.local.deploy.placeholders import distinct, resolved
 
     files = {}
     for member, each in policies.items():
+        values = known[member]
         for policy in each:
             name = f"{distinct(member)}-{distinct(policy.name)}"
             parts = {"": policy.statements, "-trust": policy.trust}
             for kind, statements in parts.items():
                 if statements:
                     document = {"Version": "2012-10-17", "Statement": statements}
-                    known = resolved(document, lambda one: values.get(one.name, f"<{one.name}>"), "".join)
-                    files[f"{name}{kind}.json"] = known
+                    files[f"{name}{kind}.json"] = resolved(document, _value_in(values), "".join)
     return files
+
+
+def _value_in(values: Mapping[str, str]) -> Callable[[Placeholder], str]:
+    return lambda placeholder: values.get(placeholder.name, f"<{placeholder.name}>")
 
 
 def _check(

@@ -34,6 +34,8 @@ from cleanroom_algo.local.service_model.validation import faults, invalid
 from cleanroom_algo.local.setup.quick_requests import WHOLE_TRACEBACKS
 
 VERSION: Final = "versionIdentifier"
+_MOST_GB: Final = {"maxArtifactSize": 10, "maxSize": 10, "maxOutputSize": 50}
+"""Of CloudFormation's schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,18 @@ def association_call(rehearsal: Rehearsal, name: str) -> ApiCall:
     return checked(ApiCall("CreateConfiguredModelAlgorithmAssociation", params, about, results))
 
 
+def beyond_cloudformation(association: ApiCall) -> list[str]:
+    """Return which sizes of an association are larger than CloudFormation's schema accepts; the API accepts more."""
+    policies = association.params.get("privacyConfiguration", {}).get("policies", {}).values()
+    sizes = [(key, each[key]["value"], most) for each in policies for key, most in _MOST_GB.items() if key in each]
+    return [f"{key} is {size} GB, and CloudFormation accepts {most}" for key, size, most in sizes if size > most]
+
+
 def room_calls(rehearsal: Rehearsal, member: str) -> Iterator[ApiCall]:
     """Yield the calls for what CloudFormation lacks of a member's part of a room."""
+    for name in rehearsal.owned("algorithms", member):
+        if beyond_cloudformation(association := association_call(rehearsal, name)):
+            yield association
     if rehearsal.declaration.members[member].output is not None:
         destination = {"s3Destination": {"s3Uri": output_uri(member)}}
         location = {"destination": destination, "roleArn": output_role(rehearsal, member).arn}

@@ -29,7 +29,7 @@ class MemberFiles:
         stack_name: of its stack.
         files: texts by the name of the file, the template first; none for a member who has nothing to deploy.
         required: parameters of the template without a default.
-        warnings: what CloudFormation may refuse.
+        warnings: what the template lacks, or AWS may refuse.
     """
 
     member: str

@@ -109,7 +109,7 @@ def policies_of(rehearsal: Rehearsal, member: str, stack: str) -> list[Policy]:
 def _calling(rehearsal: Rehearsal, member: str, roles: Sequence[Role]) -> Iterator[Mapping[str, Any]]:
     entry = rehearsal.declaration.members[member]
     passed = [each.arn for each in roles if each.kind in ("ml-configuration", "query")]
-    operations = ["PutMLConfiguration", "GetMLConfiguration"] if entry.output is not None else []
+    operations = ["PutMLConfiguration"] if entry.output is not None else []
     if "CAN_QUERY" in entry.abilities or rehearsal.owned("channels", member):
         operations += _QUERYING
     if not operations:

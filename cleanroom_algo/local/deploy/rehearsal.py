@@ -93,6 +93,11 @@ class Rehearsal:
         """The member who creates the collaboration: the first."""
         return next(iter(self.declaration.members))
 
+    @property
+    def accounts(self) -> dict[str, str]:
+        """The accounts by the name of the member."""
+        return {name: each.account for name, each in self.declaration.members.items()}
+
     def member(self, name: str) -> str:
         """Return the name of a member.
 

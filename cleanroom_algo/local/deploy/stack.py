@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from cleanroom_algo.errors import Problem, TemplateError
-from cleanroom_algo.local.deploy.api_calls import algorithm_call, association_call
+from cleanroom_algo.local.deploy.api_calls import algorithm_call, association_call, beyond_cloudformation
 from cleanroom_algo.local.deploy.placeholders import (
     ACCOUNT,
     MEMBERSHIP,
@@ -50,8 +50,6 @@ _ACCOUNT: Final = "^[0-9]{12}$"
 _LOCATION: Final = "^[A-Za-z0-9][A-Za-z0-9._-]+(/[^*?$]*[^/*?$])?$"  # it becomes a part of a policy
 _TAG: Final = "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"
 _DYNAMIC: Final = "{{resolve:"
-_MOST_GB: Final = {"maxArtifactSize": 10, "maxSize": 10, "maxOutputSize": 50}
-"""Of CloudFormation's schema, where the API takes more."""
 
 
 class Stack:
@@ -64,7 +62,7 @@ class Stack:
 
     Attributes:
         outputs: of the stack, by the name of the placeholder whose value each is.
-        warnings: what CloudFormation may refuse.
+        warnings: what the template lacks, or AWS may refuse.
     """
 
     def __init__(self, rehearsal: Rehearsal, member: str, *, clean_room: bool = False) -> None:
@@ -155,10 +153,13 @@ class Stack:
         self._add(f"Algorithm{own}", "CleanRoomsML::ConfiguredModelAlgorithm", {**algorithm, **role}, condition)
         arn = {"Fn::GetAtt": [f"Algorithm{own}", "ConfiguredModelAlgorithmArn"]}
         self._values[algorithm_arn(name).name] = arn
-        association = association_call(self.rehearsal, name).params
-        self._warn_of_sizes(name, association)
+        association = association_call(self.rehearsal, name)
+        if beyond := beyond_cloudformation(association):
+            self._output(algorithm_arn(name), arn, condition)
+            self.warnings.append(f"algorithms.{name}: {'; '.join(beyond)}; so the script makes its association")
+            return
         kind = "CleanRoomsML::ConfiguredModelAlgorithmAssociation"
-        self._add(f"Association{own}", kind, association, condition)
+        self._add(f"Association{own}", kind, association.params, condition)
         arn = {"Fn::GetAtt": [f"Association{own}", "ConfiguredModelAlgorithmAssociationArn"]}
         self._output(association_arn(name), arn, condition)
         none = {"Ref": "AWS::NoValue"}
@@ -197,13 +198,6 @@ class Stack:
             return ""
         self._sections["Conditions"][f"Pushed{own}"] = pushed[0] if len(pushed) == 1 else {"Fn::And": pushed}
         return f"Pushed{own}"
-
-    def _warn_of_sizes(self, name: str, association: Mapping[str, Any]) -> None:
-        for policies in association.get("privacyConfiguration", {}).get("policies", {}).values():
-            for key, most in _MOST_GB.items():
-                if (size := policies.get(key, {}).get("value", 0)) > most:
-                    what = f"algorithms.{name}: {key} is {size} GB; CloudFormation's schema takes at most {most}"
-                    self.warnings.append(f"{what}, and the API more: associate this algorithm with boto3")
 
     def _template(self, name: str, entry: TemplateEntry) -> None:
         own = f"Template{logical(identifier(name))}"

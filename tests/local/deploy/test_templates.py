@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleanroom_algo.errors import InvalidRequestError, TemplateError
+from cleanroom_algo.local.deploy.api_calls import room_calls
 from cleanroom_algo.local.deploy.documents import member_files
-from cleanroom_algo.local.deploy.placeholders import distinct, identifier, logical
+from cleanroom_algo.local.deploy.placeholders import distinct, identifier, logical, placeholders
 from cleanroom_algo.local.deploy.rehearsal import Rehearsal
 from cleanroom_algo.local.deploy.rehearsed import of_algorithm
 from cleanroom_algo.local.deploy.stack import Stack
@@ -126,7 +127,12 @@ def test_what_no_template_can_hold_is_refused(tmp_path: Path) -> None:
         update={"arguments": (), "privacy": {"trainedModels": {"maxArtifactSize": {"unit": "GB", "value": 50}}}}
     )
     stack = Stack(Rehearsal(odd_room().model_copy(update={"algorithms": {"日本": large}})), OWNER)
-    assert "takes at most 10" in stack.warnings[0]
+    assert "maxArtifactSize is 50 GB, and CloudFormation accepts 10" in stack.warnings[0]
+    assert not any("Association" in each["Type"] for each in stack.document()["Resources"].values())
+    calls = list(room_calls(stack.rehearsal, OWNER))
+    assert calls[0].operation == "CreateConfiguredModelAlgorithmAssociation"
+    assert {each.name for each in placeholders(calls[0].params)} >= {"ALGORITHM_CF2ABF_ARN"}
+    assert "ALGORITHM_CF2ABF_ARN" in stack.outputs
 
 
 @settings(max_examples=25, deadline=None)
