@@ -114,7 +114,7 @@ def profile_of(objects: Sequence[Object], target: str | None = None, *, whole: b
     step = 1 if whole else -(-sum(obj.size for obj in objects) // SAMPLE_BYTES)
     table = _Table(objects, step)
     frame = table.read()
-    names = [name for name in table.form.names if name]
+    names = [name for name in table.form.names if name in frame.columns]
     guessed = target or target_column(frame)
     columns = [_profiled(frame.get_column(name), table, name == guessed) for name in names]
     left_out = [column for column in columns if column.declared is None]

@@ -181,6 +181,16 @@ def test_bins_cover_all_values(values: pl.Series, bins: list[tuple[Any, Any, int
     assert [(each.low, each.high, each.rows) for each in profile.bins_of(values, 2)] == bins
 
 
+def test_columns_that_cannot_be_declared_are_noted(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"a": [1, 2], "nested": [{"b": 1}, {"b": 2}], "nothing": [None, None]}).write_parquet(path)
+
+    found = profile.profile_of([Object("a.parquet", path, path.stat().st_size)])
+
+    assert [column.name for column in found.columns] == ["a"]
+    assert [note.partition(" is ")[0] for note in found.notes] == ["nested", "nothing"]
+
+
 def test_the_profile_is_for_people_and_the_declaration_for_a_file(tmp_path: Path) -> None:
     FRAME.to_csv(tmp_path / "x.csv", header=False, index=False)
     done = run("schema", tmp_path)
