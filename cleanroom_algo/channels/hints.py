@@ -109,7 +109,7 @@ _WIDTH_FIX: Final = (
 )
 _WIDTH: Final = " field(s) instead of "
 _OTHER_COLUMNS: Final = "declare the columns of the data: `cleanroom-algo schema FOLDER` prints the declaration"
-# What to do about faults that are no matter of what a text probably is, by a part of what is said of them.
+# The fix for faults that do not depend on the kind of text, by a part of their message.
 _FIXES: Final = (
     ("not nullable", 'declare a type that ends in "?", or leave these rows out'),
     ("not valid UTF-8", 'save the file in UTF-8: in pandas, read it with encoding="latin-1" and write it again'),

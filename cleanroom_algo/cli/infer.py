@@ -111,7 +111,7 @@ def _say_more(job: InferenceJob) -> None:
     """Say where the log of a job is that failed, and what it left."""
     say(f"  log       {command_line('logs', job.name)}")
     if job.outputs:
-        say("\n            ".join(["\n  outputs   of the objects that were answered whole:", *job.outputs]))
+        say("\n            ".join(["\n  outputs   of the objects that were completed:", *job.outputs]))
 
 
 def _deliver(job: InferenceJob, words: dict[str, Any], *, as_json: bool) -> None:

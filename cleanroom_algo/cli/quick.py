@@ -76,7 +76,7 @@ def training_words(context: click.Context) -> TrainingWords:
     channels = channel_sources({**project.channels, **given})
     _check_words(context, algorithm, channels)
     if project.path is not None and not values["as_json"]:
-        say(f"with [tool.cleanroom-algo] of {project.path}")
+        say(f"using [tool.cleanroom-algo] of {project.path}")
     return TrainingWords(
         algorithm=algorithm,
         request=None if values["request"] is None else request_file(values["request"]),
@@ -176,7 +176,7 @@ def _say_few_objects(room: Room, call: JobCall) -> None:
         if record is not None and record.document.get("numberOfFiles") == 1 and (hosts > 1 or sharded):
             alone = "; with ShardedByS3Key one host gets all of it" if sharded and hosts > 1 else ""
             what = f"channel {channel['channelName']} is one object, and the service writes several{alone}"
-            say(f"note: {what}; --objects {max(4, hosts)} cuts it")
+            say(f"note: {what}; --objects {max(4, hosts)} divides it")
 
 
 def _words(text: str | None, option: str) -> list[str]:

@@ -163,7 +163,7 @@ def extract(
     Raises:
         UnsafeArchiveError: CR-BAS-001, or ArtifactArchiveRefusedError: CR-ART-006, for a trained model: a member is
             neither file nor directory, leads elsewhere, or breaks a limit.
-        BaseModelUnreadableError: CR-BAS-006, or ArtifactArchiveUnreadableError: CR-ART-007: damaged, cut short, with a
+        BaseModelUnreadableError: CR-BAS-006, or ArtifactArchiveUnreadableError: CR-ART-007: damaged, truncated, with a
             wrong checksum, or the disk is full.
     """
     draft = target.with_name(f".{target.name}-{os.getpid()}")

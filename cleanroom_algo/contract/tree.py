@@ -178,7 +178,7 @@ class Tree:
             yield descent.go()
         except OSError as error:
             lost = descent.followed and error.errno == errno.ENOENT
-            why = "is a link that leads nowhere" if lost else _REASONS.get(error.errno or 0, error.strerror)
+            why = "is a link without a target" if lost else _REASONS.get(error.errno or 0, error.strerror)
             raise OSError(error.errno, why, name) from error
         finally:
             descent.close()

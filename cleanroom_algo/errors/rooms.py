@@ -41,8 +41,9 @@ class RoomStateError(RoomError):
         """Return the error of a disk that does not let a file of the state folder be written or removed."""
         return cls(
             f"{path}: {(isinstance(error, OSError) and error.strerror) or error}",
-            expected="a folder on a disk with room, in which this user may write",
-            fix="make room (`cleanroom-algo clean` removes all of a room), or choose another folder with --home",
+            expected="a folder with free disk space to which this user can write",
+            fix="free disk space (`cleanroom-algo clean` removes everything from a room), or choose another folder "
+            "with --home",
         )
 
 
@@ -91,7 +92,7 @@ class DeclarationError(RoomError):
 
 
 class NoObjectsError(RoomError):
-    """A channel's location holds no objects, or objects whose keys cannot be file names.
+    """A channel's location contains no objects, or objects whose keys cannot be file names.
 
     The s3:// URI of a channel is either one object or a prefix that ends at a `/`. Each object becomes a file in the
     channel's folder, named by the rest of its key.

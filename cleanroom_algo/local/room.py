@@ -58,7 +58,7 @@ class Room:
         self.supervisor = Supervisor(self.workspace, owners, owner, everyone=serving)
         self.caller = Caller(self.workspace, self.supervisor.wake)
         for key in store.set_aside_unreadable():
-            log.error("the record of %s cannot be read, and is set aside in %s", key, store.path)
+            log.error("the record of %s cannot be read; it was moved to %s", key, store.path)
         recover(self.workspace, owners)
         if serving:
             self.supervisor.wake()

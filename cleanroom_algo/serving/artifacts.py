@@ -108,7 +108,9 @@ class Artifacts:
             )
         parsed = kind.parse(values)
         if added := sorted(parsed.effective().keys() - self.manifest.hyperparameters.keys()):
-            log.warning("the model was trained without these hyperparameters, defaults are used: %s", ", ".join(added))
+            log.warning(
+                "the model was trained without these hyperparameters; their defaults are used: %s", ", ".join(added)
+            )
         return parsed
 
     def tell_changes(self, algorithm: str) -> None:

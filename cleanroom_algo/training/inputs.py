@@ -225,7 +225,7 @@ class Inputs:
 def _finished(fitter: FeaturesFitter) -> Features:
     for name, (unknown, found) in fitter.left_out().items():
         log.info(
-            "%s: %d of %d categories are rare or beyond max_categories, and get the index of unknown ones",
+            "%s: %d of %d categories are rare or exceed max_categories; they get the index of unknown categories",
             name,
             unknown,
             found,

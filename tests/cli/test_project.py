@@ -47,7 +47,7 @@ def error_of(project: Path, old: str, new: str) -> dict[str, Any]:
 def test_it_is_used_from_a_folder_below_and_the_command_line_wins(project: Path) -> None:
     local = ("--channel", f"validation={project / 'train.csv'}")
     done = run("train", "--print-request", *local)
-    assert done.stderr.startswith(f"with [tool.cleanroom-algo] of {project / 'pyproject.toml'}\n")
+    assert done.stderr.startswith(f"using [tool.cleanroom-algo] of {project / 'pyproject.toml'}\n")
     request = done.json
     assert (request["name"], request["resourceConfig"]["instanceCount"]) == ("daily", 2)
     assert [each["channelName"] for each in request["dataChannels"]] == ["train", "validation"]

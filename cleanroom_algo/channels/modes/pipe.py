@@ -3,7 +3,7 @@
 The platform makes one pipe per channel and epoch, `<channel>_0`, `<channel>_1`, ...; it may not exist yet when the
 container looks for it, and closing it early ends the epoch (SageMaker developer guide, "How Amazon SageMaker provides
 training information", Pipe mode). A pipe has no end of data of its own: a writer that dies looks like one that has
-finished. Formats tell the difference where they can: gzip, RecordIO, Parquet and a row cut short are errors.
+finished. Formats tell the difference where they can: gzip, RecordIO, Parquet and a truncated row are errors.
 """
 
 from __future__ import annotations

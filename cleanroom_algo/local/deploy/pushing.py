@@ -100,7 +100,7 @@ def push_image(push: Push, say: Callable[[str], None]) -> str | None:
     digest = None
     for tag in push.tags:
         if tag in there:
-            say(f"{push.repository.with_tag(tag)} is there already")
+            say(f"{push.repository.with_tag(tag)} already exists")
             continue
         with tempfile.TemporaryDirectory(prefix="cleanroom-push-") as folder:
             file = Path(folder) / "digest"

@@ -1,6 +1,6 @@
 """Hosts as containers of an image, run by Docker, or by podman in its place.
 
-The hosts of a job are on a network of their own, without a way out, and know each other as `algo-1`, `algo-2`, ... The
+The hosts of a job are on an internal network of their own and know each other as `algo-1`, `algo-2`, ... The
 engine must run on this machine: /opt/ml is a folder of it, and a serving container is reached through its network
 namespace, or where the user may not enter that, on its address.
 """
@@ -258,7 +258,7 @@ def image_words(spec: HostSpec) -> list[str]:
 
 
 def _make_network(program: str, name: str, *, internal: bool) -> str:
-    """Make a network, without a way out if it is internal; return the first three numbers of its addresses."""
+    """Create a network, internal if asked; return the first three numbers of its addresses."""
     kind = ["--internal"] if internal else []
     done = None
     for _ in range(_NETWORK_ATTEMPTS):

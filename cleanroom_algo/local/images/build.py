@@ -63,7 +63,7 @@ def build(
     more: Sequence[str],
     say: Callable[[str], None],
 ) -> None:
-    """Run the engine, and hand on what it writes.
+    """Run the engine, and pass on its output.
 
     Args:
         context: as `write_context` left it.

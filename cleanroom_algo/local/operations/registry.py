@@ -132,7 +132,7 @@ class Operations:
         self._handlers: dict[str, Handler] = {}
 
     def __call__(self, name: str) -> Callable[[Handler], Handler]:
-        """Register a handler for an operation of the model, which is not looked at here: loading it takes its time."""
+        """Register a handler for an operation. Its name is not checked, because loading the model takes time."""
         if name in self._handlers:
             raise ValueError(f"{name} of {self.service} has two handlers")
 

@@ -184,7 +184,7 @@ def _set_operation(node: exp.Expr) -> Problem | None:
 
 
 def _with(node: exp.Expr) -> Problem | None:
-    return Problem("RECURSIVE", "is not known here") if node.args.get("recursive") else None
+    return Problem("RECURSIVE", "is not supported") if node.args.get("recursive") else None
 
 
 _CHECKS: Final[Mapping[type[exp.Expr], Callable[[exp.Expr], Problem | None]]] = {

@@ -128,6 +128,7 @@ class QueryOutcome:
             )
         if self.unwritten:
             found.append(
-                f"rows of nothing but a null are left out, as Spark writes none of them into CSV: {self.unwritten}"
+                "rows that contain only a null are left out, because Spark does not write them to CSV: "
+                f"{self.unwritten}"
             )
         return tuple(found)

@@ -33,7 +33,7 @@ def find(store: Store, words: str, kinds: tuple[str, ...] = tuple(KINDS), *, new
 
     Args:
         store: of the room.
-        words: a name, an ARN, or either with `:VERSION` behind it; a version may be cut short.
+        words: a name, an ARN, or either with `:VERSION` behind it; a version can be abbreviated.
         kinds: what may be meant.
         newest: take the newest whatever its status, for its log or to resume it.
 

@@ -65,7 +65,7 @@ class JobRun:
 def run_job(run: JobRun) -> JobResult:
     """Run a job to its end; nothing of it is left running, and whatever goes wrong is its result."""
     if os.geteuid() == 0 and run.record.kind in (TRAINED_MODEL, INFERENCE_JOB):
-        log.warning("running as root: algorithms on process hosts run as root, too; use another user")
+        log.warning("running as root: algorithms on process hosts also run as root; use another user")
     try:
         run.directory.mkdir(parents=True, exist_ok=True)
         return _RUNS[run.record.kind](run)
@@ -120,7 +120,7 @@ def _infer(run: JobRun) -> JobResult:
 def _hosts(run: JobRun, plan: TrainingPlan | InferencePlan) -> HostKind | RunsWholeJobs:
     found = hosts_for(run.workspace.settings, plan.source)
     if has_gpu(plan.instance_type) and not machine_has_gpu() and not isinstance(found, RunsWholeJobs):
-        log.warning("%s has a GPU and this machine has none: the job runs on the CPU", plan.instance_type)
+        log.warning("%s has a GPU, but this machine has none: the job runs on the CPU", plan.instance_type)
     return found
 
 

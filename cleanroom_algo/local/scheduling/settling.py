@@ -93,7 +93,7 @@ def begin_cancelling(workspace: Workspace, job: QueuedJob) -> None:
 
 
 def recover(workspace: Workspace, owners: Owners) -> None:
-    """Settle the jobs of processes that ended without a word.
+    """Settle the jobs of processes that ended without a message.
 
     What cannot be settled or removed is logged and left: it keeps neither the other jobs nor the room from running.
     """
@@ -123,7 +123,7 @@ def _settle_lost(workspace: Workspace, job: QueuedJob) -> Record | None:
             settle_cancelled(workspace, record)
         else:
             # From CREATE_PENDING, too: the process that had reserved it will not come back.
-            why = "the process that ran this job ended without a word (killed, or the machine went down)"
+            why = "the process that ran this job ended without a message (it was killed, or the machine stopped)"
             move(store, record, FAILED, JobLostError.code, f"{why}; start it again")
     return record
 

@@ -120,7 +120,7 @@ class Supervisor:
                 if not self._ending:
                     self._look()
             except Exception:  # a full disk, say: jobs wait until it is over
-                log.exception("the queue of jobs cannot be looked at")
+                log.exception("the queue of jobs cannot be read")
             with self._changed:
                 if self._running or not self._ending:
                     self._changed.wait(POLL_SECONDS)
@@ -173,7 +173,7 @@ class Supervisor:
         try:
             self._until_recorded(job, lambda: self._run_record(job, stopped))
         except RoomStateError:
-            log.error("job %s: how it ended is not recorded", job.key)
+            log.error("job %s: its result could not be recorded", job.key)
         except Exception:
             log.exception("job %s cannot be settled", job.key)
         finally:

@@ -174,7 +174,7 @@ def literal_call(
 
 
 def resuming_call(caller: Caller, record: Record) -> JobCall:
-    """Return the call that continues a training job after its last whole epoch, with the same request.
+    """Return the call that continues a training job after its last complete epoch, with the same request.
 
     Args:
         caller: of the room's operations; nothing in the room changes.

@@ -16,7 +16,7 @@ def differing(runs: Sequence[Record]) -> list[str]:
 
 
 def short_name(record: Record) -> str:
-    """Return the name of a version, its identifier cut short."""
+    """Return the name of a version, with its identifier abbreviated."""
     return f"{record.name}:{(record.version or 'base')[:8]}"
 
 

@@ -1,6 +1,6 @@
 """What scripts get and answer by default: arrays of numbers, as in the SageMaker inference toolkit.
 
-Three things differ from the toolkit, because its own ways are wrong without a word or unsafe: CSV always has the axes
+Three things differ from the toolkit, because its own ways are silently wrong or unsafe: CSV always has the axes
 (row, field), also where it has one row or one field; a text among its numbers is an error, not NaN, and a header is
 left out; npy never unpickles.
 """

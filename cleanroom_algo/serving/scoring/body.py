@@ -1,6 +1,6 @@
 """Reading a request's body: all of it or an error, in bounded memory.
 
-Two habits of WSGI servers and frameworks would lose records without a word: a body shorter than its Content-Length is
+Two habits of WSGI servers and frameworks would silently lose records: a body shorter than its Content-Length is
 handed on as if it were complete (benoitc/gunicorn issue 3234), and Werkzeug's `get_data` with a limit cuts a chunked
 body at the limit and continues. So this module counts every byte itself, straight from `wsgi.input`.
 """

@@ -35,7 +35,7 @@ def invoke(service: Service, environ: dict[str, Any]) -> Response:
     except Exception as error:
         response = _refuse(service, error)
     if stats.nan and not service.metrics.nan:  # once in a process; its last line says how many there were
-        log.warning("predictions are NaN, and are answered as such: %d of %d in this request", stats.nan, stats.rows)
+        log.warning("%d of %d predictions in this request are NaN, and are returned as NaN", stats.nan, stats.rows)
     service.metrics.observe(stats, status=response.status_code, seconds=time.perf_counter() - start)
     return response
 

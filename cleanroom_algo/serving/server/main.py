@@ -117,7 +117,8 @@ def _load_before_fork(environment: InferenceEnvironment, plan: ServerPlan, repor
     after = native_threads()
     if before is not None and after is not None and after > before and environment.settings.serve_preload is None:
         log.info(
-            "loading the model started %d thread(s), which a fork would lose: now each process loads it by itself",
+            "loading the model started %d thread(s), which do not survive a fork: each process now loads the model "
+            "itself",
             after - before,
         )
         report.want_anew()

@@ -210,8 +210,8 @@ def end_when_stuck(admission: Admission, limit_seconds: float) -> None:
     while admission.longest_running() <= limit_seconds:
         time.sleep(CHECK_SECONDS)
     log.error(
-        "a prediction has been running for more than %g s (CLEANROOM_ALGO_SERVE_TIMEOUT_SECONDS): "
-        "this process ends, and another takes its place",
+        "a prediction has been running for more than %g s (CLEANROOM_ALGO_SERVE_TIMEOUT_SECONDS): this process ends "
+        "and is replaced",
         limit_seconds,
     )
     os._exit(ExitCode.ALGORITHM_FAILED)

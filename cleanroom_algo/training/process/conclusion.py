@@ -54,7 +54,7 @@ def _died(host: str, ranks: list[int], exit_codes: Mapping[int, int]) -> RankRep
 
 def _how(exit_code: int | None) -> str:
     if exit_code is None or exit_code == 0:
-        return "left without a word"
+        return "ended without a message"
     if exit_code < 0:
         return f"was ended by {signal_name(-exit_code)}"
-    return f"exited with status {exit_code} without a word"
+    return f"exited with status {exit_code} without a message"

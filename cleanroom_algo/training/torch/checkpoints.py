@@ -1,4 +1,4 @@
-"""Checkpoints on the local disk: a run that was killed continues after its last whole epoch, with the same bits.
+"""Checkpoints on the local disk: a run that was killed continues after its last complete epoch, with the same bits.
 
 They lie in SageMaker's folder for checkpoints, below the host's name, as all hosts of a SageMaker job share one prefix:
 `<host>/epoch-00003/` holds `about.json`, `state.pt`, `best.pt` where the best weights are kept, and `rank-<rank>.pt`
@@ -80,8 +80,8 @@ class Checkpoints:
     def save(self, epoch: int, state: dict[str, Any] | None, own: dict[str, Any], *, better: bool) -> None:
         """Write a checkpoint; all ranks call it after the same epoch.
 
-        Where a disk does not take it, all older ones but the newest make room, on all hosts. Where it still does not
-        fit, training continues without it: a checkpoint is only there to resume from, and the newest whole one stays.
+        If it does not fit on a disk, all older checkpoints except the newest are deleted, on all hosts. If it
+        still does not fit, training continues without it: checkpoints only serve to resume, and the newest one is kept.
 
         Args:
             epoch: how many epochs are done.

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, and how training continues from it after the last whole epoch."""
+"""What a checkpoint holds, and how training continues from it after the last complete epoch."""
 
 from __future__ import annotations
 

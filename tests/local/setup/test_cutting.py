@@ -52,6 +52,6 @@ def test_the_command_cuts_and_says_when_it_should(tmp_path: Path) -> None:
     sharded = ("--print-request", "--hosts", 2, "--distribution", "ShardedByS3Key")
     alone, cut = run(*words, *sharded), run(*words, *sharded, "--objects", 4)
     assert "note: channel train is one object, and the service writes several; with ShardedByS3Key" in alone.stderr
-    assert alone.stderr.endswith("; --objects 4 cuts it\n")
+    assert alone.stderr.endswith("; --objects 4 divides it\n")
     assert cut.stderr == ""
     assert cut.json["dataChannels"][0]["mlInputChannelArn"] != alone.json["dataChannels"][0]["mlInputChannelArn"]

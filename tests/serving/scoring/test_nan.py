@@ -68,6 +68,6 @@ def test_nan_of_single_rows_is_answered_counted_and_told(
     with contextlib.suppress(ProcessLookupError):
         assert server.stop(signal.SIGTERM) == 0
     log = server.log.read_text()
-    assert log.count("predictions are NaN") == 1
+    assert log.count("are returned as NaN") == 1
     assert "2 of 3" in log
     assert "serving_nan=5" in log

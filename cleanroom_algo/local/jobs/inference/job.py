@@ -151,7 +151,7 @@ class _Job:
         warn = partial(self.warnings.add, host.name)
         with Container(self.plan, host, hosts, self.listener.line, model, warn) as container:
             self.containers.append(container)
-            say(f"{self.host_kind.name} host, GET /ping is asked on {container.address}{self.host_kind.lacks}")
+            say(f"{self.host_kind.name} host, polling GET /ping on {container.address}{self.host_kind.lacks}")
             if self.aborted.is_set():
                 return
             try:

@@ -316,8 +316,8 @@ class Transform:
         elif header and found == records and not self.plan.header_known:
             self.warn(
                 "header",
-                f"{key}: its first line has no prediction, and is taken for a header as it holds no number; "
-                "if it is a record, the server has lost it",
+                f"{key}: its first line has no prediction and no number, so it is treated as a header; if it is a "
+                "record, the server has lost it",
             )
         return records if found == lines else found
 

@@ -88,7 +88,7 @@ def stop(place: int) -> Response:
 
 @view.post("/training/<int:place>/resume")
 def resume(place: int) -> Response:
-    """Continue a job after its last whole epoch, as `train --resume` does."""
+    """Continue a job after its last complete epoch, as `train --resume` does."""
     caller = viewer().caller
     call = resuming_call(caller, _own(place))
     made = caller.call(call.operation, call.params, call.account, terms=call.terms)

@@ -128,7 +128,7 @@ def test_a_server_on_another_port_is_told_while_it_is_waited_for(tmp_path: Path)
         waiting.join()
     first = next(text for _, stream, text in seen.seen if stream == "job")
     assert re.match(
-        r"process host, GET /ping is asked on port \d+ \(SAGEMAKER_BIND_TO_PORT\), and .*: no /opt/ml", first
+        r"process host, polling GET /ping on port \d+ \(SAGEMAKER_BIND_TO_PORT\), and .*: no /opt/ml", first
     )
 
 
