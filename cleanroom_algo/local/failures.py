@@ -18,7 +18,8 @@ _PLACE = re.compile(r"  at (?P<place>.*)")
 def error_of(record: Record) -> CleanroomError:
     """Return what to say of a job that did not end well."""
     why = records.reason(record) or "no reason was given"
-    if record.status == "INACTIVE":
+    details = record.document.get("statusDetails") or {}
+    if record.status == "INACTIVE" or details.get("statusCode") == JobStoppedError.code:
         return JobStoppedError(f"{record.name}: {why}", expected="a job that runs to its end", fix="start it again")
     text = why.removeprefix(f"{ALGORITHM_ERROR}: ")
     return _coded(text) or _raised(record.name, text)

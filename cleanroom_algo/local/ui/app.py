@@ -74,6 +74,7 @@ def create_app(caller: Caller) -> Flask:
     app.context_processor(lambda: {"views": VIEWS, "viewer": viewer(), "token": _token_field})
     app.add_template_filter(coded)
     app.add_template_filter(moment)
+    app.add_template_filter(prose)
     app.add_template_filter(span)
     app.add_template_filter(cell)
     app.add_template_filter(format_bytes, "bytes")
@@ -101,6 +102,13 @@ def coded(text: object) -> Markup:
         parts += [escape(plain[at : match.start()]), link.format(target, match[0], match[0])]
         at = match.end()
     return Markup("").join([*parts, escape(plain[at:])])
+
+
+def prose(text: str) -> Markup:
+    """Return a text of the documentation, in which backticks mark what is code."""
+    parts = re.split("`([^`]+)`", text)
+    code = Markup("<code>{}</code>")
+    return Markup("").join(code.format(part) if number % 2 else escape(part) for number, part in enumerate(parts))
 
 
 def moment(seconds: float) -> Markup:

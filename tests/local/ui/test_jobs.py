@@ -55,6 +55,16 @@ def test_the_reason_of_a_failure_stands_first_and_leads_to_its_code(failed: Reco
     assert "ValueError" in browser.get("/ui/training").text
 
 
+def test_a_job_that_ended_with_its_server_was_stopped(desk: RoomFixture, browser: FlaskClient) -> None:
+    details = {"statusCode": "CR-JOB-302", "message": "the job was stopped"}
+    stopped = desk.add_model(5, "CREATE_FAILED", document={"statusDetails": details})
+
+    page = browser.get(f"/ui/training/{stopped.seq}").text
+
+    assert "#CR-JOB-302" in page
+    assert "start it again" in page
+
+
 @pytest.mark.parametrize("account", ["", AIRLINE, BUREAU])
 def test_what_jobs_say_is_text(failed: Record, browser: FlaskClient, account: str) -> None:
     for path in ("/ui/training", f"/ui/training/{failed.seq}", "/ui/models", f"/ui/models/{failed.seq}"):
