@@ -73,8 +73,7 @@ def command(
     """
     from cleanroom_algo.local.deploy.documents import stack_name
     from cleanroom_algo.local.deploy.permissions import policies_of
-    from cleanroom_algo.local.deploy.placeholders import ACCOUNT, PARTITION, REGION
-    from cleanroom_algo.local.deploy.rehearsal import AUTHOR
+    from cleanroom_algo.local.deploy.placeholders import PARTITION, REGION
 
     with open_room(home) as room:
         rehearsal = rehearsal_of(room.store, source)
@@ -82,10 +81,8 @@ def command(
     members = [rehearsal.member(member)] if member is not None else list(rehearsal.declaration.members)
     policies = {each: policies_of(rehearsal, each, stack_name(rehearsal, each)) for each in members}
     given_values = pairs(value, "--value")
-    values = {PARTITION.name: PARTITION.example, REGION.name: region}
-    accounts = {} if AUTHOR in rehearsal.declaration.members else rehearsal.accounts
-    values |= {f"{ACCOUNT.name}_{account}": account for account in accounts.values()}
-    known = {each: values | ({ACCOUNT.name: accounts[each]} if accounts else {}) | given_values for each in members}
+    everywhere = {PARTITION.name: PARTITION.example, REGION.name: region}
+    known = {each: {**everywhere, **rehearsal.known_values(each), **given_values} for each in members}
     if given:
         _check(context, policies, given, who, as_json=as_json, values=given_values)
         return

@@ -127,12 +127,13 @@ def _pushing(rehearsal: Rehearsal, member: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _deploying(rehearsal: Rehearsal, member: str, roles: Sequence[Role], stack: str) -> Iterator[Mapping[str, Any]]:
+    own = [each for each in roles if each.kind != "tables"]  # which comes with --clean-room alone
+    if not own:
+        return
     stacks = [arn_of("cloudformation", f"stack/{stack}/*")]
     yield allow([f"cloudformation:{each}" for each in _STACK], stacks)
     yield allow(["cloudformation:GetTemplateSummary"], [ANY])
-    own = [each for each in roles if each.kind != "tables"]
-    if own:
-        yield allow([f"iam:{each}" for each in _ROLE], [each.arn for each in own])
+    yield allow([f"iam:{each}" for each in _ROLE], [each.arn for each in own])
     if repositories := _repositories(rehearsal, member):
         yield allow([f"ecr:{each}" for each in _REPOSITORY], repositories)
     if rehearsal.owned("algorithms", member):

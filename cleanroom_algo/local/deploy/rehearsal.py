@@ -32,6 +32,7 @@ from cleanroom_algo.local.setup.declaration import (
 
 AUTHOR: Final = "author"
 """The only member of a room that nobody declared."""
+OUTPUT_LOCATION: Final = Placeholder("OUTPUT_LOCATION", "bucket and prefix for outputs, without s3://", "bucket/prefix")
 _ECR: Final = re.compile(r"[0-9]{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[^@]+")
 
 
@@ -93,10 +94,15 @@ class Rehearsal:
         """The member who creates the collaboration: the first."""
         return next(iter(self.declaration.members))
 
-    @property
-    def accounts(self) -> dict[str, str]:
-        """The accounts by the name of the member."""
-        return {name: each.account for name, each in self.declaration.members.items()}
+    def known_values(self, member: str) -> dict[str, str]:
+        """Return values of placeholders that a declared room has, as one of its members writes them."""
+        entries = self.declaration.members
+        if list(entries) == [AUTHOR]:
+            return {}
+        others = {f"{ACCOUNT.name}_{each.account}": each.account for each in entries.values()}
+        output = (entries[member].output or "").removeprefix("s3://").rstrip("/")
+        location = {OUTPUT_LOCATION.name: output} if output else {}
+        return {**others, ACCOUNT.name: entries[member].account, **location}
 
     def member(self, name: str) -> str:
         """Return the name of a member.

@@ -21,11 +21,10 @@ from cleanroom_algo.local.deploy.placeholders import (
     distinct,
     joined,
 )
-from cleanroom_algo.local.deploy.rehearsal import Rehearsal, role_arn
+from cleanroom_algo.local.deploy.rehearsal import OUTPUT_LOCATION, Rehearsal, role_arn
 
 ML_SERVICE: Final = "cleanrooms-ml.amazonaws.com"
 CLEANROOMS_SERVICE: Final = "cleanrooms.amazonaws.com"
-OUTPUT_LOCATION: Final = Placeholder("OUTPUT_LOCATION", "bucket and prefix for outputs, without s3://", "bucket/prefix")
 GLUE_DATABASE: Final = Placeholder("GLUE_DATABASE", "AWS Glue database of the tables", "database")
 TABLES_BUCKET: Final = Placeholder("TABLES_BUCKET", "S3 bucket with the files of the tables", "bucket")
 _PREFIX: Final = "cleanrooms-ml"  # what AWSCleanRoomsMLFullAccess lets its users pass

@@ -21,6 +21,7 @@ from cleanroom_algo.local.deploy.placeholders import (
     resolved,
 )
 from cleanroom_algo.local.deploy.rehearsal import (
+    OUTPUT_LOCATION,
     Image,
     Rehearsal,
     algorithm_arn,
@@ -30,7 +31,6 @@ from cleanroom_algo.local.deploy.rehearsal import (
 )
 from cleanroom_algo.local.deploy.roles import (
     GLUE_DATABASE,
-    OUTPUT_LOCATION,
     Role,
     account_of,
     roles_of,
