@@ -16,8 +16,8 @@ from cleanroom_algo.contract.metrics import EPOCHS_LINE, MARK
 
 _SOUGHT: Final = tuple(f'"text": "{text}'.encode() for text in (f"{MARK} ", EPOCHS_LINE.partition("%")[0]))
 _PART: Final = 1 << 22  # bytes that are searched at once
-_LOGS: Final = 32  # whose lines are kept
-_LINES: Final = 20_000  # of a log: more cannot be drawn
+_LOGS: Final = 16  # whose lines are kept
+_LINES: Final = 10_000  # of a log: more cannot be drawn
 
 
 @dataclass

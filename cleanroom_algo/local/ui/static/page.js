@@ -116,9 +116,13 @@ document.addEventListener("pointermove", (event) => {
   tip.style.top = `${event.clientY + 14}px`;
 });
 
+// A choice with the pointer is final; the arrow keys pass through all of them.
 for (const choice of document.querySelectorAll("form.eyes select")) {
-  choice.addEventListener("change", () => choice.form.submit());
-  choice.form.querySelector("button").hidden = true;
+  const button = choice.form.querySelector("button");
+  button.hidden = true;
+  choice.addEventListener("pointerdown", () => { button.hidden = true; });
+  choice.addEventListener("keydown", () => { button.hidden = false; });
+  choice.addEventListener("change", () => { if (button.hidden) choice.form.submit(); });
 }
 for (const box of document.querySelectorAll("[data-follow]")) box.scrollTop = box.scrollHeight;
 showTimes();
