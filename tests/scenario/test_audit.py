@@ -85,6 +85,7 @@ def test_audit_catches_a_model_that_has_memorized(desk: CliFixture, files: tuple
     columns = desk.run("audit", "sponge", "--members", members, "--non-members", desk.data)
     assert "do not have the same columns" in columns.stderr
     assert desk.run("audit", "sponge", *both, "--shadows", 3).status == 2
+    assert "CR-CLI-008" in desk.run("audit", "sponge", *both, "--plot", desk.folder / "no" / "roc.svg").stderr
 
 
 LEAKY = """

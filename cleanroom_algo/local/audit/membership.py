@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cleanroom_algo.errors import AuditError
+from cleanroom_algo.errors import AuditError, PredictionsUnreadableError
 from cleanroom_algo.local.audit.rows import numbers, parsed, read_rows
 from cleanroom_algo.local.audit.scores import Scores, scores_of
 from cleanroom_algo.local.audit.statistics import (
@@ -222,7 +222,11 @@ def _answers(target: pl.Series, schema: dict[str, Any]) -> pl.Series:
 
 def _predicted(room: CleanRoom, model: TrainedModel, asked: pl.DataFrame, right: pl.Series) -> Scores:
     """Return the scores of rows, which the model predicts in an inference job without seeing the target."""
-    answers = room.infer(model, asked, name=f"{model.name[:50]}-audit").predictions
+    name = f"{model.name[:50]}-audit"
+    try:
+        answers = room.infer(model, asked, name=name).predictions
+    except PredictionsUnreadableError:  # the JSON of SageMaker's inference toolkit, which has an array for a request
+        answers = room.infer(model, asked, name=name, accept="text/csv").predictions
     return scores_of(answers.select(answers.columns[asked.width :]), right)
 
 
