@@ -164,3 +164,16 @@ def test_the_command_writes_files(tmp_path: Path) -> None:
     assert (tmp_path / "out/airline-calls.py").read_text() == "mine"
     assert run(*words, "--overwrite").status == 0
     assert (tmp_path / "out/airline-calls.py").read_text() != "mine"
+
+
+def test_an_algorithm_is_looked_into_for_metrics_and_columns(tmp_path: Path) -> None:
+    algorithm = EXAMPLE.parent / "algorithm.py"
+    assert run("deploy", "template", algorithm, "--output", tmp_path, "--home", tmp_path / "room").status == 0
+    (resource,) = (
+        each["Properties"]
+        for each in yaml.safe_load((tmp_path / "author.yaml").read_text())["Resources"].values()
+        if each["Type"] == "AWS::CleanRoomsML::ConfiguredModelAlgorithm"
+    )
+    metrics = {each["Name"] for each in resource["TrainingContainerConfig"]["MetricDefinitions"]}
+    assert "epoch_train_loss" in metrics
+    assert '"SELECT carrier, origin, dest, ' in (tmp_path / "author-calls.py").read_text()
