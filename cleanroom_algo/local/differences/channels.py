@@ -83,10 +83,10 @@ CHANNELS: tuple[Difference, ...] = (
     Difference(
         "channels",
         QUERY,
-        "Another generator, MST (arXiv:2108.04978), creates the synthetic rows: a tree of pairs of columns, measured "
-        "with the noise of epsilon and of a delta of 1e-9. One half of the rows of the query makes as many rows as "
-        "there are. The other half is used for the attack, whose score is an area under the ROC curve. Bounds and "
-        "categories are measured with noise, and rare values are left out.",
+        "Another generator, after MST (arXiv:2108.04978), creates the synthetic rows: a tree of pairs of columns, and "
+        "pairs with the predictive column, measured with the noise of epsilon and of a delta of 1e-9. One half of the "
+        "rows of the query makes as many rows as there are. The other half is used for the attack, whose score is an "
+        "area under the ROC curve. Bounds and categories are measured with noise, and rare values are left out.",
         "AWS generates and evaluates the rows by its own methods, which it does not document. Original values may "
         "appear.",
         "guessed",

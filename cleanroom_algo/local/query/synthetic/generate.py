@@ -61,7 +61,7 @@ def _made(
     of_domain = rho * _OF_DOMAINS / len(columns)
     of_model = rho * (1 - _OF_DOMAINS)
     # As many intervals as leave the counts of pairs above their noise.
-    noise = deviation(of_model / 3 / max(len(columns) - 1, 1))
+    noise = deviation(of_model / 3 / (2 * len(columns)))
     intervals = min(max(int(math.sqrt(len(seen) / noise)), _FEWEST), _MOST)
     codings: list[Coding] = []
     for name, column in columns.items():
@@ -70,8 +70,8 @@ def _made(
         else:
             codings.append(Intervals.measure(seen[name], of_domain, intervals, random))
     codes = [coding.codes(seen[name]) for name, coding in zip(columns, codings, strict=True)]
-    predictive = [each.predictive for each in columns.values()]
-    tree = fit(codes, [each.size for each in codings], predictive, of_model, random)
+    target = next((place for place, each in enumerate(columns.values()) if each.predictive), None)
+    tree = fit(codes, [each.size for each in codings], target, of_model, random)
     drawn = zip(columns, codings, tree.sample(rows, random), strict=True)
     return pl.DataFrame({name: coding.values(sampled, random) for name, coding, sampled in drawn}, schema=seen.schema)
 

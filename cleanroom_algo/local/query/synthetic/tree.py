@@ -1,8 +1,13 @@
-"""A model of codes: each column depends on one other, along a spanning tree of the pairs that matter most."""
+"""A model of codes: each column depends on one other along a spanning tree, and on the column to predict.
+
+The tree holds the pairs that matter most. The column to predict is beside it, paired with all others: relations with it
+are what a model learns, and along a tree most of them would be lost. Given its own value, a column takes its two
+neighbors for independent of each other, so that pairs are all that has to be measured.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
@@ -25,49 +30,61 @@ class Tree:
     Attributes:
         singles: the counts of each column by code.
         pairs: the counts of pairs of columns, whose sums are those of `singles`.
+        target: the column to predict, which is paired with all others; None where there is none.
     """
 
     singles: Sequence[Counts]
-    pairs: dict[Pair, Counts]
+    pairs: Mapping[Pair, Counts]
+    target: int | None
 
     def sample(self, rows: int, random: np.random.Generator) -> list[Codes]:
         """Return codes of new rows, by column."""
         found: dict[int, Codes] = {}
-        for child, parent in self._order():
-            shares = self.singles[child][None] if parent is None else self._given(child, parent)
-            within = np.zeros(rows, np.int64) if parent is None else found[parent]
-            drawn = np.zeros(rows, np.int64)
-            for code in np.unique(within):
-                here = within == code
-                drawn[here] = random.choice(shares.shape[1], here.sum(), p=shares[code] / shares[code].sum())
-            found[child] = drawn
+        for child, parents in self._order():
+            found[child] = self._drawn(child, {each: found[each] for each in parents}, rows, random)
         return [found[each] for each in range(len(self.singles))]
 
-    def _given(self, child: int, parent: int) -> Counts:
-        """Return the counts of a column for each code of another."""
-        return self.pairs[parent, child] if (parent, child) in self.pairs else self.pairs[child, parent].T
+    def _drawn(self, child: int, given: Mapping[int, Codes], rows: int, random: np.random.Generator) -> Codes:
+        """Return codes of a column, given those of others."""
+        key = np.zeros(rows, np.int64)
+        for other, codes in given.items():
+            key = key * len(self.singles[other]) + codes
+        order = np.argsort(key, kind="stable")
+        drawn = np.zeros(rows, np.int64)
+        for alike in np.split(order, np.flatnonzero(np.diff(key[order])) + 1):
+            shares = self.singles[child]
+            for other, codes in given.items():
+                shares = shares * self._beside(other, child)[codes[alike[0]]] / self.singles[child]
+            drawn[alike] = random.choice(len(shares), len(alike), p=shares / shares.sum())
+        return drawn
 
-    def _order(self) -> Iterator[tuple[int, int | None]]:
-        """Yield each column after the one that it depends on; the first depends on none."""
-        waiting: list[tuple[int, int | None]] = [(0, None)]
-        seen = {0}
-        for child, parent in waiting:
-            yield child, parent
+    def _beside(self, other: int, child: int) -> Counts:
+        """Return the counts of a column for each code of another."""
+        return self.pairs[other, child] if (other, child) in self.pairs else self.pairs[child, other].T
+
+    def _order(self) -> Iterator[tuple[int, list[int]]]:
+        """Yield each column after those that it depends on."""
+        always = [] if self.target is None else [self.target]
+        yield from ((each, []) for each in always)
+        first = next(each for each in range(len(self.singles)) if each != self.target)
+        waiting, seen = [(first, always)], {first, *always}
+        for child, parents in waiting:
+            yield child, parents
             for pair in self.pairs:
                 if child in pair and (other := sum(pair) - child) not in seen:
                     seen.add(other)
-                    waiting.append((other, child))
+                    waiting.append((other, [child, *always]))
 
 
 def fit(
-    codes: Sequence[Codes], sizes: Sequence[int], predictive: Sequence[bool], rho: float, random: np.random.Generator
+    codes: Sequence[Codes], sizes: Sequence[int], target: int | None, rho: float, random: np.random.Generator
 ) -> Tree:
     """Return a model of codes, at the cost of rho: a third each for columns, the choice of pairs, and pairs.
 
     Args:
         codes: of each column.
         sizes: how many codes each column has.
-        predictive: whether a column is to be predicted; pairs with such a column count double in the choice.
+        target: the column to predict, if there is one.
         rho: the budget.
         random: where noise comes from.
     """
@@ -77,7 +94,7 @@ def fit(
         on_simplex(measured(np.bincount(each, minlength=size), share / len(codes), random), rows)
         for each, size in zip(codes, sizes, strict=True)
     ]
-    # Each code gets a little: one that the noise has swallowed can still come up as a parent.
+    # Each code gets a little: one that the noise has swallowed can still come up beside another.
     singles = [(each + 1e-6) * rows / (each.sum() + 1e-6 * len(each)) for each in singles]
 
     def counted(pair: Pair) -> Codes:
@@ -87,17 +104,19 @@ def fit(
 
     def matters(pair: Pair) -> float:
         independent = np.outer(singles[pair[0]], singles[pair[1]]) / rows
-        distance = float(np.abs(counted(pair) - independent).sum())
-        return distance if predictive[pair[0]] or predictive[pair[1]] else distance / 2
+        return float(np.abs(counted(pair) - independent).sum())
 
-    pairs = list(combinations(range(len(codes)), 2))
+    others = [each for each in range(len(codes)) if each != target]
+    pairs = list(combinations(others, 2))
     scores = np.array([matters(each) for each in pairs])
-    of_each = share / (len(codes) - 1)
-    tree = {}
-    for pair in _spanning(pairs, scores, len(codes), of_each, random):
-        noisy = on_simplex(measured(counted(pair), of_each, random), rows)
-        tree[pair] = _fitted(noisy, singles[pair[0]], singles[pair[1]])
-    return Tree(singles, tree)
+    chosen_pairs = list(_spanning(pairs, scores, len(codes), share / (len(others) - 1), random))
+    if target is not None:
+        chosen_pairs += [(target, each) for each in others]
+    fitted = {}
+    for pair in chosen_pairs:
+        noisy = on_simplex(measured(counted(pair), share / len(chosen_pairs), random), rows)
+        fitted[pair] = _fitted(noisy, singles[pair[0]], singles[pair[1]])
+    return Tree(singles, fitted, target)
 
 
 def _spanning(
@@ -106,8 +125,7 @@ def _spanning(
     """Yield the pairs of a spanning tree, each chosen among those that join two parts, at the cost of rho each."""
     part = np.arange(columns)
     ends = np.array(pairs)
-    for _ in range(columns - 1):
-        open_pairs = np.flatnonzero(part[ends[:, 0]] != part[ends[:, 1]])
+    while len(open_pairs := np.flatnonzero(part[ends[:, 0]] != part[ends[:, 1]])):
         first, second = pairs[open_pairs[chosen(scores[open_pairs], _SENSITIVITY, rho, random)]]
         part[part == part[second]] = part[first]
         yield first, second
