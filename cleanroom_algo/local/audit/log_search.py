@@ -13,9 +13,12 @@ from cleanroom_algo.local.audit.leaks import ChannelValues
 from cleanroom_algo.local.audit.rows import tables
 from cleanroom_algo.local.planning.inference import looks_like_header
 from cleanroom_algo.local.planning.inputs import algorithm_source, association_of, channel_objects, record_of_job
+from cleanroom_algo.local.policies.logs import Line
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.workspace import Workspace
+from cleanroom_algo.local.summaries.curves import USAGE_METRICS
+from cleanroom_algo.local.summaries.metrics import job_metrics
 from cleanroom_algo.local.written_log import WrittenLog
 
 _SOURCE_BYTES = 1 << 20
@@ -51,7 +54,7 @@ class LogAudit:
     Attributes:
         rows: of the channels.
         lines: of the whole log.
-        received: how many lines each member gets, error summaries included.
+        received: how many lines of the log each member gets, error summaries included.
         sightings: what members see comes first.
         doubtful: columns of numbers of which matches say nothing.
     """
@@ -69,7 +72,7 @@ class LogAudit:
 
 
 def search_log(workspace: Workspace, record: Record) -> LogAudit:
-    """Search the log of a job for values of its channels, as each member gets it, and as it was written.
+    """Search the log and the metrics of a job for values of its channels, as each member gets them, and as written.
 
     Args:
         workspace: of the room.
@@ -89,7 +92,8 @@ def search_log(workspace: Workspace, record: Record) -> LogAudit:
         ) from error
     received = {account: log.seen_by(account).lines for account in sorted(log.recipients.members)}
     found: dict[tuple[str, str], Sighting] = {}
-    for account, lines in [*received.items(), (None, tuple(log.lines))]:
+    for account, own in [*received.items(), (None, tuple(log.lines))]:
+        lines = own if account is None else (*own, *_metrics(log, account))
         for leak in values.leaks([line["text"] for line in lines]):
             before = found.get((leak.column, leak.found))
             first = lines[leak.lines[0]]
@@ -106,6 +110,13 @@ def search_log(workspace: Workspace, record: Record) -> LogAudit:
     ordered = sorted(found.values(), key=lambda each: (not each.accounts, each.rows, each.column, each.found))
     counts = {account: len(lines) for account, lines in received.items()}
     return LogAudit(values.rows, len(texts), counts, tuple(ordered), tuple(values.doubtful(texts)))
+
+
+def _metrics(log: WrittenLog, account: str) -> Iterator[Line]:
+    """Yield the metrics that a member gets, as lines: no log policy keeps them back."""
+    for point in job_metrics(log, account)[0]:
+        if point.name not in USAGE_METRICS:
+            yield {"time": point.time, "host": point.host, "text": f"metric {point.name}={point.value!r}"}
 
 
 def _tables(workspace: Workspace, record: Record) -> Iterator[pl.DataFrame]:
