@@ -20,7 +20,6 @@ from cleanroom_algo.local.resources.arns import COLLABORATION, MEMBERSHIP
 from cleanroom_algo.local.resources.store import Record, Store
 from cleanroom_algo.local.resources.workspace import Workspace
 from cleanroom_algo.local.service_model.shapes import CLEANROOMS, ML
-from cleanroom_algo.local.written_log import WrittenLog
 
 
 class _Operations(NamedTuple):
@@ -164,20 +163,6 @@ class Viewer:
         if record.collaboration not in self.memberships:
             return None
         return self._as_shown(record)
-
-    def log(self, kind: str, place: int, *, last_bytes: int | None = None) -> WrittenLog:
-        """Return the log of a job, from which the viewer takes what the member gets: `seen_by(viewer.account)`.
-
-        Args:
-            kind: of the job.
-            place: of its record.
-            last_bytes: as `WrittenLog.read` takes it.
-
-        Raises:
-            NoSuchRecordError: CR-CLI-007, there is no such job that the member sees, or it has no log.
-        """
-        self.get(kind, place)
-        return WrittenLog.read(self.workspace, self.kept(kind, place), self.account, last_bytes=last_bytes)
 
     def _as_shown(self, record: Record) -> Record:
         account = self.account or ""

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -53,6 +54,20 @@ def test_the_reason_of_a_failure_stands_first_and_leads_to_its_code(failed: Reco
     assert 'href="/ui/codes#CR-JOB-303"' in page
     assert "algorithm.py:7 in loss" in page
     assert "ValueError" in browser.get("/ui/training").text
+
+
+def test_a_member_who_joined_later_gets_nothing_of_a_job(desk: RoomFixture, browser: FlaskClient) -> None:
+    early: dict[str, Any] = {"logs": [], "noise": None, "metrics": [], "members": {AIRLINE: True}}
+    runs = [desk.add_model(number, private={"recipients": early}) for number in (6, 7)]
+    for run in runs:
+        write(desk, run, [f"[metric] epoch={epoch} {METRIC}={epoch}" for epoch in (1, 2)])
+
+    page = browser.get(f"/ui/training/{runs[0].seq}?as={BUREAU}").text
+    compared = browser.get("/ui/models/compare", query_string={"as": BUREAU, "run": [run.seq for run in runs]})
+
+    assert "joined after the job had ended" in page
+    assert METRIC not in page + compared.text
+    assert METRIC in browser.get(f"/ui/training/{runs[0].seq}").text
 
 
 def test_a_job_that_ended_with_its_server_was_stopped(desk: RoomFixture, browser: FlaskClient) -> None:

@@ -18,6 +18,7 @@ from cleanroom_algo.local.results import InferenceJob, TrainedModel
 from cleanroom_algo.local.setup.calls import inference_call
 from cleanroom_algo.local.setup.channel_data import channel_source
 from cleanroom_algo.local.ui.background import Background
+from cleanroom_algo.local.ui.job_logs import shown_log
 from cleanroom_algo.local.ui.one_row import FILE, check_row, csv_of, fields_of, problems_of, texts_of
 from cleanroom_algo.local.ui.page import FAST_POLL, SLOW_POLL, page_of, render, viewer
 
@@ -59,6 +60,7 @@ def job(place: int) -> str:
         receivers=_receivers(record),
         receives=_receives(record),
         channel=_channel(record),
+        log=shown_log(kept),
         stoppable=_may_act(record) and record.status in UNDER_WAY,
         poll=FAST_POLL if running else 0,
         **values,

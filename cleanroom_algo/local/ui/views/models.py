@@ -12,6 +12,7 @@ from markupsafe import Markup
 from cleanroom_algo.contract.sizes import GB, format_bytes
 from cleanroom_algo.local.failures import error_of
 from cleanroom_algo.local.plans.run_files import LOG_FILE
+from cleanroom_algo.local.policies.recipients import Recipients
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.results import TrainedModel
@@ -22,6 +23,7 @@ from cleanroom_algo.local.summaries.runs import base_of, comparison, differing, 
 from cleanroom_algo.local.ui.charts import COLORS, Series, line_chart
 from cleanroom_algo.local.ui.graph import Box, graph
 from cleanroom_algo.local.ui.page import SLOW_POLL, page_of, render, viewer
+from cleanroom_algo.local.written_log import WrittenLog
 
 view = Blueprint("models", __name__)
 
@@ -81,15 +83,14 @@ def model(place: int) -> str:
 
 def _curves(run: Record) -> list[Curve]:
     """Return the learning curves of a run, of what the member gets of it."""
-    log = viewer().workspace.files.run(viewer().kept(records.MODEL, run.seq)) / LOG_FILE
-    if not log.exists():
+    kept, account = viewer().kept(records.MODEL, run.seq), viewer().account
+    log = viewer().workspace.files.run(kept) / LOG_FILE
+    if not log.exists() or (account and account not in Recipients.of(viewer().store, kept).members):
         return []
-    if viewer().whole:
-        lines = metric_lines(log)
-        if any(line["text"].startswith("[metric]") for line in lines):
-            return learning_curves(lines, ())
-    written = viewer().log(records.MODEL, run.seq, last_bytes=_TAIL)
-    return learning_curves((), job_metrics(written, viewer().account)[0])
+    if account is None and (curves := learning_curves(metric_lines(log), ())):
+        return curves
+    written = WrittenLog.read(viewer().workspace, kept, account, last_bytes=_TAIL)
+    return learning_curves((), job_metrics(written, account)[0])
 
 
 def _metrics(run: Record) -> Mapping[str, float]:

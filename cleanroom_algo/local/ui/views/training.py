@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,23 +19,21 @@ from cleanroom_algo.local.failures import error_of
 from cleanroom_algo.local.planning.resuming import checkpoints_of
 from cleanroom_algo.local.plans.run_files import LOG_FILE, USAGE_FILE
 from cleanroom_algo.local.policies.metrics import Point
-from cleanroom_algo.local.policies.recipients import Recipients
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.states import ENDED, FAILED, INACTIVE, UNDER_WAY
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.setup.calls import resuming_call
 from cleanroom_algo.local.summaries.curves import USAGE_METRICS, Curve, curve_groups, metric_curves
-from cleanroom_algo.local.summaries.log_table import log_table
 from cleanroom_algo.local.summaries.metric_lines import metric_lines
 from cleanroom_algo.local.summaries.metrics import job_metrics
 from cleanroom_algo.local.summaries.progress import TrainingProgress
 from cleanroom_algo.local.ui.charts import Series, line_chart
+from cleanroom_algo.local.ui.job_logs import shown_log
 from cleanroom_algo.local.ui.page import FAST_POLL, SLOW_POLL, page_of, render, unchanged, viewer
 from cleanroom_algo.local.written_log import WrittenLog
 
 view = Blueprint("training", __name__)
 
-_TAIL: Final = 1 << 16  # bytes of a log that are shown
 _USAGE_TITLES: Final = {"CPUUtilization": "CPU, percent of a core", "MemoryUtilization": "Memory, percent"}
 
 
@@ -55,13 +54,8 @@ def job(place: int) -> str:
     sizes = [each.stat().st_size if each.exists() else 0 for each in (folder / LOG_FILE, folder / USAGE_FILE)]
     unchanged(record.status, record.updated, *sizes)
     ended = record.status in ENDED
-    values: dict[str, Any] = {"rows": [], "notes": [], "groups": [], "progress": {}, "shortened": sizes[0] > _TAIL}
-    if sizes[0] and not viewer().whole and viewer().account not in Recipients.of(viewer().store, kept).members:
-        values["notes"] = [
-            (viewer().account, "joined after the job had ended, and gets nothing of its log and metrics")
-        ]
-    elif sizes[0]:
-        values |= _written(viewer().log(records.MODEL, place, last_bytes=_TAIL), folder / LOG_FILE, ended=ended)
+    log = shown_log(kept)
+    values = {} if log.written is None else _measured(log.written, folder / LOG_FILE, ended=ended)
     may_act = viewer().whole or record.account == viewer().account
     return render(
         "training.html",
@@ -70,7 +64,7 @@ def job(place: int) -> str:
         resumable=may_act and record.status in (FAILED, INACTIVE) and checkpoints_of(viewer().workspace, kept),
         stoppable=may_act and record.status in UNDER_WAY,
         ended=ended,
-        people=_people(record),
+        log=log,
         poll=0 if ended else FAST_POLL,
         **values,
     )
@@ -108,30 +102,15 @@ def _reason(record: Record) -> CleanroomError | None:
     return error_of(record) if records.reason(record) else None
 
 
-def _people(record: Record) -> list[Any]:
-    """Return the members whose view of the log is shown: all of the collaboration, or the one who looks."""
-    named = {each.account: each for each in viewer().people}
-    if not viewer().whole:
-        return [named[viewer().account or ""]]
-    members = viewer().store.find("membership", collaboration=record.collaboration, statuses=("ACTIVE",))
-    return [named[each.account] for each in reversed(members)]
-
-
-def _written(log: WrittenLog, path: Path, *, ended: bool) -> dict[str, Any]:
-    """Return what there is to show of a log: for a member nothing but what the member gets."""
+def _measured(log: WrittenLog, path: Path, *, ended: bool) -> dict[str, Any]:
+    """Return progress and curves by a log: for a member nothing but what the member gets."""
     account = viewer().account
-    people = [each.account for each in _people(log.record) if each.account in log.recipients.members]
-    shown = log_table(log, people)
     logged = metric_lines(path)
     known = {(line["time"], line["host"], line["text"]) for line in logged}
     rest = [line for line in log.lines if (line["time"], line["host"], line["text"]) not in known]
-    found, notes = job_metrics(
-        WrittenLog(log.record, [*logged, *rest], log.usage, log.recipients, log.switches), account
-    )
+    found, notes = job_metrics(replace(log, lines=[*logged, *rest]), account)
     curves = metric_curves(logged if account is None else (), found)
     return {
-        "rows": [each for each in shown.rows if account is None or each.seen[0] is not None],
-        "notes": [(each, note) for each, note in zip(people, shown.notes, strict=True)],
         "metric_notes": notes,
         "groups": [*curve_charts(curve_groups(curves)), *_usage(found)],
         "progress": _progress(logged, ended=ended) if account is None else {},
