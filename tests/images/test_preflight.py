@@ -40,7 +40,7 @@ def test_an_algorithm_of_one_file_has_no_neighbors(tmp_path: Path) -> None:
 
     (alone,) = (each for each in run("check", file, "--json").json["findings"] if each["name"] == "import")
     assert alone["where"] == "mine.py:3"
-    assert "helper lies beside mine.py" in alone["fix"]
+    assert "helper is beside mine.py" in alone["fix"]
     file.rename(tmp_path / "algorithm.py")
     found = run("check", tmp_path, "--json").json["findings"]
     assert [each["where"] for each in found if each["name"] == "import"] == ["helper.py:2"]

@@ -182,9 +182,9 @@ def test_the_report_names_every_tensor_that_does_not_fit() -> None:
     with pytest.raises(TensorMismatchError) as caught:
         load_tensors(model, tensors)
     assert {problem.path: problem.message for problem in caught.value.problems} == {
-        "head.weight": "is in the model, not in the base model",
-        "head.bias": "is in the model, not in the base model",
-        "old.weight": "is in the base model, not in the model",
+        "head.weight": "is in the model, but not in the base model",
+        "head.bias": "is in the model, but not in the base model",
+        "old.weight": "is in the base model, but not in the model",
         "body.bias": "is float32 [5], the model's is float32 [4]",
     }
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

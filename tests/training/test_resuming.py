@@ -154,7 +154,7 @@ def test_checkpoints_of_another_training_or_an_earlier_release_are_refused(tmp_p
     (of_other,), (of_older,) = run_jobs([other], [older])
 
     assert "CR-TRN-009" in of_other.err
-    assert "hyperparameters: is not the same" in of_other.err
+    assert "hyperparameters: differs" in of_other.err
     assert "holds checkpoints of an earlier release" in of_older.err
     assert f"rm -r {folder}" in of_older.err
 

@@ -60,16 +60,16 @@ def check_image(description: dict[str, Any], *, has_opt_ml: bool) -> Iterator[Fi
         what = "the shell form hides the word `train` and keeps signals from the program"
         yield Finding("error", "entrypoint", "ENTRYPOINT", what, 'write it as a list: ENTRYPOINT ["program"]')
     if entrypoint and Path(entrypoint[0]).name == "tini":
-        what = "the SageMaker developer guide rules tini out, as it is confused by the words train and serve"
+        what = "the SageMaker developer guide excludes tini, because the words train and serve confuse it"
         yield Finding("error", "entrypoint", "ENTRYPOINT", what, "use the program itself, or dumb-init")
     if config.get("User") not in (None, "", "root", "0", "0:0"):
-        what = f"runs as {config['User']}, who may not enter /opt/ml/input/config"
+        what = f"runs as {config['User']}, who cannot read /opt/ml/input/config"
         yield Finding("error", "user", "USER", what, "remove USER: the platform runs containers as root")
     if description.get("Size", 0) > _LARGE_BYTES:
         what = f"{description['Size'] / 10**9:.1f} GB, which every instance loads before it starts"
-        yield Finding("warning", "size", "image", what, "use a slimmer base, and leave caches and data out")
+        yield Finding("warning", "size", "image", what, "use a smaller base image, and leave out caches and data")
     if has_opt_ml:
-        what = "has files below /opt/ml, which SageMaker reserves: it may hide them with its own"
+        what = "has files below /opt/ml, which SageMaker reserves; its own files may hide them"
         yield Finding("warning", "opt-ml", "/opt/ml", what, f"move code to {ALGORITHM}, and data into channels")
 
 

@@ -92,8 +92,8 @@ def _with_neighbor(fault: Fault, file: Path) -> Fault:
     neighbor = file.parent / missing["name"] if missing else None
     if neighbor is None or not (neighbor.is_dir() or neighbor.with_suffix(".py").is_file()):
         return fault
-    fix = f"{neighbor.name} lies beside {file.name}, but only {file.name} goes into the container: "
-    fix += f"put both into a folder, {file.name} as {ENTRY_FILE}, and give the folder"
+    fix = f"{neighbor.name} is beside {file.name}, but only {file.name} goes into the container: "
+    fix += f"put both into a folder, {file.name} as {ENTRY_FILE}, and use the folder"
     error = AlgorithmImportError(fault.error.what, expected="an algorithm that contains all its own modules", fix=fix)
     return Fault(error, fault.place)
 

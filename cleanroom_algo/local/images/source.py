@@ -179,8 +179,8 @@ def _check_imports(source: Source) -> Iterator[Finding]:
                 "warning",
                 "network",
                 f"{source.name}:{line}",
-                f"{module} is imported; the clean room reaches no network",
-                "put what is needed into the image, or bring it in as a channel",
+                f"{module} is imported; the clean room has no network",
+                "put the files into the image, or provide them in a channel",
             )
 
 
@@ -200,7 +200,7 @@ def writes_model(path: str, where: str) -> Finding:
 def _check_debugger(source: Source, call: ast.Call, conditional: bool) -> Iterator[Finding]:
     origin = source.origin(call.func)
     if origin in _DEBUGGERS:
-        what = f"{origin} waits for somebody at a terminal, and a container has none: it ends the job"
+        what = f"{origin} waits for input at a terminal, which a container does not have: it ends the job"
         fix = "remove it; `cleanroom-algo train --debug` runs the algorithm in your terminal"
         yield Finding("warning" if conditional else "error", "debugger", f"{source.name}:{call.lineno}", what, fix)
 
@@ -210,14 +210,14 @@ def _check_call(source: Source, call: ast.Call, *, gets_word: bool) -> Iterator[
     last = origin.rpartition(".")[2]
     words = " ".join(_texts(call))
     if "pip install" in words or "pip3 install" in words:
-        what, fix = "pip runs when the container does; there is no package index to reach", "install in the image"
+        what, fix = "pip runs when the container starts, but no package index can be reached", "install in the image"
         yield Finding("error", "pip-at-run-time", where, what, f"{fix}: name the package in requirements.txt")
     if _downloads(origin, call):
-        what = f"{last} downloads when the container runs; the clean room reaches no network"
-        fix = "download when the image is built and give the folder's path, or bring it in as a channel"
+        what = f"{last} downloads when the container runs; the clean room has no network"
+        fix = "download the files when the image is built and use the path of the folder, or provide them in a channel"
         yield Finding("error", "network", where, what, fix)
     if origin == "torch.load" and not _is_given(call, "weights_only", True):
-        what = "torch.load without weights_only=True runs whatever code the file holds"
+        what = "torch.load without weights_only=True runs any code in the file"
         yield Finding("warning", "pickle", where, what, "pass weights_only=True, or store weights as safetensors")
     takes_argv = origin == "argparse.ArgumentParser.parse_args" and not call.args and not call.keywords
     if gets_word and takes_argv and not _declares_positional(source.tree):
@@ -290,7 +290,7 @@ def _check_read_hyperparameters(sources: Sources) -> Iterator[Finding]:
     options = _READS_OPTIONS.search(text) is not None
     if files and not _READS_HYPERPARAMETERS.search(text) and not (sources.is_script and options):
         what = "nothing reads the hyperparameters of the request"
-        what += ", which no program of an image gets as options" if options else ""
+        what += ", because the program of an image does not get them as options" if options else ""
         fix = "read input/config/hyperparameters.json, or SM_HPS of script mode"
         yield Finding("warning", "hyperparameter-not-read", next(iter(files.values())), what, fix)
 
@@ -300,7 +300,7 @@ def _check_scripts(sources: Sources, only: Verb | None) -> Iterator[Finding]:
     name = sources.algorithm.name
     train = [path.name for path in sources.scripts if path.name != INFERENCE_SCRIPT]
     if train and only != "serve" and not sources.named:
-        what = f"there is neither {ENTRY_FILE} nor a program `train`: a script trains where the job names it"
+        what = f"there is neither {ENTRY_FILE} nor a program `train`: a script trains only if the job names it"
         script = sources.script.name if sources.script else train[0]
         fix = f"set {PROGRAM_VARIABLE}={script} in the request's environment, or in the image"
         yield Finding("warning", "no-train", name, what, fix)
@@ -337,7 +337,7 @@ def _check_sizes(folder: Path) -> Iterator[Finding]:
         if path.is_file() and path.stat().st_size > _LARGE_BYTES:
             what = f"{path.stat().st_size / 10**6:.0f} MB would be part of the image, which every instance loads"
             where = path.relative_to(folder).as_posix()
-            yield Finding("warning", "size", where, what, "bring data in as a channel; keep it out of this folder")
+            yield Finding("warning", "size", where, what, "provide data in a channel, and keep it out of this folder")
 
 
 def _builds_on(source: Source, kind: ast.ClassDef, base: str) -> bool:

@@ -102,13 +102,11 @@ def _try_serve(plan: TrainingPlan, kind: HostKind, folder: Path) -> Iterator[Fin
         reader.join()
         host.wait()
     if answered:
-        what = "GET /ping answers 200 although there is no model"
-        fix = (
-            "answer 200 only when a prediction would work, and end with a status other than 0 if the model cannot load"
-        )
+        what = "GET /ping returns 200 although there is no model"
+        fix = "return 200 only when predictions work, and exit with a nonzero status if the model cannot be loaded"
         yield Finding("warning", "ping", "serve", what, fix)
     elif code == 0:
-        what = "it ends with status 0 at once, as if `serve` were any word; nobody answers in an inference job"
+        what = "it ends with status 0 at once, without starting a server; an inference job then gets no answers"
         yield Finding("error", "no-serve", "serve", what, "start a server when the first argument is `serve`")
     elif code is None and kind.isolates_files and not _serves_by_library(plan.source.path):
         what = f"GET /ping is not answered on port {SERVE_PORT} within {SERVE_SECONDS:g} s"
@@ -116,7 +114,7 @@ def _try_serve(plan: TrainingPlan, kind: HostKind, folder: Path) -> Iterator[Fin
         yield Finding("warning", "ping", "serve", what, fix)
     if not ended:
         what = f"the server does not end within {END_SECONDS:g} s of SIGTERM; after 30 s it is killed"
-        fix = "handle SIGTERM: process 1 of a container ends for no signal that it does not handle"
+        fix = "handle SIGTERM, because process 1 of a container ignores signals that it does not handle"
         yield Finding("warning", "sigterm", "serve", what, fix)
     yield from _conclude("serve", code or 0, lines)
 
@@ -131,22 +129,22 @@ def _conclude(verb: Verb, code: int, lines: list[str]) -> Iterator[Finding]:
     if code in _NOT_FOUND or (code and (said := _NO_PROGRAM.search(text))):
         why = f"{said[0]}, exit status {code}" if code not in _NOT_FOUND and said else f"exit status {code}"
         what = f"`{verb}` cannot be started ({why})"
-        fix = f"put an executable named {verb} on the image's PATH, or give the image an entrypoint that is there"
+        fix = f"put an executable named {verb} on the image's PATH, or set an existing entrypoint for the image"
         yield Finding("error", f"no-{verb}", verb, what, fix)
     elif code == _USAGE and _WRONG_ARGUMENTS.search(text):
-        what = f"the program takes the word `{verb}` for a wrong argument (exit status 2)"
+        what = f"the program takes the word `{verb}` as an invalid argument (exit status 2)"
         yield Finding("error", "argparse", verb, what, "call parse_known_args, or declare a positional argument")
     if code and (found := _NOT_IMPORTED.search(text)):
         fix = "name it in requirements.txt, and Debian packages that it needs in apt.txt, or copy it into the image"
         yield Finding("error", "import", verb, f"it cannot be imported ({found[0]})", fix)
     elif code and (found := _NOT_THERE.search(text)) and not _DATA.search(found[0]):
-        fix = "put the file into the algorithm's folder or the image, and name it by its whole path"
-        yield Finding("error", "not-there", verb, f"it ends before it looks for data ({found[0]})", fix)
+        fix = "put the file into the algorithm's folder or the image, and use its absolute path"
+        yield Finding("error", "not-there", verb, f"it ends before it reads data ({found[0]})", fix)
     if found := _OFFLINE.search(text):
-        what = f"it looks for a network when it starts ({found[0]})"
-        yield Finding("error", "network", verb, what, "put what is needed into the image, or bring it in as a channel")
+        what = f"it uses a network when it starts ({found[0]})"
+        yield Finding("error", "network", verb, what, "put the files into the image, or provide them in a channel")
     if any(_PIP.search(line) for line in lines):
-        what = "pip runs when the container does; there is no package index to reach"
+        what = "pip runs when the container starts, but no package index can be reached"
         yield Finding("error", "pip-at-run-time", verb, what, "install in the image")
     paths = {each["behind"] or each["before"] or "?" for each in _READ_ONLY.finditer(text)}
     for path in sorted(paths):

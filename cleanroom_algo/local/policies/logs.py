@@ -71,7 +71,9 @@ def member_logs(
     if not named:
         return MemberLogs((), (_why_nothing(recipients, account),))
     if not recipients.members[account]:
-        note = f"account {account} has no ML configuration, so nothing is published to it: PutMLConfiguration first"
+        note = (
+            f"account {account} has no ML configuration, so nothing is published to it; call PutMLConfiguration first"
+        )
         return MemberLogs((), (note,))
     policies = [_Policy(name, each, reading) for name, each in named]
     full = [policy for policy in policies if not policy.summary_only]
@@ -83,7 +85,7 @@ def member_logs(
     if full and len(seen) < len(lines):
         notes.append(f"{len(lines) - len(seen)} of {len(lines)} lines do not pass the filter")
     if not full:
-        notes.append("logType is ERROR_SUMMARY: the member sees why a job failed, and no lines of its containers")
+        notes.append("logType is ERROR_SUMMARY: the member sees why a job failed, but no lines of its containers")
     return MemberLogs(tuple(seen), tuple(notes))
 
 
@@ -112,8 +114,9 @@ class _Policy:
             differing = sum(passes(line["text"]) != self.passes(line["text"]) for line in lines)
             if differing:
                 notes.append(
-                    f"{self.name}: filterPattern is read as {self._chosen}; read as {other} it decides otherwise on "
-                    f"{differing} of {len(lines)} lines. AWS's pages name both: a plain word means the same in all"
+                    f"{self.name}: filterPattern is read as {self._chosen}; read as {other} it gives a different "
+                    f"result for {differing} of {len(lines)} lines. the documentation of AWS uses both; a plain "
+                    "word means the same in all"
                 )
         return notes
 
@@ -134,8 +137,8 @@ def _seen(lines: Sequence[Line], policies: Sequence[_Policy]) -> list[Line]:
 def _why_nothing(recipients: Recipients, account: str) -> str:
     if not recipients.logs:
         return (
-            "the association has no containerLogs policy, so no member gets logs; associations cannot be changed: "
-            "create another with privacyConfiguration.policies and start the job from that"
+            "the association has no containerLogs policy, so no member gets logs; associations cannot be changed, "
+            "so create another one with privacyConfiguration.policies and use it for the job"
         )
     named = sorted({each for policy in recipients.logs for each in policy["allowedAccountIds"]})
     return f"no containerLogs policy names account {account}; they name {', '.join(named)}"

@@ -101,7 +101,7 @@ def member_metrics(
             nobody gets more in AWS than here.
     """
     if not recipients.members[account]:
-        why = f"account {account} has no ML configuration, so nothing is published to it: PutMLConfiguration first"
+        why = f"account {account} has no ML configuration, so nothing is published to it; call PutMLConfiguration first"
         return MemberMetrics((), (why,))
     level = recipients.noise or "NONE"
     if level == "NONE":
@@ -110,9 +110,9 @@ def member_metrics(
         note = f"with noise level {level} metrics are published when the job has ended"
         return MemberMetrics(tuple(usage), (note,))
     if noise == "none":
-        note = f"noise level {level}: values are shown as they are; what AWS adds is not documented"
+        note = f"noise level {level}: values are shown unchanged; AWS does not document the noise that it adds"
         return MemberMetrics((*found, *usage), (note,))
-    note = f"noise level {level}: Gaussian noise of this project's own making was added"
+    note = f"noise level {level}: Gaussian noise was added, with a size chosen by this project"
     return MemberMetrics((*_with_noise(found, _SHARE_OF_RANGE[level], seed), *usage), (note,))
 
 

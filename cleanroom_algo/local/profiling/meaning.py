@@ -71,9 +71,9 @@ def meaning_of(
     if not draft.is_string:
         return draft, ""
     if _is_text(values):
-        return replace(draft, dtype="text"), "is a text: if not, declare it as a string"
+        return replace(draft, dtype="text"), "looks like free text; if it is not, declare it as a string"
     if is_identifier and not misread:
-        return None, "has another value in each row, as an identifier, and is not declared"
+        return None, "has a different value in each row, like an identifier, and is not declared"
     return _category(draft, distinct)
 
 
@@ -85,10 +85,12 @@ def target_of(values: pl.Series, draft: Column, distinct: int | None) -> tuple[C
         if distinct == 2 and (low, high) == (0, 1):
             return replace(draft, dtype="bool"), note
         if distinct > _FEW:
-            return replace(draft, dtype="float32"), note or "is a quantity: if it is a class, declare int64 or category"
+            return replace(draft, dtype="float32"), note or (
+                "looks like a quantity; if it is a class, declare int64 or category"
+            )
         if (low, high) == (0, distinct - 1):
             return draft, note or f"is one of {distinct} classes: if it is a quantity, declare float32"
-        return replace(draft, dtype="category"), note or "is a label: if it is a quantity, declare float32"
+        return replace(draft, dtype="category"), note or "looks like a label; if it is a quantity, declare float32"
     if draft.is_string and distinct is not None:
         many = f"has {distinct} labels, and at most {MAX_CLASSES} can be learned" if distinct > MAX_CLASSES else ""
         return replace(draft, dtype="category" if draft.dtype == "category" else "string"), note or many
@@ -102,7 +104,7 @@ def _integer(values: pl.Series, draft: Column, is_identifier: bool) -> tuple[Col
     named = _IDENTIFIER.fullmatch(values.name) is not None
     counts = is_identifier and isinstance(low, int) and isinstance(high, int) and high - low == len(values) - 1
     if is_identifier and (named or counts):
-        return None, "numbers the rows, as an index or an identifier, and is not declared"
+        return None, "numbers the rows, like an index or an identifier, and is not declared"
     if named:
         return _category(replace(draft, dtype="category"), values.n_unique())
     return draft, ""

@@ -148,11 +148,11 @@ class _Table:
         self.notes: list[str] = []
         self._draft: dict[str, Column] = {}
         if self.form.unsure:
-            self.notes.append("the first line is taken for a header, but it may be a row")
+            self.notes.append("the first line is treated as a header, but it may be a row")
         if self.form.names[:1] == ("",):
-            self.notes.append("the first column has no name, as an index that pandas writes, and is not declared")
+            self.notes.append("the first column has no name, like an index that pandas writes, and is not declared")
         if self.form.names[1:][-1:] == ("",):
-            self.notes.append("the last column has no name, as delimiters at line ends make, and is not declared")
+            self.notes.append("the last column has no name, as after delimiters at line ends, and is not declared")
 
     def read(self) -> pl.DataFrame:
         """Return the rows."""
@@ -162,7 +162,9 @@ class _Table:
                 frame = self._attempt()
             except DialectError:
                 self.form = replace(self.form, csv=replace(self.form.csv, dialect="spark"))
-                self.notes.append('a backslash stands before a quote, as Spark writes it: if not, dialect="rfc4180"')
+                self.notes.append(
+                    'a backslash precedes a quote, as Spark writes it; if Spark did not write it, use dialect="rfc4180"'
+                )
         return frame
 
     def _attempt(self) -> pl.DataFrame | None:

@@ -80,14 +80,14 @@ def _reading(values: pl.Series) -> Reading:
 def _note(values: pl.Series) -> str:
     """Return what a person should know of texts that are perhaps meant for something else."""
     if values.str.contains(_OTHER_DATE).all():
-        return "has dates that are not written as 2013-01-31, and are read as texts"
+        return "has dates that are not in the form 2013-01-31, and are read as strings"
     written = {likely_number(text) for text in values.head(_LOOKED_AT)}
     if len(written) == 1 and (what := written.pop()):
-        return f"has {what} and is read as texts: write the numbers alone"
+        return f"has {what} and is read as strings; write only the numbers"
     others = values.filter(~values.str.contains(_NUMBER))
     if 0 < 2 * len(others) < len(values):
         words = json.dumps(others.sort().head(3).to_list(), ensure_ascii=False)
-        return f"has numbers and other texts: if those mean a missing value, declare csv=Csv(null_values={words})"
+        return f"has numbers and other strings; if these mean a missing value, declare csv=Csv(null_values={words})"
     return ""
 
 

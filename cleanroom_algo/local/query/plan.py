@@ -122,9 +122,9 @@ class QueryOutcome:
             )
         if self.dialect_columns:
             found.append(
-                f"{', '.join(self.dialect_columns)}: some values hold a quote, a backslash, a line break, or white "
-                "space at an end, which dialects of CSV write differently; these files are "
-                f"{self.dialect}, and what AWS writes is not documented"
+                f"{', '.join(self.dialect_columns)}: some values contain a quote, a backslash, a line break, or "
+                f"white space at an end, which CSV dialects write differently; these files are {self.dialect}, and "
+                "AWS does not document what it writes"
             )
         if self.unwritten:
             found.append(

@@ -46,7 +46,7 @@ def read_base_tensors(base: BaseModelFiles) -> dict[str, Tensor]:
     found = found or [p for p in sorted(directory.iterdir()) if p.suffix in _TORCH_SUFFIXES]
     if len(found) != 1:
         raise BaseModelNotFoundError(
-            f"the base model holds {len(found)} files with tensors",
+            f"the base model contains {len(found)} files with tensors",
             expected=f"{WEIGHTS_FILE}, shards of it with an index, or one file of weights",
             fix="use artifacts that a Trainer wrote, or one .safetensors file",
         )
@@ -158,8 +158,8 @@ def _copy(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], report: Tens
 
 
 def _refuse_mismatch(report: TensorReport) -> None:
-    problems = [Problem(name, "is in the model, not in the base model") for name in report.missing]
-    problems += [Problem(name, "is in the base model, not in the model") for name in report.unexpected]
+    problems = [Problem(name, "is in the model, but not in the base model") for name in report.missing]
+    problems += [Problem(name, "is in the base model, but not in the model") for name in report.unexpected]
     problems += report.mismatched
     if problems:
         raise TensorMismatchError(

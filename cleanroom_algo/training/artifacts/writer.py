@@ -71,7 +71,7 @@ class Draft:
         path = self.path / name
         if path.exists() or not path.resolve().is_relative_to(self.path.resolve()) or name == MANIFEST_FILE:
             raise ArtifactClashError(
-                f"the artifacts cannot have another file {name!r}",
+                f"the artifacts already have a file {name!r}, or its name is not allowed",
                 expected="unique names below the model directory, other than manifest.json",
                 fix="choose another name in `save`",
             )
@@ -202,7 +202,7 @@ def disk_errors() -> Iterator[None]:
         if error.errno not in _DISK_ERRORS:
             raise
         raise ArtifactWriteError(
-            f"the disk did not take the artifacts ({os.strerror(error.errno or 0)})",
+            f"the artifacts cannot be written to the disk ({os.strerror(error.errno or 0)})",
             expected="space for the new artifacts beside the old ones, which are kept until the new ones are complete",
             fix="increase resourceConfig.volumeSizeInGB of the request, or do not save the optimizer "
             "(save_optimizer = False)",
@@ -217,7 +217,7 @@ def _check(sizes: dict[str, int], cap_bytes: int | None, reserve: int = 0) -> No
     names = ", ".join(f"{name} {format_bytes(size)}" for name, size in largest)
     raise ArtifactTooLargeError(
         f"the artifacts are {format_bytes(total)} (largest: {names})",
-        expected=f"at most {format_bytes(cap_bytes)}, the cap of this association (trainedModels.maxArtifactSize)",
+        expected=f"at most {format_bytes(cap_bytes)}, the maximum of this association (trainedModels.maxArtifactSize)",
         fix=_advice([PurePosixPath(name).name for name, _ in largest]),
     )
 
@@ -230,7 +230,10 @@ def _packed(path: Path, size: int) -> int:
 
 def _advice(largest: list[str]) -> str:
     if any(name.startswith("optimizer") for name in largest):
-        return 'leave the optimizer out (save_optimizer = False, shrink = ("optimizer",)), or store halves (save_dtype)'
+        return (
+            'do not save the optimizer (save_optimizer = False, shrink = ("optimizer",)), or use half precision '
+            "(save_dtype)"
+        )
     if any(name.endswith(".safetensors") for name in largest):
-        return 'store halves (save_dtype = "bfloat16"), or make the model smaller'
-    return "write fewer or smaller files in `save`, or ask for a larger maxArtifactSize in a new association"
+        return 'use half precision (save_dtype = "bfloat16"), or make the model smaller'
+    return "write fewer or smaller files in `save`, or set a larger maxArtifactSize in a new association"

@@ -47,7 +47,8 @@ def _died(host: str, ranks: list[int], exit_codes: Mapping[int, int]) -> RankRep
     error = RankDiedError(
         f"rank {ranks[0]} on {host} {_how(exit_codes.get(ranks[0]))}",
         expected="ranks that end after their last step",
-        fix="if it was SIGKILL, give it more memory: smaller batches, fewer ranks per host, a larger instance type",
+        fix="if it was SIGKILL, reduce the use of memory (smaller batches, fewer ranks per host), or choose a "
+        "larger instance type",
     )
     return RankReport.failed(ranks[0], str(error), error.exit_code)
 

@@ -132,8 +132,8 @@ def _with_first_cause(report: RankReport, exchange: FailureExchange, host: str) 
 
 def _lost(report: RankReport, host: str) -> CleanroomError:
     return RankLostError(
-        f"rank {report.rank} on {host} lost the connection to the other ranks, and no host said why",
-        expected="ranks on other hosts that stay until the end",
+        f"rank {report.rank} on {host} lost the connection to the other ranks, and no host reported a reason",
+        expected="ranks on other hosts that run until the end",
         fix="read the log of the other hosts; one of them ended, was stopped, or ran out of memory",
     )
 

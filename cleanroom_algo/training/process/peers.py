@@ -56,7 +56,7 @@ def _watch(world: World, group: Any) -> None:
         time.sleep(_OWN_SECONDS)
         error = RankLostError(
             f"rank {peer} ended while this rank was waiting for it",
-            expected="ranks that stay until the end",
+            expected="ranks that run until the end",
             fix="read the log of the other hosts; one of them ended, was stopped, or ran out of memory",
         )
         report = RankReport.failed(world.rank, str(error), error.exit_code, lost_others=True)

@@ -166,8 +166,8 @@ def _left(error: SystemExit) -> CleanroomError:
     status = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
     return AlgorithmExitError(
         f"the algorithm's code called sys.exit with status {status & 0xFF} before its artifacts were saved",
-        expected="code that returns when it is done, and raises an exception when it fails",
-        fix="raise an exception that says what is wrong",
+        expected="code that returns when it has finished, and raises an exception when it fails",
+        fix="raise an exception that describes the problem",
     )
 
 

@@ -87,7 +87,7 @@ def _report(
         text = str(
             ScriptFailedError(
                 f"{script.name} {how} and raised no exception",
-                expected="status 0 at the end, or an exception that says what is wrong",
+                expected="exit status 0, or an exception that describes the problem",
                 fix="read the last lines of the log; raise an exception instead of calling sys.exit",
             )
         )

@@ -175,9 +175,7 @@ class Checkpoints:
     def _check_same(self, path: Path) -> None:
         try:
             found = json.loads((path / ABOUT_FILE).read_text())
-            problems = [
-                Problem(name, "is not the same") for name, value in self._about.items() if found.get(name) != value
-            ]
+            problems = [Problem(name, "differs") for name, value in self._about.items() if found.get(name) != value]
         except (OSError, ValueError, AttributeError) as error:
             raise _damaged(path / ABOUT_FILE, error) from error
         if problems:
@@ -265,6 +263,6 @@ def _read(path: Path) -> dict[str, Any]:
 def _damaged(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
         f"{path.parent.name}/{path.name} cannot be read ({type(error).__name__})",
-        expected="a checkpoint as this library wrote it",
+        expected="an unchanged checkpoint of this library",
         fix=f"remove {path.parent}; training then continues from the previous one, or starts from the beginning",
     )

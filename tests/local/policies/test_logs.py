@@ -68,7 +68,7 @@ def test_a_filter_that_readings_dispute_is_warned_of() -> None:
     texts, notes = seen(ANNA, policy(ANNA, filterPattern="ERROR|loss"))
 
     assert texts == ["ERROR disk 7 is full", "loss=0.5"]
-    assert "read as substring it decides otherwise on 2 of 3" in notes
+    assert "read as substring it gives a different result for 2 of 3" in notes
     texts, _ = seen(ANNA, policy(ANNA, filterPattern="?ERROR ?loss"), reading=LogReading(filter="cloudwatch"))
     assert texts == ["ERROR disk 7 is full", "loss=0.5"]
 

@@ -87,11 +87,11 @@ def test_gaussian_noise_grows_with_the_level_and_repeats(level: str, share: floa
     added = [noisy.value - true.value for noisy, true in zip(seen.points, FOUND, strict=True)]
     assert statistics.stdev(added) == pytest.approx(share * 999, rel=0.1)
     assert seen == member_metrics(FOUND, recipients(level), ANNA, noise="gaussian", seed="s")
-    assert "own making" in seen.notes[0]
+    assert "chosen by this project" in seen.notes[0]
 
 
 def test_noise_is_off_by_default_and_said_to_be() -> None:
     seen = member_metrics(FOUND, recipients("HIGH"), ANNA, noise="none", seed="s")
 
     assert list(seen.points) == FOUND
-    assert "not documented" in seen.notes[0]
+    assert "does not document" in seen.notes[0]

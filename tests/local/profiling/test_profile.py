@@ -123,10 +123,10 @@ def test_the_type_of_texts(tmp_path: Path, text: str, dtype: str, values: list[A
     ("text", "note"),
     [
         ("x,y,\n1,2,\n3,4,\n", "the last column has no name"),
-        ('x,y\n"1,234.5",1\n"2,345.5",2\n', "has thousands separators and is read as texts"),
+        ('x,y\n"1,234.5",1\n"2,345.5",2\n', "has thousands separators and is read as strings"),
         ("x,y\n$1.5,1\n2.5 EUR,2\n", "has an amount of money"),
         ("x,y\n1.5%,1\n2%,2\n", "has a percentage"),
-        ("x,y\n2/7/2013,1\n18/9/2013,2\n", "has dates that are not written as 2013-01-31"),
+        ("x,y\n2/7/2013,1\n18/9/2013,2\n", "has dates that are not in the form 2013-01-31"),
         ("x,y\n1,1\n2,2\n3,3\ntoo many,2\n", 'null_values=["too many"]'),
     ],
 )

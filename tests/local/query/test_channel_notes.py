@@ -24,4 +24,4 @@ def test_a_channel_shows_its_dialect_and_what_to_look_out_for(tmp_path: Path) ->
     )
 
     assert (plain["dialect"], plain["warnings"]) == ("rfc4180", [])
-    assert doubtful["warnings"][0].startswith("x: some values hold a quote, a backslash, a line break, or white")
+    assert doubtful["warnings"][0].startswith("x: some values contain a quote, a backslash, a line break, or white")

@@ -108,7 +108,7 @@ def test_columns_that_dialects_write_differently_are_named(
     packed = run(QueryPlan("SELECT note FROM people", TableAccess((people,)), tmp_path / "2", "PARQUET"))
 
     assert outcome.dialect_columns == ("The Note",)
-    assert "The Note: some values hold a quote" in outcome.warnings[0]
+    assert "The Note: some values contain a quote" in outcome.warnings[0]
     assert "rfc4180" in outcome.warnings[0]
     assert packed.warnings == run(plan(tmp_path / "3", (people,), "SELECT name FROM people")).warnings == ()
 
