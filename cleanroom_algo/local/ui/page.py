@@ -44,10 +44,14 @@ def page_of(kind: str) -> RecordPage:
     Args:
         kind: of the records.
     """
-    before = request.args.get("before", type=int)
+    before = request.args.get("before", type=_place)
     found = viewer().find(kind, before=before, limit=_RECORDS + 1)
     following = found[_RECORDS - 1].seq if len(found) > _RECORDS else None
     return RecordPage(found[:_RECORDS], viewer().count(kind), following, before is None)
+
+
+def _place(text: str) -> int:
+    return min(int(text), (1 << 63) - 1)  # SQLite knows no greater ones
 
 
 def viewer() -> Viewer:

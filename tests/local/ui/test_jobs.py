@@ -154,6 +154,19 @@ def test_jobs_are_stopped_by_forms_of_the_page_for_whom_they_belong_to(desk: Roo
     assert browser.post(f"{path}/resume", data=token).status_code == 409
 
 
+def test_lists_have_pages(desk: RoomFixture, browser: FlaskClient) -> None:
+    for number in range(51):
+        desk.add_model(number)
+
+    first = browser.get("/ui/training").text
+    assert ("model-50<" in first, "model-0<" in first, "51 in all" in first) == (True, False, True)
+    found = re.search(r'href="([^"]+)">Earlier', first)
+    assert found is not None
+    second = browser.get(found[1]).text
+    assert ("model-50<" in second, "model-0<" in second, "Earlier" in second) == (False, True, False)
+    assert "model-50<" in browser.get(f"/ui/training?before={'9' * 30}").text
+
+
 def test_runs_are_compared_and_a_member_compares_what_it_sees(desk: RoomFixture, browser: FlaskClient) -> None:
     runs = []
     for number in (3, 4):
