@@ -121,9 +121,13 @@ def _run(words: Sequence[str], say: Callable[[str], None]) -> str:
     lines = []
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line)
-            say(line.rstrip("\n"))
+        try:
+            for line in process.stdout:
+                lines.append(line)
+                say(line.rstrip("\n"))
+        except BaseException:  # Ctrl-C or SIGTERM: the push ends with the command
+            process.terminate()
+            raise
     if process.returncode:
         raise _failed(words, "".join(lines))
     return "".join(lines)
