@@ -98,7 +98,7 @@ def test_the_requests_of_a_project_are_those_of_the_service(
 def test_what_init_refuses(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("")
     for words, status, what in (
-        ((tmp_path, "--template", "tabular"), 2, "is there already"),
+        ((tmp_path, "--template", "tabular"), 2, "already exists"),
         ((tmp_path / "new", "--template", "tabluar"), 2, "did you mean 'tabular'?"),
         ((tmp_path / "new",), 2, "the template is missing"),
     ):

@@ -61,7 +61,7 @@ def test_a_command_that_is_killed_leaves_a_truthful_record(waiting: CliFixture) 
     assert listing(waiting.folder / "tmp") == []
     record = waiting.model()
     assert record["status"] == "CREATE_FAILED"
-    assert "ended without a word" in record["statusDetails"]["message"]
+    assert "ended without a message" in record["statusDetails"]["message"]
     assert waiting.run("clean", "--yes").status == ExitCode.OK
 
 

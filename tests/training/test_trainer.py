@@ -102,7 +102,7 @@ def test_no_rows_at_all_is_an_error(tmp_path: Path) -> None:
     container = Container(tmp_path / "ml", algorithm(tmp_path)).channel("train", {})
     assert container.run().status == 3
     assert container.failure.startswith("CR-TRN-010")
-    assert "the folder that the channel is bound to" in container.failure
+    assert "the folder to which the channel is bound" in container.failure
     assert listing(container.model) == []
 
 
