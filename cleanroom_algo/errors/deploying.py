@@ -15,11 +15,12 @@ class DeployError(CleanroomError):
 class TemplateError(DeployError):
     """A room cannot be written as a CloudFormation template.
 
-    CloudFormation replaces a text such as `{{resolve:ssm:name}}` by another value, wherever it stands.
+    CloudFormation replaces a text such as `{{resolve:ssm:name}}` with another value, wherever it occurs. Remove such
+    texts from the declaration.
     """
 
     code = "CR-DEP-001"
-    title = "no template"
+    title = "template not possible"
 
 
 class PushError(DeployError):

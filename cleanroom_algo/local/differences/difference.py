@@ -13,13 +13,13 @@ class Difference:
     """One behavior.
 
     Attributes:
-        area: what it concerns.
-        operations: of the API that it touches; none where it concerns the containers alone.
-        here: what happens here.
-        aws: what AWS is known to do, or what is not known.
+        area: the part of the clean room that it concerns.
+        operations: operations of the API that it affects; none if it affects only containers.
+        here: the behavior of the local clean room, in complete sentences.
+        aws: the known behavior of AWS, and what AWS does not document.
         provenance: model (botocore's), documented (a page), recorded (captured from AWS), guessed.
-        source: the page, the model's shape, or why it was guessed so.
-        switch: the setting of settings.toml, `[switches]`, that chooses the other reading; "" where there is none.
+        source: the page, the shape of the model, or the reason for the guess.
+        switch: the setting of settings.toml, `[switches]`, that selects another behavior; "" if there is none.
     """
 
     area: str
