@@ -243,7 +243,7 @@ def _failed(error: Exception, log_start: int) -> CleanroomError:
 
     # A task without memory ends Java. Which error the query gets is then a matter of chance.
     has_ended = isinstance(error, Py4JNetworkError | OSError)
-    lacks_memory = "OutOfMemory" in str(error) or "OutOfMemoryError" in _written(log_start)
+    lacks_memory = "OutOfMemory" in str(error) + _written(log_start)
     if has_ended or lacks_memory:
         with _lock:
             _end()
