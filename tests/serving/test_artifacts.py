@@ -32,7 +32,7 @@ def test_a_changed_default_does_not_change_the_model(tmp_path: Path, caplog: pyt
     found = artifacts(tmp_path, hyperparameters=Before().effective())
     with caplog.at_level(logging.WARNING):
         assert found.hyperparameters(Since) == Since(rate=0.5, depth=4)
-    assert "without these hyperparameters, defaults are used: depth" in caplog.text
+    assert "without these hyperparameters; their defaults are used: depth" in caplog.text
 
 
 def test_values_that_were_left_out_are_missed(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_changed_and_foreign_artifacts_are_refused(tmp_path: Path, base: Path) -
     from cleanroom_algo.channels.schema import Schema
 
     copy = copy_of(base, tmp_path)
-    with pytest.raises(BaseModelMismatchError, match="differs"):
+    with pytest.raises(BaseModelMismatchError, match="does not match"):
         opened(copy, algorithms={"Other"})
     with pytest.raises(BaseModelMismatchError) as caught:
         opened(copy, schema=Schema.of(target="late", carrier="string", late="bool"))

@@ -132,7 +132,7 @@ def test_all_that_cannot_be_an_object_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "round").symlink_to("round")
     (tmp_path / "device").symlink_to("/dev/null")
     os.mkfifo(tmp_path / "sub/pipe")
-    with pytest.raises(ObjectStoreError, match="5 thing") as caught:
+    with pytest.raises(ObjectStoreError, match="5 entries") as caught:
         objects_of(tmp_path)
     assert {problem.path: problem.message.partition(" (")[0] for problem in caught.value.problems} == {
         "dangling": "leads nowhere",
