@@ -33,6 +33,8 @@ def distributions(found: Sequence[Predicted], *, with_rows: bool = True) -> Iter
         with_rows: whether other values than numbers are named; their names are those in rows.
     """
     for each in found:
+        if each.bins and sum(part.rows for part in each.bins) == 1:
+            continue  # one row has no distribution
         bars = [Bar(short(part.low), part.rows, _range_title(part)) for part in each.bins]
         names = [f"value {number}" for number in range(1, len(each.top) + 1)]
         shown = [(value if with_rows else names[number], share) for number, (value, share) in enumerate(each.top)]
