@@ -19,7 +19,7 @@ def test_a_signal_has_its_name_or_its_number(number: int, name: str) -> None:
 @pytest.mark.process
 def test_a_program_runs_its_exit_handlers_and_threads_and_takes_nothing_apart() -> None:
     program = """
-import atexit, sys, threading, time
+import atexit, threading
 from cleanroom_algo.contract.processes import run_program
 
 class Loaded:
@@ -30,7 +30,7 @@ loaded = Loaded()
 
 def main():
     atexit.register(print, "handled")
-    threading.Thread(target=lambda: (time.sleep(0.1), print("worked"))).start()
+    threading.Thread(target=lambda: (threading.main_thread().join(), print("worked"))).start()
     return 7
 
 run_program(main)
