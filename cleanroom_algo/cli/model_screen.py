@@ -69,12 +69,12 @@ class _Screen:
         yield "ARN", [self.record.key]
 
     def _lineage(self) -> Iterator[str]:
-        from cleanroom_algo.local.summaries.runs import base_of, short_name
+        from cleanroom_algo.local.summaries.runs import short_name
 
         store = self.room.store
-        if (base := base_of(store, self.record)) is not None:
+        if (base := records.base_of(store, self.record)) is not None:
             names = [short_name(base)]
-            while (base := base_of(store, base)) is not None:
+            while (base := records.base_of(store, base)) is not None:
                 names.append(short_name(base))
             yield f"trained from  {', from '.join(names)}"
         versions = [each for each in store.find(records.MODEL, key=self.record.key) if each != self.record]

@@ -33,7 +33,7 @@ class FileEntry(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class PrivateSteps(BaseModel):
+class SpentSteps(BaseModel):
     """Steps of one kind of a private training: their noise multiplier, sampling rate and number."""
 
     model_config = ConfigDict(frozen=True)
@@ -61,7 +61,7 @@ class PrivacyRecord(BaseModel):
     delta: float = Field(gt=0, lt=1)
     unit: str
     max_grad_norm: float = Field(gt=0)
-    steps: tuple[PrivateSteps, ...] = ()
+    steps: tuple[SpentSteps, ...] = ()
     public_channels: tuple[str, ...] = ()
 
 

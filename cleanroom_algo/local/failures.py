@@ -15,6 +15,11 @@ _MISSING = re.compile(r"ModuleNotFoundError: No module named '(?P<name>[^']+)'")
 _PLACE = re.compile(r"  at (?P<place>.*)")
 
 
+def failure_of(record: Record) -> CleanroomError | None:
+    """Return the error of a job that has failed; None where there is no reason."""
+    return error_of(record) if records.reason(record) else None
+
+
 def error_of(record: Record) -> CleanroomError:
     """Return what to say of a job that did not end well."""
     why = records.reason(record) or "no reason was given"

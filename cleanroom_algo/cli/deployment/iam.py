@@ -100,6 +100,7 @@ def command(
 
 def _files(policies: Mapping[str, Sequence[Policy]], known: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     from cleanroom_algo.local.deploy.placeholders import distinct, resolved
+    from cleanroom_algo.local.deploy.roles import policy_document
 
     files = {}
     for member, each in policies.items():
@@ -109,8 +110,7 @@ def _files(policies: Mapping[str, Sequence[Policy]], known: Mapping[str, Mapping
             parts = {"": policy.statements, "-trust": policy.trust}
             for kind, statements in parts.items():
                 if statements:
-                    document = {"Version": "2012-10-17", "Statement": statements}
-                    files[f"{name}{kind}.json"] = resolved(document, _value_in(values), "".join)
+                    files[f"{name}{kind}.json"] = resolved(policy_document(statements), _value_in(values), "".join)
     return files
 
 

@@ -22,13 +22,13 @@ from cleanroom_algo.local.audit.statistics import (
     Separation,
     auc_with_interval,
     likelihood_ratios,
-    roc,
     separation,
 )
 from cleanroom_algo.local.client import CleanRoom
 from cleanroom_algo.local.planning.inputs import algorithm_source, association_of, record_of_job
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.results import TrainedModel
+from cleanroom_algo.local.summaries.evaluation import roc
 
 LOSS: Final = "loss threshold"
 FPR: Final = 0.01

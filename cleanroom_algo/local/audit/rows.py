@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cleanroom_algo.channels.formats.gzip import GZIP_MAGIC
+from cleanroom_algo.channels.formats.parquet.footer import MAGIC as PARQUET_MAGIC
 from cleanroom_algo.errors import AuditError
 from cleanroom_algo.local.objects.listing import objects_of
 from cleanroom_algo.local.objects.reference import ObjectRef
@@ -37,9 +39,9 @@ def tables(objects: tuple[ObjectRef, ...], *, has_header: bool = True) -> Iterat
     for each in objects:
         with each.open() as file:
             content = file.read()
-        if content.startswith(b"\x1f\x8b"):
+        if content.startswith(GZIP_MAGIC):
             content = gzip.decompress(content)
-        if content.startswith(b"PAR1"):
+        if content.startswith(PARQUET_MAGIC):
             yield pl.read_parquet(io.BytesIO(content))
         elif content.lstrip().startswith(b"{"):
             yield pl.read_ndjson(io.BytesIO(content), infer_schema_length=None)

@@ -76,14 +76,6 @@ def threshold_at(others: Numbers, fpr: float) -> float:
     return float(np.sort(others)[len(others) - 1 - allowed])
 
 
-def roc(members: Numbers, others: Numbers) -> tuple[Numbers, Numbers]:
-    """Return the false and the true positive rates of all thresholds, from (0, 0) to (1, 1)."""
-    thresholds = np.unique(np.concatenate([members, others]))[::-1]
-    false = 1 - np.searchsorted(np.sort(others), thresholds, "left") / len(others)
-    true = 1 - np.searchsorted(np.sort(members), thresholds, "left") / len(members)
-    return np.concatenate([[0.0], false]), np.concatenate([[0.0], true])
-
-
 def clopper_pearson(found: int, count: int) -> Interval:
     """Return the exact interval of 95% of a share, of which `found` of `count` were seen."""
     tail = (1 - CONFIDENCE) / 2

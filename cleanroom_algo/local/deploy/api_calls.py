@@ -27,6 +27,7 @@ from cleanroom_algo.local.deploy.rehearsal import (
     template_arn,
 )
 from cleanroom_algo.local.deploy.roles import account_of, image_role, output_role, query_role
+from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.arns import ASSOCIATION, EXPORT_JOB, INFERENCE_JOB, INPUT_CHANNEL, TRAINED_MODEL
 from cleanroom_algo.local.resources.store import Record, Store
 from cleanroom_algo.local.service_model.shapes import ML, members, operation_model
@@ -167,7 +168,7 @@ def job_call(store: Store, record: Record, names: Mapping[str, str] | None = Non
     asked = {key: each for key, each in record.document.items() if key in known and not key.endswith("PayerAccountId")}
     asked |= {"membershipIdentifier": record.membership, "name": record.name}
     if base := record.private.get("base"):
-        found = store.get(TRAINED_MODEL, base["key"], base["version"])
+        found = records.base_of(store, record)
         version = {VERSION: base["version"]} if base["version"] else {}
         arn = model_arn(record.name if found is None else found.name)  # a version may have its base's ARN
         own = {"trainedModelArn": arn, "channelName": base["channelName"]}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from cleanroom_algo.errors import InputFileError
+from cleanroom_algo.local.deploy.json_files import read_json
 from cleanroom_algo.local.differences.difference import Difference
 from cleanroom_algo.local.resources.arns import INFERENCE_JOB, INPUT_CHANNEL, TRAINED_MODEL
 from cleanroom_algo.local.service_model.shapes import ML, members, operation_model
@@ -88,12 +89,7 @@ def read_answers(path: Path) -> Answers:
     Raises:
         InputFileError: CR-CLI-003.
     """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise _unusable(path, f"cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise _unusable(path, f"is not JSON: {error}") from error
+    document = read_json(path, _unusable)
     named = isinstance(document, dict) and any(key in {each.operation for each in SHOWN} for key in document)
     values = [each for value in document.values() for each in _listed(value)] if named else _listed(document)
     answers: Answers = {}
@@ -156,10 +152,7 @@ def add_rows(path: Path, rows: Sequence[Difference]) -> int:
     Raises:
         InputFileError: CR-CLI-003, the file is something else.
     """
-    try:
-        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    except ValueError as error:
-        raise _unusable(path, f"is not JSON: {error}") from error
+    known = read_json(path, _unusable) if path.exists() else []
     if not isinstance(known, list):
         raise _unusable(path, "has no list of rows")
     new = [row for row in json.loads(json.dumps([asdict(each) for each in rows])) if row not in known]

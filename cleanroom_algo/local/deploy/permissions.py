@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cleanroom_algo.local.deploy.placeholders import (
-    ACCOUNT,
     MEMBERSHIP,
     PARTITION,
     REGION,
@@ -178,7 +177,7 @@ def _passing(roles: Sequence[Joined]) -> Iterator[Mapping[str, Any]]:
 
 def _repositories(rehearsal: Rehearsal, member: str) -> list[Joined]:
     return [
-        joined("arn:", PARTITION, ":ecr:", REGION, ":", ACCOUNT, f":repository/{image.repository}")
+        arn_of("ecr", f"repository/{image.repository}")
         for name in rehearsal.owned("algorithms", member)
         for image in rehearsal.images(name)
         if image.uri is None

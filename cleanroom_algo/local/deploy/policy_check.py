@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from cleanroom_algo.errors import PolicyError
+from cleanroom_algo.local.deploy.json_files import read_json
 from cleanroom_algo.local.deploy.patterns import covers, overlap, text_of, tokens
 from cleanroom_algo.local.deploy.placeholders import Joined
 from cleanroom_algo.local.service_model.shapes import operation_names
@@ -88,12 +89,7 @@ def read_policy(path: Path) -> list[Given]:
     Raises:
         PolicyError: CR-DEP-003.
     """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise _unusable(path, f"cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise _unusable(path, f"is not JSON: {error}") from error
+    document = read_json(path, _unusable)
     while isinstance(document, dict) and "Statement" not in document:
         document = next((document[name] for name in _NAMES if name in document), None)
     if not isinstance(document, dict):

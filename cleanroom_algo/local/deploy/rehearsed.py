@@ -7,6 +7,7 @@ from typing import Any
 
 from cleanroom_algo.local.deploy.placeholders import Placeholder, identifier
 from cleanroom_algo.local.deploy.rehearsal import AUTHOR, Rehearsal, alone
+from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.arns import ALGORITHM, ASSOCIATION, INFERENCE_JOB, INPUT_CHANNEL, TRAINED_MODEL
 from cleanroom_algo.local.resources.states import ACTIVE
 from cleanroom_algo.local.resources.store import Record, Store
@@ -66,7 +67,7 @@ def _jobs(store: Store, association: Record) -> list[Record]:
         return []
     found = list(reversed(list(_lineage(store, models[0]))))
     keys = {each.key for each in found}
-    predicted = (each for each in store.find(INFERENCE_JOB, statuses=(ACTIVE,)))
+    predicted = store.find(INFERENCE_JOB, statuses=(ACTIVE,))
     last = next((each for each in predicted if each.document.get("trainedModelArn") in keys), None)
     return [*found, *([last] if last else [])]
 
@@ -75,8 +76,7 @@ def _lineage(store: Store, model: Record) -> Iterator[Record]:
     current: Record | None = model
     while current is not None:
         yield current
-        base = current.private.get("base")
-        current = store.get(TRAINED_MODEL, base["key"], base["version"]) if base else None
+        current = records.base_of(store, current)
 
 
 def _location(store: Store, association: Record) -> str:

@@ -6,7 +6,7 @@ the room. What the guide's trust policies have as conditions, these have.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -157,6 +157,11 @@ def allow(actions: list[str], resources: list[Any], condition: Mapping[str, Any]
     """Return a statement that allows actions."""
     own = {"Condition": condition} if condition else {}
     return {"Effect": "Allow", "Action": actions, "Resource": resources, **own}
+
+
+def policy_document(statements: Sequence[Statement]) -> dict[str, Any]:
+    """Return a policy as IAM takes it."""
+    return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
 def repository_arn(uri: str) -> Joined:

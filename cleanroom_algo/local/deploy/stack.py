@@ -33,6 +33,7 @@ from cleanroom_algo.local.deploy.roles import (
     GLUE_DATABASE,
     Role,
     account_of,
+    policy_document,
     roles_of,
 )
 from cleanroom_algo.local.resources.arns import ASSOCIATION
@@ -138,8 +139,8 @@ class Stack:
         properties = {
             "RoleName": role.name,
             "Description": _sentence(role.about.replace("$", "")),
-            "AssumeRolePolicyDocument": _policy(role.trust),
-            "Policies": [{"PolicyName": "own", "PolicyDocument": _policy(role.statements)}],
+            "AssumeRolePolicyDocument": policy_document(role.trust),
+            "Policies": [{"PolicyName": "own", "PolicyDocument": policy_document(role.statements)}],
         }
         self._sections["Resources"][name] = {"Type": "AWS::IAM::Role", "Properties": self._value(properties)}
         self._values[role.name] = {"Fn::GetAtt": [name, "Arn"]}
@@ -286,10 +287,6 @@ class Stack:
 
 def _rule(kind: str, rule: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": kind, "policy": {"v1": {kind.lower(): rule}}}
-
-
-def _policy(statements: tuple[Mapping[str, Any], ...]) -> dict[str, Any]:
-    return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
 def _as_properties(value: Any) -> Any:

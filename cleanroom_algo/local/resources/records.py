@@ -28,6 +28,12 @@ KINDS = {
 """The kinds of records that `show` lists, with their names in its JSON."""
 
 
+def base_of(store: Store, record: Record) -> Record | None:
+    """Return the version from which a model was trained; None for one from nothing, and where it is gone."""
+    base = record.private.get("base")
+    return None if base is None else store.get(MODEL, base["key"], base["version"])
+
+
 def find(store: Store, words: str, kinds: tuple[str, ...] = tuple(KINDS), *, newest: bool = False) -> Record:
     """Return the record that a name or an ARN means: the newest that is ACTIVE, or the newest where none is.
 

@@ -137,13 +137,25 @@ def _of_two(truth: pl.Series, values: pl.Series) -> Evaluation | None:
     return scores_of(positive, _numbers(values), labels)
 
 
+def roc(members: NDArray[np.float64], others: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the false and the true positive rates of all thresholds, from (0, 0) to (1, 1).
+
+    Args:
+        members: the scores of what is to be found, axis (row,).
+        others: the same of all else; rates of no rows are 0.
+    """
+    thresholds = np.unique(np.concatenate([members, others]))[::-1]
+    false, true = (
+        np.r_[0, len(each) - np.searchsorted(np.sort(each), thresholds, side="left")] / max(len(each), 1)
+        for each in (others, members)
+    )
+    return false, true
+
+
 def scores_of(positive: NDArray[np.bool_], values: NDArray[np.float64], labels: tuple[str, str]) -> Scores:
     """Return how good probabilities are."""
     parts = (np.sort(values[~positive]), np.sort(values[positive]))
-    thresholds = np.unique(values)[::-1]
-    wrong, found = (
-        np.r_[0, len(each) - np.searchsorted(each, thresholds, side="left")] / max(len(each), 1) for each in parts
-    )
+    wrong, found = roc(parts[1], parts[0])
     area = float(np.sum(np.diff(wrong) * (found[1:] + found[:-1]) / 2)) if len(parts[0]) and len(parts[1]) else None
     kept = np.unique(np.linspace(0, len(wrong) - 1, _CURVE_POINTS).astype(int))
     order = np.argsort(values, kind="stable")

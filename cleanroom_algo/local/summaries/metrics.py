@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 from cleanroom_algo.contract.metrics import MARK, MAX_DEFINITIONS, metric_definitions
 from cleanroom_algo.local.policies.metrics import Point, member_metrics, points
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.summaries.curves import PLACES
 from cleanroom_algo.local.written_log import WrittenLog
+
+METRIC_BYTES: Final = 1 << 20
+"""The end of a log in which registered metrics are looked for, where reading all of it would take too long."""
 
 
 def job_metrics(log: WrittenLog, account: str | None) -> tuple[list[Point], list[str]]:

@@ -20,12 +20,6 @@ def short_name(record: Record) -> str:
     return f"{record.name}:{(record.version or 'base')[:8]}"
 
 
-def base_of(store: Store, record: Record) -> Record | None:
-    """Return the version from which a model was trained; None for one from nothing, and where it is gone."""
-    base = record.private.get("base")
-    return None if base is None else store.get(records.MODEL, base["key"], base["version"])
-
-
 def comparison(
     runs: Sequence[Record], metrics: Sequence[Mapping[str, float]], store: Store
 ) -> dict[str, list[str | None]]:

@@ -72,12 +72,7 @@ def create_app(caller: Caller) -> Flask:
     app.register_error_handler(HTTPException, _show_http_error)
     app.register_error_handler(CleanroomError, _show_error)
     app.context_processor(lambda: {"views": VIEWS, "viewer": viewer(), "token": _token_field})
-    app.add_template_filter(coded)
-    app.add_template_filter(moment)
-    app.add_template_filter(prose)
-    app.add_template_filter(span)
-    app.add_template_filter(cell)
-    app.add_template_filter(format_bytes, "bytes")
+    app.jinja_env.filters |= FILTERS
     return app
 
 
@@ -127,6 +122,17 @@ def span(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+FILTERS: Final = {
+    "bytes": format_bytes,
+    "cell": cell,
+    "coded": coded,
+    "moment": moment,
+    "prose": prose,
+    "span": span,
+}
+"""What templates write values with."""
 
 
 def _token_field() -> Markup:

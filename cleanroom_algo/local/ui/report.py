@@ -10,7 +10,6 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from cleanroom_algo.contract.redaction import error_summary
-from cleanroom_algo.contract.sizes import GB, format_bytes
 from cleanroom_algo.errors import PredictionsUnreadableError
 from cleanroom_algo.local.plans.run_files import LOG_FILE
 from cleanroom_algo.local.resources import records
@@ -18,19 +17,18 @@ from cleanroom_algo.local.resources.states import ACTIVE
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.workspace import Workspace
 from cleanroom_algo.local.results import InferenceJob, TrainedModel
+from cleanroom_algo.local.summaries.channel_sizes import channel_sizes
 from cleanroom_algo.local.summaries.curves import curve_groups, metric_curves
 from cleanroom_algo.local.summaries.job_results import job_results
 from cleanroom_algo.local.summaries.metric_lines import metric_lines
-from cleanroom_algo.local.summaries.metrics import job_metrics
-from cleanroom_algo.local.summaries.runs import base_of, short_name
-from cleanroom_algo.local.ui.app import moment, span
+from cleanroom_algo.local.summaries.metrics import METRIC_BYTES, job_metrics
+from cleanroom_algo.local.summaries.runs import short_name
+from cleanroom_algo.local.ui.app import FILTERS
 from cleanroom_algo.local.ui.evaluations import Chart, confusion_table, distributions, evaluation_charts, facts
-from cleanroom_algo.local.ui.texts import cell
 from cleanroom_algo.local.ui.views.training import curve_charts
 from cleanroom_algo.local.written_log import WrittenLog
 
 _STYLE: Final = Path(__file__).parent / "static" / "page.css"
-_TAIL: Final = 1 << 20  # bytes of a log in which registered metrics are looked for
 _HALF: Final = 0.5
 _FEWEST: Final = 100  # rows of which statistics say nothing of a single one
 
@@ -48,7 +46,7 @@ def report_of(workspace: Workspace, record: Record, *, with_rows: bool) -> str:
     environment = Environment(
         loader=PackageLoader("cleanroom_algo.local.ui"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"cell": cell, "moment": moment, "span": span, "bytes": format_bytes}
+    environment.filters |= FILTERS
     return environment.get_template("report.html").render(
         style=_STYLE.read_text(encoding="utf-8"),
         record=record,
@@ -65,7 +63,7 @@ def _model(workspace: Workspace, record: Record) -> dict[str, Any]:
     manifest = model.manifest
     given: Mapping[str, str] = record.document.get("hyperparameters", {})
     defaults = {name: value for name, value in manifest.get("hyperparameters", {}).items() if name not in given}
-    base = base_of(workspace.store, record)
+    base = records.base_of(workspace.store, record)
     return {
         "facts": {name: f"{value:.6g}" for name, value in model.metrics.items()},
         "charts": [Chart(*each) for each in _curves(workspace, record)],
@@ -83,7 +81,7 @@ def _curves(workspace: Workspace, record: Record) -> Iterable[tuple[str, Markup]
     path = workspace.files.run(record) / LOG_FILE
     if not path.exists():
         return ()
-    written = WrittenLog.read(workspace, record, last_bytes=_TAIL)
+    written = WrittenLog.read(workspace, record, last_bytes=METRIC_BYTES)
     return curve_charts(curve_groups(metric_curves(metric_lines(path), job_metrics(written, None)[0])))
 
 
@@ -117,11 +115,11 @@ def _channels(workspace: Workspace, record: Record) -> Iterable[dict[str, Any]]:
     for each in record.document.get("dataChannels", [source]):
         channel = workspace.store.get(records.CHANNEL, each["mlInputChannelArn"])
         if channel is not None:
-            shown = channel.document
+            size = channel_sizes(channel.document)
             yield {
                 "name": each["channelName"],
                 "channel": channel.name,
-                "rows": shown.get("numberOfRecords"),
-                "bytes": round(shown.get("sizeInGb", 0) * GB),
+                "rows": size.rows,
+                "bytes": size.bytes or 0,
                 "distribution": each.get("s3DataDistributionType", "FullyReplicated"),
             }

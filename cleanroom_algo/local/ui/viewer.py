@@ -79,6 +79,10 @@ class Viewer:
         """Whether everything is seen, as nobody does in AWS."""
         return self.account is None
 
+    def owns(self, record: Record) -> bool:
+        """Whether a record is the member's own, as all are for who looks at the whole room."""
+        return self.account in (None, record.account)
+
     @cached_property
     def people(self) -> list[Person]:
         """Everybody who may look: the active members of all collaborations, in the order in which they joined."""

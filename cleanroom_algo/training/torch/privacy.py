@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from torch import nn
 
-from cleanroom_algo.contract.manifest import PrivacyRecord, PrivateSteps
+from cleanroom_algo.contract.manifest import PrivacyRecord, SpentSteps
 from cleanroom_algo.errors import MissingLibraryError, PrivateTrainingError, Problem
 
 if TYPE_CHECKING:
@@ -183,12 +183,12 @@ def _any_order() -> Iterator[None]:
         yield
 
 
-def _steps_of(entry: tuple[float, float, int]) -> PrivateSteps:
+def _steps_of(entry: tuple[float, float, int]) -> SpentSteps:
     noise_multiplier, sampling_rate, steps = entry
-    return PrivateSteps(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps)
+    return SpentSteps(noise_multiplier=noise_multiplier, sampling_rate=sampling_rate, steps=steps)
 
 
-def _spent_before(base: BaseModelFiles | None, options: Options) -> Iterable[PrivateSteps]:
+def _spent_before(base: BaseModelFiles | None, options: Options) -> Iterable[SpentSteps]:
     if base is None:
         return ()
     if options.base_data == "other":

@@ -9,10 +9,10 @@ from cleanroom_algo.local.audit.statistics import (
     auc_with_interval,
     clopper_pearson,
     likelihood_ratios,
-    roc,
     separation,
     threshold_at,
 )
+from cleanroom_algo.local.summaries.evaluation import roc
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics")
 scipy_stats = pytest.importorskip("scipy.stats")

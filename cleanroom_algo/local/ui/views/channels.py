@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from cleanroom_algo.channels.schema import Column
 from cleanroom_algo.contract.channel import Distribution
-from cleanroom_algo.contract.sizes import GB, format_bytes
+from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.training_plan import ChannelPlan, plan_hosts
@@ -18,6 +18,7 @@ from cleanroom_algo.local.profiling.declaration import code_of, dtype_text
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.states import ACTIVE, UNDER_WAY
 from cleanroom_algo.local.resources.store import Record
+from cleanroom_algo.local.summaries.channel_sizes import channel_sizes
 from cleanroom_algo.local.ui.background import Background
 from cleanroom_algo.local.ui.charts import Bar, bar_chart, strip
 from cleanroom_algo.local.ui.page import FAST_POLL, SLOW_POLL, render, viewer
@@ -38,7 +39,7 @@ _INSPECTIONS: Final[Background[Inspection]] = Background()
 @view.get("/channels")
 def channels() -> str:
     """List the channels."""
-    found = [{"record": each, **sizes(each)} for each in viewer().find(records.CHANNEL)]
+    found = [{"record": each, **channel_sizes(each.document)._asdict()} for each in viewer().find(records.CHANNEL)]
     waits = any(each["record"].status in UNDER_WAY for each in found)
     return render("channels.html", channels=found, poll=FAST_POLL if waits else SLOW_POLL)
 
@@ -53,19 +54,13 @@ def channel(place: int) -> str:
         values = _inspected(record)
         running = values["running"]
     return render(
-        "channel.html", record=record, sizes=sizes(record), poll=FAST_POLL if running else 0, **_chosen(), **values
+        "channel.html",
+        record=record,
+        sizes=channel_sizes(record.document),
+        poll=FAST_POLL if running else 0,
+        **_chosen(),
+        **values,
     )
-
-
-def sizes(record: Record) -> dict[str, Any]:
-    """Return what the API says of a channel's size."""
-    shown = record.document
-    size = shown.get("sizeInGb")
-    return {
-        "rows": shown.get("numberOfRecords"),
-        "files": shown.get("numberOfFiles"),
-        "bytes": None if size is None else round(size * GB),
-    }
 
 
 def _chosen() -> dict[str, Any]:

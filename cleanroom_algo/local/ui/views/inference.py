@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import CleanroomError, NoSuchRecordError, SchemaError
-from cleanroom_algo.local.failures import error_of
+from cleanroom_algo.local.failures import failure_of
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.states import ACTIVE, ENDED, UNDER_WAY
 from cleanroom_algo.local.resources.store import Record
@@ -36,9 +36,9 @@ _FIRST_BYTES: Final = 1 << 16  # of the answer to one row
 def jobs() -> str:
     """List inference jobs, the latest first."""
     page = page_of(records.INFERENCE)
-    models = {each.seq: _model(each) for each in page.records}
+    models = {each.seq: _model(viewer().kept(records.INFERENCE, each.seq)) for each in page.records}
     runs = any(each.status not in ENDED for each in page.records)
-    return render("inferences.html", page=page, models=models, reason=_reason, poll=FAST_POLL if runs else SLOW_POLL)
+    return render("inferences.html", page=page, models=models, reason=failure_of, poll=FAST_POLL if runs else SLOW_POLL)
 
 
 @view.get("/inference/<int:place>")
@@ -55,13 +55,13 @@ def job(place: int) -> str:
         "inference.html",
         record=record,
         kept=kept if viewer().whole else None,
-        error=_reason(record),
+        error=failure_of(record),
         model=_model(kept),
         receivers=_receivers(record),
         receives=_receives(record),
         channel=_channel(record),
         log=shown_log(kept),
-        stoppable=_may_act(record) and record.status in UNDER_WAY,
+        stoppable=viewer().owns(record) and record.status in UNDER_WAY,
         poll=FAST_POLL if running else 0,
         **values,
     )
@@ -71,7 +71,7 @@ def job(place: int) -> str:
 def stop(place: int) -> Response:
     """Stop a job, as its creator does with CancelTrainedModelInferenceJob."""
     record = viewer().get(records.INFERENCE, place)
-    if not _may_act(record):
+    if not viewer().owns(record):
         abort(403, "Only the member who started a job can stop it.")
     asked = {"membershipIdentifier": record.membership, "trainedModelInferenceJobArn": record.key}
     viewer().caller.call("CancelTrainedModelInferenceJob", asked, record.account)
@@ -129,7 +129,7 @@ def _form(
         schema=schema,
         fields=[] if schema is None else fields_of(schema, model.features, given, problems),
         record=record,
-        failure=None if record is None else _reason(record),
+        failure=None if record is None else failure_of(record),
         error=error,
         answer=answer,
         poll=FAST_POLL if runs else 0,
@@ -201,13 +201,8 @@ def _receivers(record: Record) -> dict[str, str]:
     return {each["accountId"]: names.get(each["accountId"], each["accountId"]) for each in members}
 
 
-def _may_act(record: Record) -> bool:
-    return viewer().account in (None, record.account)
-
-
-def _model(record: Record) -> Record | None:
-    """Return the version that a job predicts with."""
-    kept = viewer().kept(records.INFERENCE, record.seq)
+def _model(kept: Record) -> Record | None:
+    """Return the version that a job predicts with, by its record as the room keeps it."""
     version = kept.document.get("trainedModelVersionIdentifier")
     return viewer().store.get(records.MODEL, kept.parent, version)
 
@@ -216,7 +211,3 @@ def _channel(record: Record) -> Record | None:
     source = record.document.get("dataSource", {})
     kept = viewer().store.get(records.CHANNEL, source.get("mlInputChannelArn", ""))
     return None if kept is None else viewer().seen(kept)
-
-
-def _reason(record: Record) -> CleanroomError | None:
-    return error_of(record) if records.reason(record) else None

@@ -9,17 +9,18 @@ from typing import Any, Final
 from flask import Blueprint, abort, request, url_for
 from markupsafe import Markup
 
-from cleanroom_algo.contract.sizes import GB, format_bytes
-from cleanroom_algo.local.failures import error_of
+from cleanroom_algo.contract.sizes import format_bytes
+from cleanroom_algo.local.failures import failure_of
 from cleanroom_algo.local.plans.run_files import LOG_FILE
 from cleanroom_algo.local.policies.recipients import Recipients
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.results import TrainedModel
+from cleanroom_algo.local.summaries.channel_sizes import channel_sizes
 from cleanroom_algo.local.summaries.curves import Curve, learning_curves
 from cleanroom_algo.local.summaries.metric_lines import metric_lines
-from cleanroom_algo.local.summaries.metrics import job_metrics
-from cleanroom_algo.local.summaries.runs import base_of, comparison, differing, short_name
+from cleanroom_algo.local.summaries.metrics import METRIC_BYTES, job_metrics
+from cleanroom_algo.local.summaries.runs import comparison, differing, short_name
 from cleanroom_algo.local.ui.charts import COLORS, Series, line_chart
 from cleanroom_algo.local.ui.graph import Box, graph
 from cleanroom_algo.local.ui.page import SLOW_POLL, page_of, render, viewer
@@ -29,7 +30,6 @@ view = Blueprint("models", __name__)
 
 _COLUMNS: Final = 8  # of hyperparameters in the table of runs
 _MANY: Final = 8  # boxes of one kind in a lineage
-_TAIL: Final = 1 << 20  # bytes of a log in which registered metrics are looked for
 
 
 @view.get("/models")
@@ -71,7 +71,7 @@ def model(place: int) -> str:
     return render(
         "model.html",
         record=record,
-        error=error_of(record) if records.reason(record) else None,
+        error=failure_of(record),
         lineage=_lineage(record),
         given=given,
         defaults=defaults,
@@ -89,7 +89,7 @@ def _curves(run: Record) -> list[Curve]:
         return []
     if account is None and (curves := learning_curves(metric_lines(log), ())):
         return curves
-    written = WrittenLog.read(viewer().workspace, kept, account, last_bytes=_TAIL)
+    written = WrittenLog.read(viewer().workspace, kept, account, last_bytes=METRIC_BYTES)
     return learning_curves((), job_metrics(written, account)[0])
 
 
@@ -127,23 +127,22 @@ def _artifacts(found: TrainedModel) -> dict[str, Any]:
 def _channel(channel: Mapping[str, Any]) -> dict[str, Any]:
     kept = viewer().store.get(records.CHANNEL, channel["mlInputChannelArn"])
     seen = None if kept is None else viewer().seen(kept)
-    shown = {} if seen is None else seen.document
-    size = shown.get("sizeInGb")
+    size = channel_sizes({} if seen is None else seen.document)
     return {
         "name": channel["channelName"],
         "channel": seen.name if seen else "not there any more",
         "href": url_for("channels.channel", place=seen.seq) if seen else "",
         "distribution": channel.get("s3DataDistributionType", "FullyReplicated"),
-        "rows": shown.get("numberOfRecords"),
-        "files": shown.get("numberOfFiles"),
-        "size": None if size is None else format_bytes(round(size * GB)),
+        "rows": size.rows,
+        "files": size.files,
+        "size": None if size.bytes is None else format_bytes(size.bytes),
     }
 
 
 def _lineage(record: Record) -> Markup:
     """Draw where a model comes from, and what was made from it."""
     bases: list[Record] = []
-    while (base := base_of(viewer().store, bases[-1] if bases else record)) is not None and len(bases) < _MANY:
+    while (base := records.base_of(viewer().store, bases[-1] if bases else record)) is not None and len(bases) < _MANY:
         bases.append(base)
     boxes = [_model_box(base, column) for column, base in enumerate(reversed(bases))]
     edges = [(n, n + 1) for n in range(len(bases) - 1)]

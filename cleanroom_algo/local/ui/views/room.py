@@ -60,7 +60,7 @@ def _member(member: Mapping[str, Any]) -> dict[str, Any]:
 
 def _table(record: Record, names: Mapping[str, str]) -> dict[str, Any]:
     shown = document(record, viewer().workspace)
-    own = viewer().whole or record.account == viewer().account
+    own = viewer().owns(record)
     return {
         "name": record.name,
         "owner": names.get(record.account, record.account),

@@ -14,8 +14,7 @@ from flask import Blueprint, redirect, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from cleanroom_algo.errors import CleanroomError
-from cleanroom_algo.local.failures import error_of
+from cleanroom_algo.local.failures import failure_of
 from cleanroom_algo.local.planning.resuming import checkpoints_of
 from cleanroom_algo.local.plans.run_files import LOG_FILE, USAGE_FILE
 from cleanroom_algo.local.policies.metrics import Point
@@ -42,7 +41,7 @@ def jobs() -> str:
     """List training jobs, the latest first."""
     page = page_of(records.MODEL)
     runs = any(each.status not in ENDED for each in page.records)
-    return render("trainings.html", page=page, reason=_reason, poll=FAST_POLL if runs else SLOW_POLL)
+    return render("trainings.html", page=page, reason=failure_of, poll=FAST_POLL if runs else SLOW_POLL)
 
 
 @view.get("/training/<int:place>")
@@ -56,11 +55,11 @@ def job(place: int) -> str:
     ended = record.status in ENDED
     log = shown_log(kept)
     values = {} if log.written is None else _measured(log.written, folder / LOG_FILE, ended=ended)
-    may_act = viewer().whole or record.account == viewer().account
+    may_act = viewer().owns(record)
     return render(
         "training.html",
         record=record,
-        error=error_of(record) if records.reason(record) else None,
+        error=failure_of(record),
         resumable=may_act and record.status in (FAILED, INACTIVE) and checkpoints_of(viewer().workspace, kept),
         stoppable=may_act and record.status in UNDER_WAY,
         ended=ended,
@@ -95,11 +94,7 @@ def resume(place: int) -> Response:
 def _own(place: int) -> Record:
     """Return a job with all that the room keeps of it, which who looks may stop and resume."""
     record = viewer().kept(records.MODEL, place)
-    return record if viewer().account in (None, record.account) else viewer().get(records.MODEL, -1)
-
-
-def _reason(record: Record) -> CleanroomError | None:
-    return error_of(record) if records.reason(record) else None
+    return record if viewer().owns(record) else viewer().get(records.MODEL, -1)
 
 
 def _measured(log: WrittenLog, path: Path, *, ended: bool) -> dict[str, Any]:
