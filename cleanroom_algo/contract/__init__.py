@@ -4,6 +4,6 @@ Import from the modules:
 
 - given by the platform: `environment`, `paths`, `channel`, `resources`, `script_names`, `sizes`, `processes`
 - chosen by the author: `algorithm`, `hyperparameters`, `settings`
-- left behind: `manifest`, `failure` with `redaction`, `known` and `tracebacks`
-- of other parties: `archive`, `tree`
+- written by the container: `manifest`, `failure` with `redaction`, `known` and `tracebacks`
+- read from other parties: `archive`, `tree`
 """

@@ -56,7 +56,7 @@ def algorithm_file(source: str | Path) -> Path | None:
 
 
 def is_spelled_as_path(algorithm: str | Path) -> bool:
-    """Whether a text that names no file was meant to: image names have neither this end nor these beginnings."""
+    """Whether a text that names no file was meant as a path: names of images do not begin or end like this."""
     return (
         isinstance(algorithm, Path)
         or algorithm.endswith((".py", "/"))
@@ -82,7 +82,7 @@ def source_hash(source: str | Path) -> str | None:
 
 
 def load_algorithm(source: str | Path) -> ModuleType:
-    """Import an algorithm; whatever its own code raises goes through.
+    """Import an algorithm; exceptions of its own code are not caught.
 
     The folder of a file comes first on `sys.path`, so that the algorithm can import its neighbours.
 
@@ -112,7 +112,7 @@ def load_algorithm(source: str | Path) -> ModuleType:
 
 
 def place_of(error: BaseException, source: str | Path) -> str:
-    """Return the file and line in an algorithm that an exception came through last, "" where there is none."""
+    """Return the file and line of the algorithm that an exception passed through last, "" where there is none."""
     folder = Path(algorithm_file(source) or source).resolve().parent
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_relative_to(folder):
         return f"{Path(error.filename).relative_to(folder)}:{error.lineno}"
@@ -121,7 +121,7 @@ def place_of(error: BaseException, source: str | Path) -> str:
 
 
 def import_error(error: BaseException, place: str) -> AlgorithmImportError:
-    """Return the error of an algorithm that raised at a place of it while it was imported."""
+    """Return the error of an algorithm that raised at this place while it was imported."""
     why = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
     return AlgorithmImportError(
         f"{place}: {why}" if place else why,
@@ -134,7 +134,7 @@ def import_error(error: BaseException, place: str) -> AlgorithmImportError:
 def find_class(module: ModuleType, base: type[T]) -> type[T]:
     """Return the one class that a module defines on top of `base`.
 
-    Where several build on each other, the last of the line is meant.
+    Where several build on each other, the most derived one is returned.
 
     Raises:
         AlgorithmClassError: there is none, or several that do not build on each other.

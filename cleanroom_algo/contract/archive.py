@@ -1,4 +1,4 @@
-"""Unpacking another party's tar safely: nothing is written that was not checked first.
+"""Unpacking another party's tar safely: everything is checked before it is written.
 
 `tarfile`'s own filters are not used: they are missing before Python 3.11.4, and the strictest of them could be bypassed
 before 3.11.13 (CVE-2025-4517). Its parser is used, with bounds on what it reads into memory and how deep it recurses.
@@ -98,7 +98,7 @@ TRAINED_MODEL = Subject("trained model", ArtifactArchiveRefusedError, ArtifactAr
 
 
 class _Member(tarfile.TarInfo):
-    """A member whose extended headers are bounded before they are read, and whose damaged header is an error."""
+    """A member whose extended headers are limited before they are read; a damaged header raises an error."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -106,7 +106,7 @@ class _Member(tarfile.TarInfo):
             return super().frombuf(buf, encoding, errors)  # says that the archive ends
         try:
             return super().frombuf(buf, encoding, errors)
-        except tarfile.HeaderError as error:  # which tarfile takes for the end, after the first member
+        except tarfile.HeaderError as error:  # tarfile takes it for the end of the archive, after the first member
             raise tarfile.ReadError("damaged header") from error
 
     def _proc_member(self, tar: _Reader) -> tarfile.TarInfo:
@@ -147,8 +147,8 @@ def extract(
 ) -> int:
     """Unpack a tar, plain or gzipped, front to back.
 
-    The target appears whole or not at all. Files keep the permissions of the archive without setuid, setgid and sticky,
-    and can be read and written by their owner; they get the present time and the owner of the process.
+    The target appears complete or not at all. Files keep the permissions of the archive without setuid, setgid and
+    sticky, and their owner can read and write them; they get the present time and the owner of the process.
 
     Args:
         stream: the bytes.
@@ -218,7 +218,7 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
 
 
 def _check_end(rest: Any) -> None:
-    """Read to the end of the stream, as gzip's checksum stands there; behind a tar's last member are only zeros."""
+    """Read to the end of the stream, where gzip's checksum is; after a tar's last member there are only zeros."""
     for _ in range(_TRAILING_BYTES // _COPY_BYTES):
         block = rest.read(_COPY_BYTES)
         if not block:
@@ -264,7 +264,7 @@ def _checked_name(member: tarfile.TarInfo) -> PurePosixPath:
 
 @contextmanager
 def _telling(subject: Subject, source: str) -> Iterator[None]:
-    """Tell whatever the parsers say about bytes of another party in the caller's errors."""
+    """Report what the parsers find wrong with the bytes as the caller's errors."""
     try:
         yield
     except CleanroomError:

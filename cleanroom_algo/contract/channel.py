@@ -17,9 +17,9 @@ class InputMode(StrEnum):
     """How the data of a channel arrives (SageMaker API, Channel.InputMode)."""
 
     FILE = "File"
-    """The whole channel lies on disk before the container starts."""
+    """All objects of the channel are on disk before the container starts."""
     FAST_FILE = "FastFile"
-    """The same view, read-only, its content streamed on demand."""
+    """The same files, read-only; their content is streamed on demand."""
     PIPE = "Pipe"
     """One named pipe per epoch."""
 

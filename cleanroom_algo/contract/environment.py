@@ -104,8 +104,8 @@ class InferenceEnvironment(BaseModel):
     """What an inference container is given.
 
     (SageMaker developer guide, "Use your own inference code with batch transform".)
-    The three limits are set only where the caller of the job set them. What a script answers by default and which one
-    serves are variables of the SageMaker inference toolkit.
+    The three limits are set only where the caller of the job set them. The default media type of a script's answers and
+    the script that serves are variables of the SageMaker inference toolkit.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True)

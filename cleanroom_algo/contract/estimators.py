@@ -1,6 +1,6 @@
-"""Fitted estimators of scikit-learn in a safetensors file: their arrays, and their class out of a short list.
+"""Fitted estimators of scikit-learn in a safetensors file: their arrays and the name of their class, from a short list.
 
-Nothing of such a file is run when it is read, unlike that of a pickle.
+Reading such a file runs no code from it, unlike reading a pickle.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ FITTED: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "MultinomialNB": ("naive_bayes", _COUNTS),
     "BernoulliNB": ("naive_bayes", _COUNTS),
 }
-"""The module of each class, and what it has after fitting; the first has the axis (..., feature)."""
+"""The module of each class and its attributes after fitting; the first attribute has the axis (..., feature)."""
 
 
 def write_estimator(estimator: Any, path: Path) -> None:
-    """Write a fitted estimator whose class is among `FITTED`; of its parameters, those that are plain values."""
+    """Write a fitted estimator whose class is in `FITTED`, with those of its parameters that are plain values."""
     from safetensors.numpy import save_file
 
     name = type(estimator).__name__

@@ -1,8 +1,8 @@
-"""The failure file: the one word that always reaches the author.
+"""The failure file: the one text that always reaches the author.
 
 The platform shows its first 1024 characters (SageMaker developer guide, "How Amazon SageMaker processes training
-output"; Clean Rooms ML returns them in GetTrainedModel.statusDetails). The limit is kept in UTF-8 bytes, the stricter
-reading.
+output"; Clean Rooms ML returns them in GetTrainedModel.statusDetails). Here the limit counts UTF-8 bytes, which is the
+stricter reading.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def failure_text(error: BaseException | str, redact: Redactor | None = None) -> 
 
 
 def write_failure(paths: Paths, error: BaseException | str, redact: Redactor | None = None) -> bool:
-    """Write the failure file, whole, unless an earlier cause stands there.
+    """Write the complete failure file, unless one with an earlier cause exists.
 
     Write it last: after it the process should only exit.
 
@@ -41,7 +41,7 @@ def write_failure(paths: Paths, error: BaseException | str, redact: Redactor | N
         if paths.failure.exists() and paths.failure.stat().st_size == 0:
             draft.replace(paths.failure)
         else:
-            os.link(draft, paths.failure)  # fails where the file exists: of two writers the first wins
+            os.link(draft, paths.failure)  # fails where the file exists: the first of two writers wins
     except FileExistsError:
         return False
     finally:

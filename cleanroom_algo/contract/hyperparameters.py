@@ -78,13 +78,13 @@ class Hyperparameters(BaseModel):
         try:
             return cls.model_validate(values | {name: raw[name] for name in refused})
         except ValidationError:
-            # What is wrong inside a list or an object is said better of its decoded form.
+            # An error inside a list or an object is clearer for its decoded form.
             bare = {name: raw[name] for name in refused if not isinstance(values[name], list | dict)}
             return cls.model_validate(values | bare)
 
 
 def as_texts(values: Mapping[str, object]) -> dict[str, str]:
-    """Return values as the platform has them: texts as they are, all else as JSON."""
+    """Return values as the platform has them: texts unchanged, other values as JSON."""
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
 
 

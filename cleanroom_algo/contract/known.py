@@ -1,6 +1,6 @@
-"""What may be said of an exception because everybody knows it: names of classes, and phrases of libraries' messages.
+"""Public texts of exceptions, which are safe to show: names of classes, and phrases of libraries' messages.
 
-A name or a phrase that stands here is shown as it stands here, so that it can hold nothing of a row.
+A name or a phrase is shown as it is written here, so that it cannot contain anything of a row.
 """
 
 import builtins
@@ -192,4 +192,4 @@ PHRASES = frozenset(
     """.splitlines()
     if line.strip()
 )
-"""Parts of messages of Python and of libraries that quote nothing."""
+"""Parts of messages of Python and of libraries that contain no value."""

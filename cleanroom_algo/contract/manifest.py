@@ -1,4 +1,4 @@
-"""manifest.json: what a model directory holds, written by training and checked when it is loaded."""
+"""manifest.json: the list of what a model directory contains. Training writes it; loading checks it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ XGBOOST_FILE = "model.ubj"
 LIGHTGBM_FILE = "model.txt"
 FORMAT_VERSION = 1
 
-_BLOCK_BYTES = 1 << 20  # large enough that hashing, not reading, sets the pace
+_BLOCK_BYTES = 1 << 20  # large enough that the speed of hashing, not that of reading, is the limit
 
 
 class FileEntry(BaseModel):
@@ -55,7 +55,7 @@ class PrivacyRecord(BaseModel):
         public_channels: which the epsilon does not cover.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")  # little noise: infinite
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")  # infinite with little noise
 
     epsilon: float = Field(ge=0)
     delta: float = Field(gt=0, lt=1)
@@ -84,7 +84,7 @@ class Manifest(BaseModel):
         files: by path relative to the model directory; all but this file.
     """
 
-    # A metric that is not a number, such as the mean of nothing, must not make the whole manifest unreadable.
+    # A metric that is not a number, such as the mean of no values, must not make the whole manifest unreadable.
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
 
     format_version: int = Field(FORMAT_VERSION, ge=1, le=FORMAT_VERSION)
@@ -126,7 +126,7 @@ class Manifest(BaseModel):
         )
 
     def write(self, directory: Path, *, known: Mapping[str, FileEntry] | None = None) -> Self:
-        """Hash every file of the directory and write the manifest, whole, as the last file.
+        """Hash every file of the directory and write the complete manifest as the last file.
 
         Args:
             directory: what the manifest describes.
@@ -182,7 +182,7 @@ class Manifest(BaseModel):
 
 
 def hash_files(directory: Path, *, known: Mapping[str, FileEntry] | None = None) -> dict[str, FileEntry]:
-    """Return size and SHA-256 of every file below a directory but the manifest itself, by relative path.
+    """Return size and SHA-256 of every file below a directory except the manifest itself, by relative path.
 
     Files in `known` are not read again.
     """

@@ -21,7 +21,7 @@ EPOCHS_LINE = "training starts: epochs %d"
 STEP_METRICS = ("train_loss", "learning_rate", "rows_per_second")
 EPOCH_METRICS = ("epoch_train_loss", "validation_loss")
 PRIVATE_METRICS = ("epsilon", "delta")
-"""What a private training tells in place of the loss of its rows."""
+"""What a private training logs in place of the loss of its rows."""
 MAX_DEFINITIONS = 40
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 _NUMBER = r"([-+]?(?:[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?|inf|nan))"
@@ -42,12 +42,12 @@ def metric_line(values: Mapping[str, float]) -> str:
 
 
 def metric_values(line: str) -> dict[str, float]:
-    """Return the values in a metric line by name; what is not a number is left out."""
+    """Return the values in a metric line by name, without those that are not numbers."""
     return {name: float(value) for name, value in _VALUE.findall(line)}
 
 
 def log_metrics(values: Mapping[str, float], stream: IO[str] | None = None) -> None:
-    """Write a metric line to standard output at once."""
+    """Write a metric line to standard output and flush it."""
     print(metric_line(values), file=stream or sys.stdout, flush=True)
 
 
@@ -64,9 +64,9 @@ def metric_definitions(
     Args:
         names: of the metrics that the algorithm's `metrics` returns.
         logged: names that the algorithm gives to `log`.
-        own_fit: whether the algorithm has its own `fit`: what it logs is all there is.
+        own_fit: whether the algorithm has its own `fit`, so that it logs only `logged`.
         validation: whether there is a validation channel.
-        private: whether training is private, and tells no loss of its rows.
+        private: whether training is private, and logs no loss of its rows.
 
     Raises:
         TrainerDeclarationError: CR-TRN-005, more than 40 definitions, or names that cannot stand in a line.
@@ -86,7 +86,7 @@ def metric_definitions(
 
 
 def _loop_names(names: Iterable[str], logged: Iterable[str], validation: bool, private: bool) -> Iterator[str]:
-    """Yield what the training loop of torch algorithms writes; at the end, `final_` and all that lasts."""
+    """Yield the names that the training loop of torch algorithms writes; at the end, each one also with `final_`."""
     yield from ("learning_rate",) if private else STEP_METRICS
     validated = [EPOCH_METRICS[1], *(f"validation_{name}" for name in names)] if validation else []
     lasting = [*(PRIVATE_METRICS if private else EPOCH_METRICS[:1]), *validated, *logged]

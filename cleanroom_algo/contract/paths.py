@@ -40,7 +40,7 @@ class Paths:
 
     @property
     def data(self) -> Path:
-        """The channels. Not a list of them: manifests and FIFOs lie here too; inputdataconfig.json is the list."""
+        """The channels. They are listed in inputdataconfig.json; this directory also holds manifests and FIFOs."""
         return self.input / "data"
 
     @property
@@ -60,7 +60,7 @@ class Paths:
 
     @property
     def model(self) -> Path:
-        """What a training job leaves here is packed as model.tar.gz; in serving, the same files, read-only."""
+        """What a training job writes here is packed as model.tar.gz; in serving, the same files, read-only."""
         return self.root / "model"
 
     @property
@@ -70,7 +70,7 @@ class Paths:
 
     @property
     def output_data(self) -> Path:
-        """What a training job leaves here is packed as output.tar.gz."""
+        """What a training job writes here is packed as output.tar.gz."""
         return self.output / "data"
 
     @property

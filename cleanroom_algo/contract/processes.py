@@ -1,4 +1,4 @@
-"""How processes end, told and arranged alike wherever one process of a container runs another."""
+"""How processes end: the same words and the same handling wherever one process of a container runs another."""
 
 import atexit
 import contextlib
@@ -21,7 +21,7 @@ def signal_name(number: int) -> str:
 
 
 def how_ended(exit_code: int) -> str:
-    """Return how a process ended, as a part of a sentence; the exit code is negative after a signal."""
+    """Return how a process ended, as part of a sentence; the exit code is negative if a signal ended it."""
     return f"ended with exit status {exit_code}" if exit_code >= 0 else f"was ended by {signal_name(-exit_code)}"
 
 

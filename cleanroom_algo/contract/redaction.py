@@ -1,8 +1,8 @@
-"""What an exception may say outside: what is known to be harmless, and nothing else.
+"""What an exception may show to other members: what is known to be harmless, and nothing else.
 
-A message may quote a row in any wording, so nothing here searches it for what looks like a value. Shown are the name of
-a known class, the place in the source, and these parts of the message: literals that the algorithm's source has where
-it raises, words of that statement, declared names, and known phrases of libraries. `<value>` replaces everything else.
+A message may quote a row in any wording, so this module does not search it for what looks like a value. It shows the
+name of a known class, the place in the source, and these parts of the message: literals of the statement that raises,
+words of that statement, declared names, and known phrases of libraries. `<value>` replaces everything else.
 What is shown is taken from the source and from fixed lists, not from the exception.
 """
 
@@ -63,7 +63,7 @@ class Redactor:
 
     @classmethod
     def of(cls, algorithm: str, names: Iterable[str] = ()) -> Self:
-        """Return the redactor of the algorithm that a value of the setting `algorithm` names, importable or not."""
+        """Return the redactor of the algorithm that the setting `algorithm` names, even if it cannot be imported."""
         try:
             file = algorithm_file(algorithm)
             spec = None if file else find_spec(algorithm)
@@ -105,7 +105,7 @@ class Redactor:
         return own[-1][0].place(own[-1][1]) if own else "an unknown place"
 
     def describe_printed(self, text: str) -> str | None:
-        """Return what `describe` says of the last traceback that Python has printed in a text; None without one."""
+        """Return `describe` of the last traceback that Python has printed in a text; None if there is no traceback."""
         lines = text.splitlines()
         starts = [number for number, line in enumerate(lines) if line.startswith(_TRACEBACK)]
         if not starts:
@@ -125,7 +125,7 @@ class Redactor:
         return self._described(last if known else "Exception", last, message, places)
 
     def describe_text(self, text: str) -> str:
-        """Return what the algorithm itself wrote, with `<value>` for all but words of its source."""
+        """Return a text that the algorithm wrote, with `<value>` for everything except words of its source."""
         if printed := self.describe_printed(text):
             return printed
         words: set[str] = set()
@@ -135,7 +135,7 @@ class Redactor:
         return self.known_parts(text, words)
 
     def known_parts(self, message: str, words: Iterable[str] = ()) -> str:
-        """Return a message with `<value>` for all but known phrases, declared names and some words."""
+        """Return a message with `<value>` for everything except known phrases, declared names and some words."""
         allowed = self._names.union(words)
         shown, end = "", 0
         for match in self._parts.finditer(message):
@@ -168,7 +168,7 @@ class Redactor:
         return [f"  at {source.place(line)}: {source.line(line)[:_LINE_CHARACTERS]}" for source, line in own]
 
     def _own(self, places: Sequence[Place]) -> list[tuple[_Source, int]]:
-        """Return the places that lie in the algorithm, with its source in place of the file's name."""
+        """Return the places that are in the algorithm, with its source in place of the file's name."""
         return [(source, line) for file, line in places if (source := self._source(file))]
 
     def _source(self, file: str) -> _Source | None:
@@ -177,7 +177,7 @@ class Redactor:
         return self._sources[file]
 
     def _read(self, path: Path) -> _Source | None:
-        """Read a file of the algorithm, unless it is a library's or was written after the process began."""
+        """Read a file of the algorithm, unless it belongs to a library or was written after the process began."""
         try:
             path = path.resolve()
             if self._folder is None or not path.is_relative_to(self._folder) or path.is_relative_to(_PACKAGE):
@@ -215,7 +215,7 @@ class _Source:
 
     @cached_property
     def constants(self) -> dict[str, str]:
-        """Texts that names stand for wherever they are assigned, each once."""
+        """The texts that the file assigns to names, for names that are assigned once."""
         found: dict[str, str] = {}
         for node in self.nodes:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
@@ -241,7 +241,7 @@ class _Source:
         return {word for word in found if len(word) > 2}  # shorter ones are in any text
 
     def literals(self, number: int, kind: str) -> str | None:
-        """Return what the statement at a line says when it raises; None where it raises nothing of this class."""
+        """Return the text that the statement at a line raises; None if it raises nothing of this class."""
         for statement in self._statements(number):
             if isinstance(statement, ast.Assert) and kind == "AssertionError":
                 return self._text(statement.msg)
@@ -317,7 +317,7 @@ def _message(error: BaseException) -> str:
 
 
 def _hidden(text: str) -> str:
-    """Return what stands between known parts: the punctuation around it, and `<value>` if it holds more."""
+    """Return what is between known parts: its punctuation, and `<value>` if it contains more than that."""
     match = _BETWEEN.fullmatch(text)
     assert match is not None
     return match["before"] + (HIDDEN if match["value"].strip(_QUOTES) else match["value"]) + match["after"]

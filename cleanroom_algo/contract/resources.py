@@ -15,7 +15,7 @@ class InstanceGroup(BaseModel):
     instance_group_name: str
     instance_type: str | None = None
     hosts: tuple[str, ...] = ()
-    """In no particular order: real jobs list them differently on different hosts."""
+    """In no particular order: the hosts of a real job list them in different orders."""
 
 
 class ResourceConfig(BaseModel):
@@ -54,5 +54,5 @@ class ResourceConfig(BaseModel):
 
     @property
     def first_host(self) -> str:
-        """The host that the others meet at."""
+        """The host at which the others meet."""
         return self.hosts[0]

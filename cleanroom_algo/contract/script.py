@@ -12,7 +12,7 @@ from cleanroom_algo.errors import AlgorithmNotFoundError
 
 PROGRAM_HYPERPARAMETER = "sagemaker_program"
 INFERENCE_SCRIPT = "inference.py"
-"""What serves where `SAGEMAKER_PROGRAM` names nothing else, as in the SageMaker inference toolkit."""
+"""The script that serves unless `SAGEMAKER_PROGRAM` names another one, as in the SageMaker inference toolkit."""
 SERVING_FUNCTIONS = frozenset({"model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn"})
 
 
@@ -53,11 +53,11 @@ def inference_script(environment: InferenceEnvironment) -> Path | None:
 
 
 def defines_serving(script: Path) -> bool:
-    """Whether a script has a function of the SageMaker inference toolkit; one that is not Python is taken to have."""
+    """Whether a script has a function of the SageMaker inference toolkit; invalid Python counts as one."""
     try:
         tree = ast.parse(script.read_bytes())
     except (SyntaxError, ValueError):
-        return True  # its import says what is wrong
+        return True  # importing it will report the error
     names: set[str] = set()
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):

@@ -1,7 +1,7 @@
 """The `SM_*` names that SageMaker training scripts expect, taken from the sagemaker-training toolkit.
 
-Importing the toolkit creates folders, fixes its paths for good, rewrites the environment and logs hyperparameters; so
-it is asked in a process of its own, and only when an algorithm wants the names.
+Importing the toolkit creates folders, fixes its paths for the whole process, changes the environment and logs
+hyperparameters. So it runs in a separate process, and only when an algorithm needs the names.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def script_names(paths: Paths, environ: Mapping[str, str]) -> ScriptNames:
 
 
 def _answer() -> None:
-    """Run in the child: write what the toolkit says to the descriptor that the parent passed."""
+    """Run in the child process: write the toolkit's names to the descriptor that the parent passed."""
     from sagemaker_training.environment import Environment
 
     descriptor = int(os.environ.pop(_RESULT_DESCRIPTOR))

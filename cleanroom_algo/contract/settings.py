@@ -87,7 +87,7 @@ class Settings(BaseModel):
     )
     serve_placeholder: str = Field("ERROR", description="text of a placeholder in CSV; other formats contain a null")
     serve_prometheus: bool = Field(
-        False, description="whether to serve /metrics for Prometheus; nobody can reach it in a job"
+        False, description="whether to serve /metrics for Prometheus; in a job, it cannot be reached"
     )
     home: str | None = Field(None, description="state folder of the local clean room; containers do not use it")
 

@@ -1,4 +1,4 @@
-"""Units of the platform's limits, sizes for people, and how a disk says that something is too large for it."""
+"""Units of the platform's limits, sizes for people, and the errors of a disk that is full."""
 
 import errno
 from typing import Final
@@ -6,16 +6,16 @@ from typing import Final
 GB = 10**9
 """Bytes in one "GB" of a policy.
 
-The unit is not defined by the service. The smaller reading is taken: what fits here fits under the other one (2**30)
-too.
+The service does not define the unit. The smaller one is used: what fits here also fits if the service means 2**30
+bytes.
 """
 
 MB = 10**6
-"""Bytes in one "MB" of a payload limit; not defined by the service either, and read the same way."""
+"""Bytes in one "MB" of a payload limit; the service does not define it either, so the smaller one is used."""
 
 
 DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""What the errno of an OSError is where a disk, a quota or a limit on files leaves no room."""
+"""The values of `OSError.errno` where a disk, a quota or a limit on file sizes is exhausted."""
 
 
 def format_bytes(count: int) -> str:

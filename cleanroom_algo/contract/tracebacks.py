@@ -1,6 +1,6 @@
-"""Whole tracebacks in the log, with whatever rows they quote: for runs on data that the reader may see.
+"""Complete tracebacks in the log, which may quote rows: for runs on data that the reader may see.
 
-The failure file never has them: it reaches members who may not.
+The failure file never contains them, because members who may not see the data read it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _logged: set[str] = set()  # the last lines of tracebacks
 
 
 def configure_tracebacks(settings: Settings) -> None:
-    """Let the log have whole tracebacks, or none, as the setting `tracebacks` says."""
+    """Turn complete tracebacks in the log on or off, as the setting `tracebacks` says."""
     _log.disabled = settings.tracebacks != "whole"
 
 
 def log_traceback(error: BaseException) -> None:
-    """Log an exception with its traceback from the algorithm's first line on, where the setting allows it."""
+    """Log an exception with its traceback from the algorithm's first line on, if the setting allows it."""
     if _log.disabled:
         return
     trace = error.__traceback__
@@ -36,7 +36,7 @@ def log_traceback(error: BaseException) -> None:
 
 
 def is_logged(text: str) -> bool:
-    """Whether a text, the reason of a failure, begins as a traceback ended that this process has logged."""
+    """Whether the reason of a failure begins like the last line of a traceback that this process has logged."""
     return text.partition("\n")[0] in _logged
 
 
@@ -52,4 +52,4 @@ def is_library(filename: str) -> bool:
     )
 
 
-_log.disabled = True  # until the setting is known
+_log.disabled = True  # until the setting is read

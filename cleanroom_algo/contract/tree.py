@@ -1,8 +1,8 @@
-"""Reading a folder that somebody else has written, without being led out of it.
+"""Reading a folder that another program writes, without following links out of it.
 
-A program that writes to a folder can put a link, a named pipe or a device where a file is expected, at any moment. Here
-each part of a path is opened in the folder before it, the kernel follows no link, nothing waits, and only regular
-files are read.
+A program that writes to a folder can put a link, a named pipe or a device where a file is expected, at any moment. So
+each part of a path is opened relative to the folder before it, the kernel follows no link, no call blocks, and only
+regular files are read.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from types import TracebackType
 from typing import Final, Self
 
 MOST_ENTRIES: Final = 100_000
-"""Files and folders of one tree; links to folders could make any number of them."""
+"""The most files and folders of one tree: links to folders could make any number of them."""
 DEEPEST: Final = 64
-"""Folders in folders; as for archives."""
-_LINKS = 40  # in one path, as for the kernel
+"""The most folders inside folders, as for archives."""
+_LINKS = 40  # in one path, the same limit as the kernel's
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _REASONS = {errno.ENOTDIR: "is not a folder", errno.EACCES: "may not be read"}
@@ -43,7 +43,7 @@ Identity = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class TreeEntry:
-    """What is at one path of a tree; a link counts as what it leads to.
+    """What is at one path of a tree; a link counts as its target.
 
     Attributes:
         name: the path below the root.
@@ -76,12 +76,12 @@ class TreeEntry:
 class Tree:
     """An open folder; use it as a context manager, or close it.
 
-    All methods raise OSError, with a text in `strerror` and the path in `filename`, for what cannot be opened, and for
-    what would have to be looked for outside.
+    All methods raise OSError, with a text in `strerror` and the path in `filename`, for what cannot be opened and for
+    what is outside of the folder.
 
     Args:
-        root: the folder; no link.
-        seen_as: paths that the folder has for those who write links into it.
+        root: the folder; it must not be a link.
+        seen_as: paths of the folder as seen by the programs that write links into it.
     """
 
     def __init__(self, root: Path, *, seen_as: Collection[Path] = ()) -> None:
@@ -96,12 +96,12 @@ class Tree:
         self.close()
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Close the folder."""
         os.close(self._root)
 
     @property
     def identity(self) -> Identity:
-        """Which folder it is."""
+        """The device and inode of the folder."""
         status = os.fstat(self._root)
         return status.st_dev, status.st_ino
 
@@ -130,15 +130,15 @@ class Tree:
         return file
 
     def entry(self, name: str) -> TreeEntry:
-        """Return what is at a path; links are followed as long as they stay below the root."""
+        """Return what is at a path; links are followed if they stay below the root."""
         with self._located(name, links=True) as (folder, part):
             status = os.stat(part, dir_fd=folder, follow_symlinks=False)
         return TreeEntry(name, status.st_size, status.st_mode, status.st_mtime_ns)
 
     def walk(self) -> Iterator[TreeEntry]:
-        """Yield everything below the root, each folder before what it holds, in the order of the names.
+        """Yield everything below the root, each folder before its content, in the order of the names.
 
-        What links lead to is there under the names of the links, too.
+        Targets of links appear under the names of the links, too.
         """
         left = MOST_ENTRIES
         for entry in self._walk("", ()):
@@ -172,7 +172,7 @@ class Tree:
 
     @contextmanager
     def _located(self, name: str, *, links: bool) -> Iterator[tuple[int, str]]:
-        """Yield the folder, open, in which the last part of a path is to be looked for, and this part: no link."""
+        """Yield the open folder that contains the last part of a path, and the name of this part, which is no link."""
         descent = _Descent(self._root, self._seen_as, name, links=links)
         try:
             yield descent.go()
@@ -185,7 +185,7 @@ class Tree:
 
 
 class _Descent:
-    """The way from an open folder down a path, one part after the other."""
+    """The steps from an open folder down a path, one part after another."""
 
     def __init__(self, root: int, seen_as: Collection[Path], name: str, *, links: bool) -> None:
         self._root, self._seen_as, self._links = root, seen_as, links
@@ -234,12 +234,12 @@ class _Descent:
 
 
 def kind_of(mode: int) -> str:
-    """Return in words what a mode of `os.stat` says a thing is."""
+    """Return in words what kind of file a mode of `os.stat` describes."""
     return _KINDS.get(stat.S_IFMT(mode), "something unknown")
 
 
 def identity_of(folder: Path) -> Identity:
-    """Return which folder is at a path; a link is not followed."""
+    """Return the device and inode of the folder at a path; a link is not followed."""
     status = folder.lstat()
     return status.st_dev, status.st_ino
 
@@ -249,7 +249,7 @@ def _link(folder: int, part: str) -> PurePosixPath | None:
         return PurePosixPath(os.readlink(part, dir_fd=folder))
     except OSError as error:
         if error.errno == errno.EINVAL:
-            return None  # something else than a link
+            return None  # something other than a link
         raise
 
 

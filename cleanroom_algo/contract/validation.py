@@ -1,4 +1,4 @@
-"""pydantic's findings as problems of ours."""
+"""Converts what pydantic finds to `Problem` objects."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Record batches to the tensors of one rank."""
+"""From record batches to the tensors of one rank."""

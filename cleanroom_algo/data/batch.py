@@ -15,8 +15,8 @@ from torch import Tensor
 from cleanroom_algo.channels.features import Arrays, Features, Lists
 
 GROUP_ROWS: Final = 8192
-"""Rows that become tensors together: that has a fixed cost, of several times the work on a batch of 1024 rows. More
-rows at once would not stay in the cache."""
+"""Rows that become tensors together: one conversion has a fixed cost of several times the work on 1,024 rows. More rows
+at once would not stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Batch:
 
     @classmethod
     def of(cls, arrays: Arrays) -> Batch:
-        """Return arrays as tensors that share their memory where that may be written to; else as copies."""
+        """Return arrays as tensors that share the arrays' memory if it is writable; else as copies."""
         target = None if arrays.target is None else _tensor(arrays.target)
         lists = {name: Lists(_tensor(each.values), _tensor(each.offsets)) for name, each in arrays.lists.items()}
         return cls(_tensor(arrays.numeric), _tensor(arrays.categorical), target, arrays.texts, lists)
@@ -71,10 +71,10 @@ def _tensor(array: NDArray[Any]) -> Tensor:
 def batches(
     tables: Iterator[pl.DataFrame], features: Features, rows: int, *, drop_last: bool = False
 ) -> Iterator[Batch]:
-    """Yield the rows of tables in order, as batches of `rows` rows but for the last of a table.
+    """Yield the rows of tables in order, as batches of `rows` rows; the last batch of a table may be smaller.
 
     Args:
-        tables: whatever their size; no batch has rows of two.
+        tables: of any size; a batch never contains rows of two tables.
         features: the preprocessing.
         rows: of a batch, at least 1.
         drop_last: whether batches of fewer rows are left out.

@@ -1,4 +1,4 @@
-"""What ranks tell each other."""
+"""Values that ranks exchange."""
 
 from __future__ import annotations
 

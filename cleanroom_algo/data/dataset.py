@@ -1,9 +1,9 @@
-"""A channel as an iterable of whole batches of tensors.
+"""A channel as an iterable of complete batches of tensors.
 
-What one rank yields depends on the seed, the epoch and the layout, and on nothing else. Before the first batch
-nothing is read but what it takes to cut objects that several ranks share.
+What one rank yields depends only on the seed, the epoch and the layout. Before the first batch it reads only what it
+needs to cut objects that several ranks share.
 
-Memory of one rank, whatever the size of the channel:
+Memory of one rank, for a channel of any size:
 
     what `channels.modes.file` states for its blocks (in Pipe mode, what `data.fan_out` states)
     + 2 x shuffle_rows x the bytes of a row as a table, where rows are shuffled
@@ -40,14 +40,14 @@ from cleanroom_algo.data.tables import multiples, shuffled
 from cleanroom_algo.data.world import World
 from cleanroom_algo.errors import PipeInUseError
 
-SHUFFLE_ROWS = 65_536  # a few MB as a table; parts of objects are shuffled besides
-READ_ROWS = 65_536  # the size of table at which polars' streaming reader is fastest
+SHUFFLE_ROWS = 65_536  # a few MB as a table; parts of objects are also shuffled
+READ_ROWS = 65_536  # the table size at which polars' streaming reader is fastest
 
 
 class ChannelDataset(IterableDataset[Batch]):
-    """The rows of a channel that fall to this rank, as batches of tensors; each row once per epoch over all ranks.
+    """The rows of a channel that this rank gets, as batches of tensors; over all ranks, each row once per epoch.
 
-    Every rank yields the same number of batches. Where shards are uneven, `uneven` says how:
+    Every rank yields the same number of batches. If shards are uneven, `uneven` says how:
 
     - "weight" (the default, because it loses no row and repeats none): a rank that has run out yields batches of zero
       rows until all have finished; weigh each rank's gradient by its rows.
@@ -58,10 +58,10 @@ class ChannelDataset(IterableDataset[Batch]):
     Zero-row batches work with DistributedDataParallel and with fully_shard alike, as every rank takes part in every
     step's collectives.
 
-    Iterating again begins the epoch anew; in Pipe mode, where nothing can be read twice, it takes the next pipe, once
-    the iteration before has ended or was closed. The dataset is a source for a DataLoader, too, with `batch_size=None`.
-    That may have processes of its own (`num_workers`) where there is one rank; several agree on their steps in the
-    rank itself: use `workers`.
+    Iterating again starts the next iteration from the beginning; in Pipe mode, where nothing can be read twice, it
+    takes the next pipe, after the previous iteration has ended or was closed. A DataLoader accepts the dataset with
+    `batch_size=None`. It may have worker processes (`num_workers`) if there is one rank. Several ranks agree on their
+    steps in the ranks themselves: use `workers`.
 
     Args:
         channel: of the job.
@@ -73,19 +73,20 @@ class ChannelDataset(IterableDataset[Batch]):
         seed: of the shuffling.
         uneven: see above.
         drop_last: whether the last batch of a loader is left out where it is smaller.
-        shuffle_rows: rows of the buffer, at least 1.
+        shuffle_rows: size of the buffer in rows, at least 1.
         workers: loader processes of this rank; 0 reads in the rank itself, as Pipe mode always does. They import the
-            script that is run, which must do its work below `if __name__ == "__main__"`.
-        pipe_timeout: seconds that a pipe may stay silent.
+        script that is run, so it must do its work below `if __name__ == "__main__"`.
+        pipe_timeout: seconds that a pipe may deliver nothing.
         reading: wraps this rank's own batches where they are read, and may end them early; the ranks stay in step.
-        pipes: what this container has read of the channel's pipes, shared with what else reads them; nothing if None.
+        pipes: what this container has read of the channel's pipes, shared with other readers of them; None: nothing
+            yet.
 
     Raises:
-        PipeCutShortError: CR-DAT-007, on every rank, where a pipe had fewer rows than it should have.
-        ObjectsDifferError: CR-DAT-005, on every rank, where they have listed different objects.
+        PipeCutShortError: CR-DAT-007, on every rank: a pipe had fewer rows than it should have.
+        ObjectsDifferError: CR-DAT-005, on every rank: the ranks have listed different objects.
         ForeignLoaderError: CR-DAT-004, iterated in a DataLoader's own processes on several ranks or in Pipe mode.
         LoaderLostError: CR-DAT-006, one of the loader processes was killed.
-        PipeInUseError: CR-CHN-008, iterated in Pipe mode while an iteration before has the pipe open.
+        PipeInUseError: CR-CHN-008, iterated in Pipe mode while an earlier iteration has the pipe open.
     """
 
     def __init__(
@@ -120,27 +121,27 @@ class ChannelDataset(IterableDataset[Batch]):
         self.workers = workers if channel.input_mode.has_files else 0  # a pipe has one reader: `data.fan_out`
         self.pipe_timeout = pipe_timeout
         self._reading = reading
-        # In shared memory: copies in the workers of a DataLoader that stay must see the next epoch.
+        # In shared memory, so that the persistent workers of a DataLoader see the next epoch.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._partition = Partition(channel, schema)
         self._listings_agree = world.size == 1 or not channel.input_mode.has_files
         self._pipes = pipes or PipesRead()
         self._pipe_is_open = False
-        self._delivered: int | None = None  # rows of the last pipe, where this rank has read it to its end
+        self._delivered: int | None = None  # rows of the last pipe, if this rank has read it to its end
 
     # --- how much there is ------------------------------------------------------------------------------------------
 
     @cached_property
     def rows(self) -> int | None:
-        """This rank's rows of an epoch, counted without parsing them; None in Pipe mode."""
+        """The number of rows that this rank gets in an epoch, counted without parsing them; None in Pipe mode."""
         return None if self.loader_rows is None else sum(self.loader_rows)
 
     @cached_property
     def steps(self) -> int | None:
         """The batches that every rank yields in an epoch, agreed on once by all ranks; None in Pipe mode.
 
-        The first use reads the channel to count its rows (Parquet: the footers), and is a collective where there are
-        several ranks: all must come here. Iterating does not need it.
+        The first use reads the channel to count its rows (Parquet: the footers). With several ranks it is a collective,
+        which all ranks must run. Iterating does not need it.
         """
         if self.loader_rows is None:
             return None
@@ -164,9 +165,9 @@ class ChannelDataset(IterableDataset[Batch]):
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, counted from 0, and with it another order of the rows where they are shuffled.
+        """Set the epoch, counted from 0; with shuffling, each epoch has another order of rows.
 
-        Pipes come in the order in which they are read, whatever the epoch is called.
+        In Pipe mode, the pipes come in the order in which they are read, whatever the number of the epoch.
         """
         self._epoch.fill_(epoch)
 
@@ -188,18 +189,18 @@ class ChannelDataset(IterableDataset[Batch]):
             self._pipes.rows = check_row_counts(self.channel, pipe, self._delivered, before, self.world)
 
     def empty(self) -> Batch:
-        """Return a batch of no rows."""
+        """Return a batch without rows."""
         return Batch.of(self.features.transform(pl.DataFrame(schema=self.schema.polars_schema())))
 
     def _own(self) -> Iterator[Batch]:
-        """Yield this rank's batches, before any is added for balance."""
+        """Yield this rank's batches, without those that are added for balance."""
         if not self.workers:
             return self._of_loader(self.world)
-        _ = self._partition.objects  # listed once, for all loader processes
+        _ = self._partition.objects  # listed once for all loader processes
         return batches_of(self._of_loader, self.world, self.workers)
 
     def _filling(self, last: list[Batch]) -> Iterator[Batch]:
-        """Yield without end what this rank yields once it has run out of rows."""
+        """Yield without end what this rank yields after it has run out of rows."""
         if self.uneven == "pad" and self.channel.input_mode.has_files:
             while batch := next(again := self._own(), None):
                 yield batch
@@ -215,7 +216,7 @@ class ChannelDataset(IterableDataset[Batch]):
         return batches(tables, self.features, self.batch_size, drop_last=self.drop_last)
 
     def _tables(self, loader: World) -> Iterator[pl.DataFrame]:
-        """Yield the rows of a loader in the epoch's order."""
+        """Yield the rows of a loader in the order of the epoch."""
         read = self._of_files(loader) if self.channel.input_mode.has_files else self._of_pipe()
         return shuffled(read, self.shuffle_rows, self._random(loader, "rows")) if self.shuffle else read
 
@@ -232,8 +233,8 @@ class ChannelDataset(IterableDataset[Batch]):
         if self._pipe_is_open:
             raise PipeInUseError(
                 f"an iteration of channel {self.channel.name!r} began while the one before has its pipe open",
-                expected="one iteration at a time: the next pipe comes when the one before is done with",
-                fix="read an iterator to its end, close() it, or let go of it before the next one",
+                expected="one iteration at a time: the next pipe comes when the previous one has ended",
+                fix="read an iterator to its end, close() it, or delete it before the next one",
             )
         columns = self.features.columns
         stream = Stream(self.channel, self.schema, self._pipes.count, columns, READ_ROWS, self.pipe_timeout)
@@ -250,5 +251,5 @@ class ChannelDataset(IterableDataset[Batch]):
         return np.random.default_rng([self.seed, self.epoch, loader.host_rank, readers.index, *purpose.encode()])
 
     def __getstate__(self) -> dict[str, Any]:
-        # A loader process plans for itself; what the ranks agreed on, and when to end, is the rank's affair.
+        # A loader process only reads; the rank itself agrees with the others on the steps and on the end.
         return {name: value for name, value in vars(self).items() if name not in {"steps", "_reading"}}

@@ -1,12 +1,12 @@
-"""One pipe for all ranks of a host: the first rank reads it and hands whole tables to the others.
+"""One pipe for all ranks of a host: the first rank reads it and sends whole tables to the others.
 
-A pipe has one reader, or each would get some of its bytes. The first local rank parses the stream in a thread and deals
-the rows out in rounds: a round is cut into one slice for each rank, so that no rank's share of an epoch differs from
-another's by more than a row, and who gets which row follows from the layout alone. Slices travel as Arrow IPC streams
-over Unix sockets. The slowest rank holds the reader back, and with it the writer of the pipe.
+A pipe has one reader, because each of two readers would get some of its bytes. The first local rank parses the stream
+in a thread and deals the rows out in rounds. A round is cut into one slice for each rank, so that the ranks' shares of
+an epoch differ by at most one row, and which rank gets which row depends on the layout alone. Slices travel as Arrow
+IPC streams over Unix sockets. The slowest rank slows down the reader, and with it the writer of the pipe.
 
 ShardedByS3Key: the host's ranks share what its pipe delivers. FullyReplicated: every host's pipe delivers everything,
-in the same order, so all ranks of all hosts share it, and each host passes over the slices of the others.
+in the same order, so all ranks of all hosts share it, and each host skips the slices of the others.
 
 Memory on the first rank: what `read_pipe` states, one round (`rows` rows for each rank that shares), and two slices for
 each local rank.
@@ -42,13 +42,13 @@ from cleanroom_algo.data.world import World
 from cleanroom_algo.errors import PipeReaderLostError
 
 SLICE_ROWS: Final = 8192
-"""The least rows of a slice: with fewer, what each costs to send shows beside the parsing (`benchmarks pipes`)."""
+"""The fewest rows of a slice: with fewer, sending costs a noticeable part of the parsing (`benchmarks pipes`)."""
 _SLICES_WAITING: Final = 2
 _LOOK_SECONDS: Final = 0.05
 _LENGTH: Final = struct.Struct("<q")
 _CREDENTIALS: Final = struct.Struct("3i")  # of SO_PEERCRED: process, user, group
-_END: Final = -1  # in the place of a length: the epoch is over
-_LEAVING: Final = b"\0"  # from a rank that wants no more
+_END: Final = -1  # in place of a length: the epoch has ended
+_LEAVING: Final = b"\0"  # sent by a rank that wants no more rows
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Stream:
         epoch: 0, 1, ...; in this order, each at most once.
         columns: the columns wanted; all if None.
         batch_rows: the most rows of a table, at least 1.
-        timeout: seconds that the pipe may stay silent, and that ranks may take to meet.
+        timeout: seconds that the pipe may deliver nothing, and that ranks may take to meet.
     """
 
     channel: Channel
@@ -83,19 +83,19 @@ class Stream:
 
 
 def read_share(stream: Stream, world: World, *, rows: int = SLICE_ROWS) -> Generator[pl.DataFrame, None, int | None]:
-    """Yield the rows of an epoch that fall to this rank; all ranks of the host must come here.
+    """Yield the rows of an epoch that this rank gets; all ranks of the host must call it.
 
     Args:
         stream: the same on all ranks.
         world: this rank's place.
-        rows: of a slice, at least 1.
+        rows: rows of a slice, at least 1.
 
     Returns:
-        How many rows the pipe has delivered, to whichever rank; None on a rank that did not read it.
+        The number of rows that the pipe has delivered to all ranks; None on a rank that did not read it.
 
     Raises:
-        PipeReaderLostError: CR-DAT-003, another rank of this host ended in mid-epoch. And what `read_pipe` raises, on
-            the first rank of each host.
+        PipeReaderLostError: CR-DAT-003, another rank of this host ended during the epoch. On the first rank of each
+            host, also what `read_pipe` raises.
     """
     if readers_of(world, stream.channel.distribution).count == 1:
         delivered = 0
@@ -116,10 +116,10 @@ def read_share(stream: Stream, world: World, *, rows: int = SLICE_ROWS) -> Gener
 
 
 class _Reader:
-    """Reads the pipe in a thread, for this rank and the others of its host.
+    """Reads the pipe in a thread, for this rank and the other ranks of its host.
 
     Attributes:
-        delivered: the rows that the pipe has had so far.
+        delivered: the rows that the pipe has delivered so far.
     """
 
     def __init__(self, stream: Stream, world: World, rows: int) -> None:
@@ -152,7 +152,7 @@ class _Reader:
             yield item
 
     def close(self) -> None:
-        """End the reading; where the epoch is not over, the writer gets EPIPE and the other ranks an error."""
+        """Stop reading; if the epoch has not ended, the writer gets EPIPE and the other ranks get an error."""
         self._closed.set()
         self._pipe.cancel()
         for other in self._others.values():
@@ -172,7 +172,7 @@ class _Reader:
                         self._hand_over(position, part)
             for other in self._others.values():
                 other.sendall(_LENGTH.pack(_END))
-        except BaseException as error:  # whatever it is, this rank's own thread must see it
+        except BaseException as error:  # of any class: this rank's main thread must see it
             outcome = error
         for other in self._others.values():
             with contextlib.suppress(OSError):
@@ -241,7 +241,7 @@ def _accept(stream: Stream, world: World) -> dict[int, socket.socket]:
 
 @contextlib.contextmanager
 def _listening(address: str, waiting: int) -> Iterator[socket.socket]:
-    """Yield a socket that others can connect to."""
+    """Yield a socket to which other ranks can connect."""
     file = None if address.startswith("\0") else Path(address)
     if file:
         file.unlink(missing_ok=True)
@@ -250,7 +250,7 @@ def _listening(address: str, waiting: int) -> Iterator[socket.socket]:
             listener.bind(address)
             if file:
                 file.chmod(0o600)
-            listener.listen(waiting)  # from here on connections are not refused
+            listener.listen(waiting)  # from now on, connections are accepted
             yield listener
         finally:
             if file:
@@ -266,19 +266,19 @@ def _connect(stream: Stream, world: World) -> socket.socket:
             if _is_ours(connection):
                 connection.sendall(bytes([world.local_rank]))
                 return connection
-        except OSError:  # there is nobody yet
+        except OSError:  # the first rank does not listen yet
             pass
         connection.close()
         if time.monotonic() > deadline:
             what = f"the first rank of this host did not open the pipe of {stream.channel.name!r}"
             raise _lost(f"{what} within {stream.timeout:g} s")
-        time.sleep(_LOOK_SECONDS)  # there is nothing to wait on yet
+        time.sleep(_LOOK_SECONDS)  # there is nothing to wait for yet
 
 
 def _meeting_place(stream: Stream) -> str:
-    """Return where the ranks of this host meet: children of one launcher, for one epoch of one channel.
+    """Return the address at which the ranks of this host meet: children of one launcher, one epoch of one channel.
 
-    On Linux it is a name without a file (unix(7), abstract sockets): nothing is left of it where a rank is killed.
+    On Linux it is a name without a file (unix(7), abstract sockets), so that a killed rank leaves no file.
     """
     job = [str(os.getppid()), os.environ.get("MASTER_PORT", ""), str(stream.channel.fifo(stream.epoch))]
     name = "cleanroom-" + hashlib.sha256("\n".join(job).encode()).hexdigest()[:24]
@@ -286,9 +286,9 @@ def _meeting_place(stream: Stream) -> str:
 
 
 def _is_ours(connection: socket.socket) -> bool:
-    """Whether the other end belongs to this user: a name without a file is open to all of the machine."""
+    """Whether the other end belongs to this user: every user of the machine can connect to an abstract socket."""
     if sys.platform != "linux":
-        return True  # the file's mode says so
+        return True  # the permissions of the file make sure of it
     found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, user, _ = _CREDENTIALS.unpack(found)
     return bool(user == os.getuid())
@@ -303,7 +303,7 @@ def _send(connection: socket.socket, part: pl.DataFrame) -> None:
 
 def _receive(connection: socket.socket, length: int) -> bytes:
     data = b""
-    while len(data) < length:  # in one piece, unless a signal comes
+    while len(data) < length:  # one call, unless a signal interrupts it
         try:
             piece = connection.recv(length - len(data), socket.MSG_WAITALL)
         except OSError:
@@ -315,7 +315,7 @@ def _receive(connection: socket.socket, length: int) -> bytes:
 
 
 def _has_left(connection: socket.socket) -> bool:
-    """Whether a rank said that it wants no more, rather than died."""
+    """Whether a rank said that it wants no more rows; else it has died."""
     try:
         return connection.recv(1, socket.MSG_DONTWAIT) == _LEAVING
     except OSError:
@@ -326,5 +326,5 @@ def _lost(what: str) -> PipeReaderLostError:
     return PipeReaderLostError(
         what,
         expected="ranks of one host that read each epoch together, to its end",
-        fix="see why that rank ended: its own error, or the log, says more",
+        fix="find out why that rank ended: see its error, or the log",
     )

@@ -1,4 +1,4 @@
-"""Whether all ranks that divide a channel see the same objects: who reads what follows from the list."""
+"""Checks that all ranks that divide a channel see the same objects, because the division follows from the list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cleanroom_algo.errors import ObjectsDifferError, Problem
 
 
 def check_listings(channel: str, objects: Sequence[Object], distribution: Distribution, world: World) -> None:
-    """Return where the ranks that share objects have listed the same ones; a collective, which all ranks must run.
+    """Check that the ranks that share objects have listed the same ones; a collective, which all ranks must run.
 
     Args:
         channel: its name.
@@ -35,7 +35,7 @@ def check_listings(channel: str, objects: Sequence[Object], distribution: Distri
     raise ObjectsDifferError(
         f"{channel}: the ranks have listed different objects",
         expected="the same objects, of the same sizes, on every rank that shares them",
-        fix="see that nothing writes to or removes from the channel, and start the job again",
+        fix="make sure that nothing writes to or removes from the channel, and start the job again",
         problems=[
             Problem(f"rank {rank}", f"{count} object(s), {size} bytes") for rank, (count, size, _) in enumerate(seen)
         ],

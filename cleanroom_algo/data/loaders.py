@@ -1,4 +1,4 @@
-"""Processes that read for a rank: loader processes of its own, and the workers of somebody else's DataLoader."""
+"""Processes that read for a rank: its own loader processes, and the workers of a DataLoader of the user's code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def batches_of(read: Callable[[World], Iterator[Batch]], rank: World, count: int
         LoaderLostError: CR-DAT-006, a process ended before its share did.
         CleanroomError: whatever `read` raises in a process.
     """
-    # Importing torch takes most of a process's start: once for all of them, and all epochs. Not polars: it has threads.
+    # Importing torch takes most of the start: do it once for all processes and epochs. Not polars, which has threads.
     get_context("forkserver").set_forkserver_preload(["__main__", "torch.utils.data"])
     loader = DataLoader(
         _LoaderProcesses(read, rank),
@@ -51,9 +51,9 @@ def _next(batches: Iterator[Batch | CleanroomError], count: int) -> Batch | Clea
     try:
         return next(batches, None)
     except (RuntimeError, OSError, EOFError) as error:
-        # torch has no class for a worker that is gone: the next batch, or the memory of one that came, is out of reach.
+        # torch has no class for a lost worker: either the next batch or the memory of the last one cannot be reached.
         gone = not isinstance(error, RuntimeError) or str(error).startswith("DataLoader worker (pid")
-        if str(error).startswith("Caught ") or not gone:  # of the code in a process
+        if str(error).startswith("Caught ") or not gone:  # an error of the code in a process
             raise
         raise LoaderLostError(
             f"a loader process, one of {count} of this rank, ended before the epoch did",
@@ -63,7 +63,7 @@ def _next(batches: Iterator[Batch | CleanroomError], count: int) -> Batch | Clea
 
 
 class _LoaderProcesses(IterableDataset[Batch | CleanroomError]):
-    """What each loader process reads; errors are handed over like batches: torch would make a RuntimeError of them."""
+    """What each loader process reads; errors are yielded like batches, as torch would turn them into a RuntimeError."""
 
     def __init__(self, read: Callable[[World], Iterator[Batch]], rank: World) -> None:
         super().__init__()
@@ -94,19 +94,19 @@ def check_worker(channel: Channel, world: World) -> None:
             expected="num_workers=0: ranks agree on their steps, and a pipe has one reader",
             fix="pass workers= to ChannelDataset; in Pipe mode do without",
         )
-    if isinstance(current_process(), ForkProcess):  # polars' threads are not there in it: it would wait forever
+    if isinstance(current_process(), ForkProcess):  # polars' threads do not exist in a fork, so it would wait forever
         raise ForeignLoaderError(
             f"{worker.num_workers} forked processes of a DataLoader read channel {channel.name!r}",
-            expected="processes that are started anew: of threads, a forked one has none but its own",
+            expected="new processes, because a forked process has only one of the threads",
             fix='pass multiprocessing_context="forkserver" to the DataLoader, or workers= to ChannelDataset',
         )
 
 
 @cache
 def end_with_parent() -> None:
-    """End this process when the one that started it has ended, even by SIGKILL.
+    """End this process when the process that started it has ended, even by SIGKILL.
 
-    torch's own workers look at their parent, which is the fork server, and the fork server lives as long as they do.
+    torch's own workers watch their parent. This is the fork server, which lives as long as they do.
     """
     parent = parent_process()
     if parent is not None:

@@ -1,4 +1,4 @@
-"""Which parts of which objects a loader reads: the plan, carried out on the objects that this host sees."""
+"""Which parts of which objects a loader reads: applies the plan to the objects that this host sees."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cleanroom_algo.data.world import World
 
 
 class Partition:
-    """The objects of a channel with files, divided among its loaders; what was found out once is kept.
+    """The objects of a channel with files, divided among its loaders; results are cached.
 
     Args:
         channel: in File or FastFile mode.
@@ -30,11 +30,11 @@ class Partition:
 
     @cached_property
     def objects(self) -> tuple[Object, ...]:
-        """The objects, listed at the first use; raises what `list_objects` raises."""
+        """The objects, listed at the first use; raises the errors of `list_objects`."""
         return list_objects(self._channel)
 
     def of(self, loader: World) -> list[tuple[Object, Split]]:
-        """Return what a loader reads, in the order of the objects; each has splits of one size, for shuffling."""
+        """Return what a loader reads, in the order of the objects; an object's splits have one size, for shuffling."""
         readers = readers_of(loader, self._channel.distribution)
         if readers not in self._splits:
             share = share_of([obj.size for obj in self.objects], readers)
@@ -52,7 +52,7 @@ class Partition:
 
 
 def coalesce(share: Sequence[tuple[Object, Split]]) -> Iterator[tuple[Object, Split]]:
-    """Yield the splits of a share with those that follow each other as one: an object is opened once."""
+    """Yield the splits of a share, with adjacent ones merged, so that an object is opened once."""
     held: tuple[Object, Split] | None = None
     for obj, split in share:
         if held is not None and held[0] is obj and held[1].end == split.start:

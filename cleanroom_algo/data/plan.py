@@ -1,8 +1,8 @@
 """Who reads what: pure functions from sizes and layout to shares.
 
-The readers of a channel share its objects in the order of their keys. Imagine the objects laid end to end and the whole
-cut into equal spans, one per reader: an object goes to the reader in whose span its middle lies. Objects that are long
-beside a span are divided first, so that no reader's share differs from the mean by more than about an eighth.
+The readers of a channel share its objects in the order of their keys. Imagine all objects laid end to end and cut into
+equal spans, one per reader: an object goes to the reader whose span contains the middle of the object. Objects that are
+long compared with a span are divided first, so that no share differs from the mean by more than about an eighth.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PARTS_PER_SPAN = 8  # pieces of an eighth of a share: enough for balance, few en
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """Those who divide the objects that one of them can see.
+    """The readers that divide the objects that one of them can see.
 
     Attributes:
         count: how many readers there are.
@@ -33,7 +33,7 @@ class Readers:
 
 
 def readers_of(world: World, distribution: Distribution) -> Readers:
-    """Return with whom a loader shares the objects that its host holds.
+    """Return the readers that share the objects of a loader's host.
 
     ShardedByS3Key: the platform has divided the objects among the hosts already, so only the ranks and workers of this
     host share. FullyReplicated: every host holds all objects, so all ranks and workers of all hosts share.
@@ -60,7 +60,7 @@ class Share:
     counts: NDArray[np.int64]
 
     def runs(self) -> Iterator[tuple[int, range, int]]:
-        """Yield each object of the share once: its position, the parts of it that are read, and how many it has."""
+        """Yield each object of the share once: its position, the parts that are read, and the number of its parts."""
         if not len(self.objects):
             return
         begins = np.flatnonzero(np.diff(self.objects, prepend=-1))
@@ -87,14 +87,14 @@ def share_of(sizes: Sequence[int] | NDArray[np.int64], readers: Readers) -> Shar
 
 
 def plan_parts(sizes: Sequence[int] | NDArray[np.int64], readers: int) -> NDArray[np.int64]:
-    """Return into how many parts each object should be divided.
+    """Return the number of parts into which each object should be divided.
 
     Args:
         sizes: bytes of the objects, axis (object,).
         readers: at least 1.
 
     Returns:
-        Axis (object,), each at least 1; 1 for an object that is short beside a reader's share.
+        Axis (object,), each at least 1; 1 for an object that is short compared with a reader's share.
     """
     bytes_of = np.asarray(sizes, dtype=np.int64)
     if readers == 1 or not bytes_of.sum():
@@ -105,7 +105,7 @@ def plan_parts(sizes: Sequence[int] | NDArray[np.int64], readers: int) -> NDArra
 
 
 def assign(weights: Sequence[int] | NDArray[np.int64], readers: int) -> NDArray[np.int64]:
-    """Return the reader of each piece: contiguous, in order, by the middle of the piece.
+    """Return the reader of each piece: contiguous and in order, by the middle of the piece.
 
     Args:
         weights: of the pieces in their order, axis (piece,); bytes or rows.
@@ -115,7 +115,7 @@ def assign(weights: Sequence[int] | NDArray[np.int64], readers: int) -> NDArray[
         Axis (piece,), ascending, each in 0..readers-1.
     """
     weight_of = np.asarray(weights, dtype=np.float64)
-    # Pieces without weight are spread too: an object may have rows although its size says nothing.
+    # Pieces without weight are also spread: an object may contain rows although its size is not known.
     weight_of = np.where(weight_of > 0, weight_of, 1e-9)
     middles = np.cumsum(weight_of) - weight_of / 2
     span = max(weight_of.sum() / readers, 1e-12)

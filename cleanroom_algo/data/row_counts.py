@@ -1,6 +1,6 @@
-"""Whether the pipes of a channel have delivered all their rows: one whose writer died looks like one that is over.
+"""Checks that the pipes of a channel have delivered all rows: a pipe whose writer died looks like one that has ended.
 
-What can be known is that hosts which get the same rows got as many, and that no epoch has fewer than another.
+Two things can be checked: hosts that get the same rows get equally many, and no epoch has fewer rows than another.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from cleanroom_algo.errors import PipeCutShortError, Problem
 
 @dataclass
 class PipesRead:
-    """What this container has read of a channel in Pipe mode; all that read the channel share it.
+    """What this container has read of a channel in Pipe mode; all readers of the channel share it.
 
     Attributes:
         count: pipes, one for each epoch: the number of the next one.
-        rows: of an epoch over all hosts; None where it is not known.
+        rows: of an epoch over all hosts; None if it is not known.
     """
 
     count: int = 0
@@ -35,17 +35,17 @@ def check_row_counts(
         channel: in Pipe mode.
         pipe: the number of the epoch's pipe.
         delivered: the rows of this host's pipe, on the rank that has read it to its end; None elsewhere.
-        before: what this function returned of an epoch before; None: nothing is known.
+        before: what this function returned for an earlier epoch; None: nothing is known.
         world: this rank's place.
 
     Returns:
         `before` where a host has not read its pipe to the end.
 
     Raises:
-        PipeCutShortError: CR-DAT-007, on every rank: a pipe has had more rows than another that should have as many.
+        PipeCutShortError: CR-DAT-007, on every rank: a pipe has delivered fewer rows than another pipe or epoch.
     """
     seen = gather(delivered, world)
-    of_hosts = [rows for rows in seen[:: world.ranks_per_host] if rows is not None]  # the first rank of each reads
+    of_hosts = [rows for rows in seen[:: world.ranks_per_host] if rows is not None]  # the first rank of each host reads
     if len(of_hosts) < world.hosts:
         return before
     replicated = channel.distribution is Distribution.FULLY_REPLICATED
@@ -61,6 +61,6 @@ def check_row_counts(
     raise PipeCutShortError(
         f"{name}: the pipes of channel {channel.name!r} have not delivered the same number of rows",
         expected="as many rows in each epoch and, with FullyReplicated, on each host",
-        fix="see why what feeds the pipe ended in mid-epoch, and start the job again",
+        fix="find out why the writer of the pipe ended during the epoch, and start the job again",
         problems=problems,
     )

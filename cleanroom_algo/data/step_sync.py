@@ -1,8 +1,8 @@
-"""Equal steps on every rank, without knowing how many there will be.
+"""The same number of steps on every rank, although no rank knows it in advance.
 
-A collective waits for all ranks, so a rank that runs out of rows before another must know it. The ranks tell each other
-once for a window of batches how many of them they have; the window grows from one batch, so that the first one comes at
-once, to 32, where asking costs nothing that can be measured (a vote at each step costs 15 to 30 %, `join` a quarter).
+A collective waits for all ranks, so each rank must know when another one runs out of rows. For each window of batches,
+the ranks tell each other how many of them they have. The window grows from one batch, so that the first one comes
+immediately, to 32, where asking has no measurable cost (a vote at each step costs 15 to 30 %, `join` 25 %).
 
 Memory: the batches of one window.
 """
@@ -30,7 +30,7 @@ def step_sync(
         batches: this rank's own.
         world: this rank's place.
         uneven: "drop" ends with the shortest rank, the others with the longest.
-        filling: yields without end what a rank that has run out yields; it is given the last batches of its own.
+        filling: yields without end what a rank yields after it has run out; its argument is the rank's last batches.
     """
     ask = 1
     last: list[Batch] = []

@@ -1,4 +1,4 @@
-"""Streams of tables: cut to size, shuffled within bounds, dealt out."""
+"""Streams of tables: cut to size, shuffled within windows, dealt out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 
 
 def multiples(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
-    """Yield the rows of tables in order, as tables of a multiple of `rows` rows but for the last; none is empty."""
+    """Yield the rows of tables in order, as non-empty tables of a multiple of `rows` rows; the last may be smaller."""
     held: list[pl.DataFrame] = []
     count = 0
     for frame in frames:
@@ -28,7 +28,7 @@ def multiples(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFram
 
 
 def rebatched(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
-    """Yield the rows of tables in order, as tables of exactly `rows` rows but for the last."""
+    """Yield the rows of tables in order, as tables of exactly `rows` rows; the last one may be smaller."""
     for table in multiples(frames, rows):
         yield from table.iter_slices(rows)
 
@@ -40,7 +40,7 @@ def shuffled(frames: Iterator[pl.DataFrame], rows: int, random: np.random.Genera
 
 
 def deal(table: pl.DataFrame, count: int) -> Iterator[pl.DataFrame]:
-    """Yield the slices of a table: contiguous, none longer than another by more than a row, the longer ones first."""
+    """Yield the contiguous slices of a table; their lengths differ by at most one row, the longer ones come first."""
     bounds = [-(-table.height * position // count) for position in range(count + 1)]
     for start, end in pairwise(bounds):
         yield table.slice(start, end - start)

@@ -1,4 +1,4 @@
-"""Where a process stands among all that train together."""
+"""The place of a process among all processes that train together."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from cleanroom_algo.contract.environment import Environment
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The layout of a job and this process's place in it: everything else is arithmetic.
+    """The layout of a job and this process's place in it; everything else follows from these numbers.
 
     Attributes:
         hosts: instances of the job, at least 1.
         host_rank: this host's place among the sorted host names, from 0.
         ranks_per_host: training processes on each host, at least 1.
         local_rank: this process's place within its host, from 0.
-        workers: loader processes of **each rank** (not of the host), at least 1; 1 also stands for reading in the rank
-            itself.
+        workers: loader processes of **each rank** (not of the host), at least 1; 1 also means that the rank itself
+        reads.
         worker: this loader's place within its rank, from 0.
     """
 
