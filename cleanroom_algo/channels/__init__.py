@@ -1,1 +1,1 @@
-"""Bytes of a channel to record batches."""
+"""From the bytes of a channel to record batches."""

@@ -1,4 +1,4 @@
-"""Tables that are already in memory to the declared types: cast only where nothing is lost."""
+"""Converts tables in memory to the declared types; casts only where no value is lost."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from cleanroom_algo.channels.values import (
 from cleanroom_algo.errors import ColumnsMismatchError, Problem
 
 _DECIMAL_DIGITS: Final = 38
-"""What 128 bits hold; polars decodes no more."""
+"""What 128 bits can hold; polars decodes no longer decimals."""
 
 
 def conform(frame: pl.DataFrame, columns: Sequence[Column], *, source: str, row: int = 0) -> pl.DataFrame:
     """Return the declared columns of a table, each of its type.
 
-    A type other than the declared one is cast if no value is lost: other widths of integers and floats, decimals
-    without fraction to integers (what some engines make of a sum), integers and decimals to floats, timestamps of any
-    unit and zone, dates to timestamps, categories and bytes in UTF-8 to strings, integers and Booleans to categories,
-    and what spells a Boolean (1 and 0, "yes" and "no") to Booleans. Lists are cast as their items are.
+    A column of another type is cast if no value is lost: integers and floats of other widths, decimals without fraction
+    to integers (some engines return them for a sum), integers and decimals to floats, timestamps of any unit and zone,
+    dates to timestamps, categories and bytes in UTF-8 to strings, integers and Booleans to categories, and spellings of
+    Booleans (1 and 0, "yes" and "no") to Booleans. The items of lists are cast in the same way.
 
     Args:
         frame: the table, or a part of it.
@@ -64,13 +64,13 @@ def conform(frame: pl.DataFrame, columns: Sequence[Column], *, source: str, row:
 
 
 def check_columns(wanted: Sequence[Column], found: pl.Schema, source: str, *, extra: Collection[str] = ()) -> None:
-    """Check that the declared columns are there, of types that become theirs without loss.
+    """Check that the declared columns exist, with types that can be converted to the declared ones without loss.
 
     Args:
         wanted: the declared columns.
         found: what the table has.
         source: what to call the table in messages.
-        extra: names that it has and should not have.
+        extra: names of columns that the table has and should not have.
 
     Raises:
         ColumnsMismatchError: CR-SCH-003, with each that is not.
@@ -101,7 +101,7 @@ def check_columns(wanted: Sequence[Column], found: pl.Schema, source: str, *, ex
 
 
 def dtype_of(found: pl.DataType) -> str | None:
-    """Return the type to declare for a column of a table, None where there is none."""
+    """Return the type to declare for a column of a table, None if no type fits."""
     if isinstance(found, (pl.List, pl.Array)):
         item = dtype_of(found.inner)  # type: ignore[arg-type]
         return f"list[{item}]" if item and f"list[{item}]" in DTYPES else None
@@ -134,7 +134,7 @@ def _castable(found: pl.DataType, column: Column) -> bool:
 
 
 def _faults(column: Column, given: pl.Series, values: pl.Series) -> Iterator[tuple[pl.Series, str]]:
-    """Yield which values have a fault, and what is wrong with them."""
+    """Yield which values have a fault, and the fault."""
     if values.null_count() > given.null_count():
         yield values.is_null() & given.is_not_null(), _loss(column, given)
     if given.null_count() and not column.nullable:
@@ -149,7 +149,7 @@ def _faults(column: Column, given: pl.Series, values: pl.Series) -> Iterator[tup
 
 
 def _list_faults(column: Column, given: pl.Series, values: pl.Series) -> Iterator[tuple[pl.Series, str]]:
-    """Yield which lists have a fault, and what is wrong with them or with their items."""
+    """Yield which lists have a fault, and the fault of the list or of its items."""
     if given.null_count() and not column.nullable:
         yield given.is_null(), f"null, but {column.dtype} is not nullable"
     filled = pl.DataFrame([given.alias("given"), values.alias("values")]).with_row_index("row")
@@ -183,7 +183,7 @@ def _cast(values: pl.Series, column: Column) -> pl.Series:
 def _decoded_text(values: pl.Series) -> pl.Series:
     try:
         return values.cast(pl.String)
-    except pl.exceptions.ComputeError:  # raised for one of them, whatever is asked for
+    except pl.exceptions.ComputeError:  # polars raises it for some of them, even if it is told not to
 
         def decoded(value: bytes) -> str | None:
             with contextlib.suppress(UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""Faults of rows: counted, and grouped so that a column that is wrong in every row is one line of the error."""
+"""Faults of rows, counted and grouped: a column that is wrong in every row is one line of the error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RowFaults:
     _counts: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def add_row(self, place: str, faults: Iterable[tuple[str, str]]) -> None:
-        """Note the faults of a row.
+        """Add the faults of a row.
 
         Args:
             place: of the row in the object: its line.
@@ -41,13 +41,13 @@ class RowFaults:
             self.add(place, column, what)
 
     def add(self, place: str, column: str, what: str, count: int = 1) -> None:
-        """Note a fault that so many rows have, the first of them at the place."""
+        """Add a fault that `count` rows have; `place` is that of the first of them."""
         kind = column, what
         self._first.setdefault(kind, place)
         self._counts[kind] = self._counts.get(kind, 0) + count
 
     def error(self, rows_read: int) -> RowMismatchError:
-        """Return the error for the faults among so many rows."""
+        """Return the error for these faults, found in a block of `rows_read` rows."""
         problems = []
         everywhere = [what for (_, what), count in self._counts.items() if count == rows_read]
         for (column, what), place in list(self._first.items())[:MAX_PROBLEMS]:

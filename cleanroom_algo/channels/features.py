@@ -1,7 +1,7 @@
-"""Fitted preprocessing that travels in the artifacts: what the model saw in training, it sees in serving.
+"""Fitted preprocessing that is stored in the artifacts, so that serving prepares data as training did.
 
-Numbers are standardised, categories become indices of a vocabulary. Fitting streams over record batches and merges, so
-that each rank fits its share and the ranks merge their states.
+Numbers are standardized, categories become indices of a vocabulary. Fitting reads record batches as a stream. Each rank
+fits its share, and then the ranks merge their states.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Arrays:
 
 @dataclass(frozen=True, slots=True)
 class NumericFeature:
-    """A number, standardised as (value - mean) / std; a missing value becomes the mean, so 0."""
+    """A number, standardized as (value - mean) / std; a missing value becomes the mean, so 0."""
 
     name: str
     mean: float = 0.0

@@ -1,4 +1,4 @@
-"""Fitting features: streaming over record batches, mergeable over ranks, deterministic.
+"""Fitting features: streams over record batches, merges over ranks, and is deterministic.
 
 Mean and variance follow Chan, Golub and LeVeque (1979): parts are merged without a second pass and without the
 cancellation of sums of squares.
@@ -27,9 +27,9 @@ from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.errors import FeaturesError, Problem
 
 MAX_DISTINCT: Final = 200_000
-"""The most distinct texts counted in one column: beyond it a column is an identifier, and memory would grow on."""
+"""The most distinct texts counted in one column: a column with more is an identifier, and would need more memory."""
 MAX_CLASSES: Final = 10_000
-"""The most labels of a target of strings: with more, it is rather a text."""
+"""The most labels of a target of strings: a target with more is probably free text."""
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Moments:
     squares: float = 0.0
 
     def merge(self, other: Moments) -> None:
-        """Add what the other has seen."""
+        """Add the values that the other has seen."""
         if not other.count:
             return
         total = self.count + other.count
@@ -54,7 +54,7 @@ class Moments:
     def std(self) -> float:
         """The standard deviation of the population; 1 where it is 0 or unknown, so that it can divide."""
         deviation = math.sqrt(self.squares / self.count) if self.count else 0.0
-        # Below the rounding error of the mean, a deviation is noise: a constant column stays constant.
+        # A deviation below the rounding error of the mean is noise: it counts as 0.
         return deviation if deviation > 1e-12 * abs(self.mean) else 1.0
 
 
@@ -74,11 +74,11 @@ class FeaturesFitter:
         max_categories: int = 1000,
         min_count: int = 5,
     ) -> None:
-        """Make a fitter that has seen nothing.
+        """Make a fitter that has seen no rows.
 
         Args:
             schema: the table; its target is not a feature.
-            numeric: the columns to standardise; by default every number, bool (0 or 1), date (days) and timestamp
+            numeric: the columns to standardize; by default every number, bool (0 or 1), date (days) and timestamp
                 (seconds) that is not named in `categorical`.
             categorical: the columns to index; by default every string and category.
             max_categories: the most words of one vocabulary, at least 1; the most frequent are kept.
@@ -117,12 +117,12 @@ class FeaturesFitter:
 
     @property
     def columns(self) -> list[str]:
-        """The columns that `update` looks at, in the schema's order."""
+        """The columns that `update` reads, in the schema's order."""
         used = {*self._moments, *self._counts, self.schema.target}
         return [name for name in self.schema.names if name in used]
 
     def update(self, frame: pl.DataFrame) -> None:
-        """Learn from a record batch.
+        """Add a record batch.
 
         Raises:
             FeaturesError: CR-SCH-004, a categorical column has more than 200,000 distinct texts, the target has more
@@ -145,7 +145,7 @@ class FeaturesFitter:
             self._check_distinct(name, counts)
 
     def merge(self, other: FeaturesFitter) -> None:
-        """Learn what another fitter of the same schema and columns has learned."""
+        """Add what another fitter of the same schema and columns has learned."""
         for name, moments in self._moments.items():
             moments.merge(other._moments[name])
         for name, counts in (self._counts | self._labels).items():
@@ -153,7 +153,7 @@ class FeaturesFitter:
             self._check_distinct(name, counts)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was learned as JSON values, to be gathered over the ranks."""
+        """Return the state as JSON values, to be gathered over the ranks."""
         return {
             "moments": {name: asdict(moments) for name, moments in self._moments.items()},
             "counts": {name: dict(counts) for name, counts in self._counts.items()},
@@ -161,7 +161,7 @@ class FeaturesFitter:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what another fitter of the same schema and columns returned from `state_dict`."""
+        """Load what another fitter of the same schema and columns returned from `state_dict`."""
         self._moments = {name: Moments(**state["moments"][name]) for name in self._moments}
         self._counts = {name: Counter(state["counts"][name]) for name in self._counts}
         self._labels = {name: Counter(state["labels"][name]) for name in self._labels}
@@ -176,7 +176,7 @@ class FeaturesFitter:
         )
 
     def left_out(self) -> dict[str, tuple[int, int]]:
-        """Return by column how many of how many categories have index 0 as unknown ones do, where there are any."""
+        """Return how many of how many categories have index 0, like unknown ones, by column; 0 is left out."""
         kept = {name: len(self._vocabulary(counts)) for name, counts in self._counts.items()}
         found = {name: len(counts) for name, counts in self._counts.items()}
         return {name: (found[name] - kept[name], found[name]) for name in found if kept[name] < found[name]}

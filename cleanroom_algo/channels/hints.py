@@ -1,4 +1,4 @@
-"""What a text that does not fit its column probably is, without the text, and what to declare for it."""
+"""What a text that does not fit its column probably is, without quoting it, and what to declare for it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Hint:
     """A kind of text.
 
     Attributes:
-        kinds: of columns that such a text does not fit.
+        kinds: types of columns that such a text does not fit.
         text: the pattern of the whole text.
         what: what the text is.
         fix: what to do.
@@ -98,7 +98,7 @@ _HINTS: Final = (
 
 
 def likely(text: str, column: Column) -> str:
-    """Return what a text that does not fit the column probably is, after a colon, or "" where nothing is known."""
+    """Return what a text that does not fit the column probably is, after a colon, or "" if it is not known."""
     kind = _kind(column)
     found = next((hint for hint in _HINTS if kind in hint.kinds.split() and hint.text.fullmatch(text)), None)
     return f": {found.what}" if found else ""
@@ -109,7 +109,7 @@ _WIDTH_FIX: Final = (
 )
 _WIDTH: Final = " field(s) instead of "
 _OTHER_COLUMNS: Final = "declare the columns of the data: `cleanroom-algo schema FOLDER` prints the declaration"
-# The fix for faults that do not depend on the kind of text, by a part of their message.
+# Fixes for faults that do not depend on the kind of text, by a part of the fault's message.
 _FIXES: Final = (
     ("not nullable", 'declare a type that ends in "?", or leave these rows out'),
     ("not valid UTF-8", 'save the file in UTF-8: in pandas, read it with encoding="latin-1" and write it again'),
@@ -124,17 +124,17 @@ _FIXES: Final = (
 
 
 def likely_number(text: str) -> str:
-    """Return what a text is that people write for a number and that is read as none, or ""."""
+    """Return the kind of a text that people write as a number and that cannot be read as one, or ""."""
     found = next((hint.what for hint in _HINTS if "float" in hint.kinds and hint.text.fullmatch(text)), "")
     return found if found in _WRITTEN_NUMBERS else ""
 
 
 def fixes(faults: Sequence[str], everywhere: Sequence[str] = ()) -> list[str]:
-    """Return what to do about faults of rows, each once.
+    """Return the fixes for faults of rows, each once.
 
     Args:
         faults: all of them.
-        everywhere: those that all rows have.
+        everywhere: the faults that all rows have.
     """
     if other := next((char for fault in faults for char, name in DELIMITERS.items() if f" its {name} " in fault), None):
         decimal = ', and with it decimal="," for decimal commas' if other == ";" else ""

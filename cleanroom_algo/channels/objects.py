@@ -13,9 +13,9 @@ from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.errors import ChannelMissingError, NotFilesError, ObjectUnreadableError
 
 BLOCK_BYTES: Final = 4 << 20
-"""Bytes read and parsed at a time: large enough that a call costs nothing, small enough to stay near the cache."""
+"""Bytes read and parsed at a time: so many that a call has no noticeable cost, and few enough for the cache."""
 PROBE_BYTES: Final = 4096
-"""What is read to tell a format, and Parquet from the rest before more is read in vain."""
+"""Bytes that are read to recognize a format; Parquet is detected before more is read in vain."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -23,10 +23,10 @@ class Object:
     """One file of a channel.
 
     Attributes:
-        key: the path below the channel's directory with `/` between its parts; unique, and the sort key.
-        path: where the bytes lie.
+        key: the path below the channel's directory with `/` between its parts; unique, and objects are sorted by it.
+        path: the path of the file.
         size: bytes.
-        channel: the name of its channel, which messages begin with; "" for a file that is in none.
+        channel: the name of its channel, with which messages begin; "" for a file outside of a channel.
     """
 
     key: str
@@ -43,12 +43,12 @@ class Object:
 def list_objects(channel: Channel) -> tuple[Object, ...]:
     """Return the objects of a channel sorted by key (by code point).
 
-    Sub-directories are walked: the key tree is kept below the channel's directory. The platform's `<channel>-manifest`
-    lies beside the directory in File mode and is therefore never seen. An empty directory has no objects: with
-    ShardedByS3Key and more hosts than objects that is legal.
+    Subdirectories are included. In File mode, the platform's `<channel>-manifest` is beside the directory, so it is not
+    listed. An empty directory has no objects, which is legal: with ShardedByS3Key, there can be more hosts than
+    objects.
 
     Raises:
-        ChannelMissingError: CR-CHN-001, the directory is not there.
+        ChannelMissingError: CR-CHN-001, the directory does not exist.
         NotFilesError: CR-CHN-002, the channel is delivered by a pipe.
         ObjectUnreadableError: CR-CHN-003, the directory cannot be listed.
     """
@@ -87,7 +87,7 @@ def _walk(channel: Channel, directory: Path, prefix: str, found: list[Object]) -
 
 
 def probe(obj: Object) -> bytes:
-    """Return the first bytes of an object: enough for its format and a header."""
+    """Return the first bytes of an object, enough for its format and a header."""
     with obj.path.open("rb", buffering=0) as file:
         head = file.read(PROBE_BYTES)
         if b"\n" not in head:
@@ -96,7 +96,7 @@ def probe(obj: Object) -> bytes:
 
 
 def lines_before(obj: Object, offset: int) -> int:
-    """Return the number of line breaks before an offset; only asked for when an error needs a line number."""
+    """Return the number of line breaks before an offset; only called when an error needs a line number."""
     return sum(chunk.count(b"\n") for chunk in file_chunks(obj, 0, offset))
 
 
@@ -125,7 +125,7 @@ def file_chunks(obj: Object, start: int = 0, end: int | None = None, *, first: i
 
 @contextlib.contextmanager
 def readable(obj: Object) -> Iterator[None]:
-    """Turn what the operating system says about an object into our words.
+    """Convert errors of the operating system about an object to this package's errors.
 
     Raises:
         ObjectUnreadableError: CR-CHN-003, the object cannot be opened or read.

@@ -1,6 +1,6 @@
-"""Prefetching: blocks are read by one thread and decoded by a few, results come in order.
+"""Prefetching: one thread reads blocks, a few threads decode them, and the results come in order.
 
-polars releases the interpreter while it parses, so reading, parsing and training overlap.
+polars releases the interpreter lock while it parses, so reading, parsing and training overlap.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 MAX_DECODERS: Final = 8
-"""More blocks at once only cost memory: polars parallelises within a block too."""
+"""More blocks at once would only cost memory: polars also uses several threads within a block."""
 _WAITING_BLOCKS: Final = 2
-"""Read before a decoder is free for them, so that none waits for the reader."""
+"""Blocks that are read before a decoder is free, so that no decoder waits for the reader."""
 
 
 def decoders() -> int:
     """Return how many blocks are decoded at the same time.
 
-    Two for each thread of polars: while one is in a part that polars does by one thread, the other has work for the
-    rest (on two cores a tenth quicker than one for each, measured).
+    Two for each thread of polars: while one block is in a part that polars does with one thread, the other threads work
+    on another block (with two cores, a tenth faster than one for each; measured).
     """
     return max(2, min(MAX_DECODERS, 2 * pl.thread_pool_size()))
 
@@ -37,12 +37,12 @@ def decode_prefetched(
 ) -> Generator[U]:
     """Yield `decode(block)` for each block, in order, while later blocks are read and decoded.
 
-    Held at most, with d = `decoders()`: d + 3 blocks, read or decoded. Closing the iterator early stops the reading.
-    Where reading never waits (no `cancel`), a single block is decoded without any thread.
+    At most d + 3 blocks are held, read or decoded, with d = `decoders()`. Closing the iterator early stops the reading.
+    If reading never waits (no `cancel`), a single block is decoded without any thread.
 
     Args:
-        blocks: read by one thread of its own.
-        decode: called by several threads at once.
+        blocks: read by a separate thread.
+        decode: called by several threads at the same time.
         cancel: makes a `blocks` that waits for its source raise or end; called when the iterator is closed early.
     """
     first = list(islice(blocks, 2)) if cancel is None else []
@@ -88,6 +88,6 @@ class _Prefetch(Generic[T, U]):
                 if self._stopped.is_set():
                     break
                 self._futures.put(self._pool.submit(self._decode, block))
-        except BaseException as error:  # handed to the consumer
+        except BaseException as error:  # the consumer raises it
             end = error
         self._futures.put(end)

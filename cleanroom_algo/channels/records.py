@@ -1,4 +1,4 @@
-"""Records of an algorithm's own in RecordIO: bytes that are none of the formats which `reader` turns into tables."""
+"""Records in an algorithm's own format in RecordIO: bytes that are in none of the formats of `read_object`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from cleanroom_algo.contract.channel import Channel
 def read_records(channel: Channel, *, epoch: int = 0, timeout: float = 600.0) -> Iterator[NDArray[np.uint8]]:
     """Yield the records of a channel in RecordIO, many at a time, as arrays with the axes (record, byte).
 
-    Records of one length that follow each other are in one array, up to a block of 1 MiB in Pipe mode and 4 MiB else;
-    where the length changes a new array begins. With records of 20 float32, say, `array.view(np.float32)` has the axes
-    (record, value). An array is a view of bytes that are let go: copy what is kept. Memory: the longest record and a
-    block.
+    Consecutive records of one length are in one array, up to a block of 1 MiB in Pipe mode and 4 MiB otherwise; a new
+    array begins where the length changes. For example, with records of 20 float32, `array.view(np.float32)` has the
+    axes (record, value). An array is a view of bytes that are released afterwards: copy what you keep. Memory: the
+    longest record and a block.
 
-    All objects of the host are read, by one reader: records are not divided among ranks.
+    One reader reads all objects of the host: records are not divided among ranks.
 
     Args:
         channel: in any input mode.
         epoch: of a pipe: 0, 1, ...
-        timeout: seconds that a pipe may stay silent.
+        timeout: seconds that a pipe may deliver nothing.
 
     Raises:
         CorruptObjectError: CR-CHN-005, no magic where a record should start, a record that ends early, or parts out of

@@ -39,8 +39,8 @@ _POLARS_NAMES: Final = {
 }
 _LISTS: Final = {f"list[{name}]": name for name in _POLARS_NAMES if name.startswith(("int", "uint", "float"))}
 DTYPES: Final = (*_POLARS_NAMES, *_LISTS)
-"""The types a column may have, in Arrow's words; a timestamp has microseconds and is in UTC. A category is a string or
-an integer, used by its text; a text is a string that is not a category."""
+"""The types of columns, named as in Arrow; a timestamp has microseconds and is in UTC. A category is a string or an
+integer that is used as text; a text is a string that is not a category."""
 _OTHER_NAMES: Final = {
     **dict.fromkeys(("int", "integer", "long", "bigint"), "int64"),
     **dict.fromkeys(("float", "number", "numeric", "decimal"), "float32"),
@@ -80,7 +80,7 @@ class Column:
         dtype, _, option = text.partition(" ")
         nan: Any = option.strip().removeprefix("nan=") if option.strip().startswith("nan=") else "fault"
         if option and nan == "fault":
-            dtype = text  # which is not a type, as the error says
+            dtype = text  # this is not a type, as the error will say
         return cls(name, dtype.removesuffix("?"), dtype.endswith("?"), nan)
 
     @property
@@ -115,7 +115,7 @@ class Column:
 
     @property
     def item(self) -> Column:
-        """What the items of a list are."""
+        """The items of a list as a column."""
         return Column(self.name, _LISTS[self.dtype], nullable=False, nan=self.nan)
 
     def polars_dtype(self) -> pl.DataType:
@@ -135,13 +135,13 @@ class Csv:
     r"""How the CSV objects of a channel are written; other formats ignore it.
 
     Attributes:
-        dialect: "rfc4180": inside of quotes, a quote is doubled. "spark": inside of quotes, a backslash stands before a
-            quote and before a backslash (the defaults of Spark's `escape` option). Undeclared is "rfc4180" up to the
-            first place that Spark may have written and would read otherwise, which is an error.
-        header: "each": every object begins with a header, and no row equals it. "none": no object has one. Undeclared,
-            a first line that names the columns exactly is one, in any object.
+        dialect: "rfc4180": inside quotes, a quote is doubled. "spark": inside quotes, a backslash precedes a quote and
+            a backslash (the defaults of Spark's `escape` option). By default "rfc4180", but a field that Spark may have
+            written and would read differently is an error.
+        header: "each": every object begins with a header, and no row equals it. "none": no object has one. By default,
+            a first line that names the columns exactly is a header, in any object.
         delimiter: what separates fields: one ASCII character such as ";" or "\t".
-        decimal: what stands before the fraction of a float.
+        decimal: the decimal separator of floats.
         null_values: texts without quotes that are nulls, such as "NA", in columns of any type.
     """
 
@@ -163,9 +163,9 @@ class Schema:
     Attributes:
         columns: at least one; names differ.
         target: the name of the column to predict, or None. Inference bodies may leave it out.
-        csv: how its CSV objects are written; no part of the schema's hash, as it says nothing about the table.
-        extra_columns: what a column is that an object has beyond these: a "fault", or to "ignore". An object names its
-            columns in the header of CSV, the footer of Parquet, the first record of JSON Lines. No part of the hash.
+        csv: how its CSV objects are written; not part of the schema's hash, because it does not describe the table.
+        extra_columns: what an undeclared column of an object is: a "fault", or one to "ignore". An object names its
+            columns in the header of CSV, the footer of Parquet, the first record of JSON Lines. Not part of the hash.
 
     Raises:
         InvalidSchemaError: CR-SCH-001, with every fault of the declaration.
@@ -223,8 +223,8 @@ class Schema:
                 `Schema.of({"mean radius": "float32", "target": "bool"}, target="target")`.
             target: the name of the column to predict.
             csv: how CSV objects are written.
-            extra_columns: what further columns of an object are.
-            columns: types out of `DTYPES`; "float32 nan=keep" and "float32? nan=null" say what becomes of NaN.
+            extra_columns: what undeclared columns of an object are, "fault" or "ignore".
+            columns: types out of `DTYPES`; "float32 nan=keep" and "float32? nan=null" define how NaN is read.
         """
         declared = [*(named or {}).items(), *columns.items()]
         return cls([Column.of(name, dtype) for name, dtype in declared], target, csv, extra_columns)
@@ -257,7 +257,7 @@ class Schema:
         return Schema(columns, target, self.csv, self.extra_columns)
 
     def extra_of(self, found: Iterable[str]) -> list[str]:
-        """Return which of the columns that an object names are faults."""
+        """Return the undeclared columns of an object that are faults."""
         return [] if self.extra_columns == "ignore" else [name for name in found if name not in self._by_name]
 
     def polars_schema(self) -> pl.Schema:
@@ -391,5 +391,5 @@ def _csv_faults(csv: object) -> Iterator[Problem]:
 
 
 def with_nullable_target(schema: Schema) -> Schema:
-    """Return the schema with a target that may be null, as bodies to predict may carry the column empty."""
+    """Return the schema with a nullable target, because bodies to predict may contain the column without values."""
     return schema.of_columns([replace(c, nullable=True) if c.name == schema.target else c for c in schema.columns])

@@ -1,4 +1,4 @@
-"""Texts to typed values: the rules of a field, shared by the fast reader (polars) and the one that finds faults."""
+"""From texts to typed values: the rules for a field, shared by the fast reader (polars) and the fault finder."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _FLOAT: Final = re.compile(
     r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:nan|inf|infinity)", re.IGNORECASE
 )
 FLOAT32_BOUND: Final = 2.0**128 - 2.0**103
-"""What is as large as this becomes infinite in float32."""
+"""Values of at least this size become infinite in float32."""
 TOO_LARGE: Final = "too large for {}"
 UNDECLARED_NAN: Final = 'NaN or infinite, where the column does not declare nan="null" or nan="keep"'
-BELOW_FLOAT32: Final = (1 << 29) - 1  # the bits of a float64's fraction that a float32 has not
-MIDDLE: Final = 1 << 28  # these bits, halfway between two float32
+BELOW_FLOAT32: Final = (1 << 29) - 1  # the bits of a float64's fraction that float32 does not have
+MIDDLE: Final = 1 << 28  # their value halfway between two float32
 BOOLEANS: Final = {
-    **dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True),  # 1.0 is what pandas makes of 1 beside nulls
+    **dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True),  # pandas writes 1 as 1.0 if there are nulls
     **dict.fromkeys(("false", "f", "no", "n", "0", "0.0"), False),
 }
-"""How Booleans are spelled, in any case."""
+"""The spellings of Booleans, in any case."""
 _COMMA: Final = r"^[+-]?(?:[0-9]+,?[0-9]*|,[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 _LIST: Final = re.compile(r"\s*\[([^\[\]{}\"]*)\]\s*")
 _DATE: Final = re.compile(r"(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-[0-9]{2}-[0-9]{2}")
@@ -54,19 +54,19 @@ _TIMESTAMP_FORMATS: Final = (
     "%Y-%m-%d %H:%M:%S%.fZ",
     "%Y-%m-%d",
 )
-_SAMPLE: Final = 1000  # timestamps that tell whether most are repeated
+_SAMPLE: Final = 1000  # timestamps that show whether most are repeated
 _FRACTIONS: Final = {0: "", 3: ".%3f", 6: ".%6f", 9: ".%9f"}
 
 
 def parser_of(column: Column, *, single: bool = True, decimal: str = ".") -> Parser:
     """Return the function from a text to its value.
 
-    It raises ValueError, which says what is wrong, where the text has no value of the column's type. NaN may be a null.
+    If the text has no value of the column's type, it raises ValueError with the reason. NaN may become a null.
 
     Args:
         column: of the value.
-        single: whether float32 is read from the text, and not rounded from the float64 that is nearest to the text.
-        decimal: what stands before the fraction of a float.
+        single: whether float32 is read from the text directly, and not rounded from the float64 nearest to the text.
+        decimal: the decimal separator of a float.
     """
     parse: Parser
     if column.is_integer:
@@ -94,7 +94,7 @@ def parser_of(column: Column, *, single: bool = True, decimal: str = ".") -> Par
 
 def is_finite(values: pl.Series) -> bool:
     """Whether all floats are finite numbers, or nulls."""
-    # A sum has NaN and infinity of its parts, and takes a thirtieth of the time of asking each (measured).
+    # The sum is NaN or infinite if a part is, and takes a thirtieth of the time of checking each value (measured).
     return math.isfinite(values.sum() or 0.0) or bool(values.is_finite().all())
 
 
@@ -106,23 +106,23 @@ def finite_or_null(values: pl.Series) -> pl.Series:
 def text_dtype(column: Column, *, decimal: str = ".", words: bool = False) -> pl.DataType:
     """Return the type under which polars reads the column from text.
 
-    Dates, timestamps and lists are read as text and converted by `convert`: polars' own date reader guesses among
-    formats. So are floats with a decimal comma, as polars would take a point, too.
+    Dates, timestamps and lists are read as text and converted by `convert`, because polars' own date reader guesses the
+    format. The same holds for floats with a decimal comma, because polars would accept a point, too.
 
     Args:
         column: to read.
-        decimal: what stands before the fraction of a float.
-        words: whether Booleans may be spelled otherwise than as true and false.
+        decimal: the decimal separator of a float.
+        words: whether Booleans may have other spellings than true and false.
     """
     is_text = column.dtype in {"date32", "timestamp"} or column.is_list or (column.is_float and decimal == ",")
     return pl.String() if is_text or (words and column.dtype == "bool") else column.polars_dtype()
 
 
 def convert(values: pl.Series, column: Column) -> pl.Series:
-    """Return a column that polars read as `text_dtype` in the column's type.
+    """Convert a column that polars read as `text_dtype` to the column's type.
 
     Raises:
-        ValueError: a text has no value, or none in an ISO form; or there is NaN or infinity, which may be a fault.
+        ValueError: a text has no value, or none in an ISO form, or is NaN or infinite, which may be a fault.
         PolarsError: a text has no value.
     """
     if column.is_float:
@@ -138,11 +138,11 @@ def convert(values: pl.Series, column: Column) -> pl.Series:
 
 
 def booleans(texts: pl.Series, *, strict: bool = True) -> pl.Series:
-    """Return the Booleans that are spelled so.
+    """Convert spellings of Booleans to Booleans.
 
     Args:
         texts: strings.
-        strict: whether a text that is none is an error of polars; else it becomes a null.
+        strict: whether polars raises an error for a text that is not a spelling; else it becomes a null.
     """
     spelled, values = pl.Series(list(BOOLEANS)), pl.Series(list(BOOLEANS.values()))
     folded = texts.str.to_lowercase()
@@ -177,7 +177,7 @@ def _lists(values: pl.Series, column: Column) -> pl.Series:
 def _without_nan(values: pl.Series, column: Column) -> pl.Series:
     if is_finite(values):
         return values
-    # Infinity may stand in the text, or be a number that is too large for the type.
+    # The text may spell infinity, or a number that is too large for the type.
     if column.nan == "fault" or values.is_infinite().any():
         raise ValueError("perhaps a fault")
     return finite_or_null(values) if column.nan == "null" else values
@@ -185,11 +185,11 @@ def _without_nan(values: pl.Series, column: Column) -> pl.Series:
 
 def _timestamps(values: pl.Series) -> pl.Series:
     sample = values.head(_SAMPLE)
-    repeats = 2 * sample.n_unique() <= len(sample)  # then each is looked at once, in a fourth of the time (measured)
-    _require(values.unique() if repeats else values, _TIMESTAMP)  # polars takes blanks, signs and leap seconds, too
+    repeats = 2 * sample.n_unique() <= len(sample)  # then convert each one once, in a fourth of the time (measured)
+    _require(values.unique() if repeats else values, _TIMESTAMP)  # polars would accept blanks, signs and leap seconds
     found: list[pl.Series] = []
     for form in (*map(_form_of, values.drop_nulls().head(1)), *_TIMESTAMP_FORMATS):
-        # Without zones and fractions of any length polars has a reader of its own, which is quicker than its cache.
+        # For forms without a zone and a fraction of variable length, polars has a special reader, faster than a cache.
         cache = repeats or "%.f" in form or "%z" in form
         parsed = values.str.to_datetime(form, time_unit="us", strict=False, cache=cache)
         found.append(of_utc_years(parsed.dt.replace_time_zone(None)))
@@ -199,7 +199,7 @@ def _timestamps(values: pl.Series) -> pl.Series:
 
 
 def _form_of(text: str) -> str:
-    """Return the format of one timestamp: as narrow as it may be, it is read up to thirty times as fast (measured)."""
+    """Return the format of one timestamp, as specific as possible: polars reads it up to thirty times as fast."""
     match = _TIMESTAMP.fullmatch(text)
     assert match is not None
     if match["separator"] is None:
@@ -210,22 +210,22 @@ def _form_of(text: str) -> str:
 
 
 def of_utc_years(moments: pl.Series) -> pl.Series:
-    """Return dates, or timestamps in microseconds, with a null for each that is not of the years 1 to 9999."""
+    """Return dates, or timestamps in microseconds, with a null for each that is outside of the years 1 to 9999."""
     numbers = moments.to_physical()
     least, most = (_FIRST // _DAY, _LAST // _DAY) if moments.dtype == pl.Date else (_FIRST, _LAST)
     first, last = (cast("int | None", bound) for bound in (numbers.min(), numbers.max()))
-    if first is None or last is None or (first >= least and last <= most):  # quicker to see than of each
+    if first is None or last is None or (first >= least and last <= most):  # faster than checking each one
         return moments
     return moments.set(~numbers.is_between(least, most), None)
 
 
 def _require(values: pl.Series, pattern: re.Pattern[str]) -> None:
-    if not values.str.contains(f"^(?:{pattern.pattern})$").all():  # nulls are not asked
+    if not values.str.contains(f"^(?:{pattern.pattern})$").all():  # nulls are skipped
         raise ValueError("not in an ISO form")
 
 
 def _whole(values: pl.Series, readings: list[pl.Series]) -> pl.Series:
-    """Return of each value the first reading that has it."""
+    """Return for each value the first reading that is not null."""
     result = readings[0]
     for reading in readings[1:]:
         result = result.zip_with(result.is_not_null(), reading)
@@ -235,7 +235,7 @@ def _whole(values: pl.Series, readings: list[pl.Series]) -> pl.Series:
 
 
 class _FaultError(ValueError):
-    """A fault that says more than that the text is of another type."""
+    """A fault with a more specific message than that the text has another type."""
 
 
 def _range_parser(column: Column) -> Parser:
@@ -308,7 +308,8 @@ def _float(text: str) -> float:
 def _float32(text: str) -> float:
     """Return a number that rounds to the float32 nearest to the text, as polars reads it.
 
-    A text close to the middle of two float32 may become that very middle as a float64, and then round to the wrong one.
+    A text close to the middle of two float32 may become exactly this middle as a float64, and then round to the wrong
+    one.
     """
     value = _float(text)
     if struct.unpack("<Q", struct.pack("<d", value))[0] & BELOW_FLOAT32 != MIDDLE:
@@ -327,7 +328,7 @@ def _bool(text: str) -> bool:
 
 def _string(text: str) -> str:
     if not text.isascii():
-        text.encode()  # undecodable bytes arrive as lone surrogates, which cannot be encoded
+        text.encode()  # invalid bytes arrive as lone surrogates, which cannot be encoded
     return text
 
 
@@ -343,7 +344,7 @@ def _timestamp(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     try:
         return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-    except OverflowError:  # 0001-01-01T00:00:00+05:00, say, a value that stands for none
+    except OverflowError:  # for example, 0001-01-01T00:00:00+05:00 stands for no valid value
         raise ValueError("a timestamp outside of the years 1 to 9999 in UTC") from None
 
 

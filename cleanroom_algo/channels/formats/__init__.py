@@ -1,1 +1,1 @@
-"""Formats of objects: each one a reader behind the protocol `FormatReader`."""
+"""Formats of objects; each one is a reader that implements the protocol `FormatReader`."""

@@ -1,4 +1,4 @@
-"""Streams of bytes to blocks of whole rows."""
+"""Cuts streams of bytes into blocks of whole rows."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from cleanroom_algo.errors import RowTooLongError
 
 BOM: Final = b"\xef\xbb\xbf"
 MAX_ROW_BYTES: Final = 64 << 20
-"""The longest row: it bounds what is held while looking for the row's end."""
-_FEW_BYTES: Final = 4096  # up to here, numpy's fixed cost is more than its speed saves
+"""The longest row: it limits how many bytes are kept while the end of a row is not found."""
+_FEW_BYTES: Final = 4096  # up to here, numpy's fixed cost is larger than its gain
 _BLANK_LINE: Final = re.compile(rb"^\r?\n", re.MULTILINE)
 
 
 class Quoting(Protocol):
-    """Where line breaks inside of double quotes end no row."""
+    """Finds the line breaks that end a row: those inside double quotes do not."""
 
     def last_end(self, data: bytes) -> tuple[int, bytes, bool]:
-        """Return the offset after the last line break that ends a row, 0 where none does; a state; what a block is.
+        """Return the offset after the last line break that ends a row (0: none), a state, and whether it is regular.
 
-        The state is a few bytes: what follows the data continues after them as it does after the data. The last value
-        is whether the data may be part of a `RegularBlock`.
+        The state is a few bytes that stand for the data: bytes that follow the data are read as if they followed the
+        state. The last value is whether the data may be part of a `RegularBlock`.
         """
 
 
 class RegularBlock(bytes):
-    """A block of CSV whose quotes stand around fields or are escaped, so that nobody needs to look again."""
+    """A block of CSV in which each quote encloses a field or is escaped, so that later steps need not check it."""
 
     __slots__ = ()
 
@@ -41,8 +41,8 @@ class RowRules:
 
     Attributes:
         quoting: of fields that may hold line breaks; None where every line break ends a row.
-        blank_rows: whether a blank line is a row (a null, in a CSV table of one column). Otherwise blank lines at the
-            end do not count, and others are left for the decoder to refuse.
+        blank_rows: whether a blank line is a row (a null, in a CSV table of one column). Otherwise, blank lines at the
+            end are ignored, and the decoder refuses other blank lines.
     """
 
     quoting: Quoting | None
@@ -62,7 +62,7 @@ def cut_rows(chunks: Iterator[bytes], *, source: str, rules: RowRules) -> Iterat
     """
     held: list[bytes] = []
     held_bytes = position = 0
-    state, regular = b"", True  # of the rules' quoting: after what is held, and whether that may be a regular block
+    state, regular = b"", True  # of the rules' quoting, after the held bytes; and whether these may be a regular block
     for chunk in chunks:
         end, state, as_before = _last_end(rules.quoting, state, chunk)
         regular &= as_before
@@ -80,7 +80,7 @@ def cut_rows(chunks: Iterator[bytes], *, source: str, rules: RowRules) -> Iterat
             position += kept
         regular = as_before
         rest = chunk[end:]
-        held = [part for part in (data[kept:], rest) if part]  # joined with nothing, the next part is not copied
+        held = [part for part in (data[kept:], rest) if part]  # if nothing is held, the next part is not copied
         held_bytes = sum(map(len, held))
     rest = b"".join(held)
     if rest if rules.blank_rows else rest.strip(b"\r\n"):
@@ -88,7 +88,7 @@ def cut_rows(chunks: Iterator[bytes], *, source: str, rules: RowRules) -> Iterat
 
 
 def _last_end(quoting: Quoting | None, state: bytes, chunk: bytes) -> tuple[int, bytes, bool]:
-    """Return what `Quoting.last_end` does, of a chunk that follows a state."""
+    """Return the result of `Quoting.last_end` for a chunk that follows a state."""
     if quoting is None:
         return chunk.rfind(b"\n") + 1, b"", True
     if b'"' in state or b'"' in chunk:
@@ -113,7 +113,7 @@ def without_blank_lines(data: bytes) -> bytes:
 
 
 def without_marks(block: bytes) -> bytes:
-    """Return a block without the byte order marks of objects that begin on a line of their own."""
+    """Return a block without the byte order marks at the beginning of lines: objects may have begun there."""
     if BOM[0] not in block or BOM not in block:
         return block
     return block.removeprefix(BOM).replace(b"\n" + BOM, b"\n")
@@ -128,16 +128,16 @@ def head_of(chunks: Iterator[bytes], size: int) -> bytes:
 
 
 def count_byte(data: bytes, byte: bytes) -> int:
-    """Return how often a byte occurs, five times as fast as `bytes.count` alone (measured on 5 MB)."""
+    """Return how often a byte occurs; five times as fast as `bytes.count` alone (measured on 5 MB)."""
     if len(data) <= _FEW_BYTES:
         return data.count(byte)
-    if byte not in data:  # quicker to see than to count
+    if byte not in data:  # faster than counting
         return 0
     return int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == byte[0]))
 
 
 def row_too_long(source: str, offset: int) -> RowTooLongError:
-    """Return the error for a row without an end, which begins at `offset` or after it."""
+    """Return the error for a row that has no end and begins at `offset` or later."""
     return RowTooLongError(
         f"{source}: no row ends within {MAX_ROW_BYTES >> 20} MiB after its first {offset} bytes",
         expected="rows that end in a line break outside of quotes",

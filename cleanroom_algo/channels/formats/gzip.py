@@ -1,4 +1,4 @@
-"""gzip: members that hold one object, or parts of it."""
+"""gzip: members that each hold an object or a part of one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cleanroom_algo.channels.splits import Split
 from cleanroom_algo.errors import CorruptObjectError
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
-MEMBER: Final = GZIP_MAGIC + b"\x08"  # and deflate, the only method there is
+MEMBER: Final = GZIP_MAGIC + b"\x08"  # and deflate, the only compression method
 _NO_TEXT: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _LEAST_TEXT: Final = 16
 
@@ -59,7 +59,7 @@ def gunzip(chunks: Iterator[bytes], *, source: str) -> Iterator[bytes]:
         data = chunk
         while data:
             if member.eof:
-                # Padding with zeros after the last member is allowed by gzip itself.
+                # gzip itself allows padding with zeros after the last member.
                 data = data.lstrip(b"\0")
                 if not data:
                     break
@@ -73,7 +73,7 @@ def gunzip(chunks: Iterator[bytes], *, source: str) -> Iterator[bytes]:
             if out:
                 yield out
         position += len(chunk)
-    while out := member.decompress(b"", BLOCK_BYTES):  # what the limit above held back
+    while out := member.decompress(b"", BLOCK_BYTES):  # output that the limit above held back
         yield out
     if started and not member.eof:
         raise _bad_gzip(source, f"it ends inside a member, after {position} bytes")
@@ -82,10 +82,10 @@ def gunzip(chunks: Iterator[bytes], *, source: str) -> Iterator[bytes]:
 def plain_text(chunks: Iterator[bytes], *, source: str) -> Iterator[bytes]:
     """Yield the text of objects that are concatenated, of which some are compressed and some are not.
 
-    Where a gzip member begins no text can go on: its first bytes are not UTF-8.
+    No text can continue where a gzip member begins: the first bytes of a member are not valid UTF-8.
 
     Raises:
-        CorruptObjectError: CR-CHN-005, the stream ends inside a member, a member is damaged, or something else than
+        CorruptObjectError: CR-CHN-005, the stream ends inside a member, a member is damaged, or something other than
             text follows it.
     """
     members = _Members(source)
@@ -95,7 +95,7 @@ def plain_text(chunks: Iterator[bytes], *, source: str) -> Iterator[bytes]:
 
 
 class _Members:
-    """Tells members from the text between them."""
+    """Separates members from the text between them."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -114,7 +114,7 @@ class _Members:
     def rest(self) -> Iterator[bytes]:
         """Yield what is left at the end."""
         while self._member is not None and (text := self._member.decompress(b"", BLOCK_BYTES)):
-            yield text  # what the limit held back
+            yield text  # output that the limit held back
         if self._member is not None and not self._member.eof:
             raise _bad_gzip(self._source, "it ends inside a member")
         if self._held:

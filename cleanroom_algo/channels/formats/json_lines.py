@@ -1,13 +1,13 @@
-"""JSON Lines blocks to tables: one object per line, its members named as the columns, in any order.
+"""From JSON Lines blocks to tables: one object per line, its members are named as the columns, in any order.
 
-A member that is absent or null is a null; of several members of one name the first counts. The first record tells which
-columns an object has: a member that the schema does not declare is a fault there, unless extra columns are ignored. In
-a string column, other JSON values are taken as their JSON text; dates and timestamps are ISO texts; a Boolean may be a
-number or a text that spells one; a list holds numbers alone. The numbers of a float32 column are float64 first
-(RFC 8259, 6). A number in a string column keeps its text.
+A member that is absent or null is a null; of several members of one name, the first counts. The first record shows
+which columns an object has: a member in it that the schema does not declare is a fault, unless extra columns are
+ignored. In a string column, other JSON values are read as their JSON text, and a number keeps its spelling. Dates and
+timestamps are ISO texts; a Boolean may be a number or a text that spells one; a list contains only numbers. The numbers
+of a float32 column are first read as float64 (RFC 8259, 6).
 
-polars does the work; whatever it refuses, or reads otherwise than these rules, is read line by line. So a record reads
-the same whatever stands beside it.
+polars reads the blocks. A block that it refuses, or reads differently from these rules, is read line by line, so that a
+record has the same value whatever the other records of its block are.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from cleanroom_algo.channels.values import Parser, Value, convert, items_of, par
 from cleanroom_algo.errors import ColumnsMismatchError, Problem, RowMismatchError
 
 _PROBE: Final = json.JSONDecoder()
-_SPACE: Final = " \t\r"  # what JSON takes for space within a line (RFC 8259, section 2)
+_SPACE: Final = " \t\r"  # the space characters of JSON within a line (RFC 8259, section 2)
 _ESCAPED: Final = re.compile(rb"\\u")  # twice as fast as `in` (measured)
 _HALF_SURROGATE: Final = re.compile(
     rb"\\(?:\\u[dD][89a-fA-F]"  # an escaped backslash before what may be one; rare enough to be read line by line
     rb"|u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\)u[dD][c-fC-F])"
 )
-"""polars reads one as a NUL."""
-_BEGINNINGS: Final = (("-", ":"), ("[", "\\"), ("{", "|"))  # half-open; comparing takes half of the pattern's time
+"""polars reads such an escape as a NUL."""
+_BEGINNINGS: Final = (("-", ":"), ("[", "\\"), ("{", "|"))  # half-open; comparing takes half the time of a pattern
 _NUMBER_OR_NESTED: Final = r"^(?:-?[0-9]+(?:\.[0-9]+)?$|[\[{])"
-"""What polars makes of a number, an array or an object in a string column: not always JSON, and 1 of 1.0."""
+"""How polars writes a number, an array or an object in a string column: not always as JSON, and 1.0 as 1."""
 
 
 class _Number(str):
-    """The text of a number."""
+    """A number as it is spelled."""
 
     __slots__ = ()
 
 
 def _first_of_each_name(members: list[tuple[str, object]]) -> dict[str, object]:
-    """Return the members of an object, as polars sees them."""
+    """Return the members of an object as polars reads them."""
     found = dict(members)
     if len(found) < len(members):
         found.update(reversed(members))
@@ -73,7 +73,7 @@ class JsonLinesDecoder:
         self._skip_blank = skip_blank
         self._wanted = list(columns) if columns is not None else list(schema.names)
         self._columns = [schema.column(name) for name in self._wanted]
-        self._words = False  # whether Booleans were found to be spelled otherwise than as true and false
+        self._words = False  # whether Booleans with other spellings than true and false were found
         self._parsers = [parser_of(column, single=False) for column in self._columns]
         self._unquoted = {c.name: _unquoted_member(c.name) for c in self._columns if c.is_string}
 
@@ -127,7 +127,7 @@ class JsonLinesDecoder:
         return count_byte(block, b"\n") if self._skip_blank else rows
 
     def _fast(self, block: bytes) -> pl.DataFrame | None:
-        """Return what polars reads, or None where a line does not fit or its reading cannot be trusted."""
+        """Return what polars reads, or None if a line does not fit or if polars may have read it differently."""
         escaped = b"\\" in block and _ESCAPED.search(block) is not None
         if escaped and _HALF_SURROGATE.search(block):
             return None
@@ -137,7 +137,7 @@ class JsonLinesDecoder:
             self._words = frame is not None
         if frame is None:
             return None
-        # polars skips blank lines and ignores what follows a second object on a line: both would lose count of rows.
+        # polars skips blank lines and ignores a second object on a line: then the count of rows would be wrong.
         if frame.height != count_byte(block, b"\n") + (not block.endswith(b"\n")):
             return None
         if any(frame.get_column(c.name).null_count() for c in self._columns if not c.nullable):
@@ -154,12 +154,12 @@ class JsonLinesDecoder:
             return None
 
     def _may_hold_unquoted(self, values: pl.Series, block: bytes, escaped: bool) -> bool:
-        """Whether a text may be polars' for a number, an array or an object; in most columns, no text looks like it."""
+        """Whether a text may be how polars writes a number, an array or an object; most columns have no such text."""
         if not any(values.is_between(low, high, closed="left").any() for low, high in _BEGINNINGS):
             return False
         if not values.str.contains(_NUMBER_OR_NESTED).any():
             return False
-        # A name may be escaped in many ways.
+        # A name can be escaped in many ways.
         return escaped or self._unquoted[values.name].search(block) is not None
 
     def _cast(self, values: pl.Series, column: Column) -> pl.Series:
@@ -177,13 +177,13 @@ class JsonLinesDecoder:
         return table_of_rows(parsed, self._columns, source=self.source, rejected=rejected)
 
     def _parse(self, text: str) -> tuple[list[Value | None], list[tuple[str, str]]]:
-        """Return the values of a line and its faults, by column; values are complete only without faults."""
+        """Return the values of a line and its faults by column; the values are complete only if there is no fault."""
         try:
             members = _DECODER.decode(text)
         except ValueError:
             return [], [("", _form_fault(text))]
         except RecursionError:
-            frame = self._fast(text.encode("utf-8", "surrogateescape"))  # polars goes deeper where nobody asks for it
+            frame = self._fast(text.encode("utf-8", "surrogateescape"))  # polars nests deeper in unused members
             return ([], [("", "nested too deeply")]) if frame is None else (list(frame.row(0)), [])
         if not isinstance(members, dict):
             listed = f"a list of {len(members)} value(s), " if isinstance(members, list) else ""
@@ -199,7 +199,7 @@ class JsonLinesDecoder:
 
 
 def _wire_dtype(column: Column, words: bool) -> pl.DataType:
-    """Return the type as which polars reads a member; its reader knows no small integers, dates or timestamps."""
+    """Return the type as which polars reads a member; its reader has no small integers, dates or timestamps."""
     if column.is_list:
         return pl.List(_wire_dtype(column.item, words))
     if column.is_integer:
@@ -210,7 +210,7 @@ def _wire_dtype(column: Column, words: bool) -> pl.DataType:
 
 
 def _unquoted_member(name: str) -> re.Pattern[bytes]:
-    """Return the pattern of a member whose value polars writes in its own way: some numbers, arrays and objects."""
+    """Return the pattern of a member whose value polars writes in another way: some numbers, arrays and objects."""
     spelt = re.escape(json.dumps(name, ensure_ascii=False).encode()).replace(b"/", rb"\\?/")
     return re.compile(spelt + rb"\s*:\s*(?:-?[0-9]+[.eE]|-0|-?[0-9]{19}|[\[{])")
 
@@ -242,11 +242,11 @@ def _member(members: dict[str, object], column: Column, parse: Parser) -> Value 
     if column.is_list or isinstance(value, _Number) != (column.is_integer or column.is_float):
         likely_is = likely(value, column) if isinstance(value, str) else ""
         raise ValueError(f"not of type {column.dtype}{likely_is}")
-    return parse("0" if value == "-0" else _text_of(value))  # an integer, of which there is no negative zero
+    return parse("0" if value == "-0" else _text_of(value))  # an integer: there is no negative zero
 
 
 def _text_of(value: object) -> str:
-    """Return a text, or the JSON text of another value; numbers as they are written."""
+    """Return a text, or the JSON text of another value; numbers as they are spelled."""
     return str(value) if isinstance(value, str) else _json_of(value)
 
 

@@ -1,4 +1,4 @@
-"""What each format does: the protocol of its reader."""
+"""The protocol of the readers of formats."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cleanroom_algo.channels.splits import Split
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is wanted of an object or a stream.
+    """What to read of an object or a stream.
 
     Attributes:
         schema: the declared columns.
@@ -32,13 +32,13 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Bytes that come once, front to back.
+    """Bytes that can be read once, front to back.
 
     Attributes:
         chunks: the bytes in order.
         source: what to call the stream in messages.
         concatenated: whether several objects may follow each other with nothing between them.
-        cancel: makes `chunks` that wait for their source end; see `decode_prefetched`.
+        cancel: makes `chunks` end if it waits for its source; see `decode_prefetched`.
     """
 
     chunks: Iterator[bytes]
@@ -56,16 +56,16 @@ class FormatReader(Protocol):
 
     @property
     def seeks(self) -> bool:
-        """Whether a file is not read front to back, as a stream is."""
+        """Whether a file is read out of order, unlike a stream."""
 
     def sniff(self, head: bytes) -> bool:
-        """Return whether an object that begins so is in the format, if it is in none of the readers before."""
+        """Return whether an object that begins like this is in the format; the readers before have returned False."""
 
     def split(self, obj: Object, schema: Schema, parts: int, own: range) -> tuple[Split, ...]:
-        """Divide an object into parts that together hold each row once, and return those that are wanted."""
+        """Divide an object into parts that together contain each row once, and return the wanted ones."""
 
     def count(self, obj: Object, schema: Schema, split: Split | None) -> int:
-        """Return the number of rows of an object or a part of it, without parsing it where that can be."""
+        """Return the number of rows of an object or a part of it, if possible without parsing it."""
 
     def read(self, obj: Object, wanted: Wanted, split: Split | None) -> Iterator[pl.DataFrame]:
         """Yield the rows of an object or a part of it, in order."""
@@ -75,14 +75,14 @@ class FormatReader(Protocol):
 
 
 Opener = Callable[[Stream], tuple[FormatReader, Stream]]
-"""What returns the reader of a stream by its first bytes, and the stream to give to it."""
+"""Returns the reader for the first bytes of a stream, and the stream to pass to it."""
 
 
 class WrapperReader(ABC):
     """The reader of a format that wraps objects of other formats.
 
     Args:
-        opened: returns the reader of a stream, and the stream to give to it.
+        opened: returns the reader of a stream, and the stream to pass to it.
     """
 
     seeks = False
@@ -91,7 +91,7 @@ class WrapperReader(ABC):
         self._opened = opened
 
     def split(self, obj: Object, schema: Schema, parts: int, own: range) -> tuple[Split, ...]:  # noqa: ARG002
-        """Return the wanted parts: the one in the middle is the whole object, as it cannot be divided."""
+        """Return the wanted parts: the middle one is the whole object, because it cannot be divided."""
         return tuple(Split(0, obj.size if part == parts // 2 else 0) for part in own)
 
     def read(self, obj: Object, wanted: Wanted, split: Split | None) -> Iterator[pl.DataFrame]:

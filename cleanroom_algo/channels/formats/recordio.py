@@ -24,7 +24,7 @@ from cleanroom_algo.errors import CorruptObjectError
 MAGIC: Final = 0xCED7230A
 MAGIC_BYTES: Final = struct.pack("<I", MAGIC)
 MAX_PAYLOAD: Final = (1 << 29) - 1
-"""The longest part; a record may have several."""
+"""The longest part; a record may have several parts."""
 _HEADER: Final = struct.Struct("<II")
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 
@@ -51,7 +51,7 @@ def pack(payload: bytes) -> bytes:
 
 
 class RecordReader:
-    """Takes a stream apart into records.
+    """Splits a stream into records.
 
     Memory: the longest record and one chunk.
     """
@@ -63,7 +63,7 @@ class RecordReader:
         self._held = b""
         self._at = 0  # into _held
         self._before = 0  # bytes of the stream before _held
-        self._next = b""  # a chunk that the record at the end of _held reached into
+        self._next = b""  # a chunk that contains the end of the record that began in _held
         self._next_at = 0
         self._ended = False
 
@@ -80,8 +80,8 @@ class RecordReader:
     def fixed(self) -> Iterator[NDArray[np.uint8]]:
         """Yield runs of whole records of one length as arrays with the axes (record, byte).
 
-        Records of one length are taken many at a time; where the length changes a new array begins. Views of the bytes
-        read: copy what is kept. Raises what `__iter__` raises.
+        Many records of one length are taken at a time; a new array begins where the length changes. Arrays are views of
+        the bytes read: copy what you keep. Raises what `__iter__` raises.
         """
         while self._fill(_HEADER.size):
             flag, length = self._header()
@@ -98,7 +98,7 @@ class RecordReader:
             yield records[:, _HEADER.size : _HEADER.size + length]
 
     def _run(self, padded: int) -> int:
-        """Return how many whole records with the same header follow at once."""
+        """Return how many whole records with the same header follow each other."""
         count = (len(self._held) - self._at) // padded
         if count < 1:
             return 0
@@ -158,7 +158,7 @@ class RecordReader:
             if not self._next:
                 self._next, self._next_at = next(self._chunks, b""), 0
                 self._ended = not self._next
-            # Only what completes the record is copied; the chunk itself is used where it lies.
+            # Only the bytes that complete the record are copied; the rest of the chunk is used in place.
             part = self._next[self._next_at : self._next_at + size - held]
             parts.append(part)
             held += len(part)
@@ -171,7 +171,7 @@ class RecordReader:
         return held >= size
 
     def _turn(self) -> None:
-        """Go over to the chunk that the last record reached into, or to a new one."""
+        """Continue with the chunk into which the last record reached, or with a new one."""
         chunk, start = (self._next, self._next_at) if self._next else (next(self._chunks, b""), 0)
         self._before += self._at - start
         self._held, self._at, self._next = chunk, start, b""

@@ -1,4 +1,4 @@
-"""The formats that are read, told by their first bytes and never by a name.
+"""The supported formats, recognized by their first bytes and never by a file name.
 
 Clean Rooms ML does not document the names of a channel's objects, so an extension proves nothing.
 """
@@ -24,8 +24,8 @@ from cleanroom_algo.channels.formats.text import TextReader
 from cleanroom_algo.errors import UnknownFormatError
 
 LEAST_BYTES: Final = 16
-"""Enough to tell a format. No more are looked at: a stream does not wait for more, as its writer may be slow, and in a
-file an object must not be taken for another."""
+"""Enough bytes to recognize a format. More are not read: the writer of a stream may be slow, and in a file the bytes
+of a later object must not count."""
 _UTF_16: Final = "UTF-16 text"
 _ZIP: Final = "a ZIP archive or an Excel workbook (.xlsx)"
 _FOREIGN: Final = {
@@ -64,7 +64,7 @@ def find_reader(head: bytes, *, source: str) -> FormatReader:
     """
     head = head[:LEAST_BYTES]
     for magic, name in _FOREIGN.items():
-        # Text may begin with such letters too; soon after them the other formats have bytes that plain text has not.
+        # Text may begin with the same letters; the other formats soon have bytes that plain text does not have.
         if head.startswith(magic) and (not magic.isalnum() or _NO_TEXT.search(head)):
             raise _unknown(source, name)
     for reader in READERS:
@@ -74,10 +74,10 @@ def find_reader(head: bytes, *, source: str) -> FormatReader:
 
 
 def open_stream(stream: Stream) -> tuple[FormatReader, Stream]:
-    """Return the reader of a stream by its first bytes, and the stream to give to it."""
+    """Return the reader for the first bytes of a stream, and the stream to pass to it."""
     head = head_of(stream.chunks, LEAST_BYTES)
     chunks: Iterator[bytes] = chain([head], stream.chunks)
-    # The first object may be so short that a compressed one follows within its first bytes.
+    # The first object may be so short that its first bytes contain the beginning of a compressed one.
     first = (head[:LEAST_BYTES].partition(MEMBER)[0] or head) if stream.concatenated else head
     reader = find_reader(first, source=stream.source)
     if stream.concatenated and isinstance(reader, TextReader):
@@ -98,7 +98,7 @@ READERS: Final[tuple[FormatReader, ...]] = (
     JsonLinesReader(),
     CsvReader(),
 )
-"""In the order in which they are asked: what is no other format and is text is CSV."""
+"""In the order in which they are tried: text in no other format is CSV."""
 
 
 def _unknown(source: str, name: str | None) -> UnknownFormatError:

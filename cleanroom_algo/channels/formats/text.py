@@ -1,7 +1,7 @@
-"""Objects of text, a record on each line or in each row: read in blocks, divided where a row ends, counted by ends.
+"""Objects of text, with a record per line or row: read in blocks, divided where a row ends, counted by line breaks.
 
-Memory, whatever the size of the object, with d = max(2, min(8, 2 x polars threads)): (d + 4) x (4 MiB + the longest
-row), and as much again as tables.
+Memory, for an object of any size, with d = max(2, min(8, 2 x polars threads)): (d + 4) x (4 MiB + the longest row), and
+the same again for tables.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from cleanroom_algo.channels.values import Value
 from cleanroom_algo.errors import JoinedRowsError, Problem, SchemaError
 
 _STEP: Final = 64 << 10
-"""Bytes looked at for the end of a line: one is rarely longer."""
+"""Bytes in which the end of a line is searched first: few lines are longer."""
 _E = TypeVar("_E", bound=SchemaError | JoinedRowsError)
 
 
 class Decoder(Protocol):
-    """What turns the blocks of one object or stream into tables; thread-safe after `start`."""
+    """Converts the blocks of one object or stream to tables; thread-safe after `start`."""
 
     @property
     def source(self) -> str:
@@ -39,19 +39,19 @@ class Decoder(Protocol):
 
     @property
     def header_lines(self) -> int:
-        """Lines that `start` took."""
+        """The number of lines that `start` removed."""
 
     def start(self, block: bytes) -> bytes:
-        """Take what precedes the rows from the first block."""
+        """Remove what precedes the rows from the first block."""
 
     def decode(self, block: bytes) -> pl.DataFrame:
-        """Return the rows of a block; errors count its lines from 1."""
+        """Return the rows of a block; in errors, its lines are counted from 1."""
 
     def count(self, block: bytes) -> int:
         """Return the number of rows of a block."""
 
     def lines(self, block: bytes, rows: int) -> int:
-        """Return how many lines a block of so many rows has."""
+        """Return how many lines a block of `rows` rows has."""
 
 
 class TextReader(ABC):
@@ -70,16 +70,16 @@ class TextReader(ABC):
         """Return where rows end."""
 
     def row_ends(self, obj: Object, schema: Schema) -> Callable[[int, int], int | None]:  # noqa: ARG002 (CSV needs it)
-        """Return a function of two ascending offsets: where a row ends between them, None where none does."""
+        """Return a function of two ascending offsets: where a row ends between them, None if none does."""
         return partial(line_end, obj)
 
     def split(self, obj: Object, schema: Schema, parts: int, own: range) -> tuple[Split, ...]:
         """Divide an object where rows end.
 
-        A part in which no row ends is empty: its cut is that of the next one. So cuts ascend, and are the same to
-        everyone who asks.
+        A part in which no row ends is empty: it is cut where the next one is. So the cuts ascend, and all callers get
+        the same ones.
         """
-        # One byte before the even division: where a row ends exactly there, that is the cut.
+        # One byte before the even division, so that a row that ends exactly there is cut there.
         targets = [0, *(max(obj.size * part // parts - 1, 0) for part in range(1, parts)), obj.size]
         row_end = self.row_ends(obj, schema)
 
@@ -102,7 +102,7 @@ class TextReader(ABC):
                 raise _shifted(error, obj.name, lines_before(obj, start)) from None
 
     def count_stream(self, stream: Stream, schema: Schema, *, at_start: bool = True) -> int:
-        """Count the rows of one object that is a stream, or of a part of it that may not be its start."""
+        """Count the rows of an object that is read as a stream, or of a part of it that may not be its start."""
         decoder = self.decoder(schema, source=stream.source, columns=schema.names[:1])
         blocks = cut_rows(stream.chunks, source=stream.source, rules=self.rules(schema))
         lines = rows = 0
@@ -127,7 +127,7 @@ class TextReader(ABC):
                 return
             decoder = self.decoder(wanted.schema, source=obj.name, columns=wanted.columns)
             head = probe(obj)
-            decoder.start(head[: head.find(b"\n") + 1])  # a header, if there is one, says the order of the fields
+            decoder.start(head[: head.find(b"\n") + 1])  # a header, if there is one, defines the order of the fields
             blocks = cut_rows(stream.chunks, source=obj.name, rules=self.rules(wanted.schema))
             try:
                 yield from _decoded(blocks, decoder, wanted.batch_rows)
@@ -156,7 +156,8 @@ def table_of_rows(
     """Return rows that were parsed one by one as a table, or say which do not fit.
 
     Args:
-        rows: of each its line, its values and its faults by column; without faults it has a value for each column.
+        rows: for each row, its line, its values and its faults by column; without faults it has a value for each
+            column.
         columns: the columns of the values.
         source: what to call the object in messages.
         rejected: takes the positions of the rows that have faults, from 0, in place of an error.
@@ -182,7 +183,7 @@ def table_of_rows(
 
 
 def line_end(obj: Object, offset: int, limit: int) -> int | None:
-    """Return the offset after the first line break from `offset` on, None where it is beyond `limit`."""
+    """Return the offset after the first line break from `offset` on, None if it is beyond `limit`."""
     with obj.path.open("rb") as file:
         file.seek(offset)
         position = offset
@@ -203,7 +204,7 @@ def _decoded(
     lines: int = 0,
     cancel: Callable[[], None] | None = None,
 ) -> Iterator[pl.DataFrame]:
-    """Yield the rows of blocks before which there are so many lines."""
+    """Yield the rows of blocks; `lines` is the number of lines before them."""
     with contextlib.closing(decode_prefetched(blocks, partial(_decode, decoder), cancel)) as decoded:
         try:
             for frame, lines_of_block in decoded:
@@ -222,7 +223,7 @@ def _decode(decoder: Decoder, block: bytes) -> tuple[pl.DataFrame, int]:
 
 
 def _shifted(error: _E, source: str, lines: int) -> _E:
-    """Return an error about a part of an object or stream as one about the whole: `lines` come before the part."""
+    """Convert an error about a part of an object or stream to one about the whole; `lines` come before the part."""
     problems = []
     for problem in error.problems:
         line, *column = problem.path.removeprefix(f"{source}:").split(":", 1)

@@ -1,8 +1,8 @@
-"""File and FastFile mode: objects of a channel to record batches, whatever their format.
+"""File and FastFile mode: from objects of a channel in any format to record batches.
 
-An object is opened once and read front to back in blocks of 4 MiB while earlier blocks are parsed, so nothing is asked
-of the file system that a stream of an object store could not give. Parquet is the exception, as its footer is at its
-end. Memory does not grow with the object; what each format takes, its module says.
+An object is opened once and read front to back in blocks of 4 MiB while earlier blocks are parsed. So a stream of an
+object store can deliver it. Parquet is the exception, because its footer is at its end. Memory does not grow with the
+object; the modules of the formats state what each one needs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def read_object(
 ) -> Iterator[pl.DataFrame]:
     """Yield the rows of an object in order, as tables of at most `batch_rows` rows.
 
-    The format is seen from the first bytes: CSV, Parquet, JSON Lines, RecordIO (each record holds one object), or gzip.
+    The format is recognized by the first bytes: CSV, Parquet, JSON Lines, RecordIO (each record is an object), or gzip.
 
     Args:
         obj: an object of `list_objects`.
@@ -42,7 +42,7 @@ def read_object(
     Raises:
         RowMismatchError: CR-SCH-002, a row does not fit; with object, line and column.
         ColumnsMismatchError: CR-SCH-003, the columns are not the declared ones.
-        DialectError: CR-SCH-005, the dialects of CSV differ about a field, and none is declared.
+        DialectError: CR-SCH-005, the dialects of CSV read a field differently, and none is declared.
         ObjectUnreadableError: CR-CHN-003, it vanished, shrank or cannot be read.
         UnknownFormatError: CR-CHN-004; CorruptObjectError: CR-CHN-005; RowTooLongError: CR-CHN-006.
     """
@@ -57,15 +57,15 @@ def read_object(
 def split_object(obj: Object, schema: Schema, parts: int, own: range | None = None) -> tuple[Split, ...]:
     """Divide an object into splits of about equal size that together hold each row once.
 
-    Parquet is divided at row groups, CSV and JSON Lines where rows end. In CSV with string columns a line break may lie
-    inside of quotes: what follows a cut mostly tells; where it does not, what precedes it is read, too. gzip and
-    RecordIO cannot be divided: the split in the middle is the whole object. With one part the object is not opened.
+    Parquet is divided at row groups, CSV and JSON Lines where rows end. In CSV with string columns, a line break may be
+    inside quotes: the bytes after a cut mostly show it; if they do not, the bytes before it are read, too. gzip and
+    RecordIO cannot be divided: the middle split is the whole object. With one part, the object is not opened.
 
     Args:
         obj: an object of `list_objects`.
         schema: the declared columns.
         parts: at least 1.
-        own: which of the parts are wanted, all by default; only their ends are looked for.
+        own: which of the parts are wanted, all by default; only their ends are searched.
 
     Returns:
         A split for each wanted part, in the order of the rows; a split may be empty.
@@ -82,8 +82,8 @@ def split_object(obj: Object, schema: Schema, parts: int, own: range | None = No
 def count_rows(obj: Object, schema: Schema, split: Split | None = None) -> int:
     """Return how many rows `read_object` yields for an object or a split of it, without parsing it.
 
-    Parquet: from the footer. CSV and JSON Lines: by the line breaks that end a row, at about the raw rate of reading;
-    gzip is decompressed for it. RecordIO: by reading it.
+    Parquet: from the footer. CSV and JSON Lines: by the line breaks that end a row, almost as fast as reading the
+    bytes; gzip must be decompressed. RecordIO: by reading it.
 
     Raises: what `read_object` raises for objects that cannot be read.
     """

@@ -1,9 +1,9 @@
-"""Pipe mode: the named pipe of a channel and an epoch, read by one process without ever blocking a signal.
+"""Pipe mode: the named pipe of a channel and an epoch, read by one process in a way that signals can interrupt.
 
 The platform makes one pipe per channel and epoch, `<channel>_0`, `<channel>_1`, ...; it may not exist yet when the
 container looks for it, and closing it early ends the epoch (SageMaker developer guide, "How Amazon SageMaker provides
-training information", Pipe mode). A pipe has no end of data of its own: a writer that dies looks like one that has
-finished. Formats tell the difference where they can: gzip, RecordIO, Parquet and a truncated row are errors.
+training information", Pipe mode). A pipe does not mark the end of data: a writer that dies looks like one that has
+finished. Some formats detect the difference: gzip, RecordIO, Parquet and a truncated row are errors.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.errors import NotFilesError, PipeInUseError, PipeTimeoutError
 
 PIPE_BYTES: Final = 1 << 20
-"""What Linux lets any process ask for (pipe-max-size); with 64 KiB, the default, half the rate is lost (measured)."""
+"""The most that Linux grants any process (pipe-max-size); with the default of 64 KiB, reading is half as fast."""
 _LOOK_SECONDS: Final = 0.02
-"""Between two looks for a pipe that does not exist yet: there is nothing to wait on."""
+"""Between two checks for a pipe that does not exist yet: there is nothing to wait for."""
 _GATHER_SECONDS: Final = 0.02
-"""How long a block that is not full waits for more: a slow writer's rows are handed on rather than kept."""
+"""How long a block that is not full waits for more bytes: the rows of a slow writer are passed on, not kept."""
 
 
 def read_pipe(
@@ -49,7 +49,7 @@ def read_pipe(
     Memory: as `modes.file` states it for a file. Disk: the largest object of a channel in Parquet.
 
     Args:
-        pipe: which the caller closes; closing it early ends the epoch for the writer.
+        pipe: the pipe, which the caller closes; closing it early ends the epoch for the writer.
         schema: the declared columns.
         batch_rows: the most rows of a table, at least 1.
         columns: the columns to return; all by default.
@@ -71,23 +71,23 @@ class Pipe:
     """
 
     def __init__(self, channel: Channel, epoch: int, *, timeout: float = 600.0) -> None:
-        """Wait until the pipe exists and open it; a writer may be there or not.
+        """Wait until the pipe exists and open it; it may have no writer yet.
 
         Args:
             channel: in Pipe mode.
             epoch: 0, 1, ...
-            timeout: seconds that the pipe may take to appear, and may stay silent.
+            timeout: seconds that the pipe may take to appear, and may deliver nothing.
 
         Raises:
             PipeTimeoutError: CR-CHN-007, no such pipe appeared, or the platform has gone on to a later one.
             PipeInUseError: CR-CHN-008, another reader has it.
-            NotFilesError: CR-CHN-002, there is a file or directory of that name.
+            NotFilesError: CR-CHN-002, the name belongs to a file or directory that is not a pipe.
         """
         self.name = channel.fifo(epoch).name
         self._timeout = timeout
         self._seen_data = False
         self._process = os.getpid()
-        self._wake_lock = threading.RLock()  # a signal handler may come while this thread holds it
+        self._wake_lock = threading.RLock()  # a signal handler may run while this thread holds it
         self._wake_reader, self._wake_writer = os.pipe()
         try:
             self._descriptor = self._open(channel.fifo(epoch))
@@ -107,22 +107,22 @@ class Pipe:
         self.close()
 
     def close(self) -> None:
-        """Close the pipe; a writer that is not done gets EPIPE, which ends the epoch."""
+        """Close the pipe; a writer that has not finished gets EPIPE, which ends the epoch."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
             self._close_wake()
 
     def cancel(self) -> None:
-        """Make the reading end now, as at the end of data; may be called from a signal handler or another thread."""
+        """End the reading now, as at the end of data; can be called from a signal handler or another thread."""
         with self._wake_lock, contextlib.suppress(OSError):
             os.write(self._wake_writer, b"x")
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the buffer with what is there, waiting for at least one byte; 0 at the end of data.
+        """Fill the buffer with the available bytes, waiting for at least one; return 0 at the end of data.
 
         Raises:
-            PipeTimeoutError: CR-CHN-007, the pipe stayed silent too long.
+            PipeTimeoutError: CR-CHN-007, the pipe delivered nothing for too long.
             PipeInUseError: CR-CHN-008, called in a process forked from the one that opened the pipe.
         """
         if os.getpid() != self._process:
@@ -151,7 +151,7 @@ class Pipe:
                 yield bytes(buffer[:filled])
 
     def _read_now(self, buffer: memoryview) -> int | None:
-        """Return the number of bytes read, 0 at the end of data, None where there is nothing yet."""
+        """Return the number of bytes read, 0 at the end of data, None if there is nothing yet."""
         try:
             count = os.readv(self._descriptor, [buffer])
         except BlockingIOError:
@@ -160,19 +160,19 @@ class Pipe:
         if count:
             self._seen_data = True
         elif not self._seen_data and not self._writer_left():
-            return None  # nobody has opened the other end yet
+            return None  # no writer has opened the other end yet
         return count
 
     def _writer_left(self) -> bool:
-        """Whether a writer came and went without a byte; Linux reports a hang-up only after there was a writer."""
+        """Whether a writer came and left without writing; Linux reports a hang-up only after there was a writer."""
         return any(event & select.POLLHUP for fd, event in self._events.poll(0) if fd == self._descriptor)
 
     def _wait(self, seconds: float) -> bool:
-        """Wait until there is something to read, a writer has left, or `cancel` was called; False when time is up."""
+        """Wait until there is something to read, a writer has left, or `cancel` was called; False at a timeout."""
         events = dict(self._events.poll(seconds * 1000))
         if self._wake_reader in events:
             os.close(self._descriptor)
-            self._descriptor = os.open(os.devnull, os.O_RDONLY)  # from now on, the end of data
+            self._descriptor = os.open(os.devnull, os.O_RDONLY)  # from now on, reading returns the end of data
             self._seen_data = True
         return bool(events)
 
@@ -181,13 +181,13 @@ class Pipe:
         passed = False
         while True:
             try:
-                # Not blocking: a blocking open waits for a writer and would be taken up again after every signal.
+                # Non-blocking: a blocking open waits for a writer and is restarted after every signal.
                 descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                 break
             except FileNotFoundError:
                 if passed or time.monotonic() > deadline:
                     raise self._absent(passed=passed) from None
-                passed = _has_later(path)  # where both were made just now, the next look finds this one
+                passed = _has_later(path)  # if both were made just now, the next check finds this one
                 if passed:
                     continue
                 if select.select([self._wake_reader], [], [], _LOOK_SECONDS)[0]:
@@ -207,15 +207,15 @@ class Pipe:
                 fix="read the channel's files, or start the job in Pipe mode",
             )
         try:
-            # The kernel gives the lock back when the process ends, however it ends.
+            # The kernel releases the lock when the process ends, in whatever way.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 raise _in_use(self.name, "another reader of this container has it open") from None
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # systems that lock no pipes: do without
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # systems that cannot lock pipes do without a lock
                 raise
         if hasattr(fcntl, "F_SETPIPE_SZ"):
-            with contextlib.suppress(OSError):  # a lower limit for this user: slower, not wrong
+            with contextlib.suppress(OSError):  # this user's limit is lower: reading is slower, but correct
                 fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
     def _absent(self, *, passed: bool) -> PipeTimeoutError:
@@ -238,11 +238,11 @@ class Pipe:
         with self._wake_lock:
             os.close(self._wake_reader)
             os.close(self._wake_writer)
-            self._wake_reader = self._wake_writer = -1  # the numbers may be another file's soon
+            self._wake_reader = self._wake_writer = -1  # the descriptors may soon belong to other files
 
 
 def _has_later(path: Path) -> bool:
-    """Whether there is a pipe of a later epoch of the channel, as where another dataset has read this one."""
+    """Whether there is a pipe of a later epoch of the channel, as if another dataset has read this one."""
     channel, _, epoch = path.name.rpartition("_")
     others = (other.name.removeprefix(f"{channel}_") for other in path.parent.glob(f"{channel}_*"))
     return any(other.isdecimal() and int(other) > int(epoch) for other in others)

@@ -1,18 +1,18 @@
 """CSV of several objects concatenated with nothing between them, as Pipe mode delivers a channel.
 
-Each object may begin with a header, whether the first one has one or not. Such lines are dropped where they prove to be
-headers: no row of the schema reads so, or none would in a table of several columns of text. All headers name the
-columns in one order, as nothing shows where an object ends; another order is an error. An object without a header has
-the order of the first header, or the schema's.
+Each object may begin with a header, even if the first one does not. A line is dropped if it must be a header: it cannot
+be a row of the schema, or it is a line of all names in a table of several columns of text. All headers must name the
+columns in one order, because nothing shows where an object ends. An object without a header has the order of the first
+header, or that of the schema.
 
-An object may lack its last line break: its last row and the next object's first line then stand on one line. Where only
-one way of cutting that line gives rows of the schema, it is cut there; where there are several, it is an error. A line
-is a row that does not fit where there is no way, or where it may be one row with fields too many. It is never silent in
-a table of two columns or more, because such a line has too many fields; in a table of one column without headers it
-cannot be noticed.
+The last line of an object may lack its line break: then its last row and the first line of the next object are one
+line. If only one way to cut that line gives rows of the schema, it is cut there; if there are several ways, it is an
+error. If there is no way, or if the line may be one row with too many fields, it is a row that does not fit. In a table
+of two or more columns, such a line always has too many fields and is never missed. In a table of one column without
+headers, it cannot be detected.
 
-In a table of one column of text, a row may equal the header, or end like it. Where that cannot be told from the header
-of a later object it is an error, which names the option that decides it.
+In a table of one column of text, a row may equal the header or end like it. If such a row cannot be distinguished from
+the header of a later object, it is an error that names the option to declare.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _LINE: Final = re.compile(rb"[^\n]*\n|[^\n]+")
 class ConcatenatedCsvDecoder(CsvDecoder):
     """Decodes the blocks of concatenated CSV objects."""
 
-    _headers: tuple[bytes, ...] = ()  # the spellings of a header that are looked for, without line ends
+    _headers: tuple[bytes, ...] = ()  # the possible spellings of a header, without line ends
 
     def start(self, block: bytes) -> bytes:
         """Take the byte order mark and the header from the first block; errors are those of `CsvDecoder.start`."""
         block = block.removeprefix(BOM)
         end = block.find(b"\n") + 1 or len(block)
         first = block[:end].rstrip(b"\r\n")
-        # Objects of a header alone, without its line break, repeat it on the first line.
+        # Objects that consist of a header without its line break repeat it on the first line.
         period = (first + first).find(first, 1)
         if 0 < period < len(first) and self._is_header_line(first[:period]):
             block = first[:period] + (block[len(first) : end] or b"\n") + block[end:]
@@ -56,8 +56,8 @@ class ConcatenatedCsvDecoder(CsvDecoder):
 
         Raises:
             RowMismatchError: CR-SCH-002, rows do not fit.
-            ColumnsMismatchError: CR-SCH-003, a header names the columns in another order than those before it.
-            JoinedRowsError: CR-CHN-009, rows ran together and where to cut them cannot be proven.
+            ColumnsMismatchError: CR-SCH-003, a header has another column order than those before it.
+            JoinedRowsError: CR-CHN-009, rows are joined, and it is not clear where to cut them.
         """
         if self._has_texts:
             check_dialect(block, self.schema, source=self.source, line=line)
@@ -66,14 +66,14 @@ class ConcatenatedCsvDecoder(CsvDecoder):
             frame = super().decode(b"".join(data for data, _ in parts), line=line, rejected=rejected)
         except RowMismatchError:
             frames = []
-            for data, at in parts:  # part by part: the error has the right line, and lines are cut that can be
+            for data, at in parts:  # part by part, for the right line in errors, and to cut joined lines
                 frames.append(super().decode(self._cut(data, at), line=at, rejected=rejected))
             return pl.concat(frames)
         if self._is_one_text and self.schema.csv.header != "none":
             self._refuse_undecided(frame, parts)
         elif self._may_hold_header(frame):
             for data, at in parts:
-                self._cut(data, at)  # of rows that fit none is cut
+                self._cut(data, at)  # called for its errors: rows that fit are not cut
         return frame
 
     def lines(self, block: bytes, rows: int) -> int:  # noqa: ARG002 (headers are not rows, and joined rows share a line)
@@ -98,7 +98,7 @@ class ConcatenatedCsvDecoder(CsvDecoder):
         return len(self._layout.columns) == 1 and self._layout.columns[0].is_string
 
     def _refuse_undecided(self, frame: pl.DataFrame, parts: Sequence[tuple[bytes, int]]) -> None:
-        """Refuse rows that may be the header of a later object, or end in it where objects begin with one.
+        """Refuse rows that may be the header of a later object, or that end like it if objects begin with one.
 
         Raises:
             JoinedRowsError: CR-CHN-009, there is such a row.
@@ -125,19 +125,19 @@ class ConcatenatedCsvDecoder(CsvDecoder):
                     )
 
     def _is_no_row(self, line: bytes) -> bool:
-        """Whether a line of all names is a header: of one text it may be a row, of names that are numbers, too."""
+        """Whether a line of all names is a header: one column of text, or names that are numbers, may be a row."""
         columns = self._layout.columns
         return not self._fits(line) or (len(columns) > 1 and all(column.is_string for column in columns))
 
     def _may_hold_header(self, frame: pl.DataFrame) -> bool:
-        """Whether one may have been read as a row; only where it fits into columns of text, which is soon seen."""
+        """Whether a header may have been read as a row: only if it fits into columns of text: a fast check."""
         if len(self._layout.columns) == 1 or not all(column.is_string for column in self._read):
             return False
         return bool(frame.get_column(self._wanted[0]).is_in(self._fields).any())
 
     def _without_headers(self, block: bytes, line: int) -> Iterator[tuple[bytes, int]]:
-        """Yield what lies between the headers, and the line where it begins."""
-        # A byte that is not there is found missing in a tenth of the time of a whole header (measured).
+        """Yield the parts between the headers, with the line at which each begins."""
+        # Looking for a byte that does not occur takes a tenth of the time of looking for a whole header (measured).
         here = [each for each in self._headers if all(byte in block for byte in set(each)) and each in block]
         header = re.compile(b"|".join(map(re.escape, here)))
         start = 0
@@ -145,7 +145,7 @@ class ConcatenatedCsvDecoder(CsvDecoder):
         while match:
             position, end = match.span()
             row_end = position - len(BOM) if block.endswith(BOM, start, position) else position
-            while again := header.match(block, end):  # an object of a header alone, without its line break
+            while again := header.match(block, end):  # an object that is only a header without its line break
                 end = again.end()
             line_end = block.find(b"\n", end) + 1 or len(block)
             if not block[end:line_end].strip(b"\r\n") and self._begins_object(block, start, row_end, line_end):
@@ -159,14 +159,14 @@ class ConcatenatedCsvDecoder(CsvDecoder):
             yield block[start:], line
 
     def _begins_object(self, block: bytes, start: int, row_end: int, line_end: int) -> bool:
-        """Whether the header at `row_end` stands at the beginning of a line, or right after a row without its end."""
+        """Whether the header at `row_end` is at the beginning of a line, or right after a row without a line break."""
         if row_end == start or block[row_end - 1 : row_end] == b"\n":
             return True
         row = block.rfind(b"\n", start, row_end) + 1 or start
         return self._fits(block[row:row_end]) and not self._fits(block[row:line_end])
 
     def _cut(self, data: bytes, line: int) -> bytes:
-        """Return the rows with those lines cut that hold two rows and can only be cut in one place.
+        """Return the rows, with each line cut that holds two rows and can only be cut in one place.
 
         Raises:
             ColumnsMismatchError: CR-SCH-003, one is a header in another order.
@@ -199,7 +199,7 @@ class ConcatenatedCsvDecoder(CsvDecoder):
             )
 
     def _holds_row(self, row: Row) -> bool:
-        """Whether some of a row's fields are a row of the schema, and the others may be too many."""
+        """Whether some fields of a row are a row of the schema, and the others may be too many."""
         width = len(self._layout.columns)
         parts = (row.fields[at : at + width] for at in range(len(row.fields) - width + 1))
         return not row.fault and any(fits(Row(row.line, part), self._layout) for part in parts)

@@ -1,10 +1,10 @@
-"""CSV blocks to tables: polars does the work; whatever it refuses goes to the reader that finds the fault.
+"""From CSV blocks to tables: polars reads them; a slower reader finds the faults in what polars refuses.
 
-Rules. A header is a first line whose names are exactly those of the schema, in any order, with others among them where
-extra columns are ignored: the fields are then read in the header's order and returned in the schema's; any other first
-line is data. Fields may be in quotes, as the dialect has it; lines end in LF or CRLF, the last line may lack its end,
-blank lines at the end do not count. An empty field is null; an empty field in quotes is the empty string in a column of
-strings and null in any other (as Spark writes them).
+Rules. A first line is a header if its names are exactly those of the schema, in any order; it may contain other names
+if extra columns are ignored. The fields are read in the header's order and returned in the schema's order. Any other
+first line is data. Fields may be in quotes, as the dialect defines. Lines end in LF or CRLF; the last line may have no
+line break, and blank lines at the end are ignored. An empty field is null; an empty field in quotes is the empty string
+in a column of strings and null in any other column (as Spark writes them).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class CsvDecoder:
             schema: the declared columns.
             source: what to call the object in messages.
             columns: the columns to return, all by default; the others are not checked beyond their number.
-            skip_blank: whether blank lines are not rows anywhere; by default they are faults but at the end.
+            skip_blank: whether blank lines are ignored everywhere; by default, only those at the end are.
         """
         self.schema = schema
         self.dialect = dialect_of(schema)
@@ -47,16 +47,16 @@ class CsvDecoder:
         self.header = b""
         self._skip_blank = skip_blank
         self._wanted = list(columns) if columns is not None else list(schema.names)
-        self._words = False  # whether Booleans were found to be spelled otherwise than as true and false
+        self._words = False  # whether Booleans with other spellings than true and false were found
         self._set_layout(schema.names)
 
     @property
     def header_lines(self) -> int:
-        """The number of lines that `start` took."""
+        """The number of lines that `start` removed."""
         return 1 if self.header else 0
 
     def start(self, block: bytes) -> bytes:
-        """Take the byte order mark and the header from the first block and return the rest.
+        """Remove the byte order mark and the header from the first block and return the rest.
 
         Raises:
             ColumnsMismatchError: CR-SCH-003, the first line is a header of other columns.
@@ -76,7 +76,7 @@ class CsvDecoder:
 
     def _without_header(self, block: bytes) -> bytes:
         end = block.find(b"\n") + 1 or len(block)
-        # Of a name with a table's before it, both.
+        # Of a name with a table's name before it, both spellings.
         parts = block[:end].lower().replace(self.dialect.delimiter.encode(), b".").split(b".")
         if b'"' not in block[:end] and self._last_parts.isdisjoint(map(bytes.strip, parts)):
             return block
@@ -106,7 +106,7 @@ class CsvDecoder:
 
         Raises:
             RowMismatchError: CR-SCH-002, rows do not fit; with object, line and column.
-            DialectError: CR-SCH-005, the dialects differ about a field and none is declared.
+            DialectError: CR-SCH-005, the dialects read a field differently, and none is declared.
         """
         if not block:
             return pl.DataFrame(schema=self.schema.select(self._wanted).polars_schema())
@@ -132,7 +132,7 @@ class CsvDecoder:
         """Return the number of rows of a block.
 
         Raises:
-            DialectError: CR-SCH-005, the dialects differ about a field and none is declared.
+            DialectError: CR-SCH-005, the dialects read a field differently, and none is declared.
         """
         if not self._has_texts:
             return count_byte(block, b"\n") + (not block.endswith(b"\n"))
@@ -144,7 +144,7 @@ class CsvDecoder:
         return count_byte(block, b"\n") if self._skip_blank or b'"' in block else rows
 
     def _set_layout(self, fields: Sequence[str]) -> None:
-        """Take the names of the fields, some of which may be of extra columns."""
+        """Set the names of the fields; some may be those of extra columns."""
         schema = self.schema
         self._fields = tuple(fields)
         known = set(schema.names)
@@ -155,7 +155,7 @@ class CsvDecoder:
             ]
         )
         self._layout = layout
-        # The last column is always read: in it, a row that is too short shows.
+        # The last column is always read, because it shows that a row is too short.
         read = [*self._wanted, layout.names[-1]]
         positions = [position for position, name in enumerate(layout.names) if name in read]
         self._projection = None if len(positions) == len(layout.names) else positions
@@ -164,7 +164,7 @@ class CsvDecoder:
         self._last_parts = {bare_name(name).encode() for name in fields}
 
     def _fast(self, block: bytes) -> pl.DataFrame | None:
-        """Return what polars reads, or None where a row does not fit or its reading cannot be trusted."""
+        """Return what polars reads, or None if a row does not fit or if polars may have read it differently."""
         written = self.dialect.as_rfc4180(block) if self._has_texts else block
         if written is None or any(f'"{text}"'.encode() in written for text in self.schema.csv.null_values):
             return None
@@ -176,7 +176,7 @@ class CsvDecoder:
             return None
         if any(c.null_count() for c, column in zip(columns, self._read, strict=True) if not column.nullable):
             return None
-        # polars fills a row that is too short with nulls, so it can only hide where the last column has one.
+        # polars fills a row that is too short with nulls, so only a null in the last column can hide one.
         width = len(self._layout.columns)
         if width > 1 and columns[-1].null_count():
             count = self.dialect.count_delimiters
@@ -250,5 +250,5 @@ def _nameless(names: Sequence[str], name: str) -> str:
 
 
 def may_span(schema: Schema) -> bool:
-    """Whether fields of a table may hold delimiters or line breaks, in quotes."""
+    """Whether fields of a table may contain delimiters or line breaks, in quotes."""
     return schema.extra_columns == "ignore" or any(column.spans for column in schema.columns)

@@ -1,8 +1,8 @@
-"""The dialects of CSV: where a quoted field ends, and so where a row does.
+"""The dialects of CSV: where a quoted field ends, and so where a row ends.
 
-In both dialects a quote opens a field where it is its first character; elsewhere outside of quotes it is text. Inside
-of quotes RFC 4180 doubles a quote. Spark puts a backslash before a quote and before a backslash; before any other
-character a backslash stands for itself (recorded from Spark 4.3 with its default options).
+In both dialects, a quote opens a field if it is its first character; elsewhere outside of quotes it is text. Inside
+quotes, RFC 4180 doubles a quote. Spark puts a backslash before a quote and before a backslash; a backslash before any
+other character is text (recorded from Spark 4.3 with its default options).
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ _QUOTE: Final = ord('"')
 _BREAK: Final = ord("\n")
 _ESCAPE: Final = re.compile(rb'\\(["\\])')
 _UNENCLOSED: Final = r'(?<![^{d}\n])[^"{d}\n][^"{d}\n]*"[^{d}\n]*?(?={d}|\r?\n|\r?\Z)'
-"""A field that has quotes, and none around it."""
+"""A field that contains quotes but is not enclosed by them."""
 
 
 class Dialect(ABC):
-    """How quotes are written inside of quotes.
+    """How quotes are written inside quotes.
 
-    Data given to a dialect begins where a row does. Its `edges` are the offsets of the quotes that open and close
-    fields, in turn: what has an odd number of them before it is inside of quotes.
+    Data given to a dialect begins where a row begins. Its `edges` are the offsets of the quotes that alternately open
+    and close fields: a position with an odd number of edges before it is inside quotes.
 
     Args:
-        content: the pattern of what stands inside of the quotes of a field.
+        content: the pattern of the text between the quotes of a field.
         delimiter: what separates fields, an ASCII character.
 
     Attributes:
         delimiter: the same.
         text: a whole quoted field in a text; the group is its content.
-        plain: a field that has no quotes around it.
+        plain: a field that is not enclosed by quotes.
     """
 
-    _doubles = False  # whether two quotes inside of quotes stand for one
+    _doubles = False  # whether two quotes inside quotes mean one
 
     def __init__(self, content: str, delimiter: str) -> None:
         self.delimiter = delimiter
         d = re.escape(delimiter)
         self.text = re.compile(rf'"({content})"(?={d}|\r?\n|\r?\Z)', re.DOTALL)
         self.plain = re.compile(rf"[^{d}\n]*")
-        # The quote comes first, so that `re` looks for its byte alone. The data may end within the field.
+        # The quote comes first, so that `re` searches only for this byte. The data may end within the field.
         quoted = rf'"(?<![^{d}\n]"){content}("|\\?\Z)'.encode()
         self._quoted = re.compile(quoted, re.DOTALL)
         self._fields = re.compile(b"(" + quoted + b")|" + _UNENCLOSED.format(d=d).encode(), re.DOTALL)
@@ -58,10 +58,10 @@ class Dialect(ABC):
 
     @abstractmethod
     def unescaped(self, content: str) -> str:
-        """Return the value of what stands inside of the quotes of a field."""
+        """Return the value of the text between the quotes of a field."""
 
     def last_end(self, data: bytes) -> tuple[int, bytes, bool]:
-        """Return the offset after the last line break that ends a row, 0 where none does; a state; what a block is.
+        """Return the offset after the last line break that ends a row (0: none), a state, and whether it is regular.
 
         See `blocks.Quoting`.
         """
@@ -81,13 +81,13 @@ class Dialect(ABC):
         return end
 
     def count_rows(self, block: bytes) -> int:
-        """Return the number of rows of a block: the line breaks that end one, and a last row without its own."""
+        """Return the number of rows of a block: line breaks that end a row, and a last row without one."""
         if b'"' not in block:
             breaks = count_byte(block, b"\n")
         elif isinstance(block, RegularBlock):
             array = np.frombuffer(self._blanked(block), np.uint8)
             lines = np.append(0, np.flatnonzero(array == _BREAK))
-            # Of each line, whether its quotes are odd in number; what follows the last line break is not a line.
+            # For each line, whether it has an odd number of quotes; the text after the last line break is not a line.
             odd = np.bitwise_xor.reduceat((array == _QUOTE).view(np.uint8), lines)[:-1]
             breaks = int(np.count_nonzero(np.bitwise_xor.accumulate(odd) == 0))
         else:
@@ -101,7 +101,7 @@ class Dialect(ABC):
         return count_byte(block, self.delimiter.encode())
 
     def is_malformed(self, data: bytes, *, at_end: bool = False) -> bool:
-        """Whether text follows the closing quote of a field, or the data end an object inside of quotes."""
+        """Whether text follows the closing quote of a field, or the object ends inside quotes."""
         for match in self._quoted.finditer(data):
             if match.end() < len(data):
                 if not self._after_field[data[match.end()]]:
@@ -111,7 +111,7 @@ class Dialect(ABC):
         return False
 
     def as_rfc4180(self, block: bytes) -> bytes | None:
-        """Return a block with all quotes inside of quotes, and doubled; None where the form of a row is at fault."""
+        """Return a block whose only quotes inside quotes are doubled ones; None if a row is malformed."""
         if b'"' not in block:
             return block
         regular = isinstance(block, RegularBlock) or _is_closed(self._regular_edges(block))
@@ -142,11 +142,11 @@ class Dialect(ABC):
         return np.array([at for match in self._quoted.finditer(data) for at in _edges_of(match)], dtype=np.int64)
 
     def _blanked(self, data: bytes) -> bytes:
-        """Return the data with blanks for escaped quotes."""
+        """Return the data with escaped quotes replaced by blanks."""
         return data
 
     def _regular_edges(self, data: bytes) -> NDArray[np.int64] | None:
-        """Return the edges where no quote is text outside of quotes, as in most data; else None."""
+        """Return the edges if no quote is text outside of quotes, as in most data; else None."""
         array = np.frombuffer(self._blanked(data), dtype=np.uint8)
         quotes = np.flatnonzero(array == _QUOTE)
         if not len(quotes):
@@ -166,7 +166,7 @@ class Dialect(ABC):
         if len(edges) % 2:
             return b'"'
         if len(edges) and edges[-1] == len(data) - 1:
-            return b'""'  # its second half, or the end of the field
+            return b'""'  # the second half of a doubled quote, or the end of the field
         return b"" if not data or self._before_field[data[-1]] else b"x"
 
 
@@ -190,7 +190,7 @@ class _Spark(Dialect):
         return b'"' + _ESCAPE.sub(lambda escape: b'""' if escape[1] == b'"' else b"\\", match[0][1:-1]) + b'"'
 
     def _blanked(self, data: bytes) -> bytes:
-        # Outside of quotes, where these are text, they have no edges either.
+        # Outside of quotes, where these are text, they are not edges either.
         return data.replace(b"\\\\", b"  ").replace(b'\\"', b"  ") if b"\\" in data else data
 
     def _state(self, data: bytes, edges: NDArray[np.int64]) -> bytes:
@@ -211,7 +211,7 @@ def dialect_of(schema: Schema) -> Dialect:
 
 
 def check_dialect(block: bytes, schema: Schema, *, source: str, line: int) -> None:
-    """Check that the dialects do not differ about a block of an object whose dialect is not declared.
+    """Check that the dialects read a block of an object in the same way if no dialect is declared.
 
     Args:
         block: whole rows of an object that is read as RFC 4180.
@@ -220,7 +220,7 @@ def check_dialect(block: bytes, schema: Schema, *, source: str, line: int) -> No
         line: the number of the block's first line.
 
     Raises:
-        DialectError: CR-SCH-005, Spark may have written a field that it reads otherwise; with its line.
+        DialectError: CR-SCH-005, Spark may have written a field that it would read differently; with its line.
     """
     if schema.csv.dialect is not None or b"\\" not in block or b'"' not in block or not _ESCAPE.search(block):
         return

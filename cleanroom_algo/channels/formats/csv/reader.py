@@ -14,16 +14,16 @@ from cleanroom_algo.channels.objects import Object, file_chunks
 from cleanroom_algo.channels.schema import Schema
 
 _LEAST_WINDOW: Final = 64 << 10
-"""What is read first after a cut; fields in quotes mostly tell within it what is inside of them."""
+"""The bytes that are read first after a cut; they mostly show whether the cut is inside a field in quotes."""
 
 
 class CsvReader(TextReader):
-    """CSV: rows may span lines where a column is text."""
+    """CSV: rows may span several lines if a column is text."""
 
     name = "CSV"
 
     def sniff(self, head: bytes) -> bool:
-        """Return whether it is text; all that is no other format is taken for CSV."""
+        """Return whether it is text: text in no other format is read as CSV."""
         return b"\0" not in head
 
     def decoder(
@@ -33,27 +33,27 @@ class CsvReader(TextReader):
         return (ConcatenatedCsvDecoder if concatenated else CsvDecoder)(schema, source=source, columns=columns)
 
     def rules(self, schema: Schema) -> RowRules:
-        """Return where rows end: only text may hold line breaks, and only a row of one field may be blank."""
+        """Return where rows end: only text may contain line breaks, and only a row of one field may be blank."""
         return csv_rules(schema)
 
     def row_ends(self, obj: Object, schema: Schema) -> Callable[[int, int], int | None]:
-        """Return a function of two offsets: where a row ends after the one and before the other."""
+        """Return a function of two offsets that returns the end of a row after the first and before the second one."""
         if self.rules(schema).quoting is None:
             return super().row_ends(obj, schema)
         return _RowEnds(obj, schema)
 
 
 def csv_rules(schema: Schema) -> RowRules:
-    """Return where the rows of a table end in CSV: only text may hold line breaks, only one field may be blank."""
+    """Return where the rows of a table end in CSV: only text may contain line breaks, only one field may be blank."""
     return RowRules(dialect_of(schema) if may_span(schema) else None, blank_rows=len(schema.columns) == 1)
 
 
 class _RowEnds:
-    """Finds where rows end after offsets, in ascending order, in an object whose rows may span lines.
+    """Finds where rows end after offsets, in ascending order, in an object whose rows may span several lines.
 
-    After a line break either a row begins, or a field in quotes continues. In most objects what follows refutes
-    one of the two: text follows a closing quote, or the object or 64 MiB end inside of quotes. Where it refutes
-    neither, the object is read from its start.
+    After a line break, either a row begins or a field in quotes continues. In most objects, the following bytes exclude
+    one of the two: text follows a closing quote, or the object or 64 MiB end inside quotes. If they exclude neither,
+    the object is read from its start.
     """
 
     def __init__(self, obj: Object, schema: Schema) -> None:
@@ -64,7 +64,7 @@ class _RowEnds:
         self._block = b""
         self._start = 0  # of the block in the object
         self._line = 1  # the number of its first line
-        self._without_quotes = obj.size  # from here on there are none
+        self._without_quotes = obj.size  # there are none from this offset on
 
     def __call__(self, offset: int, limit: int) -> int | None:
         line = line_end(self._obj, offset, limit)
@@ -74,7 +74,7 @@ class _RowEnds:
         return end if end <= limit else None
 
     def _proven(self, line: int) -> int:
-        """Return where a row ends at or after the end of a line, 0 where what follows does not tell."""
+        """Return where a row ends at or after the end of a line, 0 if the following bytes do not show it."""
         if line >= self._without_quotes:
             return line
         data = b""
@@ -84,14 +84,14 @@ class _RowEnds:
             while len(data) <= most and (step := file.read(7 * len(data) or _LEAST_WINDOW)):
                 data += step
                 if self._schema.csv.dialect is None and b'\\"' in data:
-                    return 0  # on the way from the start, the dialects prove to differ or not
+                    return 0  # reading from the start shows whether the dialects differ
                 end = self._verdict(data, at_end=line + len(data) >= self._obj.size)
                 if end is not None:
                     return line + end if end >= 0 else 0
         return 0
 
     def _verdict(self, data: bytes, *, at_end: bool) -> int | None:
-        """Return where a row ends in the data after a line break, -1 where neither reading is possible, or None."""
+        """Return where a row ends in the data after a line break, -1 if no reading is possible, None if both are."""
         if b'"' not in data:
             if at_end:
                 self._without_quotes = self._obj.size - len(data)
@@ -103,7 +103,7 @@ class _RowEnds:
         if not may_go_on:
             return 0 if may_begin else -1
         if end >= 0 and (not may_begin or self._dialect.first_end(data, end - 1) == end):
-            return end  # in the one reading that is left, or in both
+            return end  # in the only possible reading, or in both
         return None
 
     def _from_the_start(self, line: int) -> int:

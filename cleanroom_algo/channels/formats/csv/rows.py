@@ -1,4 +1,4 @@
-"""CSV row by row: slow, exact, and able to say where a row does not fit. Used where the fast reader gives up."""
+"""CSV row by row: slow and exact, and can report where a row does not fit. Used where the fast reader fails."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from cleanroom_algo.channels.values import Parser, Value, parser_of
 
 NAME_COLUMNS: Final = "name the columns alone (SELECT t.x AS x)"
 EXTRA: Final = "\0"
-"""Begins the name that the layout of an object gives to a column that is ignored."""
+"""The beginning of the names that the layout of an object gives to ignored columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row as it stands in the text.
+    """One row as written in the text.
 
     Attributes:
         line: of its first character, from 1 within the text.
         fields: the texts, unquoted; None where a field is empty without quotes.
-        fault: what is wrong with its form, or "".
+        fault: what is wrong with its quotes, or "".
     """
 
     line: int
@@ -40,7 +40,7 @@ def rows(text: str, dialect: Dialect, nulls: Collection[str] = ()) -> Iterator[R
     Args:
         text: whole rows.
         dialect: of the text.
-        nulls: texts that mean the same as an empty field where they have no quotes.
+        nulls: texts that mean the same as an empty field if they are not in quotes.
     """
     none = {"", *nulls}
     if '"' in text:
@@ -152,7 +152,7 @@ def _parse_row(row: Row, schema: Schema, parsers: Sequence[Parser]) -> tuple[lis
 
 
 def _header_fault(row: Row, schema: Schema) -> str:
-    """Return what is wrong with a row that is a header, or "" where it is none."""
+    """Return what is wrong with a row that is a header, or "" if it is not a header."""
     names = {name.lower() for name in schema.names if not name.startswith(EXTRA)}
     fields = [field or "" for field in row.fields]
     if names.issubset(field.strip().lower() for field in fields):
@@ -180,7 +180,7 @@ def _form_fault(row: Row, expected: int, delimiter: str) -> str:
 
 def _value(field: str | None, column: Column, parse: Parser) -> Value | None:
     if field and (column.is_integer or column.is_float):
-        field = field.lstrip(" \t")  # as databases and spreadsheets align numbers; a blank is not a number then
+        field = field.lstrip(" \t")  # databases and spreadsheets align numbers with blanks; a blank is no number
     is_null = field is None or (field == "" and not column.is_string)
     value = None if is_null else parse(field or "")
     if value is None and not column.nullable:

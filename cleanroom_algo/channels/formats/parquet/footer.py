@@ -1,8 +1,8 @@
 """The footer of a Parquet file: how many rows, in which row groups, at which bytes.
 
-polars reads the data; it does not tell where row groups lie, which dividing a file, copying a part of it and telling
-the objects of a stream apart need. The footer is a structure of Thrift (parquet-format, parquet.thrift); a few of its
-fields are used.
+polars reads the data, but it does not return the offsets of row groups. Dividing a file, copying a part of it and
+separating the objects of a stream need them. The footer is a structure of Thrift (parquet-format, parquet.thrift); a
+few of its fields are used.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class RowGroup:
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What a footer says.
+    """The content of a footer.
 
     Attributes:
         rows: of the file.
         groups: its row groups, in order.
-        start: the byte of the file where it lies itself.
-        fields: all of it (parquet.thrift: FileMetaData).
+        start: the offset of the footer in the file.
+        fields: all its fields (parquet.thrift: FileMetaData).
     """
 
     rows: int
@@ -51,7 +51,7 @@ class Footer:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns, of nested ones the outermost alone (FileMetaData.schema: a tree, parents first)."""
+        """The names of the columns, only the outermost of nested ones (FileMetaData.schema: a tree, parents first)."""
         elements = iter(self.fields[2])
 
         def names_below(parent: Fields) -> list[str]:
@@ -66,9 +66,9 @@ class Footer:
 
     @property
     def follows_its_data(self) -> bool:
-        """Whether what it describes reaches up to it, as in every whole file.
+        """Whether the data that it describes ends where the footer begins, as in every complete file.
 
-        It does not where the footer is that of a file inside the data of another one: the offsets are then too small.
+        It does not if the footer belongs to a file inside the data of another one: its offsets are then too small.
         """
         return self.start == max((max(g.end, g.indexes_end) for g in self.groups), default=len(MAGIC))
 
@@ -90,7 +90,7 @@ def read_footer(file: BinaryIO, size: int) -> Footer:
 
 
 def footer_length(tail: bytes) -> int | None:
-    """Return the length that the last 8 bytes of a file announce, or None where they are not tail."""
+    """Return the length of the footer that the last 8 bytes of a file contain, or None if a file does not end so."""
     if len(tail) != TAIL_BYTES or tail[4:] != MAGIC:
         return None
     length = int(struct.unpack("<I", tail[:4])[0])
@@ -98,10 +98,10 @@ def footer_length(tail: bytes) -> int | None:
 
 
 def parse_footer(data: bytes, start: int) -> Footer:
-    """Return the footer that lies at the byte `start` of its file.
+    """Return the footer that begins at the byte `start` of its file.
 
     Raises:
-        NotParquetError: not a footer, or its row groups do not lie before it.
+        NotParquetError: it is not a footer, or its row groups are not before it.
     """
     try:
         fields = read_struct(data)
@@ -131,10 +131,10 @@ def _row_group(fields: Fields) -> RowGroup:
 
 
 def _pages(meta: Fields) -> tuple[int, int]:
-    """Return where the pages of a column chunk begin (0: it has none), and their bytes together.
+    """Return where the pages of a column chunk begin (0: it has none), and the sum of their bytes.
 
-    The dictionary page, where there is one, comes before the data pages (ColumnMetaData 9, 11, 7). A chunk without rows
-    may have an offset of 0 for the page that it lacks.
+    A dictionary page comes before the data pages (ColumnMetaData 9, 11, 7). A chunk without rows may have an offset of
+    0 for the page that it does not have.
     """
     offsets = [meta[number] for number in (9, 11) if number in meta]
     return min(filter(None, offsets), default=0), meta[7]

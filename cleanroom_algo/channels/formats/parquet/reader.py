@@ -1,8 +1,8 @@
-"""Parquet objects to tables: polars decodes, columns are found by name, types are cast only where nothing is lost.
+"""From Parquet objects to tables: polars decodes; columns are found by name, and cast only where no value is lost.
 
-Memory: the row groups in flight, one for each thread of polars. polars maps a file into memory; where that may stream,
-as on a mount of an object store, each page fault would be a read of its own. So what is wanted of such a file is copied
-to the temporary disk first, front to back.
+Memory: the row groups in flight, one for each thread of polars. polars maps a file into memory. On a mount of an object
+store, which may stream, each page fault would be a separate read. So the wanted parts of such a file are first copied
+to the temporary disk, front to back.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ParquetReader:
         return tuple(Split(start, end, "row_groups") for start, end in pairwise(cuts))
 
     def count(self, obj: Object, schema: Schema, split: Split | None) -> int:  # noqa: ARG002
-        """Return the number of rows that the footer tells."""
+        """Return the number of rows that the footer contains."""
         groups = footer_of(obj.path, source=obj.name).groups
         return sum(group.rows for group in groups[_groups(split) or slice(None)])
 
@@ -64,7 +64,7 @@ def footer_of(path: Path, *, source: str) -> Footer:
     """Return the footer of a Parquet file.
 
     Raises:
-        CorruptObjectError: CR-CHN-005, the file has none, or it does not fit the file.
+        CorruptObjectError: CR-CHN-005, the file has no footer, or one that does not fit the file.
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
@@ -75,7 +75,7 @@ def footer_of(path: Path, *, source: str) -> Footer:
 
 
 def is_streamed(path: Path) -> bool:
-    """Whether a file lies on a read-only mount, as every FastFile channel does: whatever it is, it may stream."""
+    """Whether a file is on a read-only mount, as in every FastFile channel: any such mount may stream."""
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
@@ -89,11 +89,11 @@ def read_parquet(
         wanted: of its rows.
         source: what to call the object in messages.
         groups: the row groups to read, all by default.
-        streamed: whether nothing may be asked of the file that a stream could not give, but for its footer.
+        streamed: whether the file may be a stream: only its footer is read out of order.
 
     Raises:
         CorruptObjectError: CR-CHN-005, no footer, or damaged pages.
-        ColumnsMismatchError: CR-SCH-003, a column is missing, there twice or of another type.
+        ColumnsMismatchError: CR-SCH-003, a column is missing, occurs twice or has another type.
         RowMismatchError: CR-SCH-002, what `conform` refuses.
         SpoolLimitError: CR-CHN-010, what is streamed does not fit onto the temporary disk.
     """
@@ -109,7 +109,7 @@ def _tables(path: Path, wanted: Wanted, source: str, groups: slice | None) -> It
     columns = [schema.column(name) for name in (wanted.columns if wanted.columns is not None else schema.names)]
     row, rows = _row_range(path, groups, source)
     with _polars_errors(path, source):
-        # A path may be expanded as a pattern or a directory otherwise.
+        # Otherwise, polars may expand a path as a pattern or a directory.
         scan = pl.scan_parquet(path, glob=False, hive_partitioning=False)
         found = scan.collect_schema()
         check_columns(columns, found, source, extra=schema.extra_of(found))
@@ -127,7 +127,7 @@ def _groups(split: Split | None) -> slice | None:
 
 
 def _row_range(path: Path, groups: slice | None, source: str) -> tuple[int, int | None]:
-    """Return the first row of some row groups, and how many rows they have; None where they are all."""
+    """Return the first row of some row groups and their number of rows; None for the number if these are all groups."""
     if groups is None:
         return 0, None
     rows = [group.rows for group in footer_of(path, source=source).groups]
@@ -135,7 +135,7 @@ def _row_range(path: Path, groups: slice | None, source: str) -> tuple[int, int 
 
 
 def _group_cuts(rows: Sequence[int], parts: int) -> list[int]:
-    """Return where parts begin and end: a row group belongs to the part in whose span its middle lies."""
+    """Return where parts begin and end: a row group belongs to the part whose span contains the middle of the group."""
     ends = np.cumsum(np.asarray(rows, dtype=np.int64))
     middles = ends - np.asarray(rows, dtype=np.int64) / 2
     total = float(ends[-1]) if len(ends) else 0.0
@@ -145,13 +145,13 @@ def _group_cuts(rows: Sequence[int], parts: int) -> list[int]:
 
 @contextlib.contextmanager
 def _polars_errors(path: Path, source: str) -> Iterator[None]:
-    """Turn what polars says about a file into our words."""
+    """Convert polars' errors about a file to this package's errors."""
     try:
         yield
     except pl.exceptions.DuplicateError as error:
         raise _ambiguous(source, footer_of(path, source=source)) from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        footer_of(path, source=source)  # says what is wrong with it
+        footer_of(path, source=source)  # raises the error if the footer is at fault
         raise damaged(source, "its pages cannot be decoded") from error
 
 

@@ -1,8 +1,9 @@
 """Parquet on the temporary disk: objects of a stream, separated by their footers, and parts of files that may stream.
 
-A Parquet file begins and ends with the magic PAR1, so two of them meet at `PAR1PAR1`. Pages may hold these bytes too:
-a boundary is one only if what precedes it ends in a footer that parses, whose rows add up and whose data reach exactly
-up to it. One object at a time is spooled to an unnamed temporary file, because the footer comes last.
+A Parquet file begins and ends with the magic PAR1, so two adjacent files meet at `PAR1PAR1`. Pages may contain these
+bytes, too: a place is a boundary only if the bytes before it end in a footer that can be parsed, whose rows add up and
+whose data ends exactly there. One object at a time is written to an unnamed temporary file, because the footer comes
+last.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from cleanroom_algo.contract.sizes import DISK_FULL, format_bytes
 from cleanroom_algo.errors import SpoolLimitError
 
 MAX_SPOOL_BYTES: Final = 32 << 30
-"""The largest object: objects of a channel are far smaller, and most hosts have more disk than this."""
+"""The largest object: the objects of a channel are far smaller, and most hosts have more disk space than this."""
 _JOINT: Final = MAGIC + MAGIC
 _DESCRIPTORS: Final = Path("/proc/self/fd")
 
@@ -28,7 +29,7 @@ _DESCRIPTORS: Final = Path("/proc/self/fd")
 def spool_objects(
     chunks: Iterator[bytes], *, source: str, max_bytes: int = MAX_SPOOL_BYTES, directory: str | None = None
 ) -> Iterator[tuple[str, Path]]:
-    """Yield each Parquet object of a stream as its name and a file that lives until the next one is asked for.
+    """Yield each Parquet object of a stream as its name and a file that exists until the next one is requested.
 
     Args:
         chunks: the bytes of one object or of several concatenated ones.
@@ -58,7 +59,7 @@ def spool_objects(
 def spool_groups(
     path: Path, footer: Footer, groups: slice | None, *, source: str, directory: str | None = None
 ) -> Iterator[Path]:
-    """Copy row groups of a file, and its end, to where they lie in it; the rest of the copy takes no room.
+    """Copy row groups of a file, and its end, to a sparse file at the same offsets; the gaps use no disk space.
 
     Args:
         path: of the file.
@@ -68,7 +69,7 @@ def spool_groups(
         directory: where to spool; the system's temporary directory by default.
 
     Yields:
-        A file that lives as long as the context.
+        A file that exists as long as the context.
 
     Raises:
         SpoolLimitError: CR-CHN-010, the disk is full.
@@ -89,7 +90,7 @@ def spool_groups(
 def _spool_one(
     file: BinaryIO, carried: bytes, chunks: Iterator[bytes], name: str, max_bytes: int
 ) -> tuple[bytes, bool]:
-    """Write one object; return what follows it, and whether the stream has ended."""
+    """Write one object; return the bytes after it, and whether the stream has ended."""
     written = 0
     tail = b""
     chunk: bytes | None = carried or next(chunks, None)
@@ -103,7 +104,7 @@ def _spool_one(
                 file.truncate(end)
                 file.seek(end)
                 return window[offset + len(MAGIC) :], False
-            # Not a boundary: take back what was written of this chunk.
+            # Not a boundary: remove the bytes of this chunk again.
             file.truncate(written)
             file.seek(written)
             offset = window.find(_JOINT, offset + 1)
@@ -147,7 +148,7 @@ def _over_limit(name: str, what: str) -> SpoolLimitError:
 
 @contextmanager
 def _spool_file(directory: str | None) -> Iterator[tuple[BinaryIO, Path]]:
-    """Open a temporary file that has a path while it is open, and where possible no name that could be left behind."""
+    """Open a temporary file that has a path while it is open and, where possible, no name that could remain."""
     if _DESCRIPTORS.is_dir():
         with tempfile.TemporaryFile(dir=directory) as unnamed:
             yield unnamed, _DESCRIPTORS / str(unnamed.fileno())

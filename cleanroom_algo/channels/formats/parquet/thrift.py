@@ -1,4 +1,4 @@
-"""Thrift's compact protocol, as far as a Parquet footer uses it: structures as values by the numbers of their fields.
+"""Thrift's compact protocol, as far as a Parquet footer uses it: structures become dicts of values by field number.
 
 (thrift-compact-protocol.md of Apache Thrift.)
 """
@@ -9,16 +9,16 @@ from typing import Any, Final
 
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _STRUCT = 1, 2, 3, 7, 8, 9, 12
 _INTEGERS: Final = (4, 5, 6)
-_LONG_LIST = 15  # in the place of a length that has no room beside the kind
+_LONG_LIST = 15  # instead of a length that does not fit beside the type
 
 Fields = dict[int, Any]
 
 
 def read_struct(data: bytes) -> Fields:
-    """Return the fields of the structure that is the whole of `data`.
+    """Return the fields of the structure that `data` consists of.
 
     Raises:
-        ValueError, IndexError: it is none.
+        ValueError, IndexError: it is not a structure.
     """
     reader = _Reader(data)
     fields = reader.struct()
