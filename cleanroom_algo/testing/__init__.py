@@ -1,6 +1,6 @@
 """Testing algorithms: the pytest fixture `clean_room`, and a Trainer and a Predictor in the process of the test.
 
-Names load on first use: pytest imports this package in every run, also where no algorithm is tested.
+Names are imported on first use, because pytest imports this package in every run, also if no algorithm is tested.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Where the files of a model lie while a test or a debugger looks at it."""
+"""The folder with the files of a model, for a test or a debugger."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Model: TypeAlias = "Artifacts | TrainedModel | Path"
 
 
 def temporary_folder(owner: object) -> Path:
-    """Return a new folder, which goes with the object that owns it."""
+    """Return a new folder, which is removed with the object that owns it."""
     folder = Path(tempfile.mkdtemp(prefix="cleanroom-testing-"))
     weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
 def model_folder(model: Model, owner: object) -> Path:
-    """Return the folder with the files of a model; one that is made for them goes with the object that owns it."""
+    """Return the folder with the files of a model; if it is created for them, it is removed with its owner."""
     if isinstance(model, Artifacts):
         return model.directory
     return model if isinstance(model, Path) else model.extract(temporary_folder(owner) / "model")

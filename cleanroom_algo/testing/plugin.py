@@ -1,4 +1,4 @@
-"""The pytest plugin, loaded by every pytest run where this package is installed: it imports nothing before it is used.
+"""The pytest plugin, which every pytest run loads if this package is installed: so it imports only what is used.
 
 The entry point `pytest11` in pyproject.toml names this module.
 """
@@ -29,9 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def clean_room(tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[CleanRoom]:
-    """Yield a local clean room of the test's own, below tmp_path; its jobs end with the test.
+    """Yield a local clean room for one test, below tmp_path; its jobs end with the test.
 
-    What containers write goes to stderr, which pytest shows where the test fails.
+    The output of containers goes to stderr, which pytest shows if the test fails.
     """
     from cleanroom_algo.local import CleanRoom
 

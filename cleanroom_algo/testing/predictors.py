@@ -1,4 +1,4 @@
-"""A Predictor in the process of a test or a debugger: no server, its exceptions as they are raised."""
+"""A Predictor in the process of a test or a debugger: no server, and unchanged exceptions."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def load_predictor(kind: type[P], model: Model) -> P:
         model: what `run_trainer` returned, a model of a clean room, or a folder with its files.
 
     Raises:
-        AlgorithmClassError: CR-CON-005, it does not say how rows are predicted. TrainingModeError: CR-SRV-019. Whatever
-            the algorithm raises goes through.
+        AlgorithmClassError: CR-CON-005, it does not define how to predict. TrainingModeError: CR-SRV-019. And every
+            exception of the algorithm.
     """
     if isinstance(model, Artifacts):
         return make_ready(kind, model)
@@ -37,11 +37,11 @@ def load_predictor(kind: type[P], model: Model) -> P:
 
 
 def predict(predictor: Predictor, data: ChannelData) -> pl.DataFrame:
-    """Return the predictions for the rows of a frame, as a request would get them but for its format.
+    """Return the predictions for the rows of a frame: those of a request, in another format.
 
     Args:
         predictor: of `load_predictor`.
-        data: a frame of polars or pandas; the target and other columns may be there.
+        data: a frame of polars or pandas; it may contain the target and other columns.
 
     Raises:
         SchemaError: the rows do not fit the schema. PredictionShapeError: the predictions do not match the rows.

@@ -1,4 +1,4 @@
-"""A Trainer in the process of a test or a debugger: no hosts, no sandbox, its exceptions as they are raised."""
+"""A Trainer in the process of a test or a debugger: no hosts, no sandbox, and unchanged exceptions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ T = TypeVar("T", bound=Trainer)
 
 
 class TrainerRun(Artifacts):
-    """What a Trainer left, and the Trainer itself. Its folder goes with it.
+    """The result of a training, and the Trainer itself. Its folder is removed with this object.
 
     Attributes:
         trainer: after its training.
@@ -60,13 +60,13 @@ def run_trainer(
     base_model: Model | None = None,
     **channel: ChannelData,
 ) -> TrainerRun:
-    """Train in this process, as the one rank of one host, and return what it left.
+    """Train in this process, as the only rank of one host, and return the result.
 
     Args:
         kind: the algorithm's class.
-        channels: data by channel name; needed only for names that are parameters of this function.
+        channels: data by channel name, for names that are parameters of this function.
         hyperparameters: of any JSON type.
-        base_model: to start from: what this function returned, a model of a clean room, or its folder.
+        base_model: what to start from: a result of this function, a model of a clean room, or its folder.
         channel: data by channel name: `train=FRAME`.
 
     Raises:
@@ -85,7 +85,7 @@ def make_trainer(
     base_model: Model | None = None,
     **channel: ChannelData,
 ) -> T:
-    """Return a trainer as it is before its first step: `model`, `loss` and `fit` can be called by hand.
+    """Return a trainer before its first step: you can call `model`, `loss` and `fit` yourself.
 
     Arguments and errors are those of `run_trainer`.
     """
@@ -104,7 +104,7 @@ def make_trainer(
 
 
 def make_batch(trainer: Trainer, data: ChannelData) -> Batch:
-    """Return the rows of a frame as a batch, as the training loop gives it to `loss`.
+    """Return the rows of a frame as a batch, as the training loop passes it to `loss`.
 
     Args:
         trainer: of `make_trainer`.
@@ -150,7 +150,7 @@ def _rank_run(
 
 
 def _show(source: object, place: Path) -> None:
-    """Let a channel be a folder or a file of this machine."""
+    """Make a folder or a file of this machine available as a channel."""
     if not isinstance(source, Path):
         raise ChannelDataError(
             f"{source} is not on this machine",

@@ -1,4 +1,4 @@
-"""A job's only rank in the caller's process and terminal, for debugging; exceptions are passed on unchanged."""
+"""The only rank of a job in the caller's process and terminal, for debugging; exceptions are passed on unchanged."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from cleanroom_algo.training.signals import StopRequest
 
 
 def train_in_process(scratch: Path) -> None:
-    """Train as the environment variables and the configuration files of a job say; signals do what they always do.
+    """Train according to the environment variables and the configuration files of a job; signals keep their handlers.
 
     Args:
         scratch: a folder for the files of the base model, if there is one.
 
     Raises:
-        What `Environment.read` and `Job.load` raise; whatever the algorithm raises goes through.
+        Those of `Environment.read` and `Job.load`, and every exception of the algorithm.
     """
     environment = Environment.read()
     configure_logging(environment.settings)
@@ -42,7 +42,7 @@ def train_in_process(scratch: Path) -> None:
 
 
 def run_program(script: Path, arguments: tuple[str, ...]) -> None:
-    """Run a Python program in this process, as `python SCRIPT ARGUMENTS` does in one of its own."""
+    """Run a Python program in this process, as `python SCRIPT ARGUMENTS` runs it in a separate one."""
     sys.argv = [str(script), *arguments]
     sys.path.insert(0, str(script.parent))
     os.chdir(script.parent)

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 TRAIN_CHANNEL = "train"
 VALIDATION_CHANNEL = "validation"
-_FIT_ROWS = 65_536  # large enough that the cost of a batch does not count
+_FIT_ROWS = 65_536  # so large that the fixed cost of a batch is small
 
 
 def alone() -> World:
-    """Return the place of a rank that reads every row of its host by itself."""
+    """Return the place of a rank that reads all rows of its host."""
     from cleanroom_algo.data.world import World
 
     return World()
@@ -43,7 +43,7 @@ class Inputs:
 
     Args:
         environment: of the job.
-        base: the incremental channel, if any; it holds no rows.
+        base: the incremental channel, if any; it contains no rows.
     """
 
     def __init__(self, environment: Environment, base: Channel | None) -> None:
@@ -55,10 +55,10 @@ class Inputs:
 
     @property
     def train(self) -> Channel:
-        """The channel `train`, or the only one that is neither for validation nor the base model.
+        """The channel `train`, or the only channel that is neither for validation nor the base model.
 
         Raises:
-            ChannelNotInJobError: CR-CON-006, there is no such channel, or several could be meant.
+            ChannelNotInJobError: CR-CON-006, there is no such channel, or it is not clear which one.
         """
         if TRAIN_CHANNEL in self._channels:
             return self._channels[TRAIN_CHANNEL]
@@ -73,11 +73,11 @@ class Inputs:
 
     @property
     def validation(self) -> Channel | None:
-        """The channel `validation`, where there is one."""
+        """The channel `validation`, if there is one."""
         return self._channels.get(VALIDATION_CHANNEL)
 
     def channel(self, name: str) -> Channel:
-        """Return a channel by name; "train" also stands for the only one.
+        """Return a channel by name; "train" also means the only channel.
 
         Raises:
             ChannelNotInJobError: CR-CON-006.
@@ -87,15 +87,15 @@ class Inputs:
     def tables(
         self, schema: Schema, channel: Channel, world: World, columns: Sequence[str] | None = None
     ) -> Iterator[pl.DataFrame]:
-        """Yield the rows of a channel that fall to this rank, in order; over all ranks each row comes once.
+        """Yield the rows of a channel that this rank gets, in order; over all ranks, each row comes once.
 
-        Where there are several ranks, all of them must read to the end: they compare what they have seen.
+        If there are several ranks, all of them must read to the end, because they then compare what they have read.
 
         Args:
             schema: the declared columns.
             channel: to read; in Pipe mode, the next epoch.
             world: this rank's place.
-            columns: those wanted; all if None.
+            columns: the wanted columns; all if None.
         """
         from cleanroom_algo.channels.modes.file import read_object
         from cleanroom_algo.data.partition import coalesce
@@ -105,7 +105,7 @@ class Inputs:
             for each, split in coalesce(self._partition(channel, schema, world).of(world)):
                 yield from read_object(each, schema, batch_rows=_FIT_ROWS, columns=columns, split=split)
         else:
-            # A pipe's own tables end where its writer pauses, and the last bits of sums depend on where tables end.
+            # The tables of a pipe end where its writer pauses, but the last bits of sums depend on where tables end.
             yield from rebatched(self._pipe(channel, schema, world, columns), _FIT_ROWS)
 
     def world(self, local_rank: int, ranks: int) -> World:
@@ -129,7 +129,7 @@ class Inputs:
             trainer: with its features and its world.
             channel: to read.
             options: of the trainer.
-            stop: ends the batches of this rank; the others get zero rows from it.
+            stop: ends the batches of this rank; the others then get batches of zero rows from it.
             training: whether rows are shuffled, if the options say so.
         """
         from cleanroom_algo.data.dataset import ChannelDataset
@@ -157,15 +157,15 @@ class Inputs:
     def fit_features(
         self, schema: Schema, world: World, options: Options, numeric: Sequence[str] | None = None
     ) -> Features:
-        """Fit features on the training channel: each rank its share, merged in the order of the ranks.
+        """Fit features on the training channel: each rank fits its share, and the ranks merge in order.
 
-        In Pipe mode this takes the next epoch of the stream.
+        In Pipe mode, this reads the next epoch of the stream.
 
         Args:
             schema: the declared columns.
             world: this rank's place.
             options: of the trainer.
-            numeric: the columns to standardise, as `FeaturesFitter` takes them.
+            numeric: the columns to standardize, as `FeaturesFitter` takes them.
         """
         from cleanroom_algo.channels.fitting import FeaturesFitter
 
@@ -191,7 +191,7 @@ class Inputs:
         return _finished(merged) if world.rank == 0 else merged.finish()
 
     def _partition(self, channel: Channel, schema: Schema, world: World) -> Partition:
-        """Return how ranks divide the objects of a channel, which all of them must see alike."""
+        """Return how ranks divide the objects of a channel; all ranks must see the same objects."""
         from cleanroom_algo.data.partition import Partition
 
         if channel.name not in self._partitions:
@@ -205,7 +205,7 @@ class Inputs:
     def _pipe(
         self, channel: Channel, schema: Schema, world: World, columns: Sequence[str] | None
     ) -> Iterator[pl.DataFrame]:
-        """Yield the rows of the next pipe; how many there were is compared, and kept for the epochs to come."""
+        """Yield the rows of the next pipe; their number is compared, and kept for later epochs."""
         from cleanroom_algo.data.fan_out import Stream, read_share
         from cleanroom_algo.data.row_counts import check_row_counts
 

@@ -1,4 +1,4 @@
-"""The options of a Trainer: class attributes, each of which a hyperparameter of the same name overrides."""
+"""The options of a Trainer: class attributes; a hyperparameter of the same name overrides each one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cleanroom_algo.errors import Problem, TrainerDeclarationError
 
 
 class Options(BaseModel):
-    """The options in their legal ranges; `Trainer` says what each does and where its default comes from."""
+    """The options and their allowed ranges; `Trainer` documents each one and its default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -58,13 +58,13 @@ class Options(BaseModel):
 
 
 def read_options(trainer: type[object], params: Hyperparameters) -> Options:
-    """Return the options of a Trainer under its hyperparameters.
+    """Return the options of a Trainer with the given hyperparameters.
 
     Raises:
-        ValidationError: of pydantic; `check_options` says the same in our words.
+        ValidationError: of pydantic; `check_options` raises this package's error for it.
     """
     private = getattr(params, "private", getattr(trainer, "private"))  # noqa: B009 (of a subclass of Trainer)
-    # Without privacy, a hyperparameter such as `epsilon` or `delta` is the algorithm's own.
+    # Without privacy, a hyperparameter such as `epsilon` or `delta` belongs to the algorithm.
     overridden = Options.model_fields.keys() - (set() if private else _PRIVACY)
     values = {
         name: getattr(params if name in overridden and hasattr(params, name) else trainer, name)
@@ -80,7 +80,7 @@ def check_options(trainer: type[object], params: Hyperparameters, *, missing: li
         trainer: the subclass.
         params: its hyperparameters.
         missing: required attributes that it does not have.
-        own_fit: whether it trains by a `fit` of its own.
+        own_fit: whether it has its own `fit`.
 
     Raises:
         TrainerDeclarationError: CR-TRN-005, all faults at once.
@@ -105,7 +105,7 @@ def check_options(trainer: type[object], params: Hyperparameters, *, missing: li
 
 
 def _privacy_faults(options: Options, *, own_fit: bool) -> Iterator[tuple[str, str]]:
-    """Yield the options that a private training cannot have, or that only a private training has, each with why."""
+    """Yield the options that a private training cannot use, or that only it uses, each with a reason."""
     if not options.private:
         for name in ("noise_multiplier", "epsilon"):
             if getattr(options, name) is not None:
@@ -133,4 +133,4 @@ _PRIVATE_ONLY: Final[dict[str, tuple[object, str]]] = {
     "shuffle": (True, "batches are random samples"),
     "workers": (None, "the rows are kept in memory, and no process reads ahead"),
 }
-"""The value that an option must have in a private training, and why."""
+"""The value that an option must have in a private training, and the reason."""

@@ -1,7 +1,7 @@
-"""`python -m cleanroom_algo.training.preflight`: what would end a training job before its first step, as JSON.
+"""`python -m cleanroom_algo.training.preflight`: finds errors that would end a training job before its first step.
 
-The algorithm is imported, its declarations and hyperparameters are checked, and the first rows of its channels are
-read, as a training container does it. This runs in a process of its own, because importing runs the algorithm's code.
+As a training container does, it imports the algorithm, checks its declarations and hyperparameters, and reads the first
+rows of its channels. It prints JSON. It is a separate process, because importing runs the algorithm's code.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from cleanroom_algo.training.trainer import Trainer
 
 
 def main() -> None:
-    """Print `error`, null where nothing is found; `place`, file and line in the algorithm; and `sure`.
+    """Print `error`, null if nothing is found; `place`, the file and line in the algorithm; and `sure`.
 
-    An algorithm's own `fit` may read its channels in its own way: then it is not sure that rows that do not fit the
+    An algorithm's own `fit` may read its channels in another way: then it is not sure that rows that do not fit the
     schema end the job.
     """
     parser = argparse.ArgumentParser()

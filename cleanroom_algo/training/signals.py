@@ -1,8 +1,8 @@
-"""SIGTERM and SIGINT, from the first instant of the process on.
+"""SIGTERM and SIGINT, handled from the start of the process.
 
 The platform stops a job with SIGTERM and kills it 120 s later (SageMaker developer guide, "How Amazon SageMaker runs
-your training image"; StopTrainingJob). While there is nothing to save yet, the first signal ends the process; from the
-first step on it asks the loop to end after the current step. The second signal ends the process at once.
+your training image"; StopTrainingJob). Before there is something to save, the first signal ends the process. From the
+first step on, it asks the loop to end after the current step. The second signal ends the process immediately.
 """
 
 from __future__ import annotations
@@ -26,43 +26,43 @@ from cleanroom_algo.training.temporary import temporary_folder
 
 GRACE_SECONDS = 120.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_STUCK_SECONDS = (5.0, 1.0)  # after the first and the second signal: any Python code has run its handler by then
-_PEER_SECONDS = 2.0  # within which the ranks of a host all get a signal
+_STUCK_SECONDS = (5.0, 1.0)  # after the first and the second signal: Python code runs its handler within this time
+_PEER_SECONDS = 2.0  # within which all ranks of a host get a signal
 _END = object()
 
 T = TypeVar("T")
 
 
 class TrainingStopped(BaseException):
-    """Raised where a stopped job has nothing to save: before the first step, and out of an algorithm's own `fit`."""
+    """A stopped job has nothing to save: raised before the first step, and in an algorithm's own `fit`."""
 
 
 class Phase(Enum):
-    """What a process is doing, and so what a first signal does."""
+    """What a process is doing, which determines the effect of the first signal."""
 
     WAITING = auto()
-    """For its ranks, or not yet begun."""
+    """It waits for its ranks, or has not begun."""
     STARTING = auto()
     """There is nothing to save yet."""
     COOPERATING = auto()
-    """What runs looks at the request by itself, or saves."""
+    """The running code checks for the request itself, or saves."""
     READING = auto()
-    """From a source that may stay silent for longer than the grace."""
+    """It reads from a source that may deliver nothing for longer than the grace period."""
     INTERRUPTED = auto()
-    """`TrainingStopped` was raised, in code that may swallow it or raise an error of its own in its place."""
+    """`TrainingStopped` was raised, in code that may catch it or raise another exception instead."""
     ENDING = auto()
-    """Only the way out is left: signals do nothing any more."""
+    """The process is about to end: signals have no effect any more."""
 
     @property
     def interrupts(self) -> bool:
-        """Whether the first signal raises `TrainingStopped` in the main thread; else it is noted."""
+        """Whether the first signal raises `TrainingStopped` in the main thread; else it is only recorded."""
         return self in {Phase.STARTING, Phase.READING}
 
     @property
     def expendable(self) -> bool:
-        """Whether the process may end without its main thread.
+        """Whether the process may be ended while its main thread does not react.
 
-        That can be in a call of a library that waits for other hosts, and then runs no handler.
+        The main thread may be in a call of a library that waits for other hosts, which does not run signal handlers.
         """
         return self in {Phase.WAITING, Phase.STARTING, Phase.INTERRUPTED}
 
@@ -74,7 +74,8 @@ class StopRequest:
         number: the signal, or None.
         since: `time.monotonic()` of its arrival.
         phase: what the process is doing; `enter` changes it.
-        waits: tells whether the process still waits for other hosts, so that a handler that has run was of no avail.
+        waits: returns whether the process still waits for other hosts, so that the handler could not have had an
+            effect.
     """
 
     def __init__(self) -> None:
@@ -91,7 +92,7 @@ class StopRequest:
 
     @property
     def grace_left(self) -> float:
-        """Seconds until the platform kills the process; all of them while nobody asked it to end."""
+        """Seconds until the platform kills the process; the full grace period if it was not asked to end."""
         return GRACE_SECONDS - (time.monotonic() - self.since if self else 0.0)
 
     @property
@@ -109,41 +110,41 @@ class StopRequest:
         threading.Thread(target=self._watch, args=(reader,), name="signals", daemon=True).start()
 
     def listen(self, listener: Callable[[int], None]) -> None:
-        """Call back with the signal's number, also for one that has come already."""
+        """Call back with the signal's number, also if the signal has already come."""
         self._listeners.append(listener)
         if self.number is not None:
             listener(self.number)
 
     def request(self, number: int = signal.SIGTERM) -> None:
-        """Ask as if the signal had come."""
+        """Act as if the signal had come."""
         if self.number is None:
             self.number = number
             self.since = time.monotonic()
 
     @property
     def interrupted(self) -> bool:
-        """Whether `TrainingStopped` was raised, and nothing else begun since."""
+        """Whether `TrainingStopped` was raised and no other phase has begun since."""
         return self.phase is Phase.INTERRUPTED
 
     def enter(self, phase: Phase) -> None:
         """Begin another phase.
 
         Raises:
-            TrainingStopped: there is a request, and the phase is one that it interrupts.
+            TrainingStopped: there is a request, and it interrupts the phase.
         """
         self.phase = phase
         if self and phase.interrupts:
             self._interrupt()
 
     def until_stopped(self, source: Iterator[T]) -> Iterator[T]:
-        """Yield from a source up to its end or the stop: a source that stays silent may not use up the grace."""
+        """Yield from a source up to its end or the stop: waiting for it must not use up the grace period."""
         while True:
             interrupted = False
             try:
                 self.enter(Phase.READING)
                 item = next(source, _END)
             except PipeReaderLostError:
-                # The rank that reads a pipe for its host may have had the signal some milliseconds before.
+                # The rank that reads a pipe for its host may have got the signal some milliseconds earlier.
                 if not self.interrupted and not self._comes_within(_PEER_SECONDS):
                     raise
                 item = _END
@@ -154,15 +155,15 @@ class StopRequest:
             finally:
                 interrupted = self.interrupted
                 self.phase = Phase.COOPERATING
-            if item is _END or interrupted:  # an item that came all the same was read by interrupted code
+            if item is _END or interrupted:  # an item that came nevertheless was read by interrupted code
                 return
             yield item  # type: ignore[misc]
 
     @contextlib.contextmanager
     def temporary_folder(self, prefix: str) -> Iterator[Path]:
-        """Yield a new folder that goes with the block, and where a signal ends the process at once.
+        """Yield a new folder that is removed with the block, and also when a signal ends the process immediately.
 
-        What a process that was killed has left of the prefix goes, too.
+        Folders with the prefix that killed processes have left are removed, too.
         """
         with temporary_folder(prefix) as path:
             self._folders.append(path)
@@ -196,7 +197,7 @@ class StopRequest:
         raise TrainingStopped
 
     def _watch(self, reader: int) -> None:
-        """End the process where a signal came and the main thread is in a call that never returns to its handler."""
+        """End the process if a signal came and the main thread is in a call that never returns to its handler."""
         came = 0
         deadline: float | None = None
         while True:

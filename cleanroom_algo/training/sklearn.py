@@ -1,4 +1,4 @@
-"""scikit-learn on every host: linear models by averaging, naive Bayes by merging what the hosts have counted."""
+"""scikit-learn on every host: linear models by averaging, naive Bayes by merging the counts of the hosts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from cleanroom_algo.errors import BaseModelMismatchError, LabelError, NoDataErro
 from cleanroom_algo.training.trainer import Trainer
 
 Floats = NDArray[np.float64]
-_ROWS = 8192  # of one call: a row may have thousands of columns of one-hot categories
+_ROWS = 8192  # rows of one call: a row may have thousands of one-hot columns
 
 
 class SklearnTrainer(Trainer):
-    """Trains an estimator of scikit-learn on every host, each on its share of the rows; memory does not grow with them.
+    """Trains an estimator of scikit-learn on all hosts, each on its share of the rows, in memory of a fixed size.
 
     Example:
         >>> class Rain(SklearnTrainer):
@@ -62,10 +62,10 @@ class SklearnTrainer(Trainer):
         write_estimator(self.estimator_, directory / ESTIMATOR_FILE)
 
     def _check_kind(self, name: str) -> None:
-        """Check that averaging or merging is sound.
+        """Check that averaging or merging gives a correct model.
 
         Raises:
-            TrainerDeclarationError: CR-TRN-005, it is not.
+            TrainerDeclarationError: CR-TRN-005, it does not.
         """
         options = self.estimator_.get_params()
         unsound = [each for each in ("average", "early_stopping") if options.get(each)]
@@ -119,7 +119,7 @@ class SklearnTrainer(Trainer):
         return base
 
     def _average(self, base: Any) -> None:
-        """Train a linear model: in each epoch from the same coefficients on all hosts."""
+        """Train a linear model: in each epoch, all hosts start from the same coefficients."""
         model, rows = self.estimator_, np.zeros(1)
         self._start_linear(base)
         for epoch in range(1, self._run.options.epochs + 1):
@@ -150,12 +150,12 @@ class SklearnTrainer(Trainer):
             model.coef_, model.intercept_, model.t_ = base.coef_, base.intercept_, base.t_
 
     def _add_counts(self, base: Any) -> None:
-        """Fit naive Bayes of counts, which add up."""
+        """Fit naive Bayes on counts, which can be added."""
         assert self.world is not None
         model, classes, nothing = self.estimator_, self._classes, np.zeros((1, self.features.design_size))
         assert classes is not None
 
-        def update() -> None:  # a row of hardly any weight changes no count, and has the rest computed from them
+        def update() -> None:  # a row of almost no weight: counts stay, the rest is computed from them
             model.partial_fit(nothing, classes[:1], classes, sample_weight=[np.finfo(float).tiny])
 
         update()
@@ -216,14 +216,14 @@ class SklearnTrainer(Trainer):
 
 
 class _Moments(NamedTuple):
-    """Of the rows of each class: how many, their means, and the sums of their squared distances from these."""
+    """For the rows of each class: their number, their means, and their sums of squared deviations from the means."""
 
     counts: Floats
     means: Floats
     squares: Floats
 
     def with_rows(self, number: int, rows: Floats) -> _Moments:
-        """Return them with further rows of a class."""
+        """Return the moments with further rows of a class."""
         if not len(rows):
             return self
         further = _Moments(*(np.zeros_like(each) for each in self))
@@ -232,7 +232,7 @@ class _Moments(NamedTuple):
         return self.merge(further)
 
     def merge(self, other: _Moments) -> _Moments:
-        """Return those of the rows of both (Chan, Golub and LeVeque, 1979)."""
+        """Return the moments of the rows of both (Chan, Golub and LeVeque, 1979)."""
         counts = self.counts + other.counts
         share = (other.counts / np.maximum(counts, 1))[:, None]
         distance = other.means - self.means

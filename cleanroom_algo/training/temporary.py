@@ -1,4 +1,4 @@
-"""Temporary folders whose owner may be killed: the next process that makes one of the kind removes what is left."""
+"""Temporary folders whose owner may be killed: the next process that creates one with the prefix removes them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
-    """Yield a new folder, which goes with the block; those of the prefix whose owner is gone go before.
+    """Yield a new folder, which is removed with the block; first remove those with the prefix that have no owner.
 
-    An owner holds a lock on its folder, which the kernel gives back when the process ends, however it ends.
+    An owner holds a lock on its folder. The kernel releases it when the process ends, in whatever way.
     """
     for path in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         _remove_if_abandoned(path)
@@ -28,7 +28,7 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
 
 
 def _remove_if_abandoned(path: Path) -> None:
-    with contextlib.suppress(OSError):  # another user's, one that has just gone, or one whose owner lives
+    with contextlib.suppress(OSError):  # another user's folder, one that was just removed, or one that has an owner
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -40,7 +40,7 @@ def _remove_if_abandoned(path: Path) -> None:
 def _new_folder(prefix: str) -> tuple[Path, int]:
     while True:
         path = Path(tempfile.mkdtemp(prefix=prefix))
-        with contextlib.suppress(FileNotFoundError):  # another process took it for abandoned before it was locked
+        with contextlib.suppress(FileNotFoundError):  # another process removed it before it was locked
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if path.is_dir():

@@ -1,4 +1,4 @@
-"""`Trainer`: subclass it, give a model and a loss, and train.
+"""`Trainer`: subclass it, define a model and a loss, and train.
 
 Importing this module does not import torch: an algorithm that overrides `fit` and `save` never needs it.
 """
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class Run(Protocol):
-    """What a trainer is given: the job, and the work that its hooks ask for."""
+    """What a trainer gets: the job, and the work that its hooks request."""
 
     environment: Environment
     params: Hyperparameters
@@ -51,24 +51,24 @@ class Run(Protocol):
         """Return this rank's batches of tensors of a channel."""
 
     def stops_cooperatively(self, *, done: bool = False) -> bool:
-        """Return whether the job was asked to end, or a rank is done, to code that will act on it."""
+        """Return whether the job was asked to end, or a rank is done; the calling code will act on it."""
 
     def gather(self, value: T) -> list[T]:
         """Return every rank's value."""
 
     def reduce(self, array: NDArray[Any], op: str) -> NDArray[Any]:
-        """Return the sum, or what else is asked for, over all ranks."""
+        """Return the sum over all ranks, or another reduction."""
 
     def addresses(self) -> list[tuple[str, int]]:
         """Return an address of each rank, with a port that is free there."""
 
 
 class Trainer:
-    """An algorithm. A torch algorithm gives `schema`, `model` and `loss`; any other overrides `fit` and `save`.
+    """An algorithm. A torch algorithm defines `schema`, `model` and `loss`; any other overrides `fit` and `save`.
 
-    An algorithm with its own `fit` runs on the first host alone, unless it says `distributed = True`.
+    An algorithm with its own `fit` runs only on the first host, unless it sets `distributed = True`.
 
-    The options below are class attributes; a hyperparameter of the same name wins over the attribute.
+    The options below are class attributes; a hyperparameter of the same name overrides the attribute.
 
     Example:
         >>> class Delay(Trainer):
@@ -83,11 +83,11 @@ class Trainer:
 
     Attributes:
         params: the typed hyperparameters.
-        features: the fitted preprocessing; it travels in the artifacts.
+        features: the fitted preprocessing; it is stored in the artifacts.
         environment: what the platform gave the container.
-        world: this rank's place among all; None in an algorithm whose own `fit` runs on the first host alone.
+        world: this rank's place among all; None in an algorithm whose own `fit` runs only on the first host.
         device: a torch.device; "cuda" with the local rank's index where there is a GPU.
-        base: the files of the base model, or None where training starts fresh.
+        base: the files of the base model, or None if training starts fresh.
     """
 
     schema: ClassVar[Schema]
@@ -98,34 +98,34 @@ class Trainer:
     epochs: int = 1
     """Passes over the training channel; at least 1."""
     batch_size: int = 1024
-    """Rows per rank and step; large enough that a step's fixed cost does not count."""
+    """Rows per rank and step; so large that the fixed cost of a step is small."""
     learning_rate: float = 1e-3
-    """Of the default optimizer, AdamW."""
+    """Learning rate of the default optimizer, AdamW."""
     seed: int = 0
-    """Of the model's initial weights, of shuffling, and of whatever torch, numpy and random draw."""
+    """Seed of the model's initial weights, of shuffling, and of the generators of torch, numpy and random."""
     shuffle: bool = True
-    """Whether rows are shuffled anew in each epoch, as far as memory that does not grow with the data allows."""
+    """Whether rows are shuffled in each epoch, as far as possible with memory that does not grow with the data."""
     drop_last: bool = False
     """Whether batches that are smaller than `batch_size` are left out: the last one of each rank's loader."""
     max_categories: int = 1000
-    """The most categories of a column that have an index of their own: the most frequent; others have index 0."""
+    """The most categories of a column that get their own index: the most frequent ones; others have index 0."""
     min_category_count: int = 5
-    """How often a category must occur in the training data to have an index of its own: a rare one may identify a
-    person, and its text travels in the artifacts."""
+    """How often a category must occur in the training data to get its own index: a rare one may identify a person, and
+    its text is stored in the artifacts."""
     workers: int | None = None
-    """Loader processes per rank; by default the setting CLEANROOM_ALGO_LOADER_WORKERS, else none."""
+    """Loader processes per rank; by default the setting CLEANROOM_ALGO_LOADER_WORKERS, or none."""
     accumulate: int = 1
     """Batches per optimizer step: the gradient is that of all their rows together."""
     clip_norm: float | None = None
     """The largest norm of the gradient; longer ones are scaled down. None: no clipping."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of the forward pass, by torch.autocast; weights stay float32. float16 comes with loss scaling."""
+    """Precision of the forward pass (torch.autocast); weights stay float32. float16 includes loss scaling."""
     compile: bool = False
-    """Whether the model is compiled by torch.compile; it pays on long trainings only."""
+    """Whether the model is compiled by torch.compile; useful only for long trainings."""
     fsdp: bool = False
     """Whether parameters are sharded over the ranks (fully_shard), for models larger than one device."""
     unused_parameters: bool = False
-    """Whether a step may leave parameters without a gradient; looking for them costs time."""
+    """Whether parameters may have no gradient in a step; searching for them costs time."""
     patience: int | None = None
     """Epochs without a better validation loss after which training ends. None: all epochs."""
     keep: Literal["best", "last"] = "last"
@@ -135,54 +135,55 @@ class Trainer:
     publish_seconds: float = 60.0
     """The least time between two publications during training; the end always publishes."""
     keep_checkpoints: int = 2
-    """How many checkpoints stay, of which one is written after each epoch; two, as hosts that are killed may differ by
-    one."""
+    """How many checkpoints are kept; one is written after each epoch. Two, because killed hosts may differ by one
+    epoch."""
     save_optimizer: bool = True
-    """Whether the artifacts hold the optimizer's state, for a version that trains on from this one."""
+    """Whether the artifacts contain the optimizer's state, so that a later version can continue training from it."""
     save_dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """Stores floating-point weights in this type; None stores them as they are."""
     shard_gb: float | None = None
-    """The largest weights file in GB; more weights are written as shards with an index. None: one file."""
+    """Maximum size of a weights file in GB; larger weights are written as shards with an index. None: one file."""
     shrink: Sequence[Literal["optimizer", "bfloat16", "float16"]] = ()
-    """What may be given up, in this order, where the artifacts would break their cap: the optimizer's state, half
-    of each weight's bits. Empty: the job fails, after its first step if that can be told by then."""
+    """What may be reduced, in this order, if the artifacts are too large: the optimizer's state is left out, weights
+    are stored in half precision. Empty: the job fails, after its first step if the size is known by then."""
     base_fresh: Sequence[str] = ()
-    """Patterns (fnmatch) of tensors that may start anew although there is a base model: a new head."""
+    """Patterns (fnmatch) of tensors that may start with new values although there is a base model: a new head."""
     base_grow: Sequence[str] = ()
-    """Patterns of tensors that may be larger than the base model's, whose values they start with: a grown embedding."""
+    """Patterns of tensors that may be larger than the base model's and start with its values: a grown embedding."""
     base_algorithms: Sequence[str] = ()
     """Class names of other algorithms whose artifacts are accepted as a base model."""
     trusted_pickles: Sequence[str] = ()
-    """Names of pickle files of a base model that may be opened. The author of such a file can run code here."""
+    """Names of pickle files of a base model that may be opened. The author of such a file can run code in this job."""
     metric_names: Sequence[str] = ()
-    """What `metrics` returns, so that metricDefinitions can be generated."""
+    """Names of the values that `metrics` returns, from which metricDefinitions are generated."""
     logged_names: Sequence[str] = ()
-    """What `log` is given, for the same."""
+    """Names of the values that are passed to `log`, for the same purpose."""
     private: bool = False
-    """Whether training is differentially private (DP-SGD by Opacus): the published weights tell little about any one
-    unit. The rows of a rank are kept in memory, `batch_size` is the expected number of units in a sample, and no loss
-    of the training rows is shown. Features must be declared. It needs the extra `privacy`; see the guide on privacy."""
+    """Whether training is differentially private (DP-SGD by Opacus): the published weights reveal little about any
+    single unit. The rows of a rank are kept in memory, `batch_size` is the expected number of units in a sample, and
+    the loss of the training rows is not shown. Features must be declared. It needs the extra `privacy`; see the guide
+    on privacy."""
     noise_multiplier: float | None = None
     """Of a private training: the noise in each step's sum of gradients has the standard deviation noise_multiplier x
     max_grad_norm. Give this or `epsilon`."""
     epsilon: float | None = None
-    """Of a private training: what this job may spend; the noise follows from it. A base model's comes on top."""
+    """Of a private training: what this job may spend; it determines the noise. A base model's epsilon is added."""
     delta: float = 1e-5
     """Of a private training: the probability that epsilon does not hold; it must be below 1 / units."""
     max_grad_norm: float = 1.0
-    """Of a private training: the gradient of a unit that is longer is scaled down to this."""
+    """Of a private training: the maximum norm of the gradient of a unit; longer ones are scaled down."""
     unit: str = "row"
-    """Of a private training: what is protected. "row": each row; the name of a column: all rows with the same value
-    in it, such as those of a person."""
+    """Of a private training: what is protected. "row": each row; the name of a column: all rows with the same value in
+    it, such as those of a person."""
     public_channels: Sequence[str] = ()
-    """Of a private training: channels whose rows need no protection. Only these can be read by hooks, and only such a
-    validation channel is used."""
+    """Of a private training: channels whose rows need no protection. Hooks can read only these, and a validation
+    channel is used only if it is one of them."""
     base_data: Literal["same", "other"] = "same"
     """Of a private training from a base model: "same" adds what the base model has spent, as it may have seen the same
     units; "other" states that its data have no unit in common with this job's, so that it counts as public."""
     distributed: ClassVar[bool] = False
-    """Whether an own `fit` runs on every host, side by side, each on its share of the rows. The training loop for torch
-    always does."""
+    """Whether an own `fit` runs on every host at the same time, each on its share of the rows. The training loop for
+    torch always does."""
 
     params: Any
     features: Features
@@ -201,7 +202,7 @@ class Trainer:
     # --- what a torch algorithm gives -------------------------------------------------------------------------------
 
     def model(self) -> nn.Module:
-        """Return the model with its initial weights; `features`, `params` and `device` are known by now."""
+        """Return the model with its initial weights; `features`, `params` and `device` are already set."""
         raise NotImplementedError
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -222,7 +223,7 @@ class Trainer:
         """Return a schedule of the learning rate, stepped after each optimizer step; by default none.
 
         A ReduceLROnPlateau is stepped with the validation loss after each epoch. `self.total_steps` is the number of
-        optimizer steps that are planned; to know it, a trainer that has a schedule counts the channel's rows first.
+        optimizer steps that are planned; to compute it, a trainer with a schedule counts the channel's rows first.
         """
         return None
 
@@ -231,13 +232,13 @@ class Trainer:
         return self._run.fit_features(self)
 
     def adapt_base(self, tensors: dict[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the base model's tensors under the names and in the shapes of this model; by default as they are."""
+        """Return the base model's tensors with the names and shapes of this model; by default unchanged."""
         return tensors
 
     # --- what any other algorithm gives -----------------------------------------------------------------------------
 
     def fit(self) -> None:
-        """Train. Override it, and `save`, for an algorithm that is not trained by the loop for torch.
+        """Train. Override it and `save` if the algorithm is not trained by the loop for torch.
 
         It runs once, on the first host; with `distributed = True`, on every host at the same time.
         """
@@ -246,28 +247,28 @@ class Trainer:
         )
 
     def save(self, directory: Path) -> None:
-        """Write the artifacts, or for a torch model what shall lie beside its weights; the first rank alone runs it.
+        """Write the artifacts, or for a torch model the files beside its weights; only the first rank runs it.
 
         Args:
-            directory: empty but for what this library writes. It becomes the model directory when it is whole.
+            directory: contains only what this library writes. It becomes the model directory when it is complete.
         """
 
     # --- what hooks may use -----------------------------------------------------------------------------------------
 
     @property
     def total_steps(self) -> int | None:
-        """The optimizer steps that are planned; None in Pipe mode, and for trainers without a `scheduler`."""
+        """The planned optimizer steps; None in Pipe mode, and for trainers without a `scheduler`."""
         return self._run.total_steps
 
     def table(self, channel: str = "train", *, whole: bool = False) -> pl.DataFrame:
         """Return rows of a channel as one table: with `distributed = True` this rank's share, else all of this host.
 
-        The shares of all ranks hold each row once, whatever the channel's distribution; a share may be empty. In Pipe
-        mode each call reads the next epoch.
+        The shares of all ranks contain each row once, whatever the channel's distribution; a share may be empty. In
+        Pipe mode, each call reads the next epoch.
 
         Args:
-            channel: its name; "train" also stands for the only one.
-            whole: returns the rows of all hosts, on each of them.
+            channel: its name; "train" also means the only channel.
+            whole: whether to return the rows of all hosts, on each of them.
 
         Raises:
             ChannelNotInJobError: CR-CON-006. What reading raises is listed at `channels.modes.file.read_object`.
@@ -281,21 +282,21 @@ class Trainer:
     def batches(self, channel: str = "train", columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield the rows that `table` returns, in tables of up to 65,536 rows: memory does not grow with the channel.
 
-        Where there are several ranks, each must read to the end; one may get more tables than another.
+        If there are several ranks, each must read to the end; the number of tables may differ.
         """
         return self._run.tables(self, channel, columns)
 
     def dataset(self, channel: str = "train") -> ChannelDataset:
-        """Return this rank's rows of a channel as batches of tensors, as many on each rank, by the trainer's options.
+        """Return this rank's rows of a channel as batches of tensors, equally many on each rank.
 
-        `features` applies where it is set. `ChannelDataset` says what happens where shards are uneven.
+        The options of the trainer apply, and `features` if it is set. See `ChannelDataset` for uneven shards.
         """
         return self._run.dataset(self, channel)
 
     def all_gather(self, value: T) -> list[T]:
         """Return every rank's value, in the order of the ranks; all ranks must call it.
 
-        Values are pickled and held by every rank: for small things.
+        Values are pickled, and every rank holds all of them: use it for small values.
         """
         return self._run.gather(value)
 
@@ -311,14 +312,14 @@ class Trainer:
     def addresses(self) -> list[tuple[str, int]]:
         """Return an IP address of each rank and a port that is free there, in the order of the ranks; all must call it.
 
-        For engines that connect the hosts by themselves. Each call finds other ports.
+        For engines that connect the hosts themselves. Each call finds other ports.
         """
         return self._run.addresses()
 
     def log(self, **values: float) -> None:
         """Write a metric line; the last value of each name goes into the manifest.
 
-        Of several ranks the first one writes: what it logs should be the same on all, or its own is what counts.
+        If there are several ranks, only the first one writes: the values should be the same on all ranks.
 
         Raises:
             ValueError: a name is not a letter or `_` followed by letters, digits and `_`.
@@ -330,18 +331,18 @@ class Trainer:
 
     @property
     def stopping(self) -> bool:
-        """Whether the job has been asked to end; a long hook may look at it.
+        """Whether the job has been asked to end; a long hook may check it.
 
-        With `distributed = True` the ranks agree on it, so that all of them must look equally often.
+        With `distributed = True`, the ranks agree on it, so all of them must check it equally often.
 
-        An algorithm's own `fit` that looks at it is not interrupted by the first signal: it should return soon, and
-        then `save` is called. One that never looks is ended, and leaves nothing.
+        If an algorithm's own `fit` checks it, the first signal does not interrupt it: it should return soon, and then
+        `save` is called. A `fit` that never checks it is ended, and nothing is saved.
         """
         return self._run.stops_cooperatively()
 
     @classmethod
     def has_own_fit(cls) -> bool:
-        """Return whether the algorithm trains by a `fit` of its own, not by the training loop for torch."""
+        """Return whether the algorithm has its own `fit` and does not use the training loop for torch."""
         return cls.fit is not Trainer.fit
 
     @classmethod

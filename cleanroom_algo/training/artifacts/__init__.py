@@ -1,1 +1,1 @@
-"""What training leaves behind and what it starts from: artifacts under their cap, and base models."""
+"""What a training writes and what it starts from: artifacts of limited size, and base models."""

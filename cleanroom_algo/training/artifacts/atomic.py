@@ -1,4 +1,4 @@
-"""Directories that change whole or not at all."""
+"""Directories whose content is replaced completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _RENAME_SWAP = 2  # macOS, renamex_np
 _UNSUPPORTED = {errno.EXDEV, errno.EBUSY, errno.EINVAL, errno.ENOSYS, errno.EPERM}
-_REPLACING = ".replacing"  # is there while files are moved one by one
+_REPLACING = ".replacing"  # exists while files are moved one by one
 
 
 def draft_directory(target: Path) -> Path:
-    """Create an empty directory beside the target, or inside it where the target is a disk of its own."""
+    """Create an empty directory beside the target, or inside it if the target is a mount point."""
     target.mkdir(parents=True, exist_ok=True)
     name = f".{target.name}-draft-{os.getpid()}"
     draft = target.with_name(name)
@@ -31,17 +31,17 @@ def draft_directory(target: Path) -> Path:
 
 
 def sync_tree(directory: Path) -> None:
-    """Wait until the directory, with everything below it, is on the disk."""
+    """Wait until the directory and everything below it is on the disk."""
     for path in [*directory.rglob("*"), directory]:
         if path.is_file() or path.is_dir():
             _sync(path)
 
 
 def replace_directory(draft: Path, target: Path) -> None:
-    """Put a complete draft in the target's place; a kill at any instant leaves the old content or the new one.
+    """Put a complete draft in the place of the target; a kill at any time leaves either the old or the new content.
 
-    A mount point cannot be exchanged: there the files are moved one by one, the manifest last. A kill in between leaves
-    a directory without a manifest, which nobody takes for whole and `recover` empties.
+    A mount point cannot be exchanged: its files are moved one by one, the manifest last. A kill in between leaves a
+    directory without a manifest, which does not count as complete and which `recover` empties.
     """
     try:
         _exchange(draft, target)
@@ -51,14 +51,14 @@ def replace_directory(draft: Path, target: Path) -> None:
         try:
             _replace_files(draft, target)
         except OSError:
-            recover(target)  # else the platform would pack a mixture
+            recover(target)  # else the platform would pack a mixture of old and new files
             raise
     shutil.rmtree(draft, ignore_errors=True)
     _sync(target.parent)
 
 
 def recover(target: Path) -> None:
-    """Remove what killed writers left."""
+    """Remove what killed writers have left."""
     for parent in (target.parent, target):
         for left in parent.glob(f".{target.name}-draft-*"):
             shutil.rmtree(left, ignore_errors=True)
@@ -87,7 +87,7 @@ def _exchange(first: Path, second: Path) -> None:
 def _replace_files(draft: Path, target: Path) -> None:
     mark = target / _REPLACING
     mark.touch()
-    (target / MANIFEST_FILE).unlink(missing_ok=True)  # first: from now on nothing here counts as whole
+    (target / MANIFEST_FILE).unlink(missing_ok=True)  # first: without a manifest, nothing here counts as complete
     for path in _content(target):
         if path != draft:
             _remove(path)

@@ -1,7 +1,7 @@
-"""The base model: found in the incremental channel without being named, unpacked safely, opened without unpickling.
+"""The base model: found in the incremental channel by its content, unpacked safely, opened without unpickling.
 
-Clean Rooms ML does not document whether the artifacts arrive packed or unpacked; SageMaker downloads a training channel
-as it is, so model.tar.gz (SageMaker developer guide, "Use Incremental Training in Amazon SageMaker"). Both are taken.
+Clean Rooms ML does not document whether the artifacts arrive packed or unpacked. SageMaker downloads a training channel
+unchanged, so as model.tar.gz (SageMaker developer guide, "Use Incremental Training in Amazon SageMaker"). Both work.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
     from cleanroom_algo.channels.features import Features
 
 DATA_CHANNELS = ("train", "training", "validation", "test")
-"""Names that are never a base model's, so that nothing of the data is read to find out."""
+"""Names that a base model's channel never has; their data is not read to find it."""
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
-_HEAD_BYTES = 64 * MAGIC_BYTES  # a gzip header may carry a file name before the first block
+_HEAD_BYTES = 64 * MAGIC_BYTES  # a gzip header may contain a file name before the first block
 
 
 def base_model_channel(environment: Environment) -> Channel | None:
     """Return the incremental channel, or None where the job has none.
 
-    It is the setting CLEANROOM_ALGO_BASE_MODEL_CHANNEL, or the channel that holds a tar, a manifest or weights. No pipe
-    is looked at: the base model comes in File mode in every job.
+    It is the setting CLEANROOM_ALGO_BASE_MODEL_CHANNEL, or the channel that contains a tar, a manifest or weights.
+    Pipes are not read: the base model comes in File mode in every job.
 
     Raises:
-        ChannelNotInJobError: CR-CON-006, the named channel is not there.
-        BaseModelNotFoundError: CR-BAS-002, several channels could be meant.
+        ChannelNotInJobError: CR-CON-006, the named channel does not exist.
+        BaseModelNotFoundError: CR-BAS-002, several channels may contain it.
     """
     named = environment.settings.base_model_channel
     if named is not None:
@@ -63,7 +63,7 @@ def base_model_channel(environment: Environment) -> Channel | None:
 
 
 def unpack_base_model(channel: Channel, target: Path) -> Path:
-    """Return a directory with the files of the base model: the channel's own, or the target with what was packed.
+    """Return a directory with the files of the base model: the channel's own, or the target with the unpacked files.
 
     Args:
         channel: the incremental channel.
@@ -99,7 +99,7 @@ class BaseModelFiles:
     """The files of a base model, which another party wrote.
 
     Attributes:
-        directory: where they lie; do not write there.
+        directory: where they are; do not write into it.
         manifest: checked, or None for artifacts of another tool.
         trusted_pickles: names of files that may be unpickled.
     """
@@ -112,7 +112,7 @@ class BaseModelFiles:
     def open(
         cls, directory: Path, *, algorithms: Collection[str], schema: Schema | None, trusted_pickles: Collection[str]
     ) -> Self:
-        """Check the manifest, where there is one, and return the files.
+        """Check the manifest, if there is one, and return the files.
 
         Raises:
             ManifestError: CR-ART-001; ArtifactChangedError: CR-ART-002.
@@ -130,7 +130,7 @@ class BaseModelFiles:
 
         Raises:
             BaseModelNotFoundError: CR-BAS-002, there is no such file.
-            UnsafeFileError: CR-BAS-005, its format may hold more than data, and `trusted_pickles` does not name it.
+            UnsafeFileError: CR-BAS-005, its format may contain more than data, and `trusted_pickles` does not name it.
         """
         path = self.directory / name
         if not self._holds(path):
@@ -150,11 +150,11 @@ class BaseModelFiles:
     def _holds(self, path: Path) -> bool:
         try:
             return path.is_file() and path.resolve().is_relative_to(self.directory.resolve())
-        except (OSError, ValueError):  # a name that no file can have
+        except (OSError, ValueError):  # a name that is not allowed for files
             return False
 
     def features(self) -> Features | None:
-        """Return the fitted features, or None where there are none."""
+        """Return the fitted features, or None if there are none."""
         if not (self.directory / FEATURES_FILE).is_file():
             return None
         from cleanroom_algo.channels.features import Features
@@ -166,7 +166,7 @@ class BaseModelFiles:
 
 @contextmanager
 def damage_is_told(name: str) -> Iterator[None]:
-    """Turn whatever a parser says about bytes of another party into an error with a code.
+    """Convert every error of a parser about another party's bytes to an error with a code.
 
     Raises:
         BaseModelUnreadableError: CR-BAS-006.
@@ -237,7 +237,7 @@ def _is_tar(path: Path) -> bool:
 
 
 def _root_of(directory: Path) -> Path:
-    """Return the directory that holds the files, where everything lies below one folder."""
+    """Return the directory that contains the files, if everything is below one folder."""
     inside = list(directory.iterdir())
     if len(inside) == 1 and inside[0].is_dir() and not inside[0].is_symlink():
         return _root_of(inside[0])

@@ -1,7 +1,8 @@
-"""Formats that hold data and nothing else: no library that reads such a file runs code from it.
+"""Formats that contain only data: no library that reads such a file runs code from it.
 
-Known formats are allowed, by the content of the file and not by its name. Most cannot be a pickle at the same time, as
-no pickle begins like them; safetensors can, so that every file is tried as one, too, with nothing to be called.
+A file is allowed if its content, not its name, shows a known format. Most of these formats cannot be a pickle at the
+same time, because no pickle begins like them. safetensors can, so every file is also tried as a pickle that may call
+nothing.
 """
 
 from __future__ import annotations
@@ -20,22 +21,22 @@ KNOWN_FORMATS = (
     "LightGBM"
 )
 _HEAD_BYTES = 64
-_JSON_BYTES = 256 << 20  # read as a whole: a thousand times what a tokenizer has
+_JSON_BYTES = 256 << 20  # read completely; a thousand times the size of a tokenizer
 _SAFETENSORS_HEADER_BYTES = 100_000_000  # the library's own limit
 _NPY_HEADER_BYTES = 10_000  # numpy's own limit for files that are not trusted
 _ZIP_MEMBERS = 10_000
-_INNER_ZIP_BYTES = 64 << 20  # a sparse matrix in a file of skops
+_INNER_ZIP_BYTES = 64 << 20  # a sparse matrix in a skops file
 _ZIP_MAGIC = b"PK\x03\x04"
-_UBJ_LENGTHS = b"iIUlL"  # of the key that an object of XGBoost begins with
+_UBJ_LENGTHS = b"iIUlL"  # of the first key of an object of XGBoost
 
 
 def is_plain_data(path: Path) -> bool:
-    """Return whether a file is of a format that holds data and nothing else."""
+    """Return whether a file has a format that contains only data."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
             known = any(_passes(check, file, head) for check in _CHECKS)
-            hidden_zip = head[:4] != _ZIP_MAGIC and zipfile.is_zipfile(file)  # its reader would look at the end
+            hidden_zip = head[:4] != _ZIP_MAGIC and zipfile.is_zipfile(file)  # its reader would search from the end
             return known and not hidden_zip and not _calls_something(file)
     except OSError:
         return False
@@ -44,16 +45,16 @@ def is_plain_data(path: Path) -> bool:
 def _passes(check: Callable[[IO[bytes], bytes], bool], file: IO[bytes], head: bytes) -> bool:
     try:
         return check(file, head)
-    except Exception:  # another party's bytes: what cannot be read is not of this format
+    except Exception:  # another party's bytes: a file that cannot be read does not have this format
         return False
 
 
 class _CalledError(Exception):
-    """A pickle asks for something to call."""
+    """A pickle would call something."""
 
 
 class _Unpickler(pickle._Unpickler):  # type: ignore[misc, name-defined, unused-ignore]
-    """In Python, as the one in C takes memory for any number that a pickle gives to an object."""
+    """In Python, because the one in C allocates memory for any number that a pickle gives to an object."""
 
     def find_class(self, module: str, name: str) -> NoReturn:
         raise _CalledError(f"{module}.{name}")
@@ -66,13 +67,13 @@ class _Unpickler(pickle._Unpickler):  # type: ignore[misc, name-defined, unused-
 
 
 def _calls_something(file: IO[bytes]) -> bool:
-    """Whether a file, read as a pickle, would call anything; nothing is called here."""
+    """Whether a file, read as a pickle, would call anything; here, nothing is called."""
     file.seek(0)
     try:
         _Unpickler(file).load()
     except _CalledError:
         return True
-    except Exception:  # no pickle
+    except Exception:  # not a pickle
         return False
     return False
 
@@ -97,7 +98,7 @@ def _is_npy(file: IO[bytes], head: bytes) -> bool:
 
 
 def _is_zip_of_arrays(file: IO[bytes], head: bytes) -> bool:
-    """Whether it is an npz, or a file of skops, which asks itself which of the types in its schema are trusted."""
+    """Whether it is an npz or a skops file; skops itself asks which types of its schema are trusted."""
     if head[:4] != _ZIP_MAGIC:
         return False
     with zipfile.ZipFile(file) as archive:

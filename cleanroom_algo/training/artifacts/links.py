@@ -1,6 +1,6 @@
-"""Links in artifacts: they become the files that they lead to, as an archive with links is refused as a base model.
+"""Links in artifacts: they are replaced by the files to which they lead, because base models may not contain links.
 
-A link is looked up below the directory that it lies in; one that leads elsewhere would bring files of the container
+The target of a link must be below the directory that contains the link; other targets would put files of the container
 into the artifacts.
 """
 
@@ -15,21 +15,21 @@ from cleanroom_algo.errors import ArtifactKindError
 
 
 def file_sizes(folder: Path, *, seen_as: Collection[Path] = ()) -> dict[str, int]:
-    """Return the bytes of each file below a folder by relative path; a link counts as what it leads to.
+    """Return the bytes of each file below a folder by relative path; a link counts as its target.
 
     Args:
-        folder: one that is missing holds nothing.
-        seen_as: other paths of the folder, which links in it may have.
+        folder: a missing folder contains no files.
+        seen_as: other paths of the folder, which links in it may use.
 
     Raises:
-        ArtifactKindError: CR-ART-008, the folder is none, or something in it is neither file nor folder, nor a link to
-            one of them below the folder.
+        ArtifactKindError: CR-ART-008, the folder is not a folder, or something in it is neither file nor folder, nor a
+            link to one of them below the folder.
     """
     return {entry.name: entry.size for entry in _entries(folder, seen_as) if entry.is_file}
 
 
 def replace_links(folder: Path, *, seen_as: Collection[Path] = ()) -> None:
-    """Put copies in the place of links, with the permissions of what they lead to; everything else stays as it is.
+    """Replace links by copies with the permissions of their targets; everything else stays unchanged.
 
     Raises:
         ArtifactKindError: CR-ART-008, as above.
@@ -44,7 +44,7 @@ def replace_links(folder: Path, *, seen_as: Collection[Path] = ()) -> None:
             if any(each in links for each in (entry.name, *map(str, Path(entry.name).parents))):
                 _copy(tree, entry, copies / entry.name)
     for name in links:
-        if (folder / name).is_symlink():  # not one that is seen by way of a link
+        if (folder / name).is_symlink():  # not a link that is only seen through another link
             (folder / name).unlink()
     shutil.copytree(copies, folder, dirs_exist_ok=True)
     shutil.rmtree(copies)

@@ -1,4 +1,4 @@
-"""The state of model and optimizer, whether each rank holds all of it or a shard."""
+"""The state of model and optimizer, if each rank has all of it or a shard."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def named_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer, *,
     """Return the optimizer's state by the names of its parameters, gathered as above.
 
     Returns:
-        `kind`, its class; `state`, for each parameter its entries; `groups`, the names of the parameters of each group.
+        `kind`, its class; `state`, the entries of each parameter; `groups`, the names of the parameters of each group.
     """
     kind = type(optimizer).__name__
     if sharded:
@@ -53,7 +53,7 @@ def parameter_groups(model: nn.Module, optimizer: torch.optim.Optimizer) -> list
 def set_named_optimizer_state(
     model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, dict[str, Any]], *, sharded: bool
 ) -> None:
-    """Give an optimizer the entries of each parameter by name; its settings stay."""
+    """Set the entries of each parameter of an optimizer by name; its settings do not change."""
     groups = parameter_groups(model, optimizer)
     merged = optimizer.state_dict()
     if not sharded:
@@ -71,7 +71,7 @@ def set_named_optimizer_state(
 def restore_full_state(
     model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any] | None, *, sharded: bool
 ) -> None:
-    """Take up both states; for a sharded model only the first rank has them."""
+    """Load both states; for a sharded model, only the first rank has them."""
     if not sharded:
         assert state is not None
         model.load_state_dict(state["model"])

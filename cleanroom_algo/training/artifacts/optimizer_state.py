@@ -1,4 +1,4 @@
-"""The optimizer's state as named tensors and JSON, so that a later version can train on from it without a pickle."""
+"""The optimizer's state as named tensors and JSON, so that a later version can continue from it without a pickle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FORMAT = "1"
 
 
 def optimizer_tensors(named: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return an optimizer's state as tensors named `<parameter>.<key>`, and metadata with everything else.
+    """Return an optimizer's state as tensors named `<parameter>.<key>`, and everything else as metadata.
 
     Args:
         named: as `model_state.named_optimizer_state` returns it.
@@ -28,7 +28,7 @@ def optimizer_tensors(named: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict
             where = tensors if isinstance(value, torch.Tensor) else scalars
             where[f"{name}.{key}"] = value
     described = {"format": _FORMAT, "kind": named["kind"], "groups": named["groups"], "scalars": scalars}
-    # One entry: safetensors writes several in an order of chance, and the same training should leave the same bytes.
+    # One entry: safetensors writes several in random order, and the same training should write the same bytes.
     return tensors, {"optimizer": json.dumps(described, default=str)}
 
 
@@ -40,19 +40,19 @@ def restore_optimizer(
     *,
     sharded: bool = False,
 ) -> bool:
-    """Give an optimizer the state that a base model's had, where both are of one kind over the same parameters.
+    """Load the state of a base model's optimizer, if both optimizers are of one class and have the same parameters.
 
-    Learning rates and other settings stay this job's own.
+    Learning rates and other settings stay those of this job.
 
     Returns:
-        Whether it fitted; where it does not, the optimizer starts fresh.
+        Whether the state was loaded; if not, the optimizer starts fresh.
     """
     from cleanroom_algo.training.artifacts.model_state import parameter_groups, set_named_optimizer_state
 
     try:
         described = json.loads(metadata["optimizer"])
         groups, scalars = described["groups"], dict(described["scalars"])
-        if described.get("format", metadata.get("format")) != _FORMAT:  # an earlier release had it beside
+        if described.get("format", metadata.get("format")) != _FORMAT:  # an earlier release stored it in the metadata
             return False
     except (ValueError, KeyError, TypeError, RecursionError):  # another party's JSON
         return False

@@ -1,4 +1,4 @@
-"""Tensors into the artifacts: under the cap before a byte is written, hashed while the disk takes them."""
+"""Writes tensors into the artifacts: checks the size before the first byte, and hashes while the disk writes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ENTRY_BYTES = 140  # of a tensor in the header beside name and shape: keys, typ
 
 
 def largest_size(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> int:
-    """Return how many bytes a safetensors file of these tensors has at most; the header is counted generously."""
+    """Return an upper bound of the size of a safetensors file of these tensors in bytes."""
     header = _HEADER_BYTES + len(json.dumps(dict(metadata or {})))
     header += sum(
         len(json.dumps(name)) + len(str(list(tensor.shape))) + _ENTRY_BYTES for name, tensor in tensors.items()
@@ -33,13 +33,13 @@ def largest_size(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | No
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> FileEntry:
-    """Write tensors, on whatever device they are, as one safetensors file, and wait until it is on the disk.
+    """Write tensors, from any device, as one safetensors file, and wait until it is on the disk.
 
     Returns:
         The size and the SHA-256, for the manifest.
 
     Raises:
-        OSError: the disk did not take it; half a file may be left.
+        OSError: it cannot be written to the disk; an incomplete file may remain.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -51,9 +51,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
-    path.chmod(0o644)  # the library makes it readable by its owner alone; who serves it may be another user
+    path.chmod(0o644)  # the library makes it readable only by its owner; another user may serve it
     with path.open("rb") as file, ThreadPoolExecutor(1) as pool:
-        synced = pool.submit(os.fsync, file.fileno())  # meanwhile the hash is taken from the page cache
+        synced = pool.submit(os.fsync, file.fileno())  # meanwhile, the hash is computed from the page cache
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         synced.result()
     return FileEntry(bytes=path.stat().st_size, sha256=digest)
@@ -67,7 +67,7 @@ def add_tensors(
     metadata: Mapping[str, str] | None = None,
     shard_bytes: int | None = None,
 ) -> None:
-    """Write tensors into the artifacts, in shards of at most `shard_bytes` where that is given.
+    """Write tensors into the artifacts, in shards of at most `shard_bytes` if it is given.
 
     Shards are named `model-00001-of-00003.safetensors`, with an index `model.safetensors.index.json` in the form that
     the Hugging Face libraries use. A tensor is never split.
@@ -106,9 +106,9 @@ def _shards(tensors: Mapping[str, Tensor], limit: int) -> Iterator[dict[str, Ten
 
 
 def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors dense, on the CPU, and each with memory of its own, as safetensors wants them.
+    """Return the tensors dense, on the CPU, and without shared memory, as safetensors requires.
 
-    Tied weights are stored under each of their names: a model that is loaded strictly asks for all of them.
+    Tied weights are stored under each of their names, because a strict load requires all names.
     """
     stored: dict[str, Tensor] = {}
     taken: set[int] = set()

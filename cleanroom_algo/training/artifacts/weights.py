@@ -1,4 +1,4 @@
-"""Tensors of a base model: read from data-only formats, compared with the model strictly, loaded in part by choice."""
+"""Tensors of a base model: read from data-only formats, compared with the model, loaded completely or in part."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ OPTIMIZER_FILE = "optimizer.safetensors"
 _TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
 MAX_DIMENSIONS = 64  # of torch's own limit for most operations; reading 100,000 takes a minute
 _INTEGERS = {"BININT", "BININT1", "BININT2", "LONG1"}
-_STATE_KEYS = ("state_dict", "model_state_dict", "model")  # under which training scripts put the tensors
+_STATE_KEYS = ("state_dict", "model_state_dict", "model")  # under which training scripts store the tensors
 
 log = logging.getLogger(__name__)
 
 
 def read_base_tensors(base: BaseModelFiles) -> dict[str, Tensor]:
-    """Return the weights of a base model: model.safetensors, shards with an index, or the one file with tensors.
+    """Return the weights of a base model: model.safetensors, shards with an index, or the only file with tensors.
 
     Raises:
         BaseModelNotFoundError: CR-BAS-002, no file with tensors, or several.
@@ -54,10 +54,10 @@ def read_base_tensors(base: BaseModelFiles) -> dict[str, Tensor]:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file, mapped rather than read.
+    """Return the tensors of a safetensors file, mapped into memory.
 
     Raises:
-        BaseModelUnreadableError: CR-BAS-006, it is none.
+        BaseModelUnreadableError: CR-BAS-006, it is not such a file.
     """
     from safetensors import safe_open
     from safetensors.torch import load_file
@@ -74,7 +74,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     """Return the metadata of a safetensors file.
 
     Raises:
-        BaseModelUnreadableError: CR-BAS-006, it is none.
+        BaseModelUnreadableError: CR-BAS-006, it is not such a file.
     """
     from safetensors import safe_open
 
@@ -84,14 +84,14 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class TensorReport:
-    """How the tensors of a base model compare with a model's.
+    """Differences between the tensors of a base model and those of a model.
 
     Attributes:
-        missing: in the model only.
-        unexpected: in the base model only.
-        mismatched: other shapes or types, with both.
-        grown: of which the first rows are taken.
-        fresh: that start anew by choice.
+        missing: names that only the model has.
+        unexpected: names that only the base model has.
+        mismatched: names with other shapes or types, with both.
+        grown: names whose first places are filled from the base model.
+        fresh: names that keep their initial values, as the algorithm allows.
     """
 
     missing: tuple[str, ...]
@@ -107,13 +107,13 @@ def load_tensors(
     """Copy the tensors of a base model into a model.
 
     Args:
-        model: gets the values in its own types; halves become float32 again.
+        model: gets the values in its own types; half-precision values become float32 again.
         tensors: by name.
-        fresh: patterns (fnmatch) of names that may be missing, unexpected or of another shape: they start anew.
-        grow: patterns of names whose base is no larger in any dimension: its values fill the first places.
+        fresh: patterns (fnmatch) of names that may be missing, unexpected or of another shape: they keep new values.
+        grow: patterns of names that may be larger than in the base model: its values fill the first places.
 
     Raises:
-        TensorMismatchError: CR-BAS-004, naming every tensor that does not fit; the model is unchanged then.
+        TensorMismatchError: CR-BAS-004, with every tensor that does not fit; the model is then unchanged.
     """
     own = model.state_dict()
     missing = [name for name in own if name not in tensors]
@@ -192,7 +192,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except CleanroomError:
         raise
-    except Exception as error:  # of zipfile, pickle and torch: the bytes are another party's
+    except Exception as error:  # of zipfile, pickle or torch: the bytes are another party's
         raise UnsafeFileError(
             f"{path.name} cannot be read as tensors alone ({type(error).__name__})",
             expected="tensors, numbers and text in torch's zip format, which torch.load(weights_only=True) can read",
@@ -211,7 +211,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 
 
 def _dimensions(path: Path) -> int:
-    """Return the largest number of dimensions that a tensor in a file of torch can have: it holds them in a row."""
+    """Return an upper bound of the number of dimensions of a tensor in a file of torch: it stores them as a tuple."""
     most = row = 0
     with zipfile.ZipFile(path) as archive:
         for pickled in (name for name in archive.namelist() if name.endswith("data.pkl")):
@@ -224,7 +224,7 @@ def _dimensions(path: Path) -> int:
 def _check_storage(file: str, name: str, tensor: Tensor) -> None:
     import torch
 
-    # A tensor of stride 0 claims any number of elements over a few bytes.
+    # A tensor of stride 0 can claim any number of elements in a few bytes.
     if tensor.layout != torch.strided or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
         raise UnsafeFileError(
             f"the tensor {name} of {file} claims more elements than the file holds",

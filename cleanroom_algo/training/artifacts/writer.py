@@ -1,6 +1,6 @@
-"""What a training job leaves behind: written beside the model directory, under the cap, published whole.
+"""The artifacts of a training job: written beside the model directory, checked for size, published completely.
 
-Nothing here needs torch: an algorithm of any kind writes its files through a `Draft`.
+Nothing here needs torch: every kind of algorithm writes its files through a `Draft`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cleanroom_algo.training.artifacts.atomic import draft_directory, recover, r
 from cleanroom_algo.training.artifacts.links import file_sizes, replace_links
 
 _DISK_ERRORS = DISK_FULL | {errno.EROFS, errno.EIO}
-_MANIFEST_RESERVE = 16_384  # the manifest is written last and must fit, too
+_MANIFEST_RESERVE = 16_384  # the manifest is written last and must also fit
 _SAMPLE_BYTES = 1 << 20
 
 log = logging.getLogger(__name__)
@@ -46,10 +46,10 @@ class Published:
 
 
 class Draft:
-    """Artifacts in the making: a directory that nobody sees until it is published.
+    """Artifacts before publication: a directory that is not visible until it is published.
 
     Attributes:
-        path: where an algorithm's `save` writes its files.
+        path: the directory into which an algorithm's `save` writes.
     """
 
     def __init__(self, path: Path, cap_bytes: int | None) -> None:
@@ -66,7 +66,7 @@ class Draft:
 
         Raises:
             ArtifactTooLargeError: CR-ART-003, before a byte is written.
-            ArtifactClashError: CR-ART-005, the name is taken or leads elsewhere.
+            ArtifactClashError: CR-ART-005, the name is in use or leads out of the directory.
         """
         path = self.path / name
         if path.exists() or not path.resolve().is_relative_to(self.path.resolve()) or name == MANIFEST_FILE:
@@ -80,7 +80,7 @@ class Draft:
         return path
 
     def write_json(self, name: str, document: Any) -> None:
-        """Write a JSON document; what it raises is listed at `reserve`."""
+        """Write a JSON document; raises what `reserve` raises."""
         data = (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode()
         self.reserve(name, len(data)).write_bytes(data)
 
@@ -90,21 +90,21 @@ class Draft:
         return {path.relative_to(self.path).as_posix(): path.stat().st_size for path in files}
 
     def check_cap(self, coming: dict[str, int] | None = None) -> None:
-        """Check the files, with those to come, against the cap.
+        """Check the total size of the files and of those still to be written.
 
         Raises:
-            ArtifactTooLargeError: CR-ART-003, naming what is largest.
+            ArtifactTooLargeError: CR-ART-003, with the largest files.
         """
         sizes = self.sizes() | (coming or {})
         _check(sizes, self.cap_bytes, _MANIFEST_RESERVE * (MANIFEST_FILE not in sizes))
 
 
 class ArtifactWriter:
-    """Writes the model directory, under the cap.
+    """Writes the model directory and checks its size.
 
     Attributes:
         directory: the model directory.
-        cap_bytes: of all files before packing, or None for no cap.
+        cap_bytes: maximum size of all files before packing, or None for no maximum.
     """
 
     def __init__(self, directory: Path, cap_bytes: int | None = None) -> None:
@@ -113,20 +113,20 @@ class ArtifactWriter:
 
     @classmethod
     def for_job(cls, directory: Path, max_artifact_gb: float | None) -> Self:
-        """Return the writer of a job whose cap is given in GB."""
+        """Return the writer of a job whose maximum size is given in GB."""
         return cls(directory, None if max_artifact_gb is None else int(max_artifact_gb * GB))
 
     def recover(self) -> None:
-        """Clear what an earlier, killed run left; its last whole artifacts stay."""
+        """Remove what an earlier, killed run has left; its last complete artifacts stay."""
         self.directory.mkdir(parents=True, exist_ok=True)
         recover(self.directory)
 
     @contextmanager
     def draft(self) -> Iterator[Draft]:
-        """Give a draft to write into; it is removed unless it was published.
+        """Yield a draft to write into; it is removed unless it was published.
 
         Raises:
-            ArtifactWriteError: CR-ART-004, the disk did not take it.
+            ArtifactWriteError: CR-ART-004, it cannot be written to the disk.
         """
         with disk_errors():
             path = draft_directory(self.directory)
@@ -136,13 +136,13 @@ class ArtifactWriter:
                 shutil.rmtree(path, ignore_errors=True)
 
     def publish(self, draft: Draft, manifest: Manifest) -> Published:
-        """Put a draft in the place of the model directory.
+        """Replace the model directory by a draft.
 
-        Files that were put into the model directory past the draft are kept, and counted. Links become files.
+        Files that the algorithm wrote directly into the model directory are kept and counted. Links become files.
 
         Raises:
-            ArtifactTooLargeError: CR-ART-003; ArtifactWriteError: CR-ART-004; ArtifactKindError: CR-ART-008. The old
-                state stays.
+            ArtifactTooLargeError: CR-ART-003; ArtifactWriteError: CR-ART-004; ArtifactKindError: CR-ART-008. The model
+                directory is then unchanged.
         """
         with disk_errors():
             self._keep_strays(draft)
@@ -162,14 +162,14 @@ class ArtifactWriter:
         return f"artifacts: {len(published.manifest.files)} files, {raw}, about {packed} packed, {cap}"
 
     def check_final(self, output: Path) -> None:
-        """Check what the platform will pack; files may have been written past the writer, or into the output directory.
+        """Check what the platform will pack: the algorithm may have written files directly into both directories.
 
         Args:
-            output: the output data directory, which counts against the same cap.
+            output: the output data directory, which counts against the same maximum.
 
         Raises:
-            ArtifactTooLargeError: CR-ART-003; ArtifactKindError: CR-ART-008. The files that the manifest lists stay as
-                they are.
+            ArtifactTooLargeError: CR-ART-003; ArtifactKindError: CR-ART-008. The files that the manifest lists stay
+                unchanged.
         """
         model = {f"model/{name}": size for name, size in file_sizes(self.directory).items()}
         data = {f"output/data/{name}": size for name, size in file_sizes(output).items()}
@@ -191,7 +191,7 @@ class ArtifactWriter:
 
 @contextmanager
 def disk_errors() -> Iterator[None]:
-    """Turn what a full or failing disk says into our words.
+    """Convert errors of a full or failing disk to this package's error.
 
     Raises:
         ArtifactWriteError: CR-ART-004.

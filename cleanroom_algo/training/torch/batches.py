@@ -1,4 +1,4 @@
-"""Batches on the device: fetched one ahead, and copied while the one before is computed."""
+"""Batches on the device: fetched one ahead, and copied while the previous one is computed."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Batches:
 
     @property
     def steps(self) -> int | None:
-        """The batches of an epoch, equal on all ranks; None in Pipe mode. All ranks must ask, and count their rows."""
+        """The batches of an epoch, equal on all ranks; None in Pipe mode. All ranks must ask; each counts its rows."""
         return self._dataset.steps
 
     def check_last(self, model: nn.Module) -> None:
-        """Check that no batch has a single row where the model cannot train on one.
+        """Check that no batch has a single row if the model cannot train on one.
 
-        Rows are counted for that where they lie on this host's disk (File mode).
+        The rows are only counted if they are on this host's disk (File mode).
 
         Raises:
             OneRowBatchError: CR-TRN-012.
@@ -57,7 +57,7 @@ class Batches:
         source = iter(self._dataset)
         current = self._fetch(source)
         while current is not None:
-            following = self._fetch(source)  # its copy runs while the current batch is computed
+            following = self._fetch(source)  # it is copied while the current batch is computed
             yield current, following is None
             current = following
 
@@ -69,7 +69,7 @@ class Batches:
 
 
 def one_row_error(what: str) -> OneRowBatchError:
-    """Return what to say of a batch of one row that meets BatchNorm."""
+    """Return the error for a batch of one row and a model with BatchNorm."""
     return OneRowBatchError(
         f"{what} has one row, on which BatchNorm cannot train",
         expected="at least two rows in each batch of a model with BatchNorm",
@@ -78,5 +78,5 @@ def one_row_error(what: str) -> OneRowBatchError:
 
 
 def _needs_rows(model: nn.Module) -> bool:
-    """Whether a model has layers that normalize over the rows alone; those for images have pixels, too."""
+    """Whether a model has layers that normalize only over rows; those for images also have pixels."""
     return any(isinstance(module, nn.BatchNorm1d) for module in model.modules())

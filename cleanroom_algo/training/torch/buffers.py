@@ -1,8 +1,8 @@
 """Buffers that training changes: running statistics, counters, codebooks.
 
-Each rank changes its own. After each optimizer step those of floating point become the mean over the ranks that had
-rows, weighed by their rows, on all ranks: what is kept, and what the next step computes with, does not depend on which
-rank had which rows. Counters become the largest where they are kept. What no rank has changed is left as it is.
+Each rank changes its own. After each optimizer step, floating-point buffers become the mean over the ranks that had
+rows, weighted by their rows. So the published values and the next step do not depend on which rank had which rows. When
+they are stored, counters become the largest value of all ranks. A buffer that no rank has changed is left unchanged.
 """
 
 from __future__ import annotations
@@ -29,42 +29,42 @@ class RunningBuffers:
     def __init__(self, model: nn.Module, world: World) -> None:
         self._model = model
         self._world = world
-        self._agreed: list[str] = []  # names of those that a rank has changed
+        self._agreed: list[str] = []  # names of buffers that a rank has changed
         self._holders = _holders(model)
         self._first = True
         self._before = self._states()
 
     def news(self) -> int:
-        """Return how many buffers this rank has changed of which the ranks do not know yet."""
+        """Return how many buffers this rank has changed that the other ranks do not know of yet."""
         if self._world.size == 1:
             return 0
-        if self._first:  # some modules make their buffers in the first forward pass
+        if self._first:  # some modules create their buffers in the first forward pass
             self._holders = _holders(self._model)
             self._first = False
         return len(self._changed())
 
     def agree(self) -> None:
-        """Let all ranks know which buffers are changed; all must come here."""
+        """Tell all ranks which buffers have changed; all ranks must call it."""
         changed = {name for names in gather(self._changed(), self._world) for name in names}
         self._agreed = sorted({*self._agreed, *changed})
 
     def merge(self, rows: float) -> None:
-        """Give all ranks the mean of the floating-point buffers; all must come here.
+        """Set the floating-point buffers to the mean over all ranks; all ranks must call it.
 
         Args:
-            rows: this rank's weight since the last merge; at least one rank has some.
+            rows: this rank's weight since the last merge; at least one rank has a weight above 0.
         """
         buffers = [buffer for buffer in self._of_agreed() if buffer.is_floating_point()]
         if not buffers:
             return
         flat = torch.cat([buffer.detach().reshape(-1).double() for buffer in buffers])
-        # Not multiplied by 0, which keeps what is not a number.
+        # Multiplying by 0 would keep values that are not numbers.
         weighted = flat * rows if rows else torch.zeros_like(flat)
         sums = reduce_sums(torch.cat([weighted, weighted.new_tensor([rows])]))
         self._fill(buffers, sums[:-1] / sums[-1])
 
     def merge_counters(self) -> None:
-        """Give all ranks the largest of each buffer that is not of floating point; all must come here."""
+        """Set each buffer that is not of floating point to the largest value of all ranks; all ranks must call it."""
         buffers = [buffer for buffer in self._of_agreed() if not buffer.is_floating_point()]
         if buffers:
             flat = torch.cat([buffer.detach().reshape(-1).to(torch.int64) for buffer in buffers])
@@ -72,7 +72,7 @@ class RunningBuffers:
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Undo what a forward pass changes, as far as it is known to change."""
+        """Undo the changes of a forward pass to buffers that are known to change."""
         kept = [(buffer, buffer.clone()) for buffer in self._of_agreed()]
         yield
         with torch.no_grad():
@@ -86,7 +86,7 @@ class RunningBuffers:
                 buffer.copy_(part.view_as(buffer))
 
     def _changed(self) -> list[str]:
-        """Return the names of buffers that were written to or replaced since the beginning, but for the agreed ones."""
+        """Return the names of buffers that were written or replaced since the beginning, without the agreed ones."""
         return [
             name
             for name, (buffer, writes) in self._states().items()
@@ -94,7 +94,7 @@ class RunningBuffers:
         ]
 
     def _states(self) -> dict[str, tuple[Tensor, int]]:
-        """Return each buffer with the number of its writes."""
+        """Return each buffer with its version, the number of writes."""
         return {name: (buffer, buffer._version) for name, buffer in self._named()}
 
     def _of_agreed(self) -> list[Tensor]:

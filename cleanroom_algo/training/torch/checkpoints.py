@@ -1,9 +1,9 @@
-"""Checkpoints on the local disk: a run that was killed continues after its last complete epoch, with the same bits.
+"""Checkpoints on the local disk: a killed run continues after its last complete epoch, and computes the same bits.
 
-They lie in SageMaker's folder for checkpoints, below the host's name, as all hosts of a SageMaker job share one prefix:
-`<host>/epoch-00003/` holds `about.json`, `state.pt`, `best.pt` where the best weights are kept, and `rank-<rank>.pt`
-for each rank of the host. Clean Rooms ML has no checkpoint configuration (botocore model of cleanroomsml,
-CreateTrainedModel), so in its jobs they last as long as the host's disk does.
+They are in SageMaker's folder for checkpoints, below the host's name, because all hosts of a SageMaker job share one
+prefix: `<host>/epoch-00003/` contains `about.json`, `state.pt`, `best.pt` if the best weights are kept, and
+`rank-<rank>.pt` for each rank of the host. Clean Rooms ML has no checkpoint configuration (botocore model of
+cleanroomsml, CreateTrainedModel), so in its jobs they exist as long as the host's disk.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FORMAT = 2
 ABOUT_FILE = "about.json"
 STATE_FILE = "state.pt"
 BEST_FILE = "best.pt"
-_OLDER = "step-*"  # folders of the first format, which was written in mid-epoch, too
+_OLDER = "step-*"  # folders of the first format, which was also written during epochs
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ class Found(NamedTuple):
     """A checkpoint.
 
     Attributes:
-        state: what the ranks of a host share; None where another host holds it.
-        own: what this rank alone had.
+        state: what the ranks of a host share; None if another host has it.
+        own: what only this rank has.
         best: the same as `state`, after the best epoch.
     """
 
@@ -55,8 +55,8 @@ class Checkpoints:
     Args:
         directory: of this host.
         world: this rank's place; the first rank of a host writes what its ranks share.
-        training: what must be equal for a checkpoint to be taken up, by name.
-        keep: how many stay.
+        training: values that must be equal to continue from a checkpoint, by name.
+        keep: how many checkpoints are kept.
         keep_best: whether the state after the best epoch is kept, too.
     """
 
@@ -84,10 +84,10 @@ class Checkpoints:
         still does not fit, training continues without it: checkpoints only serve to resume, and the newest one is kept.
 
         Args:
-            epoch: how many epochs are done.
-            state: what the ranks of a host have in common; None where this rank does not hold it.
-            own: what this rank alone has.
-            better: whether no epoch before was as good.
+            epoch: how many epochs are complete.
+            state: what the ranks of a host share; None if this rank does not have it.
+            own: what only this rank has.
+            better: whether this epoch is the best so far.
         """
         if not self._written(epoch, state, own, better=better):
             self._prune(keep=1)
@@ -101,7 +101,7 @@ class Checkpoints:
         self._prune(keep=self._keep)
 
     def load(self) -> Found | None:
-        """Return the newest checkpoint that all ranks have; None where there is none.
+        """Return the newest checkpoint that all ranks have; None if there is none.
 
         Raises:
             CheckpointError: CR-TRN-009, it is damaged, of another training, or of an older format.
@@ -118,7 +118,7 @@ class Checkpoints:
         return Found(state, _read(path / self._rank_file), best)
 
     def clear(self) -> None:
-        """Remove all: the job is done, and a new job begins at its beginning."""
+        """Remove all checkpoints: the job is done, and a new job starts from the beginning."""
         if self._leads:
             shutil.rmtree(self._directory, ignore_errors=True)
 
@@ -150,7 +150,7 @@ class Checkpoints:
         return written
 
     def _add_best(self, draft: Path, *, better: bool) -> None:
-        """Keep the state after the best epoch: a second name for its file, which takes no room."""
+        """Keep the state after the best epoch as a second name of its file, which uses no disk space."""
         folder = draft if better else max(self._whole(), default=draft)
         best = folder / (STATE_FILE if better else BEST_FILE)
         if best.is_file():
@@ -193,7 +193,7 @@ def digest(value: Any) -> str:
 
 
 def random_states() -> dict[str, Any]:
-    """Return the states of the generators that training draws from, as plain values and tensors."""
+    """Return the states of the random generators that training uses, as plain values and tensors."""
     import numpy as np
 
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
@@ -214,7 +214,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Take up what `random_states` returned."""
+    """Restore what `random_states` returned."""
     import numpy as np
 
     torch.set_rng_state(states["torch"])
@@ -226,7 +226,7 @@ def restore_random_states(states: dict[str, Any]) -> None:
 
 
 def _on_all_ranks(work: Callable[[], None]) -> bool:
-    """Do a piece of work; return whether no rank's disk refused it."""
+    """Do some work; return whether it could be written to the disk on all ranks."""
     refused = False
     try:
         with disk_errors():

@@ -1,4 +1,4 @@
-"""What ranks that train together tell each other, and the group in which they do; see `data.collectives`, too."""
+"""Values that ranks exchange in training, and the process group for it; see also `data.collectives`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from torch import Tensor
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)  # a rank may publish for minutes while the others wait
 
-# A group whose last holder is DDP's reducer is destroyed under the interpreter's lock, and waits there for a thread
-# that needs the same lock to let go of a tensor: about one training in ten hung at its end. One that is held here is
-# destroyed with the process, if at all.
+# A group whose last reference is DDP's reducer is destroyed while the interpreter lock is held. There it waits for a
+# thread that needs the same lock to release a tensor: about one training in ten hung at its end. The reference here
+# keeps the group until the process ends.
 _held: list[dist.ProcessGroup] = []
 
 
 @contextlib.contextmanager
 def process_group(size: int, device: torch.device) -> Iterator[None]:
-    """Join the other ranks, where there are any: gloo on CPU, nccl on GPU."""
+    """Join the other ranks, if there are any: gloo on CPU, nccl on GPU."""
     if size == 1:
         yield
         return
@@ -31,18 +31,18 @@ def process_group(size: int, device: torch.device) -> Iterator[None]:
         dist.init_process_group("gloo", timeout=COLLECTIVE_TIMEOUT)
     _held.append(dist.distributed_c10d._get_default_group())
     yield
-    dist.destroy_process_group()  # only in good order: after a failure it could wait for ranks that are gone
+    dist.destroy_process_group()  # only if all went well: after a failure, it could wait for ranks that have ended
 
 
 def reduce_sums(values: Tensor) -> Tensor:
-    """Return the sums over all ranks; the same tensor where there is one rank."""
+    """Return the sums over all ranks; the same tensor if there is one rank."""
     if dist.is_initialized():
         dist.all_reduce(values)
     return values
 
 
 def reduce_largest(values: Tensor) -> Tensor:
-    """Return the largest values over all ranks; the same tensor where there is one rank."""
+    """Return the largest values over all ranks; the same tensor if there is one rank."""
     if dist.is_initialized():
         dist.all_reduce(values, dist.ReduceOp.MAX)
     return values
@@ -54,7 +54,7 @@ def any_rank(flag: bool, device: torch.device) -> bool:
 
 
 def from_rank(value: Any, rank: int = 0) -> Any:
-    """Return one rank's value, on all ranks."""
+    """Return the value of one rank, on all ranks."""
     if not dist.is_initialized():
         return value
     box = [value]

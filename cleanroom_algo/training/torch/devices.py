@@ -1,4 +1,4 @@
-"""What a rank computes on: its device, its random generators, its precision."""
+"""The device of a rank, its random generators and its precision."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 
 def pick_device(local_rank: int) -> torch.device:
-    """Return the local rank's GPU, or the CPU where there is none."""
+    """Return the local rank's GPU, or the CPU if there is none."""
     if torch.cuda.is_available():
         device = torch.device("cuda", local_rank % torch.cuda.device_count())
         torch.cuda.set_device(device)
@@ -28,7 +28,7 @@ def seed_everything(seed: int) -> None:
 
 
 def autocast(device: torch.device, precision: str) -> Callable[[], contextlib.AbstractContextManager[Any]]:
-    """Return what to compute a forward pass in."""
+    """Return the context for a forward pass."""
     if precision == "float32":
         return contextlib.nullcontext
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float16
@@ -36,5 +36,5 @@ def autocast(device: torch.device, precision: str) -> Callable[[], contextlib.Ab
 
 
 def is_plateau(scheduler: object) -> bool:
-    """Whether a scheduler is stepped with a loss, after each epoch."""
+    """Whether a scheduler takes a loss after each epoch."""
     return isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)

@@ -13,11 +13,11 @@ from types import ModuleType
 from typing import Any
 
 _COMPILER = "torch._dynamo"
-_USERS = (_COMPILER, "torch.distributed.fsdp")  # sharded models have to do with parts of it
+_USERS = (_COMPILER, "torch.distributed.fsdp")  # sharded models use parts of it
 
 
 class _NoCompiler(ModuleType):
-    """What optimizers and DDP ask of the compiler where nothing is compiled; for all else the compiler itself."""
+    """Answers what optimizers and DDP ask of the compiler if nothing is compiled; else passes on to the compiler."""
 
     @property
     def utils(self) -> ModuleType:
@@ -28,7 +28,7 @@ class _NoCompiler(ModuleType):
         """Do nothing: there is no graph."""
 
     def disable(self, function: Callable[..., Any], *_: Any, **__: Any) -> Callable[..., Any]:
-        """Return the function as it is: nothing compiles it."""
+        """Return the function unchanged, because nothing is compiled."""
         return function
 
     def __getattr__(self, name: str) -> Any:
@@ -37,7 +37,7 @@ class _NoCompiler(ModuleType):
 
 class _NoUtils(ModuleType):
     def get_optimize_ddp_mode(self) -> str:
-        """Return the default: who wants another one has loaded the compiler to set it."""
+        """Return the default: code that sets another mode has loaded the compiler."""
         return "ddp_optimizer"
 
     def __getattr__(self, name: str) -> Any:
@@ -51,7 +51,7 @@ def _compiler() -> ModuleType:
 
 @contextmanager
 def without_compiler() -> Iterator[None]:
-    """Keep what runs inside from importing torch's compiler; one that is loaded stays in use."""
+    """Keep the code in the block from importing torch's compiler; if it is loaded, it is used."""
     if any(name in sys.modules for name in _USERS):
         yield
         return

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def train(rank_run: RankRun, trainer: Trainer) -> None:
-    """Train a torch model on this rank, in step with the others, to the end or until the job is stopped, and publish.
+    """Train a torch model on this rank, in step with the others, until the end or a stop of the job, and publish.
 
     Args:
         rank_run: this rank's work.
@@ -42,9 +42,9 @@ def train(rank_run: RankRun, trainer: Trainer) -> None:
         if world.rank == 0:
             rank_run.writer.recover()
         loop = TrainingLoop(TorchRun.prepare(rank_run, trainer, world, device))
-        stop.enter(Phase.COOPERATING)  # from here on there is something to save
+        stop.enter(Phase.COOPERATING)  # from now on, there is something to save
         loop.run()
-        stop.enter(Phase.ENDING)  # whatever comes now, the artifacts are whole
+        stop.enter(Phase.ENDING)  # whatever happens now, the artifacts are complete
         barrier()
 
 
@@ -62,7 +62,7 @@ class TrainingLoop:
         if isinstance(self._train_set, Batches):
             self._train_set.check_last(run.model)
         self._validation_set = None if inputs.validation is None else self._batches(inputs.validation, training=False)
-        if type(run.trainer).scheduler is not Trainer.scheduler:  # counting would delay the first batch of all others
+        if type(run.trainer).scheduler is not Trainer.scheduler:  # counting delays the first batch
             batches = self._train_set.steps
             steps = None if batches is None else math.ceil(batches / options.accumulate)
             run.rank_run.total_steps = None if steps is None else steps * options.epochs
@@ -75,17 +75,17 @@ class TrainingLoop:
             self._steps = Steps(run)
         self._publication = Publication(run)
         self._resuming = Resuming(run, self._steps, self._publication)
-        seed_everything(options.seed + run.world.rank)  # from here on ranks draw differently
-        # A private training that is repeated in part spends more than its accountant knows: it begins anew.
+        seed_everything(options.seed + run.world.rank)  # from now on, the random numbers of the ranks differ
+        # A private training that repeats steps would spend more than its accountant knows, so it starts anew.
         self._progress = Progress() if options.private else self._resuming.load()
 
     def run(self) -> None:
-        """Train what epochs are left, and publish."""
+        """Train the remaining epochs, and publish."""
         if self._run.leads:
             log.info(EPOCHS_LINE, self._run.options.epochs)
         while self._progress.epoch < self._run.options.epochs:
             if self._train_epoch() or self._end_epoch():
-                self._run.stop.request()  # also where another host got the signal
+                self._run.stop.request()  # also if another host got the signal
                 self._end_stopped()
                 return
             if self._ends_early():
@@ -123,7 +123,7 @@ class TrainingLoop:
                 return True
             if progress.step == 1 and not last and self._run.leads:
                 self._publication.check_fits()
-        # A stop may have come while the ranks waited for rows, and have ended the epoch.
+        # A stop may have come while the ranks waited for rows, and may have ended the epoch.
         return any_rank(bool(self._run.stop), self._run.device)
 
     def _end_epoch(self) -> bool:

@@ -1,4 +1,4 @@
-"""What torch says of a loss that does not suit its batch, in words that say what to do, and without values."""
+"""Explains errors of torch about a loss that does not suit its batch, without values, and says what to do."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _TYPE = re.compile(r"expected scalar type|[Ff]ound dtype|target dtype|can't be c
 
 @contextlib.contextmanager
 def loss_errors(batch: Batch, schema: Schema) -> Iterator[None]:
-    """Name the cause of an error of torch, where it is the type of the target or a batch of one row.
+    """Name the cause of an error of torch if it is the type of the target or a batch of one row.
 
     Raises:
-        TargetTypeError: CR-TRN-013; OneRowBatchError: CR-TRN-012. What else is raised goes through.
+        TargetTypeError: CR-TRN-013; OneRowBatchError: CR-TRN-012. Other exceptions pass through.
     """
     try:
         yield

@@ -15,19 +15,19 @@ from cleanroom_algo.training.torch.run import TorchRun
 
 
 class Figures(Protocol):
-    """What a training tells of itself as it goes. All ranks call each method at the same time."""
+    """What a training logs about its progress. All ranks call each method at the same time."""
 
     def begin(self) -> None:
-        """Take the time: rows are counted from here."""
+        """Start the clock: rows are counted from now on."""
 
     def add(self, loss: Tensor, rows: int) -> None:
         """Add a batch of this rank: its mean loss and its rows."""
 
     def line(self, step: int) -> dict[str, float]:
-        """Return what a metric line says after a step, of all rows since the last one."""
+        """Return the values of a metric line after a step, over all rows since the last line."""
 
     def epoch(self, step: int) -> tuple[int, dict[str, float]]:
-        """Return the rows of the epoch and what is said at its end, and begin anew."""
+        """Return the rows of the epoch and the values to log at its end, and start the next epoch."""
 
 
 class Losses:
@@ -44,7 +44,7 @@ class Losses:
         self._last_line = time.monotonic()
 
     def begin(self) -> None:
-        """Take the time."""
+        """Start the clock."""
         self._last_line = time.monotonic()
 
     def add(self, loss: Tensor, rows: int) -> None:
@@ -83,7 +83,7 @@ class Losses:
 
 
 def no_rows(channel: Channel, *, drop_last: bool = False) -> NoDataError:
-    """Return what to say of a channel that no host has a row of."""
+    """Return the error for a channel without rows on all hosts."""
     return NoDataError(
         f"channel {channel.name!r} has no row on any host" + (", or no complete batch" if drop_last else ""),
         expected="rows to train on",

@@ -1,12 +1,12 @@
 """A step of a model on several ranks, as one module for DDP.
 
-Each step's gradient must be that of all rows of all ranks, although the ranks' batches differ in size and some ranks
-may have no rows. The step therefore weighs its loss by rows / batch_size, and carries the weight as the gradient of an
-extra parameter: DDP averages both in the same bucket, and their ratio is the gradient over all rows. The same
-parameter carries whether a rank was asked to stop, so that all ranks end after the same step.
+The gradient of each step must be that of all rows of all ranks, although the batches of the ranks differ in size and
+some ranks may have no rows. So a step weights its loss by rows / batch_size, and the weight is also the gradient of an
+extra parameter. DDP averages both in the same bucket, and their ratio is the gradient over all rows. The same parameter
+also carries whether a rank was asked to stop, so that all ranks end after the same step.
 
-A rank without rows gives gradients of zero and runs neither model nor loss. Only where the forward pass itself has
-collectives (shards, SyncBatchNorm) it passes rows that another rank has had, with weight zero.
+The gradients of a rank without rows are zero, and it runs neither model nor loss. Only if the forward pass itself has
+collectives (shards, SyncBatchNorm), it computes rows of another rank with weight zero.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from cleanroom_algo.training.torch.collectives import from_rank
 from cleanroom_algo.training.torch.run import TorchRun
 
 TALLY = ("weight", "stop", "news")
-"""What the extra parameter's gradient carries: the rank's rows / batch_size, whether it was asked to stop, and how many
-of its buffers have changed of which the ranks do not know yet."""
+"""The gradient of the extra parameter: the rank's rows / batch_size, whether it was asked to stop, and how many of its
+buffers have changed without the other ranks knowing yet."""
 
 
 class Step(nn.Module):
-    """A model with its loss, as one module for DDP: the algorithm's hooks always see the bare model.
+    """A model with its loss, as one module for DDP; the algorithm's hooks always get the bare model.
 
     Args:
         run: with the model and the trainer.
@@ -48,7 +48,7 @@ class Step(nn.Module):
         self._running = buffers
 
     def forward(self, batch: Batch | None, signal: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what to differentiate, and the mean loss of the batch.
+        """Return the value to differentiate, and the mean loss of the batch.
 
         Args:
             batch: some rows; None: the gradients of all parameters are zero.
@@ -66,7 +66,7 @@ class Step(nn.Module):
 
 
 class _Zero(torch.autograd.Function):
-    """A zero that depends on parameters, with gradients of zero whatever their values."""
+    """A zero that depends on parameters; its gradients are zero for all values of the parameters."""
 
     @staticmethod
     def forward(ctx: Any, *parameters: Tensor) -> Tensor:
@@ -79,14 +79,14 @@ class _Zero(torch.autograd.Function):
 
 
 def zero_of(module: nn.Module) -> Tensor:
-    """Return a zero that has a gradient of zero for each parameter that is trained; there must be one."""
+    """Return a zero with a gradient of zero for each trained parameter; there must be at least one."""
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     zero: Tensor = _Zero.apply(*trained)  # type: ignore[no-untyped-call]
     return zero
 
 
 def check_form(loss: Tensor) -> None:
-    """Check what an algorithm's `loss` returned.
+    """Check the result of an algorithm's `loss`.
 
     Raises:
         LossError: CR-TRN-007, it is not a scalar, or does not depend on the model.
@@ -101,14 +101,14 @@ def check_form(loss: Tensor) -> None:
 
 
 def has_collectives(run: TorchRun) -> bool:
-    """Whether a forward pass of the model waits for the other ranks, so that none may leave it out."""
+    """Whether a forward pass of the model waits for the other ranks, so that all ranks must run it."""
     return run.sharded or (
         run.world.size > 1 and any(isinstance(module, nn.SyncBatchNorm) for module in run.model.modules())
     )
 
 
 def stand_in(batch: Batch, run: TorchRun) -> Batch:
-    """Return the batch of the first rank that has rows, for ranks that have none; all ranks must come here."""
+    """Return the batch of the first rank that has rows, for ranks without rows; all ranks must call it."""
     rows = gather(batch.rows, run.world)
     owner = next(rank for rank, count in enumerate(rows) if count)
     found: Batch = from_rank(batch.to("cpu"), owner)
@@ -117,7 +117,7 @@ def stand_in(batch: Batch, run: TorchRun) -> Batch:
 
 @contextlib.contextmanager
 def without_gradients(model: nn.Module) -> Iterator[None]:
-    """Have the model's outputs pass back gradients of zero, whatever the loss makes of them."""
+    """Make the gradients of the model's outputs zero, whatever the loss computes from them."""
     handle = model.register_forward_hook(lambda _module, _inputs, output: _silence(output))
     try:
         yield

@@ -1,8 +1,8 @@
 """Random samples of all rows of all ranks, as a private training needs them.
 
-In each step each unit is in the sample with the same probability, independently of all others (Poisson sampling), so
-that samples differ in size and may be empty. The ranks sample their own units with the same probability: together that
-is one sample of all units. What is drawn must not be known to anyone, so it does not depend on the option `seed`.
+In each step, each unit is in the sample with the same probability, independently of all others (Poisson sampling). So
+samples differ in size and may be empty. The ranks sample their own units with the same probability, which together is
+one sample of all units. The sample must be secret, so it does not depend on the option `seed`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Sample(Batch):
 
 
 class Samples:
-    """The samples of one training, on the device of this rank. The rows of the rank are kept in memory, as a table.
+    """The samples of one training, on the device of this rank. The rank's rows are kept in memory as a table.
 
     Args:
         run: the training.
@@ -52,11 +52,11 @@ class Samples:
     Attributes:
         units: of all ranks.
         rows: of all ranks.
-        steps: of an epoch, in which each unit is expected once.
-        sampling_rate: the probability of each unit to be in a sample.
+        steps: of an epoch; the expected number of samples with a given unit is 1.
+        sampling_rate: the probability that a unit is in a sample.
 
     Raises:
-        PrivateTrainingError: CR-TRN-016, the rows of a unit may lie on several hosts, or belong to none.
+        PrivateTrainingError: CR-TRN-016, the rows of a unit may be on several hosts, or have no unit.
         NoDataError: CR-TRN-010.
     """
 
@@ -75,13 +75,13 @@ class Samples:
         self._random = np.random.default_rng()  # seeded by the operating system
 
     def epoch(self, number: int) -> Iterator[tuple[Sample, bool]]:  # noqa: ARG002
-        """Yield as many samples as an epoch has steps, each with whether it is the last."""
+        """Yield as many samples as an epoch has steps, each with whether it is the last one."""
         units = len(self._starts) - 1
         for step in range(1, self.steps + 1):
             yield self._sample(np.flatnonzero(self._random.random(units) < self.sampling_rate)), step == self.steps
 
     def few(self) -> list[Sample]:
-        """Return a few rows together, then each of them alone; none where there are not two rows."""
+        """Return a batch of a few rows, then each of its rows alone; nothing if there are fewer than two rows."""
         rows = np.arange(min(self._table.height, 4))
         return (
             [self._of_rows(rows), *(self._of_rows(rows[place : place + 1]) for place in rows)] if len(rows) > 1 else []
@@ -104,7 +104,7 @@ class Samples:
 
 
 def _read(run: TorchRun) -> pl.DataFrame:
-    """Return this rank's rows; where units have several rows, all rows of this rank's units."""
+    """Return this rank's rows; if units have several rows, all rows of this rank's units."""
     inputs, world, unit = run.rank_run.inputs, run.world, run.options.unit
     schema = run.trainer.schema
     columns = [name for name in schema.names if name in {*run.trainer.features.columns, *({unit} - {ROW})}]
@@ -112,7 +112,7 @@ def _read(run: TorchRun) -> pl.DataFrame:
     if unit == ROW or world.size == 1:
         return pl.concat([empty, *inputs.tables(schema, inputs.train, world, columns)])
     _check_sees_all(inputs.train, world, unit)
-    # Each rank reads all rows, and keeps those of the units that fall to it.
+    # Each rank reads all rows, and keeps those of its own units.
     place = pl.col(unit).cast(pl.String).hash(0) % world.size == world.rank
     return pl.concat([empty, *(table.filter(place) for table in inputs.tables(schema, inputs.train, World(), columns))])
 
@@ -129,7 +129,7 @@ def _check_sees_all(channel: Channel, world: World, unit: str) -> None:
 def _groups(
     table: pl.DataFrame, unit: str
 ) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    """Return where each unit begins in an order of the rows, with the end, and that order."""
+    """Return the order of the rows by unit, and the positions at which units begin, with the end."""
     if unit == ROW:
         return np.arange(table.height + 1), np.arange(table.height)
     if nulls := table.get_column(unit).null_count():

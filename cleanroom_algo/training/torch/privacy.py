@@ -1,4 +1,4 @@
-"""What a private training may spend and has spent, and whether a job can be private at all."""
+"""What a private training may spend and has spent, and whether a job can be private."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cleanroom_algo.training.rank_run import RankRun
 
 ROW: Final = "row"
-# Opacus' own, and larger ones: with much noise the best order is beyond 64, and epsilon would be overstated.
+# Those of Opacus and larger ones: with much noise, the best order is above 64, and epsilon would be overstated.
 ORDERS: Final = [*(1 + tenth / 10 for tenth in range(1, 100)), *range(12, 64), 80, 100, 128, 192, 256, 512, 1024]
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def check_layers(model: nn.Module) -> None:
     """Check that each layer can be trained privately.
 
     Raises:
-        PrivateTrainingError: CR-TRN-016, with each layer that cannot.
+        PrivateTrainingError: CR-TRN-016, with each layer that cannot be trained privately.
     """
     validators = opacus("validators").ModuleValidator.VALIDATORS
     problems = [
@@ -99,7 +99,7 @@ def check_layers(model: nn.Module) -> None:
 
 
 _NORMS: Final = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
-"""Layers that keep what they have seen in buffers, with or without weights."""
+"""Layers that store what they have seen in buffers, with or without weights."""
 
 
 class Budget:
@@ -109,15 +109,15 @@ class Budget:
         options: of the trainer.
         base: the base model, if any.
         units: of all ranks.
-        sampling_rate: with which each unit is in a step.
-        steps: that are planned.
+        sampling_rate: the probability that a unit is in a step.
+        steps: the planned number of steps.
 
     Attributes:
-        noise_multiplier: as given, or the least with which the planned steps spend no more than `epsilon`.
+        noise_multiplier: as given, or the smallest one for which the planned steps spend at most `epsilon`.
         accountant: of Opacus, for the steps of this training.
 
     Raises:
-        PrivateTrainingError: CR-TRN-016, delta is too large, or it is not known what the base model has spent.
+        PrivateTrainingError: CR-TRN-016, delta is too large, or the budget spent by the base model is not known.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Budget:
         self.noise_multiplier = options.noise_multiplier or self._solve(sampling_rate, steps)
 
     def record(self) -> PrivacyRecord:
-        """Return what is spent by now, the base model's included."""
+        """Return what is spent so far, with what the base model has spent."""
         own = [_steps_of(entry) for entry in self.accountant.history]
         together = (*self._before, *own)
         total = type(self.accountant)()
@@ -177,7 +177,7 @@ class Budget:
 
 @contextmanager
 def _any_order() -> Iterator[None]:
-    """Keep Opacus from warning that another order might give a smaller epsilon: that of each order holds."""
+    """Suppress Opacus' warning that another order might give a smaller epsilon: every order gives a valid one."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Optimal order is the", UserWarning)
         yield

@@ -1,8 +1,9 @@
 """Optimizer steps of a private training: DP-SGD, by Opacus.
 
-Each step adds up the gradients of the sampled units, each scaled down to at most `max_grad_norm`, and Gaussian noise;
-of several ranks, the first one adds the noise of the whole sum. Opacus computes the gradient of each row from what each
-layer has been given, which is right only where rows do not meet: that is checked on a few rows before the first step.
+Each step sums the gradients of the sampled units, each scaled down to at most `max_grad_norm`, and Gaussian noise. If
+there are several ranks, the first one adds the noise of the whole sum. Opacus computes the gradient of each row from
+the inputs of each layer. This is correct only if rows do not influence each other, which is checked on a few rows
+before the first step.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from cleanroom_algo.training.torch.poisson import Sample, Samples
 from cleanroom_algo.training.torch.privacy import Budget, opacus
 from cleanroom_algo.training.torch.run import TorchRun
 
-_CLOSE = 1e-3  # of the largest gradient: far above the rounding of float32, far below what another row would change
+_CLOSE = 1e-3  # of the largest gradient: far above the rounding of float32, far below the effect of another row
 
 
 class PrivateSteps:
-    """Takes private optimizer steps; what `Steps` is to other trainings.
+    """Takes private optimizer steps, as `Steps` does for other trainings.
 
     Args:
         run: the training.
@@ -41,12 +42,12 @@ class PrivateSteps:
     Attributes:
         budget: what is spent.
         scheduler: the trainer's, or None.
-        scaler: of the loss; it does nothing.
+        scaler: of the loss; it has no effect.
         buffers: of the model; they do not change.
         stand_in: None, as a forward pass has no collectives.
 
     Raises:
-        PrivateTrainingError: CR-TRN-016, model, loss or optimizer cannot be private.
+        PrivateTrainingError: CR-TRN-016, the model, the loss or the optimizer cannot be private.
     """
 
     def __init__(self, run: TorchRun, samples: Samples) -> None:
@@ -76,14 +77,14 @@ class PrivateSteps:
         self._optimizer = self._private_optimizer(samples)
 
     def take(self, batch: Batch, *, full: bool) -> tuple[Tensor, bool]:  # noqa: ARG002
-        """Go one step on.
+        """Take one step.
 
         Args:
             batch: the sample of this rank; it may have no rows.
             full: always true.
 
         Returns:
-            A loss of 0, as nobody may see that of private rows; and whether a rank was asked to stop.
+            A loss of 0, because the loss of private rows must not be shown; and whether a rank was asked to stop.
         """
         assert isinstance(batch, Sample)
         if batch.rows:
@@ -113,7 +114,7 @@ class PrivateSteps:
             if parameter.grad is not None:
                 raise _rows_meet(name)
             return parameter.new_zeros((units, *parameter.shape))
-        # A row with a gradient that is not a number must not turn the weights into something that gives it away.
+        # A row whose gradient is not a number must not become visible in the weights.
         rows = torch.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
         if units == batch.rows:
             return rows
@@ -126,7 +127,7 @@ class PrivateSteps:
     def _private_optimizer(self, samples: Samples) -> Any:
         run, optimizers = self._run, opacus("optimizers")
         kind = optimizers.DPOptimizer if run.world.size == 1 else optimizers.DistributedDPOptimizer
-        generator = torch.Generator(run.device).manual_seed(secrets.randbits(63))  # who knows it can remove the noise
+        generator = torch.Generator(run.device).manual_seed(secrets.randbits(63))  # secret: it would reveal the noise
         optimizer = kind(
             run.optimizer,
             noise_multiplier=self.budget.noise_multiplier,
@@ -159,7 +160,7 @@ class PrivateSteps:
             )
 
     def _check_rows_apart(self, few: list[Sample]) -> None:
-        """Check that the gradient of a few rows is the mean of the gradients that each row has alone."""
+        """Check that the gradient of a few rows is the mean of the gradients of the single rows."""
         if not few:
             return
         together, *alone = few
@@ -178,7 +179,7 @@ class PrivateSteps:
         self._run.model.zero_grad(set_to_none=True)
 
     def _check_buffers(self) -> None:
-        """Check that the forward pass has changed no buffer."""
+        """Check that the forward pass has not changed buffers."""
         changed = [
             name
             for name, buffer in self._run.model.named_buffers()
@@ -203,7 +204,7 @@ class PrivateSteps:
 
     @contextmanager
     def _without_chance(self) -> Iterator[None]:
-        """Switch off what draws random numbers, such as dropout; layers with weights are in training as ever."""
+        """Switch off random layers such as dropout; layers with weights stay in training mode."""
         modes = {module: module.training for module in self._run.model.modules()}
         for module in modes:
             module.training = any(True for _ in module.parameters(recurse=False))
@@ -216,14 +217,14 @@ class PrivateSteps:
 
 @contextmanager
 def _quiet_hooks() -> Iterator[None]:
-    """Keep torch from warning of the hooks by which Opacus works."""
+    """Suppress torch's warnings about the hooks that Opacus uses."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Full backward hook is firing", UserWarning)
         yield
 
 
 class Spending:
-    """What a private training tells of itself: no loss, but what it has spent.
+    """What a private training logs: no loss, but what it has spent.
 
     Args:
         run: the training.

@@ -1,4 +1,4 @@
-"""Where training stands, and the losses seen since."""
+"""The progress of training, and the losses since the last report."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from cleanroom_algo.training.torch.collectives import reduce_sums
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where training stands; part of a checkpoint.
+    """The progress of training; part of a checkpoint.
 
     Attributes:
-        epoch: that is under way, from 0.
+        epoch: the current one, from 0.
         step: optimizer steps of this job.
-        rows: of all ranks, in epochs that are done.
+        rows: of all ranks, in complete epochs.
         best: the best validation loss (or training loss) so far.
         epochs_without_gain: epochs since the best one.
     """
@@ -45,7 +45,7 @@ class Sums:
             self._rows.append(rows)
 
     def absorb(self, other: Sums) -> None:
-        """Add what another has, and empty it."""
+        """Add the sums of another one, and empty it."""
         self._sums += other.local()
         other._sums.zero_()
 

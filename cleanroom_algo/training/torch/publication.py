@@ -1,4 +1,4 @@
-"""When and what a torch algorithm publishes: best or last weights, under the cap, within the grace of a stop."""
+"""When and what a torch algorithm publishes: best or last weights, of limited size, in time when the job is stopped."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from cleanroom_algo.training.artifacts.writer import Draft
 
 _MARGIN_SECONDS = 10.0  # between the end of a save and the platform's SIGKILL
-_SAFETY = 1.5  # saves of one size differ by so much when the disk is busy
-_ASSUMED_RATE = 100e6  # bytes a second before the first save is measured: a small network disk
-_SHARE_OF_TIME = 20  # slow saves in mid-epoch may take one part in so many of the training
+_SAFETY = 1.5  # durations of equal saves differ by this factor when the disk is busy
+_ASSUMED_RATE = 100e6  # bytes per second, before the first save is measured: a small network disk
+_SHARE_OF_TIME = 20  # slow saves during an epoch may take this part of the training time
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Publication:
         self._run = run
         self._rank_run = run.rank_run
         self._options = run.options
-        self._given_up = 0  # of `shrink`
+        self._given_up = 0  # steps of `shrink` that were taken
         self._last = time.monotonic()
         self._took: float | None = None
         self._published = False
@@ -59,9 +59,10 @@ class Publication:
     # --- when -------------------------------------------------------------------------------------------------------
 
     def publish_epoch(self, progress: Progress, *, better: bool) -> None:
-        """Publish after an epoch, where it is due: the best always, the last not more often than asked for.
+        """Publish after an epoch if it is due: the best weights always, the last ones not more often than requested.
 
-        Saves that would take half of the grace are made after each epoch: a stop may not leave the time for one.
+        Saves that would take half of the grace period are made after each epoch, because a stop may not leave enough
+        time.
         """
         if self._options.keep == "best":
             due = better
@@ -71,9 +72,9 @@ class Publication:
             self.publish(progress)
 
     def publish_early(self, progress: Progress) -> None:
-        """Publish in mid-epoch where a save is so slow that a stop may not leave the time for it.
+        """Publish during an epoch if a save is so slow that a stop may not leave enough time for it.
 
-        The best weights are only known after an epoch; until the first one the last are better than none.
+        The best weights are only known after an epoch; before the first one has ended, the last weights are published.
         """
         if self._options.keep == "best" and self._published:
             return
@@ -83,17 +84,17 @@ class Publication:
             self.publish(progress)
 
     def note_better(self) -> None:
-        """Tell that the final weights are the best."""
+        """Record that the final weights are the best."""
         self._pending_better = True
 
     def publish_final(self, progress: Progress) -> None:
-        """Publish at the end; the best weights may lie there already."""
+        """Publish at the end, unless the best weights are already published."""
         if self._options.keep == "best" and self._published and not self._pending_better:
             return
         self.publish(progress)
 
     def publish_stopped(self, progress: Progress) -> None:
-        """Publish after a stop, unless the time left would not do and an earlier state is there."""
+        """Publish after a stop, unless the remaining time is too short and earlier artifacts exist."""
         if self._options.keep == "best" and self._published:
             return
         enough = self._agreed(self._run.stop.grace_left - _MARGIN_SECONDS > self._seconds * _SAFETY)
@@ -103,22 +104,22 @@ class Publication:
         self.publish(progress)
 
     def state(self) -> dict[str, Any]:
-        """Return what a run that continues from a checkpoint must know of the publications before it."""
+        """Return what a run that continues from a checkpoint must know about earlier publications."""
         return {"published": self._published, "metrics": dict(self.metrics)}
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state` returned, where the artifacts have outlived the run that published them."""
+        """Restore what `state` returned, if the artifacts of the earlier run still exist."""
         self._published = self.outlived() and state["published"]
         if self._published:
             self.metrics = dict(state["metrics"])
 
     def outlived(self) -> bool:
-        """Whether there are artifacts: those of this run, or of one before it."""
+        """Whether there are artifacts of this run or of an earlier one."""
         return bool(from_rank((self._rank_run.writer.directory / MANIFEST_FILE).is_file()))
 
     @property
     def _seconds(self) -> float:
-        """How long a save takes: as the last one did, or by its size."""
+        """The duration of a save: that of the last one, or an estimate from the size."""
         if self._took is None:
             self._took = sum(self._sizes().values()) / _ASSUMED_RATE
         return self._took
@@ -128,16 +129,16 @@ class Publication:
         return self._seconds * _SAFETY > GRACE_SECONDS / 2
 
     def _agreed(self, due: bool) -> bool:
-        """Return the first rank's word where all ranks take part in a save."""
+        """Return the first rank's decision if all ranks take part in a save."""
         return bool(from_rank(due)) if self._run.sharded else due
 
     # --- what -------------------------------------------------------------------------------------------------------
 
     def check_fits(self) -> None:
-        """Check weights and optimizer against the cap, by their shapes: after the first step, not after the last.
+        """Check the size of weights and optimizer by their shapes: after the first step, not after the last one.
 
         Raises:
-            ArtifactTooLargeError: CR-ART-003, they would not fit, whatever `shrink` allows.
+            ArtifactTooLargeError: CR-ART-003, they would not fit even with everything that `shrink` allows.
         """
         with self._rank_run.writer.draft() as draft:
             while True:
@@ -145,7 +146,7 @@ class Publication:
                     return draft.check_cap(self._sizes())
 
     def publish(self, progress: Progress) -> None:
-        """Publish what the model is now; all ranks come here."""
+        """Publish the current model; all ranks call it."""
         started = time.monotonic()
         self._published = True
         self.metrics = dict(self._rank_run.final_metrics)
@@ -178,13 +179,13 @@ class Publication:
         coming = {WEIGHTS_FILE: largest_size(stored)}
         if metadata:
             coming[OPTIMIZER_FILE] = largest_size(tensors, metadata)
-        draft.check_cap(coming)  # of both, before the first of them is written
+        draft.check_cap(coming)  # of both, before the first one is written
         add_tensors(draft, WEIGHTS_FILE, stored, shard_bytes=shard_bytes)
         if metadata:
             add_tensors(draft, OPTIMIZER_FILE, tensors, metadata=metadata)
 
     def _sizes(self) -> dict[str, int]:
-        """Return the bytes of the large files, by the shapes of their tensors; shards count as wholes."""
+        """Return the bytes of the large files, by the shapes of their tensors; a shard counts as the whole tensor."""
         weights = {
             name: value for name, value in self._run.model.state_dict().items() if isinstance(value, torch.Tensor)
         }
@@ -215,7 +216,7 @@ class Publication:
 
     @contextmanager
     def _shrinking(self) -> Iterator[None]:
-        """Give up the next thing that `shrink` names where the cap is broken, so that the caller can try again."""
+        """Take the next step of `shrink` if the artifacts are too large, so that the caller can try again."""
         try:
             yield
         except ArtifactTooLargeError as error:

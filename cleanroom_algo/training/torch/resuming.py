@@ -1,4 +1,4 @@
-"""What a checkpoint holds, and how training continues from it after the last complete epoch."""
+"""The content of a checkpoint, and how training continues from it after the last complete epoch."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from cleanroom_algo.training.torch.steps import Steps
 
 
 class Resuming:
-    """Writes the state of one training into checkpoints, and takes it up again.
+    """Writes the state of one training into checkpoints, and restores it.
 
     Args:
         run: the training.
         steps: with the scheduler and the scaler.
-        publication: which knows what has been published.
+        publication: knows what has been published.
     """
 
     def __init__(self, run: TorchRun, steps: Steps | PrivateSteps, publication: Publication) -> None:
@@ -40,7 +40,7 @@ class Resuming:
         """Write a checkpoint; all ranks call it after the same epoch.
 
         Args:
-            progress: where training stands.
+            progress: the progress of training.
             better: whether the epoch was the best so far.
         """
         run, scheduler = self._run, self._steps.scheduler
@@ -55,16 +55,16 @@ class Resuming:
                 "publication": self._publication.state(),
             },
         }
-        # Shards are gathered on the first rank; whole states are equal on all, and lie on each host.
+        # Shards are gathered on the first rank; complete states are equal on all ranks, and each host stores them.
         holds = run.leads if run.sharded else run.world.local_rank == 0
         self._checkpoints.save(progress.epoch, state if holds else None, {"random": random_states()}, better=better)
 
     @without_compiler()
     def load(self) -> Progress:
-        """Take up the newest checkpoint that all hosts have.
+        """Restore the newest checkpoint that all hosts have.
 
         Returns:
-            Where training stands; at its beginning where there is no checkpoint.
+            The progress of training; that of its beginning if there is no checkpoint.
 
         Raises:
             CheckpointError: CR-TRN-009, it is damaged, or of another training.
@@ -88,13 +88,13 @@ class Resuming:
         self._checkpoints.clear()
 
     def _republish(self, best: dict[str, Any] | None) -> None:
-        """Publish the best epoch's weights again: the artifacts have not outlived the run that published them."""
+        """Publish the best epoch's weights again, if the artifacts of the run that published them no longer exist."""
         if from_rank(best is not None):
             about = self._take_up(best)
             self._publication.publish(Progress(**about["progress"]))
 
     def _take_up(self, state: dict[str, Any] | None) -> dict[str, Any]:
-        """Give model, optimizer and metrics a state; return what is said about it."""
+        """Restore the state of model, optimizer and metrics; return the progress."""
         run = self._run
         restore_full_state(run.model, run.optimizer, state, sharded=run.sharded)
         about = state["about"] if state is not None else None

@@ -1,4 +1,4 @@
-"""`TorchRun`: what every part of a torch training works on, made before the first step."""
+"""`TorchRun`: what all parts of a torch training share, created before the first step."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class TorchRun:
 
     @classmethod
     def prepare(cls, rank_run: RankRun, trainer: Trainer, world: World, device: torch.device) -> TorchRun:
-        """Make model and optimizer, from the base model where there is one.
+        """Create model and optimizer, from the base model if there is one.
 
         Raises:
             SyncBatchNormError: CR-TRN-011. PrivateTrainingError: CR-TRN-016. And what reading a base model raises.
@@ -90,7 +90,7 @@ class TorchRun:
         _check_sync_batch_norm(model, world, device)
         if options.private:
             check_layers(model)
-        if not sharded:  # a model larger than a device gets there in shards
+        if not sharded:  # a model that is larger than a device is moved there in shards
             model = model.to(device)
         if trainer.base is not None:
             tensors = trainer.adapt_base(read_base_tensors(trainer.base))

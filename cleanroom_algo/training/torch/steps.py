@@ -1,4 +1,4 @@
-"""One optimizer step, the same on every rank: the gradient of all rows of all ranks, and the word to stop."""
+"""One optimizer step, the same on every rank: the gradient of all rows of all ranks, and whether to stop."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Steps:
         scheduler: the trainer's, or None.
         scaler: of the loss; it does nothing unless the precision is float16.
         buffers: of the model.
-        stand_in: rows for a rank that has none, where the forward pass has collectives; None before the first step.
+        stand_in: rows for a rank without rows if the forward pass has collectives; None before the first step.
     """
 
     def __init__(self, run: TorchRun) -> None:
@@ -56,14 +56,14 @@ class Steps:
         self._ddp = self._wrapped()
 
     def take(self, batch: Batch, *, full: bool) -> tuple[Tensor, bool]:
-        """Go one batch on.
+        """Process one batch.
 
         Args:
             batch: of this rank; it may have no rows.
-            full: whether it is the last one of an optimizer step.
+            full: whether it is the last batch of an optimizer step.
 
         Returns:
-            The mean loss of the batch, and whether a rank was asked to stop; that is looked at in full steps only.
+            The mean loss of the batch, and whether a rank was asked to stop, which is checked only in full steps.
         """
         with loss_errors(batch, self._run.trainer.schema):
             mean = self._weighted_backward(batch, full=full) if self._weighted else self._backward(batch)
@@ -85,11 +85,11 @@ class Steps:
             gradient_as_bucket_view=True,
             find_unused_parameters=run.options.unused_parameters,
         )
-        # It would send the buffers of the first rank, which may have had no rows. The argument has another name in each
-        # release of torch.
+        # It would send the buffers of the first rank, which may have had no rows. The argument has different names in
+        # the releases of torch.
         ddp.broadcast_buffers = False
-        # DDP sends the gradients of its first backward pass in another order than later ones, and the order decides
-        # over the last bit where three ranks or more add them up: a run that was killed must end with the same bits.
+        # DDP sends the gradients of its first backward pass in another order than later ones. If three or more ranks
+        # add them, the order changes the last bit, but a run that was killed must end with the same bits.
         loss, _ = ddp(None, torch.zeros(2, device=run.device))
         loss.backward()
         self._step_module.zero_grad(set_to_none=True)
@@ -119,7 +119,7 @@ class Steps:
         return cast("Tensor", mean)
 
     def _rows_of(self, batch: Batch) -> Batch | None:
-        """Return what a rank passes through the model; None where it has no rows, and nobody waits for it there."""
+        """Return what a rank passes through the model; None if it has no rows and no rank waits for it."""
         if not self._joins:
             return batch if batch.rows else None
         if self.stand_in is None:
@@ -147,7 +147,7 @@ class Steps:
             )
 
     def _agree(self) -> bool:
-        """Turn the summed gradients into that of the mean over all rows; return whether a rank wants to stop."""
+        """Convert the summed gradients to that of the mean over all rows; return whether a rank wants to stop."""
         tally = self._step_module.tally.grad
         assert tally is not None
         if self._run.sharded:
@@ -155,7 +155,7 @@ class Steps:
         gradients = [value.grad for value in self._named.values() if value.grad is not None]
         if self._run.device.type == "cpu":
             told = _Told(*tally.tolist())
-            if told.weight not in (0.0, 1.0):  # ranks with full batches: nothing to do, and nothing to round
+            if told.weight not in (0.0, 1.0):  # if all batches are full, there is nothing to scale and to round
                 torch._foreach_div_(gradients, told.weight)
         else:
             torch._foreach_div_(gradients, tally[0].clamp_min(1e-12))
@@ -168,7 +168,7 @@ class Steps:
         return told.stop > 0
 
     def _told_late(self, tally: Tensor) -> _Told:
-        """Return what was told in the step before, so that the GPU is never waited for; but in the first step."""
+        """Return the values of the previous step, so that nothing waits for the GPU; in the first step, its own."""
         copy = tally.to("cpu", non_blocking=True)
         event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record()

@@ -14,22 +14,22 @@ from cleanroom_algo.training.torch.collectives import any_rank
 from cleanroom_algo.training.torch.devices import autocast
 from cleanroom_algo.training.torch.run import TorchRun
 
-_VOTE_BATCHES = 32  # a vote costs a collective; once in so many batches it cannot be measured
+_VOTE_BATCHES = 32  # a vote costs a collective; once in so many batches, its cost is not measurable
 
 log = logging.getLogger(__name__)
 
 
 def validate(run: TorchRun, batches: Batches, epoch: int, stand_in: Batch | None) -> dict[str, float] | None:
-    """Return the means of the loss and of the trainer's metrics as `validation_*`; none where there is no row.
+    """Return the means of the loss and of the trainer's metrics as `validation_*`; empty if there are no rows.
 
-    All ranks call it. None is returned where a rank was asked to stop: means over a part of the rows could pass for
-    better ones.
+    All ranks call it. The result is None if a rank was asked to stop, because means over a part of the rows could look
+    better.
 
     Args:
         run: the training.
         batches: of the validation channel.
         epoch: its number, from 0.
-        stand_in: what a rank without rows passes through the model, where the forward pass has collectives.
+        stand_in: what a rank without rows passes through the model if the forward pass has collectives.
     """
     run.model.eval()
     sums: dict[str, torch.Tensor] = {}
