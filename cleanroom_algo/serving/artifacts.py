@@ -1,4 +1,4 @@
-"""What a training job left for serving: schema, features, hyperparameters, weights."""
+"""The files of a training job that serving needs: schema, features, hyperparameters, weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger("cleanroom_algo.serving")
 
 
 class Artifacts:
-    """A model directory, read lazily: nothing is loaded before it is asked for.
+    """A model directory, read lazily: each file is loaded when it is first used.
 
     Attributes:
         directory: the unpacked artifacts; /opt/ml/model in a container, where it is read-only (SageMaker developer
@@ -38,20 +38,20 @@ class Artifacts:
 
     @cached_property
     def manifest(self) -> Manifest:
-        """What the directory holds.
+        """The manifest of the directory.
 
         Raises:
-            ManifestError: it is missing, or not of its form.
+            ManifestError: it is missing, or not of the expected form.
         """
         return Manifest.read(self.directory)
 
     @cached_property
     def schema(self) -> Schema:
-        """The table that the model was trained on, its target included.
+        """The table that the model was trained on, with its target.
 
         Raises:
-            ManifestError: there is none, and the Predictor declares no schema.
-            ModelFilesError: neither the manifest nor the Predictor has one, or theirs differ.
+            ManifestError: there is no manifest, and the Predictor declares no schema.
+            ModelFilesError: neither the manifest nor the Predictor has a schema, or they differ.
         """
         own = self.declared_schema
         written = None if own is not None and not self._has_manifest else self.manifest.table_schema
@@ -74,10 +74,10 @@ class Artifacts:
 
     @cached_property
     def features(self) -> Features:
-        """The preprocessing as it was fitted in training, so that no request changes it.
+        """The preprocessing as it was fitted in training; requests do not change it.
 
         Raises:
-            ModelFilesError: the directory holds none.
+            ModelFilesError: the directory contains no features.
         """
         from cleanroom_algo.channels.features import Features
 
@@ -89,7 +89,7 @@ class Artifacts:
 
     @property
     def has_features(self) -> bool:
-        """Whether fitted preprocessing travels in these artifacts."""
+        """Whether these artifacts contain fitted preprocessing."""
         return (self.directory / FEATURES_FILE).is_file()
 
     def hyperparameters(self, kind: type[H]) -> H:
@@ -114,7 +114,7 @@ class Artifacts:
         return parsed
 
     def tell_changes(self, algorithm: str) -> None:
-        """Warn where the sources of an algorithm are not those that the model was trained with."""
+        """Log a warning if the sources of an algorithm are not those that the model was trained with."""
         if self._has_manifest:
             manifest = self.manifest
             changes = manifest.changes(source_hash=source_hash(algorithm), hyperparameters=manifest.hyperparameters)
@@ -124,7 +124,7 @@ class Artifacts:
     def state_dict(self, file: str = WEIGHTS_FILE) -> dict[str, torch.Tensor]:
         """Return the tensors of a safetensors file, on the CPU.
 
-        The file is mapped, not read: pages come in as they are used, and processes share them.
+        The file is mapped, not read: its pages are loaded when they are used, and processes share them.
 
         Raises:
             ModelFilesError: there is no such file.
@@ -157,7 +157,7 @@ def json_object(path: Path) -> dict[str, object]:
     """Return the JSON object in a file of the artifacts.
 
     Raises:
-        ModelFilesError: it holds something else.
+        ModelFilesError: it contains something else.
     """
     import json
 

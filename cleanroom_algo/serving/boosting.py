@@ -1,4 +1,4 @@
-"""Predictors of the models that `XGBoostTrainer` and `LightGBMTrainer` leave."""
+"""Predictors of the models that `XGBoostTrainer` and `LightGBMTrainer` write."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class BoostingPredictor(Predictor):
     """Answers with what the booster predicts: a probability, a number, or one probability for each class.
 
     Attributes:
-        booster: of the library; it predicts from several threads at once.
+        booster: of the library; it can predict in several threads at the same time.
     """
 
     file: ClassVar[str]
@@ -32,7 +32,7 @@ class BoostingPredictor(Predictor):
         """Read the model.
 
         Raises:
-            ModelFilesError: CR-SRV-011, it is not there.
+            ModelFilesError: CR-SRV-011, it does not exist.
         """
         path = artifacts.directory / self.file
         if not path.is_file():

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 Predictions: TypeAlias = "np.ndarray | torch.Tensor | pl.DataFrame | pl.Series | Sequence[Any] | Mapping[str, Any]"
 
 ROWS_PER_FORWARD = 256
-"""Rows of one pass through a model: enough that the passes of a 5 MB request cost no more than a single one would, and
-few enough that what lies between two layers of a small model stays in the cache (512 take twice the time: measured)."""
+"""Rows of one pass through a model. So many that the passes of a 5 MB request take no longer than a single one would,
+and so few that the values between two layers of a small model stay in the cache (512 take twice the time: measured)."""
 
 _INVENTED = {
     "string": "",
@@ -35,7 +35,7 @@ _INVENTED = {
 class Predictor:
     """Answers with one prediction per row.
 
-    Subclass it, load the model, predict from the fitted features or, by overriding `predict`, from the rows themselves:
+    Subclass it, load the model, and predict from the fitted features, or override `predict` to get the rows themselves:
 
         class Delay(Predictor):
             def load(self, artifacts):
@@ -46,13 +46,13 @@ class Predictor:
             def predict_arrays(self, arrays):
                 return self.forward(self.model, arrays.numeric, arrays.categorical)
 
-    One instance serves all requests of a process, from several threads at once: predicting must not change it.
+    One instance serves all requests of a process in several threads at the same time: predicting must not change it.
 
     Attributes:
-        artifacts: what training left; set before `load` is called.
-        schema: of the rows, for artifacts that no Trainer wrote, such as those of a script; else it is the manifest's.
-        training_modules: torch modules that shall stay in training mode, such as "model.dropout"; `load` must leave all
-            others in evaluation mode.
+        artifacts: what training wrote; set before `load` is called.
+        schema: of the rows, for artifacts that no Trainer wrote, such as those of a script; else that of the manifest.
+        training_modules: torch modules that must stay in training mode, such as "model.dropout"; `load` must put all
+            others into evaluation mode.
     """
 
     artifacts: Artifacts
@@ -60,49 +60,49 @@ class Predictor:
     training_modules: tuple[str, ...] = ()
 
     def load(self, artifacts: Artifacts) -> None:
-        """Make the model ready. Called once, before the serving processes fork where that is safe."""
+        """Load the model. Called once; where this is safe, before the serving processes fork."""
 
     def preprocess(self, frame: pl.DataFrame) -> Any:
-        """Turn the rows of a request into what `predict` takes; the rows themselves unless overridden.
+        """Convert the rows of a request to the input of `predict`; by default, the rows themselves.
 
         Args:
-            frame: the rows, with the columns and types of the artifacts' schema but without its target.
+            frame: the rows, with the columns and types of the artifacts' schema without its target.
         """
         return frame
 
     def predict_arrays(self, arrays: Arrays) -> Predictions:
-        """Return predictions from the features of rows, as they were fitted in training.
+        """Return predictions from the features of rows, preprocessed as in training.
 
         Args:
             arrays: of at least one row; the target is None.
 
         Returns:
-            As `predict` does.
+            The same as `predict`.
         """
         raise NotImplementedError
 
     def predict(self, frame: Any) -> Predictions:
-        """Return predictions, one per row, in the order of the rows; what `predict_arrays` says unless overridden.
+        """Return predictions, one per row, in the order of the rows; by default, those of `predict_arrays`.
 
         Args:
             frame: what `preprocess` returned.
 
         Returns:
             Shape (rows,) for a single output column, named `prediction`; (rows, n) for `prediction_0` and so on; a
-            DataFrame or a mapping of names to (rows,) for columns with names of their own. Values are numbers, bools,
-            texts, dates or timestamps; None is a null, and so is what the mask of a masked array hides.
+            DataFrame or a mapping of names to (rows,) for columns with other names. Values are numbers, bools, texts,
+            dates or timestamps; None and masked values are nulls.
         """
         return self.predict_arrays(self.artifacts.features.transform(frame))
 
     def postprocess(self, predictions: Any) -> Predictions:
-        """Turn what `predict` returned into the answer; the same unless overridden."""
+        """Convert the result of `predict` to the answer; by default, it is not changed."""
         predicted: Predictions = predictions
         return predicted
 
     def sample(self, rows: int) -> pl.DataFrame:
-        """Return rows for the warm-up, which decides whether /ping answers 200.
+        """Return rows for the warm-up, which decides whether /ping answers with status 200.
 
-        Override it where invented values (0, the empty text, 1970-01-01) are not legal input of `predict`.
+        Override it if the invented values (0, the empty text, 1970-01-01) are not valid input of `predict`.
 
         Args:
             rows: how many, at least 1.
@@ -123,12 +123,12 @@ class Predictor:
     ) -> torch.Tensor:
         """Run a torch model over rows in passes of one fixed size, without gradients.
 
-        A matrix product of 1 row and one of 10,000 rows take different code paths and may differ in the last bit.
-        Passes of one size, the last one padded, give a row the same bits in whatever request it arrives. So do the rest
-        of the computing in `function`, too: the last bit of torch.sigmoid, say, depends on how many values there are.
+        A matrix product of 1 row and one of 10,000 rows use different code paths and may differ in the last bit. With
+        passes of one size, the last one padded, a row gives the same bits in every request. The same holds for other
+        operations in `function`: for example, the last bit of torch.sigmoid depends on the number of values.
 
         Args:
-            function: the model, or any function of tensors that treats each row by itself.
+            function: the model, or any function of tensors that processes each row independently.
             arrays: shape (rows, ...), all with the same number of rows; the arguments of `function`.
             rows: of one pass, at least 1.
             device: where the model is; the CPU unless set.
@@ -155,10 +155,10 @@ def _pad(array: np.ndarray | torch.Tensor, missing: int) -> np.ndarray | torch.T
         return array
     count = len(array)
     shape = (count + missing, *array.shape[1:])
-    # By the array's own library: through torch, padding a row costs as much as a small model does.
+    # With the array's own library: through torch, padding a row takes as long as a small model.
     padded: Any = array.new_empty(shape) if hasattr(array, "new_empty") else _empty(shape, array.dtype)
     padded[:count] = array
-    padded[count:] = array[-1] if count else 0  # copies of a real row: a model may refuse what no data could hold
+    padded[count:] = array[-1] if count else 0  # copies of a real row: a model may reject invented values
     return cast("np.ndarray | torch.Tensor", padded)
 
 

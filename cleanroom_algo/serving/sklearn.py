@@ -1,4 +1,4 @@
-"""The Predictor of estimators that `SklearnTrainer` leaves."""
+"""The Predictor of estimators that `SklearnTrainer` writes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from cleanroom_algo.serving.predictor import ROWS_PER_FORWARD, Predictions, Pred
 
 
 class SklearnPredictor(Predictor):
-    """Answers with a probability for two classes, one for each of several, a number, or the class itself.
+    """Answers with a probability for two classes, one probability per class for more, a number, or the class.
 
-    The class itself is answered by estimators without probabilities, such as Perceptron.
+    Estimators without probabilities, such as Perceptron, answer with the class.
 
     Attributes:
         estimator: of scikit-learn.
@@ -39,7 +39,7 @@ class SklearnPredictor(Predictor):
         return predicted[:, 1] if predicted.shape[1] == 2 else predicted
 
     def _passes(self, function: Any, inputs: NDArray[np.float64]) -> NDArray[Any]:
-        """Predict in passes of one size: a row gets the same bits in whatever request it arrives."""
+        """Predict in passes of one size, so that a row gives the same bits in every request."""
         count = len(inputs)
         padded = np.concatenate([inputs, np.repeat(inputs[-1:], -count % ROWS_PER_FORWARD, axis=0)])
         parts = np.split(padded, range(ROWS_PER_FORWARD, len(padded), ROWS_PER_FORWARD))

@@ -1,1 +1,1 @@
-"""Content types to tables, and predictions back to content types."""
+"""From content types to tables, and from predictions to content types."""

@@ -1,8 +1,8 @@
-"""What scripts get and answer by default: arrays of numbers, as in the SageMaker inference toolkit.
+"""The default input and output of scripts: arrays of numbers, as in the SageMaker inference toolkit.
 
-Three things differ from the toolkit, because its own ways are silently wrong or unsafe: CSV always has the axes
-(row, field), also where it has one row or one field; a text among its numbers is an error, not NaN, and a header is
-left out; npy never unpickles.
+Three things differ from the toolkit, where it would be silently wrong or unsafe: CSV always has the axes (row, field),
+even if it has one row or one field; a text among its numbers is an error, not NaN, and a header is skipped; npy is
+never unpickled.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def decode_array(body: str | bytes, content_type: str) -> NDArray[Any]:
     """Return the array in a body.
 
     Args:
-        body: a str of text, bytes of npy.
+        body: str for text, bytes for npy.
         content_type: without parameters.
 
     Raises:
-        ContentTypeError: CR-SRV-003, it is of another type. BadRecordError: CR-SRV-005, it is not in its format.
+        ContentTypeError: CR-SRV-003, it is of another type. BadRecordError: CR-SRV-005, it does not have the format.
     """
     try:
         if content_type == MediaType.CSV.media_type and isinstance(body, str):
@@ -58,7 +58,7 @@ def encode_array(values: Any, accept: str) -> tuple[bytes, str]:
     """Return predictions in the first format of an Accept header that can hold them, and its name.
 
     Args:
-        values: an array, or what is like one.
+        values: an array or something similar to one.
         accept: media types, separated by commas.
 
     Raises:
@@ -91,7 +91,7 @@ def _encode(values: Any, kind: MediaType) -> bytes:
         np.save(out, np.asarray(values), allow_pickle=False)
         return out.getvalue()
     np.savetxt(out, np.atleast_1d(np.asarray(values)), delimiter=",", fmt="%s")
-    return out.getvalue().removesuffix(b"\n")  # a job adds the last line break itself
+    return out.getvalue().removesuffix(b"\n")  # a job adds the last line break
 
 
 def _numbers(text: str) -> NDArray[np.float64]:
@@ -105,7 +105,7 @@ def _numbers(text: str) -> NDArray[np.float64]:
     try:
         return _loaded(text)
     except ValueError:
-        return _loaded(text, converters=lambda field: float(field) if field.strip() else math.nan)  # takes longer
+        return _loaded(text, converters=lambda field: float(field) if field.strip() else math.nan)  # slower
 
 
 def _loaded(text: str, **options: Any) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""A request's body that is not made of lines, to rows: held as a whole, turned into rows part by part."""
+"""From a request's body that does not consist of lines to rows: the complete body is kept, rows come part by part."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from cleanroom_algo.serving.codecs.media_types import MediaType
 
 _ARRAY_START: Final = re.compile(r'[ \t\r\n]*(?:\{[ \t\r\n]*"instances"[ \t\r\n]*:[ \t\r\n]*)?\[')
 _NO_RECORDS: Final = 'is neither a list of records nor {"instances": [...]}'
-BATCH_ROWS: Final = 1 << 16  # of Parquet at once; they are cut further by their size
+BATCH_ROWS: Final = 1 << 16  # rows of Parquet at a time; they are divided further by their size
 _NPY_HEADERS: Final = {  # (3, 0) differs in names of fields that are not Latin-1, and so in no column's
     (1, 0): npy.read_array_header_1_0,
     (2, 0): npy.read_array_header_2_0,
@@ -40,8 +40,8 @@ def decode_document(body: bytes, kind: MediaType, schema: Schema, *, lenient: bo
     Args:
         body: plain UTF-8 bytes, or a binary format.
         kind: its format.
-        schema: of the artifacts; the target may be among the columns or not, and is left out.
-        lenient: give up records that do not fit, instead of the body.
+        schema: of the artifacts; the target may be among the columns, and is dropped.
+        lenient: skip records that do not fit, instead of refusing the body.
 
     Raises:
         BadRecordError: records do not fit the schema, with the positions of the first of them.
@@ -64,7 +64,7 @@ Parts = Iterator[tuple[int, pl.DataFrame]]
 
 
 def _parquet(body: bytes, _: Schema) -> Parts:
-    # Group by group of rows: what packs well may unpack to many times the body.
+    # One row group at a time: well compressed data can be many times larger than the body.
     return _parts(_tables(partial(_batches, body), "Parquet"))
 
 
@@ -111,18 +111,18 @@ def _npy(body: bytes, schema: Schema) -> Parts:
     for row in range(0, len(array), rows):
         try:
             part = part_of(array[row : row + rows], names)
-        # SystemError is what Python raises for a character beyond U+10FFFF, which an array of text can hold.
+        # Python raises SystemError for a character beyond U+10FFFF, which an array of text can contain.
         except (TypeError, ValueError, SystemError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
             raise _no_document(f"has values of type {_name_of(array.dtype)}, which are not read") from None
         yield row, part
 
 
 def _read_npy(body: bytes) -> NDArray[Any]:
-    """Return the array in a body, without a copy; never unpickled, as that would run code of the sender's."""
+    """Return the array in a body, without a copy; it is never unpickled, because this would run the sender's code."""
     head = io.BytesIO(body)
     try:
         shape, by_columns, dtype = _NPY_HEADERS[npy.read_magic(head)](head)
-    except Exception:  # numpy reads a literal of Python: a damaged one may raise anything, MemoryError among it
+    except Exception:  # numpy parses a Python literal: a damaged one may raise anything, such as MemoryError
         raise _no_document("is not a plain array in npy form") from None
     if dtype.hasobject:
         raise _no_document("holds pickled objects, which are not read as they could run code of the sender's")
@@ -137,7 +137,7 @@ def _read_npy(body: bytes) -> NDArray[Any]:
 
 
 def _name_of(dtype: np.dtype[Any]) -> str:
-    return "structured" if dtype.names else str(dtype)  # without the names of its fields, which the client made
+    return "structured" if dtype.names else str(dtype)  # without the names of its fields, which the client chose
 
 
 def _fields(part: NDArray[Any], names: Sequence[str], *, schema: Schema) -> pl.DataFrame:  # noqa: ARG001 (as _columns)
@@ -149,7 +149,7 @@ def _columns(part: NDArray[Any], names: Sequence[str], *, schema: Schema) -> pl.
 
 
 def _from_numbers(values: NDArray[Any], column: Column) -> pl.Series:
-    """Return one column of an array; an array has one type for all columns, so whole numbers may come as floats."""
+    """Return one column of an array; because all columns have one type, whole numbers may be floats."""
     series = pl.Series(column.name, np.ascontiguousarray(values))
     if not series.dtype.is_float():
         return series
@@ -167,7 +167,7 @@ def _rows(part: pl.DataFrame, columns: Sequence[Column], row: int, lenient: bool
             raise
     if part.height == 1:
         return Rows(pl.DataFrame(schema={column.name: column.polars_dtype() for column in columns}), (0,))
-    half = part.height // 2  # what fits is found by halving: few records do not
+    half = part.height // 2  # find the records that fit by halving: few do not
     first, second = _rows(part[:half], columns, row, lenient), _rows(part[half:], columns, row + half, lenient)
     return Rows(pl.concat([first.frame, second.frame]), (*first.bad, *(half + position for position in second.bad)))
 
@@ -214,7 +214,7 @@ def _json_records(body: bytes) -> Iterator[bytes]:
 
 def _records_of_a_list(text: str, start: re.Match[str]) -> Iterator[str]:
     end = yield from elements(text, start.end())
-    json.loads(f"{start[0]}]{text[end:]}")  # the rest, around the records
+    json.loads(f"{start[0]}]{text[end:]}")  # the rest of the document around the records
 
 
 def _records_of_an_object(text: str) -> Iterator[str]:

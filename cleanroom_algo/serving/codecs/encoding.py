@@ -1,4 +1,4 @@
-"""Predictions to the body of an answer."""
+"""From predictions to the body of an answer."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from cleanroom_algo.errors import NotAcceptableError, PredictionShapeError
 from cleanroom_algo.serving.codecs.media_types import MediaType
 
 QUOTED_EMPTY: Final = '""'
-"""A null alone in its line: an empty line would be skipped by most readers, and the count of records be wrong."""
+"""A null on its own line: most readers skip an empty line, and the number of records would be wrong."""
 
 
 def encode_lines(frame: pl.DataFrame, kind: MediaType, *, null: str | None = None) -> bytes:
-    """Return predictions as lines, without a header and without a line break after the last.
+    """Return predictions as lines, without a header and without a line break after the last one.
 
-    A batch transform job adds the last line break itself (AssembleWith Line), so one of ours would leave empty lines.
+    A batch transform job adds the last line break (AssembleWith Line); another one would leave empty lines.
 
     Args:
         frame: one row per record.
@@ -28,7 +28,7 @@ def encode_lines(frame: pl.DataFrame, kind: MediaType, *, null: str | None = Non
         null: the text of a null in CSV; an empty field unless set.
 
     Raises:
-        PredictionShapeError: a prediction cannot be said in one line of this format.
+        PredictionShapeError: a prediction cannot be written in one line of this format.
     """
     if frame.height == 0:
         return b""
@@ -46,8 +46,8 @@ def encode_whole(frames: Iterable[pl.DataFrame], kind: MediaType) -> bytes:
     """Return predictions as one document of a format whose records are not lines.
 
     Raises:
-        NotAcceptableError: npy was asked for, and the predictions are not numbers.
-        PredictionShapeError: the format has nothing for their types.
+        NotAcceptableError: npy was requested, and the predictions are not numbers.
+        PredictionShapeError: the format cannot represent their types.
     """
     frame = pl.concat(list(frames), how="vertical_relaxed")
     with _written_as(kind, frame):
@@ -56,11 +56,11 @@ def encode_whole(frames: Iterable[pl.DataFrame], kind: MediaType) -> bytes:
 
 @contextmanager
 def _written_as(kind: MediaType, frame: pl.DataFrame) -> Iterator[None]:
-    """Turn what polars says of types that it cannot write in a format, such as bytes, into an error of ours.
+    """Convert polars' errors about types that it cannot write, such as bytes, to this package's error.
 
     Raises:
-        PredictionShapeError: such types are among the predictions.
-        MemoryError: there is none left; polars says OSError where a buffer in memory cannot grow.
+        PredictionShapeError: the predictions have such types.
+        MemoryError: memory is exhausted; polars raises OSError if a buffer in memory cannot grow.
     """
     try:
         yield
@@ -87,7 +87,7 @@ def _parquet(frame: pl.DataFrame) -> bytes:
 
 def _arrow(frame: pl.DataFrame) -> bytes:
     out = io.BytesIO()
-    # The oldest layout of texts: not every reader of Arrow knows the newer views.
+    # The oldest layout of strings: some readers of Arrow do not know the newer views.
     frame.write_ipc_stream(out, compat_level=pl.CompatLevel.oldest())
     return out.getvalue()
 
@@ -99,7 +99,7 @@ def _npy(frame: pl.DataFrame) -> bytes:
             expected="an Accept header that names another format",
             fix="ask for text/csv or application/jsonlines instead",
         )
-    # Numbers with nulls become floats, and nulls NaN; of bools with nulls polars would make objects.
+    # Numbers with nulls become floats, and nulls NaN; polars would convert bools with nulls to objects.
     gaps = [name for name, dtype in frame.schema.items() if dtype == pl.Boolean and frame[name].has_nulls()]
     array = frame.cast(dict.fromkeys(gaps, pl.UInt8)).to_numpy()
     out = io.BytesIO()

@@ -1,7 +1,7 @@
-"""JSON cut into the texts of its values.
+"""Splits JSON into the texts of its values.
 
-A long list is never held as objects, which take ten times its size, and a number keeps its digits. Each byte is taken
-for a character: all that has a meaning in JSON is ASCII, and no byte of a longer UTF-8 sequence is.
+A long list is never kept as objects, which need ten times its size, and a number keeps its digits. Each byte is read as
+a character: all bytes with a meaning in JSON are ASCII, and a longer UTF-8 sequence contains no such byte.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def elements(text: str, position: int) -> Generator[str, None, int]:
     """Yield the text of each element of a list.
 
     Args:
-        text: holds the list.
+        text: contains the list.
         position: after its opening bracket.
 
     Returns:
@@ -41,7 +41,7 @@ def members(text: str, position: int) -> dict[str, str]:
     """Return the text of each member of an object by its name.
 
     Args:
-        text: holds the object.
+        text: contains the object.
         position: after its opening brace.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A request's lines to rows."""
+"""From a request's lines to rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BLANK_START: Final = re.compile(rb"(?:\r?\n)+")
 _POSITIONAL: Final = re.compile(rb'[ \t\r\n]*(?:\[|\{[ \t\r\n]*"features"[ \t\r\n]*:)')
 _CORRECT: Final = "correct the records, or set CLEANROOM_ALGO_SERVE_BAD_RECORDS=placeholder"
 _LEAVE_OUT: Final = 'leave these columns out, or train with a schema that declares extra_columns="ignore"'
-MAX_PROBLEMS = 20  # of one answer: enough to see the pattern
+MAX_PROBLEMS = 20  # in one answer: enough to see the pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Rows:
     """The records of a block.
 
     Attributes:
-        frame: those that fit, by the schema without its target.
+        frame: the records that fit, with the schema without its target.
         bad: the positions of the others, counted from 0 over all records of the block, ascending.
     """
 
@@ -43,11 +43,11 @@ class Rows:
 
     @classmethod
     def none(cls, schema: Schema) -> Rows:
-        """Return no rows."""
+        """Return an object without rows."""
         return cls(schema.without_target().polars_schema().to_frame())
 
     def scatter(self, predicted: pl.DataFrame) -> pl.DataFrame:
-        """Return predictions of the fitting records with a null row for each of the others, in the records' order."""
+        """Return the predictions in the order of all records, with a null row for each record that does not fit."""
         if not self.bad:
             return predicted
         good = np.ones(self.frame.height + len(self.bad), dtype=bool)
@@ -59,14 +59,14 @@ class Rows:
 class LineDecoder:
     """Decodes the blocks of one body of lines, in order.
 
-    Blank lines are not records, wherever they stand: a job may cut an object anywhere, and what it predicts must not
-    depend on that. Only in CSV of a single column is a blank line a record, a null. Spaces are blank in JSON Lines, and
-    a field in CSV (RFC 4180, section 2).
+    Blank lines are not records, at any position: a job may cut an object anywhere, and the predictions must not depend
+    on that. Only in CSV of a single column, a blank line is a record, a null. A line of spaces is blank in JSON Lines,
+    and a field in CSV (RFC 4180, section 2).
 
     Args:
         kind: of the body.
-        schema: of the artifacts; the target may be among the columns of the body or not, and is left out.
-        lenient: give up records that do not fit, instead of the body.
+        schema: of the artifacts; the target may be among the columns of the body, and is dropped.
+        lenient: skip records that do not fit, instead of refusing the body.
 
     Attributes:
         rules: where its records end.
@@ -77,8 +77,8 @@ class LineDecoder:
         self._schema = schema
         self._lenient = lenient
         self._decoder: CsvDecoder | JsonLinesDecoder | None = None
-        self._line = 1  # the number of the first line of the block before
-        self._before = b""  # that block: its lines are counted where another one follows
+        self._line = 1  # the number of the first line of the previous block
+        self._before = b""  # the previous block: its lines are counted if another block follows
         csv = kind is MediaType.CSV
         self.rules = RowRules(dialect_of(schema) if csv else None, blank_rows=csv and len(schema.features) == 1)
 
@@ -106,12 +106,12 @@ class LineDecoder:
         return Rows(frame, tuple(rejected or ()))
 
     def _named(self, data: bytes) -> bytes:
-        if self._kind is MediaType.JSON_LINES and b"[" in data:  # any of the records may be a list
+        if self._kind is MediaType.JSON_LINES and b"[" in data:  # each record may be a list
             return b"\n".join(json_line(record.rstrip(b"\r"), self._schema) for record in data.split(b"\n"))
         return data
 
     def _begin(self, data: bytes, line: int) -> tuple[bytes, int]:
-        # The first line may be a header, and shows whether the target is there: it must not be a blank one.
+        # The first line may be a header and shows whether the target is there, so it must not be blank.
         blank = None if self.rules.blank_rows else _BLANK_START.match(data)
         return (data[blank.end() :], line + blank[0].count(b"\n")) if blank else (data, line)
 
@@ -120,12 +120,12 @@ class LineDecoder:
         if self._kind is MediaType.JSON_LINES:
             return JsonLinesDecoder(with_nullable_target(self._schema), source="body", columns=names, skip_blank=True)
         layout = with_nullable_target(self._schema) if self._has_target(data) else self._schema.without_target()
-        if layout.csv.header == "each":  # of the objects that a job cuts into bodies
+        if layout.csv.header == "each":  # in the objects that a job cuts into bodies
             layout = replace(layout, csv=replace(layout.csv, header=None))
         return CsvDecoder(layout, source="body", columns=names, skip_blank=not self.rules.blank_rows)
 
     def _has_target(self, data: bytes) -> bool:
-        """Whether a body of CSV has the target: its header says so, or the first record of a possible width."""
+        """Whether a body of CSV contains the target: by its header, or by the first record with a possible width."""
         data = data.removeprefix(BOM)
         dialect = dialect_of(self._schema)
         header = header_names(data[: data.find(b"\n") + 1 or len(data)], dialect) or []
@@ -136,7 +136,7 @@ class LineDecoder:
 
 
 def _width(data: bytes, possible: Collection[int], dialect: Dialect) -> int | None:
-    """Return the number of fields of the first row that has as many as it may; None where no row has."""
+    """Return the number of fields of the first row with a possible number of them; None if no row has one."""
     first = data[: data.find(b"\n") + 1 or len(data)]
     return next((width for part in (first, data) for width in _widths(part, dialect) if width in possible), None)
 
@@ -146,14 +146,14 @@ def _widths(data: bytes, dialect: Dialect) -> Iterator[int]:
 
 
 def json_line(record: bytes, schema: Schema) -> bytes:
-    """Return a JSON record as one line with names; as it is where it is not JSON, which the decoder will say.
+    """Return a JSON record as one line with names; unchanged if it is not JSON, which the decoder will report.
 
     Args:
         record: an object with the columns' names; a list of values; or {"features": [...]}, the form that SageMaker's
             own algorithms read (SageMaker developer guide, "Common data formats for inference").
-        schema: whose columns, or features, a list stands for.
+        schema: defines the columns, or features, that the values of a list belong to.
     """
-    line = record.replace(b"\r", b" ").replace(b"\n", b" ")  # within a string, JSON has no line breaks
+    line = record.replace(b"\r", b" ").replace(b"\n", b" ")  # strings in JSON contain no line breaks
     if _POSITIONAL.match(line) is None:
         return line
     text = line.decode("latin-1")
@@ -177,7 +177,7 @@ def json_line(record: bytes, schema: Schema) -> bytes:
 
 
 def positional(width: int, schema: Schema) -> Sequence[str] | None:
-    """Return the columns that values without names stand for: all of them, or all but the target."""
+    """Return the columns that values without names belong to: all of them, or all but the target."""
     names = [column.name for column in schema.columns], [column.name for column in schema.features]
     return next((each for each in names if len(each) == width), None)
 

@@ -15,8 +15,8 @@ class MediaType(Enum):
     """The formats that the server reads and writes.
 
     Attributes:
-        media_type: its name in our answers.
-        aliases: further names, as clients use them.
+        media_type: its name in answers.
+        aliases: further names that clients use.
     """
 
     CSV = "text/csv", ("application/csv", "text/x-csv")
@@ -35,7 +35,7 @@ class MediaType(Enum):
 
     @property
     def lines(self) -> bool:
-        """Whether each line is a record, so that a body can be answered block by block."""
+        """Whether each line is a record, so that a body can be processed block by block."""
         return self in {MediaType.CSV, MediaType.JSON_LINES}
 
     @property
@@ -45,7 +45,7 @@ class MediaType(Enum):
 
     @property
     def content_type(self) -> str:
-        """The Content-Type of our answers: all text is UTF-8, which JSON need not say (RFC 8259, section 8.1)."""
+        """The Content-Type of answers: all text is UTF-8, which JSON need not declare (RFC 8259, section 8.1)."""
         return f"{self.media_type}; charset=utf-8" if self.media_type.startswith("text/") else self.media_type
 
 
@@ -63,7 +63,7 @@ class ContentType:
 
 
 def request_type(header: str | None) -> ContentType:
-    """Return what a Content-Type header says.
+    """Return the format in a Content-Type header.
 
     A request without one is read as CSV: the user guide of Clean Rooms ML does not say which Content-Type its jobs
     send, and the only channels that can be split by line are CSV.
@@ -85,9 +85,9 @@ def request_type(header: str | None) -> ContentType:
 
 
 def response_format(header: str | None, request: MediaType) -> MediaType:
-    """Return the format of the answer: the best that an Accept header allows (RFC 9110, section 12.5.1).
+    """Return the format of the answer: the best one that an Accept header allows (RFC 9110, section 12.5.1).
 
-    Between equals the request's own format is taken, as a job that sends lines expects lines.
+    Between equal formats, that of the request is used, because a job that sends lines expects lines.
 
     Raises:
         NotAcceptableError: the header allows none of `MEDIA_TYPES`.
@@ -107,6 +107,6 @@ def response_format(header: str | None, request: MediaType) -> MediaType:
 
 
 def _usual(name: str) -> str:
-    # Parameters such as charset or header=false narrow nothing that we could do differently.
+    # Parameters such as charset or header=false do not restrict anything that the server could change.
     bare = name.partition(";")[0].strip().lower()
     return _BY_NAME[bare].media_type if bare in _BY_NAME else bare

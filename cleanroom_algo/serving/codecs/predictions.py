@@ -1,4 +1,4 @@
-"""What an algorithm predicted, of any supported kind, to a table."""
+"""From the predictions of an algorithm, of any supported kind, to a table."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def to_frame(predicted: Predictions, rows: int) -> pl.DataFrame:
 
     Args:
         predicted: by an algorithm.
-        rows: that it was given.
+        rows: the number of rows that it got.
 
     Raises:
-        PredictionShapeError: they are neither a column, nor a table, nor named columns, or do not match the rows, or
-            hold what no format can say.
+        PredictionShapeError: they are neither a column, nor a table, nor named columns; or they do not match the rows;
+            or no format can represent them.
     """
     result = _columns(predicted)
     if pl.Object in result.dtypes:
@@ -49,12 +49,12 @@ def _columns(predicted: Predictions) -> pl.DataFrame:
     array = _as_array(predicted)
     _require(array.ndim in {1, 2})
     if array.ndim == 1 or array.shape[1] == 1:
-        return _series("prediction", array.reshape(-1)).to_frame()  # without the fixed cost of pl.DataFrame
+        return _series("prediction", array.reshape(-1)).to_frame()  # avoids the fixed cost of pl.DataFrame
     return pl.DataFrame([_series(f"prediction_{index}", array[:, index]) for index in range(array.shape[1])])
 
 
 def _series(name: str, array: np.ndarray) -> pl.Series:
-    """Return an array as a column; one of objects by their values, of which None is a null, as is what a mask hides."""
+    """Return an array as a column; an array of objects by its values. None and masked values become nulls."""
     try:
         series = pl.Series(name, array.tolist() if array.dtype.hasobject else np.asarray(array), strict=False)
         return series.set(pl.Series(np.ma.getmaskarray(array)), None) if np.ma.is_masked(array) else series
@@ -63,15 +63,15 @@ def _series(name: str, array: np.ndarray) -> pl.Series:
 
 
 def _as_array(values: Any) -> np.ndarray:
-    """Return a tensor of any device, or anything like an array, as an array; a masked one keeps its mask.
+    """Return a tensor of any device, or a similar object, as an array; a masked array keeps its mask.
 
     Raises:
-        PredictionShapeError: it is like none.
+        PredictionShapeError: it cannot be converted.
     """
     if hasattr(values, "detach"):
         values = values.detach().cpu()
         if values.element_size() == 2 and values.is_floating_point():  # bfloat16, float16
-            values = values.float()  # exact, and what the output formats can say
+            values = values.float()  # exact, and supported by the output formats
     if isinstance(values, np.ma.MaskedArray):
         return values
     try:

@@ -1,1 +1,1 @@
-"""One request's way from its body to the answer."""
+"""The processing of one request, from its body to the answer."""

@@ -1,4 +1,4 @@
-"""What an algorithm's own code raised, told without values: its class and its place."""
+"""Reports exceptions of an algorithm's own code without values: their class and their place."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Reading a request's body: all of it or an error, in bounded memory.
+"""Reading a request's body: the complete body or an error, in limited memory.
 
-Two habits of WSGI servers and frameworks would silently lose records: a body shorter than its Content-Length is
-handed on as if it were complete (benoitc/gunicorn issue 3234), and Werkzeug's `get_data` with a limit cuts a chunked
-body at the limit and continues. So this module counts every byte itself, straight from `wsgi.input`.
+Two behaviors of WSGI servers and frameworks would silently lose records: a body that is shorter than its Content-Length
+is passed on as if it were complete (benoitc/gunicorn issue 3234), and Werkzeug's `get_data` with a limit truncates a
+chunked body at the limit and continues. So this module counts every byte itself, read directly from `wsgi.input`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from cleanroom_algo.errors import (
 
 MAX_BODY_BYTES = 100 << 20
 """The most that a batch transform job may send at once (SageMaker API, CreateTransformJob: MaxPayloadInMB up to 100),
-in the larger reading of "MB": refusing what the platform sends would be the worse error."""
+with the larger meaning of "MB": refusing what the platform sends would be the worse error."""
 
-WHOLE_BYTES = 6 << 20  # the platform's default of MaxPayloadInMB, by the same page; a longer body comes in pieces
-READ_BYTES = 1 << 18  # that must arrive within READ_SECONDS
-READ_SECONDS = 60  # nginx gives up after 60 s of silence
+WHOLE_BYTES = 6 << 20  # the platform's default of MaxPayloadInMB, from the same page; a longer body comes in pieces
+READ_BYTES = 1 << 18  # bytes that must arrive within READ_SECONDS
+READ_SECONDS = 60  # as in nginx, the time without any data
 
 
 class _Readable(Protocol):
@@ -37,10 +37,10 @@ class _Readable(Protocol):
 
 
 def declared_length(environ: dict[str, Any]) -> int | None:
-    """Return the Content-Length in bytes; None for a chunked body, whose length nobody knows.
+    """Return the Content-Length in bytes; None for a chunked body, whose length is not known.
 
     Raises:
-        BodyIncompleteError: the header is not a number, so where the body ends is unknown.
+        BodyIncompleteError: the header is not a number, so the end of the body is unknown.
     """
     text = environ.get("CONTENT_LENGTH") or ""
     if text:
@@ -51,16 +51,16 @@ def declared_length(environ: dict[str, Any]) -> int | None:
 
 
 def read_chunks(environ: dict[str, Any], *, limit: int | None) -> Iterator[bytes]:
-    """Yield the body as it arrives, in pieces of up to `READ_BYTES`; one of declared length up to `WHOLE_BYTES` in one.
+    """Yield the body as it arrives, in pieces of up to `READ_BYTES`, or in one of a known length up to `WHOLE_BYTES`.
 
     Args:
-        environ: of the WSGI request; reading its `wsgi.input` raises TimeoutError where the client is too slow.
+        environ: of the WSGI request; reading its `wsgi.input` raises TimeoutError if the client is too slow.
         limit: bytes that the body may have; None for no limit on a chunked body.
 
     Raises:
-        BodyTooLargeError: the body is declared longer than the limit, or grows beyond it.
+        BodyTooLargeError: the declared length is above the limit, or the body grows beyond it.
         BodyIncompleteError: it ended before its declared end.
-        BodyTimeoutError: it came too slowly.
+        BodyTimeoutError: it arrived too slowly.
     """
     stream: _Readable = environ["wsgi.input"]
     length = declared_length(environ)
@@ -85,12 +85,12 @@ def decoded(
     Args:
         chunks: of the body.
         encoding: its Content-Encoding: `identity` or `gzip`.
-        charset: of its text; whatever Python knows. `utf-8` for formats that are not text.
-        limit: bytes that the unpacked body may have; None for no limit.
+        charset: of its text, any that Python knows; `utf-8` for formats that are not text.
+        limit: maximum size of the unpacked body in bytes; None for no limit.
         text: whether its format is text.
 
     Raises:
-        ContentTypeError: the encoding or the charset is not known, or is another than the body's first bytes show.
+        ContentTypeError: the encoding or the charset is unknown, or the first bytes of the body show another one.
         BodyIncompleteError: the body is not in its encoding, or ends within it.
         BodyTooLargeError: it unpacks to more than the limit.
     """
@@ -108,7 +108,7 @@ def decoded(
 
 
 def gather(chunks: Iterable[bytes], size: int = WHOLE_BYTES, *, end: bytes = b"") -> Iterator[bytes]:
-    """Yield the same bytes in pieces of at least `size`, but for the last; an only one gets the `end` it may lack."""
+    """Yield the same bytes in pieces of at least `size`, except the last; a single piece gets a missing `end`."""
     pending: list[bytes] = []
     held = 0
     for chunk in chunks:
@@ -122,7 +122,7 @@ def gather(chunks: Iterable[bytes], size: int = WHOLE_BYTES, *, end: bytes = b""
 
 
 def read_all(chunks: Iterable[bytes]) -> bytes:
-    """Return all of a body; `bytes.join` would hold it twice, in pieces and as a whole."""
+    """Return the complete body; `bytes.join` would need twice the memory, for the pieces and for the result."""
     whole = io.BytesIO()
     for chunk in chunks:
         whole.write(chunk)
@@ -150,7 +150,7 @@ def _read(stream: _Readable, size: int) -> bytes:
             fix="send the request again over a faster connection",
         ) from None
     except (OSError, ValueError):
-        # A broken chunk, a reset connection: in each case the end of the body will never come.
+        # A broken chunk or a reset connection: the end of the body will not come.
         raise _incomplete("its transfer broke off") from None
 
 
@@ -167,10 +167,10 @@ def _gunzip(chunks: Iterable[bytes], limit: int | None) -> Iterator[bytes]:
 
 
 def _as_named(chunks: Iterable[bytes], *, text: bool) -> Iterator[bytes]:
-    """Pass on a body whose first bytes are neither gzip's nor those of text in another Unicode encoding.
+    """Pass on a body whose first bytes are neither gzip nor text in another Unicode encoding.
 
-    Where the first part of it were looked at only after it does not fit, bad records that become placeholders would
-    hide it, and so would polars, which unpacks on its own.
+    A check after the records did not fit would be too late: placeholders for bad records would hide the cause, and
+    polars would unpack gzip itself.
     """
     pieces = iter(chunks)
     first = next(pieces, b"")
@@ -208,9 +208,9 @@ def _names_utf8(charset: str) -> bool:
         ContentTypeError: there is no such charset.
     """
     try:
-        "".encode(charset)  # refuses the codecs that are not text, such as base64
+        "".encode(charset)  # raises for codecs that are not text, such as base64
         return codecs.lookup(charset).name in {"utf-8", "ascii"}
-    except (LookupError, ValueError):  # there is a codec that refuses all, and a name with a zero byte
+    except (LookupError, ValueError):  # a codec may reject everything, and a name may contain a zero byte
         raise ContentTypeError(
             "the charset in the Content-Type is unknown",
             expected="utf-8, or another charset that Python knows",

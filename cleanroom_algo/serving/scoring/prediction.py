@@ -1,4 +1,4 @@
-"""A predictor: loaded, checked, and asked for predictions."""
+"""Loading and checking a predictor, and predicting with it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ P = TypeVar("P", bound=Predictor)
 
 
 def load_predictor(source: str, artifacts: Artifacts) -> Predictor:
-    """Import the algorithm and load its model; whatever its code raises goes through.
+    """Import the algorithm and load its model; exceptions of its code pass through.
 
     Args:
         source: the algorithm: a file, a folder or a module name.
@@ -27,7 +27,7 @@ def load_predictor(source: str, artifacts: Artifacts) -> Predictor:
 
     Raises:
         AlgorithmNotFoundError: there is no algorithm.
-        AlgorithmClassError: it does not define one Predictor.
+        AlgorithmClassError: it does not define exactly one Predictor.
         ManifestError: the model directory is not one that a Trainer wrote.
         TrainingModeError: `load` left a module in training mode.
     """
@@ -37,14 +37,14 @@ def load_predictor(source: str, artifacts: Artifacts) -> Predictor:
 
 
 def make_ready(kind: type[P], artifacts: Artifacts) -> P:
-    """Return a predictor of a class with its model loaded; whatever its code raises goes through.
+    """Return a predictor of a class with its model loaded; exceptions of its code pass through.
 
     Args:
         kind: the algorithm's class.
         artifacts: the model directory.
 
     Raises:
-        AlgorithmClassError: it does not say how rows are predicted.
+        AlgorithmClassError: it does not define how to predict.
         TrainingModeError: `load` left a module in training mode.
     """
     predictor = kind()
@@ -56,7 +56,7 @@ def make_ready(kind: type[P], artifacts: Artifacts) -> P:
         )
     artifacts.declared_schema = kind.schema
     if kind.schema is None:
-        _ = artifacts.manifest  # says better than `load` what is missing
+        _ = artifacts.manifest  # its error is clearer than that of `load`
     predictor.artifacts = artifacts
     predictor.load(artifacts)
     require_evaluation_mode(predictor)
@@ -66,20 +66,21 @@ def make_ready(kind: type[P], artifacts: Artifacts) -> P:
 def answer(predictor: Predictor, frame: pl.DataFrame) -> pl.DataFrame:
     """Return the predictions for a frame, one row for each of its rows.
 
-    This is the whole path of a prediction but for the formats: the server and a caller in process get the same bits.
+    This is the complete path of a prediction except for the formats: the server and a caller in process get the same
+        bits.
 
     Raises:
         PredictionShapeError: the predictions do not match the rows.
     """
     if frame.height == 0:
-        # What an empty answer's columns are called, only the model knows; a row shows it.
+        # Only the model knows the names of the columns of an empty answer; one row shows them.
         return answer(predictor, predictor.sample(1)).clear()
     predicted = predictor.postprocess(predictor.predict(predictor.preprocess(frame)))
     return to_frame(predicted, frame.height)
 
 
 def answer_or_refuse(predictor: Predictor, frame: pl.DataFrame, redact: Redactor) -> pl.DataFrame:
-    """Return what `answer` does; whatever the algorithm raises becomes an error of ours.
+    """Return the result of `answer`; exceptions of the algorithm become errors of this package.
 
     Raises:
         PredictionFailedError: the algorithm raised.
@@ -90,7 +91,7 @@ def answer_or_refuse(predictor: Predictor, frame: pl.DataFrame, redact: Redactor
     except (CleanroomError, MemoryError):
         raise
     except BaseException as error:  # SystemExit, KeyboardInterrupt, a panic in Rust: each would end the process
-        if "can't allocate memory" in str(error):  # torch's words
+        if "can't allocate memory" in str(error):  # text of torch's exception
             raise MemoryError from error
         raise prediction_failed(error, redact) from error
 

@@ -26,17 +26,17 @@ from cleanroom_algo.serving.scoring.body import gather, read_all
 from cleanroom_algo.serving.scoring.prediction import answer_or_refuse
 
 RECORDS = f"records of at most {MAX_ROW_BYTES >> 20} MiB, in a body of lines of any length"
-SPOOL_BYTES = 32 << 20  # of an answer that stay in memory; a longer one goes to a temporary file
+SPOOL_BYTES = 32 << 20  # of an answer that are kept in memory; a longer answer goes to a temporary file
 
 
 @dataclass(slots=True)
 class RequestStats:
-    """What became of a request, for the log and the metrics.
+    """The results of a request, for the log and the metrics.
 
     Attributes:
         rows: records.
-        placeholders: those answered by a placeholder.
-        nan: those whose prediction holds a NaN.
+        placeholders: records that were answered by a placeholder.
+        nan: records whose prediction contains a NaN.
     """
 
     rows: int = 0
@@ -51,7 +51,7 @@ class Scorer:
         predictor: loaded.
         schema: of the artifacts.
         placeholder: the text in place of a record that does not fit; None to refuse the request.
-        redact: tells the algorithm's exceptions.
+        redact: describes the algorithm's exceptions.
     """
 
     def __init__(
@@ -73,23 +73,23 @@ class Scorer:
     ) -> IO[bytes]:
         """Return the answer to a body, positioned at its start: one prediction per record, in their order.
 
-        A body of lines is read, answered and forgotten block by block. The answer is complete before its first byte is
-        sent: a bad record at the end of the body must still be able to refuse the whole.
+        A body of lines is read, answered and released block by block. The answer is complete before its first byte is
+        sent, because a bad record at the end of the body must refuse the complete request.
 
         Args:
             chunks: the body as plain UTF-8 bytes.
             request: its format.
             response: the format to write.
-            turn: held while something is computed, not while the network is waited for.
+            turn: held while something is computed, not while waiting for the network.
             stats: counts what happened.
 
         Raises:
             BadRecordError: records do not fit the schema.
-            BodyIncompleteError: the body does not arrive whole.
-            BodyTooLargeError: a record of a body of lines is over 64 MiB.
+            BodyIncompleteError: the body does not arrive completely.
+            BodyTooLargeError: a record of a body of lines is larger than 64 MiB.
             PredictionFailedError: the algorithm raised.
             PredictionShapeError: its predictions do not match the rows.
-            AnswerSpaceError: the answer is long, and the disk has no room for it.
+            AnswerSpaceError: the answer is long and does not fit on the disk.
         """
         stats = RequestStats() if stats is None else stats
         spool: IO[bytes] = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 (the response closes it)
@@ -112,7 +112,7 @@ class Scorer:
                 with turn():
                     spool.write(encode_whole(frames or [self.predict(Rows.none(self.schema))], response))
             spool.seek(0)
-        except OSError as error:  # of the spool: what others raise has become an error of ours
+        except OSError as error:  # of the temporary file: other errors have already been converted
             with suppress(OSError):
                 spool.close()
             raise _not_kept(error) from None
@@ -125,7 +125,7 @@ class Scorer:
         return spool
 
     def predict(self, rows: Rows) -> pl.DataFrame:
-        """Return one prediction per record; null where a record does not fit.
+        """Return one prediction per record; null for a record that does not fit.
 
         Raises:
             PredictionFailedError: the algorithm raised.
@@ -134,11 +134,11 @@ class Scorer:
         return rows.scatter(answer_or_refuse(self.predictor, rows.frame, self.redact))
 
     def _decoders(self, chunks: Iterable[bytes], request: MediaType) -> Iterator[Callable[[], Rows | None]]:
-        """Yield what decodes the next records, or None after the last: reading waits, decoding computes."""
+        """Yield functions that decode the next records, or None after the last: reading waits, decoding computes."""
         lenient = self.placeholder is not None
         if request.lines:
             lines = LineDecoder(request, self.schema, lenient=lenient)
-            pieces = gather(chunks, end=b"\n")  # a last line without its end would be predicted by itself
+            pieces = gather(chunks, end=b"\n")  # a last line without its line break would be predicted separately
             for block in cut_rows(pieces, source="body", rules=lines.rules):
                 yield partial(lines.decode, block)
         elif whole := read_all(chunks):
@@ -152,9 +152,9 @@ class Scorer:
 
 
 def nan_rows(predicted: pl.DataFrame) -> int:
-    """Return how many rows hold a NaN."""
+    """Return how many rows contain a NaN."""
     floats = [series for series in predicted if series.dtype.is_float()]
-    if all((total := series.sum()) == total for series in floats):  # a NaN makes the sum one: cheaper than a mask
+    if all((total := series.sum()) == total for series in floats):  # a NaN makes the sum NaN: faster than a mask
         return 0
     return int(pl.DataFrame([series.is_nan().fill_null(value=False) for series in floats]).max_horizontal().sum())
 

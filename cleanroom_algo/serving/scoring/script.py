@@ -1,4 +1,4 @@
-"""Serving by the functions of a script: the contract of the SageMaker inference toolkit and its defaults."""
+"""Serving with the functions of a script: the interface of the SageMaker inference toolkit and its defaults."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from cleanroom_algo.serving.codecs.media_types import MediaType
 from cleanroom_algo.serving.scoring.algorithm_errors import prediction_failed
 
 TEXTS = {MediaType.CSV.media_type, MediaType.JSON.media_type}
-"""The types whose bodies a script gets as a str, as the toolkit has it; others are bytes."""
+"""Content types whose bodies a script gets as str, as in the toolkit; other bodies are bytes."""
 
 
 class InferenceScript:
     """A script with its model loaded.
 
-    One request is answered at a time, as in the toolkit's workers: scripts need not be safe for threads.
+    One request is processed at a time, as in the toolkit's workers: scripts need not be thread-safe.
 
     Args:
         module: the script.
         directory: the model's.
-        redact: tells the script's exceptions.
+        redact: describes the script's exceptions.
     """
 
     def __init__(self, module: ModuleType, directory: Path, redact: Redactor) -> None:
@@ -50,12 +50,12 @@ class InferenceScript:
 
     @classmethod
     def load(cls, path: Path, directory: Path, redact: Redactor) -> Self:
-        """Import a script and load its model; whatever its code raises goes through.
+        """Import a script and load its model; exceptions of its code pass through.
 
         Args:
             path: of the script.
             directory: the model's.
-            redact: tells the script's exceptions.
+            redact: describes the script's exceptions.
         """
         return cls(load_algorithm(path), directory, redact)
 
@@ -63,14 +63,14 @@ class InferenceScript:
         """Return the answer to a body, and its content type.
 
         Args:
-            body: UTF-8 where it is text.
+            body: UTF-8 if it is text.
             content_type: of the body, without parameters.
             accept: the header of the request, or the default.
 
         Raises:
             PredictionFailedError: CR-SRV-008, a function of the script raised.
             PredictionShapeError: CR-SRV-007, the answer is neither text nor bytes.
-            ContentTypeError, BadRecordError, NotAcceptableError: as the default functions have it.
+            ContentTypeError, BadRecordError, NotAcceptableError: of the default functions.
         """
         try:
             given = body.decode() if content_type in TEXTS else body
@@ -100,7 +100,7 @@ class InferenceScript:
         return self._call(getattr(self._module, "output_fn", _output), predicted, accept)
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function that may take the toolkit's context as one more argument."""
+        """Call a function, with the toolkit's context as one more argument if it takes it."""
         takes = len(inspect.signature(function).parameters)
         return function(*arguments, self._context) if takes == len(arguments) + 1 else function(*arguments)
 
@@ -114,7 +114,7 @@ class InferenceScript:
 
 
 def _predict(data: Any, model: Any) -> Any:
-    """Call the model: without gradients if it is torch's, by `predict` if it has one."""
+    """Call the model: without gradients if it is a torch module, by `predict` if it has this method."""
     if _is_torch_module(model):
         import torch
 

@@ -1,6 +1,6 @@
-"""Modules of torch that were left in training mode, in which some predict a row otherwise each time, or with others.
+"""Finds torch modules in training mode, in which the prediction of a row may be random or depend on other rows.
 
-Of a module whose code does not look at the mode, such as a linear layer, the mode does not matter.
+The mode does not matter for a module whose code does not use it, such as a linear layer.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from cleanroom_algo.serving.predictor import Predictor
 
-_NAMED = 5  # of one error: enough to find the place
+_NAMED = 5  # in one error: enough to find the place
 
 
 def require_evaluation_mode(predictor: Predictor) -> None:
     """Check the modules that a predictor holds, in its attributes and in lists, tuples, sets and dicts of them.
 
     Raises:
-        TrainingModeError: one depends on its mode, is in training mode, and not among the predictor's
+        TrainingModeError: a module depends on its mode, is in training mode, and is not among the predictor's
             `training_modules`.
     """
     if "torch" not in sys.modules:
@@ -62,7 +62,7 @@ def _modules(values: Mapping[Any, Any], path: str) -> Iterator[tuple[str, torch.
 
 
 def _depends_on_mode(kind: type[torch.nn.Module]) -> bool:
-    """Whether the methods of a class look at `training`; where they are not functions of Python, they may."""
+    """Whether the methods of a class use `training`; methods that are not Python functions may use it."""
     import torch
 
     if issubclass(kind, torch.jit.ScriptModule):

@@ -1,1 +1,1 @@
-"""The HTTP server: processes, connections, sizes, start and end."""
+"""The HTTP server: its processes, connections, sizes, start and end."""

@@ -1,4 +1,4 @@
-"""How many requests one process works on, holds and refuses."""
+"""Limits how many requests one process computes and holds; it refuses further ones."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cleanroom_algo.errors import OverloadedError
 
 
 class Admission:
-    """Bounds the predictions that run at once, the requests that wait, and the bytes that bodies take meanwhile.
+    """Limits the predictions that run at once, the requests that wait, and the memory of their bodies.
 
     Args:
-        predictions: that run at once, at least 1.
-        queue: requests that may wait for them, at least 0.
-        buffer_bytes: that bodies read as a whole may take together.
+        predictions: the most that run at once, at least 1.
+        queue: the most requests that wait for them, at least 0.
+        buffer_bytes: the most bytes of bodies that are kept as a whole, all together.
     """
 
     def __init__(self, *, predictions: int, queue: int, buffer_bytes: int) -> None:
@@ -34,7 +34,7 @@ class Admission:
         """Hold a place for a request.
 
         Raises:
-            OverloadedError: none is free.
+            OverloadedError: no place is free.
         """
         with self._lock:
             if self._admitted >= self.capacity:
@@ -50,10 +50,10 @@ class Admission:
     def buffer(self, size: int) -> Iterator[None]:
         """Hold memory for a body of `size` bytes.
 
-        One body is always let in, however large: the limit of a single request is not decided here.
+        A single body is always accepted, whatever its size: the limit of one request is checked elsewhere.
 
         Raises:
-            OverloadedError: other bodies take the memory.
+            OverloadedError: other bodies use the memory.
         """
         with self._lock:
             if self._buffered and self._buffered + size > self.buffer_bytes:
@@ -80,7 +80,7 @@ class Admission:
                 del self._running[me]
 
     def longest_running(self) -> float:
-        """Return for how many seconds the longest of the running predictions has been running; 0 if none runs."""
+        """Return since how many seconds the oldest running prediction has been running; 0 if none runs."""
         started = min(self._running.copy().values(), default=None)
         return 0.0 if started is None else time.monotonic() - started
 

@@ -18,7 +18,7 @@ ROUTES = "GET /ping, GET /execution-parameters, POST /invocations"
 
 
 def create_app(service: Service) -> Flask:
-    """Return the application that answers from a service."""
+    """Return the application that answers with a service."""
     app = Flask("cleanroom_algo.serving", static_folder=None)
 
     @app.get("/ping")
@@ -28,7 +28,7 @@ def create_app(service: Service) -> Flask:
 
     @app.get("/execution-parameters")
     def parameters() -> Response:
-        """What a batch transform job should send at once, unless its request says otherwise."""
+        """How much a batch transform job should send at once, unless its request sets it."""
         if service.parameters is None:
             return Response(status=503)
         return jsonify(service.parameters.to_dict())
@@ -48,13 +48,13 @@ def create_app(service: Service) -> Flask:
 
     @app.errorhandler(NotFound)
     def no_such_path(_: NotFound) -> Response:
-        """404 in the form of all refusals."""
+        """404 in the same form as all other refusals."""
         error = NoSuchPathError("the path of the request does not exist", expected=ROUTES, fix="use one of these paths")
         return refusal(error)
 
     @app.errorhandler(MethodNotAllowed)
     def other_method(refused: MethodNotAllowed) -> Response:
-        """405 in the form of all refusals, with the methods that there are."""
+        """405 in the same form as all other refusals, with the supported methods."""
         error = MethodError(
             "the path does not support this method", expected=ROUTES, fix="use a supported method of the path"
         )

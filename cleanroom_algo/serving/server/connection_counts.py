@@ -1,4 +1,4 @@
-"""How many connections each process of a server has, in memory that all of them see."""
+"""The number of connections of each process of a server, in shared memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PLACE_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One process' place among those of its server.
+    """The place of one process among those of its server.
 
     Attributes:
         counts: of all processes.
@@ -23,24 +23,24 @@ class Place:
 
     @property
     def serves(self) -> bool:
-        """Whether the process has said how many connections it has."""
+        """Whether the process has published its number of connections."""
         return bool(self.counts[self.number] != _NOBODY)
 
     def publish(self, connections: int) -> None:
-        """Say how many connections this process has; from the first time on, others may leave new ones to it."""
+        """Publish the number of this process's connections; after that, other processes may leave new ones to it."""
         self.counts[self.number] = connections
 
     def fewest_elsewhere(self) -> int | None:
-        """Return the fewest connections that another process has; None where there is no other."""
+        """Return the fewest connections of another process; None if there is no other one."""
         others = [count for number, count in enumerate(self.counts) if number != self.number and count != _NOBODY]
         return min(others, default=None)
 
 
 class ConnectionCounts:
-    """The places of all processes; made, given and taken back in the process that forks them.
+    """The places of all processes; created, assigned and released in the process that forks them.
 
     Args:
-        places: as many as there may be processes at once.
+        places: the most processes at once.
     """
 
     def __init__(self, places: int) -> None:
@@ -51,16 +51,16 @@ class ConnectionCounts:
 
     @property
     def anybody_serves(self) -> bool:
-        """Whether any process serves."""
+        """Whether a process serves."""
         return any(count != _NOBODY for count in self._counts)
 
     def claim(self) -> Place:
-        """Return the lowest free place for the next process: one that replaces another has that one's."""
+        """Return the lowest free place for the next process: a replacement gets the place of its predecessor."""
         number = min(self._free)
         self._free.remove(number)
         return Place(self._counts, number)
 
     def take_back(self, place: Place) -> None:
-        """Free the place of a process that has ended."""
+        """Release the place of a process that has ended."""
         place.publish(_NOBODY)
         self._free.append(place.number)

@@ -1,6 +1,6 @@
-"""All that is used of gunicorn beyond its documented interface: of version 27, to which `pyproject.toml` holds it.
+"""All uses of gunicorn beyond its documented interface: of version 27, to which `pyproject.toml` pins it.
 
-`tests/serving/server/test_gunicorn_internals.py` fails where another version has changed it.
+`tests/serving/server/test_gunicorn_internals.py` fails if another version has changed it.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from cleanroom_algo.serving.server.sized_body import SizedBody
 log = logging.getLogger("cleanroom_algo.serving")
 
 HEADER_SECONDS = 10.0  # for the head of a request; a job's client sends it in one packet
-HEAD_BYTES = 1 << 16  # of a head; gunicorn refuses longer ones
-SEND_SECONDS = 60  # without any progress in sending an answer
-LEAVE_SECONDS = 0.05  # that a connection is left to a worker which has fewer; one that is busy may take so long
-MOVE_SECONDS = 0.05  # between two looks at whether a connection shall go to a worker which has fewer
-YIELD_SECONDS = 0.0003  # between two looks at whether it has been taken
-STOPPING_SECONDS = 1.0  # for a request that is on its way, or a client that has not closed, while the worker ends
-LINGER_SECONDS = 5.0  # for the rest of a refused body: many clients look at the answer only after they have sent all
-LINGER_BYTES = 256 << 20  # of that rest: a body over the limit is rarely far over it
-LINGERING = 64  # connections at once whose rest is read away: with more, the oldest is given up
+HEAD_BYTES = 1 << 16  # of a request's head; gunicorn refuses longer ones
+SEND_SECONDS = 60  # without any progress while sending an answer
+LEAVE_SECONDS = 0.05  # a connection is left for this time to a worker with fewer; a busy worker may need it
+MOVE_SECONDS = 0.05  # between two checks whether a connection should move to a worker with fewer
+YIELD_SECONDS = 0.0003  # between two checks whether it has been accepted
+STOPPING_SECONDS = 1.0  # for a request that is arriving, or a client that has not closed, while the worker ends
+LINGER_SECONDS = 5.0  # for the rest of a refused body: many clients read only after sending everything
+LINGER_BYTES = 256 << 20  # maximum of that rest: a body that is too large is rarely far above the limit
+LINGERING = 64  # connections at once whose rest is read and dropped: with more, the oldest one is closed
 
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
@@ -56,10 +56,10 @@ _STATUSES: Final[dict[type[errors.ParseException], HTTPStatus]] = {
 
 
 class Master(Arbiter):  # type: ignore[misc]
-    """gunicorn's master, which knows how its workers ended when `child_exit` is called, and does not reload.
+    """gunicorn's master; it also knows how its workers ended when `child_exit` is called, and does not reload.
 
     Attributes:
-        ending: whether it ends its workers.
+        ending: whether it is ending its workers.
     """
 
     ending = False
@@ -70,9 +70,9 @@ class Master(Arbiter):  # type: ignore[misc]
         super().stop(graceful)
 
     def reap_workers(self) -> None:
-        """Look at the workers that have ended, and take leave of them as gunicorn does."""
+        """Record how workers have ended, and then handle them as gunicorn does."""
         for pid, worker in self.WORKERS.items():
-            if hasattr(os, "waitid"):  # not on every macOS
+            if hasattr(os, "waitid"):  # missing on some versions of macOS
                 ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
                 if ended is not None:
                     killed = ended.si_code != os.CLD_EXITED
@@ -80,16 +80,16 @@ class Master(Arbiter):  # type: ignore[misc]
         super().reap_workers()
 
     def handle_hup(self) -> None:
-        """End as after SIGTERM: the model is not loaded anew, and who hangs up wants no server left behind."""
+        """End as after SIGTERM: the model cannot be reloaded, and a closed terminal must not leave a server behind."""
         self.handle_term()
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's threaded worker, in which no client holds a thread, or the poller, forever.
+    """gunicorn's threaded worker; no client can block a thread or the poller forever.
 
     Attributes:
         place: of this process among the others; the server sets it before the fork.
-        how_ended: as a part of a sentence; the master sets it when the process has.
+        how_ended: as part of a sentence; the master sets it when the process has ended.
     """
 
     place: Place
@@ -102,21 +102,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._look_at = 0.0
         super().init_process()
 
-    # --- connections: each is with the process that has fewest -------------------------------------------------------
+    # --- connections: each should be with the process that has the fewest ---------------------------------------------
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection and wait for its first request in the poller.
 
         gunicorn gives a thread to each new connection, and to each request whose head has begun: a few idle or slow
-        clients would keep /ping from its 2 s (SageMaker developer guide).
+        clients would delay /ping beyond its limit of 2 s (SageMaker developer guide).
         """
         if self._leaves_it_to_another():
-            time.sleep(YIELD_SECONDS)  # the poller comes back to it as long as nobody has taken it
+            time.sleep(YIELD_SECONDS)  # the poller returns to it as long as no worker has accepted it
             return
         try:
             client, address = listener.accept()
         except OSError:
-            return  # another worker was faster, or the client has gone
+            return  # another worker was faster, or the client has closed it
         self.nr_conns += 1
         self.place.publish(self.nr_conns)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -127,10 +127,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.poller.register(client, selectors.EVENT_READ, partial(self.on_pending_socket_readable, connection))
 
     def _leaves_it_to_another(self) -> bool:
-        """Whether another worker shall take a new connection, as it has fewer.
+        """Whether another worker should accept a new connection because it has fewer.
 
-        All workers wake up for one. The connections of a job stay where they begin: with three of four on one worker
-        the other waits half of the time.
+        A new connection wakes all workers. The connections of a job stay where they begin: if three of four are with
+        one worker, the other worker is idle half of the time.
         """
         fewest = self.place.fewest_elsewhere()
         if fewest is None or self.nr_conns <= fewest:
@@ -141,10 +141,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return now < self._leave_until
 
     def _moves_to_another(self) -> bool:
-        """Whether a connection shall end with its answer, so that the client opens one to a worker that has fewer.
+        """Whether to close a connection after its answer, so that the client opens one to a worker with fewer.
 
-        A job opens its connections as soon as one worker serves; those that warm up meanwhile would stay idle. Only one
-        moves at a time: all that saw the same difference would go to and fro.
+        A job opens its connections as soon as one worker serves; workers that are still warming up would stay idle.
+        Only one connection moves at a time, or all that see the same difference would move back and forth.
         """
         now = time.monotonic()
         if now < self._look_at:
@@ -153,17 +153,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         fewest = self.place.fewest_elsewhere()
         return fewest is not None and self.nr_conns > fewest + 1
 
-    # --- heads: a thread takes over only when one is whole -----------------------------------------------------------
+    # --- heads: a thread takes over only when the head is complete ----------------------------------------------------
 
     def on_client_socket_readable(self, conn: _Connection, client: socket.socket) -> None:
-        """Take the first bytes of a further request on a connection."""
+        """Read the first bytes of a further request on a connection."""
         self.keepalived_conns.remove(conn)
         self._await_head(conn)
         self.poller.modify(client, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
         self.on_pending_socket_readable(conn, client)
 
     def on_pending_socket_readable(self, conn: _Connection, client: socket.socket) -> None:
-        """Collect the head of a request; only when it is whole, a thread takes over."""
+        """Collect the head of a request; a thread takes over when it is complete."""
         piece = _receive(client, HEAD_BYTES)
         if piece is None:
             return
@@ -187,7 +187,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.pending_conns.append(conn)
 
     def murder_pending(self) -> None:
-        """Close connections whose requests, or whose ends, do not come; soon, once the worker shall end."""
+        """Close connections whose requests or ends do not arrive in time, which is shorter while the worker ends."""
         now = time.monotonic()
         if not self.alive:
             for conn in (*self.pending_conns, *self._lingering):
@@ -213,12 +213,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return super().handle(conn)
 
     def handle_request(self, req: Any, conn: _Connection) -> Any:
-        """Answer a request; the connection ends with it where its body has not been read, or has broken off."""
+        """Answer a request; close the connection if the body was not read completely or broke off."""
         source: SizedBody | _ChunkedBody
         if isinstance(req.body.reader, LengthReader):
             length = req.body.reader.length
             arrived = conn.parser.unreader.take_buffered()
-            conn.parser.unreader.unread(arrived[length:])  # of the next request
+            conn.parser.unreader.unread(arrived[length:])  # part of the next request
             source = SizedBody(conn.sock, arrived[:length], length)
             req.body = io.BufferedReader(source)
         else:
@@ -230,10 +230,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return super().handle_request(req, conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
-        """Answer what is not a request and log it, by the kind of fault alone.
+        """Answer and log input that is not a request; only the kind of fault is named.
 
-        What follows a body that is longer than declared is read as the next request, so it may be rows: gunicorn itself
-        quotes it in answer and log.
+        The bytes after a body that is longer than declared are read as the next request, so they may be rows. gunicorn
+        would quote them in its answer and log.
         """
         if not isinstance(exc, errors.ParseException):
             super().handle_error(req, client, addr, exc)
@@ -255,10 +255,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     # --- ends --------------------------------------------------------------------------------------------------------
 
     def linger(self, conn: _Connection) -> None:
-        """Close a connection once its client has, or after some seconds; what still comes is read and dropped.
+        """Close a connection after its client has closed it, or after some seconds; drop what still arrives.
 
-        A socket that is closed while bytes are unread is reset, and the client loses its answer (RFC 9112, section
-        9.6). gunicorn waits for that in its poller: 20 such clients kept /ping waiting for 40 s.
+        A socket that is closed with unread bytes is reset, and the client loses its answer (RFC 9112, section 9.6).
+        gunicorn waits for this in its poller: 20 such clients delayed /ping by 40 s.
         """
         try:
             conn.sock.shutdown(socket.SHUT_WR)
@@ -292,9 +292,9 @@ class _Connection(TConn):  # type: ignore[misc]
     """A connection of a worker.
 
     Attributes:
-        received: the bytes of a head that is not whole.
+        received: the bytes of an incomplete head.
         timed: reads from the socket until a deadline.
-        dropped: bytes that came after its end.
+        dropped: the number of bytes that came after its end.
     """
 
     def __init__(self, worker: Worker, client: socket.socket, address: Any, server: Any) -> None:
@@ -310,7 +310,7 @@ class _Connection(TConn):  # type: ignore[misc]
         self.parser.unreader.sock = self.timed
 
     def close(self, graceful: bool = False) -> None:
-        """Close it, or let it linger."""
+        """Close it, or wait for the client to close it."""
         if graceful:
             self._worker.linger(self)
         else:
@@ -318,21 +318,21 @@ class _Connection(TConn):  # type: ignore[misc]
 
 
 class TimedSocket:
-    """Reads from a socket until a deadline, however little comes at a time."""
+    """Reads from a socket until a deadline, even if only a few bytes come at a time."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._deadline = math.inf
 
     def settimeout(self, seconds: float | None) -> None:
-        """Set the deadline, from now; None for none."""
+        """Set the deadline, counted from now; None for no deadline."""
         self._deadline = math.inf if seconds is None else time.monotonic() + seconds
 
     def gettimeout(self) -> None:
-        """Say that there is no limit on a single read."""
+        """Return None: a single read has no limit."""
 
     def recv(self, size: int) -> bytes:
-        """Return what comes first.
+        """Return the first bytes that arrive.
 
         Raises:
             TimeoutError: the deadline has passed.
@@ -348,7 +348,7 @@ class TimedSocket:
 
 
 class _ChunkedBody:
-    """A chunked body, as gunicorn reads it, with a deadline for each read and errors that say no more than OSError."""
+    """A chunked body, as gunicorn reads it, with a deadline for each read; its errors are plain OSErrors."""
 
     def __init__(self, body: Any, timed: TimedSocket) -> None:
         self._body = body
@@ -361,7 +361,7 @@ class _ChunkedBody:
         return self._is_read
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes; none at the end.
+        """Return the next bytes; b"" at the end.
 
         Raises:
             TimeoutError: they came too slowly.
@@ -377,7 +377,7 @@ class _ChunkedBody:
 
 
 def _receive(client: socket.socket, size: int) -> bytes | None:
-    """Return what has come; none at the end, None where nothing has."""
+    """Return the available bytes; b"" at the end, None if there are none."""
     try:
         return client.recv(size)
     except BlockingIOError:

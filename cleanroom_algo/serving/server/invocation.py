@@ -1,4 +1,4 @@
-"""POST /invocations: from a request to its answer."""
+"""POST /invocations: processes a request."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ log = logging.getLogger("cleanroom_algo.serving")
 
 
 def invoke(service: Service, environ: dict[str, Any]) -> Response:
-    """Return one prediction per record of a request's body, in order; or what is wrong with it."""
+    """Return one prediction per record of a request's body, in order, or an error."""
     start = time.perf_counter()
     stats = RequestStats()
     try:
         response = _predict(service, environ, stats)
     except Exception as error:
         response = _refuse(service, error)
-    if stats.nan and not service.metrics.nan:  # once in a process; its last line says how many there were
+    if stats.nan and not service.metrics.nan:  # once per process; the last line of the log has the total
         log.warning("%d of %d predictions in this request are NaN, and are returned as NaN", stats.nan, stats.rows)
     service.metrics.observe(stats, status=response.status_code, seconds=time.perf_counter() - start)
     return response
@@ -47,7 +47,7 @@ def _predict(service: Service, environ: dict[str, Any], stats: RequestStats) -> 
         asked = request_type(environ.get("CONTENT_TYPE"))
         given = response_format(environ.get("HTTP_ACCEPT"), asked.media_type)
         lines = asked.media_type.lines
-        # Lines are forgotten as they are answered; other bodies are held, so their size and their sum are bounded.
+        # Lines are released after they are answered; other bodies are kept, so their size and their sum are limited.
         with _body(service, environ, asked.charset, text=asked.media_type.text, held=not lines) as plain:
             turn = service.admission.predicting
             answer = service.scorer.respond(plain, asked.media_type, given, turn=turn, stats=stats)
@@ -62,9 +62,9 @@ def _predict(service: Service, environ: dict[str, Any], stats: RequestStats) -> 
 
 
 def _by_script(service: Service, script: InferenceScript, environ: dict[str, Any]) -> Response:
-    """Return what a script answers; it knows its formats by itself."""
+    """Return the answer of a script, which reads and writes its formats itself."""
     name, options = parse_options_header(environ.get("CONTENT_TYPE"))
-    kind = name.lower() or MediaType.CSV.media_type  # as a request to a Predictor
+    kind = name.lower() or MediaType.CSV.media_type  # the same default as for a Predictor
     text = kind in TEXTS
     accept = environ.get("HTTP_ACCEPT", "").strip()
     if accept in {"", "*/*"}:
@@ -81,7 +81,7 @@ def _by_script(service: Service, script: InferenceScript, environ: dict[str, Any
 def _body(
     service: Service, environ: dict[str, Any], charset: str, *, text: bool, held: bool
 ) -> Iterator[Iterator[bytes]]:
-    """Give the chunks of a body as plain UTF-8 bytes; one that is held as a whole has a place in memory meanwhile."""
+    """Yield the chunks of a body as plain UTF-8 bytes; a body that is kept as a whole reserves its memory."""
     encoding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     length = declared_length(environ)
     chunks = read_chunks(environ, limit=MAX_BODY_BYTES if held or length is not None else None)
@@ -98,7 +98,7 @@ def _refuse(service: Service, raised: Exception) -> Response:
     if response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, MemoryExhaustedError):
         service.suspect = True
         log_traceback(raised)
-    # The message of another exception may quote a row.
+    # The message of any other exception may quote a row.
     told = str(error) if isinstance(error, CleanroomError) else Redactor().class_of(error)
     log.warning("answered %d\n%s", response.status_code, told)
     return response

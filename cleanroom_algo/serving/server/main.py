@@ -34,14 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: `serve`, as the platform adds it to the image's entry point, or nothing.
 
     Returns:
-        An exit status: 0 after SIGTERM, or 143 where it came before anything was served; 1 or 3 where the model cannot
-        be served; 2 for other arguments.
+        An exit status: 0 after SIGTERM, or 143 if it came before the server was ready; 1 or 3 if the model cannot be
+        served; 2 for other arguments.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments not in ([], ["serve"]):
         print(USAGE, file=sys.stderr)
         return ExitCode.USAGE
-    keep_freed_memory()  # the processes that serve inherit it
+    keep_freed_memory()  # the serving processes inherit it
     try:
         environment = InferenceEnvironment.read()
     except CleanroomError as error:
@@ -64,8 +64,8 @@ def _serve(environment: InferenceEnvironment, report: Report) -> int:
     from cleanroom_algo.serving.server.resources import affine_cores, cores, gpus, memory_bytes
     from cleanroom_algo.serving.server.sizing import Machine, plan_server
 
-    # Before numpy, torch and polars are imported: they read these once. The master itself must start no pool of
-    # threads, as none of them would exist in the forked workers.
+    # Before numpy, torch and polars are imported, because they read these variables once. The master must not start a
+    # pool of threads, as its threads would not exist in the forked workers.
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     artifacts = Artifacts(environment.paths.model)
@@ -80,11 +80,11 @@ def _serve(environment: InferenceEnvironment, report: Report) -> int:
     if environment.settings.serve_prometheus:
         request_metrics.prepare_prometheus()
     try:
-        listener = bind(environment.settings.serve_host, environment.port)  # before the long work of loading
+        listener = bind(environment.settings.serve_host, environment.port)  # before loading, which takes long
         service = _load_before_fork(environment, plan, report) if plan.preload else None
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # a panic of native code, too, is not an Exception
+    except BaseException as error:  # a panic of native code is not an Exception
         tell_failure(report, error)
         return error.exit_code if isinstance(error, CleanroomError) else ExitCode.ALGORITHM_FAILED
     for reason in plan.reasons:
@@ -95,16 +95,16 @@ def _serve(environment: InferenceEnvironment, report: Report) -> int:
     except SystemExit as end:
         return ExitCode.OK if end.code in {0, None} else ExitCode.ALGORITHM_FAILED
     finally:
-        if environment.settings.serve_prometheus and os.getpid() == master:  # its workers come by here as well
+        if environment.settings.serve_prometheus and os.getpid() == master:  # forked workers also reach this line
             request_metrics.remove_prometheus()
     return ExitCode.OK
 
 
 def _load_before_fork(environment: InferenceEnvironment, plan: ServerPlan, report: Report) -> Service:
-    """Load the model in the master; start anew where that made it unfit to fork.
+    """Load the model in the master; restart without that if the master can then not be forked.
 
-    A pool of native threads (of polars, say, if `load` reads a table with it) does not survive a fork: the workers
-    would wait for it forever. There is no way back from it but a fresh process.
+    A pool of native threads does not survive a fork (for example, that of polars if `load` reads a table with it): the
+    workers would wait for it forever. Only a new process is without the pool.
     """
     import gc
 
@@ -126,5 +126,5 @@ def _load_before_fork(environment: InferenceEnvironment, plan: ServerPlan, repor
         os._exit(ExitCode.OK)
     faulthandler.cancel_dump_traceback_later()
     gc.collect()
-    gc.freeze()  # what is loaded stays loaded: collections in the workers need not touch, and so copy, its pages
+    gc.freeze()  # loaded objects stay: garbage collection in the workers must not write to, and so copy, their pages
     return service

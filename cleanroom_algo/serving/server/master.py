@@ -1,4 +1,4 @@
-"""gunicorn, embedded: its master loads the model, its workers answer."""
+"""gunicorn, embedded: its master loads the model, its workers answer requests."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ from cleanroom_algo.serving.server.sizing import ServerPlan
 log = logging.getLogger("cleanroom_algo.serving")
 
 DRAIN_SECONDS = 25  # the platform kills 30 s after SIGTERM (SageMaker developer guide, hosting services)
-CHECK_SECONDS = 0.25  # between two looks at whether a prediction is stuck
+CHECK_SECONDS = 0.25  # between two checks whether a prediction is stuck
 KEEPALIVE_SECONDS = 75  # longer than a client's pause between two requests of a job
 
 
 class _Logger(Logger):  # type: ignore[misc]
-    """gunicorn's own messages, in the form of all the others."""
+    """gunicorn's own messages, in the same form as all others."""
 
     def setup(self, cfg: Any) -> None:
-        """Set the level, as gunicorn does, and leave the writing to the root logger."""
+        """Set the level, as gunicorn does; the root logger writes."""
         super().setup(cfg)
         self.error_log.handlers.clear()
         self.error_log.propagate = True
@@ -59,9 +59,9 @@ class InferenceServer(BaseApplication):  # type: ignore[misc]
     Args:
         environment: of the container.
         plan: of the server.
-        service: the loaded model, or None where each worker loads its own.
+        service: the loaded model, or None if each worker loads its own.
         listener: what `bind` returned.
-        report: to the process above.
+        report: to the parent process.
     """
 
     def __init__(
@@ -77,28 +77,28 @@ class InferenceServer(BaseApplication):  # type: ignore[misc]
         self.plan = plan
         self.service = service
         self.report = report
-        self._counts = ConnectionCounts(2 * plan.workers)  # gunicorn forks a further one at each SIGTTIN
+        self._counts = ConnectionCounts(2 * plan.workers)  # gunicorn forks one more at each SIGTTIN
         self._gave_up = False
         super().__init__()
 
     def load_config(self) -> None:
-        """Set gunicorn's settings; it reads no file, argument or variable of its own."""
+        """Set gunicorn's settings; it reads no files, arguments or variables."""
         settings = {
             "bind": f"fd://{self.listener.detach()}",
-            "worker_class": Worker,  # threads: parsing and torch release the GIL, and /ping stays alive
+            "worker_class": Worker,  # threads: parsing and torch release the GIL, and /ping can be answered
             "workers": self.plan.workers,
             "threads": self.plan.threads,
-            "timeout": 0,  # gunicorn's heartbeat sees no stuck thread; the worker's own deadlines do
+            "timeout": 0,  # gunicorn's heartbeat does not detect a stuck thread; the worker's deadlines do
             "graceful_timeout": DRAIN_SECONDS,
             "keepalive": KEEPALIVE_SECONDS,
-            "max_requests": 0,  # recycling a worker within a job only makes requests wait
-            "preload_app": False,  # the model is loaded before this class exists, where that is safe
-            "control_socket_disable": True,  # it would want a writable home folder
-            "accesslog": None,  # a line for each of 100,000 requests tells less than the counts
+            "max_requests": 0,  # replacing a worker during a job only makes requests wait
+            "preload_app": False,  # the model is loaded before the server is created, if that is safe
+            "control_socket_disable": True,  # it would need a writable home folder
+            "accesslog": None,  # a line for each of 100,000 requests is less useful than the counts
             "logger_class": _Logger,
             "loglevel": self.environment.settings.log_level.lower(),
             "limit_request_fields": 64,
-            "forwarder_headers": "",  # headers of proxies are further headers, which must be ignored, like any others
+            "forwarder_headers": "",  # headers of proxies are ignored like other unknown headers
             "pre_fork": self._pre_fork,
             "post_fork": self._post_fork,
             "post_worker_init": self._post_worker_init,
@@ -114,7 +114,7 @@ class InferenceServer(BaseApplication):  # type: ignore[misc]
         """Serve until SIGTERM; never return.
 
         Raises:
-            SystemExit: the server, or in a forked process that process, has ended.
+            SystemExit: the server has ended, or a forked process at its end.
         """
         try:
             Master(self).run()
@@ -132,21 +132,21 @@ class InferenceServer(BaseApplication):  # type: ignore[misc]
             configure_compute(self.plan.compute_threads)
             self.service.metrics.start()
             self.service.warm_up()
-        except BaseException as error:  # a panic of native code, too, is not an Exception
+        except BaseException as error:  # a panic of native code is not an Exception
             tell_failure(self.report, error)
             sys.exit(ExitCode.ALGORITHM_FAILED)
         faulthandler.cancel_dump_traceback_later()
         if self.service.parameters is not None:
             log.info("/execution-parameters: %s", self.service.parameters.reason)
         gc.collect()
-        gc.freeze()  # a collection over the objects of torch and polars stops all threads for 50 ms
+        gc.freeze()  # a garbage collection of the objects of torch and polars stops all threads for 50 ms
         return create_app(self.service)
 
     def _pre_fork(self, _server: Master, worker: Worker) -> None:
         worker.place = self._counts.claim()
 
     def _post_fork(self, _server: Master, worker: Worker) -> None:
-        signal_when_orphaned(signal.SIGKILL)  # one that hangs does not see that the master has ended
+        signal_when_orphaned(signal.SIGKILL)  # a worker that hangs does not notice that the master has ended
         if own := self.plan.own_cores:
             stay_on(own[worker.place.number % len(own)])
 
@@ -163,8 +163,8 @@ class InferenceServer(BaseApplication):  # type: ignore[misc]
         if self.environment.settings.serve_prometheus:
             request_metrics.forget_process(worker.pid)
         if served or server.ending or self._counts.anybody_serves or self._gave_up:
-            return  # gunicorn replaces it, where that is wanted
-        # No other process will fare better. Where this one has told why itself, the first word is the one that counts.
+            return  # gunicorn replaces it if necessary
+        # Other processes would fail in the same way. If this one has reported why, its first report counts.
         limit = self.environment.settings.serve_start_seconds
         error = cause_of_death(worker.how_ended, self.report, time.monotonic() - self.report.began, limit)
         self.report.tell(Failure.of(error))
@@ -177,10 +177,10 @@ class InferenceServer(BaseApplication):  # type: ignore[misc]
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that holds an address, and does not listen yet.
+    """Return a socket that is bound to an address and does not listen yet.
 
     Raises:
-        ServerStartError: another process has the address, or this one may not have it.
+        ServerStartError: another process uses the address, or this process may not use it.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -197,7 +197,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def configure_compute(threads: int) -> None:
-    """Set how many threads torch and other libraries compute with; those that are imported later read a variable."""
+    """Set the number of threads of torch and other libraries; those that are imported later read a variable."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
     if "torch" in sys.modules:
         import torch
@@ -206,7 +206,7 @@ def configure_compute(threads: int) -> None:
 
 
 def end_when_stuck(admission: Admission, limit_seconds: float) -> None:
-    """End this process once a prediction runs for too long: a thread inside native code cannot be stopped otherwise."""
+    """End this process when a prediction runs for too long: a thread in native code cannot be stopped otherwise."""
     while admission.longest_running() <= limit_seconds:
         time.sleep(CHECK_SECONDS)
     log.error(
@@ -218,7 +218,7 @@ def end_when_stuck(admission: Admission, limit_seconds: float) -> None:
 
 
 def tell_failure(report: Report, error: BaseException) -> None:
-    """Say why this process cannot serve: here in the log, and to the process above."""
+    """Report why this process cannot serve, in the log and to the parent process."""
     told = error if isinstance(error, CleanroomError) else loading_failed(error, report.redact)
     log.error("the model cannot be served\n%s", told)
     raised = error.__cause__ if isinstance(error, CleanroomError) else error

@@ -1,6 +1,6 @@
-"""The process above the server: it says how a server died that cannot say so itself.
+"""The parent process of the server: it reports how a server died that could not report it itself.
 
-`os._exit`, native code and the kernel end a process without a last word. This one loads nothing, so that it can wait.
+`os._exit`, native code and the kernel end a process without a message. This process loads nothing and only waits.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from cleanroom_algo.serving.server.report import Failure, Report, Stage
 
 log = logging.getLogger("cleanroom_algo.serving")
 
-REMIND_SECONDS = 30.0  # between two lines about what is waited for; a quarter of the limit, where that is shorter
+REMIND_SECONDS = 30.0  # between two log lines about what is waited for; a quarter of the limit if that is shorter
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
 
 def supervise(environment: InferenceEnvironment, serve: Callable[[Report], int]) -> int | None:
-    """Run a server in a process of its own, and wait for its end.
+    """Run a server in a separate process, and wait for its end.
 
     Args:
         environment: of the container.
         serve: runs the server in the new process; returns its exit status.
 
     Returns:
-        In the new process what `serve` returned. In this one the exit status of the whole; None where the server wants
-        to be started anew.
+        In the new process, the result of `serve`. In this one, the exit status of the program; None if the server
+        requests a restart.
     """
     report = Report(str(inference_script(environment) or environment.settings.algorithm))
     child = os.fork()
     if child == 0:
         signal_when_orphaned(signal.SIGTERM)  # no server outlives this process
-        faulthandler.enable()  # a crash in native code leaves the stacks that led to it
+        faulthandler.enable()  # a crash in native code prints the stacks that led to it
         return serve(report)
     forwarded: list[int] = []
 
@@ -69,21 +69,21 @@ def supervise(environment: InferenceEnvironment, serve: Callable[[Report], int])
 
 
 def limit_start(report: Report, limit: float) -> None:
-    """End this process with the stacks of all its threads if it does not serve in time, even out of native code.
+    """End this process and print the stacks of all its threads if it does not serve in time, even in native code.
 
     Args:
         report: of the server.
-        limit: seconds from the server's start, or from now where another process serves already.
+        limit: seconds from the server's start, or from now if another process already serves.
     """
     spent = 0.0 if report.stage is Stage.SERVING else time.monotonic() - report.began
     faulthandler.dump_traceback_later(max(1.0, limit - spent), exit=True)
 
 
 def cause_of_death(how: str, report: Report, seconds: float, limit: float) -> CleanroomError:
-    """Return what is reported of a process that reported nothing itself.
+    """Return the error for a process that reported nothing itself.
 
     Args:
-        how: it ended, as a part of a sentence.
+        how: how it ended, as part of a sentence.
         report: of the server.
         seconds: for which it ran.
         limit: seconds that a start may take.
@@ -105,12 +105,12 @@ def cause_of_death(how: str, report: Report, seconds: float, limit: float) -> Cl
 def _remind(report: Report, limit: float, ended: threading.Event) -> None:
     while not ended.wait(min(REMIND_SECONDS, limit / 4)) and report.stage < Stage.SERVING:
         seconds = time.monotonic() - report.began
-        if seconds < limit:  # from then on the last line of the log is the reason
+        if seconds < limit:  # after that, the last line of the log is the reason
             log.warning("still %s after %.0f s; serve gives up %g s after its start", report.stage, seconds, limit)
 
 
 def _conclude(environment: InferenceEnvironment, report: Report, exit_code: int, forwarded: list[int]) -> int | None:
-    """Say as the last line of the log why the server has ended, where that was not asked for."""
+    """Write why the server has ended as the last line of the log, unless it was asked to end."""
     if report.anew:
         return None
     if exit_code == 0 and (report.stage is Stage.SERVING or forwarded):

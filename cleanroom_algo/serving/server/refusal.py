@@ -11,11 +11,11 @@ from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.errors import CleanroomError, ServingError
 from cleanroom_algo.errors.exit_codes import ExitCode
 
-RETRY_AFTER_SECONDS = 1  # a place in the queue is free as soon as any request is answered
+RETRY_AFTER_SECONDS = 1  # a place in the queue is free as soon as a request is answered
 
 
 def refusal(error: Exception) -> Response:
-    """Return the answer that tells an error: all of ours; of another only its type, as its message may quote a row."""
+    """Return the answer for an error; of other packages' errors only the type, because their text may quote a row."""
     document = error.to_dict() if isinstance(error, CleanroomError) else {"title": Redactor().class_of(error)}
     response = Response(json.dumps(document) + "\n", _status_of(error), content_type="application/json")
     if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:

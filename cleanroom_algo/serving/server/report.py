@@ -1,4 +1,4 @@
-"""What the processes of a server leave for the one above them: how far the start has come, and why it ended."""
+"""What the processes of a server report to their parent: how far the start has come, and why it ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cleanroom_algo.errors import CleanroomError
 
 
 class Stage(IntEnum):
-    """How far a server has come."""
+    """The stages of a server's start."""
 
     LOADING = 0
     WARMING_UP = 1
@@ -31,8 +31,8 @@ class Failure:
     """Why a server ended.
 
     Attributes:
-        exit_code: that says it.
-        title: for the last line of the log, where the log has the whole already; else empty.
+        exit_code: the exit status for it.
+        title: for the last line of the log if the log already has the complete text; else empty.
         text: for the failure file.
     """
 
@@ -42,55 +42,55 @@ class Failure:
 
     @classmethod
     def of(cls, told: CleanroomError, text: str | None = None) -> Failure:
-        """Return the failure for an error; with another text where an exception of the algorithm caused it."""
+        """Return the failure for an error; with another text if an exception of the algorithm caused it."""
         if text is None:
             return cls(int(told.exit_code), "", failure_text(told))
         return cls(int(told.exit_code), f"{told.code} {told.title}: {told.what}", text)
 
 
 class Report:
-    """Memory and a pipe that all processes of a server share; made in the one above them, before it forks.
+    """Memory and a pipe that all processes of a server share; created in their parent, before it forks.
 
     Args:
-        algorithm: as the setting has it.
+        algorithm: the value of the setting.
 
     Attributes:
-        began: when, of `time.monotonic`.
-        redact: tells the algorithm's exceptions without values.
+        began: the start, by `time.monotonic`.
+        redact: describes the algorithm's exceptions without values.
     """
 
     def __init__(self, algorithm: str) -> None:
         self.redact = Redactor.of(algorithm)
         self.began = time.monotonic()
-        self._memory = mmap.mmap(-1, 2)  # the stage; whether to start anew
+        self._memory = mmap.mmap(-1, 2)  # the stage; whether to restart
         self._reading, self._writing = os.pipe()
         os.set_blocking(self._reading, False)
 
     @property
     def stage(self) -> Stage:
-        """The furthest that any process has come."""
+        """The latest stage that a process has reached."""
         return Stage(self._memory[0])
 
     def reach(self, stage: Stage) -> None:
-        """Say that a process has come so far."""
+        """Record that a process has reached a stage."""
         self._memory[0] = max(self._memory[0], stage)
 
     @property
     def anew(self) -> bool:
-        """Whether the server wants to be started anew, without a model that is loaded before the fork."""
+        """Whether the server requests a restart without loading the model before the fork."""
         return bool(self._memory[1])
 
     def want_anew(self) -> None:
-        """Ask for a fresh start."""
+        """Request a restart."""
         self._memory[1] = 1
 
     def tell(self, failure: Failure) -> None:
-        """Say why the server ends."""
-        with contextlib.suppress(OSError):  # nobody is left to tell
+        """Report why the server ends."""
+        with contextlib.suppress(OSError):  # the parent process has ended
             os.write(self._writing, json.dumps(asdict(failure)).encode() + b"\n")
 
     def failure(self) -> Failure | None:
-        """Return the first failure that was told."""
+        """Return the first reported failure."""
         with contextlib.suppress(BlockingIOError, ValueError):
             line, _, _ = os.read(self._reading, 1 << 16).partition(b"\n")
             return Failure(**json.loads(line))

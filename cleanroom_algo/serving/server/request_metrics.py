@@ -1,4 +1,4 @@
-"""Counts and times of a process: a line in the log, and Prometheus on request."""
+"""Counts and times of a process: a line in the log and, if enabled, Prometheus."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300
 
 
 def prepare_prometheus() -> None:
-    """Give the processes of this server a fresh common folder; call it before any of them imports the client."""
+    """Create a new common folder for the processes of this server; call it before any of them imports the client."""
     os.environ[_DIRECTORY_VARIABLE] = tempfile.mkdtemp(prefix="prometheus-")
 
 
 def forget_process(pid: int) -> None:
-    """Take the gauges of a dead process out of the sums."""
+    """Remove the gauges of a dead process from the sums."""
     from prometheus_client import multiprocess
 
     multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
@@ -38,7 +38,7 @@ def remove_prometheus() -> None:
 
 
 def exposition() -> tuple[bytes, str]:
-    """Return the text that Prometheus scrapes, of all processes together, and its content type."""
+    """Return the text for Prometheus, of all processes together, and its content type."""
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
 
     registry = CollectorRegistry()
@@ -51,7 +51,7 @@ class RequestMetrics:
     """Counts the requests of one process.
 
     Attributes:
-        enabled: whether Prometheus is fed too.
+        enabled: whether the counts are also for Prometheus.
     """
 
     enabled: bool = False
@@ -97,7 +97,7 @@ class RequestMetrics:
             self._prometheus["seconds"].observe(seconds)
 
     def line(self) -> str:
-        """Return the counts as metrics in the form of training's: for metric definitions that read the log."""
+        """Return the counts as a metric line in the form of training, for metric definitions that read the log."""
         return (
             f"[metric] serving_requests={self.requests} serving_failures={self.failures} serving_rows={self.rows} "
             f"serving_placeholders={self.placeholders} serving_nan={self.nan} serving_seconds={self.seconds:.3f}"

@@ -12,9 +12,9 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def cores(cgroup: Path = _CGROUP) -> int:
-    """Return how many cores this process may keep busy: its affinity, capped by the container's CPU quota.
+    """Return how many cores this process may use: its affinity, limited by the container's CPU quota.
 
-    torch and most libraries look at the machine's cores alone and are throttled under a quota.
+    torch and most libraries count the machine's cores, and are throttled if there is a quota.
     """
     affinity = len(affine_cores()) or os.cpu_count() or 1
     quota = _quota(cgroup)
@@ -22,18 +22,18 @@ def cores(cgroup: Path = _CGROUP) -> int:
 
 
 def affine_cores() -> tuple[int, ...]:
-    """Return the numbers of the cores on which this process may run; none where the system does not say."""
+    """Return the numbers of the cores on which this process may run; empty if the system does not report them."""
     return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
 
 
 def stay_on(core: int) -> None:
-    """Keep this process, and the threads that it starts from now on, on one core; where that is forbidden, on all."""
+    """Pin this process, and the threads that it starts from now on, to one core; if that is not allowed, do nothing."""
     with suppress(OSError):
         os.sched_setaffinity(0, {core})
 
 
 def memory_bytes(cgroup: Path = _CGROUP) -> int:
-    """Return the memory of this container in bytes: its limit, or the machine's where there is none."""
+    """Return the memory of this container in bytes: its limit, or the machine's memory if there is none."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limits = [_number(cgroup / "memory.max"), _number(cgroup / "memory" / "memory.limit_in_bytes")]
     return min([physical, *(limit for limit in limits if limit)])
@@ -42,19 +42,19 @@ def memory_bytes(cgroup: Path = _CGROUP) -> int:
 def gpus() -> int:
     """Return how many GPUs torch can use, without starting CUDA in this process, which could then not fork.
 
-    An image may be without torch, as an algorithm may be. Where there is no device of a driver, torch is not imported,
-    which takes longer than the rest of the start.
+    An image may be without torch, because an algorithm may not need it. If there is no device of a driver, torch is not
+    imported, because this takes longer than the rest of the start.
     """
     if find_spec("torch") is None or not any(path for pattern in _GPU_DEVICES for path in Path("/dev").glob(pattern)):
         return 0
-    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # asks the driver's library, not the runtime
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # uses the driver's library instead of the runtime
     import torch
 
     return torch.cuda.device_count()
 
 
 def native_threads() -> int | None:
-    """Return how many threads of the operating system this process has; None where that cannot be told."""
+    """Return how many threads of the operating system this process has; None if that is not known."""
     tasks = Path("/proc/self/task")
     return sum(1 for _ in tasks.iterdir()) if tasks.is_dir() else None
 

@@ -1,4 +1,4 @@
-"""One loaded model and everything a process needs to answer with it."""
+"""One loaded model and everything that a process needs to answer with it."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from cleanroom_algo.serving.server.sizing import ExecutionParameters, ServerPlan
 
 log = logging.getLogger("cleanroom_algo.serving")
 
-WARM_UP_ROWS = 4096  # about 1 MB of CSV: enough to start every thread pool and to tell a rate
-WARM_UP_SECONDS = 0.2  # a rate measured over this long is good enough, and start-up stays short
+WARM_UP_ROWS = 4096  # about 1 MB of CSV: enough to start every thread pool and to measure a rate
+WARM_UP_SECONDS = 0.2  # a rate measured over this time is good enough, and the start stays short
 
 
 @dataclass
 class Service:
-    """What the application answers from.
+    """What the application uses to answer.
 
     Attributes:
-        scorer: bytes to bytes: by a Predictor, or by a script.
+        scorer: from bytes to bytes: with a Predictor, or with a script.
         environment: of the container.
         plan: of the server.
         admission: of this process.
         metrics: of this process.
         ready: whether a prediction has succeeded in this process.
-        suspect: whether one has failed since.
-        parameters: what /execution-parameters answers; known once the warm-up has measured.
+        suspect: whether a prediction has failed since.
+        parameters: the answer of /execution-parameters; known after the warm-up.
     """
 
     scorer: Scorer | InferenceScript
@@ -67,10 +67,10 @@ class Service:
         Args:
             environment: of the container.
             plan: of the server.
-            redact: tells the algorithm's exceptions.
+            redact: describes the algorithm's exceptions.
 
         Raises:
-            CleanroomError: they are not there or do not fit; whatever the algorithm raises goes through.
+            CleanroomError: they do not exist or do not fit; exceptions of the algorithm pass through.
         """
         settings = environment.settings
         script = inference_script(environment)
@@ -84,9 +84,9 @@ class Service:
         return cls(scorer, environment, plan)
 
     def warm_up(self) -> None:
-        """Predict invented rows, as requests would, until all is warm and the rate is known.
+        """Predict invented rows like those of requests until everything is warm and the rate is known.
 
-        Which rows a script takes is not known, so it is ready as soon as its model is loaded, as in the toolkit.
+        The rows of a script are not known, so it is ready as soon as its model is loaded, as in the toolkit.
 
         Raises:
             ServerStartError: the model predicts NaN.
@@ -99,8 +99,8 @@ class Service:
     def is_healthy(self) -> bool:
         """Return whether a prediction would work now.
 
-        It did in the warm-up; after one has failed since, another is tried before the question is answered. No rows can
-        be invented for a script, so it stays healthy.
+        The warm-up has shown it. If a prediction has failed since, another one is tried first. For a script, no rows
+        can be invented, so it stays healthy.
         """
         if self.suspect and isinstance(self.scorer, Scorer):
             try:
@@ -112,13 +112,13 @@ class Service:
 
 
 def _warm_up(scorer: Scorer) -> float:
-    """Return how many bytes of CSV a predictor answers in a second.
+    """Return how many bytes of CSV per second a predictor answers.
 
     Raises:
         ServerStartError: the model predicts NaN.
     """
     rows, rate, spent = 1, 0.0, 0.0
-    first = _answer(scorer, _sample_body(scorer, rows))  # the first ever: imports, thread pools, caches
+    first = _answer(scorer, _sample_body(scorer, rows))  # the first one includes imports, thread pools and caches
     if first.nan:
         raise ServerStartError(
             "the model predicts NaN for the first row of the warm-up",

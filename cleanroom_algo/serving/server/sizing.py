@@ -1,4 +1,4 @@
-"""How many processes and threads serve, and what /execution-parameters answers, each with its reason."""
+"""The number of serving processes and threads, and the answer of /execution-parameters, each with its reason."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from cleanroom_algo.contract.sizes import MB, format_bytes
 from cleanroom_algo.serving.scoring.body import MAX_BODY_BYTES, WHOLE_BYTES
 
 MAX_PRODUCT_MB = 100  # MaxConcurrentTransforms x MaxPayloadInMB (SageMaker API, CreateTransformJob)
-DEFAULT_PAYLOAD_MB = 6  # the platform's own default, by the same page
+DEFAULT_PAYLOAD_MB = 6  # the platform's own default, from the same page
 
-PROCESS_BYTES = 250 * MB  # what a forked process touches for itself, measured with torch, polars and flask loaded
+PROCESS_BYTES = 250 * MB  # private memory of a forked process, measured with torch, polars and flask loaded
 BLOCK_COPIES = 12  # bytes of memory per byte of a piece while it is parsed, predicted and written; measured
-SPARE_THREADS = 8  # for /ping and for refusals while all the others wait on slow clients
+SPARE_THREADS = 8  # for /ping and for refusals while all other threads wait for slow clients
 TARGET_SECONDS = 60  # of one request: a tenth of the platform's default timeout of 600 s
 
 
@@ -22,11 +22,11 @@ class Machine:
     """What the server may use.
 
     Attributes:
-        cores: that it may keep busy.
+        cores: the number of cores that it may keep busy.
         memory_bytes: of the container.
-        gpus: that torch can use.
-        affine_cores: the numbers of the cores on which it may run: more than `cores` under a quota of CPU time; empty
-            where the system does not say.
+        gpus: the number that torch can use.
+        affine_cores: the numbers of the cores on which it may run: more than `cores` if there is a quota of CPU time;
+            empty if the system does not report them.
     """
 
     cores: int
@@ -37,17 +37,17 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class ServerPlan:
-    """How the server is laid out.
+    """The layout of the server.
 
     Attributes:
         workers: processes.
         compute_threads: of torch and polars in each.
-        predictions: that one process runs at once.
+        predictions: how many one process runs at once.
         queue: requests that may wait in one process.
         preload: whether the model is loaded before the processes fork.
-        buffer_bytes: that whole bodies may take in one process.
-        own_cores: of each process the number of the core on which it stays; empty where all may run on all.
-        reasons: why, for the log.
+        buffer_bytes: how many bytes of complete bodies one process may keep.
+        own_cores: for each process, the number of the core to which it is pinned; empty if all may run on all cores.
+        reasons: for the log.
     """
 
     workers: int
@@ -71,7 +71,7 @@ def plan_server(machine: Machine, model_bytes: int, environment: InferenceEnviro
     Args:
         machine: cores, memory and GPUs.
         model_bytes: of the artifacts.
-        environment: of the container; its settings win.
+        environment: of the container; its settings have precedence.
         can_fork: whether a loaded model survives a fork on this system.
     """
     settings = environment.settings
@@ -90,8 +90,8 @@ def plan_server(machine: Machine, model_bytes: int, environment: InferenceEnviro
     else:
         workers, why = machine.cores, "one for each core"
     compute_threads = max(1, machine.cores // workers)
-    # A process is several threads that take turns. Left to itself, the kernel often has two processes' on one core for
-    # milliseconds while another is idle. Under a quota, which cores are free is not known.
+    # A process has several threads that take turns. Without pinning, the kernel often runs those of two processes on
+    # one core for milliseconds while another core is idle. If there is a quota, it is not known which cores are free.
     own_cores = machine.affine_cores if workers == machine.cores == len(machine.affine_cores) > 1 else ()
     buffer_bytes = max(MAX_BODY_BYTES, int(0.2 * machine.memory_bytes) // workers)
     return ServerPlan(
@@ -117,7 +117,8 @@ def plan_server(machine: Machine, model_bytes: int, environment: InferenceEnviro
 class ExecutionParameters:
     """The answer of GET /execution-parameters.
 
-    (SageMaker developer guide, "Use your own inference code with batch transform". The request's own values win.)
+    (SageMaker developer guide, "Use your own inference code with batch transform". Values of the request have
+    precedence.)
     """
 
     max_concurrent_transforms: int
@@ -137,12 +138,12 @@ class ExecutionParameters:
 def execution_parameters(
     plan: ServerPlan, environment: InferenceEnvironment, bytes_per_second: float | None
 ) -> ExecutionParameters:
-    """Return what a job should send at once.
+    """Return how much a job should send at once.
 
     Args:
         plan: the layout of this server.
-        environment: of the container; limits that the caller of the job set are answered as they are.
-        bytes_per_second: of CSV that one process answers, as measured in its warm-up; None where it was not.
+        environment: of the container; limits that the caller of the job set are returned unchanged.
+        bytes_per_second: of CSV that one process answers, measured in its warm-up; None if it was not measured.
     """
     if environment.max_payload_mb is not None:
         payload, why_payload = environment.max_payload_mb, "as the request says"
