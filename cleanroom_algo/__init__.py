@@ -1,6 +1,6 @@
 """Write, run and test algorithms for AWS Clean Rooms ML.
 
-Public names load on first use, so that `import cleanroom_algo` brings in neither torch nor polars nor flask.
+Public names are imported on first use, so that `import cleanroom_algo` imports neither torch nor polars nor flask.
 """
 
 from importlib import import_module

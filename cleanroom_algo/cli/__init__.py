@@ -9,7 +9,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status (an `ExitCode`).
 
     Args:
-        argv: the words after the command's name; those of the process unless given.
+        argv: the words after the command's name; by default, those of the process.
     """
     import sys
 

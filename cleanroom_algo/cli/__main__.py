@@ -1,4 +1,4 @@
-"""`python -m cleanroom_algo.cli`: the command where its script is not on PATH."""
+"""`python -m cleanroom_algo.cli`: the command if its script is not on PATH."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Looking into an algorithm without running it."""
+"""Reads an algorithm's declarations without training it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def load_trainer(source: Path) -> type[Trainer]:
     """Return the Trainer of an algorithm.
 
     Raises:
-        AlgorithmNotFoundError: CR-CON-004, there is no algorithm; AlgorithmClassError: CR-CON-005, or no Trainer in it.
-        AlgorithmImportError: CR-CLI-004, its own code raised.
+        AlgorithmNotFoundError: CR-CON-004, there is no algorithm. AlgorithmClassError: CR-CON-005, it has no Trainer.
+        AlgorithmImportError: CR-CLI-004, its own code raised an exception.
     """
     from cleanroom_algo.training.trainer import Trainer
 

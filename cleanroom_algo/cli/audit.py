@@ -1,4 +1,4 @@
-"""`audit`: what models and logs give away about rows; each of its commands is a module of `auditing`."""
+"""`audit`: what models and logs reveal about rows; each of its commands is a module of `auditing`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ LINES: Final[Mapping[str, str]] = {
 
 
 class _Audits(Verbs):
-    """A group in which a word that is not a command is a model."""
+    """A group in which a word that is not a command is the name of a model."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the command `model` before what is not a command."""
+        """Insert the command `model` before a word that is not a command."""
         if args and args[0] not in {*LINES, *ctx.help_option_names}:
             args = ["model", *args]
         return super().parse_args(ctx, args)

@@ -1,4 +1,4 @@
-"""`check`: what would fail in the clean room, found before an image is pushed there."""
+"""`check`: finds what would fail in the clean room before an image is pushed there."""
 
 from __future__ import annotations
 

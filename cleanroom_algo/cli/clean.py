@@ -1,4 +1,4 @@
-"""`clean`: remove everything of the local clean room, or some of its jobs."""
+"""`clean`: removes everything of the local clean room, or some of its jobs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _confirmed(folder: Path) -> bool:
 
 
 def _remove(home: Path | None, names: Sequence[str]) -> list[str]:
-    """Remove the jobs of some names, or those that failed or were stopped; return their names."""
+    """Remove the jobs with the given names, or those that failed or were stopped; return their names."""
     with open_room(home) as room:
         kinds = (records.MODEL, records.INFERENCE)
         for name in names:

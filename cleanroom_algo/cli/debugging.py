@@ -29,12 +29,12 @@ def debugged(home: Path | None, words: TrainingWords | None, *, beside: Mapping[
     """Train in this process, and return the exit status; nothing of the job is kept.
 
     Args:
-        home: the state folder, in which nothing changes.
-        words: what the command line asks for; None with `--resume`.
-        beside: other options of the command line, which do not go with `--debug` where they are set.
+        home: the state folder, which is not changed.
+        words: what the command line requests; None with `--resume`.
+        beside: other options of the command line, which cannot be combined with `--debug`.
 
     Raises:
-        UsageError: CR-CLI-001, there are such options, the job has several hosts, or is not a Python program.
+        UsageError: CR-CLI-001, there are such options, or the job has several hosts, or is not a Python program.
     """
     if words is None or any(beside.values()):
         named = ", ".join(name for name, value in beside.items() if value)
@@ -70,7 +70,7 @@ def _run(plan: TrainingPlan) -> int:
 
 
 def _program(plan: TrainingPlan) -> Callable[[], None]:
-    """Return what trains: a program of the algorithm's own, or this library.
+    """Return the function that trains: it runs a program of the algorithm, or this library.
 
     Raises:
         UsageError: CR-CLI-001, neither can run in this process.
@@ -97,7 +97,7 @@ def _refused(what: str, fix: str) -> UsageError:
 
 @contextmanager
 def _variables(added: Mapping[str, str]) -> Iterator[None]:
-    """Let this process have variables, and be in the folder that it was in afterwards."""
+    """Set environment variables of this process; at the end, restore them and the current folder."""
     before, folder, arguments, path = dict(os.environ), Path.cwd(), sys.argv, list(sys.path)
     os.environ.update(added)
     try:

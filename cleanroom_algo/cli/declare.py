@@ -1,4 +1,4 @@
-"""`declare`: a room from a cleanroom.toml, its queries run."""
+"""`declare`: creates a room from a cleanroom.toml and runs its queries."""
 
 from __future__ import annotations
 

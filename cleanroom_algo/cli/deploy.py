@@ -1,4 +1,4 @@
-"""`deploy`: the way from a rehearsed algorithm to AWS; each of its commands is a module of `deployment`."""
+"""`deploy`: brings a rehearsed algorithm to AWS; each of its commands is a module of `deployment`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`differences`: where the local clean room differs from AWS, and how it is known."""
+"""`differences`: lists where the local clean room differs from AWS, with sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees while a job runs: its output by host, and on a terminal lines that move."""
+"""What a person sees while a job runs: its output by host, and on a terminal lines that are updated."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from rich.status import Status
     from rich.text import Text
 
-PROGRESS_SECONDS = 10.0  # between two lines where none can move: a file of a long job stays readable
+PROGRESS_SECONDS = 10.0  # between two progress lines if none can be updated: the file of a long job stays readable
 
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(?:$|: )")  # an exception below its traceback
 _ERROR = re.compile(r"CR-[A-Z]{3}-[0-9]{3}  ")
 
 
 class JobDisplay:
-    """Shows a job on stderr: on a terminal its output above moving lines of state, elsewhere plain lines.
+    """Shows a job on stderr: on a terminal, its output above status lines that are updated; elsewhere, plain lines.
 
-    An error or exception at the end of a container's output is held back, as the job's own error says the same.
+    An error or exception at the end of a container's output is held back, because the job's own error repeats it.
 
     Args:
-        title: what the job is called.
-        verbose: whether the containers' output is shown; metric lines move the line of state in any case.
-        as_json: whether progress is written as JSON, one object a line.
-        hosts: how many there are; several have a line each on a terminal.
+        title: the name of the job.
+        verbose: whether the containers' output is shown; metric lines always update the status lines.
+        as_json: whether progress is written as JSON, one object per line.
+        hosts: the number of hosts; on a terminal, each of several hosts has its own status line.
     """
 
     def __init__(self, title: str, *, verbose: bool = True, as_json: bool = False, hosts: int = 1) -> None:
@@ -45,7 +45,7 @@ class JobDisplay:
         self._progress_due = self._started + PROGRESS_SECONDS
         self._state = "starting"
         self._progress: Any = TrainingProgress()
-        self._last = dict.fromkeys((f"algo-{number + 1}" for number in range(hosts)), "")  # line of each
+        self._last = dict.fromkeys((f"algo-{number + 1}" for number in range(hosts)), "")  # the last line of each host
         self._held: dict[str, list[str]] = {}
         self._console: Console | None = None
         self._status: Status | None = None
@@ -71,11 +71,11 @@ class JobDisplay:
 
     @property
     def seconds(self) -> float:
-        """How long it has been shown."""
+        """How long the job has been shown."""
         return time.monotonic() - self._started
 
     def ended(self, status: str, reason: str | None) -> None:
-        """Show how the job ended, and what was held back where the reason does not say it."""
+        """Show how the job ended, and the lines that were held back if the reason does not contain them."""
         for host in [host for host, lines in self._held.items() if lines and lines[0] in (reason or "")]:
             del self._held[host]
         self._release()
@@ -97,7 +97,7 @@ class JobDisplay:
         self.refresh()
 
     def progress(self, progress: object) -> None:
-        """Show how far a job says it is: in the line of state, or now and then in a line of its own."""
+        """Show the progress of a job: in its status line, or from time to time in a separate line."""
         self._progress, self._state = progress, "running"
         self._say_progress()
         self.refresh()
@@ -108,7 +108,7 @@ class JobDisplay:
             self._status.update(self._text())
 
     def _holds(self, host: str, text: str, before: str) -> bool:
-        """Hold back what may be the error that ends the container; let go of what turned out not to be."""
+        """Hold back what may be the error that ends the container; release the lines if it is not."""
         if self._as_json:
             return False
         ends_traceback = before.startswith("    ") and _RAISED.match(text)

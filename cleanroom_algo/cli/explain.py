@@ -1,4 +1,4 @@
-"""`explain`: what an error code, a setting or an exit status means."""
+"""`explain`: explains an error code, the settings or the exit statuses."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def setting_rows() -> list[tuple[str, str, str]]:
 
 
 def explanation(kind: type[CleanroomError]) -> str:
-    """Return what there is to know about an error: the docstring of its class."""
+    """Return the explanation of an error: the docstring of its class."""
     return inspect.cleandoc(kind.__doc__ or "")
 
 

@@ -1,4 +1,4 @@
-"""`infer`: an inference job, from a literal request or from a few options."""
+"""`infer`: runs an inference job, from a literal request or from a few options."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def command(context: click.Context, /, as_json: bool, home: Path | None, quiet: 
 
 
 def _say_more(job: InferenceJob) -> None:
-    """Say where the log of a job is that failed, and what it left."""
+    """Name the command for the log of a failed job, and its outputs."""
     say(f"  log       {command_line('logs', job.name)}")
     if job.outputs:
         say("\n            ".join(["\n  outputs   of the objects that were completed:", *job.outputs]))
@@ -186,7 +186,7 @@ def _channel(room: Room, data: str | None, channel: str | None) -> dict[str, Sou
 
 
 def _contents(job: InferenceJob, *, beside: bool) -> dict[str, bytes]:
-    """Return the predictions by the names of their files; beside their rows they are one table."""
+    """Return the predictions by the names of their files; with `beside`, one table of rows and predictions."""
     if not beside:
         return job.contents()
     table = job.predictions

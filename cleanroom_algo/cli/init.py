@@ -1,4 +1,4 @@
-"""`init`: a project to start from."""
+"""`init`: creates a project from a template."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job's log, as `logs` and `metrics` find it."""
+"""Finds a job's log for `logs` and `metrics`."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def read_job_log(home: Path | None, job: str, account: str | None) -> WrittenLog
 
     Args:
         home: the state folder.
-        job: a name or an ARN, with `:VERSION` behind it for one version.
-        account: of the member through whose eyes it is looked at; None for all that there is.
+        job: a name or an ARN; `:VERSION` after it selects a version.
+        account: of the member whose view is shown; None for the complete log.
 
     Raises:
         NoSuchRecordError: CR-CLI-007, there is no such job, it has no log, or the account is not a member.

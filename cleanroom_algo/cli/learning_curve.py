@@ -1,4 +1,4 @@
-"""Drawing the learning curve of a training job in a terminal, with braille dots."""
+"""Draws the learning curve of a training job in a terminal, with braille dots."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from cleanroom_algo.local.summaries.curves import Curve
 
 _COLORS: Final = ("cyan", "yellow", "magenta", "green")
 _BRAILLE: Final = 0x2800
-_DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a character: row from above, column
+_DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a character: row from the top, column
 _HEIGHT: Final = 12  # lines
-_DASH: Final = 4  # dots of a dash and of the gap behind it, in every other curve: colors alone may not be seen
+_DASH: Final = 4  # dots of a dash and of a gap in every other curve, because not all readers see the colors
 
 
 def draw(curves: Sequence[Curve], width: int) -> list[str]:
@@ -53,7 +53,7 @@ def can_draw() -> bool:
 
 
 class _Canvas:
-    """Dots on a grid of characters, each two wide and four high; a character has the color of its last curve."""
+    """Dots on a grid of characters, each two dots wide and four high; a character has the color of its last curve."""
 
     def __init__(self, columns: int) -> None:
         self._columns = columns
@@ -61,7 +61,7 @@ class _Canvas:
         self._colors = [[""] * columns for _ in range(_HEIGHT)]
 
     def line(self, points: Sequence[tuple[float, float]], color: str, *, dashed: bool) -> None:
-        """Connect points, whose places are shares of the width from the left and of the height from below."""
+        """Connect points, given as fractions of the width from the left and of the height from the bottom."""
         drawn = 0
         right, top = 2 * self._columns - 1, 4 * _HEIGHT - 1
         places = [(round(x * right), round((1 - y) * top)) for x, y in points]
@@ -74,7 +74,7 @@ class _Canvas:
                 self._dot(round(x + (next_x - x) * step / steps), round(y + (next_y - y) * step / steps), color)
 
     def rows(self) -> list[str]:
-        """Return the lines of text, from above."""
+        """Return the lines of text, from the top."""
         return [
             "".join(
                 click.style(chr(_BRAILLE + mask), fg=color) if mask else " "

@@ -1,4 +1,4 @@
-"""`logs`: what the containers of a job wrote."""
+"""`logs`: prints the output of the containers of a job."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from cleanroom_algo.local.resources.states import ENDED
 def command(job: str, host: str | None, follow: bool, account: str | None, as_json: bool, home: Path | None) -> None:
     r"""Print the output of the containers of JOB, a trained model (add `:VERSION` for one version) or an inference job.
 
-    Without --as, it shows the complete output, which nobody can see on AWS.
+    Without --as, it shows the complete output, which AWS does not show to any member.
 
     \b
     Examples:
@@ -59,7 +59,7 @@ def command(job: str, host: str | None, follow: bool, account: str | None, as_js
 
 
 def _follow(home: Path | None, job: str, host: str | None, *, as_json: bool) -> None:
-    """Print lines as they come; with --json one object a line."""
+    """Print lines when they are written; with --json, one object per line."""
     with open_room(home) as room:
         record = records.find(room.store, job, (records.MODEL, records.INFERENCE), newest=True)
         log = room.workspace.files.run(record) / LOG_FILE

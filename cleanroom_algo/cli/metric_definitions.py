@@ -1,4 +1,4 @@
-"""`metric-definitions`: what to register so that an algorithm's metrics reach the members' CloudWatch."""
+"""`metric-definitions`: prints what to register so that an algorithm's metrics reach the members' CloudWatch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`metrics`: what metricDefinitions find in the log of a job, and what its hosts took of CPU and memory."""
+"""`metrics`: shows what metricDefinitions find in the log of a job, and the use of CPU and memory of its hosts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cleanroom_algo.local.summaries.curves import Curve, learning_curves
 if TYPE_CHECKING:
     from cleanroom_algo.local.policies.metrics import Point
 
-_WIDEST = 100  # columns of a curve, which on a wide screen would look flat
+_WIDEST = 100  # columns of a curve; a wider one would look flat
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""One trained model on one screen: where it comes from, what it was trained on, what it holds, how good it is."""
+"""One trained model on one screen: its origin, its data, its files and its metrics."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from cleanroom_algo.local.room import Room
 
 _ENDED: Final = {ACTIVE: "green", "CREATE_FAILED": "red", "INACTIVE": "yellow"}
-_MANY: Final = 12  # versions or files of a list; of more it says how many there are
+_MANY: Final = 12  # of longer lists of versions or files, the rest is only counted
 
 
 def show_model(room: Room, record: Record) -> None:
-    """Write what there is to know of a model to stdout. No line but a path or an ARN is longer than 60 columns."""
+    """Write what is known of a model to stdout. Only lines with a path or an ARN are longer than 60 columns."""
     from cleanroom_algo.local.failures import error_of
     from cleanroom_algo.local.results import TrainedModel
     from cleanroom_algo.local.summaries.runs import short_name
@@ -56,7 +56,7 @@ class _Screen:
         return f"{text}  {age(time.time() - record.created)} ago{ended}"
 
     def sections(self) -> Iterator[tuple[str, Sequence[str]]]:
-        """Yield titles and lines; those without lines are left out."""
+        """Yield titles with their lines; titles without lines are left out."""
         given = self.record.document.get("hyperparameters", {})
         in_effect = {name: value for name, value in self.model.manifest.get("hyperparameters", {}).items() if value}
         defaults = {name: f"{value}  (default)" for name, value in in_effect.items() if name not in given}
@@ -90,10 +90,10 @@ class _Screen:
             record = self.room.store.get(records.CHANNEL, channel["mlInputChannelArn"])
             distribution = channel.get("s3DataDistributionType", "")
             if record is None:
-                yield f"{channel['channelName']}  {distribution}  the channel is not there any more"
+                yield f"{channel['channelName']}  {distribution}  the channel no longer exists"
                 continue
             if record.created > self.record.created:
-                yield f"{channel['channelName']}  {distribution}  declared anew since the training"
+                yield f"{channel['channelName']}  {distribution}  declared again since the training"
                 continue
             shown = record.document
             rows = self.model.rows_of(record)

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and what their values mean."""
+"""Options that several commands share, and functions that read their values."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def pairs(words: Iterable[str], option: str) -> dict[str, str]:
     """Return NAME=VALUE words as a mapping.
 
     Raises:
-        UsageError: a word has no `=`, or a name stands there twice.
+        UsageError: a word has no `=`, or a name occurs twice.
     """
     found: dict[str, str] = {}
     for word in words:
@@ -64,16 +64,16 @@ def pairs(words: Iterable[str], option: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class RoomChannel:
-    """A channel of the room that is named on the command line, `room:NAME`."""
+    """A channel of the room, given on the command line as `room:NAME`."""
 
     words: str
 
 
 def in_room(room: Room, channels: Mapping[str, Source | RoomChannel]) -> dict[str, Source | Record]:
-    """Return channels with the records of those that are the room's.
+    """Return channels; those of the room are replaced by their records.
 
     Raises:
-        NoSuchRecordError: CR-CLI-007, the room has none of such a name, or several.
+        NoSuchRecordError: CR-CLI-007, the room has no channel with this name, or several.
     """
     from cleanroom_algo.local.setup.calls import room_channel
 
@@ -84,15 +84,15 @@ def in_room(room: Room, channels: Mapping[str, Source | RoomChannel]) -> dict[st
 
 
 def named_channel(word: str, name: str) -> str:
-    """Return NAME=PATH for what may be a path alone."""
+    """Return NAME=PATH for a word that may be only a path."""
     is_pair = "=" in word and not word.startswith("s3://") and not Path(word).exists()
     return word if is_pair else f"{name}={word}"
 
 
 def channel_sources(channels: Mapping[str, str]) -> dict[str, Source | RoomChannel]:
-    """Return the folders, single files or prefixes in S3 of channels, paths absolute; or channels of the room.
+    """Return the folders, single files or prefixes in S3 of channels, with absolute paths; or channels of the room.
 
-    What begins with `room:` is a channel of the room. A folder of such a name is written `./room:NAME`.
+    A word that begins with `room:` is a channel of the room. A folder with such a name is written `./room:NAME`.
 
     Raises:
         InputFileError: there is nothing at a path.
@@ -126,7 +126,7 @@ def file_sources(words: Iterable[str]) -> dict[str, Source]:
     """Return the folders, single files or prefixes in S3 of NAME=PATH words, for a command that opens no room.
 
     Raises:
-        What `channel_sources` raises; UsageError, too: a word is not NAME=PATH, or a channel of the room.
+        The errors of `channel_sources`. UsageError: a word is not NAME=PATH, or is a channel of the room.
     """
     found = channel_sources(pairs(words, "--channel"))
     files = {name: each for name, each in found.items() if not isinstance(each, RoomChannel)}
@@ -143,7 +143,7 @@ def request_file(path: Path) -> dict[str, Any]:
     """Return the parameters in a request file.
 
     Raises:
-        InputFileError: it cannot be read or holds no JSON object.
+        InputFileError: it cannot be read or contains no JSON object.
     """
     expected = "a file with one JSON object: the parameters of the operation"
     try:

@@ -1,4 +1,4 @@
-"""Writing results and talk: tables and color on a terminal, plain lines elsewhere."""
+"""Writes results and messages: tables and color on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cleanroom_algo.cli.visible import visible, visible_json
 
 
 def say(text: str) -> None:
-    """Write talk: to stderr, so that results on stdout can be piped."""
+    """Write a message to stderr, so that results on stdout can be piped."""
     click.echo(visible(text), err=True)
 
 
@@ -35,7 +35,7 @@ def emit_json(document: object) -> None:
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Write rows as a table to stdout: aligned columns, no frames, so that `awk` can read it as well as people.
 
-    On a terminal the last column is cut where the line would be longer than it.
+    On a terminal, the last column is truncated if the line is longer than the terminal is wide.
     """
     cells = [[str(column) for column in columns]] + [
         ["-" if cell is None else visible(str(cell)) for cell in row] for row in rows
@@ -48,7 +48,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def fields(values: Mapping[str, object]) -> None:
-    """Write names and values to stdout, one pair a line."""
+    """Write names and values to stdout, one pair per line."""
     width = max((len(name) for name in values), default=0)
     for name, value in values.items():
         click.echo(f"{click.style(name.ljust(width), bold=True)}  {'-' if value is None else visible(str(value))}")
@@ -63,14 +63,14 @@ def age(seconds: float) -> str:
 
 
 def next_commands(*commands: str) -> None:
-    """Say what could be done next."""
+    """Suggest the next commands."""
     say("\nNext:")
     for command in commands:
         say(f"  {command}")
 
 
 def command_line(*words: object) -> str:
-    """Return a command of this library to be suggested: quoted for a shell, with the `--home` that this call has."""
+    """Return a command of this library as a suggestion: quoted for a shell, with the `--home` of this call."""
     context = click.get_current_context(silent=True)
     home: list[object] = []
     if context is not None and context.get_parameter_source("home") is click.core.ParameterSource.COMMANDLINE:
@@ -79,7 +79,7 @@ def command_line(*words: object) -> str:
 
 
 def is_terminal() -> bool:
-    """Whether a person watches: stderr is a terminal."""
+    """Whether a person reads the messages: stderr is a terminal."""
     return sys.stderr.isatty()
 
 

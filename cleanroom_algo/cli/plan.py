@@ -1,4 +1,4 @@
-"""`plan`: what a training job would do, after every check that it would meet, and without running it."""
+"""`plan`: checks a training job and shows what it would do, without running it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def command(context: click.Context, /, as_json: bool, home: Path | None, print_r
 
 
 def _check(plan: TrainingPlan) -> None:
-    """Raise what would end the job before its first step; say what may."""
+    """Raise an error that would end the job before its first step; print one that may."""
     from cleanroom_algo.local.images.preflight import find_fault
 
     fault = find_fault(plan)
@@ -57,7 +57,7 @@ def _check(plan: TrainingPlan) -> None:
 
 
 def planned(room: Room, words: TrainingWords) -> tuple[dict[str, Any], TrainingPlan]:
-    """Return the request and the plan of the job that it would start; the room stays as it was."""
+    """Return the request and the plan of the job that it would start; the room is not changed."""
     from cleanroom_algo.local.client import start
     from cleanroom_algo.local.planning.training import training_plan
 
@@ -101,7 +101,7 @@ def _show(plan: TrainingPlan) -> None:
             "job": plan.job_name,
             "algorithm": plan.source.image_uri,
             "input mode": plan.input_mode,
-            "hyperparameters": ", ".join(plan.hyperparameters) or None,  # names alone: values may be secrets
+            "hyperparameters": ", ".join(plan.hyperparameters) or None,  # only names: values may be secrets
             "base model": plan.base_model.archive if plan.base_model else None,
             "instances": f"{len(plan.hosts)} x {plan.instance_type}, {plan.volume_gb} GB each",
             "ends after": f"{plan.max_runtime_seconds} s at most",

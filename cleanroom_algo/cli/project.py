@@ -1,4 +1,4 @@
-"""The project file: `[tool.cleanroom-algo]` of a pyproject.toml, for channels and options that are used every day."""
+"""The project file: `[tool.cleanroom-algo]` of a pyproject.toml, for frequently used channels and options."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _KINDS: Final[Mapping[str, type]] = {
     "arguments": str,
     "max-runtime": int,
 }
-"""The keys: options of `train`, and `home` of every command."""
+"""The keys: options of `train`, and `home`, which all commands have."""
 _APART: Final = ("algorithm", "home", "channels", "hyperparameters", "environment")
 _WORDS: Final = {str: "a text", int: "a whole number", dict: "a table"}
 
 
 class Project:
-    """What the project file says.
+    """The content of the project file.
 
     Attributes:
-        path: of the file; None where there is none.
+        path: of the file; None if there is none.
         values: by key.
     """
 
@@ -48,7 +48,7 @@ class Project:
         self.values = values
 
     def place(self, text: str) -> str:
-        """Return a path that is relative to the file's folder as an absolute one; what names no path stays."""
+        """Return a path relative to the file's folder as an absolute one; other texts are returned unchanged."""
         if self.path is None or text.startswith(("s3://", "room:")):
             return text
         path = self.path.parent / text
@@ -68,12 +68,12 @@ class Project:
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """The keys that are options of `train` with one value."""
+        """The keys that are options of `train` with a single value."""
         return {key: value for key, value in self.values.items() if key not in _APART}
 
     @property
     def hyperparameters(self) -> dict[str, str]:
-        """Texts as they are, all else as JSON."""
+        """Texts unchanged, other values as JSON."""
         from cleanroom_algo.contract.hyperparameters import as_texts
 
         return as_texts(self.values.get("hyperparameters", {}))
@@ -99,14 +99,14 @@ class Project:
 
 
 NO_PROJECT: Final = Project(None, {})
-"""Where no project file is."""
+"""The project if there is no project file."""
 
 
 def project_of(folder: Path) -> Project:
     """Return the project of a folder: that of the nearest pyproject.toml with the table, in it or above it.
 
     Raises:
-        InputFileError: CR-CLI-003, the table has keys or values that are not known.
+        InputFileError: CR-CLI-003, the table has unknown keys or values.
     """
     for place in (folder, *folder.parents):
         path = place / FILE
@@ -124,7 +124,7 @@ def _table(path: Path) -> Any:
         return tomllib.loads(text).get("tool", {}).get(_TABLE) if _TABLE in text else None
     except tomllib.TOMLDecodeError as error:
         raise InputFileError(f"{path} is not TOML: {error}", expected="a TOML file", fix="correct the line") from None
-    except (OSError, UnicodeError):  # a file of other tools, which say what is wrong with it
+    except (OSError, UnicodeError):  # a file of other tools, which report its errors
         return None
 
 

@@ -1,4 +1,4 @@
-"""The options of the quick path, shared by `train` and `plan`: they build a create_trained_model request."""
+"""The options shared by `train` and `plan`: they build a create_trained_model request."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _QUICK_ONLY = (*_REQUEST_OPTIONS, "base_model")
 
 @dataclass(frozen=True)
 class TrainingWords:
-    """What the command line said about a training job.
+    """What the command line says about a training job.
 
     Attributes:
         algorithm: a Python file, a folder or an image.
-        request: the literal parameters of create_trained_model, or None on the quick path.
-        channels: what each channel's data are bound to.
+        request: the literal parameters of create_trained_model, or None without --request.
+        channels: the data of each channel.
         base_model: the name of the version to start from.
-        entrypoint: of the algorithm, in the place of the image's.
-        arguments: of the algorithm, in the place of the word `train`.
-        objects: into how many each channel of one file is to be cut; None leaves it as it is.
-        notes: whether remarks on the job are said.
-        options: of `request_for`, but for these.
+        entrypoint: of the algorithm, instead of the image's.
+        arguments: of the algorithm, instead of the word `train`.
+        objects: into how many each channel with one file is to be cut; None does not cut it.
+        notes: whether notes about the job are printed.
+        options: the other options of `request_for`.
     """
 
     algorithm: str | None
@@ -53,18 +53,18 @@ class TrainingWords:
 
 
 def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say what to train."""
+    """Add the options that describe a training."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
 
 
 def training_words(context: click.Context) -> TrainingWords:
-    """Return what the options say, and without --request the project file where the options say nothing.
+    """Return the values of the options; without --request, the project file supplies missing ones.
 
     Raises:
-        UsageError: options contradict each other, or nothing says what to train.
-        InputFileError: a file or folder is not there, or the project file cannot be used.
+        UsageError: options contradict each other, or it is not clear what to train.
+        InputFileError: a file or folder does not exist, or the project file cannot be used.
     """
     values = context.params
     if values["algorithm"] and values["algorithm_option"]:
@@ -113,10 +113,10 @@ def _check_words(context: click.Context, algorithm: str | None, channels: Mappin
 
 
 def _of_project(context: click.Context, project: Project) -> dict[str, Any]:
-    """Return the values of options that the project file has and the command line has not.
+    """Return the values of options that the project file has and the command line does not.
 
     Raises:
-        InputFileError: CR-CLI-003, an option does not take its value.
+        InputFileError: CR-CLI-003, a value is not valid for its option.
     """
     found: dict[str, Any] = {}
     for option in context.command.params:
@@ -131,15 +131,15 @@ def _of_project(context: click.Context, project: Project) -> dict[str, Any]:
 
 
 def _channels(words: Sequence[str]) -> list[str]:
-    """Return NAME=PATH words; a single path, or channel of the room, is the channel `train`."""
+    """Return NAME=PATH words; a single path, or a channel of the room, is the channel `train`."""
     return [named_channel(word, "train") for word in words] if len(words) == 1 else list(words)
 
 
 def training_call(room: Room, words: TrainingWords) -> JobCall:
-    """Return the call that the command line asks for, everything that it names being in the room.
+    """Return the call for the command line; everything that it names is added to the room.
 
     Raises:
-        NoSuchRecordError: CR-CLI-007, there is no such base model. And what `adopt` and `cut_source` raise.
+        NoSuchRecordError: CR-CLI-007, there is no such base model. And the errors of `adopt` and `cut_source`.
     """
     from cleanroom_algo.local.resources.store import Record
     from cleanroom_algo.local.setup import calls
@@ -168,7 +168,7 @@ def training_call(room: Room, words: TrainingWords) -> JobCall:
 
 
 def _say_few_objects(room: Room, call: JobCall) -> None:
-    """Say which channels have fewer objects than hosts share, as a query of the service would write several."""
+    """Note channels with fewer objects than hosts share, because a query of the service would write several."""
     hosts = call.params["resourceConfig"].get("instanceCount", 1)
     for channel in call.params["dataChannels"]:
         record = room.store.get(records.CHANNEL, channel["mlInputChannelArn"])
@@ -191,10 +191,10 @@ def _words(text: str | None, option: str) -> list[str]:
 
 
 def refuse_others(context: click.Context, option: str) -> None:
-    """Refuse all that describes a training, because an option already stands for all of it.
+    """Refuse options that describe a training, because `option` already describes all of it.
 
     Raises:
-        UsageError: CR-CLI-001, something of the kind was given.
+        UsageError: CR-CLI-001, there is such an option.
     """
     algorithm = ("algorithm", "algorithm_option", "entrypoint", "arguments", "objects")
     others = (*algorithm, "request", "channel", *_QUICK_ONLY, "hyperparameter", "environment")

@@ -1,4 +1,4 @@
-"""`report`: a trained model or an inference job as one file."""
+"""`report`: writes a trained model or an inference job as one file."""
 
 from __future__ import annotations
 

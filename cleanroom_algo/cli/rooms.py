@@ -1,4 +1,4 @@
-"""Opening the local clean room, and following a job to its end."""
+"""Opens the local clean room, and follows a job to its end."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_room(home: Path | None, settings: RoomSettings | None = None) -> Iterator[Room]:
-    """Open the room of a state folder, with the settings of the folder or others; leaving it ends what runs."""
+    """Open the room of a state folder, with its settings or the given ones; at the end, stop what still runs."""
     from cleanroom_algo.channels.memory import keep_freed_memory
     from cleanroom_algo.local.resources.room_files import state_folder
     from cleanroom_algo.local.room import Room
 
-    keep_freed_memory()  # of the requests of inference jobs
+    keep_freed_memory()  # inference jobs allocate memory for their requests
     with Room(state_folder(home), settings) as room:
         yield room
 
@@ -39,7 +39,7 @@ def follow(room: Room, started: Record, *, verbose: bool, as_json: bool = False)
 
 @contextmanager
 def undone(room: Room) -> Iterator[None]:
-    """Take back what happens inside: the room stays as it was."""
+    """Roll back all changes inside, so that the room is not changed."""
     try:
         with room.store.transaction():
             yield

@@ -1,4 +1,4 @@
-"""How a command ends: the one place where errors become text, JSON and an exit status."""
+"""The end of a command: the only place where errors become text, JSON and an exit status."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from cleanroom_algo.errors import CleanroomError
 
 COMPLETE_VARIABLE = "_CLEANROOM_ALGO_COMPLETE"
-"""Set by the shell when it asks for completions."""
+"""The shell sets it when it requests completions."""
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived: unwind as for Ctrl-C, so that jobs are stopped and nothing outlives the command."""
+    """SIGTERM arrived: unwind as after Ctrl-C, so that jobs are stopped and nothing outlives the command."""
 
 
 def run(argv: list[str]) -> int:
-    """Run the command line and return its exit status; nothing that fails returns 0."""
+    """Run the command line and return its exit status, which is 0 only for success."""
     from cleanroom_algo.cli.verbs import root
 
     if instruction := os.environ.get(COMPLETE_VARIABLE):
@@ -43,7 +43,7 @@ def run(argv: list[str]) -> int:
     as_json = "--json" in argv
     try:
         with _terminable():
-            # Not `root.main`: it turns a closed stdout and Ctrl-C into exit statuses of its own.
+            # Not `root.main`, which would choose its own exit statuses for a closed stdout and for Ctrl-C.
             with root.make_context("cleanroom-algo", list(argv)) as context:
                 root.invoke(context)
             sys.stdout.flush()
@@ -58,10 +58,10 @@ def run(argv: list[str]) -> int:
         say("stopped")
         return ExitCode.STOPPED
     except BrokenPipeError:
-        # The reader of our output has closed the pipe; Python would complain once more when it flushes at the end.
+        # The reader of the output has closed the pipe; Python would report it again when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.BROKEN_PIPE
-    except Exception as error:  # the last resort: everything becomes a coded error
+    except Exception as error:  # every other exception becomes an error with a code
         coded = _coded(error, argv)
         return report(coded, as_json and not isinstance(coded, OutputUnwritableError))
     return ExitCode.OK
@@ -74,7 +74,7 @@ def _terminable() -> Iterator[None]:
 
     try:
         before = signal.signal(signal.SIGTERM, terminate)
-    except ValueError:  # not the main thread: the caller of main() keeps its own handlers
+    except ValueError:  # not in the main thread: the caller of main() keeps its own handlers
         yield
         return
     try:
@@ -87,9 +87,9 @@ def report(error: CleanroomError, as_json: bool, beside: Mapping[str, object] | 
     """Show an error, as text on stderr or as JSON on stdout, and return its exit status.
 
     Args:
-        error: what happened.
+        error: the error.
         as_json: whether --json was given.
-        beside: what the JSON document holds beside the error.
+        beside: what the JSON document contains beside the error.
     """
     if as_json:
         emit_json({"error": error.to_dict(), **(beside or {})})

@@ -1,4 +1,4 @@
-"""`schema`: what files hold, and the declaration that reads them."""
+"""`schema`: shows the content of files, and the declaration that reads them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _NAME_WIDTH = 24
 _LEAST_WIDTH = 20  # of the values
-_TOP = 3  # values that are shown
+_TOP = 3  # most frequent values that are shown
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""`show`: what there is in the local clean room."""
+"""`show`: lists the content of the local clean room."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cleanroom_algo.local.room import Room
 
 
-_WIDTH = 120  # of wrapped lines, where there is no terminal
+_WIDTH = 120  # of wrapped lines, if there is no terminal
 
 
 @click.command()
@@ -110,7 +110,7 @@ def _all(room: Room) -> None:
 
 
 def _runs(models: Sequence[Record]) -> list[list[object]]:
-    """Return the rows of trained models: runs of one name below each other, with what they do not share."""
+    """Return the rows of trained models: the runs of one name together, with what differs between them."""
     from cleanroom_algo.local.summaries.runs import differing
 
     groups: dict[str, list[Record]] = {}
@@ -150,7 +150,7 @@ def _row(record: Record, columns: tuple[str, ...]) -> list[object]:
 
 
 def _access(room: Room, record: Record) -> Iterator[str]:
-    """Yield lines on a table: whose it is, and who may do what with which columns."""
+    """Yield lines about a table: its owner, and who may use which columns for what."""
     from cleanroom_algo.local.results import document
 
     shown = document(record, room.workspace)

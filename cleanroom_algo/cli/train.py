@@ -1,4 +1,4 @@
-"""`train`: a training job, from a literal request or from a few options; one way from there."""
+"""`train`: runs a training job, from a literal request or from a few options."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def command(
 
 
 def _say_more(room: Room, record: Record, name: str) -> None:
-    """Say where the log of a job is that failed, and how to continue it; nothing is kept of one that did not start."""
+    """Name the commands for the log of a failed job and for resuming it; a job that did not start is not kept."""
     from cleanroom_algo.local.planning.resuming import checkpoints_of
 
     if record.private.get("started", True):
@@ -119,7 +119,7 @@ def _say_more(room: Room, record: Record, name: str) -> None:
 
 @contextmanager
 def _hint_at_resuming(name: str) -> Iterator[None]:
-    """Say how to continue a job that is interrupted."""
+    """Say how to continue a job if it is interrupted."""
     try:
         yield
     except (KeyboardInterrupt, Terminated):

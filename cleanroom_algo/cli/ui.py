@@ -1,4 +1,4 @@
-"""`ui`: the page of the room, in a browser."""
+"""`ui`: opens the page of the room in a browser."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ def command(port: int, as_json: bool, home: Path | None) -> None:
 
     def ready(url: str) -> None:
         emit(json.dumps({"endpoint": url, "home": str(folder)}) if as_json else url)
-        say("Ctrl-C ends it" if webbrowser.open(url) else "open the address in a browser; Ctrl-C ends it")
+        say("press Ctrl-C to stop" if webbrowser.open(url) else "open the address in a browser; press Ctrl-C to stop")
 
     serve_room(folder, port, ready)

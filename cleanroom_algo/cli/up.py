@@ -1,4 +1,4 @@
-"""`up`: the API and the page on 127.0.0.1, for boto3, the aws CLI and browsers."""
+"""`up`: serves the API and the page on 127.0.0.1, for boto3, the aws CLI and browsers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cleanroom_algo.local.resources.settings import QueryEngine
     from cleanroom_algo.local.room import Room
 
-DEFAULT_PORT = 8780  # unassigned at IANA, and none of the usual development servers
+DEFAULT_PORT = 8780  # unassigned at IANA, and not the default of a common development server
 
 port_option = click.option(
     "--port",
@@ -66,7 +66,7 @@ def command(port: int, hosts: tuple[str, ...], engine: QueryEngine | None, as_js
             f"the room of {folder}; open the address in a browser, or use it with boto3 and the aws CLI:\n"
             f"  export AWS_ENDPOINT_URL_CLEANROOMSML={url} AWS_ENDPOINT_URL_CLEANROOMS={url}\n"
             "  export AWS_ACCESS_KEY_ID=111122223333 AWS_SECRET_ACCESS_KEY=any AWS_REGION=us-east-1\n"
-            "Ctrl-C ends it, and its jobs"
+            "Press Ctrl-C to stop the server and its jobs."
         )
 
     serve_room(folder, port, ready, hosts, engine)

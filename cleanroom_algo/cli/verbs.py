@@ -1,4 +1,4 @@
-"""The verbs: listed without being imported, loaded when called, so that `--help` answers at once."""
+"""The commands: listed without being imported, loaded when called, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _FOLDER: Final = Path(__file__).parent
 VERBS: Final[Mapping[str, str]] = {
     name: line for name, line in _LINES.items() if (_FOLDER / f"{name.replace('-', '_')}.py").exists()
 }
-"""Every verb that is there, with its line in `--help`. Verb `a-b` is the command of `cleanroom_algo.cli.a_b`."""
+"""All commands with their lines in `--help`. Command `a-b` is in `cleanroom_algo.cli.a_b`."""
 
 EXAMPLES: Final = """\b
 Examples:
@@ -52,7 +52,7 @@ class Verbs(click.Group):
 
     Args:
         lines: the line of each command in `--help`, in the order in which they are listed.
-        package: that has a module with a `command` for each; command `a-b` is in its module `a_b`.
+        package: has a module with a `command` for each one; command `a-b` is in its module `a_b`.
         options: of the group itself.
     """
 
@@ -71,7 +71,7 @@ class Verbs(click.Group):
             return None
         found: click.Command = import_module(f"{self.package}.{cmd_name.replace('-', '_')}").command
         found.short_help = self.lines[cmd_name]
-        # Raw docstrings spell click's marker of text that is not to be wrapped in two characters.
+        # In raw docstrings, click's marker of text that is not to be wrapped is two characters.
         found.help = (found.help or "").replace("\\b\n", "\b\n")
         return found
 

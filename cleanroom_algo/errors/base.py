@@ -1,4 +1,4 @@
-"""What all errors share: a code, what happened, what was expected, how to fix it."""
+"""The base of all errors: a code, what happened, what was expected, how to fix it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Problem:
 
 
 class CleanroomError(Exception):
-    """The root: every error of the project can be caught by this class.
+    """The base class: it catches every error of the project.
 
     Attributes:
         code: of the error.
@@ -41,7 +41,7 @@ class CleanroomError(Exception):
     exit_code: ClassVar[ExitCode] = ExitCode.ALGORITHM_FAILED
 
     def __init__(self, what: str, *, expected: str, fix: str, problems: Sequence[Problem] = ()) -> None:
-        """Say what happened.
+        """Create an error.
 
         Args:
             what: what happened, in which place.
@@ -56,7 +56,7 @@ class CleanroomError(Exception):
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        """Return the error as text: the first two lines say what is wrong and what to do, what follows explains it."""
+        """Return the error as text: problem and fix in the first two lines, then the explanation."""
         what, *more = self.what.splitlines() or [""]
         lines = [f"{self.code}  {what}", f"  fix       {self.fix}"]
         lines += [f"            {line}" for line in more]
@@ -65,7 +65,7 @@ class CleanroomError(Exception):
         return "\n".join(lines)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions pickle by their positional arguments alone; ranks send errors to their launcher.
+        # Exceptions are pickled by their positional arguments only; ranks send errors to their launcher.
         return _rebuild, (type(self), self.what, self.expected, self.fix, self.problems)
 
     def to_dict(self) -> dict[str, object]:

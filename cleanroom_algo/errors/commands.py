@@ -9,7 +9,7 @@ from cleanroom_algo.errors.exit_codes import ExitCode
 
 _LOCAL: Final = ("boto3", "botocore", "duckdb", "platformdirs", "psutil", "rich", "sqlglot", "waitress")
 _EXTRAS: Final = {**dict.fromkeys(_LOCAL, "local"), "prometheus_client": "metrics"}
-"""The extra that brings a module."""
+"""The extra that installs a module."""
 
 
 class CliError(CleanroomError):
@@ -76,7 +76,7 @@ class ExtraMissingError(CliError):
 
     @classmethod
     def of(cls, error: ModuleNotFoundError) -> Self | None:
-        """Return the error that names the extra in which a missing module comes; None if it comes in none."""
+        """Return the error that names the extra of a missing module; None if no extra installs it."""
         extra = _EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
             return None

@@ -4,10 +4,10 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What a process says with its exit status; a failure never exits 0.
+    """The exit statuses of the programs; a failure never exits with 0.
 
-    The platform knows two: zero is Completed, anything else is Failed (SageMaker developer guide, "How Amazon SageMaker
-    signals algorithm success and failure"). The distinctions among the others are for people and scripts.
+    The platform distinguishes two: zero is Completed, anything else is Failed (SageMaker developer guide, "How Amazon
+    SageMaker signals algorithm success and failure"). The other distinctions are for people and scripts.
     """
 
     OK = 0
@@ -18,7 +18,7 @@ class ExitCode(IntEnum):
     CONTRACT = 3
     """The input breaks the contract: a request, a schema, a configuration file, the data."""
     NOT_EMULATED = 4
-    """The request is legal and this tool does not emulate it."""
+    """The request is valid, but this tool does not emulate it."""
     INTERNAL = 5
     """A defect of this project."""
     INTERRUPTED = 130

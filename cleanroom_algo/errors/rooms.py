@@ -38,7 +38,7 @@ class RoomStateError(RoomError):
 
     @classmethod
     def refused(cls, path: Path, error: Exception) -> Self:
-        """Return the error of a disk that does not let a file of the state folder be written or removed."""
+        """Return the error for a file of the state folder that cannot be written or removed."""
         return cls(
             f"{path}: {(isinstance(error, OSError) and error.strerror) or error}",
             expected="a folder with free disk space to which this user can write",

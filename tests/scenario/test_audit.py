@@ -112,4 +112,4 @@ def test_audit_finds_values_of_rows_in_a_log(desk: CliFixture, files: tuple[Path
     assert seen[hidden] == []
     assert raised in seen
     told = desk.run("audit", "logs", "leaky")
-    assert "value(s) are seen by members" in told.stderr
+    assert "value(s) are visible to members" in told.stderr

@@ -28,7 +28,7 @@ def command(context: click.Context, job: str, as_json: bool, home: Path | None) 
 
     The command searches the complete log, and the log that each member gets under the policies of the association,
     including error summaries. It searches for strings, for sequences of five words of longer texts, and for numbers as
-    they are printed. It ignores short numbers and values that many rows share, because they identify nobody.
+    they are printed. It ignores short numbers and values that many rows share, because they do not identify a person.
 
     The exit status is 3 if a member sees a value. If nothing is found, the log can still contain private data.
 
@@ -52,13 +52,14 @@ def command(context: click.Context, job: str, as_json: bool, home: Path | None) 
 def _show(found: LogAudit) -> None:
     if found.sightings:
         rows = [
-            (each.column, each.found, each.rows, each.times, ", ".join(each.accounts) or "nobody", each.line)
+            (each.column, each.found, each.rows, each.times, ", ".join(each.accounts) or "no member", each.line)
             for each in found.sightings
         ]
         table(("COLUMN", "FOUND", "ROWS", "LINES", "SEEN BY", "FIRST LINE"), rows)
     received = ", ".join(f"{account} gets {count}" for account, count in found.received.items())
     say(f"{found.lines} lines were searched for values of {found.rows:,} rows; {received}")
-    say(f"{len(found.seen)} value(s) are seen by members, {len(found.sightings) - len(found.seen)} by nobody")
+    hidden = len(found.sightings) - len(found.seen)
+    say(f"{len(found.seen)} value(s) are visible to members, {hidden} only in the complete log")
     if found.doubtful:
         say(
             f"note: numbers of the log that are close to values of {', '.join(found.doubtful)} were left out: these "

@@ -73,7 +73,7 @@ def command(
             fix=f"--shadows {shadows + 1}",
         )
     if plot is not None:
-        _check_writable(plot)  # before the work
+        _check_writable(plot)  # before the long computation
     with CleanRoom(home) as room:
         found = audit(room, room.model(model), members, non_members, target=target, shadows=shadows, told=say)
     if plot is not None:

@@ -1,4 +1,4 @@
-"""`deploy compare`: a job on AWS beside its rehearsal."""
+"""`deploy compare`: compares a job on AWS with its rehearsal."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _compared(room: Room, answers: Answers, rehearsal: str | None) -> list[Compa
 
 
 def _where(answers: Answers) -> str:
-    """Return the region and the day of what was compared, for the source of rows."""
+    """Return the region and the day of the compared job, which are the source of recorded rows."""
     first = next(each for listed in answers.values() for each in listed)
     regions = (str(value).split(":")[3] for name, value in first.items() if name.endswith("Arn"))
     moment = first.get("updateTime")

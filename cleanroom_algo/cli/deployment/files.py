@@ -1,4 +1,4 @@
-"""Files that commands of `deploy` write, and people may have changed since."""
+"""Files that commands of `deploy` write, and that users may have changed since."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import click
 
 from cleanroom_algo.errors import InputFileError
 
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace files that are there with another content.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing files whose content differs.")
 
 
 def write_files(folder: Path, files: Mapping[str, str], *, overwrite: bool) -> None:
-    """Write files into a folder, all of them or none.
+    """Write all files into a folder, or none.
 
     Raises:
-        InputFileError: CR-CLI-003, one is there with another content, and may not be replaced.
+        InputFileError: CR-CLI-003, a file exists with another content, and must not be replaced.
     """
     changed = [
         name
@@ -25,8 +25,8 @@ def write_files(folder: Path, files: Mapping[str, str], *, overwrite: bool) -> N
     ]
     if changed and not overwrite:
         raise InputFileError(
-            f"{folder} has other files of these names: {', '.join(changed)}",
-            expected="a new folder, or files that nobody has changed",
+            f"{folder} contains other files with these names: {', '.join(changed)}",
+            expected="a new folder, or unchanged files",
             fix="--overwrite replaces them, --output names another folder",
         )
     folder.mkdir(parents=True, exist_ok=True)

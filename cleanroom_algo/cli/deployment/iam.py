@@ -1,4 +1,4 @@
-"""`deploy iam`: the policies that a room needs, written, or compared with given ones."""
+"""`deploy iam`: writes the policies that a room needs, or compares them with given ones."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def command(
     for name in files:
         emit(str(output / name))
     if unknown := sorted({part.partition(">")[0] for text in texts.values() for part in text.split("<")[1:]}):
-        say(f"In angle brackets is what only you know: {', '.join(unknown)}. --value NAME=VALUE fills it in.")
+        say(f"Values to fill in are in angle brackets: {', '.join(unknown)}. --value NAME=VALUE fills it in.")
 
 
 def _files(policies: Mapping[str, Sequence[Policy]], known: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`deploy push`: an image checked, tagged and pushed."""
+"""`deploy push`: checks, tags and pushes an image."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _checked(image: str) -> list[Finding]:
     """Return the warnings of `check`.
 
     Raises:
-        PushError: CR-DEP-002, it found errors.
+        PushError: CR-DEP-002, `check` found errors.
     """
     from cleanroom_algo.local.images.check import Asked, check
 

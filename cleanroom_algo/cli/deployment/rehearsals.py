@@ -1,4 +1,4 @@
-"""What the commands of `deploy` are about: a declared room, or an algorithm that was trained alone."""
+"""The input of the commands of `deploy`: a declared room, or an algorithm that was trained without one."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ source_argument = click.argument("source", default=_DECLARATION)
 
 
 def rehearsal_of(store: Store, source: str) -> Rehearsal:
-    """Return what was rehearsed.
+    """Return the rehearsal.
 
     Args:
         store: of the room.
         source: a cleanroom.toml, an algorithm's file, folder or image, or a folder with a cleanroom.toml.
 
     Raises:
-        InputFileError: CR-CLI-003, nothing is there. DeclarationError: CR-ROM-006.
+        InputFileError: CR-CLI-003, there is nothing at the path. DeclarationError: CR-ROM-006.
     """
     from cleanroom_algo.contract.algorithm import is_spelled_as_path
     from cleanroom_algo.local.deploy.rehearsed import of_algorithm, of_declaration
@@ -47,7 +47,7 @@ def rehearsal_of(store: Store, source: str) -> Rehearsal:
 
 
 def _looked_into(path: Path) -> tuple[Sequence[Mapping[str, str]], Mapping[str, Sequence[str]]]:
-    """Return the metricDefinitions of an algorithm, and its columns in training and inference; a script has none."""
+    """Return the metricDefinitions of an algorithm, and its columns in training and inference; none of a script."""
     from cleanroom_algo.cli.algorithms import load_trainer
     from cleanroom_algo.contract.metrics import metric_definitions
 

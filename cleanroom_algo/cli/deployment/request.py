@@ -1,4 +1,4 @@
-"""`deploy request`: a local job as requests for AWS."""
+"""`deploy request`: prints a local job as requests for AWS."""
 
 from __future__ import annotations
 

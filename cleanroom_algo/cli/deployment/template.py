@@ -1,4 +1,4 @@
-"""`deploy template`: CloudFormation templates, and scripts with what CloudFormation lacks."""
+"""`deploy template`: writes CloudFormation templates, and scripts for what CloudFormation lacks."""
 
 from __future__ import annotations
 
