@@ -183,7 +183,7 @@ def _cast(values: pl.Series, column: Column) -> pl.Series:
 def _decoded_text(values: pl.Series) -> pl.Series:
     try:
         return values.cast(pl.String)
-    except pl.exceptions.ComputeError:  # polars raises it for some values, also with strict=False
+    except pl.exceptions.ComputeError:  # raised if a value is not UTF-8, also with strict=False
 
         def decoded(value: bytes) -> str | None:
             with contextlib.suppress(UnicodeDecodeError):

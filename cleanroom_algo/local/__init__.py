@@ -1,6 +1,6 @@
-"""The local clean room: the service side, on one's own machine.
+"""The local clean room: the service side, on your own machine.
 
-From Python it is `CleanRoom`, which loads on first use.
+In Python, it is `CleanRoom`, which is imported on first use.
 """
 
 from typing import TYPE_CHECKING

@@ -23,15 +23,15 @@ from cleanroom_algo.local.setup.quick_requests import Configured
 from cleanroom_algo.local.written_log import WrittenLog
 
 Follow: TypeAlias = Callable[[Room, Record], Record]
-"""Returns the record of a job, of which it is given the one at its start, when it has ended."""
+"""Waits for a job: takes its record at the start, and returns its record at the end."""
 Distribution: TypeAlias = Literal["FullyReplicated", "ShardedByS3Key"]
 InputMode: TypeAlias = Literal["File", "FastFile", "Pipe"]
 
 
 class CleanRoom:
-    """A local clean room: train, predict and export as the service does, over the same operations.
+    """A local clean room: train, predict and export as in the service, with the same operations.
 
-    Use it as a context manager, or close it: that ends the jobs of this process.
+    Use it as a context manager, or close it: this ends the jobs of this process.
 
     Example:
         >>> with CleanRoom() as room:
@@ -40,8 +40,8 @@ class CleanRoom:
 
     Args:
         home: the state folder; by default that of the command: CLEANROOM_ALGO_HOME, or one in the user's data folder.
-        host_kind: where containers run: auto, process, sandbox, docker or sagemaker; as the room is set if None.
-        follow: waits for a job; by default without output, or in a notebook with a line that shows its progress.
+        host_kind: where containers run: auto, process, sandbox, docker or sagemaker; None: as in the room's settings.
+        follow: waits for a job; by default without output, in a notebook with a line that shows its progress.
 
     Raises:
         RoomStateError: CR-ROM-002. RoomSettingsError: CR-ROM-005. UsageError: CR-CLI-001, no such kind of hosts.
@@ -50,7 +50,7 @@ class CleanRoom:
     def __init__(
         self, home: str | Path | None = None, *, host_kind: str | None = None, follow: Follow | None = None
     ) -> None:
-        keep_freed_memory()  # of the requests of inference jobs
+        keep_freed_memory()  # inference jobs allocate memory for their requests
         self.home = state_folder(home)
         self._follow = follow or (notebook.follow if notebook.in_notebook() else _wait)
         self.room = Room(self.home, _settings(self.home, host_kind))
@@ -62,7 +62,7 @@ class CleanRoom:
         self.close()
 
     def close(self) -> None:
-        """End the jobs of this process, and let go of the state folder."""
+        """End the jobs of this process, and close the state folder."""
         self.room.close()
 
     # --- jobs -------------------------------------------------------------------------------------------------------
@@ -86,29 +86,29 @@ class CleanRoom:
         arguments: Sequence[str] = (),
         **channel: ChannelData,
     ) -> TrainedModel:
-        """Train, and return the model when the job has ended well.
+        """Train, and return the model when the job has succeeded.
 
         Args:
             algorithm: a Python file, a folder with algorithm.py, or an image; not needed with declared channels.
             channels: data by channel name; needed only for names that are parameters of this method.
-            name: of the trained model; after the algorithm if None.
+            name: of the trained model; by default that of the algorithm.
             hosts: 1 to 5; a frame is divided into as many objects.
             distribution: of all channels.
             input_mode: of the job.
             instance_type: as in the request.
             hyperparameters: of any JSON type; the platform gets them as strings.
             environment: variables of the containers.
-            base_model: the version to start from, or its name as in the commands.
+            base_model: the version to start from, or its name as for the commands.
             max_runtime: seconds after which the job is stopped.
-            policies: `privacyConfiguration.policies` of the algorithm's association: size caps, logs, exports.
-            entrypoint: the program of training, in the place of the image's.
-            arguments: its arguments, in the place of the word `train`.
+            policies: `privacyConfiguration.policies` of the algorithm's association: maximum sizes, logs, exports.
+            entrypoint: the program that trains, instead of the image's.
+            arguments: its arguments, instead of the word `train`.
             channel: data by channel name: `train=FRAME, validation="data/validation"`; `"room:NAME"` is a declared
                 channel.
 
         Raises:
             JobFailed: the job failed or was stopped.
-            RequestError: the service would refuse the request. What binding files raises: see `adopt`.
+            RequestError: the service would refuse the request. And the errors of `adopt`.
         """
         data = {**(channels or {}), **channel}
         call = training_call(
@@ -141,22 +141,22 @@ class CleanRoom:
         environment: Mapping[str, str] | None = None,
         algorithm: str | Path | None = None,
     ) -> InferenceJob:
-        """Predict, and return the job with its predictions when it has ended well.
+        """Predict, and return the job with its predictions when it has succeeded.
 
         Args:
-            model: that predicts, or its name as in the commands.
-            data: the rows to predict from.
-            name: of the job; after the model if None.
+            model: the model, or its name as for the commands.
+            data: the rows to predict.
+            name: of the job; by default based on that of the model.
             instances: 1 to 10; a frame is divided into as many objects.
             instance_type: as in the request.
-            accept: content type of the predictions; the algorithm's choice if None.
-            max_payload_mb: the largest request to a container, 1 to 100.
+            accept: content type of the predictions; by default the algorithm's choice.
+            max_payload_mb: maximum size of a request to a container, 1 to 100.
             environment: variables of the containers.
-            algorithm: predict with another one than the one that trained.
+            algorithm: another algorithm than the one that trained the model.
 
         Raises:
             JobFailed: the job failed or was stopped.
-            RequestError: the service would refuse the request. What binding files raises: see `adopt`.
+            RequestError: the service would refuse the request. And the errors of `adopt`.
         """
         frame = as_frame(data) if is_frame(data) else None
         call = inference_call(
@@ -174,16 +174,16 @@ class CleanRoom:
         return InferenceJob(self._run(call), self.room.workspace, frame)
 
     def export(self, model: TrainedModel | str, *, to: str | None = None, name: str | None = None) -> ExportJob:
-        """Export the artifacts of a model to a member, and return the job when it has ended well.
+        """Export the artifacts of a model to a member, and return the job when it has succeeded.
 
         Args:
-            model: to export, or its name as in the commands.
-            to: the member's account; the one that trained if None.
-            name: of the job; after the model if None.
+            model: the model, or its name as for the commands.
+            to: the member's account; by default the one that trained.
+            name: of the job; by default that of the model.
 
         Raises:
             JobFailed: the job failed.
-            RequestError: the service would refuse the request; without a policy for exports it does.
+            RequestError: the service would refuse the request, as it does without a policy for exports.
         """
         record = self._record(model)
         version = {} if record.version is None else {"trainedModelVersionIdentifier": record.version}
@@ -195,7 +195,7 @@ class CleanRoom:
             **version,
         }
         self.room.call("StartTrainedModelExportJob", params, record.account)
-        (started,) = self.room.store.find(records.EXPORT, limit=1)  # no operation tells its ARN
+        (started,) = self.room.store.find(records.EXPORT, limit=1)  # the operation does not return its ARN
         return ExportJob(self._ended(started), self.room.workspace)
 
     def _run(self, call: JobCall) -> Record:
@@ -204,7 +204,7 @@ class CleanRoom:
     def _ended(self, started: Record) -> Record:
         try:
             record = self._follow(self.room, started)
-        except KeyboardInterrupt:  # in a notebook the process lives on, and so would the job
+        except KeyboardInterrupt:  # in a notebook, the process and the job would continue
             self.room.store.stop_job(started)
             self.room.supervisor.wake()
             raise
@@ -220,7 +220,7 @@ class CleanRoom:
         return [TrainedModel(each, self.room.workspace) for each in found]
 
     def model(self, name: str) -> TrainedModel:
-        """Return a model by its name or ARN, with `:VERSION` behind it for one version.
+        """Return a model by its name or ARN; `:VERSION` after it selects a version.
 
         Raises:
             NoSuchRecordError: CR-CLI-007.
@@ -228,11 +228,11 @@ class CleanRoom:
         return TrainedModel(self._record(name), self.room.workspace)
 
     def logs(self, job: Job | str, as_account: str | None = None) -> list[LogLine]:
-        """Return what the containers of a job wrote.
+        """Return the output of the containers of a job.
 
         Args:
-            job: a model or an inference job, or its name as in the commands.
-            as_account: of the member through whose eyes to look, by the policies; None for all that there is.
+            job: a model or an inference job, or its name as for the commands.
+            as_account: of the member whose view to return; None for the complete log.
 
         Raises:
             NoSuchRecordError: CR-CLI-007, there is no such job, it has no log, or the account is not a member.

@@ -1,8 +1,8 @@
-"""The API over HTTP, as a WSGI application: route, parse, call, serialize. There is no resource logic here.
+"""The API over HTTP, as a WSGI application: route, parse, call, serialize. It contains no logic of resources.
 
-The caller is named by the access key id in the SigV4 credential scope: twelve digits are the account itself, any other
-id is the room's default account. So the members of a collaboration are boto3 clients with
-`aws_access_key_id="111122223333"` and any secret; signatures are not checked, as there is nobody to protect from whom.
+The access key ID in the SigV4 credential scope identifies the caller: twelve digits are the account, any other ID means
+the room's default account. So the members of a collaboration are boto3 clients with
+`aws_access_key_id="111122223333"` and any secret. Signatures are not checked, because only this machine can connect.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _STATUS_LINES: Final = {
 }
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
-Pages = Callable[[Any, Any], Iterable[bytes]]  # of WSGI, whose types differ from framework to framework
+Pages = Callable[[Any, Any], Iterable[bytes]]  # WSGI's types differ between frameworks
 
 
 class Application:
@@ -54,9 +54,9 @@ class Application:
 
     Args:
         caller: of the room's operations.
-        hosts: names of the server beside those of this machine.
-        make_pages: makes what answers to browsers, at `/` and below `/ui`, when a browser first asks; None: nothing
-            does. No quota of requests holds for it.
+        hosts: names of the server, in addition to those of this machine.
+        make_pages: creates the application for browsers, at `/` and below `/ui`, when a browser first requests a page;
+            None: there are no pages. Pages have no quota of requests.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Application:
         self._throttle = Throttle(quotas.rates) if quotas.enabled and quotas.requests_per_second else None
 
     def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request, as WSGI has it."""
+        """Answer one WSGI request."""
         headers = [("Content-Type", "application/json"), ("x-amzn-RequestId", str(uuid.uuid4()))]
         try:
             if self._make_pages is not None and re.fullmatch("/|/ui(/.*)?", environ.get("PATH_INFO", ""), re.DOTALL):
@@ -97,7 +97,7 @@ class Application:
         raw_path, _, query = raw_uri(environ).partition("?")
         who = caller(environ.get("HTTP_AUTHORIZATION", ""))
         service, operation, path = find_operation(who.services, environ["REQUEST_METHOD"], raw_path)
-        REGISTRIES[service].handler(operation.name)  # "not emulated" comes before the faults of a request
+        REGISTRIES[service].handler(operation.name)  # "not emulated" is reported before faults of the request
         if self._throttle is not None and service == ML:
             self._throttle.take(who.account or self.caller.workspace.settings.machine.account, operation.name)
         params = parse_params(operation, path, query, _body(environ))
@@ -116,12 +116,12 @@ def raw_uri(environ: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who sent a request, by the credential scope of its signature.
+    """The sender of a request, by the credential scope of its signature.
 
     Attributes:
-        account: twelve digits; None: the default one.
-        region: of AWS; None: the room's own.
-        services: that the request may be for.
+        account: twelve digits; None: the default account.
+        region: of AWS; None: that of the room.
+        services: for which the request may be.
     """
 
     account: str | None = None
@@ -130,7 +130,7 @@ class Sender:
 
 
 def caller(authorization: str) -> Sender:
-    """Return who sent a request."""
+    """Return the sender of a request."""
     match = _CREDENTIAL.search(authorization)
     if match is None:
         return Sender()
@@ -140,7 +140,7 @@ def caller(authorization: str) -> Sender:
 
 
 def error_body(error: RequestError) -> bytes:
-    """Return the body of an error: its `message` has all that the error says, on one line for boto3's ClientError."""
+    """Return the body for an error: its `message` contains the complete error, on one line for boto3's ClientError."""
     faults = "; ".join(str(problem) for problem in error.problems)
     message = (
         f"{error.code} {error.what}{f' ({faults})' if faults else ''}. Expected: {error.expected}. Fix: {error.fix}"
@@ -152,7 +152,7 @@ def error_body(error: RequestError) -> bytes:
 
 
 def _body(environ: Mapping[str, Any]) -> bytes:
-    body: bytes = environ["wsgi.input"].read()  # whole: what breaks off before its end never comes this far
+    body: bytes = environ["wsgi.input"].read()  # complete: a request that breaks off is never passed on
     if len(body) > MAX_BODY_BYTES:
         raise InvalidRequestError(
             f"the body has more than {MAX_BODY_BYTES} bytes", expected="a smaller request", fix="shorten the query"

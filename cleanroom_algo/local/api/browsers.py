@@ -1,8 +1,8 @@
-"""Whether a request is one of a web page of elsewhere: the server runs code for who asks, and pages can ask it, too.
+"""Refuses requests from web pages of other sites: this server runs code, and any page in a browser can send requests.
 
-A page cannot choose the headers looked at here. Its browser sends the name that the page used in Host, so that a name
-made to lead to this machine (DNS rebinding) is noticed; the page's own origin in Origin; and in Sec-Fetch-Site how the
-two are related. Clients that are not browsers send neither of the last two.
+A page cannot choose the headers that are checked here. The browser sends the host name that the page used in Host,
+which reveals a name that was pointed to this machine (DNS rebinding). It sends the origin of the page in Origin, and
+the relation of the two in Sec-Fetch-Site. Other clients do not send the last two.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ LOCAL_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def check_sender(environ: Mapping[str, Any], hosts: Collection[str]) -> None:
-    """Check that a request was sent to this server by its name, and by no page of another one.
+    """Check that a request was sent to a name of this server, and not by a page of another one.
 
     Args:
         environ: of WSGI.
-        hosts: names that the server has, without ports, in lower case.
+        hosts: names of the server, without ports, in lower case.
 
     Raises:
         ForeignRequestError: CR-REQ-010.

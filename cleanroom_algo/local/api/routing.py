@@ -1,7 +1,7 @@
-"""From an HTTP request to an operation and its parameters, and from a result to a response body: rest-json.
+"""From an HTTP request to an operation with its parameters, and from a result to a response body (rest-json).
 
-Routes are matched on the raw path. boto3 percent-encodes ARNs, so that a segment of the path is a parameter whole; a
-server that decodes first would see the slashes inside them as separators.
+Routes are matched on the raw path. boto3 percent-encodes ARNs, so each parameter is one segment of the path. A server
+that decodes first would treat the slashes in ARNs as separators.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def find_operation(services: Sequence[str], method: str, raw_path: str) -> tuple
     """Return service, operation and the parameters in the path.
 
     Args:
-        services: to look in, the first match counts.
+        services: to search; the first match counts.
         method: of HTTP.
         raw_path: as it arrived, percent-encoded, without the query.
 
@@ -49,7 +49,7 @@ def find_operation(services: Sequence[str], method: str, raw_path: str) -> tuple
 def _routes(service: str, method: str) -> tuple[tuple[re.Pattern[str], OperationModel], ...]:
     operations = [operation_model(service, name) for name in operation_names(service)]
     found = [each for each in operations if each.http["method"] == method]
-    # Longest first: an ARN sent without encoding contains slashes, and must not swallow a literal end of the path.
+    # Longest first: an ARN without encoding contains slashes, and must not match a literal end of the path.
     found.sort(key=lambda each: len(each.http["requestUri"]), reverse=True)
     exact = [(_pattern(each.http["requestUri"], "[^/]+"), each) for each in found]
     loose = [(_pattern(each.http["requestUri"], "arn:.+|[^/]+"), each) for each in found]
@@ -63,10 +63,10 @@ def _pattern(template: str, segment: str) -> re.Pattern[str]:
 
 
 def parse_params(operation: OperationModel, path: Mapping[str, str], query: str, body: bytes) -> dict[str, Any]:
-    """Return the parameters of a request, as boto3 was given them, not yet validated.
+    """Return the parameters of a request as they were passed to boto3, before validation.
 
     Raises:
-        InvalidRequestError: CR-REQ-001, it is not a JSON object, or its query has what the operation does not take.
+        InvalidRequestError: CR-REQ-001, it is not a JSON object, or its query has unknown parameters.
     """
     params: dict[str, Any] = dict(path)
     shape = operation.input_shape
@@ -128,7 +128,7 @@ def _json(body: bytes, problems: list[Problem]) -> dict[str, Any]:
 
 
 def _revived(shape: Any, value: Any) -> Any:
-    """Return a JSON value with its timestamps as datetimes; what does not fit is left for the validation to name."""
+    """Return a JSON value with its timestamps as datetimes; the validation reports values that do not fit."""
     kind = shape.type_name
     if kind == "structure" and isinstance(value, dict):
         return {
@@ -150,7 +150,7 @@ def _revived(shape: Any, value: Any) -> Any:
 
 
 def serialize(operation: OperationModel, result: Mapping[str, Any]) -> bytes:
-    """Return the body of a response; timestamps as the model says, ISO 8601 for those of this service."""
+    """Return the body of a response; timestamps have the form that the model defines, ISO 8601 for this service."""
     if operation.output_shape is None:
         return b""
     return json.dumps(_plain(operation.output_shape, result)).encode()

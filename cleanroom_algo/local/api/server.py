@@ -1,8 +1,8 @@
-"""The server of `cleanroom-algo up`: one process of threads, so that one supervisor runs the jobs.
+"""The server of `cleanroom-algo up`: one process with threads, so that one supervisor runs the jobs.
 
-Threads suffice, as an answer takes a millisecond of Python and SQLite, and the jobs' work is done by processes. In the
-process waitress reads requests, each whole before a thread sees it: clients that send a half of one hold no thread.
-gunicorn's master restarts the process should it die, and the room settles what was running then.
+Threads suffice, because an answer takes a millisecond of Python and SQLite, and separate processes do the work of jobs.
+waitress reads requests in the process, and gives only complete ones to threads: clients that send half a request block
+no thread. If the process dies, gunicorn's master restarts it, and the room settles the jobs that were running.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from cleanroom_algo.local.resources.settings import RoomSettings
 from cleanroom_algo.local.resources.store import Store
 from cleanroom_algo.local.service_model.shapes import CLEANROOMS, ML, service_model
 
-THREADS: Final = 16  # more than a laptop's clients open; each waits for SQLite's one writer now and then
-IDLE_SECONDS: Final = 75  # a connection on which nothing comes is closed; boto3 opens another one
-CONNECTIONS: Final = 1000  # more than clients of one machine open
-POLL_SECONDS: Final = 0.5  # after which a process that waits for requests looks whether it is to end
-STOP_SECONDS: Final = 150  # jobs get 120 s after SIGTERM, and their hosts a moment more
+THREADS: Final = 16  # more than the clients of a laptop open; each sometimes waits for SQLite's only writer
+IDLE_SECONDS: Final = 75  # after which a connection without requests is closed; boto3 opens a new one
+CONNECTIONS: Final = 1000  # more than the clients of one machine open
+POLL_SECONDS: Final = 0.5  # after which a process that waits for requests checks whether it should end
+STOP_SECONDS: Final = 150  # jobs get 120 s after SIGTERM, and their hosts a little more
 
 
 class _Logger(Logger):  # type: ignore[misc]
-    """gunicorn's own messages, in the form of all the others."""
+    """gunicorn's own messages, in the same form as all others."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
@@ -50,14 +50,14 @@ class ServedRoom(Protocol):
     caller: Caller
 
     def close(self) -> None:
-        """End its jobs, and let go of the state folder."""
+        """End its jobs, and close the state folder."""
 
 
 OpenRoom = Callable[[Path], ServedRoom]
 
 
 class _Process(Worker):  # type: ignore[misc]
-    """The process that answers, until it is asked to end or its master is gone."""
+    """The process that answers until it is asked to end or its master has ended."""
 
     def run(self) -> None:
         """Answer requests; gunicorn calls this when the room is open."""
@@ -69,13 +69,13 @@ class _Process(Worker):  # type: ignore[misc]
             threads=THREADS,
             channel_timeout=IDLE_SECONDS,
             connection_limit=CONNECTIONS,
-            max_request_body_size=2 * MAX_BODY_BYTES,  # up to here, the application reports what is too long
+            max_request_body_size=2 * MAX_BODY_BYTES,  # up to this size, the application reports the error
             ident=None,
         )
         while self.alive and os.getppid() == self.ppid:
             wasyncore.loop(timeout=POLL_SECONDS, map=channels, use_poll=True, count=1)
         server.task_dispatcher.shutdown()
-        wasyncore.loop(timeout=0, map=channels, use_poll=True, count=10)  # sends what was answered meanwhile
+        wasyncore.loop(timeout=0, map=channels, use_poll=True, count=10)  # sends the last answers
         server.close()
 
 
@@ -84,10 +84,10 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     Args:
         home: the state folder.
-        address: a socket that holds the address; gunicorn takes it over.
+        address: a bound socket; gunicorn takes it over.
         ready: called with the URL when connections are accepted.
         open_room: opens the room in the process that serves it.
-        hosts: names of the server beside those of this machine.
+        hosts: names of the server, in addition to those of this machine.
         make_pages: see `Application`.
     """
 
@@ -110,7 +110,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         super().__init__()
 
     def load_config(self) -> None:
-        """Set gunicorn's settings; it reads no file, argument or variable of its own."""
+        """Set gunicorn's settings; it reads no files, arguments or variables."""
         settings = {
             "bind": f"fd://{self.address.detach()}",
             "worker_class": _Process,
@@ -130,13 +130,13 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Callable[..., Any]:
         """Open the room in the process that serves it."""
-        keep_freed_memory()  # of the requests of inference jobs
+        keep_freed_memory()  # inference jobs allocate memory for their requests
         self.room = self.open_room(self.home)
         return Application(self.room.caller, self.hosts, self.make_pages)
 
     def _worker_ready(self, worker: Any) -> None:
-        # Not when the socket listens: a signal that came before the worker takes signals would be lost on it.
-        if worker.age == 1:  # one that takes the place of another has nothing to announce
+        # Not when the socket listens: a signal before the worker handles signals would be lost.
+        if worker.age == 1:  # a replacement has nothing to announce
             host, port = worker.sockets[0].getsockname()[:2]
             self.ready(f"http://{host}:{port}")
 
@@ -159,8 +159,8 @@ def serve(
         home: the state folder.
         port: 0 for any free one.
         ready: called with the URL.
-        open_room: opens the room of a state folder, so that it runs the jobs that no process has reserved.
-        hosts: names by which clients call the server, beside those of this machine.
+        open_room: opens the room of a state folder for running the jobs that no process has reserved.
+        hosts: names by which clients call the server, in addition to those of this machine.
         make_pages: see `Application`.
 
     Raises:
@@ -173,14 +173,14 @@ def serve(
         RoomSettings.read(home)
         Store(home / "room.sqlite").close()
         for service in (ML, CLEANROOMS):
-            service_model(service)  # read before the fork, while nobody waits
+            service_model(service)  # before the fork and the first request
         Server(home, _bound(port), ready, open_room, hosts, make_pages).run()
     finally:
         lock.release()
 
 
 def _bound(port: int) -> socket.socket:
-    """Return a socket that holds the port: gunicorn would try for five seconds, and call no error by its name."""
+    """Return a socket that is bound to the port: gunicorn would try for five seconds, and report no clear error."""
     address = socket.socket()
     address.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -12,7 +12,7 @@ _SLOW = {"CreateTrainedModel": (1.0, 3.0), "StartTrainedModelInferenceJob": (1.0
 
 
 def rate(operation: str) -> tuple[float, float]:
-    """Return requests per second and burst of an operation; where no burst is documented, it is the rate."""
+    """Return requests per second and burst of an operation; if no burst is documented, it is the rate."""
     if operation in _SLOW:
         return _SLOW[operation]
     if operation.startswith("Delete"):
@@ -24,7 +24,7 @@ class Throttle:
     """One bucket for each account and operation.
 
     Args:
-        rates: requests per second and burst of operations that have others than the documented ones.
+        rates: requests per second and burst of operations that do not have the documented ones.
     """
 
     def __init__(self, rates: Mapping[str, tuple[float, float]]) -> None:
@@ -33,7 +33,7 @@ class Throttle:
         self._lock = threading.Lock()
 
     def take(self, account: str, operation: str) -> None:
-        """Take one request out.
+        """Take one token.
 
         Raises:
             ThrottledError: CR-REQ-006, the bucket is empty.

@@ -1,1 +1,1 @@
-"""What a trained model and the log of a job give away about the rows of their channels."""
+"""What a trained model and the log of a job reveal about the rows of their channels."""

@@ -1,8 +1,8 @@
 """Finds values of rows in lines of a log: strings, sequences of words, and numbers as they are printed.
 
-A match must say something. Values that many rows share are left out, and so are words of the algorithm's own source. A
-number must have four digits that count, and must lie where hardly any other number of its column would have matched by
-chance: of all matches that are reported, less than one in twenty jobs should have one by chance.
+Only meaningful matches are reported. Values that many rows share are skipped, and so are words of the algorithm's own
+source. A number must have four significant digits, and almost no other number of its column may be so close that it
+would match by chance: less than one job in twenty should have a reported match by chance.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import polars as pl
 from cleanroom_algo.local.audit.rows import numbers
 from cleanroom_algo.local.audit.statistics import Numbers
 
-_WORDS: Final = 5  # of a sequence: a text that shares so many words in a row with a log is quoted there
-_CHARACTERS: Final = 4  # of the shortest string that is searched for
-_DIGITS: Final = 4  # that count, of the shortest number
-_ID_DIGITS: Final = 6  # of the shortest string of digits alone
-_COMMON_ROWS, _COMMON_SHARE = 5, 0.01  # a value that more rows than either have points to nobody
-_CHANCE: Final = 0.05  # of one accidental match among all numbers of a log
-_NEIGHBORS: Final = 10  # on each side, from which the density of a column is taken
+_WORDS: Final = 5  # length of a sequence: a log with so many consecutive words of a text quotes it
+_CHARACTERS: Final = 4  # of the shortest string that is searched
+_DIGITS: Final = 4  # significant digits of the shortest number
+_ID_DIGITS: Final = 6  # of the shortest string that consists of digits
+_COMMON_ROWS, _COMMON_SHARE = 5, 0.01  # a value with more rows than either does not identify a person
+_CHANCE: Final = 0.05  # of a match by chance among all numbers of a log
+_NEIGHBORS: Final = 10  # on each side, from which the density of a column is estimated
 
 _WORD = re.compile(r"\w+")
 _NUMBER = re.compile(r"(?<![\w.-])[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w-]|\.\d)")
@@ -36,10 +36,10 @@ class Leak:
     """A value of a channel in a log.
 
     Attributes:
-        column: that holds it.
-        found: what stands in the log.
-        rows: that have it.
-        lines: where it stands, by number from 0.
+        column: the column that contains it.
+        found: the text in the log.
+        rows: the number of rows with the value.
+        lines: the numbers of the lines with it, from 0.
     """
 
     column: str
@@ -49,11 +49,11 @@ class Leak:
 
 
 class ChannelValues:
-    """The values of the channels of a job, ready to be searched for.
+    """The values of the channels of a job, prepared for a search.
 
     Args:
         tables: their rows; columns of one name count as one.
-        known: text that tells nothing of the rows, such as the algorithm's source.
+        known: text that reveals nothing about the rows, such as the algorithm's source.
     """
 
     def __init__(self, tables: Iterable[pl.DataFrame], known: str = "") -> None:
@@ -73,13 +73,13 @@ class ChannelValues:
         self._common = max(_COMMON_ROWS, int(self.rows * _COMMON_SHARE))
 
     def leaks(self, lines: Sequence[str]) -> list[Leak]:
-        """Return what of the values stands in the lines, the rarest first; each place of a column once."""
+        """Return the values that the lines contain, the rarest first; each place of a column once."""
         index = _Index(lines)
         found = {(each.column, each.found): each for each in [*self._of_strings(index), *self._of_numbers(index)]}
         return sorted(found.values(), key=lambda leak: (leak.rows, leak.column, leak.found))
 
     def doubtful(self, lines: Sequence[str]) -> list[str]:
-        """Return the columns whose numbers lie so close that those of a log would match them by chance."""
+        """Return the columns whose numbers are so dense that numbers of a log would match them by chance."""
         tokens = _Index(lines).numbers
         return [name for name, values in self._numbers.items() if self._crowded(values, tokens)]
 
@@ -97,7 +97,7 @@ class ChannelValues:
             yield from self._quotes(column, quoted, index)
 
     def _quotes(self, column: str, quoted: Mapping[str, int], index: _Index) -> Iterator[Leak]:
-        """Yield sequences of words, one for each group of lines: the rarest."""
+        """Yield sequences of words; for each group of lines, the rarest one."""
         rarest: dict[tuple[int, ...], tuple[int, str]] = {}
         for gram, rows in quoted.items():
             places = tuple(index.sequences[gram])
@@ -119,7 +119,7 @@ class ChannelValues:
                     yield Leak(column, token, rows, tuple(places))
 
     def _chance(self, values: Numbers, token: str, tokens: int) -> float:
-        """Return how many accidental matches such tokens would have in all columns."""
+        """Return the expected number of matches of such tokens by chance in all columns."""
         value, reach = _interval(token)
         place = int(np.searchsorted(values, value))
         low, high = max(place - _NEIGHBORS, 0), min(place + _NEIGHBORS, len(values) - 1)
@@ -135,7 +135,7 @@ class ChannelValues:
 
 
 class _Index:
-    """Where strings, sequences of words and numbers stand in lines."""
+    """The positions of strings, sequences of words and numbers in lines."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         self.strings: dict[str, list[int]] = {}
@@ -159,14 +159,14 @@ def _grams(words: Sequence[str], length: int) -> Iterator[str]:
 
 
 def _digits(token: str) -> int:
-    """Return how many digits of a printed number say something: 0.00250 has 3, and 15000 has 2."""
+    """Return the number of significant digits of a printed number: 3 for 0.00250, and 2 for 15000."""
     mantissa = re.split("[eE]", token)[0].lstrip("+-")
     plain = mantissa.replace(".", "").lstrip("0")
     return len(plain if "." in mantissa else plain.rstrip("0"))
 
 
 def _interval(token: str) -> tuple[float, float]:
-    """Return a printed number, and how far what was rounded to it may lie."""
+    """Return a printed number, and the largest distance of a number that is rounded to it."""
     mantissa, _, exponent = token.lower().partition("e")
     decimals = len(mantissa.partition(".")[2])
     value = float(token)

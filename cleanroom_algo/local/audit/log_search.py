@@ -1,4 +1,4 @@
-"""Which values of its channels a job has written into its log, and which members get to see them."""
+"""Finds values of a job's channels in its log, and the members that see them."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _SOURCE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Sighting:
-    """A value of a channel that stands in a log.
+    """A value of a channel that a log contains.
 
     Attributes:
-        column: that holds it.
-        found: what stands in the log.
-        rows: that have it.
-        accounts: of the members who see it; none where no policy lets it through.
-        times: how many lines have it.
-        host: of the first of them.
-        line: the first of them, as the first account sees it.
+        column: the column that contains it.
+        found: the text in the log.
+        rows: the number of rows with the value.
+        accounts: of the members who see it; empty if no policy lets it through.
+        times: the number of lines with it.
+        host: of the first of these lines.
+        line: the first of these lines, as the first account sees it.
     """
 
     column: str
@@ -49,14 +49,14 @@ class Sighting:
 
 @dataclass(frozen=True)
 class LogAudit:
-    """What was found in a log.
+    """The result of a search in a log.
 
     Attributes:
-        rows: of the channels.
-        lines: of the whole log.
-        received: how many lines of the log each member gets, error summaries included.
-        sightings: what members see comes first.
-        doubtful: columns of numbers of which matches say nothing.
+        rows: the number of rows of the channels.
+        lines: the number of lines of the complete log.
+        received: how many lines of the log each member gets, with error summaries.
+        sightings: those that members see come first.
+        doubtful: columns of numbers whose matches are not meaningful.
     """
 
     rows: int
@@ -67,12 +67,12 @@ class LogAudit:
 
     @property
     def seen(self) -> tuple[Sighting, ...]:
-        """What at least one member sees."""
+        """The values that at least one member sees."""
         return tuple(each for each in self.sightings if each.accounts)
 
 
 def search_log(workspace: Workspace, record: Record) -> LogAudit:
-    """Search the log and the metrics of a job for values of its channels, as each member gets them, and as written.
+    """Search the log and the metrics of a job for values of its channels, in the view of each member and completely.
 
     Args:
         workspace: of the room.
@@ -113,7 +113,7 @@ def search_log(workspace: Workspace, record: Record) -> LogAudit:
 
 
 def _metrics(log: WrittenLog, account: str) -> Iterator[Line]:
-    """Yield the metrics that a member gets, as lines: no log policy keeps them back."""
+    """Yield the metrics that a member gets, as lines; log policies do not filter them."""
     for point in job_metrics(log, account)[0]:
         if point.name not in USAGE_METRICS:
             yield {"time": point.time, "host": point.host, "text": f"metric {point.name}={point.value!r}"}
@@ -130,7 +130,7 @@ def _tables(workspace: Workspace, record: Record) -> Iterator[pl.DataFrame]:
 
 
 def _known(workspace: Workspace, record: Record) -> str:
-    """Return the source of the algorithm, of which words in a log tell nothing of the rows."""
+    """Return the source of the algorithm: words of it in a log reveal nothing about the rows."""
     place = algorithm_source(workspace, association_of(workspace, record), _config(record)).path
     files = [] if place is None else [place] if place.is_file() else sorted(place.glob("*.py"))
     return "\n".join(_text(file) for file in files if file.suffix == ".py")

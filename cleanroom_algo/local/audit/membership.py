@@ -1,4 +1,4 @@
-"""Can it be told from a model which rows it was trained on? Attacks on a trained model of the room."""
+"""Membership inference: attacks that try to recognize the rows on which a model of the room was trained."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from cleanroom_algo.local.summaries.evaluation import roc
 
 LOSS: Final = "loss threshold"
 FPR: Final = 0.01
-_FEW: Final = 100  # non-members, of which 1% is less than one row
-_SURPRISE: Final = 1e-3  # how rarely columns of two samples of one population seem to differ
+_FEW: Final = 100  # fewer non-members: 1% of them is less than one row
+_SURPRISE: Final = 1e-3  # the probability below which columns of two samples count as different
 
 
 @dataclass(frozen=True)
@@ -52,23 +52,23 @@ class Attack:
 
     @classmethod
     def of(cls, name: str, scores: Numbers, is_member: NDArray[np.bool_]) -> Attack:
-        """Return an attack by the scores of all rows."""
+        """Return an attack that uses the scores of all rows."""
         members, others = scores[is_member], scores[~is_member]
         return cls(name, separation(members, others, fpr=FPR), roc(members, others))
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What attacks found.
+    """The results of attacks.
 
     Attributes:
         model: its name.
-        members: rows of the training that were tried.
-        non_members: other rows that were tried.
+        members: the number of rows of the training that were tried.
+        non_members: the number of other rows that were tried.
         meaning: of the scores.
-        attacks: each with its success.
-        warnings: what makes the figures doubtful.
-        most_allowed: the largest true positive rate that the model's own record of privacy allows; None without one.
+        attacks: with their results.
+        warnings: reasons to doubt the figures.
+        most_allowed: the largest true positive rate that the privacy record of the model allows; None without a record.
     """
 
     model: str
@@ -121,10 +121,10 @@ def audit(
         room: with the model.
         model: to attack.
         members: a folder or file with rows that it was trained on.
-        non_members: the same of rows of the same kind that it was not trained on.
+        non_members: the same, with rows of the same kind that it was not trained on.
         target: the column to predict; by default that of the model's schema.
-        shadows: models to train on random halves of the rows, an even number; 0 for the attack by the loss alone.
-        told: gets a line for each step that takes time.
+        shadows: models to train on random halves of the rows, an even number; 0 for the attack by loss only.
+        told: called with a line before each long step.
 
     Raises:
         AuditError: CR-CLI-009. JobFailed: predicting or training failed.
@@ -159,7 +159,7 @@ def audit(
 
 
 def _rows(members: Path, non_members: Path, target: str) -> tuple[pl.DataFrame, NDArray[np.bool_], list[str]]:
-    """Return the rows of both, which of them are members, and what is doubtful about them."""
+    """Return the rows of both, which of them are members, and warnings about them."""
     inside, outside = read_rows(members), read_rows(non_members)
     if inside.columns != outside.columns or target not in inside.columns:
         raise AuditError(
@@ -213,7 +213,7 @@ def _doubts(inside: pl.DataFrame, outside: pl.DataFrame, common: int) -> Iterato
 
 
 def _answers(target: pl.Series, schema: dict[str, Any]) -> pl.Series:
-    """Return the right answers: numbers, unless they are declared as texts."""
+    """Return the correct answers: numbers, unless they are declared as texts."""
     declared = {column["name"]: column["dtype"] for column in schema.get("columns", ())}
     if declared.get(target.name) in {"string", "category"}:
         return target.cast(pl.String)
@@ -221,11 +221,11 @@ def _answers(target: pl.Series, schema: dict[str, Any]) -> pl.Series:
 
 
 def _predicted(room: CleanRoom, model: TrainedModel, asked: pl.DataFrame, right: pl.Series) -> Scores:
-    """Return the scores of rows, which the model predicts in an inference job without seeing the target."""
+    """Return the scores of rows; the model predicts them in an inference job without the target."""
     name = f"{model.name[:50]}-audit"
     try:
         answers = room.infer(model, asked, name=name).predictions
-    except PredictionsUnreadableError:  # the JSON of SageMaker's inference toolkit, which has an array for a request
+    except PredictionsUnreadableError:  # JSON of SageMaker's inference toolkit: one array per request
         answers = room.infer(model, asked, name=name, accept="text/csv").predictions
     return scores_of(answers.select(answers.columns[asked.width :]), right)
 
@@ -238,9 +238,9 @@ def _against_shadows(
     shadows: int,
     told: Callable[[str], None],
 ) -> Numbers:
-    """Return likelihood ratios of being a member, by models of the same algorithm that are trained on half of the rows.
+    """Return likelihood ratios of membership, from models of the same algorithm that are trained on half of the rows.
 
-    They are trained in a room of their own, which is removed.
+    They are trained in a temporary room, which is removed.
     """
     workspace, document = model.workspace, model.record.document
     source = algorithm_source(workspace, association_of(workspace, model.record), "trainingContainerConfig")
@@ -261,7 +261,7 @@ def _against_shadows(
         CleanRoom(home, host_kind=workspace.settings.machine.host_kind) as room,
     ):
         for number in range(shadows):
-            if number % 2:  # the other half: so each row is in half of all models
+            if number % 2:  # the other half, so that each row is in half of all models
                 inside[number] = ~inside[number - 1]
             else:
                 inside[number, random.permutation(rows.height)[: rows.height // 2]] = True
@@ -283,6 +283,6 @@ def _most_allowed(privacy: dict[str, Any] | None) -> float | None:
     """Return the largest true positive rate at 1% false positives that a guarantee for rows allows."""
     if privacy is None or privacy["unit"] != "row":
         return None
-    epsilon, delta = min(float(privacy["epsilon"]), 700.0), float(privacy["delta"])  # e^710 is no float
+    epsilon, delta = min(float(privacy["epsilon"]), 700.0), float(privacy["delta"])  # e^710 is too large for a float
     # Both bounds of Kairouz, Oh and Viswanath (2015).
     return min(math.exp(epsilon) * FPR + delta, 1 - math.exp(-epsilon) * (1 - delta - FPR))

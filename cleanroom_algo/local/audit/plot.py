@@ -11,13 +11,13 @@ import numpy as np
 from cleanroom_algo.local.audit.membership import FPR, Audit
 from cleanroom_algo.local.audit.statistics import Numbers
 
-_LEFT, _TOP, _SIDE, _LEAST = 70, 50, 400, 1e-3  # pixels; the least rate that is shown
+_LEFT, _TOP, _SIDE, _LEAST = 70, 50, 400, 1e-3  # pixels; the smallest rate that is shown
 _COLORS = ("#1f5fa8", "#b3541e")
 _POINTS = 500  # of a curve: more cannot be seen
 
 
 def roc_svg(audit: Audit) -> str:
-    """Return the curves over logarithmic axes, on which few false positives can be seen, as SVG."""
+    """Return the curves with logarithmic axes, which show small false positive rates, as SVG."""
     return "\n".join(_lines(audit)) + "\n"
 
 
@@ -66,5 +66,5 @@ def _y(rate: float) -> float:
 
 
 def _shown(rate: float) -> float:
-    """Return where a rate is on a logarithmic axis, from 0 to 1."""
+    """Return the position of a rate on a logarithmic axis, from 0 to 1."""
     return 1 - math.log10(max(rate, _LEAST)) / math.log10(_LEAST)

@@ -1,4 +1,4 @@
-"""The rows of files as they are written, for what knows no schema of them."""
+"""The rows of files as written, without a schema."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from cleanroom_algo.local.objects.reference import ObjectRef
 
 
 def read_rows(place: Path) -> pl.DataFrame:
-    """Return the rows of a folder or file; CSV needs a header, and its fields stay as they are written.
+    """Return the rows of a folder or file; CSV needs a header, and its fields are not converted.
 
     Raises:
-        AuditError: CR-CLI-009, the files are none of Parquet, JSON Lines and CSV, or differ in their columns.
+        AuditError: CR-CLI-009, the files are not Parquet, JSON Lines or CSV, or their columns differ.
     """
     try:
         return pl.concat(tables(objects_of(place)), how="vertical_relaxed")
@@ -50,14 +50,14 @@ def tables(objects: tuple[ObjectRef, ...], *, has_header: bool = True) -> Iterat
 
 
 def parsed(values: pl.Series) -> pl.Series:
-    """Return strings as what all of them spell: integers, floats, Booleans, or strings."""
+    """Return strings converted to the type that all of them spell: integers, floats, Booleans, or strings."""
     if values.dtype != pl.String:
         return values
     return pl.read_csv(io.BytesIO(values.to_frame().write_csv().encode()), infer_schema_length=None).to_series()
 
 
 def numbers(values: pl.Series) -> NDArray[np.float64] | None:
-    """Return the numbers of a column, without nulls and NaN; None where it has other values."""
+    """Return the numbers of a column, without nulls and NaN; None if it has other values."""
     if values.dtype.is_nested() or values.dtype.is_temporal():
         return None
     found = values.cast(pl.Float64, strict=False)

@@ -1,7 +1,7 @@
-"""How well a model predicts each row, as one number: high where it is sure of the right answer.
+"""How well a model predicts each row, as one number: high if it is confident of the correct answer.
 
-The number is the logit of the probability of the right class, or the negative logarithm of the squared error. It falls
-where the loss rises, and is close to normally distributed, which likelihood ratios need.
+The number is the logit of the probability of the correct class, or the negative logarithm of the squared error. It
+falls when the loss rises, and is close to normally distributed, as likelihood ratios require.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import polars as pl
 from cleanroom_algo.errors import AuditError
 from cleanroom_algo.local.audit.statistics import Numbers
 
-_SURE: Final = 1e-9  # how close a probability comes to 0 or 1: float32 has no more digits below 1
+_SURE: Final = 1e-9  # the smallest distance of a probability from 0 or 1: float32 has no more digits below 1
 _EXACT: Final = 1e-12  # the least squared error
 
 
@@ -24,8 +24,8 @@ class Scores(NamedTuple):
 
     Attributes:
         values: axis (row,).
-        meaning: what they are, in words.
-        are_labels: whether only right and wrong are known.
+        meaning: what they measure, in words.
+        are_labels: whether it is only known if a prediction is right or wrong.
     """
 
     values: Numbers
@@ -41,7 +41,7 @@ def scores_of(predictions: pl.DataFrame, target: pl.Series) -> Scores:
         target: of the same rows.
 
     Raises:
-        AuditError: CR-CLI-009, it is not known what the predictions say about the target.
+        AuditError: CR-CLI-009, the meaning of the predictions is not known.
     """
     if target.null_count():
         raise AuditError(
@@ -96,11 +96,11 @@ def _of_classes(predictions: pl.DataFrame, target: pl.Series) -> Scores:
 
 
 def _places(columns: Sequence[str], target: pl.Series) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return for each row which column is that of its class."""
+    """Return for each row the index of the column of its class."""
     labels = _spelled(target)
     names = [name.lower() for name in columns]
     if names == [f"prediction_{number}" for number in range(len(names))]:
-        # Numbers of classes are their places; other labels are numbered in their order, as a Trainer does.
+        # A class that is a number is its own index; other labels are numbered in their order, as by a Trainer.
         known = sorted(set(labels)) if target.dtype == pl.String else list(map(str, range(len(names))))
         names = known if len(known) == len(names) else names
     unknown = set(labels) - set(names)

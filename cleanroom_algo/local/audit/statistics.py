@@ -1,4 +1,4 @@
-"""How well scores tell two groups apart, with intervals: pure functions of numbers."""
+"""How well scores separate two groups, with confidence intervals: pure functions of numbers."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Numbers: TypeAlias = NDArray[np.float64]
 Interval: TypeAlias = tuple[float, float]
 
 CONFIDENCE: Final = 0.95
-_HALVINGS: Final = 50  # of an interval of length 1: far below what anyone reads
+_HALVINGS: Final = 50  # of an interval of length 1: far more precise than needed
 
 
 @dataclass(frozen=True)
 class Separation:
-    """How well scores tell members from others.
+    """How well scores separate members from others.
 
     Attributes:
-        auc: the probability that a member has a higher score than another; ties count as a half.
+        auc: the probability that a member has a higher score than a non-member; ties count as a half.
         auc_interval: of 95%, by DeLong, DeLong and Clarke-Pearson (1988).
         tpr: the share of members above a threshold that at most 1% of the others exceed.
         tpr_interval: of 95%, by Clopper and Pearson (1934), for this threshold.
@@ -35,12 +35,12 @@ class Separation:
 
 
 def separation(members: Numbers, others: Numbers, *, fpr: float = 0.01) -> Separation:
-    """Return how well scores tell members from others.
+    """Return how well scores separate members from others.
 
     Args:
         members: their scores, axis (row,); at least one.
-        others: the same; high scores speak for members.
-        fpr: the share of the others that may be taken for members.
+        others: the same; members should have high scores.
+        fpr: the share of the others that may be mistaken for members.
     """
     auc, interval = auc_with_interval(members, others)
     found = int((members > threshold_at(others, fpr)).sum())
@@ -53,7 +53,7 @@ def auc_with_interval(members: Numbers, others: Numbers) -> tuple[float, Interva
     below = 1 - _placements(others, members)
     auc = float(above.mean())
     variance = sum(float(each.var(ddof=1)) / len(each) for each in (above, below) if len(each) > 1)
-    if not variance:  # all pairs say the same: as many of them are independent as the smaller group has rows
+    if not variance:  # all pairs agree: as many of them are independent as the smaller group has rows
         pairs = min(len(members), len(others))
         low, high = clopper_pearson(pairs if auc == 1 else 0 if auc == 0 else pairs // 2, pairs)
         return auc, (low, high)
@@ -77,7 +77,7 @@ def threshold_at(others: Numbers, fpr: float) -> float:
 
 
 def clopper_pearson(found: int, count: int) -> Interval:
-    """Return the exact interval of 95% of a share, of which `found` of `count` were seen."""
+    """Return the exact 95% interval of a share, of which `found` of `count` were seen."""
     tail = (1 - CONFIDENCE) / 2
     ways = _log_choose(count)
     low = 0.0 if found == 0 else _solve(lambda share: _at_least(found, ways, share) < tail)
@@ -100,7 +100,7 @@ def _at_least(found: int, ways: Numbers, share: float) -> float:
 
 
 def _solve(is_below: Callable[[float], bool]) -> float:
-    """Return where a test turns from true to false between 0 and 1."""
+    """Return the point between 0 and 1 at which a test changes from true to false."""
     low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

@@ -1,5 +1,5 @@
-"""From what was rehearsed to documents for AWS: templates, requests, policies; pure functions but for `push`.
+"""From a rehearsal to documents for AWS: templates, requests, policies; pure functions, except for `push`.
 
-Everything is described once, by the parameters of the API's operations. What only AWS knows is a `Placeholder` in
-them, which each document spells in its own way: a reference in a template, a variable in a script.
+Everything is described once, by the parameters of the API's operations. A value that only AWS knows is a `Placeholder`.
+Each document writes it in its own way: as a reference in a template, as a variable in a script.
 """

@@ -1,6 +1,6 @@
-"""Calls of the API, with placeholders for what only AWS knows; the one description of a room and its jobs.
+"""Calls of the API, with placeholders for values that only AWS knows; they describe a room and its jobs.
 
-Templates, scripts and requests are all written from these parameters.
+Templates, scripts and requests are all written from these calls.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class ApiCall:
         operation: such as CreateTrainedModel.
         params: as boto3 takes them, with placeholders.
         about: what it does.
-        results: placeholders for members of its response.
-        waits: the operation that shows when what it started has ended; "" for one that starts nothing.
+        results: placeholders that get their values from members of its response.
+        waits: the operation that shows when the started work has ended; "" for a call that starts nothing.
     """
 
     operation: str
@@ -109,14 +109,14 @@ def association_call(rehearsal: Rehearsal, name: str) -> ApiCall:
 
 
 def beyond_cloudformation(association: ApiCall) -> list[str]:
-    """Return which sizes of an association are larger than CloudFormation's schema accepts; the API accepts more."""
+    """Return the sizes of an association that are larger than CloudFormation's schema allows; the API allows more."""
     policies = association.params.get("privacyConfiguration", {}).get("policies", {}).values()
     sizes = [(key, each[key]["value"], most) for each in policies for key, most in _MOST_GB.items() if key in each]
     return [f"{key} is {size} GB, and CloudFormation accepts {most}" for key, size, most in sizes if size > most]
 
 
 def room_calls(rehearsal: Rehearsal, member: str) -> Iterator[ApiCall]:
-    """Yield the calls for what CloudFormation lacks of a member's part of a room."""
+    """Yield the calls for the part of a member's resources that CloudFormation lacks."""
     for name in rehearsal.owned("algorithms", member):
         if beyond_cloudformation(association := association_call(rehearsal, name)):
             yield association
@@ -130,7 +130,7 @@ def room_calls(rehearsal: Rehearsal, member: str) -> Iterator[ApiCall]:
 
 
 def channel_call(rehearsal: Rehearsal, name: str) -> ApiCall:
-    """Return the call that makes an ML input channel."""
+    """Return the call that creates an ML input channel."""
     entry = rehearsal.declaration.channels[name]
     table = rehearsal.tables.get(name)
     sql: dict[str, Any] = {"queryString": joined(entry.query or "", table) if table else entry.query}
@@ -157,20 +157,20 @@ def job_call(store: Store, record: Record, names: Mapping[str, str] | None = Non
     Args:
         store: of the room.
         record: of a trained model, an inference job or an export job.
-        names: of algorithms, by the ARN of their association here, where they are to have others.
+        names: of algorithms, by the ARN of their local association, if they have other names on AWS.
 
     Raises:
         InvalidRequestError: CR-REQ-001.
     """
     operation, about, result, waits = _JOBS[record.kind]
     known = members(operation_model(ML, operation).input_shape)
-    # The payer is what the room found out, and AWS finds out for itself.
+    # The room has determined the payer, and AWS determines it itself.
     asked = {key: each for key, each in record.document.items() if key in known and not key.endswith("PayerAccountId")}
     asked |= {"membershipIdentifier": record.membership, "name": record.name}
     if base := record.private.get("base"):
         found = records.base_of(store, record)
         version = {VERSION: base["version"]} if base["version"] else {}
-        arn = model_arn(record.name if found is None else found.name)  # a version may have its base's ARN
+        arn = model_arn(record.name if found is None else found.name)  # a version may have the ARN of its base model
         own = {"trainedModelArn": arn, "channelName": base["channelName"]}
         asked["incrementalTrainingDataChannels"] = [{**own, **version}]
     environment = {key: each for key, each in asked.pop("environment", {}).items() if key not in WHOLE_TRACEBACKS}
@@ -185,7 +185,7 @@ def job_call(store: Store, record: Record, names: Mapping[str, str] | None = Non
 
 @dataclass(frozen=True, slots=True)
 class _Spelling:
-    """How what the local room has made up is called on AWS."""
+    """The names on AWS of what the local room has created."""
 
     store: Store
     job: Record
@@ -219,7 +219,7 @@ class _Spelling:
 
 
 _LITERAL: Final = frozenset({"hyperparameters", "environment", "tags"})
-"""Maps of the author's own, whose keys say nothing."""
+"""Maps whose keys the author chooses."""
 _NAMED: Final[Mapping[str, tuple[str, Callable[[str], Placeholder]]]] = {
     "configuredModelAlgorithmAssociationArn": (ASSOCIATION, association_arn),
     "mlInputChannelArn": (INPUT_CHANNEL, channel_arn),
@@ -245,9 +245,9 @@ _JOBS: Final[Mapping[str, tuple[str, str, Mapping[str, Callable[[str], Placehold
         {"trainedModelInferenceJobArn": inference_arn},
         "GetTrainedModelInferenceJob",
     ),
-    EXPORT_JOB: ("StartTrainedModelExportJob", "the export job", {}, ""),  # no operation shows one by itself
+    EXPORT_JOB: ("StartTrainedModelExportJob", "the export job", {}, ""),  # no operation describes an export job
 }
-"""How each kind of job is started, what that returns, and what shows its end."""
+"""For each kind of job: how it is started, what this returns, and what shows its end."""
 
 
 def version_of(version: str) -> Placeholder:
@@ -257,7 +257,7 @@ def version_of(version: str) -> Placeholder:
 
 
 def with_accounts(value: Any, accounts: Mapping[str, Placeholder]) -> Any:
-    """Return a value whose accounts are placeholders: those of a rehearsal may be invented."""
+    """Return a value with placeholders for accounts, because those of a rehearsal may be invented."""
     if isinstance(value, Mapping):
         return {key: with_accounts(each, accounts) for key, each in value.items()}
     if isinstance(value, list | tuple):

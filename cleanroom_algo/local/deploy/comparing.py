@@ -1,4 +1,4 @@
-"""What AWS shows of a job, member by member beside what the local room shows of its rehearsal."""
+"""Compares what AWS and the local room show of a job, member by member."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Answers = dict[str, list[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """How a kind of resource is shown.
+    """How a kind of resource is described.
 
     Attributes:
         kind: of its record.
-        operation: that shows it.
-        creation: that makes it.
+        operation: that describes it.
+        creation: the operation that creates it.
         arn: the member with its ARN.
         version: the parameter with its version; "" for a kind without versions.
     """
@@ -43,17 +43,17 @@ SHOWN: Final = (
     Shown(TRAINED_MODEL, "GetTrainedModel", "CreateTrainedModel", "trainedModelArn", "versionIdentifier"),
     Shown(INPUT_CHANNEL, "GetMLInputChannel", "CreateMLInputChannel", "mlInputChannelArn"),
 )
-"""By the member that tells a response: of an inference job, its model's ARN would be misleading."""
+"""By the member that identifies a response: in one of an inference job, the model's ARN would be misleading."""
 
 Kind = Literal["asked", "differs"]
 _ITS_OWN: Final = re.compile(
     r"(configuredModelAlgorithmAssociations|.*Arn|.*Identifier|.*Digest|createTime|updateTime|accountId|.*PayerAccountId|roleArn)(\[\d+\])*"
 )
-"""Members that are others for every resource."""
+"""Members that differ for every resource."""
 _MAPS: Final = frozenset({"hyperparameters", "environment", "tags"})
 _DATA: Final = frozenset({"numberOfRecords", "numberOfFiles", "sizeInGb", "privacyBudgets"})
 _PRIVATE: Final = frozenset({*_MAPS, *_DATA, "name", "description", "inputChannel"})
-"""Members that say something of the author or the data, and go into no file for others."""
+"""Members that reveal something about the author or the data; they are not written to files for others."""
 _WRITTEN_BY_CONTAINERS: Final = "statusDetails.message"
 _IDENTIFYING: Final = re.compile(
     r"arn:[^\s\"']+|sha256:[0-9a-f]+|s3://[^\s\"']+|\b[0-9]{12}\b|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
@@ -65,12 +65,12 @@ class Compared:
     """A member that differs.
 
     Attributes:
-        operation: that shows it.
+        operation: that describes it.
         resource: the name of the resource.
         member: its path.
-        here: its value; None where the local room has none.
-        aws: its value; None where AWS has none.
-        kind: `asked` where the two requests asked for different things, else `differs`.
+        here: its value; None if the local room has none.
+        aws: its value; None if AWS has none.
+        kind: `asked` if the two requests differ there, else `differs`.
     """
 
     operation: str
@@ -102,17 +102,17 @@ def read_answers(path: Path) -> Answers:
 
 
 def shown_by(response: Mapping[str, Any]) -> Shown | None:
-    """Return what a response shows."""
+    """Return how the resource in a response is described."""
     return next((each for each in SHOWN if isinstance(response.get(each.arn), str)), None)
 
 
 def of_kind(kind: str) -> Shown | None:
-    """Return how a kind of resource is shown; None for one that is not compared."""
+    """Return how a kind of resource is described; None for a kind that is not compared."""
     return next((each for each in SHOWN if each.kind == kind), None)
 
 
 def compare(shown: Shown, here: Mapping[str, Any], aws: Mapping[str, Any]) -> list[Compared]:
-    """Return the members that differ; ARNs and their like only where one side has none."""
+    """Return the members that differ; ARNs and similar ones only if one side has none."""
     asked = members(operation_model(ML, shown.creation).input_shape)
     left, right = dict(_flat(_answer(here))), dict(_flat(_answer(aws)))
     found = []
@@ -128,7 +128,7 @@ def compare(shown: Shown, here: Mapping[str, Any], aws: Mapping[str, Any]) -> li
 
 
 def recorded(compared: Sequence[Compared], where: str) -> list[Difference]:
-    """Return rows for what differed and was not asked for; no row has a value that identifies someone.
+    """Return rows for differences that were not requested; no row has a value that identifies someone.
 
     Args:
         compared: the members that differ.
@@ -147,7 +147,7 @@ def recorded(compared: Sequence[Compared], where: str) -> list[Difference]:
 
 
 def add_rows(path: Path, rows: Sequence[Difference]) -> int:
-    """Add rows to a file, and return how many it did not have yet.
+    """Add rows to a file, and return how many of them were new.
 
     Raises:
         InputFileError: CR-CLI-003, the file is something else.

@@ -1,4 +1,4 @@
-"""The files of `deploy template`: for each member a template, and a script with the calls that CloudFormation lacks."""
+"""The files of `deploy template`: for each member, a template and a script with the calls that CloudFormation lacks."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Format = Literal["yaml", "json"]
 
 @dataclass(frozen=True, slots=True)
 class MemberFiles:
-    """What a member needs.
+    """The files of one member.
 
     Attributes:
         member: its name.
         stack_name: of its stack.
-        files: texts by the name of the file, the template first; none for a member who has nothing to deploy.
+        files: texts by file name, the template first; empty for a member who has nothing to deploy.
         required: parameters of the template without a default.
-        warnings: what the template lacks, or AWS may refuse.
+        warnings: what the template lacks, and what AWS may refuse.
     """
 
     member: str
@@ -39,7 +39,7 @@ class MemberFiles:
     warnings: list[str]
 
     def deployment(self, folder: Path) -> str:
-        """Return the command of the aws CLI that makes the stack from a template in a folder."""
+        """Return the command of the aws CLI that creates the stack from a template in a folder."""
         words = ["aws", "cloudformation", "deploy", "--template-file", str(folder / next(iter(self.files)))]
         words += ["--stack-name", self.stack_name, "--capabilities", "CAPABILITY_NAMED_IAM"]
         overrides = [f"{each}=..." for each in self.required]
@@ -58,7 +58,7 @@ def member_files(store: Store, rehearsal: Rehearsal, member: str, *, clean_room:
         store: of the room.
         rehearsal: of the room.
         member: its name.
-        clean_room: whether the member also creates or joins the collaboration, and brings in tables and templates.
+        clean_room: whether the member also creates or joins the collaboration, and adds tables and templates.
         form: of the template.
 
     Raises:

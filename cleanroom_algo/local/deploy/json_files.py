@@ -1,4 +1,4 @@
-"""JSON that users bring."""
+"""JSON files of users."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from cleanroom_algo.errors import CleanroomError
 
 
 def read_json(path: Path, unusable: Callable[[Path, str], CleanroomError]) -> Any:
-    """Return what a JSON file holds.
+    """Return the content of a JSON file.
 
     Args:
         path: of the file.
-        unusable: returns the error to raise, by the file and what is wrong with it.
+        unusable: returns the error to raise for the file and the fault.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))

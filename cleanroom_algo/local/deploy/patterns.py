@@ -1,7 +1,7 @@
-"""Patterns of IAM: whether one covers another, where some parts are not known yet.
+"""Patterns of IAM: whether one covers another, even if parts are not known yet.
 
-`*` stands for any text, `?` for one character. A placeholder stands for one text that nobody knows here: what it is
-compared with is taken to be that text.
+`*` matches any text, `?` matches one character. A placeholder is one text that is not known here: it is assumed to
+equal the text with which it is compared.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from cleanroom_algo.local.deploy.placeholders import Joined, Placeholder
 
 STAR: Final = "*"
 UNKNOWN: Final = ""
-"""The mark of a placeholder; every other mark is one character."""
+"""The token of a placeholder; every other token is one character."""
 
 
 def tokens(pattern: str | Joined | Placeholder) -> tuple[str, ...]:
-    """Return the marks of a pattern."""
+    """Return the tokens of a pattern."""
     if isinstance(pattern, Placeholder):
         return (UNKNOWN,)
     if isinstance(pattern, Joined):
@@ -26,7 +26,7 @@ def tokens(pattern: str | Joined | Placeholder) -> tuple[str, ...]:
 
 
 def covers(wide: Sequence[str], narrow: Sequence[str]) -> bool:
-    """Whether every text that fits one pattern fits the other one."""
+    """Whether every text that matches one pattern also matches the other."""
 
     def step(ends: Ends, i: int, j: int) -> bool:
         mark, other = wide[i : i + 1], narrow[j : j + 1]
@@ -46,7 +46,7 @@ def covers(wide: Sequence[str], narrow: Sequence[str]) -> bool:
 
 
 def overlap(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether there is a text that fits both patterns."""
+    """Whether a text matches both patterns."""
     loose = (STAR, UNKNOWN)
 
     def step(ends: Ends, i: int, j: int) -> bool:
@@ -66,11 +66,11 @@ def overlap(one: Sequence[str], other: Sequence[str]) -> bool:
 
 _LOOSE: Final = {STAR, UNKNOWN, "?"}
 Ends = dict[tuple[int, int], bool]
-"""Whether what is left of both patterns, from two places on, compares well."""
+"""Whether the rests of both patterns, from two positions on, compare as required."""
 
 
 def _compare(one: Sequence[str], other: Sequence[str], step: Callable[[Ends, int, int], bool]) -> bool:
-    same = 0  # most patterns begin alike, or differ soon
+    same = 0  # most patterns have the same beginning, or differ soon
     while same < min(len(one), len(other)) and one[same] == other[same] and one[same] not in _LOOSE:
         same += 1
     if same < min(len(one), len(other)) and not {one[same], other[same]} & _LOOSE:
@@ -83,7 +83,7 @@ def _compare(one: Sequence[str], other: Sequence[str], step: Callable[[Ends, int
 
 
 def text_of(pattern: str | Joined | Placeholder, values: Any = None) -> str:
-    """Return a pattern as people read it: placeholders in angle brackets, or their values."""
+    """Return a pattern for readers: placeholders in angle brackets, or their values."""
     known = values or {}
     if isinstance(pattern, Placeholder):
         return str(known.get(pattern.name, f"<{pattern.name}>"))

@@ -1,8 +1,8 @@
-"""What each member's people and service roles must be allowed to do.
+"""The permissions that each member's people and service roles need.
 
-The resources of an action are those of the Service Authorization Reference, "Actions, resources, and condition keys
-for AWS Clean Rooms ML". That calls also need `cleanrooms:PassMembership` says the Clean Rooms user guide, "IAM
-behaviors for Clean Rooms ML Custom Models".
+The resources of an action are those of the Service Authorization Reference, "Actions, resources, and condition keys for
+AWS Clean Rooms ML". Calls also need `cleanrooms:PassMembership` (Clean Rooms user guide, "IAM behaviors for Clean Rooms
+ML Custom Models").
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _RESOURCES: Final[Mapping[str, tuple[str, ...]]] = {
         ("GetConfiguredModelAlgorithmAssociation", "DeleteConfiguredModelAlgorithmAssociation"), (ASSOCIATION,)
     ),
 }
-"""The kinds of resources that an action is about; an action that is not here takes any."""
+"""The kinds of resources of an action; an action that is not listed applies to any."""
 _PUSHING: Final = (
     "BatchCheckLayerAvailability",
     "BatchGetImage",
@@ -72,13 +72,13 @@ _STACK: Final = ("CreateChangeSet", "DescribeChangeSet", "DescribeStacks", "Exec
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What someone must be allowed to do.
+    """The permissions of one person or role.
 
     Attributes:
         name: `caller`, `pusher`, `deployer`, or the kind of a service role.
-        about: who that is.
-        statements: that allow it, and no more.
-        trust: statements of the trust policy; none of a person.
+        about: a description of the person or role.
+        statements: allow what is needed, and nothing else.
+        trust: statements of the trust policy; empty for a person.
     """
 
     name: str
@@ -126,7 +126,7 @@ def _pushing(rehearsal: Rehearsal, member: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _deploying(rehearsal: Rehearsal, member: str, roles: Sequence[Role], stack: str) -> Iterator[Mapping[str, Any]]:
-    own = [each for each in roles if each.kind != "tables"]  # which comes with --clean-room alone
+    own = [each for each in roles if each.kind != "tables"]  # this one exists only with --clean-room
     if not own:
         return
     stacks = [arn_of("cloudformation", f"stack/{stack}/*")]
@@ -145,7 +145,7 @@ def _deploying(rehearsal: Rehearsal, member: str, roles: Sequence[Role], stack: 
 
 
 def _of_operations(rehearsal: Rehearsal, member: str, operations: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-    """Yield statements for operations of Clean Rooms ML, those about the same resources in one."""
+    """Yield statements for operations of Clean Rooms ML; operations on the same resources share one."""
     grouped: dict[tuple[str, ...], list[str]] = {}
     for each in operations:
         grouped.setdefault(_RESOURCES.get(each, ()), []).append(f"cleanrooms-ml:{each}")

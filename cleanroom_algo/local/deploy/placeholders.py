@@ -1,4 +1,4 @@
-"""Values that only AWS knows, in the parameters of requests; and the names that documents give to them."""
+"""Values in the parameters of requests that only AWS knows, and their names in documents."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 UUID: Final = "00000000-0000-0000-0000-000000000000"
 _SIMPLE: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_LONGEST: Final = 40  # of the part of a name that is the user's
+_LONGEST: Final = 40  # of the user's part of a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Placeholder:
 
     Attributes:
         name: of a variable, such as MEMBERSHIP_IDENTIFIER.
-        about: what it is.
-        example: a value of the right form, to check parameters with.
+        about: its description.
+        example: a valid value, for checking parameters.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Placeholder:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A text with placeholders in it, such as an ARN."""
+    """A text that contains placeholders, such as an ARN."""
 
     parts: tuple[str | Placeholder, ...]
 
@@ -43,7 +43,7 @@ MEMBERSHIP: Final = Placeholder("MEMBERSHIP_IDENTIFIER", "identifier of the memb
 
 
 def joined(*parts: str | Placeholder) -> Joined:
-    """Return a text with placeholders; neighboring texts become one."""
+    """Return a text with placeholders; adjacent texts are merged."""
     texts = itertools.groupby(parts, lambda part: isinstance(part, str))
     merged = ((["".join(each)] if is_text else each) for is_text, each in texts)  # type: ignore[arg-type]
     return Joined(tuple(itertools.chain.from_iterable(merged)))
@@ -61,12 +61,12 @@ def ml_arn(name: str, about: str, kind: str) -> Placeholder:
 
 
 def resolved(value: Any, resolve: Callable[[Placeholder], Any], join: Callable[[list[Any]], Any]) -> Any:
-    """Return a value whose placeholders are resolved.
+    """Return a value in which placeholders are resolved.
 
     Args:
         value: mappings, sequences, plain values, placeholders and joined texts.
-        resolve: gives the value of a placeholder.
-        join: joins the parts of a text, of which placeholders are resolved.
+        resolve: returns the value of a placeholder.
+        join: joins the parts of a text after its placeholders are resolved.
     """
     if isinstance(value, Placeholder):
         return resolve(value)
@@ -80,7 +80,7 @@ def resolved(value: Any, resolve: Callable[[Placeholder], Any], join: Callable[[
 
 
 def example(value: Any) -> Any:
-    """Return a value with examples in the places of its placeholders."""
+    """Return a value in which examples replace the placeholders."""
     return resolved(value, lambda each: each.example, "".join)
 
 
@@ -100,19 +100,19 @@ def _all(value: Any) -> Iterator[Placeholder]:
 
 
 def identifier(name: str) -> str:
-    """Return a name as a part of a variable: A_B for a-b; most others have a hash, so that no two are the same."""
+    """Return a name as part of a variable: A_B for a-b; most other names get a hash, so that no two are equal."""
     # Without its hyphens, a-1 would be the same as a1.
     plain = f"{name}." if re.search(r"-\d", name) else name
     return distinct(plain).replace("-", "_").upper()
 
 
 def logical(placeholder: str) -> str:
-    """Return the name of a variable as a logical ID of CloudFormation, which has letters and digits only."""
+    """Return the name of a variable as a logical ID of CloudFormation, which has only letters and digits."""
     return "".join(word.capitalize() for word in placeholder.split("_"))
 
 
 def distinct(name: str, longest: int = _LONGEST) -> str:
-    """Return a name of lower-case letters, digits and hyphens; one that was changed for it has a hash."""
+    """Return a name of lower-case letters, digits and hyphens; if it had to be changed, with a hash."""
     if len(name) <= longest and _SIMPLE.fullmatch(name):
         return name
     word = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[: longest - 7].strip("-")

@@ -1,4 +1,4 @@
-"""A given IAM policy against what is needed: what it lacks, and what it allows beside."""
+"""Compares a given IAM policy with the needed one: what is missing, and what is allowed in addition."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cleanroom_algo.local.service_model.shapes import operation_names
 
 _NAMES: Final = ("Document", "PolicyDocument", "PolicyVersion", "Policy")
 _PREFIXES: Final = {"cleanrooms-ml": "cleanroomsml"}
-"""Services whose botocore model has another name than their actions."""
+"""Services with different names in botocore's model and in their actions."""
 _SHOWN: Final = 3
 
 Kind = Literal["missing", "denied", "condition", "more"]
@@ -28,13 +28,13 @@ class Given:
     """A statement of a policy.
 
     Attributes:
-        place: its file, and its name or number there.
+        place: its file, and its name or number in it.
         effect: Allow or Deny.
-        actions: patterns; their case means nothing.
+        actions: patterns; their case does not matter.
         resources: patterns.
-        not_actions: whether the actions are those that it is not about.
-        not_resources: whether the resources are those that it is not about.
-        condition: under which it holds.
+        not_actions: whether the statement applies to all actions except these.
+        not_resources: whether the statement applies to all resources except these.
+        condition: of the statement.
     """
 
     place: str
@@ -46,18 +46,18 @@ class Given:
     condition: Mapping[str, Any] = field(default_factory=dict)
 
     def is_about(self, action: str) -> bool:
-        """Whether it is about an action."""
+        """Whether it applies to an action."""
         return any(_fits(each, action) for each in self.actions) != self.not_actions
 
     def covers(self, resource: str | Joined) -> bool:
-        """Whether it is about all of a resource."""
+        """Whether it applies to all of a resource."""
         marks = tokens(resource)
         if self.not_resources:
             return not any(overlap(each, marks) for each in self.resources)
         return any(covers(each, marks) for each in self.resources)
 
     def touches(self, resource: str | Joined) -> bool:
-        """Whether it is about a part of a resource."""
+        """Whether it applies to a part of a resource."""
         marks = tokens(resource)
         if self.not_resources:
             return not any(covers(each, marks) for each in self.resources)
@@ -66,7 +66,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class PolicyFinding:
-    """A difference between what is given and what is needed.
+    """A difference between a given and a needed policy.
 
     Attributes:
         kind: missing, denied, allowed under a condition that is not understood, or more than needed.
@@ -100,10 +100,10 @@ def read_policy(path: Path) -> list[Given]:
 
 
 def check_policy(given: Sequence[Given], needed: Sequence[Mapping[str, Any]]) -> list[PolicyFinding]:
-    """Return what policies lack, and what they allow beside.
+    """Return what policies lack, and what they allow in addition.
 
     Args:
-        given: all statements that hold together.
+        given: all statements that apply together.
         needed: statements that allow what is needed.
     """
     lacking = [
@@ -138,7 +138,7 @@ def _lacking(
 
 
 def _is(given: Any, needed: Any) -> bool:
-    """Whether a condition is the one that is needed, where that has placeholders."""
+    """Whether a condition equals the needed one, which may have placeholders."""
     if isinstance(needed, Mapping):
         same = isinstance(given, Mapping) and given.keys() == needed.keys()
         return same and all(_is(given[name], each) for name, each in needed.items())
@@ -182,7 +182,7 @@ def _fits(pattern: str, action: str) -> bool:
 
 
 def _others(pattern: str, used: Sequence[str]) -> str:
-    """Return what an action with wildcards allows beside those that are used; "" if that is nothing known."""
+    """Return what an action with wildcards allows in addition to the used actions; "" if nothing is known."""
     if not set("*?") & set(pattern):
         return ""
     prefix = pattern.partition(":")[0]
@@ -198,7 +198,7 @@ def _others(pattern: str, used: Sequence[str]) -> str:
 
 @cache
 def _known(prefix: str) -> tuple[str, ...]:
-    """Return the operations of a service, which most actions are named after."""
+    """Return the operations of a service; most of its actions have the same names."""
     from botocore.exceptions import UnknownServiceError
 
     try:

@@ -23,13 +23,13 @@ _DIGEST: Final = re.compile(r"\bdigest: (sha256:[0-9a-f]{64})\b")
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """What is to be pushed, and with what.
+    """What to push, and with which program.
 
     Attributes:
         image: of this machine.
-        repository: where it goes.
-        tags: the first names the content, by its digest.
-        tool: that pushes.
+        repository: the target.
+        tags: the first one contains the digest of the image.
+        tool: the program that pushes.
         engine: that has the image: docker or podman.
     """
 
@@ -41,7 +41,7 @@ class Push:
 
     @property
     def uris(self) -> list[str]:
-        """The URIs of the image, the one by digest first."""
+        """The URIs of the image, the one with the digest first."""
         return [self.repository.with_tag(each) for each in self.tags]
 
     def commands(self, tag: str, digest_file: str = "FILE") -> list[list[str]]:
@@ -59,13 +59,13 @@ class Push:
 
 
 def plan_push(image: str, repository: str, version: str | None, tool: Tool | None) -> Push:
-    """Return what a push would do; only the engine of this machine is asked.
+    """Return what a push would do; only the engine of this machine is called.
 
     Args:
         image: of this machine.
         repository: URI without a tag.
-        version: a tag beside the one by digest; the tag of the image if None and it has one other than latest.
-        tool: that pushes; the engine that answers first if None.
+        version: a second tag; if None, the tag of the image unless it is latest.
+        tool: the program that pushes; if None, the first engine that responds.
 
     Raises:
         PushError: CR-DEP-002. EngineError: CR-HST-003. HostStartError: CR-HST-001, there is no such image.
@@ -84,11 +84,11 @@ def plan_push(image: str, repository: str, version: str | None, tool: Tool | Non
 
 
 def push_image(push: Push, say: Callable[[str], None]) -> str | None:
-    """Push an image under all of its tags, and return the digest that the repository knows it by.
+    """Push an image with all its tags, and return its digest in the repository.
 
     Args:
         push: as planned.
-        say: takes each line that the tool writes.
+        say: called with each line that the program writes.
 
     Raises:
         PushError: CR-DEP-002.
@@ -125,7 +125,7 @@ def _run(words: Sequence[str], say: Callable[[str], None]) -> str:
             for line in process.stdout:
                 lines.append(line)
                 say(line.rstrip("\n"))
-        except BaseException:  # Ctrl-C or SIGTERM: the push ends with the command
+        except BaseException:  # Ctrl-C or SIGTERM: end the push with the command
             process.terminate()
             raise
     if process.returncode:

@@ -1,4 +1,4 @@
-"""What was rehearsed: a declared room, or an algorithm that was trained alone, in one form."""
+"""A rehearsal, in one form: a declared room, or an algorithm that was trained without one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from cleanroom_algo.local.setup.declaration import (
 )
 
 AUTHOR: Final = "author"
-"""The only member of a room that nobody declared."""
+"""The only member of a room that was not declared."""
 OUTPUT_LOCATION: Final = Placeholder("OUTPUT_LOCATION", "bucket and prefix for outputs, without s3://", "bucket/prefix")
 _ECR: Final = re.compile(r"[0-9]{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[^@]+")
 
@@ -42,8 +42,8 @@ class Image:
 
     Attributes:
         algorithm: its name.
-        kind: "" for one that trains, "-inference" for one of its own that predicts.
-        uri: where it is already; None for one that is still to be pushed.
+        kind: "" for the image that trains, "-inference" for a separate one that predicts.
+        uri: of an existing image; None for one that is still to be pushed.
     """
 
     algorithm: str
@@ -64,7 +64,7 @@ class Image:
 
     @property
     def value(self) -> str | Placeholder:
-        """Its URI, as far as it is known."""
+        """Its URI, if it is known, or a placeholder."""
         return self.uri or self.placeholder
 
 
@@ -74,9 +74,9 @@ class Rehearsal:
 
     Attributes:
         declaration: of the room.
-        jobs: records of trained models and inference jobs to be repeated, by the name of the member that started them.
-        tables: the tables of channels whose query has everything but them.
-        names: of algorithms, by the ARN of their association here, where they are other names than here.
+        jobs: records of the trained models and inference jobs to repeat, by the name of the member that started them.
+        tables: the tables of channels whose query lacks only them.
+        names: of algorithms, by the ARN of their local association, if they have other names on AWS.
     """
 
     declaration: Declaration
@@ -86,7 +86,7 @@ class Rehearsal:
 
     @property
     def slug(self) -> str:
-        """A short name of the collaboration, for what has a name in an account."""
+        """A short name of the collaboration, for names of resources in an account."""
         return distinct(self.declaration.collaboration.name, 24)
 
     @property
@@ -95,7 +95,7 @@ class Rehearsal:
         return next(iter(self.declaration.members))
 
     def known_values(self, member: str) -> dict[str, str]:
-        """Return values of placeholders that a declared room has, as one of its members writes them."""
+        """Return the values of placeholders that a declared room contains, for one of its members."""
         entries = self.declaration.members
         if list(entries) == [AUTHOR]:
             return {}
@@ -108,7 +108,7 @@ class Rehearsal:
         """Return the name of a member.
 
         Raises:
-            NoSuchRecordError: CR-CLI-007, the room has none of this name.
+            NoSuchRecordError: CR-CLI-007, the room has no member with this name.
         """
         if name not in self.declaration.members:
             raise NoSuchRecordError(
@@ -124,7 +124,7 @@ class Rehearsal:
         return {name: each for name, each in entries.items() if each.owner == member}
 
     def images(self, name: str) -> tuple[Image, ...]:
-        """Return the image of an algorithm that trains, and the one that predicts if it is another."""
+        """Return the image of an algorithm that trains, and the one that predicts if there is a separate one."""
         entry = self.declaration.algorithms[name]
         training = Image(name, "", _uri(entry.image))
         own = entry.inference_image
@@ -138,12 +138,12 @@ def alone(
     policies: Mapping[str, Any],
     channels: Mapping[str, str],
 ) -> Declaration:
-    """Return the room of one member that an algorithm without a cleanroom.toml stands for.
+    """Return a room of one member for an algorithm without a cleanroom.toml.
 
     Args:
         name: of the algorithm.
         image: of the algorithm, or its path.
-        container: entrypoint, arguments and metricDefinitions, where it has them.
+        container: entrypoint, arguments and metricDefinitions, if it has them.
         policies: of its privacy configuration.
         channels: queries, by the name of the channel.
     """
@@ -193,7 +193,7 @@ def template_arn(name: str) -> Placeholder:
 
 
 def output_uri(member: str) -> Placeholder:
-    """Return where a member wants outputs."""
+    """Return the location for a member's outputs."""
     return Placeholder("OUTPUT_URI", f"URI (s3://) for outputs of {member!r}", "s3://bucket/prefix")
 
 

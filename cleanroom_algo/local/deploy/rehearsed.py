@@ -1,4 +1,4 @@
-"""Finding what was rehearsed among the records of a room."""
+"""Finds the rehearsal in the records of a room."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def of_declaration(store: Store, declaration: Declaration) -> Rehearsal:
 def of_algorithm(
     store: Store, source: str, metrics: Sequence[Mapping[str, str]], columns: Mapping[str, Sequence[str]]
 ) -> Rehearsal:
-    """Return an algorithm that was trained alone, as the room of one member.
+    """Return an algorithm that was trained without a declared room, as the room of one member.
 
     Args:
         store: of the room.
         source: the path of the algorithm, or its image.
-        metrics: its metricDefinitions, for an algorithm that was not configured with others.
+        metrics: its metricDefinitions, if its configured model algorithm has none.
         columns: of the queries for its channels, in training and inference.
     """
     association = next((each for each in store.find(ASSOCIATION) if _location(store, each) == spelled(source)), None)
@@ -48,7 +48,7 @@ def of_algorithm(
         container |= {} if algorithm is None else algorithm.document["trainingContainerConfig"]
         policies = (association.document.get("privacyConfiguration") or {}).get("policies", {})
         jobs = _jobs(store, association)
-    name = jobs[0].name if jobs else model_name(source)  # an author chose the model's name
+    name = jobs[0].name if jobs else model_name(source)  # the author chose the name of the model
     names = {} if association is None else {association.key: name}
     queries = {"train": _query(columns["training"])}
     for job in jobs:
@@ -61,7 +61,7 @@ def of_algorithm(
 
 
 def _jobs(store: Store, association: Record) -> list[Record]:
-    """Return the newest training job that succeeded, those that it started from before it, and the newest inference."""
+    """Return the newest successful training job, after its base models, and the newest inference job."""
     models = store.find(TRAINED_MODEL, parent=association.key, statuses=(ACTIVE,))
     if not models:
         return []
@@ -94,7 +94,7 @@ def _channels(store: Store, job: Record) -> list[str]:
 
 
 def _query(columns: Sequence[str]) -> str:
-    """Return the beginning of a query; its table is not known here."""
+    """Return the beginning of a query; its table is not known."""
     return f"SELECT {', '.join(map(_quoted, columns)) or '*'}\nFROM "
 
 

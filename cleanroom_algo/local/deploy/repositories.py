@@ -1,4 +1,4 @@
-"""Repositories of images: their names, and what ECR says of one."""
+"""Repositories of images: their names, and their state in ECR."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONGEST_URI: Final = 255  # botocore model: ContainerConfig.imageUri
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """Where an image goes.
+    """The target of an image.
 
     Attributes:
         uri: registry and name, without a tag.
@@ -32,7 +32,7 @@ class Repository:
         """Return the repository of a URI.
 
         Raises:
-            PushError: CR-DEP-002, it has a tag or a digest, or is none.
+            PushError: CR-DEP-002, it has a tag or a digest, or is not a URI of a repository.
         """
         if not _REPOSITORY.fullmatch(uri):
             raise PushError(
@@ -50,7 +50,7 @@ class Repository:
 
     @property
     def is_local(self) -> bool:
-        """Whether the registry is this machine's own, which speaks HTTP without TLS."""
+        """Whether the registry is on this machine, and uses HTTP without TLS."""
         return self.registry.partition(":")[0] in _LOCAL
 
     @property
@@ -62,7 +62,7 @@ class Repository:
         """Return the URI of an image.
 
         Raises:
-            PushError: CR-DEP-002, it is no tag, or the URI is longer than a request may have.
+            PushError: CR-DEP-002, it is not a valid tag, or the URI is too long for a request.
         """
         uri = f"{self.uri}:{tag}"
         if _TAG.fullmatch(tag) and len(uri) <= LONGEST_URI:
@@ -77,21 +77,21 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a registry is logged in to with."""
+    """The credentials of a registry."""
 
     user: str
     password: str
 
 
 def ask_ecr(repository: Repository, tags: Sequence[str]) -> tuple[Credentials, set[str]]:
-    """Return the credentials of a repository in ECR, and which of some tags it has already.
+    """Return the credentials of a repository in ECR, and which of some tags it already has.
 
     Args:
         repository: in ECR.
-        tags: that are to be pushed; the first names the content.
+        tags: to push; the first one contains the digest.
 
     Raises:
-        PushError: CR-DEP-002, it is not there, cannot be read, or has a tag for another image.
+        PushError: CR-DEP-002, the repository does not exist, cannot be read, or has a tag for another image.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 

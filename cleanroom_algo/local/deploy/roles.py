@@ -1,7 +1,7 @@
-"""The service roles of a member: whom they trust, and what they allow.
+"""The service roles of a member: who can assume them, and what they allow.
 
-They are those of the Clean Rooms user guide, "Set up service roles for custom modeling", each held to the resources of
-the room. What the guide's trust policies have as conditions, these have.
+They are those of the Clean Rooms user guide, "Set up service roles for custom modeling", each restricted to the
+resources of the room, with the conditions of the guide's trust policies.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ML_SERVICE: Final = "cleanrooms-ml.amazonaws.com"
 CLEANROOMS_SERVICE: Final = "cleanrooms.amazonaws.com"
 GLUE_DATABASE: Final = Placeholder("GLUE_DATABASE", "AWS Glue database of the tables", "database")
 TABLES_BUCKET: Final = Placeholder("TABLES_BUCKET", "S3 bucket with the files of the tables", "bucket")
-_PREFIX: Final = "cleanrooms-ml"  # what AWSCleanRoomsMLFullAccess lets its users pass
+_PREFIX: Final = "cleanrooms-ml"  # the prefix of roles that users with AWSCleanRoomsMLFullAccess may pass
 _LONGEST_ROLE: Final = 64
 
 Statement = Mapping[str, Any]
@@ -38,9 +38,9 @@ class Role:
     """A service role.
 
     Attributes:
-        kind: `image`, `ml-configuration`, `query` or `tables`; of an image, with the name of its algorithm.
+        kind: `image`, `ml-configuration`, `query` or `tables`; that of an image also has the name of its algorithm.
         name: in IAM.
-        about: what it is for.
+        about: its purpose.
         trust: statements of its trust policy.
         statements: of its policy.
     """
@@ -120,8 +120,8 @@ def query_role(rehearsal: Rehearsal, member: str) -> Role:
 def tables_role(rehearsal: Rehearsal, member: str) -> Role:
     """Return the role that reads a member's tables.
 
-    The user guide has two trust policies for it: one trusts Clean Rooms when a membership of the collaboration asks,
-    the other trusts Clean Rooms ML.
+    The user guide has two trust policies for it: one trusts Clean Rooms for a membership of the collaboration, the
+    other trusts Clean Rooms ML.
     """
     sources = [
         joined("arn:", PARTITION, ":cleanrooms:", REGION, ":", account_of(rehearsal, each, member), ":membership/*")
@@ -146,7 +146,7 @@ def tables_role(rehearsal: Rehearsal, member: str) -> Role:
 
 
 def account_of(rehearsal: Rehearsal, name: str, member: str) -> Placeholder:
-    """Return the account of a member, as another member or the same one writes it."""
+    """Return the account of a member, for use by another member or the same one."""
     if name == member:
         return ACCOUNT
     account = rehearsal.declaration.members[name].account

@@ -30,12 +30,12 @@ _LACKING: Final = """f"the stack {stack} lacks {', '.join(missing)}: push the im
 
 
 def python_script(calls: Sequence[ApiCall], about: str, *, stack: str = "", outputs: Mapping[str, str]) -> str:
-    """Return a script that makes calls, one after the other.
+    """Return a script that makes calls in their order.
 
     Args:
         calls: in their order.
         about: the first line of its docstring.
-        stack: the name of the stack that has `outputs`; "" where there is none.
+        stack: the name of the stack that has `outputs`; "" if there is none.
         outputs: names of outputs of the stack, by the name of the placeholder whose value each is. Other values are
             read from the environment.
     """
@@ -64,7 +64,7 @@ def python_script(calls: Sequence[ApiCall], about: str, *, stack: str = "", outp
 
 
 def shell_script(calls: Sequence[ApiCall]) -> str:
-    """Return commands of the aws CLI; what only AWS knows is in variables of the shell."""
+    """Return commands of the aws CLI; values that only AWS knows are shell variables."""
     lines = [f': "${{{each.name}:?{_in_message(each.about)}}}"' for each in unknown_values(calls)]
     for call in calls:
         name = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", call.operation).lower()
@@ -74,7 +74,7 @@ def shell_script(calls: Sequence[ApiCall]) -> str:
 
 
 def unknown_values(calls: Sequence[ApiCall]) -> Iterator[Placeholder]:
-    """Yield what no earlier call gives."""
+    """Yield placeholders that no earlier call sets."""
     given: set[Placeholder] = set()
     for call in calls:
         for each in placeholders(call.params):
@@ -85,7 +85,7 @@ def unknown_values(calls: Sequence[ApiCall]) -> Iterator[Placeholder]:
 
 
 def _python_source(placeholder: Placeholder, outputs: Mapping[str, str]) -> str:
-    """Return where a script finds a value."""
+    """Return the expression from which a script gets a value."""
     if placeholder.name in outputs:
         return f'outputs["{outputs[placeholder.name]}"]'
     own = {ACCOUNT: 'caller["Account"]', PARTITION: 'caller["Arn"].split(":")[1]'}
@@ -117,7 +117,7 @@ def snake(operation: str) -> str:
 
 
 def _python(value: Any, indent: str) -> list[str]:
-    """Return the lines of a value, with a comma behind it; all but the first are indented."""
+    """Return the lines of a value, followed by a comma; all lines but the first are indented."""
     inner = f"{indent}    "
     if isinstance(value, Placeholder):
         return [f"{value.name},"]
@@ -143,14 +143,14 @@ def _python(value: Any, indent: str) -> list[str]:
 
 
 def _literal(value: Any) -> str:
-    """Return a value in Python, texts in double quotes where these need no backslash."""
+    """Return a value as Python source; texts have double quotes if that needs no backslash."""
     text = repr(value)
     plain = text.startswith("'") and '"' not in text
     return f'"{text[1:-1]}"' if plain else text
 
 
 def _with_marks(value: Any) -> Any:
-    """Return a value as JSON has it, with marks in the places of its placeholders."""
+    """Return a JSON value in which marks replace the placeholders."""
     if isinstance(value, Placeholder):
         return f"{_MARK}{value.name}{_MARK}"
     if isinstance(value, Joined):
@@ -163,11 +163,11 @@ def _with_marks(value: Any) -> Any:
 
 
 _MARK: Final = uuid.uuid4().hex
-"""What no text of a request holds."""
+"""A character that no text of a request contains."""
 
 
 def _quoted(text: str) -> str:
-    """Return a text as one word of a shell, with variables in the places of the marks."""
+    """Return a text as one word of a shell, in which variables replace the marks."""
     words = re.split(f"{_MARK}([A-Z0-9_]+){_MARK}", text)
     return "".join(f'"${word}"' if index % 2 else shlex.quote(word) for index, word in enumerate(words))
 

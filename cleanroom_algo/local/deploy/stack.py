@@ -1,4 +1,4 @@
-"""CloudFormation templates: what a member's account holds of a room."""
+"""CloudFormation templates for the part of a room in a member's account."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ COLLABORATION: Final = Placeholder("COLLABORATION_IDENTIFIER", "identifier of th
 _PSEUDO: Final = {ACCOUNT: "AWS::AccountId", REGION: "AWS::Region", PARTITION: "AWS::Partition"}
 _UUID: Final = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 _ACCOUNT: Final = "^[0-9]{12}$"
-_LOCATION: Final = "^[A-Za-z0-9][A-Za-z0-9._-]+(/[^*?$]*[^/*?$])?$"  # it becomes a part of a policy
+_LOCATION: Final = "^[A-Za-z0-9][A-Za-z0-9._-]+(/[^*?$]*[^/*?$])?$"  # it becomes part of a policy
 _TAG: Final = "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"
 _DYNAMIC: Final = "{{resolve:"
 
@@ -59,11 +59,11 @@ class Stack:
     Args:
         rehearsal: of the room.
         member: whose account it is for.
-        clean_room: whether the member also creates or joins the collaboration, and brings in tables and templates.
+        clean_room: whether the member also creates or joins the collaboration, and adds tables and templates.
 
     Attributes:
         outputs: of the stack, by the name of the placeholder whose value each is.
-        warnings: what the template lacks, or AWS may refuse.
+        warnings: what the template lacks, and what AWS may refuse.
     """
 
     def __init__(self, rehearsal: Rehearsal, member: str, *, clean_room: bool = False) -> None:
@@ -81,7 +81,7 @@ class Stack:
         """Return the template.
 
         Raises:
-            TemplateError: CR-DEP-001, a text means something else to CloudFormation.
+            TemplateError: CR-DEP-001, a text has another meaning in CloudFormation.
         """
         if problems := list(_dynamic(self._sections, "")):
             raise TemplateError(
@@ -167,7 +167,7 @@ class Stack:
         self._values[association_arn(name).name] = {"Fn::If": [condition, arn, none]} if condition else arn
 
     def _image(self, image: Image) -> str:
-        """Add the repository of an image, and return the parameter that has its tag."""
+        """Add the repository of an image, and return the parameter for its tag."""
         own = logical(identifier(image.algorithm + image.kind))
         repository, tag = f"Repository{own}", f"ImageTag{own}"
         self._add(
@@ -193,7 +193,7 @@ class Stack:
         return tag
 
     def _pushed(self, own: str, tags: list[str]) -> str:
-        """Return the condition that all images of an algorithm have been pushed; "" where they are there already."""
+        """Return the condition that all images of an algorithm have been pushed; "" if they already exist."""
         pushed = [{"Fn::Not": [{"Fn::Equals": [{"Ref": tag}, ""]}]} for tag in tags]
         if not pushed:
             return ""
@@ -264,7 +264,7 @@ class Stack:
         self.outputs[placeholder.name] = name
 
     def _value(self, given: Any) -> Any:
-        """Return a value of a request as the template has it."""
+        """Return a value of a request in the form of the template."""
         return resolved(given, self._resolve, lambda parts: {"Fn::Join": ["", parts]})
 
     def _resolve(self, placeholder: Placeholder) -> Any:
@@ -292,11 +292,11 @@ def _rule(kind: str, rule: Mapping[str, Any]) -> dict[str, Any]:
 def _as_properties(value: Any) -> Any:
     """Return parameters of the API with the names of CloudFormation, which begin with a capital letter."""
     if isinstance(value, Mapping):
-        made = any(name.startswith(("Fn::", "Ref")) for name in value)  # is the template's already
+        made = any(name.startswith(("Fn::", "Ref")) for name in value)  # already part of the template
         return value if made else {_capital(name): _as_properties(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_as_properties(each) for each in value]
-    # CloudFormation would leave it as it is, but checks of templates take it for a variable outside of Fn::Sub.
+    # CloudFormation would not change it, but linters of templates read it as a variable outside of Fn::Sub.
     return {"Fn::Join": ["{", value.split("{")]} if isinstance(value, str) and "${" in value else value
 
 

@@ -1,6 +1,6 @@
 """YAML of plain values.
 
-Texts are written as in JSON, which YAML reads alike, so that no text can be taken for another type.
+Texts are written as in JSON, which is valid YAML, so that a text is never read as another type.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9:]*(?<!:)")
 _WORDS: Final = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
-# What JSON leaves as it is and YAML 1.1 takes for line breaks, for marks of the encoding, or not at all.
+# Characters that JSON does not escape, but that YAML 1.1 reads as line breaks or byte order marks, or rejects.
 _ESCAPED: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 
 
