@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -20,6 +19,7 @@ from cleanroom_algo.local.deploy.placeholders import (
     joined,
     ml_arn,
 )
+from cleanroom_algo.local.deploy.repositories import is_in_ecr
 from cleanroom_algo.local.resources.arns import ALGORITHM, ASSOCIATION, INPUT_CHANNEL
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.setup.declaration import (
@@ -33,7 +33,6 @@ from cleanroom_algo.local.setup.declaration import (
 AUTHOR: Final = "author"
 """The only member of a room that was not declared."""
 OUTPUT_LOCATION: Final = Placeholder("OUTPUT_LOCATION", "bucket and prefix for outputs, without s3://", "bucket/prefix")
-_ECR: Final = re.compile(r"[0-9]{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[^@]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,4 +202,4 @@ def role_arn(name: str) -> Joined:
 
 
 def _uri(image: str) -> str | None:
-    return image if _ECR.fullmatch(image) else None
+    return image if is_in_ecr(image) and "@" not in image else None

@@ -56,7 +56,7 @@ class Repository:
     @property
     def is_ecr(self) -> bool:
         """Whether it is in Amazon ECR."""
-        return _ECR.fullmatch(self.registry) is not None
+        return is_in_ecr(self.uri)
 
     def with_tag(self, tag: str) -> str:
         """Return the URI of an image.
@@ -73,6 +73,11 @@ class Repository:
             f"{LONGEST_URI} characters with the repository",
             fix="choose another --version, or a shorter name of the repository",
         )
+
+
+def is_in_ecr(uri: str) -> bool:
+    """Whether the URI of an image or a repository begins with a registry of Amazon ECR."""
+    return _ECR.fullmatch(uri.partition("/")[0]) is not None
 
 
 @dataclass(frozen=True, slots=True)

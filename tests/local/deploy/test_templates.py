@@ -135,6 +135,13 @@ def test_what_no_template_can_hold_is_refused(tmp_path: Path) -> None:
     assert "ALGORITHM_CF2ABF_ARN" in stack.outputs
 
 
+def test_an_image_behind_a_fips_endpoint_is_used_as_it_is() -> None:
+    ready = odd_room().algorithms["ready"]
+    entry = ready.model_copy(update={"image": ready.image.replace(".ecr.", ".ecr-fips.")})
+    room = Rehearsal(odd_room().model_copy(update={"algorithms": {"ready": entry}}))
+    assert [each.uri for each in room.images("ready")] == [entry.image]
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.recursive(
