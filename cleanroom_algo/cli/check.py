@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from cleanroom_algo.cli.options import file_sources, json_option, named_channel, pairs
+from cleanroom_algo.cli.options import (
+    RoomChannel,
+    channel_sources,
+    home_option,
+    in_room,
+    json_option,
+    named_channel,
+    pairs,
+)
 from cleanroom_algo.cli.output import emit, emit_json, say
+from cleanroom_algo.cli.rooms import open_room, undone
 from cleanroom_algo.cli.visible import visible
 from cleanroom_algo.errors.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.hosts.protocol import Verb
+    from cleanroom_algo.local.objects.reference import ObjectRef
 
 
 @click.command()
@@ -23,7 +35,7 @@ if TYPE_CHECKING:
     "--channel",
     multiple=True,
     metavar="NAME=PATH",
-    help="A channel whose first rows are read; can be given several times.",
+    help="A channel whose first rows are read, a folder, a file or room:CHANNEL; can be given several times.",
 )
 @click.option(
     "--hyperparameter",
@@ -34,6 +46,7 @@ if TYPE_CHECKING:
 @click.option("--environment", multiple=True, metavar="NAME=VALUE", help="An environment variable of the containers.")
 @click.option("--no-start", is_flag=True, help="Only read files; do not run the algorithm.")
 @json_option
+@home_option
 @click.pass_context
 def command(
     context: click.Context,
@@ -44,6 +57,7 @@ def command(
     environment: tuple[str, ...],
     no_start: bool,
     as_json: bool,
+    home: Path | None,
 ) -> None:
     r"""Check whether ALGORITHM, a file, a folder or an image, would fail in the clean room.
 
@@ -54,6 +68,7 @@ def command(
     \b
     Examples:
       cleanroom-algo check my_algorithm.py --channel train=data/
+      cleanroom-algo check my_algorithm.py --channel train=room:all
       cleanroom-algo check flight-delay:latest --only serve --json
     """
     from cleanroom_algo.local.images.check import Asked, check
@@ -61,7 +76,7 @@ def command(
     asked = Asked(
         start=not no_start,
         only=only,
-        channels=file_sources([named_channel(word, "train") for word in channel]),
+        channels=_channels(channel, algorithm, home),
         hyperparameters=pairs(hyperparameter, "--hyperparameter"),
         environment=pairs(environment, "--environment"),
     )
@@ -79,3 +94,27 @@ def command(
         say(f"{len(errors)} error(s), {len(findings) - len(errors)} warning(s)")
     if errors:
         context.exit(ExitCode.CONTRACT)
+
+
+def _channels(words: Sequence[str], algorithm: str, home: Path | None) -> dict[str, tuple[ObjectRef, ...]]:
+    """Return the objects of channels; of those of the room as `train` would use them with the algorithm."""
+    from cleanroom_algo.local.client import start
+    from cleanroom_algo.local.objects.listing import objects_of
+    from cleanroom_algo.local.planning.inputs import channel_objects, source_objects
+    from cleanroom_algo.local.resources.store import Record
+    from cleanroom_algo.local.setup.calls import training_call
+
+    named = channel_sources(pairs([named_channel(word, "train") for word in words], "--channel"))
+    files = {name: each for name, each in named.items() if not isinstance(each, RoomChannel)}
+    if len(files) == len(named):
+        return {name: objects_of(each) for name, each in files.items()}
+    with open_room(home) as room:
+        channels = in_room(room, named)
+        with undone(room):
+            start(room, training_call(room.caller, algorithm, channels))
+        return {
+            name: channel_objects(room.workspace, each)
+            if isinstance(each, Record)
+            else source_objects(room.workspace.settings, each)
+            for name, each in channels.items()
+        }

@@ -122,23 +122,6 @@ def channel_sources(channels: Mapping[str, str]) -> dict[str, Source | RoomChann
     return sources
 
 
-def file_sources(words: Iterable[str]) -> dict[str, Source]:
-    """Return the folders, single files or prefixes in S3 of NAME=PATH words, for a command that opens no room.
-
-    Raises:
-        The errors of `channel_sources`. UsageError: a word is not NAME=PATH, or is a channel of the room.
-    """
-    found = channel_sources(pairs(words, "--channel"))
-    files = {name: each for name, each in found.items() if not isinstance(each, RoomChannel)}
-    if len(files) < len(found):
-        raise UsageError(
-            "this command does not use the clean room, so room: channels are not available",
-            expected="--channel NAME=PATH with a folder, a file or an s3:// URI",
-            fix="use a folder, or run `cleanroom-algo plan` with the channel",
-        )
-    return files
-
-
 def request_file(path: Path) -> dict[str, Any]:
     """Return the parameters in a request file.
 

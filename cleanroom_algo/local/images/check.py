@@ -31,7 +31,7 @@ from cleanroom_algo.local.images.image import (
 )
 from cleanroom_algo.local.images.preflight import Fault, find_fault
 from cleanroom_algo.local.images.source import Sources, check_sources, read_sources
-from cleanroom_algo.local.objects.listing import Source, objects_of
+from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ChannelPlan, TrainingPlan, plan_hosts
 
 VERBS: Final[tuple[Verb, ...]] = ("train", "serve")
@@ -45,14 +45,14 @@ class Asked:
     Attributes:
         start: whether to import the algorithm, and to start `train` and `serve`, too, without data.
         only: one of them, where the algorithm or image is not meant to do the other.
-        channels: what the first rows are read of.
+        channels: the objects of channels, whose first rows are read.
         hyperparameters: of the request; required ones may be missing where there are none at all.
         environment: of the request.
     """
 
     start: bool = True
     only: Verb | None = None
-    channels: Mapping[str, Source] = field(default_factory=dict)
+    channels: Mapping[str, tuple[ObjectRef, ...]] = field(default_factory=dict)
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -67,7 +67,6 @@ def check(name: str, asked: Asked) -> list[Finding]:
     Raises:
         AlgorithmNotFoundError: CR-CON-004, there is nothing at the path.
         EngineError: CR-HST-003, it is an image and no engine answers. HostStartError: CR-HST-001.
-        ObjectStoreError: CR-ROM-004, a channel cannot be listed.
     """
     source = AlgorithmSource(name)
     if source.path is None and is_spelled_as_path(name):
@@ -97,7 +96,7 @@ def _check_path(source: AlgorithmSource, path: Path, asked: Asked) -> Iterator[F
 def _plan(source: AlgorithmSource, asked: Asked, sources: Sources | None = None) -> TrainingPlan:
     """Return the plan of a job that is never run."""
     channels = tuple(
-        ChannelPlan(name, Distribution.FULLY_REPLICATED, objects_of(place)) for name, place in asked.channels.items()
+        ChannelPlan(name, Distribution.FULLY_REPLICATED, objects) for name, objects in asked.channels.items()
     )
     environment = dict(asked.environment)
     if sources is not None and sources.script is not None:

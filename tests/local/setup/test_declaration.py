@@ -8,7 +8,7 @@ import pytest
 
 from cleanroom_algo.errors import DeclarationError
 from cleanroom_algo.local.planning.inputs import algorithm_source, channel_objects
-from cleanroom_algo.local.resources.arns import ASSOCIATION, ML_CONFIGURATION
+from cleanroom_algo.local.resources.arns import ASSOCIATION, ML_CONFIGURATION, TRAINED_MODEL
 from cleanroom_algo.local.room import Room
 from cleanroom_algo.local.setup.declaration import read_declaration
 from cleanroom_algo.local.setup.declaring import Change, Declared, declare
@@ -54,6 +54,14 @@ maxArtifactSize = { unit = "GB", value = 0.5 }
 owner = "a"
 algorithm = "mine"
 query = "SELECT l.x, r.y FROM left l JOIN right r ON l.id = r.id"
+"""
+
+BOOLEANS = """
+from cleanroom_algo import Schema, Trainer
+class Mine(Trainer):
+    schema = Schema.of(target="y", x="bool", y="string")
+    def model(self): ...
+    def loss(self, model, batch): ...
 """
 
 
@@ -379,3 +387,20 @@ def test_a_template_with_synthetic_output_makes_a_channel_with_a_score(folder: P
         DeclarationError, match=r"templates\.alike\.synthetic\.predictive: 'odd' is not among the columns"
     ):
         read_declaration(toml)
+
+
+@pytest.mark.process
+def test_check_reads_rows_of_a_declared_channel(folder: Path) -> None:
+    home, toml = folder / "home", folder / "cleanroom.toml"
+    assert run("declare", toml, "--home", home).status == 0
+    (folder / "algorithm.py").write_text(BOOLEANS)
+    (folder / "other.py").write_text(BOOLEANS)
+
+    def check(algorithm: str, channel: str) -> Any:
+        return run("check", folder / algorithm, "--channel", channel, "--home", home, "--json").json
+
+    (found,) = (each for each in check("algorithm.py", "room:joined")["findings"] if each["name"] == "schema")
+    assert (found["severity"], "x: not of type bool" in found["what"]) == ("error", True)
+    assert check("other.py", "train=room:joined")["error"]["code"] == "CR-ROM-003"
+    with Room(home) as room:
+        assert room.store.count(TRAINED_MODEL) == 0
