@@ -19,7 +19,7 @@ from cleanroom_algo.cli.options import (
     pairs,
     request_file,
 )
-from cleanroom_algo.cli.output import command_line, emit, emit_json, fields, next_commands, say
+from cleanroom_algo.cli.output import command_line, emit, emit_json, fields, next_commands, say, writing
 from cleanroom_algo.cli.rooms import follow, open_room, undone
 from cleanroom_algo.cli.run import report
 from cleanroom_algo.contract.sizes import format_bytes
@@ -198,6 +198,7 @@ def _contents(job: InferenceJob, *, beside: bool) -> dict[str, bytes]:
 def _put(job: InferenceJob, folder: Path, *, beside: bool) -> None:
     for name, content in _contents(job, beside=beside).items():
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
         say(f"written: {path}")

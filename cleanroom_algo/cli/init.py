@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from cleanroom_algo.cli.options import json_option
-from cleanroom_algo.cli.output import emit, emit_json, next_commands, table
+from cleanroom_algo.cli.output import emit, emit_json, next_commands, table, writing
 from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.errors import InputFileError, UsageError
 
@@ -51,7 +51,8 @@ def command(folder: Path | None, template: str | None, as_list: bool, as_json: b
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputFileError(f"{target} already exists", expected="a new or empty folder", fix="name another folder")
     name = re.sub(r"[^a-z0-9-]+", "-", target.absolute().name.lower()).strip("-") or template
-    files = make_project(template, target, name)
+    with writing(target):
+        files = make_project(template, target, name)
     if as_json:
         emit_json({"template": template, "folder": target, "files": files})
         return

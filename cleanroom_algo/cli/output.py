@@ -6,7 +6,8 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from enum import Enum
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import click
 
 from cleanroom_algo.cli.visible import visible, visible_json
+from cleanroom_algo.errors import OutputUnwritableError
 
 
 def say(text: str) -> None:
@@ -76,6 +78,23 @@ def command_line(*words: object) -> str:
     if context is not None and context.get_parameter_source("home") is click.core.ParameterSource.COMMANDLINE:
         home = ["--home", context.params["home"]]
     return shlex.join(map(str, ["cleanroom-algo", *words, *home]))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Write a file inside that a person has named.
+
+    Raises:
+        OutputUnwritableError: CR-CLI-008, it cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputUnwritableError(
+            f"{path} cannot be written: {error.strerror}",
+            expected="a place that you can write to, with space on its disk",
+            fix="name another file or folder",
+        ) from error
 
 
 def is_terminal() -> bool:

@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from cleanroom_algo.cli.options import home_option, json_option
-from cleanroom_algo.cli.output import emit, emit_json
+from cleanroom_algo.cli.output import emit, emit_json, writing
 from cleanroom_algo.cli.rooms import open_room
-from cleanroom_algo.errors import UsageError
 from cleanroom_algo.local.resources import records
 
 
@@ -45,14 +44,8 @@ def command(name: str, output: Path, with_rows: bool, as_json: bool, home: Path 
     if str(output) == "-":
         click.echo(content, nl=False)
         return
-    try:
+    with writing(output):
         output.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"{output} cannot be written: {error.strerror}",
-            expected="a file in an existing folder that you can write to",
-            fix="choose another file with -o",
-        ) from error
     if as_json:
         emit_json({"report": str(output)})
     else:

@@ -63,7 +63,8 @@ def run(argv: list[str]) -> int:
         return ExitCode.BROKEN_PIPE
     except Exception as error:  # every other exception becomes an error with a code
         coded = _coded(error, argv)
-        return report(coded, as_json and not isinstance(coded, OutputUnwritableError))
+        is_stdout = isinstance(coded, OutputUnwritableError) and coded is not error  # which takes no JSON either
+        return report(coded, as_json and not is_stdout)
     return ExitCode.OK
 
 

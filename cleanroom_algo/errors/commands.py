@@ -47,7 +47,10 @@ class InputFileError(CliError):
 
 
 class OutputUnwritableError(CliError):
-    """Standard output cannot be written: its disk is full, or the device refuses it."""
+    """Standard output, or a file or folder that was named for output, cannot be written.
+
+    The disk is full, the folder does not exist, or you may not write there.
+    """
 
     code = "CR-CLI-008"
     title = "output cannot be written"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cleanroom_algo.cli.options import home_option, json_option
-from cleanroom_algo.cli.output import emit_json, fields, say, table
-from cleanroom_algo.errors import OutputUnwritableError, UsageError
+from cleanroom_algo.cli.output import emit_json, fields, say, table, writing
+from cleanroom_algo.errors import UsageError
 from cleanroom_algo.errors.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def command(
             fix=f"--shadows {shadows + 1}",
         )
     if plot is not None:
-        _check_writable(plot)  # before the long computation
+        with writing(plot):  # before the long computation
+            plot.touch()
     with CleanRoom(home) as room:
         found = audit(room, room.model(model), members, non_members, target=target, shadows=shadows, told=say)
     if plot is not None:
@@ -88,17 +89,6 @@ def command(
     if max_auc is not None and worst.separation.auc > max_auc:
         say(f"the AUC of {worst.name} is {worst.separation.auc:.3f}, which is more than {max_auc:g}")
         context.exit(ExitCode.CONTRACT)
-
-
-def _check_writable(file: Path) -> None:
-    try:
-        file.touch()
-    except OSError as error:
-        raise OutputUnwritableError(
-            f"--plot {file} cannot be written: {error.strerror}",
-            expected="a file in a folder that you may write to",
-            fix="name another file",
-        ) from error
 
 
 def _show(found: Audit) -> None:

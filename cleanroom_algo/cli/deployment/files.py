@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from cleanroom_algo.cli.output import writing
 from cleanroom_algo.errors import InputFileError
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing files whose content differs.")
@@ -17,6 +18,7 @@ def write_files(folder: Path, files: Mapping[str, str], *, overwrite: bool) -> N
 
     Raises:
         InputFileError: CR-CLI-003, a file exists with another content, and must not be replaced.
+        OutputUnwritableError: CR-CLI-008.
     """
     changed = [
         name
@@ -29,6 +31,7 @@ def write_files(folder: Path, files: Mapping[str, str], *, overwrite: bool) -> N
             expected="a new folder, or unchanged files",
             fix="--overwrite replaces them, --output names another folder",
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.errors import OutputUnwritableError
 from cleanroom_algo.local.ui.report import report_of
 from tests.cli.support import run
 from tests.local.support import RoomFixture
@@ -94,7 +95,8 @@ def test_what_cannot_be_written_is_explained(desk: RoomFixture, tmp_path: Path, 
     model = add_model(desk, SCHEMA)
     home = desk.room.workspace.files.home
 
-    done = run("report", model.name, "--home", str(home), "-o", str(tmp_path / output))
+    done = run("report", model.name, "--home", str(home), "-o", str(tmp_path / output), "--json")
 
-    assert done.status == 2
-    assert "cannot be written" in done.stderr
+    assert done.status == OutputUnwritableError.exit_code
+    assert json.loads(done.stdout)["error"]["code"] == OutputUnwritableError.code
+    assert "cannot be written" in json.loads(done.stdout)["error"]["what"]
