@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import polars as pl
 
 from cleanroom_algo.errors import PredictionsUnreadableError
 from cleanroom_algo.local.objects.reference import ObjectRef
+
+_SPACE: Final = re.compile(r"\s*")
 
 
 def beside_inputs(
@@ -36,7 +41,7 @@ def beside_inputs(
         table = _joined(rows) if inputs is None else inputs
         predicted = _named(_joined(answers))
     except pl.exceptions.PolarsError as error:
-        raise _unreadable(f"inputs or outputs are neither CSV nor JSON Lines: {error}") from error
+        raise _unreadable(f"inputs or outputs are neither CSV nor JSON: {error}") from error
     _check_heights("the channel", table, predicted)
     if clash := sorted(set(table.columns) & set(predicted.columns)):
         raise _unreadable(f"rows and predictions both have a column {clash[0]!r}")
@@ -91,7 +96,7 @@ def first_rows(
             left -= max(answer.size, asked.size if with_rows else 0)
         return FirstRows(_joined(rows) if with_rows else None, _named(_joined(answers)), whole and left >= 0)
     except pl.exceptions.PolarsError as error:
-        raise _unreadable(f"inputs or outputs are neither CSV nor JSON Lines: {error}") from error
+        raise _unreadable(f"inputs or outputs are neither CSV nor JSON: {error}") from error
 
 
 def _read(reference: ObjectRef, *, has_header: bool, most_bytes: int | None = None) -> pl.DataFrame:
@@ -104,7 +109,42 @@ def _read(reference: ObjectRef, *, has_header: bool, most_bytes: int | None = No
         return pl.read_ndjson(io.BytesIO(content), infer_schema_length=None)
     if not content:
         return pl.DataFrame()
+    items = _items(content)
+    if items is not None:
+        return _table(items, reference.key)
     return pl.read_csv(io.BytesIO(content), has_header=has_header, infer_schema=False)
+
+
+def _items(content: bytes) -> list[Any] | None:
+    """Return the items of JSON arrays, one for each answer of a container; None where the content is not only arrays.
+
+    Text in CSV may begin with a bracket, too.
+    """
+    if not content.lstrip().startswith(b"["):
+        return None
+    text, at, items = content.decode(errors="replace").strip(), 0, []
+    try:
+        while at < len(text):
+            array, at = json.JSONDecoder().raw_decode(text, at)
+            if not isinstance(array, list):
+                return None
+            items += array
+            at = _SPACE.match(text, at).end()  # type: ignore[union-attr]
+    except (ValueError, RecursionError):
+        return None
+    return items
+
+
+def _table(items: list[Any], name: str) -> pl.DataFrame:
+    """Return the items of arrays as rows: objects by their names, lists as one column for each place."""
+    if items and all(isinstance(each, dict) for each in items):
+        return pl.from_dicts(items, infer_schema_length=None, strict=False)
+    if items and all(isinstance(each, list) for each in items):
+        widths = sorted({len(each) for each in items})
+        if len(widths) > 1:
+            raise _unreadable(f"the lists in the JSON array of {name} have {widths[0]} to {widths[-1]} values")
+        return pl.DataFrame(items, orient="row", infer_schema_length=None, strict=False)
+    return pl.DataFrame({"column_1": pl.Series(items, strict=False)})
 
 
 def _joined(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -138,6 +178,6 @@ def _check_heights(name: str, rows: pl.DataFrame, predicted: pl.DataFrame) -> No
 def _unreadable(what: str) -> PredictionsUnreadableError:
     return PredictionsUnreadableError(
         what,
-        expected="one prediction for each row, in CSV or JSON Lines, under names that the rows do not have",
+        expected="one prediction for each row, in CSV, JSON Lines or JSON arrays, under names that the rows do not have",
         fix="read the files in `outputs` of the job",
     )
