@@ -58,8 +58,12 @@ def command(folder: Path | None, template: str | None, as_list: bool, as_json: b
         return
     for file in files:
         emit(str(target / file))
-    train = re.search(r"^cleanroom-algo train .*$", (target / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    next_commands(shlex.join(["cd", str(target)]), "python make_data.py", *([train[0]] if train else []), "pytest")
+    commands = re.findall(
+        "^(cleanroom-algo (?:train|infer) .*?) *(?:#.*)?$",
+        (target / "README.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    next_commands(f"{shlex.join(['cd', str(target)])} && python make_data.py", *commands)
 
 
 def _asked(known: dict[str, str]) -> str:

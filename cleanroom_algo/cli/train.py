@@ -99,11 +99,10 @@ def command(
         emit_json(result)
         return
     _show(result)
-    algorithm = words.algorithm if words else None
     next_commands(
         command_line("show", again),
-        command_line("infer", again, "--channel", "FOLDER"),
-        command_line("train", algorithm or "ALGORITHM", "--channel", "NAME=FOLDER", "--base-model", again),
+        command_line("infer", again, "NEW_ROWS.csv", "--beside"),
+        command_line("ui"),
     )
 
 

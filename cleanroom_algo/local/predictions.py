@@ -178,6 +178,6 @@ def _check_heights(name: str, rows: pl.DataFrame, predicted: pl.DataFrame) -> No
 def _unreadable(what: str) -> PredictionsUnreadableError:
     return PredictionsUnreadableError(
         what,
-        expected="one prediction for each row, in CSV, JSON Lines or JSON arrays, under names that the rows do not have",
+        expected="one prediction for each row, in CSV or JSON, under names that the rows do not have",
         fix="read the files in `outputs` of the job",
     )

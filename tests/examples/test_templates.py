@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -93,6 +95,43 @@ def test_the_requests_of_a_project_are_those_of_the_service(
     readme = (project / "README.md").read_text()
     assert "$" not in readme
     assert "cleanroom-algo train algorithm --name my-project --channel train=data/train" in readme
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("template", ["own-server", "script", "tabular"])
+def test_the_printed_commands_work(tmp_path: Path, template: str) -> None:
+    made = run("init", tmp_path / "my project", "--template", template)
+    trained = shell(tmp_path, next_of(made.stderr))
+    rows = (tmp_path / "my project/data/new/part-0.csv").read_text().splitlines()
+    predicted = trained.stdout.splitlines()[-len(rows) :]
+    assert predicted[0] == f"{rows[0]},prediction"
+
+    show, infer, page = next_of(trained.stderr)
+    again = shell(tmp_path, [show, infer.replace("NEW_ROWS.csv", "'my project/data/new'")])
+    assert again.stdout.splitlines()[-len(rows) :] == predicted
+    assert page == "cleanroom-algo ui"
+
+
+def next_of(talk: str) -> list[str]:
+    """Return the commands that a command suggests, the first time that it does."""
+    lines = talk.partition("\nNext:\n")[2].splitlines()
+    return [line.strip() for line in takewhile(lambda line: line.startswith("  "), lines)]
+
+
+def shell(folder: Path, commands: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run commands as they would be pasted."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-ec", "\n".join(commands)],
+        cwd=folder,
+        env=os.environ | {"PATH": path, "CLEANROOM_ALGO_HOME": str(folder / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=250,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 def test_what_init_refuses(tmp_path: Path) -> None:
