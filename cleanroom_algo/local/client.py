@@ -10,6 +10,7 @@ from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.hyperparameters import as_texts
 from cleanroom_algo.errors import UsageError
 from cleanroom_algo.local import notebook
+from cleanroom_algo.local.first_rows import check_first_rows
 from cleanroom_algo.local.hosts.registry import HOST_KINDS
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.room_files import state_folder
@@ -17,7 +18,7 @@ from cleanroom_algo.local.resources.settings import RoomSettings
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.results import ExportJob, InferenceJob, Job, LogLine, TrainedModel, check_ended_well
 from cleanroom_algo.local.room import Room
-from cleanroom_algo.local.setup.calls import ROOM_CHANNEL, JobCall, inference_call, room_channel, training_call
+from cleanroom_algo.local.setup.calls import INFER, ROOM_CHANNEL, JobCall, inference_call, room_channel, training_call
 from cleanroom_algo.local.setup.channel_data import ChannelData, as_frame, channel_source, is_frame
 from cleanroom_algo.local.setup.quick_requests import Configured
 from cleanroom_algo.local.written_log import WrittenLog
@@ -156,6 +157,7 @@ class CleanRoom:
 
         Raises:
             JobFailed: the job failed or was stopped.
+            SchemaError: the model cannot read the first rows; nothing was started.
             RequestError: the service would refuse the request. And the errors of `adopt`.
         """
         frame = as_frame(data) if is_frame(data) else None
@@ -254,7 +256,13 @@ class CleanRoom:
 
 
 def start(room: Room, call: JobCall) -> Record:
-    """Start a job, and return its record."""
+    """Start a job, and return its record.
+
+    Raises:
+        RequestError: the service would refuse the request. And what `check_first_rows` raises; no record is left then.
+    """
+    if call.operation == INFER:
+        check_first_rows(room.workspace, call.params)
     made = room.call(call.operation, call.params, call.account, terms=call.terms)
     arn = made.get("trainedModelInferenceJobArn") or made["trainedModelArn"]
     kind = records.INFERENCE if "trainedModelInferenceJobArn" in made else records.MODEL

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -13,8 +13,8 @@ import polars as pl
 
 from cleanroom_algo.channels.formats.blocks import BOM, RowRules, count_byte
 from cleanroom_algo.channels.formats.csv.decoder import CsvDecoder
-from cleanroom_algo.channels.formats.csv.dialect import Dialect, dialect_of
-from cleanroom_algo.channels.formats.csv.rows import header_names, rows
+from cleanroom_algo.channels.formats.csv.dialect import dialect_of
+from cleanroom_algo.channels.formats.csv.to_predict import blank_rows, decoder_to_predict
 from cleanroom_algo.channels.formats.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.hints import UNDECLARED
 from cleanroom_algo.channels.schema import Schema, with_nullable_target
@@ -80,7 +80,7 @@ class LineDecoder:
         self._line = 1  # the number of the first line of the previous block
         self._before = b""  # the previous block: its lines are counted if another block follows
         csv = kind is MediaType.CSV
-        self.rules = RowRules(dialect_of(schema) if csv else None, blank_rows=csv and len(schema.features) == 1)
+        self.rules = RowRules(dialect_of(schema) if csv else None, blank_rows=csv and blank_rows(schema))
 
     def decode(self, block: bytes) -> Rows:
         """Return the records of the next block, which is not empty.
@@ -116,33 +116,10 @@ class LineDecoder:
         return (data[blank.end() :], line + blank[0].count(b"\n")) if blank else (data, line)
 
     def _open(self, data: bytes) -> CsvDecoder | JsonLinesDecoder:
-        names = [column.name for column in self._schema.features]
         if self._kind is MediaType.JSON_LINES:
+            names = [column.name for column in self._schema.features]
             return JsonLinesDecoder(with_nullable_target(self._schema), source="body", columns=names, skip_blank=True)
-        layout = with_nullable_target(self._schema) if self._has_target(data) else self._schema.without_target()
-        if layout.csv.header == "each":  # in the objects that a job cuts into bodies
-            layout = replace(layout, csv=replace(layout.csv, header=None))
-        return CsvDecoder(layout, source="body", columns=names, skip_blank=not self.rules.blank_rows)
-
-    def _has_target(self, data: bytes) -> bool:
-        """Whether a body of CSV contains the target: by its header, or by the first record with a possible width."""
-        data = data.removeprefix(BOM)
-        dialect = dialect_of(self._schema)
-        header = header_names(data[: data.find(b"\n") + 1 or len(data)], dialect) or []
-        if {column.name for column in self._schema.features}.issubset(header):
-            return self._schema.target in header
-        features, columns = len(self._schema.features), len(self._schema.columns)
-        return _width(data, {features, columns}, dialect) == columns != features
-
-
-def _width(data: bytes, possible: Collection[int], dialect: Dialect) -> int | None:
-    """Return the number of fields of the first row with a possible number of them; None if no row has one."""
-    first = data[: data.find(b"\n") + 1 or len(data)]
-    return next((width for part in (first, data) for width in _widths(part, dialect) if width in possible), None)
-
-
-def _widths(data: bytes, dialect: Dialect) -> Iterator[int]:
-    return (len(row.fields) for row in rows(data.decode("utf-8", "surrogateescape"), dialect) if not row.fault)
+        return decoder_to_predict(data, self._schema, source="body")
 
 
 def json_line(record: bytes, schema: Schema) -> bytes:

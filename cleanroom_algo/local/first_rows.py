@@ -1,0 +1,83 @@
+"""Whether a model can read the rows of an inference job, which is found out before the job starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from cleanroom_algo.channels.schema import Schema
+from cleanroom_algo.contract.algorithm import algorithm_file
+from cleanroom_algo.contract.environment import PROGRAM_VARIABLE
+from cleanroom_algo.contract.settings import variable
+from cleanroom_algo.errors import AlgorithmNotFoundError
+from cleanroom_algo.local.jobs.inference.split import require_lines
+from cleanroom_algo.local.objects.reference import ObjectRef
+from cleanroom_algo.local.planning.inputs import algorithm_source, channel_objects
+from cleanroom_algo.local.plans.training_plan import AlgorithmSource
+from cleanroom_algo.local.resources import records
+from cleanroom_algo.local.resources.arns import ASSOCIATION
+from cleanroom_algo.local.resources.states import ACTIVE
+from cleanroom_algo.local.resources.workspace import Workspace
+from cleanroom_algo.local.results import TrainedModel
+
+_FIRST_BYTES: Final = 1 << 18
+
+
+def check_first_rows(workspace: Workspace, params: Mapping[str, Any]) -> None:
+    """Check that the server of an inference job will read the first rows of its channel.
+
+    Nothing is checked where a container may read rows in its own way: of an image, a script, or a server of the
+    algorithm's own. Nor are rows in S3, or rows of a model whose schema is not known.
+
+    Args:
+        workspace: of the room.
+        params: of StartTrainedModelInferenceJob; what they name is in the room, or the operation refuses them.
+
+    Raises:
+        SchemaError: CR-SCH-002, CR-SCH-003 or CR-SCH-005, rows do not fit the schema of the model.
+        InferenceInputError: CR-JOB-201, an object has no lines.
+    """
+    store = workspace.store
+    model = store.get(records.MODEL, params["trainedModelArn"], params.get("trainedModelVersionIdentifier"))
+    channel = store.get(records.CHANNEL, params["dataSource"]["mlInputChannelArn"])
+    if model is None or channel is None or channel.status != ACTIVE:
+        return
+    association = store.get(ASSOCIATION, params.get("configuredModelAlgorithmAssociationArn", model.parent))
+    declared = TrainedModel(model, workspace).manifest.get("schema")
+    if association is None or declared is None:
+        return
+    source = algorithm_source(workspace, association, "inferenceContainerConfig")
+    objects = channel_objects(workspace, channel)
+    first = next((each for each in objects if each.size and isinstance(each.place, Path)), None)
+    if first is not None and _is_predictor(source, params.get("environment", {})):
+        require_lines(first)
+        _check(first, Schema.from_dict(declared))
+
+
+def _is_predictor(source: AlgorithmSource, environment: Mapping[str, str]) -> bool:
+    """Whether it is known that a Predictor answers, and that it refuses rows that do not fit."""
+    path = source.path
+    lenient = environment.get(variable("serve_bad_records"), "fail") != "fail"
+    if path is None or lenient or PROGRAM_VARIABLE in environment or os.access(path / "serve", os.X_OK):
+        return False
+    try:
+        return algorithm_file(path) is not None
+    except AlgorithmNotFoundError:
+        return False
+
+
+def _check(first: ObjectRef, schema: Schema) -> None:
+    from cleanroom_algo.channels.formats.blocks import RowRules, cut_rows
+    from cleanroom_algo.channels.formats.csv.dialect import dialect_of
+    from cleanroom_algo.channels.formats.csv.to_predict import blank_rows, decoder_to_predict
+
+    rules = RowRules(dialect_of(schema), blank_rows=blank_rows(schema))
+    with first.open() as file:
+        rows = next(cut_rows(iter(lambda: file.read(_FIRST_BYTES), b""), source=first.key, rules=rules), b"")
+    if not rows.strip() or rows[:1] in b"\r\n":  # blank lines before a header
+        return
+    decoder = decoder_to_predict(rows, schema, source=first.key)
+    rest = decoder.start(rows)
+    decoder.decode(rest, line=1 + decoder.header_lines)
