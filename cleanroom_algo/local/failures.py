@@ -1,4 +1,4 @@
-"""What to say of a job that did not end well: its container's own error where there is one, else what was raised."""
+"""The error of a job that did not succeed: that of its container if there is one, else the one that was raised."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _PLACE = re.compile(r"  at (?P<place>.*)")
 
 
 def failure_of(record: Record) -> CleanroomError | None:
-    """Return the error of a job that has failed; None where there is no reason."""
+    """Return the error of a job that has failed; None if it has no reason."""
     return error_of(record) if records.reason(record) else None
 
 
 def error_of(record: Record) -> CleanroomError:
-    """Return what to say of a job that did not end well."""
+    """Return the error to report for a job that did not succeed."""
     why = records.reason(record) or "no reason was given"
     details = record.document.get("statusDetails") or {}
     if record.status == "INACTIVE" or details.get("statusCode") == JobStoppedError.code:
@@ -31,7 +31,7 @@ def error_of(record: Record) -> CleanroomError:
 
 
 def _coded(text: str) -> CleanroomError | None:
-    """Return the error that a text is of; None if it has no code."""
+    """Return the error that a text describes; None if it has no code."""
     first, *lines = text.splitlines()
     found = _CODED.match(first)
     kind = all_errors().get(found["code"]) if found else None
@@ -56,7 +56,7 @@ def _raised(name: str, text: str) -> CleanroomError:
     first, *lines = text.splitlines()
     places = [found["place"] for line in lines if (found := _PLACE.match(line))]
     rest = [line.strip() for line in lines if not _PLACE.match(line)]
-    fix = f"correct {places[0]}" if places else "read what its containers wrote"  # the innermost comes first
+    fix = f"correct {places[0]}" if places else "read what its containers wrote"  # the innermost one comes first
     if missing := _MISSING.match(first):
         fix = f"install {missing['name']}, and name its package in the algorithm's requirements.txt"
     return JobFailedError(

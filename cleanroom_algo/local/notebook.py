@@ -1,4 +1,4 @@
-"""Progress of a job in a notebook: a line below the cell, which changes until the job has ended."""
+"""The progress of a job in a notebook: a line below the cell, updated until the job has ended."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any, Final
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
 
-_SECONDS: Final = 0.5  # between two drawings; each is a message to the browser
+_SECONDS: Final = 0.5  # between two updates; each is a message to the browser
 _METRIC_MARK: Final = "[metric] "
 
 
 def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook: then IPython has been imported, and runs as one."""
+    """Whether this process is the kernel of a notebook: IPython is then imported and runs as one."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return hasattr(shell, "kernel")
@@ -31,7 +31,7 @@ def follow(room: Room, started: Record) -> Record:
 
 
 class _Line:
-    """Shows how far a job is."""
+    """Shows the progress of a job."""
 
     def __init__(self, title: str) -> None:
         from IPython.display import HTML, display
@@ -43,12 +43,12 @@ class _Line:
         self._handle = display(self._text("starting"), display_id=True)
 
     def line(self, host: str, stream: str, text: str) -> None:  # noqa: ARG002 (a listener's signature)
-        """Show what a metric line says."""
+        """Show the values of a metric line."""
         if text.startswith(_METRIC_MARK):
             self.progress(text.removeprefix(_METRIC_MARK))
 
     def progress(self, progress: Any) -> None:
-        """Show how far the job says it is."""
+        """Show the progress that the job reports."""
         with self._lock:
             if time.monotonic() >= self._due:
                 self._due = time.monotonic() + _SECONDS

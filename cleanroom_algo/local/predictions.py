@@ -1,4 +1,4 @@
-"""The outputs of an inference job as a table, beside the rows that they answer."""
+"""The outputs of an inference job as a table, beside their rows."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def beside_inputs(
     *,
     has_header: bool,
 ) -> pl.DataFrame:
-    """Return rows and beside each its prediction, in their order.
+    """Return the rows, each with its prediction, in their order.
 
     Args:
         inputs: the rows; None to read them from the objects.
-        answered: the objects of the channel, by key, and the answers to each.
+        answered: the objects of the channel, by key, and the outputs for each.
         has_header: whether the objects, if they are CSV, begin with the names of their columns.
 
     Raises:
@@ -50,12 +50,12 @@ def beside_inputs(
 
 @dataclass(frozen=True)
 class FirstRows:
-    """The beginning of predictions, and of the rows that they answer.
+    """The first predictions, with their rows.
 
     Attributes:
-        rows: None where they were not asked for, or cannot be read as CSV or JSON Lines.
-        predicted: as many.
-        whole: whether these are all.
+        rows: None if they were not requested, or cannot be read as CSV or JSON Lines.
+        predicted: the predictions, one for each row.
+        whole: whether these are all predictions.
     """
 
     rows: pl.DataFrame | None
@@ -66,12 +66,12 @@ class FirstRows:
 def first_rows(
     answered: Sequence[tuple[ObjectRef, ObjectRef]], *, has_header: bool, most_bytes: int, with_rows: bool = True
 ) -> FirstRows:
-    """Return the beginning of predictions, in memory that does not grow with them.
+    """Return the first predictions, in memory that does not grow with their number.
 
     Args:
-        answered: the objects of the channel, by key, and the answers to each.
+        answered: the objects of the channel, by key, and the outputs for each.
         has_header: whether the objects, if they are CSV, begin with the names of their columns.
-        most_bytes: about so many of rows and of predictions each.
+        most_bytes: about this many bytes of rows and of predictions are read.
         with_rows: whether the rows are read, too.
 
     Raises:
@@ -148,7 +148,7 @@ def _table(items: list[Any], name: str) -> pl.DataFrame:
 
 
 def _joined(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Return tables below each other, the strings of CSV as what they all spell."""
+    """Return tables concatenated; strings of CSV are converted to the type that all of them spell."""
     table = pl.concat([each for each in tables if each.width] or [pl.DataFrame()], how="vertical_relaxed")
     if not table.width or set(table.dtypes) != {pl.String()}:
         return table
@@ -163,7 +163,7 @@ def _differ(numbers: pl.Series, texts: pl.Series) -> bool:
 
 
 def _named(predicted: pl.DataFrame) -> pl.DataFrame:
-    """Return predictions, of which CSV tells no names, under the names that they have in other formats."""
+    """Return predictions with their names in other formats, because CSV contains no names."""
     if not all(name.startswith("column_") for name in predicted.columns):
         return predicted
     names = ["prediction"] if predicted.width == 1 else [f"prediction_{number}" for number in range(predicted.width)]

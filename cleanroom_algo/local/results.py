@@ -1,4 +1,4 @@
-"""How jobs ended and what they left, as small values: models, predictions, exports, failures."""
+"""The results of jobs as small values: models, predictions, exports, failures."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
 
     from cleanroom_algo.local.predictions import FirstRows
 
-_LEFT: Final = 'style="text-align: left"'  # notebooks put names in the middle and values to the right
+_LEFT: Final = 'style="text-align: left"'  # notebooks center names and align values to the right
 _JSON_BYTES: Final = 1 << 20
-_COUNTED_BYTES: Final = 1 << 28  # of a channel: a fraction of a second
+_COUNTED_BYTES: Final = 1 << 28  # of a channel: counting takes a fraction of a second
 
 
 class JobFailed(CleanroomError):  # noqa: N818 (a word of its tests, such as pytest's own)
-    """A job did not end well.
+    """A job did not succeed.
 
     Attributes:
         code: the error that ended it, such as CR-SCH-002; else `statusDetails.statusCode`, such as AlgorithmError.
-        reason: the same in words: `statusDetails.message`.
+        reason: the reason in words: `statusDetails.message`.
         record: of the job.
-        error: the same as an error of the command.
-        exit_code: of the command.
+        error: the error as the command shows it.
+        exit_code: the exit status of the command.
     """
 
     def __init__(self, record: Record) -> None:
@@ -70,7 +70,7 @@ class JobFailed(CleanroomError):  # noqa: N818 (a word of its tests, such as pyt
 
 
 def check_ended_well(record: Record) -> None:
-    """Check that a job, which has ended, has done what it was for.
+    """Check that a job, which has ended, has succeeded.
 
     Raises:
         JobFailed: it failed or was stopped.
@@ -85,7 +85,7 @@ class LogLine(NamedTuple):
     Attributes:
         time: in ISO 8601, UTC.
         host: of the container.
-        stream: stdout or stderr; `job` for what the room says of it.
+        stream: stdout or stderr; `job` for messages of the room about the job.
         text: the line.
     """
 
@@ -117,20 +117,20 @@ class Job:
 
     @property
     def arn(self) -> str:
-        """The ARN of what it made."""
+        """The ARN of the resource that it created."""
         return self.record.key
 
     @property
     def status(self) -> str:
-        """`ACTIVE` for a job that has ended well."""
+        """`ACTIVE` for a job that has succeeded."""
         return self.record.status
 
     def document(self) -> dict[str, Any]:
-        """Return what there is to know of it, as JSON values."""
+        """Return everything known about it, as JSON values."""
         return records.document(self.record)
 
     def summary(self) -> dict[str, object]:
-        """Return the few things to show of it."""
+        """Return the most important facts about it."""
         return {"name": self.name, "status": self.status}
 
     def __repr__(self) -> str:
@@ -155,17 +155,17 @@ class TrainedModel(Job):
 
     @property
     def archive(self) -> Path:
-        """Its model.tar.gz; there is none before the job has ended well."""
+        """Its model.tar.gz, which exists after the job has succeeded."""
         return self.workspace.files.artifacts(self.record.key, self.record.version) / MODEL_ARCHIVE
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """The manifest that a Trainer wrote; empty for artifacts of an algorithm that wrote none."""
+        """The manifest of a Trainer; empty for artifacts of an algorithm that writes none."""
         return self._read(MANIFEST_FILE)
 
     @property
     def features(self) -> dict[str, Any]:
-        """The fitted features that a Trainer wrote; empty for artifacts without them."""
+        """The fitted features of a Trainer; empty for artifacts without them."""
         return self._read(FEATURES_FILE)
 
     @property
@@ -181,7 +181,7 @@ class TrainedModel(Job):
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The bytes of each file in its artifacts; where a Trainer wrote a manifest, of those that it lists."""
+        """The bytes of each file in its artifacts; if there is a manifest, of those that it lists."""
         listed = self.manifest.get("files")
         if listed:
             return {name: each["bytes"] for name, each in listed.items()}
@@ -190,8 +190,8 @@ class TrainedModel(Job):
     def rows_of(self, channel: Record) -> int | None:
         """Return how many rows a channel of the training has.
 
-        The rows of files of this machine are counted, by the schema in the manifest, unless they take too long to count
-        or may have changed since the training.
+        Rows in files on this machine are counted with the schema in the manifest, unless this would take too long or
+        the files may have changed since the training.
         """
         from cleanroom_algo.channels.modes.file import count_rows
         from cleanroom_algo.channels.objects import Object
@@ -216,12 +216,12 @@ class TrainedModel(Job):
         return _read_json(self.archive, name, self.archive.stat().st_mtime_ns) if self.archive.exists() else {}
 
     def extract(self, folder: Path) -> Path:
-        """Unpack the artifacts into a folder that is not there yet, and return it."""
+        """Unpack the artifacts into a new folder, and return it."""
         extract_file(self.archive, folder, subject=TRAINED_MODEL)
         return folder
 
     def document(self) -> dict[str, Any]:
-        """Return its record, its artifacts and what their manifest says of the training."""
+        """Return its record, its artifacts and the facts about the training in their manifest."""
         private = self.record.private
         known = {
             "artifacts": str(self.archive) if self.archive.exists() else None,
@@ -233,7 +233,7 @@ class TrainedModel(Job):
         return super().document() | known | trained
 
     def summary(self) -> dict[str, object]:
-        """Return the few things to show of it."""
+        """Return the most important facts about it."""
         metrics = {name: f"{value:.6g}" for name, value in self.metrics.items()}
         version = {} if self.version is None else {"version": self.version[:8]}
         return {**super().summary(), **version, **metrics}
@@ -241,10 +241,10 @@ class TrainedModel(Job):
 
 @dataclass(frozen=True, repr=False)
 class InferenceJob(Job):
-    """The answers of a model to the rows of a channel.
+    """The predictions of a model for the rows of a channel.
 
     Attributes:
-        inputs: the rows, where they came as a frame; None where they are read from the channel's objects.
+        inputs: the rows, if they came as a frame; None if they are read from the channel's objects.
     """
 
     inputs: pl.DataFrame | None = field(default=None, repr=False)
@@ -256,19 +256,19 @@ class InferenceJob(Job):
 
     @property
     def warnings(self) -> list[str]:
-        """What would cost time or is doubtful, though it does not fail the job here."""
+        """What may be slow or wrong, although the job does not fail."""
         return list(self.record.private.get("warnings") or ())
 
     @cached_property
     def predictions(self) -> pl.DataFrame:
-        """The rows and beside each its prediction, in their order.
+        """The rows, each with its prediction, in their order.
 
-        A single column of predictions is named `prediction`. Several have the names that the algorithm gives them where
-        the job was asked for JSON Lines (`accept="application/jsonlines"`); CSV has no names, so there they are called
+        A single column of predictions is named `prediction`. Several columns have the algorithm's names if the job
+        wrote JSON Lines (`accept="application/jsonlines"`). CSV has no names, so the columns are then named
         `prediction_0` and so on.
 
         Raises:
-            PredictionsUnreadableError: CR-JOB-208, they are not one for each row, or in a form of their own.
+            PredictionsUnreadableError: CR-JOB-208, there is not one for each row, or their format is not known.
         """
         from cleanroom_algo.local.predictions import beside_inputs
 
@@ -276,14 +276,14 @@ class InferenceJob(Job):
         return beside_inputs(self.inputs, answered, has_header=has_header)
 
     def first_rows(self, most_bytes: int, *, with_rows: bool = True) -> FirstRows:
-        """Return the beginning of the predictions, and of the rows that they answer.
+        """Return the first predictions, with their rows.
 
         Args:
-            most_bytes: about so many of each are read.
+            most_bytes: about this many bytes of each are read.
             with_rows: whether the rows are read, too.
 
         Raises:
-            PredictionsUnreadableError: CR-JOB-208, they are not one for each row, or in a form of their own.
+            PredictionsUnreadableError: CR-JOB-208, there is not one for each row, or their format is not known.
         """
         from cleanroom_algo.local.predictions import first_rows
 
@@ -292,14 +292,14 @@ class InferenceJob(Job):
 
     @property
     def model(self) -> TrainedModel | None:
-        """The version that predicted; None where it is not there any more."""
+        """The version that predicted; None if it no longer exists."""
         version = self.record.document.get("trainedModelVersionIdentifier")
         found = self.workspace.store.get(records.MODEL, self.record.parent, version)
         return None if found is None else TrainedModel(found, self.workspace)
 
     @property
     def predicts_training_rows(self) -> bool:
-        """Whether the model was trained on the objects that it predicts, which says little of others."""
+        """Whether the model was trained on the objects that it predicts: they say little about others."""
         named = [] if self.model is None else self.model.record.document.get("dataChannels", ())
         own, *trained = (
             self.workspace.store.get(records.CHANNEL, each["mlInputChannelArn"])
@@ -318,7 +318,7 @@ class InferenceJob(Job):
         return found
 
     def _answered(self) -> tuple[list[tuple[ObjectRef, ObjectRef]], bool]:
-        """Return the objects of the channel with the answers to them, and whether they begin with a header."""
+        """Return the objects of the channel with their outputs, and whether they begin with a header."""
         key = self.record.document["dataSource"]["mlInputChannelArn"]
         channel = record_of_job(self.workspace, records.CHANNEL, key)
         objects = channel_objects(self.workspace, channel)
@@ -338,7 +338,7 @@ class InferenceJob(Job):
         return super().document() | {name: self.record.private.get(name) for name in names}
 
     def summary(self) -> dict[str, object]:
-        """Return the few things to show of it."""
+        """Return the most important facts about it."""
         return {**super().summary(), "rows": self.record.private.get("rows"), "warnings": len(self.warnings)}
 
     def _repr_html_(self) -> str:
@@ -354,7 +354,7 @@ class InferenceJob(Job):
 
 @dataclass(frozen=True, repr=False)
 class ExportJob(Job):
-    """What was exported of a model to a member."""
+    """The files of a model that were exported to a member."""
 
     @property
     def outputs(self) -> list[str]:
@@ -362,24 +362,24 @@ class ExportJob(Job):
         return list(self.record.private.get("outputs") or ())
 
     def summary(self) -> dict[str, object]:
-        """Return the few things to show of it."""
+        """Return the most important facts about it."""
         return {**super().summary(), "files": len(self.outputs)}
 
 
 def document(record: Record, workspace: Workspace) -> dict[str, Any]:
-    """Return what there is to know of a resource, as JSON values: its record, and what else its kind has."""
+    """Return everything known about a resource, as JSON values: its record, and further values of its kind."""
     if record.kind == records.MODEL:
         return TrainedModel(record, workspace).document()
     if record.kind == records.INFERENCE:
         return InferenceJob(record, workspace).document()
     if record.kind == records.TABLE:
         return records.document(record) | _table_document(record, workspace)
-    own = ("dialect", "warnings") if record.kind == records.CHANNEL else ()  # how its files are to be read
+    own = ("dialect", "warnings") if record.kind == records.CHANNEL else ()  # how to read its files
     return records.document(record) | {name: record.private.get(name) for name in own}
 
 
 def _table_document(association: Record, workspace: Workspace) -> dict[str, Any]:
-    """Return where a table lies, whose it is, and who may do what with which columns."""
+    """Return where a table is, who owns it, and who may use which columns for what."""
     configured = workspace.store.get(CONFIGURED_TABLE, association.parent)
     owner = workspace.store.get(MEMBERSHIP, association.membership)
     access = [each._asdict() for each in column_access(workspace.store, association)]
@@ -390,13 +390,13 @@ def _table_document(association: Record, workspace: Workspace) -> dict[str, Any]
     }
 
 
-@lru_cache(maxsize=256)  # the whole archive is unpacked
-def _file_sizes(archive: Path, modified: int) -> dict[str, int]:  # noqa: ARG001 (another archive in the same place)
+@lru_cache(maxsize=256)  # the complete archive is unpacked
+def _file_sizes(archive: Path, modified: int) -> dict[str, int]:  # noqa: ARG001 (another archive may be in the same place)
     with tarfile.open(archive) as tar:
         return {each.name.removeprefix("./"): each.size for each in tar if each.isfile()}
 
 
-@lru_cache(maxsize=256)  # to find it, the whole archive is unpacked
+@lru_cache(maxsize=256)  # the complete archive is unpacked to find it
 def _read_json(archive: Path, name: str, modified: int) -> dict[str, Any]:  # noqa: ARG001 (of another archive there)
     with tarfile.open(archive) as tar:
         for member in tar:

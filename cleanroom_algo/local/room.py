@@ -1,4 +1,4 @@
-"""The local clean room in one process: its parts, put together.
+"""The local clean room in one process, assembled from its parts.
 
 The same `Room.call` answers `cleanroom-algo train` in process and boto3 over HTTP.
 """
@@ -33,10 +33,10 @@ class Room:
     Args:
         home: the state folder; created if missing.
         settings: of the room; read from the state folder if None.
-        serving: whether jobs that no process has reserved are run here (`cleanroom-algo up`).
+        serving: whether to run jobs here that no process has reserved (`cleanroom-algo up`).
 
     Attributes:
-        workspace: what operations and planners work with.
+        workspace: what operations and planners use.
         caller: of the operations.
         supervisor: of the jobs.
 
@@ -70,7 +70,7 @@ class Room:
         self.close()
 
     def close(self) -> None:
-        """End the jobs of this process, and let go of the state folder."""
+        """End the jobs of this process, and close the state folder."""
         self.supervisor.stop()
         self.workspace.store.close()
         self._owner_lock.release()
@@ -106,11 +106,11 @@ class Room:
         return self.supervisor.wait(arn, version, timeout=timeout)
 
     def forget(self, record: Record) -> None:
-        """Remove a job that has ended, and all that there is of it."""
+        """Remove a job that has ended, with all its files."""
         forget(self.workspace, record)
 
     def forget_unstarted(self, record: Record) -> None:
-        """Remove a training job that failed at the checks of its container: there is nothing to look at later."""
+        """Remove a training job that failed at the checks of its container: it has no useful results."""
         if not record.private.get("started", True):
             self.forget(record)
 

@@ -1,4 +1,4 @@
-"""A job's log and who may see what of it."""
+"""A job's log, and the parts of it that each member sees."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class WrittenLog:
 
     Attributes:
         record: of the job.
-        lines: all that its containers have written so far.
-        usage: what its hosts took of CPU and memory so far; empty where that was not taken.
-        recipients: who gets what.
-        switches: the room's readings of what is not documented.
+        lines: all lines that its containers have written so far.
+        usage: the use of CPU and memory by its hosts so far; empty if it was not measured.
+        recipients: which member gets what.
+        switches: the room's choices where AWS does not document its behavior.
     """
 
     record: Record
@@ -44,8 +44,8 @@ class WrittenLog:
         Args:
             workspace: of the room.
             record: of the job.
-            account: of the member through whose eyes it is to be looked at; None for all that there is.
-            last_bytes: read no more than these, and only the lines that begin within them.
+            account: of the member whose view is wanted; None for the complete log.
+            last_bytes: read at most this many bytes, and only the lines that begin within them.
 
         Raises:
             NoSuchRecordError: CR-CLI-007, the job has no log, or the account is not a member.
@@ -68,7 +68,7 @@ class WrittenLog:
         return cls(record, read_lines(log, last_bytes=last_bytes), taken, recipients, workspace.settings.switches)
 
     def seen_by(self, account: str | None) -> MemberLogs:
-        """Return what a member gets of it by the policies of the association, and why no more; None gets all."""
+        """Return what a member gets by the policies of the association, and why not more; None gets everything."""
         if account is None:
             return MemberLogs(tuple(self.lines), ())
         why, moment = records.reason(self.record), records.moment(self.record.updated)

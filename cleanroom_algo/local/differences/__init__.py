@@ -1,4 +1,4 @@
-"""Where the local clean room differs from AWS, or had to choose, and how each behavior is known.
+"""Where the local clean room differs from AWS or had to choose a behavior, with the source of each behavior.
 
 One row per behavior. The command, the reference page and the tests read these same rows.
 """
@@ -15,5 +15,5 @@ DIFFERENCES: tuple[Difference, ...] = (*API, *CONTAINER, *CHANNELS, *VERSIONS, *
 
 
 def differences_for(operation: str | None = None) -> tuple[Difference, ...]:
-    """Return the rows that touch an operation of the API; all of them without one."""
+    """Return the rows for an operation of the API; without an operation, all rows."""
     return DIFFERENCES if operation is None else tuple(each for each in DIFFERENCES if operation in each.operations)

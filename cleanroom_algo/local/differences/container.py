@@ -1,4 +1,4 @@
-"""What a container can notice."""
+"""Differences that a container can notice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One behavior in which the local clean room differs from AWS, or had to choose."""
+"""One behavior in which the local clean room differs from AWS, or that it had to choose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs, and the policies that bound what they leave and show."""
+"""Jobs, and the policies that limit their outputs and logs."""
 
 from __future__ import annotations
 

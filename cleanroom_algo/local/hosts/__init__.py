@@ -1,1 +1,1 @@
-"""Where a container runs."""
+"""The hosts on which containers run."""

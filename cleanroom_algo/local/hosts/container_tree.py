@@ -1,7 +1,7 @@
-"""The folder that a container sees as /opt/ml: made before its start, and read after its end.
+"""The folder that a container sees as /opt/ml: created before its start, and read after its end.
 
-Whatever a container left is read here and in `contract.tree` alone: the container may have put links, named pipes or
-other folders in the places of what was made for it.
+Files of a container are only read here and in `contract.tree`, because the container may have replaced files and
+folders by links, named pipes or other folders.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class ContainerTree:
 
     Args:
         root: a new folder.
-        folders: what is made in it, by their paths.
+        folders: the folders to create in it, by their paths.
 
     Attributes:
-        paths: where the platform lays things out; for who writes there before the start.
+        paths: the platform's layout, for code that writes there before the start.
     """
 
     def __init__(self, root: Path, folders: Sequence[str] = ()) -> None:
@@ -43,13 +43,13 @@ class ContainerTree:
         return Paths() if kind.isolates_files else self.paths
 
     def left_in(self, name: str) -> Tree:
-        """Return what the container left in one of the folders that were made, opened; close it.
+        """Open one of the created folders, with what the container wrote; the caller closes it.
 
-        The container may have made the folder anew: as long as it lies in the tree, it holds nothing else than what
-        the container could write.
+        The container may have replaced the folder. As long as it is inside the tree, it only contains what the
+        container could write.
 
         Raises:
-            ArtifactsUnreadableError: CR-JOB-104, something else is in the place of the folder.
+            ArtifactsUnreadableError: CR-JOB-104, something other than a folder has replaced it.
         """
         root = self.root
         try:
@@ -66,5 +66,5 @@ class ContainerTree:
         )
 
     def failure(self) -> str | None:
-        """Return the text of the failure file; None where there is none."""
+        """Return the text of the failure file; None if there is none."""
         return read_failure(self.paths)

@@ -1,9 +1,9 @@
-"""Bringing the objects of the channels to a host, in each of the three input modes.
+"""Delivers the objects of the channels to a host, in each of the three input modes.
 
-File: a private copy of each object, all there before the start. FastFile: on isolated hosts a folder that they cannot
-write to, of hard links to local objects where the file system allows it, else of copies; on process hosts private
-copies without the right to write, which are looked at afterwards, as permissions do not bind root. Pipe: see `feeding`.
-Objects of S3 are downloaded before the start, but for Pipe. The incremental channel is in File mode in every job.
+File: a private copy of each object, complete before the start. FastFile: on isolated hosts, a read-only folder of hard
+links to local objects if the file system allows them, else of copies; on process hosts, private copies without write
+permission, which are checked afterwards, because permissions do not restrict root. Pipe: see `feeding`. Objects in S3
+are downloaded before the start, except for Pipe. The incremental channel is in File mode in every job.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from cleanroom_algo.local.plans.training_plan import HostPlan, TrainingPlan, epo
 
 
 class Delivery:
-    """The channels of one host; use it as a context manager around the container's life.
+    """The channels of one host; use it as a context manager while the container runs.
 
     Args:
         plan: of the job.
         host: the host and its objects.
         tree: its tree, laid out.
         downloads: of the job.
-        isolates_files: whether the host cannot write to folders that it is shown.
+        isolates_files: whether the host cannot write to the folders that it is given.
 
     Attributes:
-        shared: the folders that are to be seen below the root, by their paths there.
-        written: what the container changed in a channel that is read-only on the platform; known when it has ended.
-        fault: why a pipe could not be fed; None: all could.
+        shared: the folders to show below the root, by their paths there.
+        written: what the container changed in a channel that is read-only on the platform; known after its end.
+        fault: why a pipe could not be fed; None if all could.
 
     Raises:
         CleanroomError: CR-ROM-004 or CR-ROM-008, an object of S3 cannot be downloaded. JobStoppedError: CR-JOB-302.
@@ -82,7 +82,7 @@ class Delivery:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the feeders; the container has ended by now, so none of them waits for a reader that reads."""
+        """End the feeders; the container has ended, so none of them waits for a reader."""
         for feeder in self._feeders:
             feeder.end()
         for root, before in self._guarded.items():
@@ -91,7 +91,7 @@ class Delivery:
             self.written += [f"{root.name}/{path}" for path in changed]
 
     def _deliver_base_model(self) -> None:
-        """Bring the incremental channel, in File mode in every job."""
+        """Deliver the incremental channel, in File mode in every job."""
         base = self._plan.base_model
         if base is None:
             return
@@ -116,13 +116,13 @@ class Delivery:
             self._downloads.bring(self._host.name, name, remote, root)
 
     def _show(self, name: str, objects: Sequence[ObjectRef]) -> None:
-        """Let the host see objects that it cannot change, or not without being noticed."""
+        """Show objects to the host so that it cannot change them, or not without being noticed."""
         root = self._paths.channel(name)
         if self._isolates_files:
             folder = self._plan.run_directory / OBJECTS_FOLDER / self._host.name / name
             self._copy(name, objects, folder, link=True)
             self.shared[root.relative_to(self._paths.root).as_posix()] = folder
-            root.mkdir()  # where it is shown
+            root.mkdir()  # the place at which it is shown
         else:
             self._copy(name, objects, root)
             self._guarded[root] = _make_read_only(root)
@@ -132,13 +132,13 @@ class Delivery:
 
 
 def _write_manifest(paths: Paths, name: str, keys: Sequence[str]) -> None:
-    # Real jobs have this file; what it holds is not documented.
+    # Real jobs have this file; its content is not documented.
     manifest = [{"prefix": f"s3://channel/{name}/"}, *keys]
     paths.manifest(name).write_text(json.dumps(manifest), encoding="utf-8")
 
 
 def _linked(source: Path, target: Path) -> bool:
-    """Make a hard link, where the file system and the kernel's rules for other users' files allow it."""
+    """Create a hard link, if the file system and the kernel's rules for other users' files allow it."""
     try:
         os.link(source, target)
     except OSError:
@@ -147,14 +147,14 @@ def _linked(source: Path, target: Path) -> bool:
 
 
 def _make_read_only(root: Path) -> dict[str, tuple[int, int]]:
-    """Take away the right to write; return the states of the files."""
+    """Remove the write permissions; return the states of the files."""
     for path in [*root.rglob("*"), root]:
         path.chmod(0o555 if path.is_dir() else 0o444)
     return _states(root)
 
 
 def _states(root: Path) -> dict[str, tuple[int, int]]:
-    """Return size and time of all files below a folder; what a container may have put there is not followed."""
+    """Return size and time of all files below a folder; links are not followed."""
     try:
         with Tree(root) as tree:
             return {each.name: (each.size, each.changed) for each in tree.walk() if not each.is_folder}

@@ -1,8 +1,8 @@
-"""Hosts as containers of an image, run by Docker, or by podman in its place.
+"""Hosts as containers of an image, run by Docker or by podman.
 
-The hosts of a job are on an internal network of their own and know each other as `algo-1`, `algo-2`, ... The
-engine must run on this machine: /opt/ml is a folder of it, and a serving container is reached through its network
-namespace, or where the user may not enter that, on its address.
+The hosts of a job are on their own internal network, with the names `algo-1`, `algo-2`, ... The engine must run on this
+machine: /opt/ml is a folder of this machine. A serving container is reached through its network namespace, or by its
+address if the user may not enter the namespace.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 from cleanroom_algo.local.resources.settings import RoomSettings
 
-ENGINES = ("docker", "podman")  # the first that answers is taken
-_NETWORK_ATTEMPTS = 20  # each with another range of addresses; others' networks may have some of them
+ENGINES = ("docker", "podman")  # the first one that responds is used
+_NETWORK_ATTEMPTS = 20  # each with another range of addresses; other networks may use some of them
 
 
 class DockerHosts:
     """Runs images.
 
     Args:
-        read_only: whether the containers may write to /opt/ml and /tmp alone.
-        internal: whether their network has no way out.
-        hides_opt_ml: whether everything that an image holds below /opt/ml is out of sight, or only what lies where the
-            platform puts its own.
+        read_only: whether the containers may write only to /opt/ml and /tmp.
+        internal: whether their network has no external access.
+        hides_opt_ml: whether all files of an image below /opt/ml are hidden, or only those in the places of the
+            platform's own files.
     """
 
     name = "docker"
@@ -55,16 +55,16 @@ class DockerHosts:
 
     @classmethod
     def runs(cls, source: AlgorithmSource) -> bool:
-        """Whether it runs this: an image."""
+        """Whether it can run this source: an image."""
         return source.path is None
 
     @classmethod
     def missing(cls, _settings: RoomSettings) -> None:
-        """Nothing that is known before an engine is asked."""
+        """Return None: nothing is known before an engine is called."""
 
     @classmethod
     def of(cls, settings: RoomSettings) -> Self:
-        """Return them as the switches `network` and `image_opt_ml` say."""
+        """Return it with the switches `network` and `image_opt_ml`."""
         switches = settings.switches
         return cls(internal=switches.network != "open", hides_opt_ml=switches.image_opt_ml == "hidden")
 
@@ -75,10 +75,10 @@ class DockerHosts:
 
     @contextmanager
     def open(self, host_names: Sequence[str]) -> Iterator[DockerJob]:
-        """Make the network of a job.
+        """Create the network of a job.
 
         Raises:
-            EngineError: CR-HST-003, no engine answers, or it cannot make a network.
+            EngineError: CR-HST-003, no engine responds, or it cannot create a network.
         """
         program = find_engine(*ENGINES)
         job_network = f"cleanroom-{uuid.uuid4().hex[:12]}"
@@ -108,7 +108,7 @@ class DockerJob:
 
     @property
     def fault(self) -> None:
-        """Nothing that this process knows to be lost."""
+        """Return None: this process does not notice losses."""
 
     def launch(self, spec: HostSpec) -> GuardedHost:
         """Start a host.
@@ -125,7 +125,7 @@ class DockerJob:
             )
         container = f"{self.network}-{spec.name}"
         self.ways.append(_Way(self.program, container, self.addresses[spec.name]))
-        # With the last container of a tool that was killed, its network goes, too.
+        # The network of a killed tool is removed together with its last container.
         removal = '"$0" rm --force --volumes "$1"; "$0" network rm "$2"'
         return GuardedHost(
             spec,
@@ -135,12 +135,12 @@ class DockerJob:
             end=[self.program, "kill", container],
             at_end=["sh", "-c", removal, self.program, container, self.network],
             main=[self.program, *main_process(container)],
-            limits=Limits(disk_bytes=spec.limits.disk_bytes),  # of memory the engine takes care
+            limits=Limits(disk_bytes=spec.limits.disk_bytes),  # the engine limits memory
         )
 
     def run_words(self, spec: HostSpec, container: str) -> list[str]:
-        """Return what follows the engine's name."""
-        # Not --rm: of a container that is gone, podman's service tells the docker client exit status 0.
+        """Return the words after the engine's name."""
+        # Not --rm: for a removed container, podman's service returns exit status 0 to the docker client.
         words = ["run", "--pull", "never", "--name", container, "--hostname", spec.name]
         words += ["--pids-limit", str(MOST_THREADS), "--network", self.network, "--ip", self.addresses[spec.name]]
         words += [word for name, place in self.addresses.items() for word in ("--add-host", f"{name}:{place}")]
@@ -152,7 +152,7 @@ class DockerJob:
         if spec.limits.gpus:
             words += gpu_words(self.program)
         resolver = spec.root.parent / "resolv.conf"
-        resolver.touch()  # with this machine's, each name that is not in /etc/hosts would be waited for, for seconds
+        resolver.touch()  # with this machine's file, looking up a name that is not in /etc/hosts would take seconds
         words += self._volume(resolver, "/etc/resolv.conf", "ro")
         words += self._opt_ml(spec.root)
         words += [word for name, path in spec.shared.items() for word in self._volume(path, f"/opt/ml/{name}", "ro")]
@@ -161,7 +161,7 @@ class DockerJob:
         return words + image_words(spec)
 
     def _opt_ml(self, root: Path) -> list[str]:
-        """Return the words for what the platform puts below /opt/ml, beside or over what the image has there."""
+        """Return the words for the platform's files below /opt/ml, beside or over those of the image."""
         words = self._volume(root, "/opt/ml") if self.hides_opt_ml else []
         for name in sorted(path.name for path in root.iterdir() if path.is_dir()):
             if name == "input":
@@ -171,12 +171,12 @@ class DockerJob:
         return words
 
     def _volume(self, path: Path, inside: str, mode: str = "rw") -> list[str]:
-        """Return the words for a folder of this machine; docker has none for what may be executed or opened there."""
+        """Return the words for a folder of this machine; docker cannot forbid executing or opening devices there."""
         return ["--volume", f"{path}:{inside}:{mode}" + (",nosuid,nodev" if self.program == "podman" else "")]
 
 
 class _Way:
-    """How a serving container is reached: an internal network may have no address of this machine on it."""
+    """How a serving container is reached: this machine may have no address on an internal network."""
 
     def __init__(self, program: str, container: str, address: str) -> None:
         self._program = program
@@ -189,18 +189,18 @@ class _Way:
         """Return a connection.
 
         Raises:
-            OSError: the container does not run yet, or nobody listens there.
+            OSError: the container does not run yet, or does not listen.
         """
         with self._lock:
             if self._connector is None:
                 self._connector = self._open()
         try:
             return self._connector.connect(timeout)
-        except (BrokenPipeError, ConnectionResetError):  # no right to enter the namespace
+        except (BrokenPipeError, ConnectionResetError):  # the namespace may not be entered
             return socket.create_connection((self._address, SERVE_PORT), timeout)
 
     def close(self) -> None:
-        """Let go of the container's network."""
+        """Close the connection to the container's network."""
         with self._lock:
             if self._connector is not None:
                 self._connector.close()
@@ -220,17 +220,17 @@ class _Way:
 
 
 def main_process(container: str) -> tuple[str, ...]:
-    """Return the words that ask an engine for the process of a container; it answers 0 before it runs."""
+    """Return the command that asks an engine for the process of a container; it returns 0 before the container runs."""
     return "inspect", "--format", "{{.State.Pid}}", container
 
 
 def image_digest(image: str) -> str | None:
-    """Return the digest of an image: of its registry, else of this machine; None where no engine has it."""
+    """Return the digest of an image in its registry, or else on this machine; None if no engine has it."""
     try:
         program = find_engine(*ENGINES)
     except EngineError:
         return None
-    found = call(program, "image", "inspect", image)  # as JSON: engines differ in the names that templates know
+    found = call(program, "image", "inspect", image)  # as JSON: the names in templates differ between engines
     if found.returncode:
         return None
     about = json.loads(found.stdout)[0]
@@ -239,7 +239,7 @@ def image_digest(image: str) -> str | None:
 
 
 def digest_of(member: str, source: AlgorithmSource) -> dict[str, str]:
-    """Return the member that says which image ran; the file or folder of an algorithm has no digest."""
+    """Return the member with the digest of the image that ran; an algorithm in a file or folder has no digest."""
     digest = image_digest(source.image_uri) if source.path is None else None
     return {} if digest is None else {member: digest}
 
@@ -247,7 +247,7 @@ def digest_of(member: str, source: AlgorithmSource) -> dict[str, str]:
 def image_words(spec: HostSpec) -> list[str]:
     """Return the image with entrypoint and arguments.
 
-    The request's entrypoint takes the place of the image's, and its arguments that of the word `train` or `serve`
+    The request's entrypoint replaces the image's, and its arguments replace the word `train` or `serve`
     (SageMaker developer guide, "How Amazon SageMaker runs your training image").
     """
     source = spec.source
@@ -258,7 +258,7 @@ def image_words(spec: HostSpec) -> list[str]:
 
 
 def _make_network(program: str, name: str, *, internal: bool) -> str:
-    """Create a network, internal if asked; return the first three numbers of its addresses."""
+    """Create a network, on request an internal one; return the first three numbers of its addresses."""
     kind = ["--internal"] if internal else []
     done = None
     for _ in range(_NETWORK_ATTEMPTS):

@@ -1,4 +1,4 @@
-"""The container engine of this machine: docker, or what takes its place."""
+"""The container engine of this machine: docker or a replacement."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _SECONDS = 60.0
 
 @functools.cache
 def find_engine(*names: str) -> str:
-    """Return the first of some engines that answers; the docker client alone does not, without its engine.
+    """Return the first of some engines that responds; a docker client without its engine does not.
 
     Raises:
-        EngineError: CR-HST-003, none does.
+        EngineError: CR-HST-003, none responds.
     """
     told = []
     for name in names:
@@ -35,7 +35,7 @@ def find_engine(*names: str) -> str:
 
 
 def call(program: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Return how a short command of an engine ended; one that does not answer within a minute failed."""
+    """Return the result of a short command of an engine; without a response within a minute, the command has failed."""
     try:
         return subprocess.run([program, *words], capture_output=True, text=True, check=False, timeout=_SECONDS)
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""What is started in a container whose algorithm is a file or folder of this machine."""
+"""The program to start in a container whose algorithm is a file or folder of this machine."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from cleanroom_algo.errors import HostStartError
 from cleanroom_algo.local.hosts.protocol import HostSpec, Verb
 
 _MODULES: dict[Verb, str] = {"train": "cleanroom_algo.training", "serve": "cleanroom_algo.serving"}
-# What a container's image would set; nothing else of this process's environment, credentials above all, goes in.
+# Variables that an image would set; others of this process are not passed on, above all credentials.
 _INHERITED = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "TZ")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What an image would hold.
+    """What an image would contain.
 
     Attributes:
         algorithm: its file, or its folder.
         command: the program, by its path on this machine, and its arguments.
-        path: where programs are looked for.
+        path: the search path for programs.
     """
 
     algorithm: Path
@@ -35,13 +35,13 @@ class Entry:
 
 
 def find_entry(spec: HostSpec) -> Entry:
-    """Return what `docker run` would start: the request's entrypoint and arguments, else the algorithm's own.
+    """Return what `docker run` would start: the request's entrypoint and arguments, or else the algorithm's own.
 
     (SageMaker developer guide, "How Amazon SageMaker runs your training image": an entrypoint or arguments in the
-    request take the place of the default word `train`.)
+    request replace the default word `train`.)
 
     Raises:
-        HostStartError: CR-HST-001, what `source` names is not on this machine, or cannot be executed.
+        HostStartError: CR-HST-001, `source` does not exist on this machine, or cannot be executed.
     """
     algorithm = spec.source.path
     if algorithm is None:
@@ -71,7 +71,7 @@ def find_entry(spec: HostSpec) -> Entry:
 
 
 def inherited_environment() -> dict[str, str]:
-    """Return what of this process's environment a container gets."""
+    """Return the variables of this process that a container gets."""
     found = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     return {**found, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -80,9 +80,9 @@ def process_environment(root: Path, algorithm: Path, path: str, given: Mapping[s
     """Return the variables of a container that is a process of this machine, with its own root.
 
     Args:
-        root: what is /opt/ml on the platform.
-        algorithm: its file or folder; a variable of the request may name another.
-        path: where programs are looked for.
+        root: the folder that corresponds to /opt/ml on the platform.
+        algorithm: its file or folder; a variable of the request may name another one.
+        path: the search path for programs.
         given: the variables of the platform and the request.
     """
     environment = {**inherited_environment(), "HOME": str(root.parent), "PATH": path, **given}
@@ -90,8 +90,8 @@ def process_environment(root: Path, algorithm: Path, path: str, given: Mapping[s
 
 
 def share_of_cores(hosts: int) -> dict[str, str]:
-    """Return the variable by which the hosts of a job share this machine's cores.
+    """Return the variable that divides this machine's cores among the hosts of a job.
 
-    Hosts of the platform have their cores for themselves; here more threads than cores would stall each other.
+    On the platform, each host has its own cores; here, more threads than cores would slow each other down.
     """
     return {} if hosts == 1 else {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // hosts))}

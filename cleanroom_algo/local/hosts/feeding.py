@@ -1,6 +1,6 @@
-"""Writing the objects of a channel into its named pipes: one pipe for each epoch, nothing between the objects.
+"""Writes the objects of a channel into its named pipes: one pipe for each epoch, nothing between the objects.
 
-The next pipe appears when the one before is done with, and closing a pipe early ends its epoch.
+The next pipe is created when the previous one is finished, and closing a pipe early ends its epoch.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from cleanroom_algo.errors import ObjectLostError
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.objects.stream import S3Stream
 
-_PIPE_BYTES: Final = 1 << 20  # the most that any process may ask for on Linux; twice the rate of the default
-_LOOK_SECONDS = 0.02  # opening a pipe for writing before its reader is there fails, and there is nothing to wait on
-_OBJECTS_AHEAD = 8  # whose beginnings are on their way from S3 while one is written
+_PIPE_BYTES: Final = 1 << 20  # the most that Linux grants any process; twice as fast as the default
+_LOOK_SECONDS = 0.02  # opening a pipe for writing fails before it has a reader, and there is nothing to wait for
+_OBJECTS_AHEAD = 8  # whose beginnings are requested from S3 while one is written
 
 
 class Feeder:
@@ -33,8 +33,9 @@ class Feeder:
     Args:
         paths: of the host's tree.
         channel: its name.
-        objects: returns what an epoch holds.
-        fail: told why a pipe cannot be fed; it stays open then, as its end would pass for that of the data.
+        objects: returns the objects of an epoch.
+        fail: called with the reason if a pipe cannot be fed; the pipe stays open, because its end would mean end of
+            data.
     """
 
     def __init__(
@@ -50,11 +51,11 @@ class Feeder:
         _make(paths.fifo(channel, 0))
 
     def start(self) -> None:
-        """Begin to feed each reader that opens a pipe."""
+        """Start feeding each reader that opens a pipe."""
         self._thread.start()
 
     def end(self) -> None:
-        """Stop; all readers have ended by now, so that none waits for bytes that do not come."""
+        """Stop; all readers have ended, so that none waits for bytes."""
         self._stop.set()
         self._thread.join()
 
@@ -67,13 +68,13 @@ class Feeder:
                 return
             with os.fdopen(descriptor, "wb", buffering=0) as pipe:
                 try:
-                    # The next pipe is there before this one ends, as a reader may look for it at once.
+                    # The next pipe must exist before this one ends, because a reader may look for it immediately.
                     with contextlib.suppress(FileExistsError):
                         _make(self._paths.fifo(self._channel, epoch + 1))
                     self._write(pipe, self._objects(epoch))
                 except BrokenPipeError:
                     pass
-                except Exception as error:  # whatever it is
+                except Exception as error:  # of any class
                     self._fail(error)
                     self._stop.wait()
             fifo.unlink(missing_ok=True)
@@ -93,7 +94,7 @@ class Feeder:
                     raise _lost(reference, f"has {written} bytes, not the {reference.size} that were planned")
 
     def _open(self, fifo: Path) -> int | None:
-        """Open a pipe once it has a reader; None when the job has ended before."""
+        """Open a pipe when it has a reader; return None if the job ends before that."""
         while not self._stop.is_set():
             try:
                 descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
@@ -112,11 +113,11 @@ class Feeder:
 
 def _make(fifo: Path) -> None:
     os.mkfifo(fifo)
-    fifo.chmod(0o644)  # whatever the user's umask: the container may be another user
+    fifo.chmod(0o644)  # regardless of the user's umask: the container may run as another user
 
 
 def _opened(objects: Sequence[ObjectRef]) -> Generator[tuple[ObjectRef, io.BufferedReader]]:
-    """Yield objects as open files, the beginnings of the next ones being asked for."""
+    """Yield objects as open files; the beginnings of the next ones are already requested."""
     ahead: deque[tuple[ObjectRef, io.BufferedReader]] = deque()
     left = iter(objects)
     try:

@@ -1,4 +1,4 @@
-"""GPUs of this machine, which image hosts are given where the instance type has some."""
+"""GPUs of this machine, which image hosts get if the instance type has GPUs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def has_gpu(devices: Path = Path("/dev")) -> bool:
 
 
 def gpu_words(program: str, devices: Path = Path("/dev")) -> list[str]:
-    """Return the words that give a container all NVIDIA GPUs of this machine, none where it has none.
+    """Return the words that give a container all NVIDIA GPUs of this machine; empty if it has none.
 
     Args:
         program: docker, or podman, which has no `--gpus` before version 5 and finds devices by their CDI name.

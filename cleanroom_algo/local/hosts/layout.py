@@ -1,4 +1,4 @@
-"""The tree below /opt/ml as the platform lays it out, byte for byte where real jobs have been seen."""
+"""The tree below /opt/ml as the platform creates it, byte for byte where real jobs have been recorded."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from cleanroom_algo.errors import CheckpointsUnreadableError
 from cleanroom_algo.local.hosts.container_tree import ContainerTree
 from cleanroom_algo.local.plans.training_plan import HostPlan, TrainingPlan
 
-GROUP_NAME = "homogeneousCluster"  # of every ordinary job seen
-NETWORK_INTERFACE = "eth0"  # of every real job seen; the developer guide's sample says eth1
+GROUP_NAME = "homogeneousCluster"  # of every ordinary job that was recorded
+NETWORK_INTERFACE = "eth0"  # of every real job that was recorded; the developer guide's sample says eth1
 
 
 def lay_out(plan: TrainingPlan, host: HostPlan) -> ContainerTree:
-    """Create a host's tree with its configuration files; the channels are delivered besides."""
+    """Create a host's tree with its configuration files; the channels are delivered separately."""
     root = plan.run_directory / "hosts" / host.name / "ml"
     tree = ContainerTree(root, ("input/config", "input/data", "model", "output", "output/data", "checkpoints"))
     _write(tree.paths.hyperparameters, dict(plan.hyperparameters))
@@ -33,7 +33,7 @@ def lay_out(plan: TrainingPlan, host: HostPlan) -> ContainerTree:
 
 
 def input_data_config(plan: TrainingPlan) -> dict[str, dict[str, str]]:
-    """Return the content of inputdataconfig.json; an incremental channel comes whole and as files in every job."""
+    """Return the content of inputdataconfig.json; an incremental channel comes complete and as files in every job."""
     # The developer guide: FastFile is "similar to File mode" and written as File here.
     mode = InputMode.PIPE if plan.input_mode is InputMode.PIPE else InputMode.FILE
     channels = {channel.name: (mode, channel.distribution) for channel in plan.channels}
@@ -46,7 +46,7 @@ def input_data_config(plan: TrainingPlan) -> dict[str, dict[str, str]]:
 
 
 def resource_config(plan: TrainingPlan, host: HostPlan) -> dict[str, object]:
-    """Return the content of resourceconfig.json; `topology` is there since 2025, a list only on some instances."""
+    """Return the content of resourceconfig.json; `topology` exists since 2025, and is a list on some instances."""
     names = sorted(plan.host_names)
     group = {"instance_group_name": GROUP_NAME, "instance_type": plan.instance_type, "hosts": names}
     return {
@@ -69,9 +69,9 @@ def container_variables(plan: TrainingPlan, seen: Paths) -> dict[str, str]:
     """
     variables = {JOB_NAME_VARIABLE: plan.job_name, JOB_ARN_VARIABLE: plan.job_arn}
     if plan.max_artifact_bytes is not None:
-        # The platform does not tell the container its cap; an author would set the variable in the request.
+        # The platform does not tell the container its maximum size; an author would set the variable in the request.
         variables[variable("max_artifact_gb")] = f"{plan.max_artifact_bytes / GB:.9g}"
-    if plan.file_format is not None:  # the user guide, "Model authoring guidelines for the training container"
+    if plan.file_format is not None:  # user guide, "Model authoring guidelines for the training container"
         variables |= {f"SM_CHANNEL_{each.name.upper()}": str(seen.channel(each.name)) for each in plan.channels}
         variables |= {"SM_MODEL_DIR": str(seen.model), "SM_OUTPUT_DIR": str(seen.output_data)}
         variables["FILE_FORMAT"] = plan.file_format
@@ -79,10 +79,10 @@ def container_variables(plan: TrainingPlan, seen: Paths) -> dict[str, str]:
 
 
 def _copy(left: Path, target: Path) -> None:
-    """Copy what a container of an earlier job left.
+    """Copy the files that a container of an earlier job left.
 
     Raises:
-        CheckpointsUnreadableError: CR-JOB-308, it cannot be read, or leads elsewhere.
+        CheckpointsUnreadableError: CR-JOB-308, they cannot be read, or contain links to other places.
     """
     try:
         with Tree(left) as tree:

@@ -1,7 +1,7 @@
-"""Hosts as process trees of this machine: no rights needed, and no isolation.
+"""Hosts as process trees of this machine: they need no privileges, and have no isolation.
 
-Each host has its own root, to which SAGEMAKER_BASE_DIR points, and its own folder for temporary files, TMPDIR, which
-goes with it; the hosts of a job meet on a free port of loopback.
+Each host has its own root, to which SAGEMAKER_BASE_DIR points, and its own folder for temporary files, TMPDIR, which is
+removed with it; the hosts of a job meet on a free port of loopback.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 
 
 class ProcessHosts:
-    """Runs algorithms that lie in a file or folder of this machine."""
+    """Runs algorithms in a file or folder of this machine."""
 
     name = "process"
     lacks = ", and files and network are those of this machine: no /opt/ml, no isolation"
@@ -34,21 +34,21 @@ class ProcessHosts:
 
     @classmethod
     def runs(cls, source: AlgorithmSource) -> bool:
-        """Whether it runs this: a file or folder."""
+        """Whether it can run this source: a file or folder."""
         return source.path is not None
 
     @classmethod
     def missing(cls, _settings: RoomSettings) -> None:
-        """Nothing: processes run everywhere."""
+        """Return None: processes run everywhere."""
 
     @classmethod
     def of(cls, _settings: RoomSettings) -> Self:
-        """Return them; no setting changes them."""
+        """Return an instance; settings do not change it."""
         return cls()
 
     @contextmanager
     def open(self, host_names: Sequence[str]) -> Iterator[ProcessJob]:
-        """Give a job of several hosts a place to meet; names such as `algo-1` resolve only on isolated hosts."""
+        """Choose the address at which several hosts of a job meet; names such as `algo-1` need isolated hosts."""
         meeting = {} if len(host_names) == 1 else {variable("rendezvous"): f"127.0.0.1:{_free_port()}"}
         yield ProcessJob(meeting | share_of_cores(len(host_names)))
 
@@ -61,13 +61,13 @@ class ProcessJob:
 
     @property
     def fault(self) -> None:
-        """Nothing that this process knows to be lost."""
+        """Return None: the hosts share nothing that can be lost."""
 
     def launch(self, spec: HostSpec) -> GuardedHost:
         """Start a host.
 
         Raises:
-            HostStartError: CR-HST-001, what `source` names is not on this machine, or cannot be executed.
+            HostStartError: CR-HST-001, `source` does not exist on this machine, or cannot be executed.
         """
         entry = find_entry(spec)
         given = {**self.environment, **spec.environment}
@@ -82,7 +82,7 @@ class ProcessJob:
         def connect(timeout: float | None) -> socket.socket:
             return socket.create_connection(("127.0.0.1", port), timeout)
 
-        # Not below the root: the paths of sockets, which programs put there, may have 107 bytes.
+        # Not below the root: the paths of sockets, which programs create there, have at most 107 bytes.
         scratch = Path(tempfile.mkdtemp(prefix="cleanroom-host-"))
         environment["TMPDIR"] = str(scratch)
         try:

@@ -1,4 +1,4 @@
-"""Where a container runs: the one small protocol that all kinds of hosts speak."""
+"""The protocol of all kinds of hosts on which containers run."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ Verb = Literal["train", "serve"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an instance has.
+    """The resources of an instance.
 
     Attributes:
-        memory_bytes: of the instance type; None where it is not known.
-        disk_bytes: for everything that the container writes; None: as much as this machine has.
+        memory_bytes: of the instance type; None if it is not known.
+        disk_bytes: for all files that the container writes; None: no limit except the disk of this machine.
         gpus: whether it has GPUs.
     """
 
@@ -46,14 +46,14 @@ class HostSpec:
     Attributes:
         name: of the host, `algo-1`, ...
         root: the folder that the container sees as /opt/ml, laid out.
-        source: what runs.
+        source: what to run.
         verb: the default argument of the platform.
-        environment: what the platform sets, the request's map included.
-        shared: folders that the container reads and may not write, by their path below /opt/ml.
-        limits: what the instance has.
-        usage: a file to which each host appends what it takes of CPU and memory: a JSON object a line, `time`, `host`,
-            `name` (CPUUtilization: percent, 100 for each core; MemoryUtilization: percent of the instance's memory)
-            and `value`; None: nobody wants to know.
+        environment: the variables of the platform and of the request.
+        shared: folders that the container may read but not write, by their path below /opt/ml.
+        limits: the resources of the instance.
+        usage: a file to which each host appends its use of CPU and memory, as a JSON object per line: `time`, `host`,
+            `name` (CPUUtilization: percent, 100 for each core; MemoryUtilization: percent of the instance's memory) and
+            `value`; None: no file.
     """
 
     name: str
@@ -70,38 +70,38 @@ class RunningHost(Protocol):
     """A started container.
 
     Attributes:
-        address: where its server is expected, in words.
+        address: the address of its server, in words.
     """
 
     address: str
 
     @property
     def lines(self) -> Iterator[tuple[str, str]]:
-        """Yield ("stdout" or "stderr", line) until the container and all it started have ended; nothing is lost."""
+        """Yield ("stdout" or "stderr", line) until the container and all its processes have ended; no line is lost."""
 
     def connect(self, timeout: float | None) -> socket.socket:
         """Return a connection to the port on which a serving container answers.
 
         Raises:
-            OSError: nobody answers there (yet).
+            OSError: the container does not listen there (yet).
         """
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Return the exit status once the container has ended (128 + number for a signal), None after the timeout."""
 
     def terminate(self) -> None:
-        """Send SIGTERM to the container's main process; without effect once it has ended."""
+        """Send SIGTERM to the container's main process; no effect after its end."""
 
     def kill(self) -> None:
-        """End everything in the container at once; without effect once it has ended."""
+        """End all processes of the container immediately; no effect after their end."""
 
 
 class JobHosts(Protocol):
-    """The hosts of one job, and what they share."""
+    """The hosts of one job, and their shared resources."""
 
     @property
     def fault(self) -> CleanroomError | None:
-        """Why what they share was lost while they ran; None: it was not."""
+        """The error if shared resources were lost while the hosts ran, else None."""
 
     def launch(self, spec: HostSpec) -> RunningHost:
         """Start a container.
@@ -112,31 +112,31 @@ class JobHosts(Protocol):
 
 
 class SelectableKind(Protocol):
-    """A row of the registry: a kind of hosts that settings can choose."""
+    """A row of the registry: a kind of hosts that settings can select."""
 
     chosen_by_itself: ClassVar[bool]
-    """Whether `auto` may take it."""
+    """Whether `auto` may select it."""
 
     @classmethod
     def runs(cls, source: AlgorithmSource) -> bool:
-        """Whether it runs this: a file or folder, or an image."""
+        """Whether it can run this source: a file or folder, or an image."""
 
     @classmethod
     def missing(cls, settings: RoomSettings) -> str | None:
-        """Return why it cannot run here; None: it can, or trying will tell."""
+        """Return why it cannot run here; None: it can, or only trying shows it."""
 
     @classmethod
     def of(cls, settings: RoomSettings) -> HostKind | RunsWholeJobs:
-        """Return it as the settings of a room want it.
+        """Return an instance with the settings of a room.
 
         Raises:
-            HostError: the settings do not fit.
+            HostError: the settings are not sufficient.
         """
 
 
 @runtime_checkable
 class RunsWholeJobs(Protocol):
-    """Something that takes a whole job and returns its outcome, instead of hosts on which jobs are run here."""
+    """Runs complete jobs elsewhere and returns their outcome, instead of hosts on which jobs run here."""
 
     def train(self, plan: TrainingPlan, listener: JobListener, stopped: threading.Event) -> TrainingOutcome:
         """Run a training job to its end.
@@ -158,13 +158,13 @@ class HostKind(Protocol):
 
     name: str
     lacks: str
-    """What its containers lack of the platform's isolation, behind a comma; "" where nothing is known of."""
+    """What its containers lack of the platform's isolation, after a comma; "" if nothing is known."""
     isolates_files: bool
-    """Whether a container sees nothing of this machine but what it is given, and cannot write to `HostSpec.shared`."""
+    """Whether a container sees only what it is given of this machine, and cannot write to `HostSpec.shared`."""
 
     def open(self, host_names: Sequence[str]) -> AbstractContextManager[JobHosts]:
-        """Make what the hosts of one job share, a network above all; leaving the context removes it.
+        """Create what the hosts of one job share, such as a network; leaving the context removes it.
 
         Raises:
-            HostError: it cannot be made here.
+            HostError: it cannot be created here.
         """

@@ -1,4 +1,4 @@
-"""The kinds of hosts: a row for each, in the order in which `auto` looks for one."""
+"""The kinds of hosts: a row for each one, in the order in which `auto` tries them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ HOST_KINDS: Final = {
     "docker": f"{_HERE}.docker:DockerHosts",
     "sagemaker": f"{_HERE}.sagemaker:Account",
 }
-"""By the name in `machine.host_kind`: a `SelectableKind`, imported when it is looked at."""
+"""By the name in `machine.host_kind`: a `SelectableKind`, imported when it is used."""
 
 
 def hosts_for(settings: RoomSettings, source: AlgorithmSource) -> HostKind | RunsWholeJobs:
-    """Return where the containers of a job run: as the room is set, but for an image always where images run.
+    """Return the kind of hosts for the containers of a job: that of the settings, but images need one that runs images.
 
     Raises:
-        HostError: CR-HST, this machine has none, or the settings do not fit.
+        HostError: CR-HST, this machine has none, or the settings are not sufficient.
     """
     wanted = settings.machine.host_kind
     if wanted != "auto" and (source.path is not None or _kind(wanted).runs(source)):

@@ -1,7 +1,7 @@
-"""Hosts in one's own AWS account: the same plans as SageMaker jobs, for those whom one machine no longer holds.
+"""Hosts in your own AWS account: the same plans as SageMaker jobs, for data that does not fit on one machine.
 
-Requests are pure functions of a plan, validated against botocore's model by boto3 itself. The objects of the channels
-are copied to a bucket of the account first; containers are cut off from the network.
+Requests are pure functions of a plan; boto3 validates them against botocore's model. The objects of the channels are
+first copied to a bucket of the account; containers have no network access.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _ENDED = {"Completed", "Failed", "Stopped"}
 
 @dataclass(frozen=True)
 class Account:
-    """Where the jobs run.
+    """The account in which the jobs run.
 
     Attributes:
-        place: an s3:// URI below which everything of a job lies.
-        role: the ARN of the role that SageMaker takes on.
+        place: an s3:// URI for all files of the jobs.
+        role: the ARN of the role that SageMaker assumes.
         region: of the jobs.
-        endpoint: URL of a service that takes AWS's place; AWS itself if None.
-        poll_seconds: between two questions after the state of a job.
+        endpoint: URL of a replacement of AWS; None: AWS itself.
+        poll_seconds: between two requests for the state of a job.
     """
 
     chosen_by_itself: ClassVar[bool] = False
@@ -60,27 +60,27 @@ class Account:
     poll_seconds: float = POLL_SECONDS
 
     def client(self, service: str) -> Any:
-        """Return boto3's client of a service; credentials come from the environment, as boto3 finds them."""
+        """Return boto3's client of a service; boto3 finds the credentials in the environment."""
         import boto3
 
-        make: Any = boto3.client  # its stubs know service names as literals only
+        make: Any = boto3.client  # its stubs accept only literal names of services
         return make(service, region_name=self.region, endpoint_url=self.endpoint)
 
     @classmethod
     def runs(cls, _source: AlgorithmSource) -> bool:
-        """Whether it runs this: what is not an image is refused with its reason."""
+        """Return True: a source that is not an image is refused with a reason."""
         return True
 
     @classmethod
     def missing(cls, _settings: RoomSettings) -> None:
-        """Nothing that is known before AWS is asked."""
+        """Return None: nothing is known before AWS is called."""
 
     @classmethod
     def of(cls, settings: RoomSettings) -> Self:
         """Return the account that the settings name.
 
         Raises:
-            SageMakerError: CR-HST-004, the settings do not say where.
+            SageMakerError: CR-HST-004, settings are missing.
         """
         machine = settings.machine
         if machine.sagemaker_place is None or machine.sagemaker_role is None:
@@ -98,11 +98,11 @@ class Account:
 
         Args:
             plan: of the job.
-            listener: told what the containers wrote, once the job has ended.
+            listener: gets the output of the containers after the job has ended.
             stopped: set from outside to stop the job.
 
         Raises:
-            SageMakerError: CR-HST-004, AWS refused something.
+            SageMakerError: CR-HST-004, AWS refused a request.
             HostStartError: CR-HST-001, the source is not an image.
         """
         _need_image(plan.source.path)
@@ -134,11 +134,11 @@ class Account:
 
         Args:
             plan: of the job.
-            listener: told what the containers wrote, once the job has ended.
+            listener: gets the output of the containers after the job has ended.
             stopped: set from outside to stop the job.
 
         Raises:
-            SageMakerError: CR-HST-004, AWS refused something.
+            SageMakerError: CR-HST-004, AWS refused a request.
             HostStartError: CR-HST-001, the source is not an image.
         """
         _need_image(plan.source.path)
@@ -168,7 +168,7 @@ class Account:
 
 
 def job_name(wanted: str, run_directory: Path) -> str:
-    """Return a name that SageMaker takes and that no other job has: each has a run directory of its own."""
+    """Return a valid and unique name for SageMaker: each job has its own run directory."""
     suffix = hashlib.sha256(str(run_directory).encode()).hexdigest()[:8]
     plain = re.sub(r"[^A-Za-z0-9]+", "-", wanted).strip("-") or "job"
     return f"{plain[: _NAME_CHARACTERS - len(suffix) - 1].rstrip('-')}-{suffix}"
@@ -178,7 +178,7 @@ def training_request(plan: TrainingPlan, account: Account, name: str) -> dict[st
     """Return the parameters of CreateTrainingJob.
 
     Args:
-        plan: of the job; its source is an image in a registry that SageMaker may pull from.
+        plan: of the job; its source is an image in a registry from which SageMaker can pull.
         account: where it runs.
         name: of the SageMaker job.
     """
@@ -237,7 +237,7 @@ def model_request(plan: InferencePlan, account: Account, name: str) -> dict[str,
 def transform_request(plan: InferencePlan, account: Account, name: str) -> dict[str, Any]:
     """Return the parameters of CreateTransformJob.
 
-    Objects are split and assembled by line, as Clean Rooms ML says, or sent whole where the plan says so.
+    Objects are split and assembled by line, as Clean Rooms ML documents, or sent as a whole if the plan says so.
     """
     split, strategy = ("None", "SingleRecord") if plan.whole_objects else ("Line", "MultiRecord")
     source = {"S3DataType": "S3Prefix", "S3Uri": f"{account.place}/{name}/input/"}
@@ -267,7 +267,7 @@ def _training_outcome(plan: TrainingPlan, objects: S3Objects, end: Mapping[str, 
     if status == "Failed":
         reason = end.get("FailureReason") or "AlgorithmError: no reason was given"
         return TrainingOutcome(JobStatus.FAILED, reason, {}, log)
-    if status == "Stopped":  # the room keeps no artifacts of jobs that did not end by themselves
+    if status == "Stopped":  # the room keeps no artifacts of stopped jobs
         over = end.get("SecondaryStatus") == "MaxRuntimeExceeded"
         reason = f"MaxRuntimeExceeded: {plan.max_runtime_seconds} s" if over else None
         return TrainingOutcome(JobStatus.STOPPED, reason, {}, log)
@@ -296,7 +296,7 @@ def _training_outcome(plan: TrainingPlan, objects: S3Objects, end: Mapping[str, 
 
 
 def _bound(archives: Sequence[Path], plan: TrainingPlan) -> tuple[int, ArtifactsTooLargeError | None]:
-    """Hold the archives to the cap, taking files out of them; return the bytes of all, and why some are missing."""
+    """Remove files from the archives that exceed the maximum size; return the bytes of all, and the error if any."""
     sizes: dict[str, int] = {}
     for archive in archives:
         with tarfile.open(archive) as members:
@@ -357,7 +357,7 @@ def _lines_in(path: Path) -> int:
 
 
 def _watch(account: Account, stopped: threading.Event | None, describe: Any, member: str) -> dict[str, Any]:
-    """Ask for a job until it has ended or is to be stopped; return its last description."""
+    """Poll a job until it has ended or is to be stopped; return its last description."""
     pause = stopped or threading.Event()
     while True:
         found: dict[str, Any] = describe()

@@ -1,9 +1,9 @@
-"""Hosts as sandboxes of this machine, on Linux: the container's own view of files, processes and network.
+"""Hosts as sandboxes of this machine, on Linux: the container has its own files, processes and network.
 
-Bubblewrap gives each host a real /opt/ml, the algorithm at /opt/algorithm, nothing else of this machine but what a base
-image would hold, and no process but its own. The hosts of a job reach each other by name, and nothing else. Works with
-and without root's rights, where the kernel lets users make namespaces. Outside, uid 0 of a sandbox is the user who runs
-the clean room, or where that is root, a user without rights.
+Bubblewrap gives each host a real /opt/ml, the algorithm at /opt/algorithm, otherwise only the files that a base image
+would contain, and only its own processes. The hosts of a job can reach each other by name, and nothing else. This works
+with and without root privileges if the kernel lets users create namespaces. Uid 0 of a sandbox is the user who runs the
+clean room, or, if that is root, a user without privileges.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = ("alternatives", "ca-certificates", "group", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime")
 _ETC_MORE = ("mime.types", "nsswitch.conf", "passwd", "ssl", "timezone")
 _PATH = "/opt/algorithm:{python}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# Docker's own default; whatever else root may do, containers may not (Docker documentation, "Runtime privilege").
+# Docker's own default: containers have no other capabilities of root (Docker documentation, "Runtime privilege").
 _CAPABILITIES = (
     *("CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP"),
     *("NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"),
@@ -50,7 +50,7 @@ _CAPABILITIES = (
 
 
 class SandboxHosts:
-    """Runs algorithms that lie in a file or folder of this machine, each host isolated."""
+    """Runs algorithms in a file or folder of this machine, each host in isolation."""
 
     name = "sandbox"
     lacks = ""
@@ -59,20 +59,20 @@ class SandboxHosts:
 
     @classmethod
     def runs(cls, source: AlgorithmSource) -> bool:
-        """Whether it runs this: a file or folder."""
+        """Whether it can run this source: a file or folder."""
         return source.path is not None
 
     @classmethod
     def missing(cls, settings: RoomSettings) -> str | None:
-        """Return why there can be none; None where they can be made."""
+        """Return why sandboxes are not possible; None if they are."""
         return "they have no open network" if settings.switches.network == "open" else missing()
 
     @classmethod
     def of(cls, settings: RoomSettings) -> Self:
-        """Return them.
+        """Return an instance.
 
         Raises:
-            SandboxError: CR-HST-002, the settings ask for an open network.
+            SandboxError: CR-HST-002, the settings require an open network.
         """
         if settings.switches.network == "open":
             raise SandboxError(
@@ -84,10 +84,10 @@ class SandboxHosts:
 
     @contextmanager
     def open(self, host_names: Sequence[str]) -> Iterator[SandboxJob]:
-        """Make the network of a job.
+        """Create the network of a job.
 
         Raises:
-            SandboxError: CR-HST-002, this machine lacks what it takes.
+            SandboxError: CR-HST-002, this machine lacks a requirement.
         """
         with _network(host_names) as (places, network_process):
             job = SandboxJob(places, share_of_cores(len(host_names)))
@@ -100,12 +100,12 @@ class SandboxHosts:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a host is in its job's network.
+    """The place of a host in its job's network.
 
     Attributes:
-        holder: the process that holds its network namespace.
+        holder: the process that keeps its network namespace.
         address: of its eth0.
-        connector: by which it is reached.
+        connector: connects to it.
     """
 
     holder: int
@@ -120,8 +120,8 @@ class SandboxJob:
     Attributes:
         places: of its hosts.
         environment: of all of them.
-        over: whether its network is not needed any more.
-        fault: why its hosts do not reach each other any more; None: they do.
+        over: whether its network is no longer needed.
+        fault: why its hosts can no longer reach each other; None if they can.
     """
 
     places: Mapping[str, Place]
@@ -130,7 +130,7 @@ class SandboxJob:
     fault: NetworkLostError | None = None
 
     def watch(self, network_process: subprocess.Popen[str]) -> None:
-        """Wait for the end of the process that holds the network."""
+        """Wait for the end of the process that keeps the network."""
         status = network_process.wait()
         if not self.over:
             how = f"was ended by {signal_name(-status)}" if status < 0 else f"ended with status {status}"
@@ -144,13 +144,13 @@ class SandboxJob:
         """Start a host.
 
         Raises:
-            HostStartError: CR-HST-001, what `source` names is not on this machine, or cannot be executed or read.
+            HostStartError: CR-HST-001, `source` does not exist on this machine, or cannot be executed or read.
         """
         entry = find_entry(spec)
         hosts = spec.root.parent / "hosts"
         lines = [f"{place.address} {name}" for name, place in self.places.items()]
         hosts.write_text("\n".join(["127.0.0.1 localhost", "::1 localhost", *lines, ""]), encoding="utf-8")
-        scratch = spec.root.parent / "root"  # on disk, where it counts; a base model is unpacked below /tmp
+        scratch = spec.root.parent / "root"  # on disk, where it is counted; a base model is unpacked below /tmp
         _make_folders(scratch)
         if (user := _root_outside()) is not None:
             _require_readable(entry)
@@ -187,7 +187,7 @@ class SandboxJob:
 
 
 def bubblewrap(spec: HostSpec, algorithm: Path, hosts_file: Path, scratch: Path) -> list[str]:
-    """Return the command that makes a host's view; a program and its arguments follow `--`."""
+    """Return the command that creates a host's view; a program and its arguments follow `--`."""
     memory = spec.limits.memory_bytes or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     options = [
         "bwrap",
@@ -220,7 +220,7 @@ def bubblewrap(spec: HostSpec, algorithm: Path, hosts_file: Path, scratch: Path)
 
 @functools.cache
 def missing() -> str | None:
-    """Return why there can be no sandboxes on this machine; None where there can."""
+    """Return why sandboxes are not possible on this machine; None if they are."""
     if sys.platform != "linux":
         return "sandboxes need Linux"
     absent = [name for name in _PROGRAMS if shutil.which(name, path=_search_path()) is None]
@@ -286,7 +286,7 @@ def _root_outside() -> int | None:
 
 
 def _python() -> list[Path]:
-    """Return the folders of this interpreter and this library that the system's own do not hold; outer ones first."""
+    """Return the folders of this interpreter and this library outside of the system's folders; outer ones first."""
     package = Path(__file__).parents[2]
     found: list[Path] = []
     for path in sorted({Path(sys.base_prefix), Path(sys.prefix), package}):
@@ -296,7 +296,7 @@ def _python() -> list[Path]:
 
 
 def _make_folders(scratch: Path) -> None:
-    """Make folders that bubblewrap would make for itself alone."""
+    """Create folders that bubblewrap would create with access only for itself."""
     for inside_path in (Path("/tmp"), Path("/root"), Path("/etc"), Path("/opt/ml"), ALGORITHM, *_python()):  # noqa: S108
         (scratch / inside_path.relative_to("/")).mkdir(parents=True, exist_ok=True)
     (scratch / "tmp").chmod(0o1777)
@@ -304,7 +304,7 @@ def _make_folders(scratch: Path) -> None:
 
 
 def _bind_algorithm(path: Path) -> list[str]:
-    """Return the words that show the algorithm; of a folder that is its owner's alone, what lies in it."""
+    """Return the words that show the algorithm; for a folder that only its owner can read, its content."""
     if _root_outside() is None or path.is_file() or is_for_everybody(path):
         return _bind(path, _inside(path, path))
     links = {each for each in path.iterdir() if each.is_symlink()}
@@ -313,7 +313,7 @@ def _bind_algorithm(path: Path) -> list[str]:
 
 
 def _require_readable(entry: Entry) -> None:
-    """Refuse an algorithm whose files root inside cannot read, as it is not root outside."""
+    """Refuse an algorithm whose files root inside cannot read, because it is not root outside."""
     files = [entry.algorithm] if entry.algorithm.is_file() else [*entry.algorithm.glob("*.py"), Path(entry.command[0])]
     if closed := [path for path in files if not is_for_everybody(path)]:
         raise HostStartError(
@@ -324,7 +324,7 @@ def _require_readable(entry: Entry) -> None:
 
 
 def _inside(algorithm: Path, path: Path) -> Path:
-    """Return where the container sees a file of the algorithm, which brings nothing else along; others stay."""
+    """Return the path of a file in the container: that of the algorithm changes, others do not."""
     folder = algorithm if algorithm.is_dir() else algorithm.parent
     return ALGORITHM / path.relative_to(folder) if path.is_relative_to(algorithm) else path
 

@@ -1,4 +1,4 @@
-"""Building the image of an algorithm with the engine that is there: docker, podman or buildah."""
+"""Builds the image of an algorithm with the available engine: docker, podman or buildah."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pathlib import Path
 from cleanroom_algo.errors import BuildError
 
 ENGINES = ("docker", "podman", "buildah")
-# What the Dockerfile copies; beside the package in a checkout, in `context/` of an installed package.
+# What the Dockerfile copies; in a checkout beside the package, in an installed package in `context/`.
 _FILES = ("Dockerfile", ".dockerignore", "pyproject.toml", "constraints.txt", "README.md", "LICENSE", "container")
 _PACKAGE = Path(__file__).parents[2]
 _INSTALLED = Path(__file__).parent / "context"
 _LEFT_OUT = shutil.ignore_patterns(
     *("__pycache__", "*.pyc", ".git", ".venv", ".demo", ".mypy_cache", ".ruff_cache", ".pytest_cache")
 )
-# What each engine needs to build the same image from the same files; the date is of every file in a layer.
+# What each engine needs to build the same image from the same files; the date applies to all files of a layer.
 _SAME = {
     "docker": ("--build-arg", "SOURCE_DATE_EPOCH={date}"),
     "podman": ("--timestamp", "{date}"),
-    "buildah": ("--timestamp", "{date}", "--layers"),  # the others keep layers by themselves
+    "buildah": ("--timestamp", "{date}", "--layers"),  # the others cache layers by default
 }
-_DATE = "SOURCE_DATE_EPOCH"  # seconds; the usual variable of reproducible builds
+_DATE = "SOURCE_DATE_EPOCH"  # seconds; the common variable of reproducible builds
 
 
 def write_context(algorithm: Path, target: Path) -> None:
@@ -50,7 +50,7 @@ def write_context(algorithm: Path, target: Path) -> None:
     else:
         (target / "algorithm").mkdir()
         shutil.copyfile(algorithm, target / "algorithm/algorithm.py")
-    for name in ("train", "serve"):  # the right to execute travels with the context, not with the checkout
+    for name in ("train", "serve"):  # the permission to execute is set in the context, whatever it is in the checkout
         (target / "container" / name).chmod(0o755)
 
 
@@ -66,12 +66,12 @@ def build(
     """Run the engine, and pass on its output.
 
     Args:
-        context: as `write_context` left it.
+        context: as written by `write_context`.
         tag: of the image.
         engine: docker, podman or buildah.
-        arguments: of the Dockerfile; it has a default in the place of None.
+        arguments: of the Dockerfile; None means its default.
         more: further options of the engine's `build`.
-        say: takes each line.
+        say: called with each line.
 
     Raises:
         BuildError: CR-IMG-001, the engine failed.

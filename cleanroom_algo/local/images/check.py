@@ -1,4 +1,4 @@
-"""Finding what would fail in the clean room before an image is pushed there."""
+"""Finds what would fail in the clean room before an image is pushed there."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _NAMES: Final = {"CR-CLI": "import", "CR-SCH": "schema", "CR-CHN": "channel", "C
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is to be checked beside the algorithm itself.
+    """What to check, in addition to the algorithm itself.
 
     Attributes:
-        start: whether to import the algorithm, and to start `train` and `serve`, too, without data.
-        only: one of them, where the algorithm or image is not meant to do the other.
+        start: whether to import the algorithm, and also start `train` and `serve`, without data.
+        only: `train` or `serve`, if the algorithm or image is not meant for the other.
         channels: the objects of channels, whose first rows are read.
-        hyperparameters: of the request; required ones may be missing where there are none at all.
+        hyperparameters: of the request; if there are none at all, required ones may be missing.
         environment: of the request.
     """
 
@@ -58,15 +58,15 @@ class Asked:
 
 
 def check(name: str, asked: Asked) -> list[Finding]:
-    """Return what is found, errors first, each once.
+    """Return the findings, errors first, each once.
 
     Args:
         name: the path of an algorithm's file or folder, or an image of this machine.
-        asked: what is to be checked.
+        asked: what to check.
 
     Raises:
         AlgorithmNotFoundError: CR-CON-004, there is nothing at the path.
-        EngineError: CR-HST-003, it is an image and no engine answers. HostStartError: CR-HST-001.
+        EngineError: CR-HST-003, it is an image and no engine responds. HostStartError: CR-HST-001.
     """
     source = AlgorithmSource(name)
     if source.path is None and is_spelled_as_path(name):
@@ -88,7 +88,7 @@ def _check_path(source: AlgorithmSource, path: Path, asked: Asked) -> Iterator[F
     if fault is not None:
         yield _finding(fault, path)
     if fault is None or not fault.sure:
-        from cleanroom_algo.local.images.trial import try_out  # numpy takes its time
+        from cleanroom_algo.local.images.trial import try_out  # importing numpy takes time
 
         yield from try_out(plan, ProcessHosts() if sandbox.missing() else sandbox.SandboxHosts(), verbs)
 

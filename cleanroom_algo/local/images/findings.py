@@ -1,4 +1,4 @@
-"""What a check finds: something that would fail, or cost, in the clean room."""
+"""Findings of a check: what would fail or be slow in the clean room."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Finding:
     """One finding.
 
     Attributes:
-        severity: error: it fails in the clean room; warning: it may, or it costs.
+        severity: error: it fails in the clean room; warning: it may fail, or is slow.
         name: of the check; it never changes.
         where: file and line, or the part of the image.
-        what: what is there.
+        what: the problem.
         fix: what to do.
     """
 

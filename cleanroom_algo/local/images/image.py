@@ -1,4 +1,4 @@
-"""Looking at an image, as an engine describes it."""
+"""Checks an image by the description of an engine."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from cleanroom_algo.local.images.findings import Finding
 
 ALGORITHM = "/opt/algorithm"
 _ARCHITECTURE = "amd64"  # of every instance type in the API's model
-# Where a distribution, and not an author, puts files; but /usr/src is a usual place for an author's.
+# Where a distribution, not an author, puts files; but /usr/src is a usual place for an author's.
 _SYSTEM = ("/opt/venv", "/opt/conda", "/usr", "/bin", "/sbin", "/etc", "/lib")
 _AUTHORS = "/usr/src"
 _SHELLS = {"sh", "bash", "dash", "ash"}
-_SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where an image names none
+_SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # the default if an image sets none
 _LARGE_BYTES = 10 * 10**9
 
 
 def inspect(engine: str, image: str) -> dict[str, Any]:
-    """Return what an engine knows of an image.
+    """Return an engine's description of an image.
 
     Raises:
-        HostStartError: CR-HST-001, it does not have it.
+        HostStartError: CR-HST-001, it does not have the image.
     """
     done = call(engine, "image", "inspect", image)
     if done.returncode:
@@ -45,7 +45,7 @@ def inspect(engine: str, image: str) -> dict[str, Any]:
 
 
 def check_image(description: dict[str, Any], *, has_opt_ml: bool) -> Iterator[Finding]:
-    """Yield what is found in the description of an image.
+    """Yield the findings in the description of an image.
 
     Args:
         description: as `inspect` returns it.
@@ -82,21 +82,21 @@ def entry_files(description: dict[str, Any]) -> list[str]:
 
 
 def search_path(description: dict[str, Any]) -> list[str]:
-    """Return the folders in which programs are looked for."""
+    """Return the folders of the search path for programs."""
     return _variable(description.get("Config") or {}, "PATH", _SEARCH_PATH).split(":")
 
 
 def names_script(description: dict[str, Any]) -> bool:
-    """Whether the image says which script trains."""
+    """Whether the image names the script that trains."""
     return bool(_variable(description.get("Config") or {}, PROGRAM_VARIABLE, ""))
 
 
 def code_places(description: dict[str, Any], paths: Iterable[str]) -> list[str]:
-    """Return where the author's code is likely to lie, the algorithm's own folder left out.
+    """Return where the author's code probably is, without the algorithm's own folder.
 
     Args:
         description: as `inspect` returns it.
-        paths: of the files that are started; their folders, too, are likely, unless they are the system's.
+        paths: of the files that are started; their folders are also likely, unless they belong to the system.
     """
     config = description.get("Config") or {}
     modules = filter(None, _variable(config, "PYTHONPATH", "").split(":"))
@@ -125,7 +125,7 @@ def _variable(config: dict[str, Any], name: str, default: str) -> str:
 
 @contextmanager
 def container_of(engine: str, image: str) -> Iterator[str]:
-    """Create a container that never runs, to look at the image's files; yield its name."""
+    """Create a container that never runs, to read the image's files; yield its name."""
     name = f"cleanroom-check-{uuid.uuid4().hex[:12]}"
     call(engine, "create", "--pull", "never", "--name", name, image, "train")
     try:
@@ -135,9 +135,9 @@ def container_of(engine: str, image: str) -> Iterator[str]:
 
 
 def copy_out(engine: str, container: str, path: str, target: Path) -> bool:
-    """Copy a file or folder out of a container; return whether there is one."""
+    """Copy a file or folder out of a container; return whether it exists."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    follow = ["--follow-link"] if engine == "docker" else []  # as podman does unasked
+    follow = ["--follow-link"] if engine == "docker" else []  # podman's default
     return call(engine, "cp", *follow, f"{container}:{path}", str(target)).returncode == 0
 
 

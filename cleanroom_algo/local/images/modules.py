@@ -1,4 +1,4 @@
-"""The Python files of an algorithm, and what the names in them stand for; nothing of them is run."""
+"""The Python files of an algorithm, and the meaning of the names in them; none of them is run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class Source:
 
     Args:
         path: of the file.
-        root: the algorithm's folder, in which it looks for its modules.
+        root: the algorithm's folder, in which it finds its modules.
 
     Attributes:
         name: its path below the root.
         tree: its syntax.
 
     Raises:
-        SyntaxError: it is not Python. ValueError: nor even text.
+        SyntaxError: it is not Python. ValueError: it is not text.
     """
 
     def __init__(self, path: Path, root: Path) -> None:
@@ -38,7 +38,7 @@ class Source:
 
     @cached_property
     def imports(self) -> dict[str, int]:
-        """The modules of others that it imports, each with the first line that does."""
+        """The modules of others that it imports, each with the line of the first import."""
         found: dict[str, int] = {}
         for node, module, _ in self._imports():
             if module and not self._own_files(node, module):
@@ -54,7 +54,7 @@ class Source:
     def origin(self, node: ast.expr) -> str:
         """Return the full name of what is called, such as `argparse.ArgumentParser.parse_args`.
 
-        It is "" for what the algorithm defines itself, a method of it included.
+        It is "" for everything that the algorithm defines itself, including methods of it.
         """
         root, dot, rest = name_of(node).partition(".")
         stands_for = self._names.get(root, root)
@@ -64,7 +64,7 @@ class Source:
         """Yield each call, and whether it depends on a condition.
 
         Args:
-            is_program: whether what is below `if __name__ == "__main__"` runs, too.
+            is_program: whether the code below `if __name__ == "__main__"` also runs.
         """
         waiting: list[tuple[ast.AST, bool]] = [(self.tree, False)]
         while waiting:
@@ -79,7 +79,7 @@ class Source:
 
     @cached_property
     def _names(self) -> dict[str, str]:
-        """What names stand for, "" for what the algorithm defines itself; others stand for themselves."""
+        """The meaning of names, "" for those that the algorithm defines itself; other names mean themselves."""
         methods = {id(part) for kind in self.classes for part in kind.body}
         found: dict[str, str] = {}
         for node, module, alias in self._imports():
@@ -108,7 +108,7 @@ class Source:
                 yield from ((node, node.module or "", alias) for alias in node.names)
 
     def _own_files(self, node: ast.Import | ast.ImportFrom, module: str) -> list[Path]:
-        """Return the files of the algorithm that importing a module runs."""
+        """Return the files of the algorithm that run when a module is imported."""
         level = node.level if isinstance(node, ast.ImportFrom) else 0
         folders = [self.path.parents[level - 1]] if level else [self._root, self.path.parent]
         paths = [folder.joinpath(*module.split(".")[:depth]) for folder in folders for depth in range(1, 9)]
@@ -117,10 +117,10 @@ class Source:
 
 
 def reached(files: Iterable[Path], root: Path, broken: dict[Path, Exception]) -> list[Source]:
-    """Return files and what they import of an algorithm, each once.
+    """Return files and the files of the algorithm that they import, each once.
 
     Args:
-        files: where it begins.
+        files: the first files.
         root: the algorithm's folder.
         broken: receives the files that cannot be parsed.
     """
@@ -139,7 +139,7 @@ def reached(files: Iterable[Path], root: Path, broken: dict[Path, Exception]) ->
 
 
 def name_of(node: ast.expr) -> str:
-    """Return the dotted name of an expression; of a call, that of what is called."""
+    """Return the dotted name of an expression; for a call, that of what is called."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):

@@ -1,4 +1,4 @@
-"""What would end a training job before its first step, found before a job starts."""
+"""Finds what would end a training job before its first step, before the job starts."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from cleanroom_algo.local.hosts.layout import container_variables, lay_out
 from cleanroom_algo.local.plans.training_plan import ChannelPlan, TrainingPlan
 
 _MODULE = "cleanroom_algo.training.preflight"
-_SECONDS = 120.0  # more is a matter of what the algorithm does, not of whether it can be imported
+_SECONDS = 120.0  # the import of an algorithm that takes longer is not stuck, but does other work
 _MISSING = re.compile(r"No module named '(?P<name>\w+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What would end a job.
+    """An error that would end a job.
 
     Attributes:
         error: what is wrong.
-        place: file and line in the algorithm; "" where the fault is in none.
-        sure: whether it ends the job; an algorithm's own `fit` may read rows in its own way.
+        place: file and line in the algorithm; "" if the fault is not in the algorithm.
+        sure: whether it certainly ends the job; an algorithm's own `fit` may read rows in another way.
     """
 
     error: CleanroomError
@@ -50,11 +50,11 @@ class Fault:
 def find_fault(plan: TrainingPlan, *, import_only: bool = False, any_hyperparameters: bool = False) -> Fault | None:
     """Return what would end a training job before its first step; None if nothing is found.
 
-    The first rows are read of channels on this machine, in each input mode, and not of those in S3.
+    The first rows of channels on this machine are read, in each input mode; those of channels in S3 are not.
 
     Args:
-        plan: of the job; images, scripts and programs of the algorithm's own are not looked into.
-        import_only: import the algorithm, and nothing else.
+        plan: of the job; images, scripts and an algorithm's own programs are not checked.
+        import_only: only import the algorithm.
         any_hyperparameters: whether required ones may be missing.
     """
     source = plan.source.path
@@ -70,14 +70,14 @@ def find_fault(plan: TrainingPlan, *, import_only: bool = False, any_hyperparame
     words += ["--any-hyperparameters"] if any_hyperparameters else []
     assert file is not None
     with tempfile.TemporaryDirectory(prefix="cleanroom-preflight-") as folder:
-        # As all input modes deliver the same rows, files serve for all of them.
+        # All input modes deliver the same rows, so files stand for all of them.
         own = replace(plan, run_directory=Path(folder), input_mode=InputMode.FILE)
         fault = _run(own, _only_file(source, file, Path(folder)), words)
     return _with_neighbor(fault, source) if fault and source.is_file() else fault
 
 
 def _only_file(source: Path, file: Path, folder: Path) -> Path:
-    """Return an algorithm as it is in a container: one of a single file has no neighbors there."""
+    """Return an algorithm as it is in a container, where a single file has no other files beside it."""
     if source.is_dir():
         return source
     copy = folder / "algorithm" / file.name
@@ -87,7 +87,7 @@ def _only_file(source: Path, file: Path, folder: Path) -> Path:
 
 
 def _with_neighbor(fault: Fault, file: Path) -> Fault:
-    """Return the fault of an algorithm of one file; if it lacks a module that lies beside it, with the fix for that."""
+    """Return the fault of a single-file algorithm, with a fix if it lacks a module that is in the same folder."""
     missing = _MISSING.search(fault.error.what)
     neighbor = file.parent / missing["name"] if missing else None
     if neighbor is None or not (neighbor.is_dir() or neighbor.with_suffix(".py").is_file()):
@@ -125,7 +125,7 @@ def _run(plan: TrainingPlan, algorithm: Path, words: Sequence[str]) -> Fault | N
 
 
 def _link_first(channel: ChannelPlan, root: Path) -> None:
-    """Let the first object of a channel be all there is, where it is a file."""
+    """Create a channel that contains only its first object, if this is a file."""
     root.mkdir(parents=True)
     for each in channel.objects[:1]:
         if isinstance(each.place, Path):
@@ -143,7 +143,7 @@ def _ended(name: str, status: int) -> AlgorithmImportError:
 
 
 def _error(document: dict[str, str | list[dict[str, str]]]) -> CleanroomError:
-    """Return the error of which `CleanroomError.to_dict` made a document."""
+    """Return the error that `CleanroomError.to_dict` converted to a document."""
     problems = [Problem(**each) for each in document["problems"] if isinstance(each, dict)]
     kind = all_errors()[str(document["code"])]
     return kind(str(document["what"]), expected=str(document["expected"]), fix=str(document["fix"]), problems=problems)

@@ -1,4 +1,4 @@
-"""Reading an algorithm's Python files for what would fail in the clean room; nothing of them is run."""
+"""Checks an algorithm's Python files for what would fail in the clean room; none of them is run."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ _SCRIPT = "train.py"  # the usual name of a script that trains
 _LARGE_BYTES = 100 * 10**6
 _TRAINING = Path(__file__).parents[2] / "training"
 _ENTRIES: dict[Verb, str] = {"train": "Trainer", "serve": "Predictor"}
-# How a program that is not a Trainer gets its hyperparameters: the file, or the toolkit's variables.
+# How a program that is not a Trainer reads its hyperparameters: the file, or the toolkit's variables.
 _READS_HYPERPARAMETERS = re.compile(r"hyperparameters|SM_HP|sagemaker_training|cleanroom_algo\.training")
 _READS_OPTIONS = re.compile(r"argparse|sys\.argv|\bclick\b|\$[1-9@]")
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What is read of an algorithm.
+    """The files of an algorithm.
 
     Attributes:
         algorithm: its file or folder.
-        files: algorithm.py and what it imports, or all files where another program may run any of them.
-        broken: files that are not Python, and why.
-        is_script: whether scripts train and serve, not classes or programs.
-        script: the script that trains; None where it is not known.
+        files: algorithm.py and what it imports, or all files if another program may run any of them.
+        broken: files that are not valid Python, with the reason.
+        is_script: whether scripts, not classes or programs, train and serve.
+        script: the script that trains; None if it is not known.
         named: whether the job or the image names it.
     """
 
@@ -66,7 +66,7 @@ class Sources:
 
     @property
     def root(self) -> Path:
-        """The folder in which the algorithm looks for its modules."""
+        """The folder in which the algorithm finds its modules."""
         return self.algorithm.parent if self.algorithm.is_file() else self.algorithm
 
     @property
@@ -76,11 +76,11 @@ class Sources:
 
     @property
     def scripts(self) -> list[Path]:
-        """The Python files right in the folder."""
+        """The Python files directly in the folder."""
         return [source.path for source in self.files if source.path.parent == self.root]
 
     def has(self, verb: Verb) -> bool:
-        """Whether there is what trains or serves."""
+        """Whether the algorithm can train or serve."""
         if self.algorithm.is_dir() and (self.algorithm / verb).is_file():
             return True
         if self.is_script and (self.script is not None if verb == "train" else any(map(defines_serving, self.scripts))):
@@ -93,8 +93,8 @@ def read_sources(algorithm: Path, program: str | None = None, *, named: bool | N
 
     Args:
         algorithm: the file or folder.
-        program: what SAGEMAKER_PROGRAM says: the script that trains.
-        named: whether an image names a script; None for what is not an image, where scripts are looked for.
+        program: the value of SAGEMAKER_PROGRAM: the script that trains.
+        named: whether an image names a script; None if it is not an image, for which scripts are searched.
     """
     root = algorithm.parent if algorithm.is_file() else algorithm
     broken: dict[Path, Exception] = {}
@@ -112,7 +112,7 @@ def read_sources(algorithm: Path, program: str | None = None, *, named: bool | N
 
 
 def _start_files(folder: Path) -> list[Path]:
-    """Return the files of a folder that the container starts or imports; all where that cannot be known."""
+    """Return the files of a folder that the container starts or imports; all files if these are not known."""
     entry = folder / ENTRY_FILE
     if entry.is_file() and not any((folder / verb).is_file() for verb in _ENTRIES):
         return [entry]
@@ -122,12 +122,12 @@ def _start_files(folder: Path) -> list[Path]:
 
 
 def check_sources(sources: Sources, *, entries: bool = True, only: Verb | None = None) -> Iterator[Finding]:
-    """Yield what is found in an algorithm's files.
+    """Yield the findings in an algorithm's files.
 
     Args:
         sources: what was read.
-        entries: whether it must hold what trains and serves; an image may have that elsewhere.
-        only: of these, the one that it must hold; None: it should hold both.
+        entries: whether it must contain what trains and serves; an image may contain them elsewhere.
+        only: the one that it must contain; None: both.
     """
     for path, error in sources.broken.items():
         name, line = path.relative_to(sources.root).as_posix(), getattr(error, "lineno", None)
@@ -144,7 +144,7 @@ def check_sources(sources: Sources, *, entries: bool = True, only: Verb | None =
 
 
 def _script_line(path: Path) -> bytes:
-    """Return the first line of a script, which names what runs it; b"" of anything else."""
+    """Return the first line of a script, which names its interpreter; b"" for other files."""
     if not path.is_file():
         return b""
     with path.open("rb") as file:
@@ -192,7 +192,7 @@ def _check_serving(source: Source, part: ast.AST) -> Iterator[Finding]:
 
 
 def writes_model(path: str, where: str) -> Finding:
-    """Return the finding that serving writes below the model's folder."""
+    """Return the finding that serving writes into the model's folder."""
     what = f"writes to {path}, and {_MODEL} cannot be written to in an inference job"
     return Finding("error", "writes-model", where, what, "write to /tmp, or let training store it with the model")
 
@@ -232,7 +232,7 @@ def _check_call(source: Source, call: ast.Call, *, gets_word: bool) -> Iterator[
 
 
 def _downloads(origin: str, call: ast.Call) -> bool:
-    """Whether a call downloads: of a name that is written out, and not of files that are there."""
+    """Whether a call downloads: it gets a literal name, which is not that of existing files."""
     first = next(iter(_texts(call)), "")
     if _is_given(call, "local_files_only", True) or first.startswith(("/", ".")):
         return False
@@ -243,7 +243,7 @@ def _downloads(origin: str, call: ast.Call) -> bool:
 
 
 def _check_declared_hyperparameters(sources: Sequence[Source]) -> Iterator[Finding]:
-    """Find declared fields that neither the algorithm nor the Trainer reads as an attribute or by name."""
+    """Find declared fields that neither the algorithm nor the Trainer uses as an attribute or by name."""
     read = {
         node.attr if isinstance(node, ast.Attribute) else str(node.value)
         for source in sources
@@ -276,10 +276,10 @@ def _library_reads(name: str) -> bool:
 
 
 def _check_read_hyperparameters(sources: Sources) -> Iterator[Finding]:
-    """Find programs that do without the request's hyperparameters; a Trainer reads them itself.
+    """Find programs that do not read the request's hyperparameters; a Trainer reads them itself.
 
-    Only a script of script mode gets them as options: an image's own program gets the word `train`, or the arguments of
-    the configured algorithm, which are the same in every job.
+    Only a script of script mode gets them as options: an image's own program gets the word `train`, or the arguments
+    of the configured algorithm, which are the same in every job.
     """
     if any(_builds_on(source, kind, "Trainer") for source, kind in sources.classes):
         return
@@ -296,7 +296,7 @@ def _check_read_hyperparameters(sources: Sources) -> Iterator[Finding]:
 
 
 def _check_scripts(sources: Sources, only: Verb | None) -> Iterator[Finding]:
-    """Find what keeps scripts from training and serving."""
+    """Find what prevents scripts from training and serving."""
     name = sources.algorithm.name
     train = [path.name for path in sources.scripts if path.name != INFERENCE_SCRIPT]
     if train and only != "serve" and not sources.named:
@@ -341,7 +341,7 @@ def _check_sizes(folder: Path) -> Iterator[Finding]:
 
 
 def _builds_on(source: Source, kind: ast.ClassDef, base: str) -> bool:
-    """Whether a class has a base of this name or of a kind of it, such as XGBoostTrainer."""
+    """Whether a class has a base with this name or a variant of it, such as XGBoostTrainer."""
     return any((source.origin(each) or name_of(each)).endswith(base) for each in kind.bases)
 
 
@@ -355,13 +355,13 @@ def _texts(call: ast.Call) -> list[str]:
 
 
 def _declares_positional(tree: ast.Module) -> bool:
-    """Whether an argument without a dash is declared, which takes the platform's word."""
+    """Whether a positional argument is declared, which would get the word of the platform."""
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and last_name(node.func) == "add_argument")
     return any(not text.startswith("-") for call in calls for text in _texts(call)[:1])
 
 
 def _is_given(call: ast.Call, name: str, value: object) -> bool:
-    """Whether an argument is given as this constant."""
+    """Whether an argument is set to this constant."""
     constants = {each.arg: each.value.value for each in call.keywords if isinstance(each.value, ast.Constant)}
     return constants.get(name) == value
 

@@ -1,4 +1,4 @@
-"""Starting an algorithm as the platform would, with no data, to see whether it starts at all."""
+"""Starts an algorithm like the platform, without data, to see whether it starts at all."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ SERVE_SECONDS = 20.0  # long enough to import torch and fail on the missing mode
 END_SECONDS = 5.0  # for a server to end after SIGTERM; the platform kills it after 30
 _NOT_FOUND = {126, 127}
 _USAGE = 2
-# What engines, Python and the kernel say of a program that is not there or not for this machine; the last is what is
-# left of it between the docker client and podman's service.
+# Messages of engines, Python and the kernel about a program that does not exist or is for another machine; the last one
+# is what remains of it between the docker client and podman's service.
 _NO_PROGRAM = re.compile(
     r"executable file not found|exec .*: no such file or directory|exec format error|can't open file"
     r"|unable to upgrade to tcp, received 409"
@@ -39,28 +39,28 @@ _OFFLINE = re.compile(
     r"|Max retries exceeded|getaddrinfo failed|ConnectError|[Cc]ould not resolve host|unable to resolve host"
     r"|UnknownHostException|no such host|couldn't connect to"
 )
-# The second is what a Trainer or Predictor says of its library, which may lack a library of the system.
+# The second is the message of a Trainer or Predictor about its library, which may lack a library of the system.
 _NOT_IMPORTED = re.compile(r"(?:ModuleNotFoundError|ImportError): .*|(?<=CR-TRN-015  ).*")
-# Not of a file system that cannot be written to, which is a finding of its own.
+# Except errors of a read-only file system, which have their own finding.
 _NOT_THERE = re.compile(
     r"^(?:FileNotFoundError|PermissionError|NotADirectoryError|OSError): (?!.*Read-only file system).*", re.MULTILINE
 )
-_DATA = re.compile(r"/ml/|/input/|/model\b|/output/")  # what an empty /opt/ml cannot have
+_DATA = re.compile(r"/ml/|/input/|/model\b|/output/")  # missing if /opt/ml is empty
 _WHOLE = {variable("tracebacks"): "whole"}
 _PIP = re.compile(r"^(Collecting |Looking in indexes|ERROR: Could not find a version|WARNING: Retrying)")
-# Python says the path behind the words, most others before them.
+# Python puts the path after the words, most other programs before them.
 _READ_ONLY = re.compile(
     r"(?:(?P<before>[^\s'\"\u2018\u2019]+)['\u2019]?: )?Read-only file system(?:: ['\"]?(?P<behind>[^'\"\s]+))?"
 )
 
 
 def try_out(plan: TrainingPlan, kind: HostKind, verbs: Sequence[Verb]) -> Iterator[Finding]:
-    """Start `train` and `serve` with an empty /opt/ml and no way out, and yield what is found.
+    """Start `train` and `serve` with an empty /opt/ml and without external access, and yield the findings.
 
     Args:
-        plan: of a training job with a file, a folder or an image; its channels are left out.
-        kind: where it starts; its root file system should not be writable.
-        verbs: what is started.
+        plan: of a training job with a file, a folder or an image; its channels are not used.
+        kind: the kind of hosts; its root file system should not be writable.
+        verbs: what to start.
 
     Raises:
         HostError: it cannot be started here.
@@ -120,7 +120,7 @@ def _try_serve(plan: TrainingPlan, kind: HostKind, folder: Path) -> Iterator[Fin
 
 
 def _serves_by_library(algorithm: Path | None) -> bool:
-    """Whether this library's server answers, which knows the port, and may take longer on a busy machine."""
+    """Whether this library's server answers; it uses the right port, and may be slow on a busy machine."""
     return algorithm is not None and not (algorithm.is_dir() and (algorithm / "serve").is_file())
 
 
@@ -166,7 +166,7 @@ def _ended_in_time(host: RunningHost, seconds: float) -> Iterator[None]:
 
 
 def _answers(host: RunningHost) -> bool:
-    """Whether /ping answers 200 within the time; False as soon as the container has ended."""
+    """Whether /ping answers with status 200 in time; False as soon as the container has ended."""
     limit = time.monotonic() + SERVE_SECONDS
     while time.monotonic() < limit and host.wait(0) is None:
         if not ping(host.connect):

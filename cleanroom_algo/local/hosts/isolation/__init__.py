@@ -1,1 +1,1 @@
-"""What keeps a container to itself, and makes sure that nothing of it is left behind."""
+"""Isolates a container, and makes sure that it leaves nothing behind."""

@@ -9,10 +9,10 @@ import threading
 
 
 class NamespaceConnector:
-    """The clean room's end of a socket whose other end a process inside the namespace holds (see `network.py`).
+    """This side of a socket whose other end belongs to a process inside the namespace (see `network.py`).
 
     Args:
-        requests: each byte sent on it asks for a connection.
+        requests: each byte that is sent on it requests a connection.
     """
 
     def __init__(self, requests: socket.socket) -> None:
@@ -23,7 +23,7 @@ class NamespaceConnector:
         """Return a connection to the host's port 8080.
 
         Raises:
-            OSError: nobody listens there, or the process inside has ended.
+            OSError: no program listens there, or the process inside has ended.
         """
         descriptors = array.array("i")
         with self._lock:
@@ -45,6 +45,6 @@ class NamespaceConnector:
 
 
 def enter(pid: int) -> list[str]:
-    """Return the words before a command that is to run in the network namespace of a process."""
+    """Return the words before a command that run it in the network namespace of a process."""
     user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
     return ["nsenter", *user, "--net", "--target", str(pid), "--"]

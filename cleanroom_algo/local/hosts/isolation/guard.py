@@ -1,12 +1,12 @@
-"""Stands between the clean room and a container's main process, so that nothing of it is ever left behind.
+"""Runs between the clean room and a container's main process, so that the container never leaves anything behind.
 
 Run by `isolated_python` with the arguments ORDERS COMMAND..., where ORDERS is a JSON object with the attributes of
-`Orders`. A host's start waits for this process: before the container runs, it imports nothing but the standard library,
-and of that only what every host needs.
+`Orders`. A host's start waits for this process: before the container runs, it only imports modules of the standard
+library that every host needs.
 
-SIGTERM goes to the main process alone, as `docker stop` does; when that has ended, whatever it started is killed. The
-exit status is the main process's, 128 + number for a signal. Process 1 of a sandbox never sees a signal that it does
-not handle: there SIGTERM waits until it does, so that none is lost on a program that is still starting.
+SIGTERM goes only to the main process, as with `docker stop`; when that has ended, all processes that it started are
+killed. The exit status is that of the main process, 128 + number for a signal. The kernel drops signals that process 1
+of a sandbox does not handle: so SIGTERM waits until it has a handler, and is not lost while a program is starting.
 """
 
 from __future__ import annotations
@@ -31,35 +31,35 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _LINUX = sys.platform == "linux"
 _PASSED_ON = {signal.SIGTERM, signal.SIGUSR1}
-_LOOK_SECONDS = 0.5  # between two looks at memory, disk and processes: each reads files of every process
+_LOOK_SECONDS = 0.5  # between two checks of memory, disk and processes, which read files of every process
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 (the container's)
-_USAGE_SECONDS = 5.0  # between two lines on CPU and memory; the platform has one a minute
-_HANDLER_SECONDS = 0.02  # between two looks at whether a program handles SIGTERM by now
+_USAGE_SECONDS = 5.0  # between two lines on CPU and memory; the platform writes one per minute
+_HANDLER_SECONDS = 0.02  # between two checks whether a program handles SIGTERM
 _KILLED = 128 + signal.SIGKILL
 
 
 class Orders:
-    """What the guard is given.
+    """The instructions for the guard.
 
     Attributes:
         lifeline: the descriptor of a pipe that only the clean room holds open: when the clean room ends in any way,
             SIGKILL included, the pipe closes and the guard ends everything.
-        inner: whether COMMAND is bubblewrap, and the main process is what it starts; the word `INFO-FD` in the command
-            then becomes the descriptor on which it says which process that is.
+        inner: whether COMMAND is bubblewrap, which starts the main process; the word `INFO-FD` in the command then
+            becomes the descriptor on which it reports the main process.
         passed: descriptors that COMMAND gets.
-        memory: bytes that the tree may take, or None.
-        disk: bytes that what lies below `folders` may take, or None.
-        folders: where the container writes.
+        memory: the most bytes of memory of the process tree, or None.
+        disk: the most bytes of the files below `folders`, or None.
+        folders: those into which the container writes.
         scratch: a folder that is removed at the end, or None.
-        threads: how many its processes may have together.
+        threads: the most threads of its processes together.
         stopped_seconds: after which a stopped process is reported.
-        packages: the folder in which psutil lies.
-        usage: a file for what the tree takes of the host's CPU and memory: a line each for CPUUtilization and
-            MemoryUtilization, every 5 s; None: nobody wants to know.
+        packages: the folder with the package psutil.
+        usage: a file for the use of CPU and memory: a line each for CPUUtilization and MemoryUtilization, every 5 s;
+            None: no file.
         host: its name in these lines.
-        host_memory: bytes that the host has.
-        main: a command that tells the container's main process, where COMMAND is only a client of what runs it.
-        end: a command that ends what COMMAND, an engine's client, has started elsewhere.
+        host_memory: memory of the host in bytes.
+        main: a command that prints the container's main process if COMMAND is only a client of an engine.
+        end: a command that ends the processes that COMMAND, a client of an engine, has started elsewhere.
         at_end: a command that removes what COMMAND may leave.
     """
 
@@ -84,33 +84,33 @@ class Orders:
 
 
 def run() -> None:
-    """Run the command to its end, and end."""
-    os._exit(_main())  # the end of the interpreter would bring the signals' defaults back
+    """Run the command to its end, and exit."""
+    os._exit(_main())  # the end of the interpreter would restore the default handlers of signals
 
 
 def _main() -> int:
     orders, command = Orders(sys.argv[1]), sys.argv[2:]
     if _LINUX:
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphans of the container come to us
-    signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)  # until there is a child to pass them on to
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphans of the container become children of this process
+    signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)  # until there is a child process for them
     container = _Container(command, orders)
     signal.signal(signal.SIGTERM, lambda *_: container.terminate())
     signal.signal(signal.SIGUSR1, lambda *_: _kill_once(container))
     for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the terminal's signals are the clean room's affair
+        signal.signal(number, signal.SIG_IGN)  # the clean room handles the terminal's signals
     threading.Thread(target=_watch, args=(orders.lifeline, container), daemon=True).start()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
     status = container.process.wait()
     for number in _PASSED_ON:
-        signal.signal(number, signal.SIG_IGN)  # a late signal shall not take the place of the exit status
+        signal.signal(number, signal.SIG_IGN)  # a late signal must not replace the exit status
     container.kill()
     if container.over_limit:
-        return _KILLED  # what the kernel would have done to the largest of its processes
+        return _KILLED  # as if the kernel had killed the largest of its processes
     return 128 - status if status < 0 else status
 
 
 def _kill_once(container: _Container) -> None:
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # it may be sent again before this is through
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # it may be sent again before this has finished
     container.kill()
 
 
@@ -140,7 +140,7 @@ class _Container:
 
     def kill(self) -> None:
         if self._orders.end and self.process.poll() is None:
-            _run_quietly(self._orders.end)  # its own processes first: an engine without them waits in vain
+            _run_quietly(self._orders.end)  # first the engine's own processes: an engine without them waits in vain
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         if self._orders.at_end:
@@ -151,7 +151,7 @@ class _Container:
                     os.kill(pid, signal.SIGKILL)
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, 0)
-            time.sleep(0.001)  # children of the killed ones arrive
+            time.sleep(0.001)  # wait for children of the killed processes
         if self._orders.scratch:
             removal = ["rm", "-rf", "--", self._orders.scratch]  # it may be deeper than Python can recurse
             if _run_quietly(removal):
@@ -164,7 +164,7 @@ class _Container:
     def _learn(self, told: int) -> None:
         with os.fdopen(told, "rb") as file:
             text = file.read()
-        with contextlib.suppress(ValueError, KeyError):  # bubblewrap failed, and has said why
+        with contextlib.suppress(ValueError, KeyError):  # bubblewrap failed, and has printed the reason
             self._main = json.loads(text)["child-pid"]
 
     def _terminate_inner(self) -> None:
@@ -189,7 +189,7 @@ class _Container:
             time.sleep(_LOOK_SECONDS)
 
     def _over(self, psutil: Any, processes: list[Any]) -> str | None:
-        """Return what the container has too much of; None: nothing."""
+        """Return which limit the container has exceeded; None if none."""
         memory, disk = self._orders.memory, self._orders.disk
         if memory and _memory([each.pid for each in processes], self._main) > memory:
             return f"its memory of {memory / 2**30:.1f} GiB is used up"
@@ -206,14 +206,14 @@ class _Container:
 
 
 class _Meter:
-    """Takes what a tree needs of CPU and memory, and writes it."""
+    """Measures the use of CPU and memory by a process tree, and writes it to a file."""
 
     def __init__(self, orders: Orders, psutil: Any) -> None:
         self._file, self._host, self._memory = str(orders.usage), orders.host, orders.host_memory
         self._command, self._psutil = orders.main, psutil
         self._main = 0
         self._at, self._seconds = time.monotonic(), 0.0
-        self._due = self._at + _LOOK_SECONDS  # few jobs are so short that nothing is known of them
+        self._due = self._at + _LOOK_SECONDS  # so that even short jobs have a measurement
 
     def read(self) -> None:
         now = time.monotonic()
@@ -221,8 +221,8 @@ class _Meter:
             return
         tree = self._tree()
         if not tree:
-            return  # it has not begun, or is over
-        # The time of a process and of those that it has waited for; what ends without that takes its time along.
+            return  # the main process has not begun, or has ended
+        # The time of a process and of those that it has waited for; the time of others is lost at their end.
         seconds = sum(sum(_read_or(self._psutil, each.cpu_times, (0.0,))[:4]) for each in tree)
         cpu = 100 * max(0.0, seconds - self._seconds) / (now - self._at)
         memory = _memory([each.pid for each in tree], None)
@@ -248,7 +248,7 @@ class _Meter:
         common = {"time": dt.datetime.now(dt.UTC).isoformat(), "host": self._host}
         lines = [json.dumps({**common, "name": name, "value": round(value, 2)}) for name, value in values.items()]
         with contextlib.suppress(OSError), open(self._file, "a", encoding="ascii") as file:
-            file.write("".join(f"{line}\n" for line in lines))  # at once: the other hosts write there, too
+            file.write("".join(f"{line}\n" for line in lines))  # in one write, because the other hosts also write there
 
 
 def _run_quietly(command: list[str]) -> int:
@@ -277,7 +277,7 @@ def _handles(pid: int, number: signal.Signals) -> bool:
 
 
 def _psutil(orders: Orders) -> Any:
-    """Return the library, imported when the container runs."""
+    """Return the library, which is imported when the container runs."""
     if orders.packages not in sys.path:
         sys.path.append(orders.packages)
     import psutil
@@ -286,7 +286,7 @@ def _psutil(orders: Orders) -> Any:
 
 
 def _below(psutil: Any, root: int) -> list[Any]:
-    """Return the processes that a process has started, directly or not."""
+    """Return the direct and indirect child processes of a process."""
     with contextlib.suppress(psutil.Error):
         found: list[Any] = psutil.Process(root).children(recursive=True)
         return found
@@ -297,23 +297,23 @@ def _read_or(psutil: Any, read: Callable[[], Any], instead: Any) -> Any:
     try:
         return read()
     except psutil.Error:
-        return instead  # it is gone, or another user's
+        return instead  # it has ended, or belongs to another user
 
 
 def _tell_stopped(psutil: Any, processes: list[Any], since: dict[int, float], patience: float) -> None:
-    """Write to the log of processes that have been stopped for a while, as by SIGSTOP: they look as if they hung."""
+    """Log processes that have been stopped for a while, as by SIGSTOP, because they look as if they hung."""
     now = time.monotonic()
     stopped = {each.pid for each in processes if _read_or(psutil, each.status, "") == psutil.STATUS_STOPPED}
     for pid in since.keys() - stopped:
         del since[pid]
     for pid in stopped:
         if now - since.setdefault(pid, now) >= patience:
-            since[pid] = float("inf")  # told once
+            since[pid] = float("inf")  # logged once
             os.write(2, f"process {pid} has been stopped for a minute (SIGSTOP); SIGCONT lets it go on\n".encode())
 
 
 def _memory(processes: list[int], main: int | None) -> int:
-    """Return the bytes that processes take, shared pages counted once where we may know, and those of /dev/shm."""
+    """Return the memory of processes in bytes, shared pages counted once if permitted, and that of /dev/shm."""
     total = mapped = 0
     for pid in processes:
         with contextlib.suppress(OSError):
@@ -343,7 +343,7 @@ def _shared_memory(main: int | None) -> int:
 
 
 def _disk(folder: str) -> float:
-    """Return the bytes that a folder takes, a file of several names once; endless if a path is too long to be read."""
+    """Return the bytes of a folder, each file once for all its names; infinite if a path is too long to be read."""
     total = 0
     seen = set()
     left = [folder]

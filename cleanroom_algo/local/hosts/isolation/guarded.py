@@ -1,4 +1,4 @@
-"""A container as a process tree of this machine, behind its guard: what process, sandbox and docker hosts share."""
+"""A container as a process tree of this machine, behind its guard: shared by process, sandbox and docker hosts."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from cleanroom_algo.local.hosts.isolation.isolated_python import isolated_python
 from cleanroom_algo.local.hosts.isolation.network import SERVE_PORT
 from cleanroom_algo.local.hosts.protocol import HostSpec, Limits
 
-_LINE_BYTES = 1 << 20  # a longer line is handed on in parts, so that memory stays bounded
+_LINE_BYTES = 1 << 20  # a longer line is passed on in parts, so that memory is limited
 _LINES_AHEAD = 10_000
 MOST_THREADS = 16_384
-"""Of all processes of a container; half of what Linux has by default for a whole machine."""
+"""The most processes of a container; half of Linux's default for a whole machine."""
 STOPPED_SECONDS = 60.0
-"""After which the log says that a process is stopped."""
+"""The time after which the log says that a process is stopped."""
 _PACKAGES = Path(str(find_spec("psutil").origin)).parents[1]  # type: ignore[union-attr]  # it is a requirement
 
 Connect = Callable[[float | None], socket.socket]
@@ -37,19 +37,19 @@ class GuardedHost:
 
     Args:
         spec: of the host.
-        command: what the guard starts.
-        environment: of the command, whole.
-        connect: opens a connection to the serving container; gets the timeout in seconds.
+        command: the command that the guard starts.
+        environment: the complete environment of the command.
+        connect: opens a connection to the serving container; its argument is the timeout in seconds.
         inner: whether the command is bubblewrap.
         passed: descriptors that bubblewrap gets.
-        stdin: what the command can read.
-        user: who may write to the command's output by its name, as to /dev/stdout; None: the user who runs it.
-        end: ends what the command has started elsewhere.
-        at_end: removes what the command may leave.
-        main: tells the container's main process, where the command is only a client of what runs it.
-        limits: what the guard watches; all that the spec names, unless the command does it.
+        stdin: the standard input of the command.
+        user: who may open the command's output by name, as /dev/stdout; None: the user who runs it.
+        end: ends processes that the command has started elsewhere.
+        at_end: removes files that the command may leave.
+        main: prints the container's main process if the command is only a client of an engine.
+        limits: those that the guard enforces; by default all of the spec.
         scratch: a folder for the command's temporary files, counted with the rest and removed at the end.
-        address: where a server is expected, in words.
+        address: the address of the server, in words.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class GuardedHost:
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the whole tree at once."""
+        """End all processes immediately."""
         self._signal(signal.SIGUSR1)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -150,7 +150,7 @@ class GuardedHost:
             self._process.send_signal(number)
 
     def _let_go(self) -> None:
-        with self._lock:  # several threads may wait, and a descriptor closed twice could be somebody else's
+        with self._lock:  # several threads may wait, and a number closed twice could belong to another file
             if self._lifeline >= 0:
                 os.close(self._lifeline)
             self._lifeline = -1

@@ -1,8 +1,8 @@
-"""The first program in a sandbox: it takes on the container's environment and becomes its main process.
+"""The first program in a sandbox: it sets the container's environment and becomes its main process.
 
-Run by `isolated_python` with the arguments MAPPED COMMAND..., where MAPPED is 1 if uid 0 has to be taken on, as it is
-another user outside. Standard input holds the environment: NAME=value, each followed by NUL. Programs outside of the
-sandbox never get it, as variables such as LD_PRELOAD name code that any program would run.
+Run by `isolated_python` with the arguments MAPPED COMMAND..., where MAPPED is 1 if this process must change to uid 0,
+which is another user outside. Standard input contains the environment: NAME=value, each followed by NUL. Programs
+outside of the sandbox never get it, because variables such as LD_PRELOAD name code that any program would run.
 """
 
 import os
@@ -20,7 +20,7 @@ def run() -> None:
     if mapped:
         _become_root()
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)  # Python ignores them, and so would the command
+        signal.signal(number, signal.SIG_DFL)  # Python ignores them, and the command would inherit that
     try:
         os.execve(command[0], command, environment)  # noqa: S606
     except OSError as error:
@@ -33,4 +33,4 @@ def _become_root() -> None:
     os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # a new user has none
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # the kernel clears it when the user changes

@@ -1,16 +1,16 @@
-"""The network of one job's sandboxes, held by a process of its own: when that ends, everything of it is gone.
+"""The network of one job's sandboxes, kept by a separate process: when it ends, the complete network is gone.
 
-Run by `isolated_python` with the arguments LIFELINE FIRST DESCRIPTOR..., one descriptor for each host. It makes a
-network namespace with a bridge and, for each host, a namespace whose `eth0` is on that bridge; there is no way out of
-them but that. It then prints the processes that hold the hosts' namespaces, and ends with LIFELINE. On DESCRIPTOR, a
-Unix socket, each byte asks for a connection to the host's port 8080; the answer is the connected socket.
+Run by `isolated_python` with the arguments LIFELINE FIRST DESCRIPTOR..., one descriptor for each host. It creates a
+network namespace with a bridge and, for each host, a namespace whose only network is its `eth0` on the bridge. It then
+prints the processes that keep the hosts' namespaces, and ends with LIFELINE. On DESCRIPTOR, a Unix socket, each byte
+requests a connection to the host's port 8080; the reply is the connected socket.
 
-With `serve ADDRESS DESCRIPTOR`, run in the network of a host that is there already, it does that alone.
+With `serve ADDRESS DESCRIPTOR`, run in the network of an existing host, it only does the latter.
 
-All of it happens in a user namespace. Without root's rights, its root is the caller; for root, FIRST is the user
-outside that its root is, and those that follow are its other users. Where root has FIRST 0, there is no such namespace.
-A job's start waits for this process: it imports nothing but the standard library, and before the network is there only
-what that takes.
+All of this is in a user namespace. Without root privileges, its root is the caller. For root, FIRST is the user outside
+that is its root, and the following ones are its other users. If FIRST is 0, there is no user namespace. A job's start
+waits for this process: it only imports modules of the standard library, and before the network exists only those that
+it needs for that.
 """
 
 import ctypes
@@ -21,8 +21,8 @@ _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG = 1
 _SIGKILL = 9
-_NETWORK = "10.0.0"  # a usual one of virtual private clouds; nothing else is in these namespaces
-USERS = 65_536  # as many as a container has
+_NETWORK = "10.0.0"  # a common one of virtual private clouds; these namespaces have no other network
+USERS = 65_536  # the same number as in a container
 SERVE_PORT = 8080  # where a serving container answers (SageMaker developer guide, "Use your own inference code")
 
 
@@ -32,7 +32,7 @@ def address(number: int) -> str:
 
 
 def run() -> None:
-    """Make the network, and hold it until the lifeline ends."""
+    """Create the network, and keep it until the lifeline ends."""
     if sys.argv[1] == "serve":
         _serve(sys.argv[2], int(sys.argv[3]))
         return
@@ -62,7 +62,7 @@ def _unshare(first: int) -> None:
         _call("unshare", _CLONE_NEWNET)
         return
     (unshared, says), process = os.pipe(), os.getpid()
-    writer = os.fork()  # only who is outside may map more users than one
+    writer = os.fork()  # only a process outside may map more than one user
     if writer == 0:
         os.close(says)
         if os.read(unshared, 1):
@@ -77,7 +77,7 @@ def _unshare(first: int) -> None:
 
 
 class _Host:
-    """The process that holds a host's namespace, forked; the hosts' steps are made side by side."""
+    """The process that keeps a host's namespace, forked; the steps of the hosts run in parallel."""
 
     def __init__(self, number: int, descriptor: int) -> None:
         self._number = number
@@ -97,7 +97,7 @@ class _Host:
         self._ready = ready
 
     def link(self) -> tuple[str, ...]:
-        """Return what connects the namespace with the bridge, once it is there."""
+        """Return what connects the namespace with the bridge, when it exists."""
         self._wait()
         name = f"veth{self._number}"
         return f"link add {name} type veth peer name eth0 netns {self._pid}", f"link set {name} master br0 up"
@@ -107,7 +107,7 @@ class _Host:
         os.write(self._connected, b"1")
 
     def finish(self) -> int:
-        """Return the process once its network is ready."""
+        """Return the process when its network is ready."""
         self._wait()
         return self._pid
 
@@ -117,7 +117,7 @@ class _Host:
 
 
 def _serve(host: str, descriptor: int) -> None:
-    """Answer each byte with a connected socket, or with the number of the error that came in its place."""
+    """Answer each byte with a connected socket, or with the number of the error."""
     import array
     import socket
 
@@ -134,7 +134,7 @@ def _serve(host: str, descriptor: int) -> None:
 def _ip(*commands: str) -> None:
     """Run commands of iproute2, all in one process."""
     reads, writes = os.pipe()
-    os.write(writes, "\n".join(commands).encode())  # less than a pipe takes at once
+    os.write(writes, "\n".join(commands).encode())  # less than the capacity of a pipe
     os.close(writes)
     pid = os.fork()
     if pid == 0:
@@ -144,7 +144,7 @@ def _ip(*commands: str) -> None:
         for folder in os.environ["PATH"].split(os.pathsep):
             try:
                 os.execv(f"{folder}/ip", ["ip", "-batch", "-"])  # noqa: S606
-            except OSError:  # `execvp` would import more of Python, which only root outside may be able to read
+            except OSError:  # `execvp` would import more of Python, which may be readable only for root outside
                 continue
         os._exit(1)
     os.close(reads)

@@ -1,6 +1,6 @@
-"""Who owns what a sandbox is given where root runs the clean room.
+"""The owner of a sandbox's files if root runs the clean room.
 
-Uid 0 inside is then a user outside that nobody else uses: a process that escapes from the sandbox has no rights.
+Uid 0 inside is then a user outside without other processes or files: an escaped process has no privileges.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Final
 
 FIRST_USER: Final = 0x7000_0000
-"""Assigned to no user (systemd's documentation, "Users, Groups, UIDs and GIDs on systemd Systems")."""
-_ALL_USERS = ["0", "0", "4294967295"]  # how the kernel maps them outside of any user namespace
+"""It is assigned to no user (systemd's documentation, "Users, Groups, UIDs and GIDs on systemd Systems")."""
+_ALL_USERS = ["0", "0", "4294967295"]  # the kernel's mapping outside of any user namespace
 
 
 def root_outside(programs: Iterable[Path]) -> int | None:
-    """Return which user outside uid 0 of a sandbox is; None: the caller.
+    """Return the user outside that is uid 0 in a sandbox; None: the caller.
 
-    It is the caller if the caller is not root, or is root of a user namespace (another user outside of it), or if only
-    root can read the programs that a sandbox needs.
+    It is the caller if the caller is not root, or is root of a user namespace (and another user outside of it), or if
+    only root can read the programs that a sandbox needs.
     """
     if os.geteuid() != 0 or Path("/proc/self/uid_map").read_text("ascii").split() != _ALL_USERS:
         return None
@@ -29,9 +29,9 @@ def root_outside(programs: Iterable[Path]) -> int | None:
 
 
 def hand_over(path: Path, user: int) -> None:
-    """Make a user the owner of what was made for a container.
+    """Make a user the owner of the files that were created for a container.
 
-    Files that have another name elsewhere are not its own: if only their owner can read them, a copy takes their place.
+    Files with a second name elsewhere keep their owner: if only the owner can read them, copies replace them.
     """
     for each in (path, *path.rglob("*")):
         status = each.lstat()
@@ -45,6 +45,6 @@ def hand_over(path: Path, user: int) -> None:
 
 
 def is_for_everybody(path: Path) -> bool:
-    """Whether everybody may read and execute what its owner may; a link counts as such."""
+    """Whether all users may read and execute what the owner may; a link counts as readable."""
     mode = path.lstat().st_mode
     return stat.S_ISLNK(mode) or not mode >> 6 & 0o5 & ~mode
