@@ -1,7 +1,7 @@
-"""Export jobs: archives of a version, copied to where the receiver wants them.
+"""Export jobs: archives of a version, copied to the receiver's location.
 
-(Clean Rooms user guide, "Exporting model artifacts": MODEL and OUTPUT files, at most the size of the policy. That they
-are the two archives of a SageMaker training job follows SageMaker; Clean Rooms does not spell it out.)
+(Clean Rooms user guide, "Exporting model artifacts": MODEL and OUTPUT files, at most the size of the policy. These are
+the two archives of a SageMaker training job; Clean Rooms does not say so explicitly.)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from cleanroom_algo.local.policies.caps import export_too_large, fitting
 
 
 def run_export(plan: ExportPlan, objects: Objects) -> ExportOutcome:
-    """Copy the archives of a plan: all of them, or none, unless the plan leaves out what does not fit.
+    """Copy all archives of a plan, or none; files that are too large can be left out if the plan says so.
 
     Raises:
         ExportTooLargeError: CR-JOB-501, they are larger than the policy's maxSize.

@@ -1,4 +1,4 @@
-"""From what the hosts left to one archive: merged, whole, and the same bytes for the same files."""
+"""Packs the files of all hosts into one archive: merged, complete, and with the same bytes for the same files."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from cleanroom_algo.errors import (
     Problem,
 )
 
-_COMPRESSION = 1  # weights hardly compress; a higher level costs many times the time for a few percent
+_COMPRESSION = 1  # weights hardly compress; a higher level takes many times as long for a few percent
 _COMPARE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file that a host left.
+    """A file that a host has written.
 
     Attributes:
-        host: whose it is.
-        tree: the open folder that it lies in.
-        entry: what is known of it.
+        host: the host.
+        tree: the open folder that contains it.
+        entry: its name, size and permissions.
     """
 
     host: str
@@ -45,7 +45,7 @@ class Artifact:
         """Open it for reading.
 
         Raises:
-            ArtifactsUnreadableError: CR-JOB-104, it cannot be read, or is not a file any more.
+            ArtifactsUnreadableError: CR-JOB-104, it cannot be read, or is no longer a file.
         """
         with _telling(self.host):
             file = self.tree.open(self.entry.name, links=True)
@@ -55,12 +55,12 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Artifacts:
-    """What all hosts of a job left in one of their folders.
+    """What all hosts of a job have written into one of their folders.
 
     Attributes:
         files: by path.
         folders: the permissions of each, by path.
-        left_out: what is neither file nor folder.
+        left_out: entries that are neither files nor folders.
     """
 
     files: dict[str, Artifact] = field(default_factory=dict)
@@ -69,15 +69,15 @@ class Artifacts:
 
 
 def merge(trees: Mapping[str, Tree], *, volume_bytes: int | None = None) -> Artifacts:
-    """Return what several hosts left; equal files under one path count as one.
+    """Return what several hosts have written; equal files at one path count as one.
 
     Args:
         trees: by host name.
         volume_bytes: of a host's disk; None: not known.
 
     Raises:
-        ArtifactsClashError: CR-JOB-101, hosts left different files under one path; all of them at once.
-        ArtifactsTooLargeError: CR-JOB-102, files with holes are larger than the disk that they are on.
+        ArtifactsClashError: CR-JOB-101, hosts wrote different files at one path; with all of these paths.
+        ArtifactsTooLargeError: CR-JOB-102, sparse files are larger than the disk that contains them.
         ArtifactsUnreadableError: CR-JOB-104, a link leads elsewhere, or something cannot be read.
     """
     merged = Artifacts()
@@ -127,19 +127,19 @@ def _equal(one: Artifact, other: Artifact) -> bool:
 
 
 def pack(artifacts: Artifacts, archive: Path, stopped: threading.Event | None = None) -> int:
-    """Write a tar.gz that appears whole or not at all, and return its size in bytes.
+    """Write a complete tar.gz, or none, and return its size in bytes.
 
     Files and folders keep their permissions, without setuid, setgid and the sticky bit. Every file is packed with its
-    content, also one that is there by several names.
+    content, even if it has several names.
 
     Args:
-        artifacts: what goes into it.
+        artifacts: the content.
         archive: its path.
-        stopped: set when the job is to end.
+        stopped: set when the job should end.
 
     Raises:
         ArtifactsUnreadableError: CR-JOB-104, a file cannot be read, or has changed.
-        JobStoppedError: CR-JOB-302, the job is to end.
+        JobStoppedError: CR-JOB-302, the job should end.
         OSError: the disk is full.
     """
     archive.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +165,7 @@ def pack(artifacts: Artifacts, archive: Path, stopped: threading.Event | None = 
 
 
 class _Content:
-    """A file as it is packed: no longer and no shorter than it was, and no further when the job is to end."""
+    """A file that is being packed: an error if its size changes, or if the job should end."""
 
     def __init__(self, artifact: Artifact, file: BinaryIO, stopped: threading.Event | None) -> None:
         self._artifact, self._file, self._stopped = artifact, file, stopped
@@ -185,7 +185,7 @@ class _Content:
 
 
 def _member(name: str, mode: int, kind: bytes = tarfile.REGTYPE) -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)  # of nobody, and of no time
+    member = tarfile.TarInfo(name)  # without owner and time
     member.type, member.mode = kind, mode & 0o777
     return member
 

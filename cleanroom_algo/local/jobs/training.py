@@ -1,4 +1,4 @@
-"""Running a training job: hosts laid out, started and watched; the first cause kept; artifacts packed whole."""
+"""Runs a training job: creates, starts and watches hosts, keeps the first cause of a failure, packs the artifacts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from cleanroom_algo.local.policies.caps import hold_to_cap
 from cleanroom_algo.local.resources.job_log import JobLog
 
 GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL (SageMaker API, StopTrainingJob)
-LOST_DATA_SECONDS = 10.0  # the same for containers that wait for data which will not come
+LOST_DATA_SECONDS = 10.0  # the same for containers that wait for data that will not come
 _REASON_CHARACTERS = 1024  # SageMaker API, FailureReason
 
 
@@ -39,18 +39,18 @@ def run_training(
     *,
     grace_seconds: float = GRACE_SECONDS,
 ) -> TrainingOutcome:
-    """Run a training job to its end; nothing of it is left running, whatever happens.
+    """Run a training job to its end; nothing of it keeps running.
 
     Args:
         plan: of the job.
         host_kind: where its containers run.
-        listener: told what happens.
-        stopped: set from outside to stop the job: SIGTERM, and SIGKILL after the grace.
+        listener: gets the events of the job.
+        stopped: set from outside to stop the job: SIGTERM, and SIGKILL after the grace period.
         grace_seconds: 120 on the platform.
 
     Raises:
         HostError: a host could not be started.
-        RoomError: CR-ROM-004 or CR-ROM-008, the objects of a channel could not be had before the start.
+        RoomError: CR-ROM-004 or CR-ROM-008, the objects of a channel could not be downloaded before the start.
     """
     plan.run_directory.mkdir(parents=True, exist_ok=True)
     with JobLog(plan.run_directory / LOG_FILE) as log:
@@ -73,7 +73,7 @@ class _Job:
     def run(self) -> TrainingOutcome:
         try:
             trees, deliveries = self._run()
-        except JobStoppedError:  # before its start
+        except JobStoppedError:  # before the job starts
             return TrainingOutcome(JobStatus.STOPPED, None, {}, self.plan.run_directory / LOG_FILE)
         written = [f"{name}: {path}" for name, each in deliveries.items() for path in each.written]
         return self._outcome(trees, written)
@@ -82,7 +82,7 @@ class _Job:
         trees = {host.name: lay_out(self.plan, host) for host in self.plan.hosts}
         downloads = Downloads(self.stopped, self.listener.progress)
         delivered: dict[str, Delivery] = {}
-        # Pipes are closed after the containers: a feeder that still writes ends when its reader is gone.
+        # Pipes are closed after the containers: a feeder that still writes ends when its reader has ended.
         with contextlib.ExitStack() as stack:
             for host in self.plan.hosts:
                 delivered[host.name] = stack.enter_context(
@@ -133,7 +133,7 @@ class _Job:
         )
 
     def _watch(self, running: dict[str, RunningHost], ended: queue.Queue[tuple[str, int]]) -> None:
-        """Wait for all hosts; when one fails, time is over or the job is to stop, end the others in good order."""
+        """Wait for all hosts; if one fails, the time is up or the job should stop, stop the others gracefully."""
         limit = time.monotonic() + self.plan.max_runtime_seconds
         kill_at: float | None = None
         while len(self.exit_codes) < len(running):
@@ -160,14 +160,14 @@ class _Job:
             self.listener.line(name, stream, text)
 
     def _fault(self) -> Exception | None:
-        """Return why the hosts do not get all of their data, where that is so."""
+        """Return why the hosts do not get all of their data; None if they do."""
         return next((each.fault for each in self._sources if each.fault is not None), None)
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
     def _outcome(self, trees: dict[str, ContainerTree], written: list[str]) -> TrainingOutcome:
         log = self.plan.run_directory / LOG_FILE
-        if (fault := self._fault()) is not None:  # whatever the containers made of it
+        if (fault := self._fault()) is not None:  # regardless of how the containers reacted to it
             if not isinstance(fault, CleanroomError):
                 raise fault
             return TrainingOutcome(JobStatus.FAILED, str(fault)[:_REASON_CHARACTERS], self.exit_codes, log)
@@ -216,7 +216,7 @@ class _Job:
         self.listener.line("job", "job", text)
 
     def _bound(self, model: Artifacts, output: Artifacts) -> tuple[int, ArtifactsTooLargeError | None]:
-        """Hold the files to the cap, taking away those left out; return their bytes, and why some are."""
+        """Apply the maximum size: remove files that are left out; return the bytes of the rest, and any error."""
         folders = {"model": model.files, "output": output.files}
         sizes = {f"{root}/{name}": files[name].entry.size for root, files in folders.items() for name in files}
         kept, left_out = hold_to_cap(sizes, self.plan.max_artifact_bytes, leave_out=self.plan.leave_out)
@@ -226,7 +226,7 @@ class _Job:
         return sum(sizes[name] for name in kept), left_out
 
     def _reason(self, trees: dict[str, ContainerTree]) -> str:
-        """Return the first failed host's own words, in the form that SageMaker's jobs have shown."""
+        """Return the failure text of the first failed host, in the form that SageMaker's jobs have shown."""
         name = self.first_failed or next(iter(trees))
         code = self.exit_codes[name]
         text = trees[name].failure() or f"Exit Code: {code}" + (f" on {name}" if len(trees) > 1 else "")

@@ -1,1 +1,1 @@
-"""Where the objects of a channel come from: a folder of this machine, or a prefix in S3."""
+"""The objects of a channel, in a folder of this machine or below a prefix in S3."""

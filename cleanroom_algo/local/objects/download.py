@@ -1,4 +1,4 @@
-"""Bringing objects of S3 to the disk before a job starts: several at once; copies where a host has one already."""
+"""Downloads objects in S3 to the disk before a job starts: several at once; copies those that another host has."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TELL_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """How far the objects of a channel are on a host's disk."""
+    """The progress of downloading the objects of a channel for a host."""
 
     host: str
     channel: str
@@ -41,8 +41,8 @@ class Downloads:
     """The downloads of a job.
 
     Args:
-        stopped: set when the job is to end early.
-        tell: told how far a channel is, about once in a second.
+        stopped: set when the job should end early.
+        tell: called about once per second with the progress of a channel.
     """
 
     def __init__(self, stopped: threading.Event, tell: Callable[[Downloaded], None]) -> None:
@@ -51,16 +51,16 @@ class Downloads:
         self._copies: dict[S3Object, Path] = {}
 
     def bring(self, host: str, channel: str, objects: Sequence[ObjectRef], root: Path) -> None:
-        """Bring objects below a folder; when one fails, no more are begun, and the job must not start.
+        """Download objects into a folder; if one fails, no more are started, and the job must not start.
 
         Args:
-            host: whose folder it is.
+            host: the host of the folder.
             channel: its name.
             objects: in S3.
-            root: the folder of the channel, which is there.
+            root: the existing folder of the channel.
 
         Raises:
-            CleanroomError: CR-ROM-004 or CR-ROM-008, as `get_range`. JobStoppedError: CR-JOB-302, the job is to end.
+            CleanroomError: CR-ROM-004 or CR-ROM-008, see `get_range`. JobStoppedError: CR-JOB-302, the job should end.
         """
         progress = _Progress(host, channel, objects, self._tell)
         with ThreadPoolExecutor(OBJECTS_AT_ONCE, thread_name_prefix="download") as pool:

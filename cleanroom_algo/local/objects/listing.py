@@ -1,4 +1,4 @@
-"""What a channel is bound to, and the objects in it: listed once, by key."""
+"""The source of a channel, and the objects in it: listed once, by key."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.objects.s3 import SCHEME, S3Prefix, list_objects
 
 Source = Path | S3Prefix
-"""A folder whose files are the objects, or one file; the same in S3."""
+"""A folder whose files are the objects, or one file; or a prefix or object in S3."""
 _SHOWN = 5  # keys in one message
 
 log = logging.getLogger("cleanroom_algo.local")
 
 
 def source_of(text: str) -> Source:
-    """Return what a text names: an s3:// URI, or a path, made absolute.
+    """Return the source that a text names: an s3:// URI, or a path, which becomes absolute.
 
     Raises:
         ObjectStoreError: CR-ROM-004, it begins with s3:// and names no bucket.
@@ -34,17 +34,17 @@ def source_of(text: str) -> Source:
 def objects_of(source: Source, endpoint: str | None = None) -> tuple[ObjectRef, ...]:
     """Return the objects of a channel by key.
 
-    Links count as what they lead to. Hidden files are left out of a folder, and that is logged: they are an engine's
-    checksums or a desktop's notes, which a query that writes to S3 does not leave there. In S3 nothing is hidden.
+    Links count as their targets. Hidden files in a folder are left out and logged: engines write checksums, and
+    desktops write notes, but a query that writes to S3 writes neither. In S3, nothing is hidden.
 
     Args:
-        source: where they are.
-        endpoint: the URL of an S3 service; as boto3 finds it if None.
+        source: their location.
+        endpoint: the URL of an S3 service; None: as boto3 finds it.
 
     Raises:
-        NoObjectsError: CR-ROM-007, there are none in S3, or some whose keys are not paths.
-        ObjectStoreError: CR-ROM-004, S3 refuses or does not answer; something in the folder is neither file nor folder,
-            or cannot be read.
+        NoObjectsError: CR-ROM-007, there are none in S3, or some have keys that are not paths.
+        ObjectStoreError: CR-ROM-004, S3 refuses or does not answer; or the folder contains something that is neither
+            file nor folder, or that cannot be read.
     """
     return _in_s3(source, endpoint) if isinstance(source, S3Prefix) else _in_folder(source)
 
@@ -72,25 +72,26 @@ def _tell_hidden(folder: Path, keys: tuple[str, ...]) -> None:
 
 @dataclass
 class _Walk:
-    """What is found below a folder; places are free of links, so that a host may be shown where they lead."""
+    """Collects the files below a folder; their paths contain no links, so that hosts can be shown the real files."""
 
     found: list[ObjectRef] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def enter(self, path: Path, key: str, above: tuple[tuple[int, int], ...]) -> None:
-        """Take a file, or all that is in a folder.
+        """Add a file, or all files in a folder.
 
         Args:
-            path: of either.
-            key: of the file; of a folder below the channel's own, with `/` at its end in what it holds.
-            above: device and inode of the folders that it lies in, which a link may lead back to.
+            path: of the file or folder.
+            key: of the file; for a folder below the channel's own, the beginning of its files' keys, which ends with
+                `/`.
+            above: device and inode of the folders above, to which a link may lead back.
         """
         try:
             place = path if above and not path.is_symlink() else path.resolve(strict=True)
             status = place.stat()
             if stat.S_ISREG(status.st_mode):
-                os.close(os.open(place, os.O_RDONLY))  # now is the time to hear that it cannot be read
+                os.close(os.open(place, os.O_RDONLY))  # find out now if it cannot be read
                 self.found.append(ObjectRef(key, place, status.st_size))
             elif not stat.S_ISDIR(status.st_mode):
                 self.problems.append(Problem(key, "is neither a file nor a folder"))
@@ -98,7 +99,7 @@ class _Walk:
                 self.problems.append(Problem(key, "is a link to a folder that contains it"))
             else:
                 self._take_folder(place, f"{key}/" if above else "", (*above, identity))
-        except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
+        except (OSError, RuntimeError) as error:  # RuntimeError: a circle of links
             what = "leads nowhere" if path.is_symlink() else "cannot be read"
             why = error.strerror if isinstance(error, OSError) else error
             self.problems.append(Problem(key, f"{what} ({why})"))
@@ -114,7 +115,7 @@ class _Walk:
 
 
 def _in_s3(prefix: S3Prefix, endpoint: str | None) -> tuple[ObjectRef, ...]:
-    # A key that ends with `/` stands for a folder in S3's console, and holds nothing.
+    # A key that ends with `/` stands for a folder in S3's console, and has no content.
     listed = [(place, size) for place, size in list_objects(prefix, endpoint) if not place.key.endswith("/")]
     if [place.key for place, _ in listed] == [prefix.key]:
         place, size = listed[0]
@@ -133,7 +134,7 @@ def _in_s3(prefix: S3Prefix, endpoint: str | None) -> tuple[ObjectRef, ...]:
 
 
 def _refuse_partial(prefix: S3Prefix, folder: str, keys: Sequence[str]) -> None:
-    """Refuse a prefix that is a part of a name: the platform would take all that begins so."""
+    """Refuse a prefix that ends inside a name: the platform would read all objects that begin like it."""
     if others := [key for key in keys if not key.startswith(folder)]:
         raise NoObjectsError(
             f"{prefix} is also the beginning of other names",
@@ -144,7 +145,7 @@ def _refuse_partial(prefix: S3Prefix, folder: str, keys: Sequence[str]) -> None:
 
 
 def _refuse_no_paths(prefix: S3Prefix, keys: Sequence[str]) -> None:
-    """Refuse keys that no folder can hold: each must be a path, and no object the folder of another."""
+    """Refuse keys that a folder cannot contain: each must be a path, and no object the folder of another one."""
     files = set(keys)
     problems = [
         Problem(key, "is not a path")

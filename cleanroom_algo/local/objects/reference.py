@@ -1,4 +1,4 @@
-"""One object of a channel, wherever its bytes are."""
+"""One object of a channel, on disk or in S3."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cleanroom_algo.local.objects.stream import FIRST_BYTES, S3Stream
 
 @dataclass(frozen=True, slots=True)
 class ObjectRef:
-    """One object of a channel: its key below the channel's prefix, where its bytes lie, and how many there are."""
+    """One object of a channel: its key below the channel's prefix, its location, and its size in bytes."""
 
     key: str
     place: Path | S3Object
@@ -23,7 +23,7 @@ class ObjectRef:
         """Return the object as a file, to be read from front to back.
 
         Raises:
-            OSError: it is a file that cannot be opened. `get_range` says what reading an object of S3 raises.
+            OSError: it is a file that cannot be opened. For objects in S3, see the errors of `get_range`.
         """
         if isinstance(self.place, Path):
             return self.place.open("rb")

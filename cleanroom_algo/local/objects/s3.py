@@ -1,6 +1,6 @@
-"""Objects in S3, as plain values, and what reading them takes: to list, to get a range, to say what went wrong.
+"""Objects in S3 as plain values, and the operations on them: list, read a range, explain errors.
 
-Credentials, region and endpoint are what boto3 finds by itself: its environment variables, files and roles.
+boto3 finds credentials, region and endpoint in its environment variables, files and roles.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
 SCHEME: Final = "s3://"
 CONNECTIONS: Final = 32
-"""Requests at once of one process: S3 answers each at 50 to 90 MB/s."""
-_PAUSES = (0.0, 1.0, 3.0, 8.0)  # seconds before a range is asked for again; boto3 itself gives up within one
-_PATIENCE_SECONDS = 120.0  # after which nothing is asked for again, where each answer takes as long as its timeout
+"""Concurrent requests of one process: S3 answers each one with 50 to 90 MB/s."""
+_PAUSES = (0.0, 1.0, 3.0, 8.0)  # seconds before a range is requested again; boto3 itself gives up within one second
+_PATIENCE_SECONDS = 120.0  # after this time there are no retries, even if each answer takes as long as its timeout
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 30
 _DENIED = frozenset({"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"})
 _GONE = frozenset({"NoSuchKey", "404"})
 _CHANGED = frozenset({"PreconditionFailed", "412", "InvalidRange", "416"})
-_SERVICE_FAILED = 500  # and what follows, such as 503 SlowDown: nothing that the user has set is wrong
+_SERVICE_FAILED = 500  # and above, such as 503 SlowDown: the user's settings are not the cause
 
 
 @dataclass(frozen=True, slots=True)
 class S3Prefix:
-    """What a channel is bound to: an object, or all objects below a prefix."""
+    """The location of a channel: an object, or all objects below a prefix."""
 
     bucket: str
     key: str
 
     @classmethod
     def parse(cls, uri: str) -> Self:
-        """Return the prefix that an s3:// URI names.
+        """Return the prefix in an s3:// URI.
 
         Raises:
-            ObjectStoreError: CR-ROM-004, it is none.
+            ObjectStoreError: CR-ROM-004, it is not an s3:// URI.
         """
         return cls(*split_uri(uri))
 
@@ -57,7 +57,7 @@ class S3Object:
     Attributes:
         bucket: its bucket.
         key: in the bucket.
-        etag: of the content that was listed; no other content is read.
+        etag: of the listed content; other content is not read.
         endpoint: the URL of the service; None: as boto3 finds it.
         modified: seconds since 1970.
     """
@@ -76,7 +76,7 @@ def split_uri(uri: str) -> tuple[str, str]:
     """Return bucket and key of an s3:// URI.
 
     Raises:
-        ObjectStoreError: CR-ROM-004, it is none.
+        ObjectStoreError: CR-ROM-004, it is not an s3:// URI.
     """
     bucket, _, key = uri.removeprefix(SCHEME).partition("/")
     if not uri.startswith(SCHEME) or not bucket:
@@ -90,10 +90,10 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 @functools.cache
 def client(endpoint: str | None, region: str | None = None) -> Any:
-    """Return the one client of this process for an endpoint and a region; several threads may use it.
+    """Return the client of this process for an endpoint and a region; several threads may use it.
 
     Raises:
-        ObjectStoreError: CR-ROM-004, boto3 cannot make one of its configuration.
+        ObjectStoreError: CR-ROM-004, boto3 cannot create one with its configuration.
     """
     import boto3
     from botocore.config import Config
@@ -102,7 +102,7 @@ def client(endpoint: str | None, region: str | None = None) -> Any:
     config = Config(max_pool_connections=CONNECTIONS, connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS)
     try:
         return boto3.session.Session().client("s3", endpoint_url=endpoint, region_name=region, config=config)
-    except (BotoCoreError, ValueError) as error:  # botocore checks the form of a URL by a ValueError
+    except (BotoCoreError, ValueError) as error:  # botocore raises ValueError for an invalid URL
         raise explained(error, "S3") from error
 
 
@@ -121,10 +121,10 @@ def list_objects(prefix: S3Prefix, endpoint: str | None) -> Iterator[tuple[S3Obj
 
 
 def get_range(place: S3Object, start: int, end: int) -> bytes:
-    """Return the bytes of an object from `start` up to `end`, those of the content that was listed.
+    """Return the bytes of an object from `start` to `end`, only from the listed content.
 
     Raises:
-        ObjectLostError: CR-ROM-008, the object is gone, or another one.
+        ObjectLostError: CR-ROM-008, the object was deleted or replaced.
         ObjectStoreError: CR-ROM-004, S3 refuses, or does not answer.
     """
     from botocore.exceptions import BotoCoreError, ClientError
@@ -151,7 +151,7 @@ def _got(place: S3Object, start: int, end: int) -> bytes:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether the same request may be answered later: a job of hours shall outlive some seconds without S3."""
+    """Whether a retry may succeed: a job of hours should survive some seconds without S3."""
     from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
     if isinstance(error, ClientError):
@@ -161,7 +161,7 @@ def _may_pass(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def telling(what: str) -> Iterator[None]:
-    """Tell in our words what S3 or boto3 says while something is asked for.
+    """Convert errors of S3 or boto3 to this package's errors.
 
     Args:
         what: its URI.
@@ -179,11 +179,11 @@ def telling(what: str) -> Iterator[None]:
 
 
 def explained(error: Exception, what: str) -> CleanroomError:
-    """Return what S3 or boto3 said in our words.
+    """Return this package's error for an error of S3 or boto3.
 
     Args:
         error: of boto3 or botocore.
-        what: the URI that was asked for.
+        what: the requested URI.
     """
     from botocore.exceptions import ClientError, HTTPClientError, NoCredentialsError
     from botocore.exceptions import ConnectionError as UnreachableError
@@ -214,7 +214,7 @@ def explained(error: Exception, what: str) -> CleanroomError:
 
 
 def _status(error: ClientError) -> int:
-    """Return the HTTP status of an answer; 0 where there was none."""
+    """Return the HTTP status of an error; 0 if there was no answer."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 

@@ -1,7 +1,7 @@
-"""The bytes of members: objects under s3:// URIs, kept in a local folder, or in S3 where the room's settings say so.
+"""The objects of members: s3:// URIs, stored in a local folder, or in S3 if the room's settings say so.
 
-By default `s3://bucket/key` is the file `<home>/s3/bucket/key`: nothing leaves the machine, and a result can be opened
-with any program. Objects appear whole or not at all.
+By default, `s3://bucket/key` is the file `<home>/s3/bucket/key`: nothing leaves the machine, and any program can open a
+result. Objects are stored completely or not at all.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from cleanroom_algo.local.objects.s3 import client, split_uri, telling
 
 
 class Objects(Protocol):
-    """Where the objects of s3:// URIs are."""
+    """Stores the objects of s3:// URIs."""
 
     def put(self, source: Path, uri: str) -> str:
-        """Store a file under a URI and return where it can be seen: a path, or the URI itself."""
+        """Store a file under a URI and return its location for users: a path, or the URI itself."""
 
     def list(self, uri: str) -> list[str]:
         """Return the URIs that start with this one, sorted."""
@@ -37,7 +37,7 @@ class Objects(Protocol):
 
 
 def put_all(objects: Objects, files: Mapping[str, Path]) -> list[str]:
-    """Store files under their URIs, all of them or none, and return where each can be seen."""
+    """Store all files under their URIs, or none, and return their locations for users."""
     try:
         return [objects.put(path, uri) for uri, path in files.items()]
     except BaseException:
@@ -61,7 +61,7 @@ class FolderObjects:
         """Return the file of a URI.
 
         Raises:
-            ObjectStoreError: CR-ROM-004, it is not an s3:// URI, or would lie outside its bucket's folder.
+            ObjectStoreError: CR-ROM-004, it is not an s3:// URI, or its file would be outside its bucket's folder.
         """
         bucket, key = split_uri(uri)
         parts = PurePosixPath(key).parts
@@ -70,10 +70,10 @@ class FolderObjects:
         return self.root.joinpath(bucket, *parts)
 
     def put(self, source: Path, uri: str) -> str:
-        """Copy a file to its place: first under a temporary name, then renamed.
+        """Copy a file to its location: first under a temporary name, then renamed.
 
         Raises:
-            ObjectStoreError: CR-ROM-004, the place cannot be written to.
+            ObjectStoreError: CR-ROM-004, the location cannot be written to.
             OSError: the disk is full.
         """
         target = self.path(uri)
@@ -114,7 +114,7 @@ class FolderObjects:
             raise _unusable(f"{uri} cannot be read: {error.strerror}", "check the URI") from error
 
     def delete(self, uri: str) -> None:
-        """Remove the object of a URI, if there is one, and what copies to it that were killed have left.
+        """Remove the object of a URI, if there is one, and temporary files of killed copies to it.
 
         Raises:
             ObjectStoreError: CR-ROM-004, it cannot be removed.
@@ -129,25 +129,25 @@ class FolderObjects:
 
 
 class S3Objects:
-    """Objects in S3, or in anything that speaks its protocol.
+    """Objects in S3, or in a service with the same protocol.
 
     Args:
-        endpoint: its URL; as boto3 finds it if None.
-        region: of the client; as boto3 finds it if None.
+        endpoint: its URL; None: as boto3 finds it.
+        region: of the client; None: as boto3 finds it.
     """
 
     def __init__(self, endpoint: str | None = None, region: str | None = None) -> None:
         self.client = client(endpoint, region)
 
     def put(self, source: Path, uri: str) -> str:
-        """Upload a file; S3 shows it whole or not at all."""
+        """Upload a file; S3 stores it completely or not at all."""
         bucket, key = split_uri(uri)
         with telling(uri):
             self.client.upload_file(str(source), bucket, key)
         return uri
 
     def send(self, source: BinaryIO, uri: str) -> None:
-        """Upload what a file that need not be on this machine holds."""
+        """Upload the content of a file that may be elsewhere."""
         bucket, key = split_uri(uri)
         with telling(uri):
             self.client.upload_fileobj(source, bucket, key)

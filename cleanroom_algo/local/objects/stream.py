@@ -1,4 +1,4 @@
-"""One object of S3 as a file that is read from front to back: in large ranges, the next ones under way meanwhile."""
+"""One object in S3 as a file that is read front to back: in large ranges, with the next ones already requested."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 FIRST_BYTES: Final = 1 << 20
-"""Of the first range: enough for a header."""
+"""Size of the first range: enough for a header."""
 RANGE_BYTES: Final = 8 << 20
-"""Of the largest ranges: each is twice the one before it. Smaller ones would wait for S3's first byte too often."""
+"""Size of the largest ranges: each is twice as large as the one before. Smaller ones would often wait for S3."""
 AHEAD: Final = 4
-"""Ranges that are under way behind the one that is read."""
-_BUDGET_BYTES = 512 << 20  # of all streams of a process, as long as there are no more than 100
+"""Ranges that are requested ahead of the one that is read."""
+_BUDGET_BYTES = 512 << 20  # of all streams of a process, if there are at most 100
 
 Get = Callable[[S3Object, int, int], bytes]
 
 
 class _OpenStreams:
-    """How many streams share the memory of a process."""
+    """The number of streams that share the memory of a process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -51,7 +51,7 @@ def _pool() -> ThreadPoolExecutor:
 
 
 class S3Stream(io.RawIOBase):
-    """An object as a readable file; closing it gives up what is under way.
+    """An object as a readable file; closing it cancels requested ranges.
 
     Reading raises what `get_range` raises: CR-ROM-004 or CR-ROM-008.
 
@@ -65,17 +65,17 @@ class S3Stream(io.RawIOBase):
         self._place, self._size, self._get = place, size, get
         self._ranges: deque[Future[bytes]] = deque()
         self._current = memoryview(b"")
-        self._length = FIRST_BYTES  # of the next range
+        self._length = FIRST_BYTES  # size of the next range
         self._asked = self._position = 0
         _streams.add(1)
 
     def prepare(self) -> None:
-        """Ask for the beginning, which will be read soon."""
+        """Request the beginning, which will be read soon."""
         if not self._asked:
             self._ask()
 
     def readable(self) -> bool:
-        """Whether it can be read: always."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
@@ -95,7 +95,7 @@ class S3Stream(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel requested ranges."""
         if not self.closed:
             _streams.add(-1)
         for each in self._ranges:
@@ -104,7 +104,7 @@ class S3Stream(io.RawIOBase):
         super().close()
 
     def _ask_ahead(self) -> None:
-        """Ask for about as much as has been read: some want a header alone."""
+        """Request about as many bytes as have been read, because some readers only need a header."""
         likely = max(FIRST_BYTES // 2, self._position)
         while len(self._ranges) < AHEAD and self._asked < self._size and self._asked - self._position <= likely:
             self._ask()

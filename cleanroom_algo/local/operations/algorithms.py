@@ -1,4 +1,4 @@
-"""Configured model algorithms and associations: what runs, and what it may leave behind. Neither can be edited."""
+"""Configured model algorithms and associations: what runs, and what it may write. Neither can be edited."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from cleanroom_algo.local.service_model.validation import invalid
 def create_algorithm(call: Call) -> Mapping[str, Any]:
     """Register the images of an algorithm; `imageUri` may be the path of an algorithm file or folder."""
     if not {"trainingContainerConfig", "inferenceContainerConfig"} & call.params.keys():
-        # The model requires neither, but one without both could never be used; that it is refused is a guess.
+        # The model requires neither, but an algorithm without both could never be used; the refusal is a guess.
         problem = Problem("", "needs trainingContainerConfig, inferenceContainerConfig or both")
         raise invalid(call.operation, [problem])
     check_tags(call, call.params.get("tags", {}))
@@ -72,7 +72,7 @@ def delete_algorithm(call: Call) -> Mapping[str, Any]:
 
 @ml_operation("CreateConfiguredModelAlgorithmAssociation")
 def create_association(call: Call) -> Mapping[str, Any]:
-    """Bring an algorithm of the caller into a collaboration, with policies that cannot be changed there."""
+    """Associate an algorithm of the caller with a collaboration, with policies that cannot be changed later."""
     membership = own_membership(call)
     algorithm = _own_algorithm(call)
     check_tags(call, call.params.get("tags", {}))
@@ -133,7 +133,7 @@ def _own_algorithm(call: Call) -> Record:
 
 
 def _check_policies(call: Call, collaboration: str) -> None:
-    """Check what the model does not: accounts of log policies are of members, custom redaction has its patterns.
+    """Check what the model does not: log policies name members, and custom redaction has patterns.
 
     (botocore model, documentation of LogsConfigurationPolicy and LogRedactionConfiguration.)
     """

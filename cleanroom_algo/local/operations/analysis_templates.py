@@ -23,7 +23,7 @@ from cleanroom_algo.local.service_model.validation import invalid
 
 @cleanrooms_operation("CreateAnalysisTemplate")
 def create_template(call: Call) -> Mapping[str, Any]:
-    """Keep a query for members to approve and run; its text is parsed, and its names are looked up when it runs."""
+    """Store a query for members to approve and run; its text is parsed now, and its names are resolved when it runs."""
     membership = own_membership(call)
     _check_kind(call)
     tables = _check_text(call)
@@ -61,7 +61,7 @@ def list_templates(call: Call) -> Mapping[str, Any]:
 
 @cleanrooms_operation("UpdateAnalysisTemplate")
 def update_template(call: Call) -> Mapping[str, Any]:
-    """Change the description of a template; nothing else of it can be changed."""
+    """Change the description of a template, which is all that can be changed."""
     template = _own_template(call)
     changed = call.store.update(template, document={"description": call.params.get("description")})
     return show_one(call, _template(call, changed))
@@ -69,14 +69,14 @@ def update_template(call: Call) -> Mapping[str, Any]:
 
 @cleanrooms_operation("DeleteAnalysisTemplate")
 def delete_template(call: Call) -> Mapping[str, Any]:
-    """Remove a template; channels that were made of it stay, those that still wait fail."""
+    """Remove a template; channels created from it stay, those that still wait fail."""
     call.store.delete(_own_template(call))
     return {}
 
 
 @cleanrooms_operation("GetCollaborationAnalysisTemplate")
 def get_collaboration_template(call: Call) -> Mapping[str, Any]:
-    """Return any member's template, its text included: owners of tables read it before they approve it."""
+    """Return any member's template, with its text, because owners of tables read it before they approve it."""
     collaboration = own_collaboration(call)
     found = in_collaboration(call, ANALYSIS_TEMPLATE, call.params["analysisTemplateArn"], collaboration)
     return show_one(call, _template(call, found))
@@ -84,7 +84,7 @@ def get_collaboration_template(call: Call) -> Mapping[str, Any]:
 
 @cleanrooms_operation("BatchGetCollaborationAnalysisTemplate")
 def get_collaboration_templates(call: Call) -> Mapping[str, Any]:
-    """Return several templates of any members; each that is not there is one of `errors`."""
+    """Return several templates of any members; missing ones are listed in `errors`."""
     collaboration = own_collaboration(call)
     found, errors = [], []
     for arn in call.params["analysisTemplateArns"]:
@@ -125,7 +125,7 @@ def _check_kind(call: Call) -> None:
     Raises:
         InvalidRequestError: CR-REQ-001. NotEmulatedError: CR-REQ-007.
     """
-    from cleanroom_algo.local.query.templates import is_emulated  # here and below: sqlglot takes its time
+    from cleanroom_algo.local.query.templates import is_emulated  # here and below, because importing sqlglot takes time
 
     types = {each["type"] for each in call.params.get("analysisParameters", ())}
     missing = [f"parameters of type {each}" for each in sorted(types) if not is_emulated(each)]

@@ -1,8 +1,8 @@
-"""Who may do what: memberships, abilities, and finding what a request names.
+"""Authorization: memberships, abilities, and finding the resources that a request names.
 
-A member acts through its own membership; nobody learns whether another's exists, so that both are "access denied", the
-one error of these that every operation declares. (Clean Rooms user guide, "IAM behaviors for AWS Clean Rooms ML"; the
-abilities are those of botocore's `cleanrooms` model.)
+A member acts through its own membership. A request cannot find out whether another member's membership exists: in both
+cases, the error is "access denied", the only such error that every operation declares. (Clean Rooms user guide, "IAM
+behaviors for AWS Clean Rooms ML"; the abilities are those of botocore's `cleanrooms` model.)
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def own_membership(call: Call, *, ended: bool = False) -> Record:
 
     Args:
         call: of an operation.
-        ended: whether it may be another than an active one.
+        ended: whether it may also be inactive.
 
     Raises:
         AccessDeniedError: CR-REQ-004.
@@ -59,7 +59,7 @@ def own_collaboration(call: Call) -> str:
 
 
 def abilities(membership: Record) -> frozenset[str]:
-    """Return the abilities of a member, those for custom models included."""
+    """Return the abilities of a member, including those for custom models."""
     ml: Mapping[str, Any] = membership.document.get("mlMemberAbilities", {})
     return frozenset((*membership.document.get("memberAbilities", ()), *ml.get("customMLMemberAbilities", ())))
 
@@ -90,7 +90,7 @@ def member_of(call: Call, collaboration: str, account: str) -> Record | None:
 
 
 def receiver_location(call: Call, collaboration: str, ability: str) -> str:
-    """Return the s3:// URI where the one receiver of an output wants it.
+    """Return the s3:// URI to which the only receiver wants an output to be written.
 
     Raises:
         InvalidRequestError: CR-REQ-001, the account is not a member, lacks the ability, or has no ML configuration.
@@ -112,7 +112,7 @@ def receiver_location(call: Call, collaboration: str, ability: str) -> str:
 
 
 def payer(call: Call, collaboration: str, path: str, what: str) -> dict[str, str]:
-    """Return the payer as members of a document: the one named, else the member responsible for it.
+    """Return the payer as members of a document: the named one, or else the member who is responsible.
 
     Args:
         call: of the operation.
@@ -174,7 +174,7 @@ def in_collaboration(call: Call, kind: str, key: str, collaboration: str, versio
 
 
 def not_found(kind: str, where: str, version: str | None = None) -> ResourceNotFoundError:
-    """Return the error for what is not there."""
+    """Return the error for a resource that does not exist."""
     what = f"version of the {kind.replace('-', ' ')}" if version else kind.replace("-", " ")
     return ResourceNotFoundError(
         f"the {what} does not exist in this {where}",
@@ -184,7 +184,7 @@ def not_found(kind: str, where: str, version: str | None = None) -> ResourceNotF
 
 
 def unique_name(call: Call, kind: str, name: str, statuses: tuple[str, ...] = (), **where: str) -> None:
-    """Check that a name is free; that names must differ is a guess from the ConflictException that creation declares.
+    """Check that a name is not used; that names must differ is a guess from the declared ConflictException.
 
     Raises:
         ConflictError: CR-REQ-002.
@@ -198,7 +198,7 @@ def unique_name(call: Call, kind: str, name: str, statuses: tuple[str, ...] = ()
 
 
 def path_name(call: Call) -> None:
-    """Check a name that becomes a part of the place where output is written.
+    """Check a name that becomes part of the location of outputs.
 
     Raises:
         InvalidRequestError: CR-REQ-001.

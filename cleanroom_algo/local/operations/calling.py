@@ -1,4 +1,4 @@
-"""Calling operations, as boto3 would: validated by the model, in a transaction of the store."""
+"""Calls operations like boto3: parameters are validated by the model, and each call is a transaction of the store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cleanroom_algo.local.service_model.validation import faults, invalid
 
 
 class Caller:
-    """Calls the operations of a room; the one way in which its resources are made and changed.
+    """Calls the operations of a room; its resources are created and changed in no other way.
 
     Args:
         workspace: of the room.
@@ -39,13 +39,13 @@ class Caller:
         Args:
             operation: its name in the model, `CreateTrainedModel`.
             params: as boto3 takes them.
-            account: who calls, twelve digits; the room's default if None.
+            account: of the caller, twelve digits; None: the room's default.
             service: `cleanroomsml` or `cleanrooms`.
-            region: of AWS that the caller has in mind; the room's own if None.
-            terms: what the room's own callers say of what they create.
+            region: of AWS that the caller uses; None: that of the room.
+            terms: additional properties of what is created, from callers inside the room.
 
         Raises:
-            RequestError: CR-REQ-001 to CR-REQ-009, as the operation's errors.
+            RequestError: CR-REQ-001 to CR-REQ-009, the errors of the operation.
         """
         if operation not in operation_names(service):
             raise UnknownOperationError(

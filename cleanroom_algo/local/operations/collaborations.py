@@ -1,6 +1,6 @@
-"""Collaborations and who is a member of them: what boto3's `cleanrooms` client makes before machine learning begins.
+"""Collaborations and their members: what boto3's `cleanrooms` client creates before machine learning begins.
 
-(botocore model of `cleanrooms`: who pays where nobody is named.)
+(botocore model of `cleanrooms`: who pays by default.)
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _OF_CREATOR: Final = {
     "creatorPaymentConfiguration": "paymentConfiguration",
 }
 PAID: Final = (("queryCompute",), ("machineLearning", "modelTraining"), ("machineLearning", "modelInference"))
-"""What is paid for, as paths of payment configurations."""
+"""What can be paid for, as paths of payment configurations."""
 PAID_IF_NAMED: Final = (("machineLearning", "syntheticDataGeneration"), ("jobCompute",))
 """The same, for what has no default payer."""
 _INVITED: Final = "INVITED"
-_DEPARTED: Final = "departed"  # of a member: how it went, LEFT or REMOVED
+_DEPARTED: Final = "departed"  # of a member: how it left, LEFT or REMOVED
 _DELETED: Final = "DELETED"
 
 
 @cleanrooms_operation("CreateCollaboration")
 def create_collaboration(call: Call) -> Mapping[str, Any]:
-    """Make a collaboration; its creator is a member, and joins it like the others with CreateMembership."""
+    """Create a collaboration; its creator is a member, and joins it like the others with CreateMembership."""
     creator = {"accountId": call.account}
     creator |= {own: call.params[name] for name, own in _OF_CREATOR.items() if name in call.params}
     members = [creator, *call.params["members"]]
@@ -51,7 +51,7 @@ def create_collaboration(call: Call) -> Mapping[str, Any]:
         raise invalid(
             call.operation, [Problem("members", f"names {account} twice, or names the creator") for account in twice]
         )
-    # Where cleartext is allowed, the rest is about columns that were encrypted before: nothing changes without them.
+    # Where cleartext is allowed, the other settings are about encrypted columns, so they have no effect without these.
     encrypted = not call.params.get("dataEncryptionMetadata", {}).get("allowCleartext", True)
     if encrypted or call.params.get("analyticsEngine") == "CLEAN_ROOMS_SQL":
         raise _of_other_kind()
@@ -111,7 +111,7 @@ def delete_collaboration(call: Call) -> Mapping[str, Any]:
 
 @cleanrooms_operation("DeleteMember")
 def delete_member(call: Call) -> Mapping[str, Any]:
-    """Remove a member from a collaboration of the caller; its tables and templates go with it."""
+    """Remove a member from a collaboration of the caller, with its tables and templates."""
     collaboration, account = _own(call), call.params["accountId"]
     others = [each["accountId"] for each in _members(collaboration)[1:] if _DEPARTED not in each]
     if account not in others:
@@ -129,10 +129,10 @@ def delete_member(call: Call) -> Mapping[str, Any]:
 
 @cleanrooms_operation("ListMembers")
 def list_members(call: Call) -> Mapping[str, Any]:
-    """Return the members of a collaboration, those invited included."""
+    """Return the members of a collaboration, including invited ones."""
     collaboration = named(call)
     members = _members(collaboration)
-    # An invitation is not a record of its own; its place among the members serves for the pages.
+    # An invitation is not a separate record; its index among the members is its position in the pages.
     places = [replace(collaboration, account=each["accountId"], seq=len(members) - n) for n, each in enumerate(members)]
 
     def find(before: int | None, limit: int) -> Sequence[Record]:
@@ -142,12 +142,12 @@ def list_members(call: Call) -> Mapping[str, Any]:
 
 
 def add_member(store: Store, collaboration: Record, member: Mapping[str, Any]) -> None:
-    """Name one more member of a collaboration, as a change request of its creator does; one that is named stays.
+    """Add a member to a collaboration, like a change request of its creator; an existing member is not changed.
 
     Args:
         store: of the room.
         collaboration: any reading of it.
-        member: in the form of CreateCollaboration's members; what it does not say it pays for, others pay.
+        member: in the form of CreateCollaboration's members; others pay for what it does not mention.
     """
     with store.transaction():
         now = store.get(COLLABORATION, collaboration.key)
@@ -159,7 +159,7 @@ def add_member(store: Store, collaboration: Record, member: Mapping[str, Any]) -
 
 
 def end_membership(call: Call, membership: Record, status: str) -> None:
-    """Give a membership its last status; no query sees its tables and templates from now on."""
+    """Set the final status of a membership; from now on, queries cannot use its tables and templates."""
     for kind in (TABLE_ASSOCIATION, ANALYSIS_TEMPLATE, PRIVACY_BUDGET):
         for each in call.store.find(kind, membership=membership.key):
             call.store.delete(each)
@@ -167,7 +167,7 @@ def end_membership(call: Call, membership: Record, status: str) -> None:
 
 
 def mark_departed(call: Call, collaboration: Record, account: str, status: str) -> None:
-    """Keep how a member went, LEFT or REMOVED; it cannot join again."""
+    """Record how a member left, LEFT or REMOVED; it cannot join again."""
     members = [
         {**each, _DEPARTED: status} if each["accountId"] == account else each for each in _members(collaboration)
     ]
@@ -175,20 +175,20 @@ def mark_departed(call: Call, collaboration: Record, account: str, status: str) 
 
 
 def membership_arn(call: Call, membership: Record) -> str:
-    """Return the ARN by which `cleanrooms` shows a membership."""
+    """Return the ARN of a membership in `cleanrooms`."""
     return cleanrooms_arn(call.region, membership.account, MEMBERSHIP, membership.key)
 
 
 def collaboration_arn(call: Call, collaboration: Record) -> str:
-    """Return the ARN by which `cleanrooms` shows a collaboration."""
+    """Return the ARN of a collaboration in `cleanrooms`."""
     return cleanrooms_arn(call.region, collaboration.account, COLLABORATION, collaboration.key)
 
 
 def named(call: Call) -> Record:
-    """Return the collaboration that the request names, which must name the caller as a member.
+    """Return the collaboration in the request, which must have the caller as a member.
 
     Raises:
-        AccessDeniedError: CR-REQ-004, it does not, there is none, or it was deleted.
+        AccessDeniedError: CR-REQ-004, it does not, or it does not exist, or it was deleted.
     """
     found = call.store.get(COLLABORATION, call.params["collaborationIdentifier"])
     if found is None or not _is_named(call, found):
@@ -201,7 +201,7 @@ def named(call: Call) -> Record:
 
 
 def _own(call: Call) -> Record:
-    """Return the named collaboration, which must be the caller's own.
+    """Return the collaboration in the request, which must belong to the caller.
 
     Raises:
         AccessDeniedError: CR-REQ-004.
@@ -231,18 +231,18 @@ def _is_named(call: Call, collaboration: Record) -> bool:
 
 
 def _members(collaboration: Record) -> Sequence[Mapping[str, Any]]:
-    """Return the members as they were named, the creator first."""
+    """Return the members in their original order, the creator first."""
     named: Sequence[Mapping[str, Any]] = collaboration.private["members"]
     return named
 
 
 def specification(collaboration: Record, account: str) -> Mapping[str, Any]:
-    """Return what a collaboration says of a member that it names."""
+    """Return the entry of a member in a collaboration."""
     return next(each for each in _members(collaboration) if each["accountId"] == account)
 
 
 def describe_collaboration(call: Call, record: Record) -> dict[str, Any]:
-    """Return what the caller sees of a collaboration."""
+    """Return the view of the caller of a collaboration."""
     creator, *_ = _members(record)
     membership = member_of(call, record.key, call.account)
     own = (
@@ -286,7 +286,7 @@ def _member(call: Call, place: Record) -> dict[str, Any]:
 
 
 def _payments(member: Mapping[str, Any], members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return who pays as every membership shows it; where nobody was named, the member who can query pays."""
+    """Return the payers as every membership shows them; by default, the member who can query pays."""
     found: dict[str, Any] = {}
     for path in (*PAID, *PAID_IF_NAMED):
         anyone = any(pays(each.get("paymentConfiguration", {}), path) for each in members)

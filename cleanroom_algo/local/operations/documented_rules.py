@@ -1,6 +1,6 @@
-"""Rules that the documentation states and no error of the model names: each is a switch, to be enforced or told.
+"""Documented rules for which the model has no error: for each one, a switch selects an error or a warning.
 
-A warning is written to the log of the server, or on the screen of the command that asked.
+A warning is written to the log of the server, or to the terminal of the command.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def model_name_is_new(call: Call, collaboration: str) -> None:
     """A trained model's name is "unique in the collaboration" (Clean Rooms user guide, "Creating a trained model").
 
     Raises:
-        ConflictError: CR-REQ-002, the switch unique_model_names says so.
+        ConflictError: CR-REQ-002, if the switch unique_model_names says so.
     """
     store, switch = call.store, call.settings.switches.unique_model_names
     if switch == "warn" and store.count(MEMBERSHIP, collaboration=collaboration) == 1:
-        return  # one's own trials, which have the name of their algorithm
+        return  # repeated trials have the name of their algorithm
     if store.count(TRAINED_MODEL, collaboration=collaboration, name=call.params["name"]):
         error = ConflictError(
             "the collaboration already has a trained model with this name",
@@ -40,10 +40,10 @@ def model_name_is_new(call: Call, collaboration: str) -> None:
 
 
 def instances_train_together(call: Call) -> None:
-    """Distributed training takes some instance types alone (Clean Rooms user guide, "Use distributed training").
+    """Distributed training supports only some instance types (Clean Rooms user guide, "Use distributed training").
 
     Raises:
-        InvalidRequestError: CR-REQ-001, the switch distributed_instance_types says so.
+        InvalidRequestError: CR-REQ-001, if the switch distributed_instance_types says so.
     """
     resources = call.params["resourceConfig"]
     if resources.get("instanceCount", 1) > 1 and resources["instanceType"] not in DISTRIBUTED:
@@ -56,7 +56,7 @@ def role_is_own(call: Call, arn: str) -> None:
     """A role of another account is denied (botocore's model, InputChannel.roleArn).
 
     Raises:
-        AccessDeniedError: CR-REQ-004, the switch foreign_roles says so.
+        AccessDeniedError: CR-REQ-004, if the switch foreign_roles says so.
     """
     if arn.split(":")[4] != call.account:
         error = AccessDeniedError(
@@ -68,13 +68,13 @@ def role_is_own(call: Call, arn: str) -> None:
 
 
 def channel_is_for(call: Call, channel: Record, association: Record) -> None:
-    """Inference uses an association only where the rules of the channel's tables allow it.
+    """Inference can use an association only if the rules of the channel's tables allow it.
 
-    (Clean Rooms user guide, "IAM behaviors for AWS Clean Rooms ML".) The query of a channel was held to these rules for
-    the association that the channel was made for.
+    (Clean Rooms user guide, "IAM behaviors for AWS Clean Rooms ML".) The query of a channel was checked with these
+    rules for the association for which the channel was created.
 
     Raises:
-        InvalidRequestError: CR-REQ-001, the switch inference_association says so.
+        InvalidRequestError: CR-REQ-001, if the switch inference_association says so.
     """
     if association.key not in channel.document["configuredModelAlgorithmAssociations"]:
         problem = Problem("dataSource.mlInputChannelArn", OTHER_ASSOCIATION)

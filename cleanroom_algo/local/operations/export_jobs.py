@@ -24,7 +24,7 @@ from cleanroom_algo.local.resources.states import PENDING
 
 @ml_operation("StartTrainedModelExportJob")
 def start_export_job(call: Call) -> Mapping[str, Any]:
-    """Queue the export of a version; the member who trained it may ask, where its association allows exports."""
+    """Queue the export of a version; only the member who trained it can do so, if its association allows it."""
     membership = own_membership(call)
     path_name(call)
     version = call.params.get("trainedModelVersionIdentifier")
@@ -53,5 +53,5 @@ def start_export_job(call: Call) -> Mapping[str, Any]:
 
 @ml_operation("ListCollaborationTrainedModelExportJobs")
 def list_export_jobs(call: Call) -> Mapping[str, Any]:
-    """Return the export jobs of one trained model, the latest first; those of one version if asked."""
+    """Return the export jobs of one trained model, or of one version of it, the latest first."""
     return show_jobs(call, EXPORT_JOB, collaboration=own_collaboration(call))

@@ -32,7 +32,7 @@ from cleanroom_algo.local.service_model.validation import invalid
 
 @ml_operation("StartTrainedModelInferenceJob")
 def start_inference_job(call: Call) -> Mapping[str, Any]:
-    """Queue an inference job; its output goes to the one receiver's configured location."""
+    """Queue an inference job; its output is written to the configured location of the only receiver."""
     membership = own_membership(call)
     require_ability(membership, CAN_QUERY)
     check_tags(call, call.params.get("tags", {}))
@@ -87,7 +87,7 @@ def cancel_inference_job(call: Call) -> Mapping[str, Any]:
 
 
 def output_uri(location: str, model: Record, account: str, job_name: str) -> str:
-    """Return the prefix under which a job's output is written.
+    """Return the prefix of a job's output.
 
     (Clean Rooms user guide, "Run inference jobs" and "Export model artifacts": the configured URI, collaboration,
     trained model's name, the caller's account, the job's name.)
@@ -96,7 +96,7 @@ def output_uri(location: str, model: Record, account: str, job_name: str) -> str
 
 
 def show_jobs(call: Call, kind: str, **where: str) -> Mapping[str, Any]:
-    """Return the jobs of a kind, the latest first; those of one trained model, or of one version of it, if asked."""
+    """Return the jobs of a kind, or those of one trained model or version, the latest first."""
     store, version = call.store, call.params.get("trainedModelVersionIdentifier")
     if "trainedModelArn" in call.params:
         where["parent"] = call.params["trainedModelArn"]

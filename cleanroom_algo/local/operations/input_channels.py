@@ -1,4 +1,4 @@
-"""ML input channels: the result of a query over the members' tables, kept for jobs to read."""
+"""ML input channels: the result of a query on the members' tables, stored for jobs."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def get_channel(call: Call) -> Mapping[str, Any]:
 
 @ml_operation("GetCollaborationMLInputChannel")
 def get_collaboration_channel(call: Call) -> Mapping[str, Any]:
-    """Return any member's channel, as the collaboration sees it: without its query."""
+    """Return any member's channel in the view of the collaboration, which lacks the query."""
     collaboration = own_collaboration(call)
     return _with_budgets(call, in_collaboration(call, INPUT_CHANNEL, call.params["mlInputChannelArn"], collaboration))
 
@@ -92,7 +92,7 @@ def list_collaboration_channels(call: Call) -> Mapping[str, Any]:
 
 @ml_operation("DeleteMLInputChannelData")
 def delete_channel(call: Call) -> Mapping[str, Any]:
-    """Queue the deletion of a channel's data; any active member may ask for it.
+    """Queue the deletion of a channel's data; any active member may request it.
 
     (Clean Rooms user guide, "IAM behaviors for AWS Clean Rooms ML".)
     """
@@ -125,16 +125,16 @@ def active_channel(call: Call, arn: str, collaboration: str) -> Record:
 
 
 def _with_budgets(call: Call, channel: Record) -> Mapping[str, Any]:
-    """Return a channel with what is left now of the budgets of its tables."""
+    """Return a channel with the remaining budgets of its tables."""
     budgets = (call.store.get(PRIVACY_BUDGET, each) for each in channel.private.get("budgets", ()))
     found = [access_budget(each) for each in budgets if each is not None]
     return {**show(call, channel), **({"privacyBudgets": {"accessBudgets": found}} if found else {})}
 
 
 def _bind(call: Call, record: Record) -> None:
-    """Let a channel stand for what lies at a place, at once: there is no query to run, and no quota of queries.
+    """Bind a channel to a location immediately: there is no query to run, and no quota of queries.
 
-    What stood for something else before stands for this from now on.
+    A binding of the same name is replaced.
     """
     size = {"numberOfFiles": float(call.terms.objects), "sizeInGb": call.terms.bytes / GB}
     existing = call.store.get(INPUT_CHANNEL, record.key)
@@ -143,11 +143,11 @@ def _bind(call: Call, record: Record) -> None:
 
 
 def _check_query(call: Call, collaboration: str) -> None:
-    """Check what is asked of the query beside its text; its text is read when it runs.
+    """Check the parameters of the query; its text is read when it runs.
 
     Raises:
         InvalidRequestError: CR-REQ-001. ResourceNotFoundError: CR-REQ-003, there is no such analysis template.
-        NotEmulatedError: CR-REQ-007, legal, but nothing of the kind runs here.
+        NotEmulatedError: CR-REQ-007, the request is valid, but not emulated.
     """
     source: Mapping[str, Any] = call.params["inputChannel"]["dataSource"]["protectedQueryInputParameters"]
     properties = spark.spark_properties(source)
@@ -164,10 +164,10 @@ def _check_query(call: Call, collaboration: str) -> None:
 
 
 def _synthetic(call: Call) -> dict[str, Any]:
-    """Return what the channel shows of its template's synthetic data; nothing where rows are the query's own.
+    """Return the channel's properties of its template's synthetic data; empty if rows are those of the query.
 
     Raises:
-        InvalidRequestError: CR-REQ-001, a payer of synthetic data is named, and there is none.
+        InvalidRequestError: CR-REQ-001, a payer of synthetic data is named, but there is no synthetic data.
     """
     sql = call.params["inputChannel"]["dataSource"]["protectedQueryInputParameters"]["sqlParameters"]
     template = call.store.get(ANALYSIS_TEMPLATE, sql.get("analysisTemplateArn", ""))
@@ -186,7 +186,7 @@ def _sql_faults(call: Call, collaboration: str, sql: Mapping[str, Any]) -> Itera
     if ("queryString" in sql) == ("analysisTemplateArn" in sql):
         yield Problem("sqlParameters", "needs exactly one of queryString and analysisTemplateArn")
     elif "analysisTemplateArn" in sql:
-        from cleanroom_algo.local.query.templates import faults_of_values  # sqlglot takes its time
+        from cleanroom_algo.local.query.templates import faults_of_values  # importing sqlglot takes time
 
         template = in_collaboration(call, ANALYSIS_TEMPLATE, sql["analysisTemplateArn"], collaboration)
         yield from faults_of_values(template.document, sql.get("parameters", {}), "sqlParameters.parameters")

@@ -1,6 +1,6 @@
-"""Memberships: joining a collaboration, what a member has set, and leaving it.
+"""Memberships: joining a collaboration, the settings of a member, and leaving it.
 
-(botocore model of `cleanrooms`: who pays where nobody is named, and what a member accepts when it joins.)
+(botocore model of `cleanrooms`: who pays by default, and what a member accepts when it joins.)
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from cleanroom_algo.local.service_model.validation import invalid
 
 @cleanrooms_operation("CreateMembership")
 def create_membership(call: Call) -> Mapping[str, Any]:
-    """Join a collaboration; a member who was named to pay accepts it here."""
+    """Join a collaboration; a member that should pay accepts this here."""
     collaboration = named(call)
     if member_of(call, collaboration.key, call.account) is not None:
         raise ConflictError(
@@ -74,7 +74,7 @@ def create_membership(call: Call) -> Mapping[str, Any]:
 
 @cleanrooms_operation("GetMembership")
 def get_membership(call: Call) -> Mapping[str, Any]:
-    """Return a membership of the caller, an ended one included."""
+    """Return a membership of the caller, also an ended one."""
     return show_one(call, _membership(call, own_membership(call, ended=True)))
 
 
@@ -91,7 +91,7 @@ def list_memberships(call: Call) -> Mapping[str, Any]:
 
 @cleanrooms_operation("UpdateMembership")
 def update_membership(call: Call) -> Mapping[str, Any]:
-    """Change what a membership says of logs and of the results of queries, which nothing here depends on."""
+    """Change the settings of a membership for logs and results of queries, which have no effect here."""
     membership = own_membership(call)
     if "membershipPaymentConfiguration" in call.params:
         raise NotEmulatedError(
@@ -104,7 +104,7 @@ def update_membership(call: Call) -> Mapping[str, Any]:
 
 @cleanrooms_operation("DeleteMembership")
 def delete_membership(call: Call) -> Mapping[str, Any]:
-    """Leave a collaboration, once nothing is left of the membership; an ended membership goes at once."""
+    """Leave a collaboration when the membership has no resources left; an ended membership is deleted immediately."""
     membership = own_membership(call, ended=True)
     if membership.status == "ACTIVE":
         if problems := list(_left_over(call, membership)):
@@ -151,7 +151,7 @@ def _membership(call: Call, record: Record) -> dict[str, Any]:
 
 
 def _unaccepted(call: Call, member: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield what a member was named to pay and does not accept, and what it accepts and was not named for."""
+    """Yield what a member should pay for but does not accept, and what it accepts but should not pay for."""
     accepted = call.params.get("paymentConfiguration")
     can_query = CAN_QUERY in member.get("memberAbilities", ())
     for path in (*PAID, *PAID_IF_NAMED):

@@ -1,4 +1,4 @@
-"""Where a member wants outputs, logs and metrics: one ML configuration for each membership."""
+"""The locations for a member's outputs, logs and metrics: one ML configuration for each membership."""
 
 from __future__ import annotations
 

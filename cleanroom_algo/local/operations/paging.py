@@ -1,4 +1,4 @@
-"""Pages of lists. A token says where the next page begins, and belongs to the lists of one operation."""
+"""Pages of lists. A token names the beginning of the next page, and is only valid for one operation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cleanroom_algo.local.operations.registry import Call
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.service_model.validation import invalid
 
-DEFAULT_PAGE = 100  # of most lists it is not documented; the maximum of maxResults costs the fewest calls
+DEFAULT_PAGE = 100  # most defaults are not documented; the maximum of maxResults needs the fewest calls
 
 
 def page(
@@ -24,8 +24,8 @@ def page(
 
     Args:
         call: of a List operation.
-        find: given the place before which to look (`Record.seq`) and a limit, returns records, the latest first.
-        default: records on a page where maxResults is left out.
+        find: takes the position before which to search (`Record.seq`) and a limit, returns records, the latest first.
+        default: records per page if maxResults is omitted.
 
     Raises:
         InvalidRequestError: CR-REQ-001, the token is not of this list.

@@ -71,7 +71,7 @@ def get_collaboration_budget(call: Call) -> Mapping[str, Any]:
 
 @cleanrooms_operation("UpdatePrivacyBudgetTemplate")
 def update_budget(call: Call) -> Mapping[str, Any]:
-    """Change the numbers of a budget; a period that does not refresh by itself begins anew."""
+    """Change the numbers of a budget; a period that does not refresh automatically starts again."""
     template = _own(call)
     held = template.document["parameters"]["accessBudget"]
     changed = {"accessBudget": {**held, **_parameters(call, held)}}
@@ -99,13 +99,13 @@ def list_collaboration_templates(call: Call) -> Mapping[str, Any]:
 
 @cleanrooms_operation("ListPrivacyBudgets")
 def list_budgets(call: Call) -> Mapping[str, Any]:
-    """Return what is left of the budgets of the caller's membership, the latest first."""
+    """Return the remaining budgets of the caller's membership, the latest first."""
     return _page(call, membership=own_membership(call).key)
 
 
 @cleanrooms_operation("ListCollaborationPrivacyBudgets")
 def list_collaboration_budgets(call: Call) -> Mapping[str, Any]:
-    """Return what is left of the budgets of all members, the latest first."""
+    """Return the remaining budgets of all members, the latest first."""
     return _page(call, collaboration=own_collaboration(call))
 
 

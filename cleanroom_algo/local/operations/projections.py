@@ -1,7 +1,7 @@
-"""What an operation shows of a record: the members that its output shape has, and no others.
+"""What an operation shows of a record: only the members of its output shape.
 
-So the side of the collaboration hides environment, hyperparameters, keys and tags without a list of them here: its
-shapes lack them (botocore model; Clean Rooms user guide, "IAM behaviors for AWS Clean Rooms ML").
+So the collaboration's view hides environment, hyperparameters, keys and tags without a list of them here: its shapes
+lack them (botocore model; Clean Rooms user guide, "IAM behaviors for AWS Clean Rooms ML").
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def show_page(
     default: int = DEFAULT_PAGE,
     describe: Describe | None = None,
 ) -> dict[str, Any]:
-    """Return what a List operation shows: the summaries of a page, and a token if there are more.
+    """Return the result of a List operation: the summaries of a page, and a token if there are more.
 
     Args:
         call: of the operation.
-        find: as `page` takes it.
-        default: records on a page where maxResults is left out.
-        describe: values of a record by member, where its columns and its document are not enough.
+        find: see `page`.
+        default: records per page if maxResults is omitted.
+        describe: values of a record by member, if its columns and its document are not enough.
     """
     name, summary = _list_shape(call)
     records, token = page(call, find, default=default)
@@ -70,19 +70,19 @@ def show_summary(call: Call, record: Record) -> dict[str, Any]:
 
 
 def show_one(call: Call, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an operation shows whose output has one structure, as those of `cleanrooms` do."""
+    """Return the result of an operation whose output has one structure, as in `cleanrooms`."""
     ((name, shape),) = members(operation_model(call.service, call.operation).output_shape).items()
     return {name: _chosen(shape, values)}
 
 
 def show_members(call: Call, name: str, values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return a list of an operation's output, of whose structures it has the members that the model names."""
+    """Return a list in an operation's output; its structures have only the members that the model names."""
     shape: Any = members(operation_model(call.service, call.operation).output_shape)[name]
     return {name: [_chosen(shape.member, each) for each in values]}
 
 
 def times(record: Record) -> dict[str, dt.datetime]:
-    """Return when a record was made and last changed, as members."""
+    """Return the times of creation and last change of a record, as members."""
     return {
         "createTime": dt.datetime.fromtimestamp(record.created, dt.UTC),
         "updateTime": dt.datetime.fromtimestamp(record.updated, dt.UTC),
@@ -90,7 +90,7 @@ def times(record: Record) -> dict[str, dt.datetime]:
 
 
 def _list_shape(call: Call) -> tuple[str, Any]:
-    """Return the name of a List operation's list, and the shape of what is in it."""
+    """Return the name of a List operation's list, and the shape of its items."""
     shapes: Mapping[str, Any] = members(operation_model(call.service, call.operation).output_shape)
     ((name, shape),) = [(name, child) for name, child in shapes.items() if child.type_name == "list"]
     return name, shape.member
@@ -124,5 +124,5 @@ def _project(shape: Any, record: Record, call: Call) -> dict[str, Any]:
 
 
 def _for_others(details: Mapping[str, str]) -> dict[str, str]:
-    """Return why a job failed as accounts may see it that did not start it: a container may have written the reason."""
+    """Return the reason of a failed job for accounts that did not start it: a container may have written the text."""
     return {**details, "message": error_summary(f"{details['statusCode']}: {details['message']}")}

@@ -11,13 +11,13 @@ from cleanroom_algo.local.service_model.validation import invalid
 
 
 def within(call: Call, name: str, used: int, limit: int) -> None:
-    """Check that one more fits.
+    """Check that a request is within a quota.
 
     Args:
         call: of the operation.
-        name: of the quota, for people.
-        used: what is taken, with what is asked for now.
-        limit: what may be taken at most.
+        name: of the quota, for users.
+        used: the use including this request.
+        limit: the maximum.
 
     Raises:
         QuotaExceededError: CR-REQ-005.

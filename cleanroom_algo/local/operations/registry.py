@@ -1,4 +1,4 @@
-"""Which function answers which operation."""
+"""The functions that implement the operations."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Handler = Callable[["Call"], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class LocalTerms:
-    """What the room's own callers say of something they create, and no request of the API can.
+    """Properties of a created resource that callers inside the room can set, but requests of the API cannot.
 
     Attributes:
-        identifier: that it gets; a new one if empty.
-        location: what stands for it, on this machine or in S3: an algorithm's file or folder, a channel's objects, a
-            table's files; "" where nothing does.
-        format: of a table's files, `csv` or `parquet`; as their names say if empty.
-        objects: how many a channel has.
+        identifier: its identifier; a new one if empty.
+        location: what it refers to, on this machine or in S3: an algorithm's file or folder, a channel's objects, a
+            table's files; "" if nothing.
+        format: of a table's files, `csv` or `parquet`; if empty, their names decide.
+        objects: the number of a channel's objects.
         bytes: of these objects together.
-        inference_location: what stands for an algorithm's inference image, where that is another one.
+        inference_location: what an algorithm's inference image refers to, if it is a different one.
         resumes: key and version of the trained model from whose checkpoints training continues.
     """
 
@@ -41,7 +41,7 @@ class LocalTerms:
 
     @property
     def kept(self) -> dict[str, str]:
-        """What a record keeps of these, beside what it shows."""
+        """The properties that a record stores without showing them."""
         found = {
             "location": self.location,
             "inference_location": self.inference_location,
@@ -58,10 +58,10 @@ class Call:
         workspace: of the room.
         operation: its name.
         params: as boto3 takes them.
-        account: who calls, twelve digits.
-        region: of AWS, in which the caller believes the room to be.
-        service: that has the operation, `cleanroomsml` or `cleanrooms`.
-        terms: of the room's own callers.
+        account: of the caller, twelve digits.
+        region: of AWS, as the caller assumes it.
+        service: of the operation, `cleanroomsml` or `cleanrooms`.
+        terms: of callers inside the room.
     """
 
     workspace: Workspace
@@ -91,7 +91,7 @@ class Call:
         return ml_arn(kind, self.region, self.account, membership, self.new_identifier())
 
     def given(self, *left_out: str) -> dict[str, Any]:
-        """Return the parameters of a creation as members of a document; what columns hold is left out."""
+        """Return the parameters of a creation as members of a document, without those that have columns."""
         absent = {"membershipIdentifier", "name", *left_out}
         return {name: value for name, value in self.params.items() if name not in absent}
 
@@ -105,7 +105,7 @@ class Call:
         document: Mapping[str, Any],
         private: Mapping[str, Any],
     ) -> Record:
-        """Return the record of what the call creates in a membership; the store does not have it yet."""
+        """Return the record of what the call creates in a membership; it is not stored yet."""
         return Record(
             kind=kind,
             key=self.new_arn(kind, membership.key),
@@ -123,8 +123,8 @@ class Call:
 class Operations:
     """The handlers of one service; used as a decorator.
 
-    A handler gets a `Call` and returns the members of the output shape. It runs in a transaction of the store (one
-    that only reads if the operation's method is GET), raises RequestError, and starts nothing itself: it queues jobs.
+    A handler takes a `Call` and returns the members of the output shape. It runs in a transaction of the store
+    (read-only if the operation's method is GET), raises RequestError, and starts nothing itself: it queues jobs.
     """
 
     def __init__(self, service: str) -> None:
@@ -146,7 +146,7 @@ class Operations:
         """Return the handler of an operation.
 
         Raises:
-            NotEmulatedError: CR-REQ-007, it has none.
+            NotEmulatedError: CR-REQ-007, there is no handler.
         """
         if name not in self._handlers:
             expected, fix = _INSTEAD[self.service]

@@ -1,4 +1,4 @@
-"""Schemas: the tables of a collaboration as all its members see them, with their columns and rules."""
+"""Schemas: the tables of a collaboration in the view of all its members, with their columns and rules."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def get_schema(call: Call) -> Mapping[str, Any]:
 
 @cleanrooms_operation("BatchGetSchema")
 def get_schemas(call: Call) -> Mapping[str, Any]:
-    """Return several tables; each that is not there is one of `errors`."""
+    """Return several tables; missing ones are listed in `errors`."""
     found, errors = [], []
     for name in call.params["names"]:
         try:
@@ -67,7 +67,7 @@ def get_schema_rule(call: Call) -> Mapping[str, Any]:
 
 def _named(call: Call, name: str) -> Record:
     for each in call.store.find(TABLE_ASSOCIATION, collaboration=own_collaboration(call)):
-        if each.name.lower() == name.lower():  # queries do not tell case
+        if each.name.lower() == name.lower():  # queries ignore case
             return each
     raise not_found("table", COLLABORATION)
 
@@ -97,7 +97,7 @@ def _summary(call: Call, association: Record) -> dict[str, Any]:
 
 
 def _schema(call: Call, association: Record) -> dict[str, Any]:
-    from cleanroom_algo.local.query.engines.database import column_types  # duckdb takes its time
+    from cleanroom_algo.local.query.engines.database import column_types  # importing duckdb takes time
     from cleanroom_algo.local.query.tables import whole_table
 
     table = _table(call, association)

@@ -1,7 +1,7 @@
 """Configured tables, their associations with a collaboration, and the analysis rules of both.
 
-A table of AWS Glue is a file or folder of this machine here: `[glue_tables]` of settings.toml says which. What a query
-may do with a table is decided by `cleanroom_algo.local.query.tables`, from what is kept here.
+Here, a table of AWS Glue is a file or folder of this machine, which `[glue_tables]` of settings.toml names.
+`cleanroom_algo.local.query.tables` uses what is stored here to decide what a query may do with a table.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NOT_EMULATED: Final = ("differentialPrivacy", "aggregationThresholds", "compari
 
 @cleanrooms_operation("CreateConfiguredTable")
 def create_table(call: Call) -> Mapping[str, Any]:
-    """Register a table of AWS Glue, with the columns that may be used at all."""
+    """Register a table of AWS Glue, with the columns that can be used."""
     _check_emulated(call)
     location = call.terms.location or _glue_location(call, call.params["tableReference"]["glue"])
     record = call.store.insert(
@@ -64,7 +64,7 @@ def list_tables(call: Call) -> Mapping[str, Any]:
 
 @cleanrooms_operation("UpdateConfiguredTable")
 def update_table(call: Call) -> Mapping[str, Any]:
-    """Change a table: its name, what it stands for, or its columns; its rule must still fit them."""
+    """Change a table: its name, its location, or its columns; its rule must still fit them."""
     table = _own_table(call)
     _check_emulated(call)
     changes = call.given("configuredTableIdentifier")
@@ -100,7 +100,7 @@ def delete_table(call: Call) -> Mapping[str, Any]:
 
 @cleanrooms_operation("CreateConfiguredTableAnalysisRule")
 def create_table_rule(call: Call) -> Mapping[str, Any]:
-    """Say what queries may do with a table."""
+    """Set what queries may do with a table."""
     table = _own_table(call)
     _without_rule(table)
     kind, policy = _table_policy(call, table)
@@ -115,7 +115,7 @@ def get_table_rule(call: Call) -> Mapping[str, Any]:
 
 @cleanrooms_operation("UpdateConfiguredTableAnalysisRule")
 def update_table_rule(call: Call) -> Mapping[str, Any]:
-    """Put another policy in the place of a table's, of the same type; channels that are there already stay."""
+    """Replace the policy of a table by one of the same type; existing channels stay."""
     table = _own_table(call)
     _held_policy(table, call.params["analysisRuleType"])
     kind, policy = _table_policy(call, table)
@@ -124,18 +124,18 @@ def update_table_rule(call: Call) -> Mapping[str, Any]:
 
 @cleanrooms_operation("DeleteConfiguredTableAnalysisRule")
 def delete_table_rule(call: Call) -> Mapping[str, Any]:
-    """Take the analysis rule from a table, which can then not be queried."""
+    """Remove the analysis rule of a table, which can then not be queried."""
     return _delete_rule(call, _own_table(call))
 
 
 @cleanrooms_operation("CreateConfiguredTableAssociation")
 def create_association(call: Call) -> Mapping[str, Any]:
-    """Bring a table into a collaboration, under the name by which queries call it."""
+    """Associate a table with a collaboration, under its name in queries."""
     membership = own_membership(call)
     table = _own_table(call)
     store, name = call.store, call.params["name"]
     others = store.find(TABLE_ASSOCIATION, collaboration=membership.collaboration)
-    if any(each.name.lower() == name.lower() for each in others):  # queries do not tell case
+    if any(each.name.lower() == name.lower() for each in others):  # queries ignore case
         raise ConflictError(
             "the collaboration already has a table with this name",
             expected="a unique name, because queries refer to tables by name",
@@ -183,7 +183,7 @@ def update_association(call: Call) -> Mapping[str, Any]:
 
 @cleanrooms_operation("DeleteConfiguredTableAssociation")
 def delete_association(call: Call) -> Mapping[str, Any]:
-    """Take a table out of a collaboration; channels that are there already stay."""
+    """Remove a table from a collaboration; existing channels stay."""
     association = _own_association(call)
     for budget in call.store.find(PRIVACY_BUDGET, parent=association.key):
         call.store.delete(budget)
@@ -193,7 +193,7 @@ def delete_association(call: Call) -> Mapping[str, Any]:
 
 @cleanrooms_operation("CreateConfiguredTableAssociationAnalysisRule")
 def create_association_rule(call: Call) -> Mapping[str, Any]:
-    """Say which ML algorithms may use what queries make of a table in this collaboration."""
+    """Set which ML algorithms may use results of queries on a table in this collaboration."""
     association = _own_association(call)
     _without_rule(association)
     kind, policy = _policy(call)
@@ -211,7 +211,7 @@ def get_association_rule(call: Call) -> Mapping[str, Any]:
 
 @cleanrooms_operation("UpdateConfiguredTableAssociationAnalysisRule")
 def update_association_rule(call: Call) -> Mapping[str, Any]:
-    """Put another policy in the place of a table association's, of the same type."""
+    """Replace the policy of a table association by one of the same type."""
     association = _own_association(call)
     _held_policy(association, call.params["analysisRuleType"])
     kind, policy = _policy(call)
@@ -220,7 +220,7 @@ def update_association_rule(call: Call) -> Mapping[str, Any]:
 
 @cleanrooms_operation("DeleteConfiguredTableAssociationAnalysisRule")
 def delete_association_rule(call: Call) -> Mapping[str, Any]:
-    """Take the analysis rule from a table association."""
+    """Remove the analysis rule of a table association."""
     return _delete_rule(call, _own_association(call))
 
 
@@ -237,10 +237,10 @@ def _check_emulated(call: Call) -> None:
 
 
 def _glue_location(call: Call, glue: Mapping[str, str]) -> str:
-    """Return where a table of AWS Glue lies here.
+    """Return the local path of a table of AWS Glue.
 
     Raises:
-        InvalidRequestError: CR-REQ-001, the settings do not say so, or there is nothing.
+        InvalidRequestError: CR-REQ-001, it is not in the settings, or the path does not exist.
     """
     name, known = f"{glue['databaseName']}.{glue['tableName']}", call.settings.glue_tables
     if name not in known:
@@ -269,7 +269,7 @@ def _policy(call: Call) -> tuple[str, Mapping[str, Any]]:
 
     Raises:
         InvalidRequestError: CR-REQ-001, they contradict each other.
-        NotEmulatedError: CR-REQ-007, the rule asks for what no query here can keep to.
+        NotEmulatedError: CR-REQ-007, queries here cannot follow the rule.
     """
     kind: str = call.params["analysisRuleType"]
     ((name, policy),) = call.params["analysisRulePolicy"]["v1"].items()

@@ -1,4 +1,4 @@
-"""Tags. Only the account that owns a resource sees and sets them."""
+"""Tags. Only the account that owns a resource can see and set them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tag(call: Call) -> Mapping[str, Any]:
 
 @ml_operation("UntagResource")
 def untag(call: Call) -> Mapping[str, Any]:
-    """Remove tags from a resource; keys that it does not have are not a fault."""
+    """Remove tags from a resource; keys that it does not have are ignored."""
     resource = _resource(call)
     gone = set(call.params["tagKeys"])
     _set(call, resource, {k: v for k, v in resource.document.get("tags", {}).items() if k not in gone})
@@ -47,6 +47,6 @@ def _resource(call: Call) -> Record:
 
 
 def _set(call: Call, resource: Record, tags: Mapping[str, str]) -> None:
-    # The versions of a trained model share one ARN, and so their tags.
+    # The versions of a trained model share one ARN, and so they share its tags.
     for each in call.store.find(resource.kind, key=resource.key):
         call.store.update(each, document={"tags": dict(tags)}, touch=False)

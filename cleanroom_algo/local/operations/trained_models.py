@@ -106,7 +106,7 @@ def get_trained_model(call: Call) -> Mapping[str, Any]:
 
 @ml_operation("GetCollaborationTrainedModel")
 def get_collaboration_trained_model(call: Call) -> Mapping[str, Any]:
-    """Return any trained model as the collaboration sees it; without versionIdentifier, the latest version."""
+    """Return any trained model in the view of the collaboration; without versionIdentifier, the latest version."""
     collaboration = own_collaboration(call)
     version = _version(call, call.params["trainedModelArn"], call.params.get("versionIdentifier"), "get_default")
     return show(call, in_collaboration(call, TRAINED_MODEL, call.params["trainedModelArn"], collaboration, version))
@@ -126,7 +126,7 @@ def list_collaboration_trained_models(call: Call) -> Mapping[str, Any]:
 
 @ml_operation("ListTrainedModelVersions")
 def list_versions(call: Call) -> Mapping[str, Any]:
-    """Return the base and the versions of one trained model, the latest first; those of one status if asked."""
+    """Return the base and the versions of one trained model, or those with one status, the latest first."""
     membership, store, arn = own_membership(call), call.store, call.params["trainedModelArn"]
     if not store.count(TRAINED_MODEL, key=arn, membership=membership.key):
         raise not_found(TRAINED_MODEL, "membership")
@@ -148,9 +148,9 @@ def cancel_trained_model(call: Call) -> Mapping[str, Any]:
 
 @ml_operation("DeleteTrainedModelOutput")
 def delete_trained_model_output(call: Call) -> Mapping[str, Any]:
-    """Queue the deletion of a version's artifacts; without versionIdentifier, those of the base model alone.
+    """Queue the deletion of a version's artifacts; without versionIdentifier, only those of the base model.
 
-    Any active member may ask for it (Clean Rooms user guide, "IAM behaviors for AWS Clean Rooms ML").
+    Any active member may request it (Clean Rooms user guide, "IAM behaviors for AWS Clean Rooms ML").
     """
     membership = own_membership(call)
     arn, version = call.params["trainedModelArn"], call.params.get("versionIdentifier")
@@ -166,7 +166,7 @@ def delete_trained_model_output(call: Call) -> Mapping[str, Any]:
 
 
 def cancel(call: Call, record: Record) -> None:
-    """Ask the job of a record to stop; the supervisor takes it from there."""
+    """Request that the job of a record stops; the supervisor stops it."""
     call.store.stop_job(move(call.store, record, "CANCEL_PENDING"))
 
 
@@ -176,8 +176,8 @@ def usable_version(call: Call, arn: str, version: str | None, switch: str) -> Re
     Args:
         call: of the operation.
         arn: of the trained model.
-        version: asked for; None for the default.
-        switch: of the room's settings that says which one the default is.
+        version: the requested one; None for the default.
+        switch: name of the setting that defines the default.
 
     Raises:
         ResourceNotFoundError: CR-REQ-003. ConflictError: CR-REQ-002, it is not ACTIVE.
@@ -244,7 +244,7 @@ def _check_channels(call: Call, membership: Record, association: Record) -> None
 
 
 def _unusable_names(call: Call, names: Iterable[str]) -> Iterator[Problem]:
-    """Yield the names that no folder can have, or that a file beside another channel's objects has."""
+    """Yield names that a folder cannot have, and names of files beside another channel's objects."""
     mode = call.params.get("trainingInputMode", call.settings.switches.default_input_mode)
     beside = "_[0-9]+" if mode == "Pipe" else "-manifest"
     for name in names:

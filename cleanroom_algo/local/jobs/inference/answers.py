@@ -1,4 +1,4 @@
-"""How many predictions the answers of a server hold, whatever their form."""
+"""Counts the predictions in the answers of a server, in any format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _JSON = {"application/json"}
-_LINES = {"", "application/jsonlines", "application/x-jsonlines", "application/jsonl"}  # and everything in text/
+_LINES = {"", "application/jsonlines", "application/x-jsonlines", "application/jsonl"}  # and all types text/*
 _LINE_FEED, _QUOTE = ord("\n"), ord('"')
 
 
@@ -21,7 +21,7 @@ class Answer:
 
     Attributes:
         body: of it.
-        content_type: as its header says; "" where there is none.
+        content_type: of its header; "" if there is none.
     """
 
     body: bytes
@@ -29,14 +29,14 @@ class Answer:
 
 
 def count_predictions(answer: Answer, wanted: Collection[int]) -> int | None:
-    """Return how many predictions an answer holds; None where its content type does not tell.
+    """Return how many predictions an answer contains; None if its content type does not show it.
 
     An answer can often be counted in several ways: as lines, as records of CSV with line breaks in quotes, as the
-    elements of a JSON document. Any of them that gives a wanted number is taken.
+    elements of a JSON document. If one of them gives a wanted number, that is the result.
 
     Args:
         answer: of the server.
-        wanted: the numbers that would be right.
+        wanted: the correct numbers.
     """
     kind = answer.content_type.partition(";")[0].strip().lower()
     if kind not in _JSON | _LINES and not kind.startswith("text/"):
@@ -50,7 +50,7 @@ def count_predictions(answer: Answer, wanted: Collection[int]) -> int | None:
 
 
 def _counts(body: bytes, *, is_json: bool) -> Iterator[int]:
-    """Yield the numbers of predictions that a body can be said to hold, the most likely one first."""
+    """Yield the possible numbers of predictions in a body, the most likely one first."""
     lines = count_lines(body)
     whole = None
     if is_json or (lines == 1 and body.lstrip()[:1] in {b"[", b"{"}):
@@ -73,24 +73,24 @@ def count_lines(payload: bytes) -> int:
 
 
 def _may_hold_empty_line(payload: bytes, ends: NDArray[np.bool_]) -> bool:
-    # Searching for two line breaks in a row byte by byte takes longer than sending the payload.
+    # Searching two consecutive line breaks byte by byte takes longer than sending the payload.
     if payload[:1] in {b"\n", b"\r"} or payload.endswith(b"\r") or (ends[1:] & ends[:-1]).any():
         return True
     return b"\r" in payload and bool((ends[2:] & ends[:-2]).any())
 
 
 def _count_quoted(body: bytes) -> int:
-    """Return how many records of CSV a body holds: a line break inside quotes ends none."""
+    """Return how many records of CSV a body contains: a line break inside quotes does not end a record."""
     values = np.frombuffer(body, dtype=np.uint8)
     outside = np.cumsum(values == _QUOTE) % 2 == 0
     return int(np.count_nonzero((values == _LINE_FEED) & outside)) + (not body.endswith(b"\n"))
 
 
 def _count_elements(body: bytes) -> int | None:
-    """Return how many predictions a JSON document holds; None where it is none.
+    """Return how many predictions a JSON document contains; None if it is not JSON.
 
-    `[...]` holds one for each element; so does an object with one list, as in `{"predictions": [...]}`, or with several
-    of one length, as in `{"scores": [...], "labels": [...]}`. Any other document is one prediction.
+    `[...]` contains one for each element; so does an object with one list, as in `{"predictions": [...]}`, or with
+    several lists of one length, as in `{"scores": [...], "labels": [...]}`. Any other document is one prediction.
     """
     try:
         document: Any = json.loads(body)

@@ -15,9 +15,9 @@ from cleanroom_algo.errors import InferenceRequestError
 from cleanroom_algo.local.jobs.inference.answers import Answer
 from cleanroom_algo.local.plans.inference_plan import ContainerParameters, Retries
 
-PING_SECONDS = 2.0  # the platform waits so long for an answer to /ping (SageMaker developer guide)
-SEND_BYTES = 1 << 18  # at once, where a body is sent from a file
-RETRY_SECONDS = 0.2  # before the first repetition, doubling: long enough for a worker to be replaced
+PING_SECONDS = 2.0  # the platform's timeout of /ping (SageMaker developer guide)
+SEND_BYTES = 1 << 18  # at a time, when a body is sent from a file
+RETRY_SECONDS = 0.2  # before the first retry, then doubled: long enough for a worker to be replaced
 
 
 NOBODY_LISTENS = "nobody accepts connections"
@@ -31,14 +31,14 @@ Connect = Callable[[float | None], socket.socket]
 
 
 class _Failure(NamedTuple):
-    """Why a request has no answer that can be used, and what to do about it."""
+    """Why a request has no usable answer, and what to do about it."""
 
     reason: str
     fix: str = _SEE_LOG
 
 
 class _Connection(http.client.HTTPConnection):
-    """HTTP over whatever connection the host gives; a container may be where this process cannot connect to."""
+    """HTTP over a connection of the host, because this process may not be able to connect to the container."""
 
     def __init__(self, connect: Connect, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout, blocksize=SEND_BYTES)
@@ -51,7 +51,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 def ping(connect: Connect) -> str:
-    """Return what keeps GET /ping from answering 200; "" where it does."""
+    """Return why GET /ping does not answer with status 200; "" if it does."""
     connection = _Connection(connect, PING_SECONDS)
     try:
         connection.connect()
@@ -70,12 +70,12 @@ def ping(connect: Connect) -> str:
 
 
 class Client:
-    """One container's HTTP interface, for several threads at once.
+    """One container's HTTP interface, for use by several threads.
 
     Args:
-        connect: returns a new connection to the container; gets the timeout in seconds.
+        connect: returns a new connection to the container; its argument is the timeout in seconds.
         content_type: of the requests.
-        accept: as the request of the job has it; no Accept header where None.
+        accept: the Accept header of the job's request; None: no header.
         retries: of invocations.
     """
 
@@ -96,10 +96,10 @@ class Client:
         self._connections: list[http.client.HTTPConnection] = []
 
     def parameters(self) -> ContainerParameters:
-        """Return what the container says about itself; a container need not say anything.
+        """Return the container's answer to GET /execution-parameters; a container need not answer.
 
         Raises:
-            InferenceRequestError: it says something that the platform could not read.
+            InferenceRequestError: it answers with something that the platform could not read.
         """
         connection = _Connection(self._connect, self.retries.timeout_seconds)
         try:
@@ -117,8 +117,8 @@ class Client:
     def invoke(self, payload: bytes | Iterable[bytes]) -> Answer:
         """Return the answer to a payload.
 
-        Lost connections, timeouts and answers of 500 and above are repeated; which ones the platform repeats is not
-        documented. A payload given in pieces is sent chunked, and cannot be repeated.
+        Lost connections, timeouts and answers with status 500 and above are retried; AWS does not document which ones
+        it retries. A payload in pieces is sent chunked, and cannot be retried.
 
         Raises:
             InferenceRequestError: the last attempt failed too, or the container refused the payload.
@@ -138,12 +138,12 @@ class Client:
         )
 
     def cancel(self) -> None:
-        """Give up the requests in flight; no further ones are sent."""
+        """Cancel the requests in flight; no further ones are sent."""
         self._cancelled.set()
         with self._lock:
             for connection in self._connections:
                 if connection.sock is not None:
-                    # Closing alone would leave a thread that waits for the answer waiting.
+                    # Closing the connection would not wake a thread that waits for the answer.
                     with contextlib.suppress(OSError):
                         connection.sock.shutdown(socket.SHUT_RDWR)
 
@@ -155,12 +155,12 @@ class Client:
             self._connections.clear()
 
     def _attempt(self, payload: bytes | Iterable[bytes], pause: float) -> tuple[_Failure, Answer | None, float | None]:
-        """Return why it failed, the answer if it did not, and how long to wait before another attempt (None: never)."""
+        """Return why it failed, the answer if it did not, and the pause before another attempt (None: no attempt)."""
         connection = self._connection()
         try:
             if connection.sock is None:
                 connection.connect()
-            if self._cancelled.is_set():  # a connection that was there before is cut off by `cancel`, this one is not
+            if self._cancelled.is_set():  # `cancel` closes existing connections, but not this new one
                 return _Failure("the job has ended"), None, None
             chunked = not isinstance(payload, bytes)
             connection.request("POST", "/invocations", body=payload, headers=self.headers, encode_chunked=chunked)
@@ -180,7 +180,7 @@ class Client:
         return failure, None, max(pause, _retry_after(response))
 
     def _connection(self) -> http.client.HTTPConnection:
-        # One for each thread, kept alive between requests; http.client opens it anew after it was closed.
+        # One per thread, kept alive between requests; http.client opens it again after it was closed.
         connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = _Connection(self._connect, self.retries.timeout_seconds)
@@ -194,7 +194,7 @@ def _parse_parameters(body: bytes) -> ContainerParameters:
     try:
         document = json.loads(body)
         concurrent, payload = document.get("MaxConcurrentTransforms"), document.get("MaxPayloadInMB")
-        # The strategy is not read: Clean Rooms ML fixes it in its request, and the request's values win.
+        # The strategy is not read: the request of Clean Rooms ML sets it, and values of the request have precedence.
         return ContainerParameters(
             None if concurrent is None else int(concurrent), None if payload is None else int(payload)
         )
@@ -207,7 +207,7 @@ def _parse_parameters(body: bytes) -> ContainerParameters:
 
 
 def _failure(status: int, body: bytes) -> _Failure:
-    """Return what an answer with an error says; the body counts where it is one of ours, as those quote no rows."""
+    """Return the meaning of an error answer; the body is used if it is from this library, which quotes no rows."""
     usual = _TOO_LARGE if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else _SEE_LOG
     try:
         document = json.loads(body)

@@ -1,4 +1,4 @@
-"""One inference container of a job: laid out, started, watched, stopped."""
+"""One inference container of a job: created, started, watched, stopped."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from cleanroom_algo.local.plans.inference_plan import InferenceHostPlan, Inferen
 from cleanroom_algo.local.plans.instances import has_gpu, memory_bytes
 from cleanroom_algo.local.plans.run_files import USAGE_FILE
 
-PING_INTERVAL_SECONDS = 0.1  # the platform asks every second; a container cannot tell, and nobody should have to wait
+PING_INTERVAL_SECONDS = 0.1  # the platform asks every second; containers cannot notice it, and users wait less
 STOP_SECONDS = 30.0  # between SIGTERM and SIGKILL (SageMaker developer guide, hosting services)
-HINT_SECONDS = 5.0  # before the first word about a wait, then after twice as long: most models have loaded by then
+HINT_SECONDS = 5.0  # before the first message about a wait, then after twice the time: most models have loaded by then
 
 
 IGNORES_SIGTERM = (
@@ -32,7 +32,7 @@ IGNORES_SIGTERM = (
 
 
 def unpack_model(model: Path, target: Path) -> Path:
-    """Lay the artifacts out as /opt/ml/model, once for all hosts, and take the right to write away.
+    """Unpack the artifacts as /opt/ml/model, once for all hosts, and make them read-only.
 
     Args:
         model: a directory, or a model.tar.gz.
@@ -40,7 +40,7 @@ def unpack_model(model: Path, target: Path) -> Path:
 
     Raises:
         OSError: the artifacts cannot be read.
-        CleanroomError: CR-ART-006, the archive reaches out of its folder; CR-ART-007, it is damaged.
+        CleanroomError: CR-ART-006, the archive leads out of its folder; CR-ART-007, it is damaged.
     """
     if model.is_dir():
         shutil.copytree(model, target)
@@ -52,20 +52,20 @@ def unpack_model(model: Path, target: Path) -> Path:
 
 
 class Container:
-    """A started container; use it as a context manager, which ends it.
+    """A started container; leaving the context manager ends it.
 
     Args:
         plan: of the job.
         host: the instance.
         hosts: of the job.
-        line: takes (host, stream, text) of each line that it writes, and of what is said about it (`job`).
+        line: called with (host, stream, text) of each line of its output, and of messages about it (`job`).
         model: the unpacked artifacts.
-        warn: told what costs time or may fail in the clean room: a word for it, and the text.
+        warn: called with the kind and the text of what is slow or may fail in the clean room.
 
     Attributes:
-        over: set when the container has ended, or shall not be asked any more.
+        over: set when the container has ended, or when it gets no more requests.
         client: its HTTP interface.
-        address: where the server is expected, in words.
+        address: the expected address of the server, in words.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Container:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the container: SIGTERM, after 30 s SIGKILL; nothing of it is left."""
+        """End the container: SIGTERM, after 30 s SIGKILL; nothing of it remains."""
         self.abandon()
         self._running.terminate()
         if not self._ended.wait(HINT_SECONDS):
@@ -121,10 +121,10 @@ class Container:
         self.client.close()
 
     def wait_until_ready(self) -> None:
-        """Wait for /ping to answer 200, and say from time to time why it does not.
+        """Wait until /ping answers with status 200, and report from time to time why it does not.
 
         Raises:
-            InferenceServerError: the container ended, or the time is over.
+            InferenceServerError: the container ended, or the time is up.
         """
         started, hint, reason = time.monotonic(), HINT_SECONDS, ""
         while not self.over.is_set() and (waited := time.monotonic() - started) < self.plan.start_seconds:
@@ -143,7 +143,7 @@ class Container:
         )
 
     def failure(self) -> CleanroomError | None:
-        """Return why the container ended by itself; None while it runs, or where it was told to end."""
+        """Return why the container ended by itself; None while it runs, or if it was told to end."""
         if self.exit_code is None or self._told:
             return None
         reason = self._tree.failure()
@@ -156,7 +156,7 @@ class Container:
         )
 
     def abandon(self) -> None:
-        """Give up the requests in flight; no further ones are sent."""
+        """Cancel the requests in flight; no further ones are sent."""
         self._told = True
         self.over.set()
         self.client.cancel()
@@ -188,7 +188,7 @@ class Container:
 
 
 def _status(exit_code: int) -> str:
-    """Return an exit status, with the name of the signal that it stands for."""
+    """Return an exit status, with the name of its signal if it means one."""
     try:
         return f"exit status {exit_code} ({signal.Signals(exit_code - 128).name})"
     except ValueError:

@@ -37,19 +37,19 @@ if TYPE_CHECKING:
     from cleanroom_algo.local.hosts.protocol import HostKind, JobHosts
     from cleanroom_algo.local.objects.reference import ObjectRef
 
-CHECK_SECONDS = 0.1  # how soon a stop from outside is seen
+CHECK_SECONDS = 0.1  # the delay after which a stop from outside is noticed
 _HEADER_BYTES = 64 * 1024  # of an object's first line, which may be a header
 
 
 def run_inference(
     plan: InferencePlan, host_kind: HostKind, listener: JobListener, stopped: threading.Event | None = None
 ) -> InferenceOutcome:
-    """Run an inference job to its end; nothing of it is left running, whatever happens.
+    """Run an inference job to its end; nothing of it keeps running.
 
     Args:
         plan: of the job.
         host_kind: where its containers run.
-        listener: told what happens.
+        listener: gets the events of the job.
         stopped: set from outside to end the job early.
 
     Raises:
@@ -60,7 +60,7 @@ def run_inference(
 
 @dataclass
 class _Warnings:
-    """What a job is warned of; of several of a kind, the first and their number are reported."""
+    """The warnings of a job; for each kind, the first one and their number are reported."""
 
     listener: JobListener
     texts: dict[str, str] = field(default_factory=dict)
@@ -113,7 +113,7 @@ class _Job:
             raise self.disk_full
         too_large = next((cause for cause in self.causes if isinstance(cause, InferenceOutputTooLargeError)), None)
         if too_large is not None and self.plan.leave_out:
-            self.causes.clear()  # the others are requests that were given up after it
+            self.causes.clear()  # the other causes are requests that were cancelled because of it
         elif too_large is not None:
             shutil.rmtree(outputs)  # a part of the output would look like all of it
             outputs.mkdir()
@@ -133,7 +133,7 @@ class _Job:
                         raise hosts.fault
                     if running and time.monotonic() > limit:
                         raise _too_long(self.plan.max_seconds)
-            except BaseException as error:  # Ctrl-C too: the pool would wait for the containers forever
+            except BaseException as error:  # also for Ctrl-C: the pool would wait for the containers forever
                 if isinstance(error, Exception):
                     self._blame(error)
                 else:
@@ -224,7 +224,7 @@ def _too_long(seconds: float) -> InferenceTimeoutError:
 
 
 def _names_columns(objects: Sequence[ObjectRef], model: Path) -> bool:
-    """Whether the first line of the first object names columns of the table that the model was trained on."""
+    """Whether the first line of the first object names columns of the table on which the model was trained."""
     try:
         schema = Manifest.read(model).table_schema or {}
     except ManifestError:

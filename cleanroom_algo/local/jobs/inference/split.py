@@ -1,4 +1,4 @@
-"""Cutting objects into the requests of a batch transform job, and putting the answers together again."""
+"""Cuts objects into the requests of a batch transform job, and assembles the answers."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from cleanroom_algo.local.query.spark import MAX_RECORDS
 def split_lines(
     reference: ObjectRef, *, max_bytes: int, has_header: bool = False, header: HeaderMode = "first-chunk"
 ) -> Iterator[bytes]:
-    """Yield the requests of one object: as many whole lines in each as fit (SplitType Line, strategy MultiRecord).
+    """Yield the requests of one object, each with as many whole lines as fit (SplitType Line, strategy MultiRecord).
 
-    A line break inside a quoted field ends a line too: the platform does not support it (SageMaker developer guide,
-    "Batch transform").
+    A line break inside a quoted field also ends a line: the platform does not support quoted line breaks (SageMaker
+    developer guide, "Batch transform").
 
     Args:
         reference: of the object.
         max_bytes: of one request, at least 1.
         has_header: whether the object's first line is a header.
-        header: which requests carry it, where there is one.
+        header: which requests contain the header, if there is one.
 
     Raises:
-        InferenceInputError: a record is larger than a request may be.
+        InferenceInputError: a record is larger than the maximum of a request.
     """
     with reference.open() as file:
         head = file.readline() if has_header else b""
         repeated = _ended(head) if header == "every" else b""
         pending = head if header == "first-chunk" else b""
         room = max_bytes - len(repeated)
-        buffer = bytearray(max(room, 0) + 1)  # one byte more than fits shows whether there is more
+        buffer = bytearray(max(room, 0) + 1)  # one byte more than fits shows if there is more
         view = memoryview(buffer)
         number = 0
         ended = False
@@ -49,7 +49,7 @@ def split_lines(
             end = held if ended else buffer.rfind(b"\n", 0, room) + 1
             if end:
                 number += 1
-                yield b"".join([repeated, view[:end]])  # copied once
+                yield b"".join([repeated, view[:end]])  # only one copy
                 pending = bytes(view[end:held])
             elif not ended:
                 raise _record_too_large(reference.key, number, max_bytes)
@@ -94,14 +94,14 @@ def require_lines(reference: ObjectRef) -> None:
 
 
 def assemble(answer: bytes, newline: NewlineMode) -> bytes:
-    """Return an answer as it goes into the output of its object (AssembleWith Line)."""
+    """Return an answer in the form in which it is added to the output of its object (AssembleWith Line)."""
     if not answer or (newline == "if-missing" and answer.endswith(b"\n")):
         return answer
     return answer + b"\n"
 
 
 def _beginning(reference: ObjectRef) -> bytes:
-    """Return as many first bytes as tell formats that have no lines."""
+    """Return enough first bytes to recognize formats without lines."""
     with reference.open() as file:
         return file.read(len(PARQUET_MAGIC))
 

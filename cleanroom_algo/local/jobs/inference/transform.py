@@ -1,4 +1,4 @@
-"""One container's share of an inference job: its objects to requests, the answers to outputs, in order."""
+"""One container's share of an inference job: from its objects to requests, and from answers to outputs, in order."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ STREAM_BYTES = 1 << 18  # of one piece of an object that is sent chunked
 
 @dataclass(frozen=True, slots=True)
 class InferenceProgress:
-    """How far an inference job is.
+    """The progress of an inference job.
 
     Attributes:
-        bytes_done: of the input, answered.
+        bytes_done: of the input that is answered.
         bytes_total: of the input.
-        records: answered.
+        records: the number of answered records.
         seconds: since the first request.
     """
 
@@ -54,7 +54,7 @@ class InferenceProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the rest will take at the mean rate; None before anything is known."""
+        """The remaining time at the mean rate; None before the rate is known."""
         if not self.bytes_done:
             return None
         return self.seconds * (self.bytes_total - self.bytes_done) / self.bytes_done
@@ -68,12 +68,12 @@ class InferenceProgress:
 
 @dataclass
 class TransferProgress:
-    """What all instances of a job have done together.
+    """The progress of all instances of a job together.
 
     Attributes:
         bytes_total: of the input.
-        max_output_bytes: the cap on the outputs.
-        report: told of every answer.
+        max_output_bytes: maximum size of the outputs.
+        report: called after every answer.
     """
 
     bytes_total: int
@@ -88,7 +88,7 @@ class TransferProgress:
         self._started: float | None = None
 
     def begin(self) -> None:
-        """Start the clock, with the first request of any instance."""
+        """Start the clock at the first request of any instance."""
         with self._lock:
             self._started = self._started or time.monotonic()
 
@@ -96,7 +96,7 @@ class TransferProgress:
         """Count an answer.
 
         Raises:
-            InferenceOutputTooLargeError: all outputs together are over the cap.
+            InferenceOutputTooLargeError: all outputs together exceed the maximum size.
         """
         with self._lock:
             self.bytes_done += input_bytes
@@ -111,7 +111,7 @@ class TransferProgress:
         self.report(progress)
 
     def forget(self, *, output_bytes: int, records: int) -> None:
-        """Take back what was counted of an object that has no output in the end."""
+        """Subtract what was counted for an object that finally has no output."""
         with self._lock:
             self.output_bytes -= output_bytes
             self.records -= records
@@ -119,7 +119,7 @@ class TransferProgress:
 
 @dataclass
 class _Open:
-    """An object whose requests are under way."""
+    """An object whose requests are in progress."""
 
     reference: ObjectRef
     draft: Path
@@ -130,13 +130,13 @@ class _Open:
 
 @dataclass
 class _Request:
-    """What is sent at once.
+    """The content of one request.
 
     Attributes:
         payload: bytes, or pieces of them for a chunked body.
         size: in bytes.
-        header: whether the first line is one.
-        lines: that hold something; None before a chunked body is sent, and where nobody counts them.
+        header: whether the first line is a header.
+        lines: the number of lines that are not empty; None before a chunked body is sent, and if they are not counted.
     """
 
     payload: bytes | Iterable[bytes]
@@ -148,7 +148,7 @@ class _Request:
 @dataclass(frozen=True)
 class _Sent:
     owner: _Open
-    first: int  # record of the object, from 1
+    first: int  # number of its first record in the object, from 1
     request: _Request
     answer: Future[Answer]
 
@@ -156,16 +156,16 @@ class _Sent:
 class Transform:
     """Sends one instance's objects to its container.
 
-    A window of requests is under way at once, over object boundaries; answers are taken in order, so that no more of
-    them are held than the window has places.
+    Several requests are in flight at the same time, also of different objects. Answers are processed in order, so no
+    more of them are kept than there are requests in flight.
 
     Args:
         plan: of the job.
-        transfer: how much is sent at once.
+        transfer: how much to send at the same time.
         client: of the container.
         moved: of the job.
         outputs: the folder for the outputs.
-        warn: told what the platform would not notice: a word for it, by which the like are counted, and the text.
+        warn: called with the kind, by which warnings are counted, and the text of what the platform would not notice.
         stopped: set when the job ends early.
     """
 
@@ -189,10 +189,10 @@ class Transform:
         self._unfinished: list[_Open] = []
 
     def run(self, objects: Iterable[ObjectRef]) -> list[tuple[ObjectRef, CleanroomError]]:
-        """Answer objects; return those that failed, which have no output.
+        """Process objects; return those that failed and have no output.
 
         Raises:
-            InferenceOutputTooLargeError: all outputs together are over the cap.
+            InferenceOutputTooLargeError: all outputs together exceed the maximum size.
         """
         failed: list[tuple[ObjectRef, CleanroomError]] = []
         window: deque[_Sent | _Open] = deque()
@@ -202,7 +202,7 @@ class Transform:
                 try:
                     for sent in self._send(objects, pool):
                         window.append(sent)
-                        # One more than are under way: a thread that ends finds its next request waiting.
+                        # One more than are in flight, so that a thread that has finished finds its next request.
                         while len(window) > self.transfer.concurrency + 1:
                             self._take(window.popleft(), failed)
                     while window:
@@ -219,7 +219,7 @@ class Transform:
         return failed
 
     def _send(self, objects: Iterable[ObjectRef], pool: ThreadPoolExecutor) -> Iterator[_Sent | _Open]:
-        """Yield each request when it is sent, and behind them the object that they belong to."""
+        """Yield each request when it is sent, and after the requests of an object the object."""
         for reference in objects:
             target = self.outputs / (reference.key + OUTPUT_SUFFIX)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -230,7 +230,7 @@ class Transform:
             try:
                 for request in self._requests(reference):
                     if opened.failure is not None or self.stopped.is_set():
-                        break  # nothing of this object will be kept
+                        break  # no output of this object will be kept
                     yield _Sent(opened, first, request, pool.submit(self.client.invoke, request.payload))
                     first += (request.lines or 0) - request.header
             except (InferenceInputError, RoomError, OSError) as error:
@@ -253,7 +253,7 @@ class Transform:
             yield _Request(payload, len(payload), self.plan.has_header and carrying, count_lines(payload))
 
     def _streamed(self, reference: ObjectRef) -> _Request:
-        """Return a request that holds a whole object, whose lines are counted when they are sent."""
+        """Return a request with a whole object, whose lines are counted while they are sent."""
         request = _Request((), reference.size, header=self.plan.has_header and not self.plan.whole_objects)
 
         def pieces() -> Iterator[bytes]:
@@ -291,7 +291,7 @@ class Transform:
         self.moved.add(input_bytes=taken.request.size, output_bytes=written, records=predictions)
 
     def _count(self, sent: _Sent, answer: Answer) -> int:
-        """Return how many predictions an answer holds, after comparing them with what was sent.
+        """Return how many predictions an answer contains, after comparing them with the request.
 
         Raises:
             InferenceRowsLostError: there are fewer than records.
@@ -350,7 +350,7 @@ class Transform:
 
 
 def _place(sent: _Sent) -> str:
-    """Return where a request begins: what the container tells counts from there."""
+    """Return where a request begins: positions in messages of the container are counted from there."""
     key = sent.owner.reference.key
     return key if sent.request.lines is None else f"{key}, from record {sent.first} on"
 
