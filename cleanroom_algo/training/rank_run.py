@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from importlib import metadata
@@ -34,17 +35,18 @@ if TYPE_CHECKING:
     from cleanroom_algo.data.dataset import ChannelDataset
     from cleanroom_algo.data.world import World
 
-_LIBRARIES = (
-    "cleanroom-algo",
-    "torch",
-    "polars",
-    "numpy",
-    "scikit-learn",
-    "xgboost-cpu",
-    "xgboost",
-    "lightgbm",
-    "opacus",
-)
+_LIBRARIES = {
+    "cleanroom-algo": "cleanroom_algo",
+    "torch": "torch",
+    "polars": "polars",
+    "numpy": "numpy",
+    "scikit-learn": "sklearn",
+    "xgboost-cpu": "xgboost",
+    "xgboost": "xgboost",
+    "lightgbm": "lightgbm",
+    "opacus": "opacus",
+}
+"""What an algorithm may compute with, by distribution; each with its module."""
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 T = TypeVar("T")
@@ -286,8 +288,11 @@ class RankRun:
 
 
 def _library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that this process has imported."""
     versions = {}
-    for name in _LIBRARIES:
+    for name, module in _LIBRARIES.items():
+        if module not in sys.modules:
+            continue
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

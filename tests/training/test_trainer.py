@@ -204,7 +204,9 @@ def test_an_algorithm_that_is_not_torch_overrides_fit_and_save(tmp_path: Path) -
     )
     assert ended.returncode == 0, ended.stderr
     assert 900 < json.loads((container.model / "mean.json").read_text()) < 1100
-    metrics = Manifest.read(container.model).metrics
+    manifest = Manifest.read(container.model)
+    assert manifest.library_versions.keys() == {"cleanroom-algo", "numpy", "polars"}
+    metrics = manifest.metrics
     assert metrics.keys() == {"mean"}
     found = matches(metric_definitions(logged=["mean"], own_fit=True), ended.stdout)
     assert found == {"mean": pytest.approx([metrics["mean"]])}
