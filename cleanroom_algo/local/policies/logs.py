@@ -72,7 +72,8 @@ def member_logs(
         return MemberLogs((), (_why_nothing(recipients, account),))
     if not recipients.members[account]:
         note = (
-            f"account {account} has no ML configuration, so nothing is published to it; call PutMLConfiguration first"
+            f"account {account} has no ML configuration, so nothing is published to it; call PutMLConfiguration first, "
+            "or name an output for the member in cleanroom.toml and run `cleanroom-algo declare`"
         )
         return MemberLogs((), (note,))
     policies = [_Policy(name, each, reading) for name, each in named]
@@ -137,11 +138,14 @@ def _seen(lines: Sequence[Line], policies: Sequence[_Policy]) -> list[Line]:
 def _why_nothing(recipients: Recipients, account: str) -> str:
     if not recipients.logs:
         return (
-            "the association has no containerLogs policy, so no member gets logs; associations cannot be changed, "
-            "so create another one with privacyConfiguration.policies and use it for the job"
+            "the association has no containerLogs policy, so no member gets logs; associations cannot be changed: "
+            "declare one in [algorithms.NAME.privacy] of cleanroom.toml, run `cleanroom-algo declare`, and train again"
         )
     named = sorted({each for policy in recipients.logs for each in policy["allowedAccountIds"]})
-    return f"no containerLogs policy names account {account}; they name {', '.join(named)}"
+    return (
+        f"no containerLogs policy names account {account}; they name {', '.join(named)}; "
+        "`cleanroom-algo declare` creates an association with the policies of cleanroom.toml"
+    )
 
 
 def _nothing(_line: str) -> bool:

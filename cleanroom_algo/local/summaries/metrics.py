@@ -23,7 +23,8 @@ def job_metrics(log: WrittenLog, account: str | None) -> tuple[list[Point], list
     found, notes = points(log.lines, log.recipients.metrics or own)
     usage = [Point(**each) for each in log.usage]
     if log.record.kind == records.MODEL and not log.recipients.metrics:
-        notes = ["the algorithm was registered without metricDefinitions, so there are no metrics in the clean room"]
+        missing = "the algorithm was registered without metricDefinitions, so there are no metrics in the clean room"
+        notes = [f"{missing}; `cleanroom-algo metric-definitions ALGORITHM` prints the ones to register"]
     if not usage:
         notes = [
             *notes,

@@ -40,7 +40,7 @@ def test_nobody_sees_anything_without_a_policy() -> None:
 
     assert texts == []
     assert "no containerLogs policy" in notes
-    assert "create another" in notes
+    assert "`cleanroom-algo declare`" in notes
 
 
 def test_only_those_who_are_named_see_lines() -> None:
