@@ -202,15 +202,18 @@ class TrainedModel(Job):
         location, schema = channel.private.get("location"), self.manifest.get("schema")
         if schema is None or location is None or not isinstance(source_of(location), Path):
             return None
-        found = [
-            Object(each.key, each.place, each.size)
-            for each in channel_objects(self.workspace, channel)
-            if isinstance(each.place, Path) and each.place.stat().st_mtime < self.record.created
-        ]
-        size = sum(each.size for each in found)
-        if size != round(channel.document["sizeInGb"] * GB) or size > _COUNTED_BYTES:
+        try:
+            found = [
+                Object(each.key, each.place, each.size)
+                for each in channel_objects(self.workspace, channel)
+                if isinstance(each.place, Path) and each.place.stat().st_mtime < self.record.created
+            ]
+            size = sum(each.size for each in found)
+            if size != round(channel.document.get("sizeInGb", 0) * GB) or size > _COUNTED_BYTES:
+                return None
+            return sum(count_rows(each, Schema.from_dict(schema)) for each in found)
+        except (CleanroomError, OSError):  # the files no longer exist, or cannot be read any more
             return None
-        return sum(count_rows(each, Schema.from_dict(schema)) for each in found)
 
     def _read(self, name: str) -> dict[str, Any]:
         return _read_json(self.archive, name, self.archive.stat().st_mtime_ns) if self.archive.exists() else {}

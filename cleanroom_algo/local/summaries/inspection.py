@@ -22,6 +22,7 @@ from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.workspace import Workspace
 from cleanroom_algo.local.results import TrainedModel
+from cleanroom_algo.local.summaries.channel_sizes import channel_sizes
 
 _SAMPLE_OBJECTS: Final = 16
 _DOWNLOAD_BYTES: Final = 4 << 20  # of each object in S3
@@ -116,15 +117,40 @@ def _local(chosen: Sequence[ObjectRef], folder: Path) -> Iterator[Object]:
         yield Object(each.key, path, len(content))
 
 
+def counted_rows(workspace: Workspace, channel: Record) -> int | None:
+    """Return how many rows an ACTIVE channel of files has; None if counting takes too long or the files have changed.
+
+    Args:
+        workspace: of the room.
+        channel: bound to files, whose rows nobody counted when it was created.
+    """
+    try:
+        models = _trained_on(workspace, channel)
+        counts = (count for each in models if (count := each.rows_of(channel)) is not None)
+        if (rows := next(counts, None)) is not None:
+            return rows
+        found = inspect(workspace, channel)
+    except (CleanroomError, OSError):  # the page of the channel says why
+        return None
+    size = sum(each.size for each in found.objects)
+    if found.profile is None or found.read < 1 or size != channel_sizes(channel.document).bytes:
+        return None
+    return found.profile.rows
+
+
 def _declared(workspace: Workspace, channel: Record) -> Declared | None:
     """Return the schema of the latest algorithm that was trained on a channel."""
+    model = next(_trained_on(workspace, channel), None)
+    return None if model is None else Declared(model.name, Schema.from_dict(model.manifest["schema"]))
+
+
+def _trained_on(workspace: Workspace, channel: Record) -> Iterator[TrainedModel]:
+    """Yield the models with a schema that were trained on a channel, the latest first."""
     models = workspace.store.find(
         records.MODEL, collaboration=channel.collaboration, statuses=("ACTIVE",), limit=_LATEST_MODELS
     )
     for each in models:
         named: Sequence[Mapping[str, Any]] = each.document.get("dataChannels", ())
-        if channel.key in {channel["mlInputChannelArn"] for channel in named}:
-            schema = TrainedModel(each, workspace).manifest.get("schema")
-            if schema is not None:
-                return Declared(each.name, Schema.from_dict(schema))
-    return None
+        model = TrainedModel(each, workspace)
+        if channel.key in {channel["mlInputChannelArn"] for channel in named} and "schema" in model.manifest:
+            yield model

@@ -116,10 +116,11 @@ def _channels(workspace: Workspace, record: Record) -> Iterable[dict[str, Any]]:
         channel = workspace.store.get(records.CHANNEL, each["mlInputChannelArn"])
         if channel is not None:
             size = channel_sizes(channel.document)
+            counted = TrainedModel(record, workspace).rows_of(channel) if record.kind == records.MODEL else None
             yield {
                 "name": each["channelName"],
                 "channel": channel.name,
-                "rows": size.rows,
+                "rows": record.private.get("rows", counted) if size.rows is None else size.rows,
                 "bytes": size.bytes or 0,
                 "distribution": each.get("s3DataDistributionType", "FullyReplicated"),
             }

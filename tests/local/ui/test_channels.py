@@ -7,6 +7,8 @@ import os
 import pytest
 from flask.testing import FlaskClient
 
+from cleanroom_algo.contract.sizes import GB
+from cleanroom_algo.local.summaries.inspection import counted_rows
 from cleanroom_algo.local.ui import background
 from tests.local.support import AIRLINE, BUREAU, RoomFixture
 from tests.local.ui.support import settled
@@ -24,6 +26,20 @@ def place(desk: RoomFixture) -> int:
     (folder / "part-0.csv").write_text(ROWS)
     (channel,) = desk.room.store.find("ml-input-channel")
     return channel.seq
+
+
+def test_lists_count_the_rows_of_files(desk: RoomFixture, browser: FlaskClient) -> None:
+    (channel,) = desk.room.store.find("ml-input-channel")
+    size = sum(path.stat().st_size for path in (desk.folder / "data-train").iterdir())
+    desk.room.store.update(channel, document={"sizeInGb": size / GB})
+
+    for page in ("/ui/channels", "/ui/room"):
+        settled(browser, page, '<td class="number">8</td>')
+        assert '<td class="number">8</td>' not in browser.get(f"{page}?as={AIRLINE}").text
+
+    (desk.folder / "data-train/part-0.csv").write_text("1,2\n")
+    changed = desk.room.store.update(channel, document={"numberOfFiles": 2.0})
+    assert counted_rows(desk.room.workspace, changed) is None
 
 
 def test_columns_say_what_they_hold(browser: FlaskClient, place: int) -> None:

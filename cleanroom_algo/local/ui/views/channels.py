@@ -20,6 +20,7 @@ from cleanroom_algo.local.resources.states import ACTIVE, UNDER_WAY
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.summaries.channel_sizes import channel_sizes
 from cleanroom_algo.local.ui.background import Background
+from cleanroom_algo.local.ui.channel_rows import shown_sizes
 from cleanroom_algo.local.ui.charts import Bar, bar_chart, strip
 from cleanroom_algo.local.ui.page import FAST_POLL, SLOW_POLL, render, viewer
 from cleanroom_algo.local.ui.texts import short, value_range
@@ -39,7 +40,8 @@ _INSPECTIONS: Final[Background[Inspection]] = Background()
 @view.get("/channels")
 def channels() -> str:
     """List the channels."""
-    found = [{"record": each, **channel_sizes(each.document)._asdict()} for each in viewer().find(records.CHANNEL)]
+    listed = viewer().find(records.CHANNEL)
+    found = [{"record": each, **size._asdict()} for each, size in zip(listed, shown_sizes(listed), strict=True)]
     waits = any(each["record"].status in UNDER_WAY for each in found)
     return render("channels.html", channels=found, poll=FAST_POLL if waits else SLOW_POLL)
 

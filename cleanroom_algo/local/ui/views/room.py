@@ -16,6 +16,7 @@ from cleanroom_algo.local.resources.arns import PRIVACY_BUDGET
 from cleanroom_algo.local.resources.states import UNDER_WAY
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.results import document
+from cleanroom_algo.local.ui.channel_rows import shown_sizes
 from cleanroom_algo.local.ui.page import FAST_POLL, SLOW_POLL, render, viewer
 
 view = Blueprint("room", __name__)
@@ -42,13 +43,17 @@ def _collaboration(record: Record) -> dict[str, Any]:
     names = {each["accountId"]: each["displayName"] for each in members}
     algorithms = viewer().find(records.ASSOCIATION, collaboration=record.key)
     tables = viewer().store.find(records.TABLE, collaboration=record.key)
+    channels = viewer().find(records.CHANNEL, collaboration=record.key)
     return {
         "record": record,
         "names": names,
         "members": [_member(each) for each in members],
         "tables": [_table(each, names) for each in sorted(tables, key=attrgetter("name"))],
         "algorithms": [{"record": each, "policies": [*_policies(each, names)]} for each in algorithms],
-        "channels": [_channel(each, names) for each in viewer().find(records.CHANNEL, collaboration=record.key)],
+        "channels": [
+            {**_channel(each, names), **size._asdict()}
+            for each, size in zip(channels, shown_sizes(channels), strict=True)
+        ],
     }
 
 
@@ -83,8 +88,6 @@ def _channel(record: Record, names: Mapping[str, str]) -> dict[str, Any]:
         "owner": names.get(record.account, record.account),
         "status": record.status,
         "reason": records.reason(record),
-        "rows": shown.get("numberOfRecords"),
-        "files": shown.get("numberOfFiles"),
         # The query of a channel that is bound to files is not run.
         "query": None if location else (sql.get("queryString") or "").strip() or sql.get("analysisTemplateArn"),
         "location": location,
