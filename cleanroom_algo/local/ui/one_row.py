@@ -14,9 +14,19 @@ from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.errors import Problem
 from cleanroom_algo.local.profiling.declaration import dtype_text
+from cleanroom_algo.local.ui.texts import cell
 
 FILE: Final = "row.csv"
 _SUGGESTED: Final = 200  # values of a category
+_EXPECTED: Final = {
+    "integer": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "date32": "a date such as 2013-01-31",
+    "timestamp": "a time such as 2013-01-31 12:30:00",
+    "list": "a list of numbers such as [1, 2.5]",
+}
+"""What a field takes, by the type of its column."""
 
 
 @dataclass(frozen=True)
@@ -111,14 +121,50 @@ def check_row(schema: Schema, content: str) -> None:
             pass
 
 
-def problems_of(schema: Schema, problems: Iterable[Problem]) -> dict[str, str]:
-    """Return problems of a row by column."""
+def problems_of(schema: Schema, problems: Iterable[Problem], texts: Mapping[str, str]) -> dict[str, str]:
+    """Return what is wrong with the texts of a row, by column.
+
+    Args:
+        schema: of the model.
+        problems: of the row, as the library tells them.
+        texts: of the row, by column.
+    """
     return {
-        column.name: each.message
+        column.name: f"{column.name}: {_wrong(column, each.message, texts.get(column.name, ''))}"
         for each in problems
         for column in schema.features
         if each.path.endswith(f":{column.name}")
     }
+
+
+def _wrong(column: Column, message: str, text: str) -> str:
+    if not text and not column.nullable:
+        return "must not be empty"
+    if not message.startswith("not of type"):
+        return message
+    if column.is_integer and text.lstrip("+-").isdigit():
+        return f"must be in the range of {column.dtype}, got {cell(text)!r}"
+    kind = (
+        "integer" if column.is_integer else "float" if column.is_float else "list" if column.is_list else column.dtype
+    )
+    return f"must be {_EXPECTED[kind]}, got {cell(text)!r}"
+
+
+def unknown_categories(schema: Schema, features: Mapping[str, Any], texts: Mapping[str, str]) -> list[str]:
+    """Return which texts of a row are categories that the model does not know, in sentences.
+
+    Args:
+        schema: of the model.
+        features: that were fitted, as in features.json.
+        texts: of the row, by column.
+    """
+    known = {each["name"]: each["vocabulary"] for each in features.get("categorical", ())}
+    nulls = ("", *schema.csv.null_values)
+    return [
+        f"{name}: unknown category {cell(texts[name])!r}, none of the {len(words):,} that the model knows"
+        for name, words in known.items()
+        if texts.get(name, "") not in (*nulls, *words)
+    ]
 
 
 def _dialect(schema: Schema) -> dict[str, Any]:

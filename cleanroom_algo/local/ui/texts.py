@@ -13,9 +13,11 @@ def short(value: object) -> str:
     """Return a value with as many digits as tell something."""
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return _boolean(value)
     if isinstance(value, float):
         return f"{value:,.0f}" if value.is_integer() and abs(value) < _PLAIN else f"{value:.5g}"
-    is_large = isinstance(value, int) and not isinstance(value, bool) and value >= _GROUPED
+    is_large = isinstance(value, int) and value >= _GROUPED
     return f"{value:,}" if is_large else str(value)
 
 
@@ -27,5 +29,11 @@ def value_range(low: object, high: object) -> str:
 
 def cell(value: object) -> str:
     """Return a value of a row for a table: floats with the digits that a float32 has, texts cut."""
+    if isinstance(value, bool):
+        return _boolean(value)
     text = f"{value:.7g}" if isinstance(value, float) else str(value)
     return text if len(text) <= _CELL else text[: _CELL - 1] + "…"
+
+
+def _boolean(value: bool) -> str:
+    return "true" if value else "false"  # as in CSV, in forms and in confusion matrices

@@ -105,6 +105,13 @@ def test_a_curve_grows_while_its_page_is_open_and_the_job_stops_on_request(tab: 
     tab.page.wait_for_selector("#state .status.inactive", timeout=60_000)
 
 
+def test_a_wide_table_shows_that_it_goes_on(tab: Tab) -> None:
+    tab.open("/ui/channels")
+    table = tab.page.locator(".scroll")
+    assert table.evaluate("each => each.scrollWidth > each.clientWidth")
+    assert table.evaluate("each => getComputedStyle(each).backgroundAttachment") == "local, local, scroll, scroll"
+
+
 def test_the_switch_of_members_hides_what_policies_hide(tab: Tab) -> None:
     tab.open("/ui/training")
     tab.page.get_by_role("link", name="<b>growing</b>").click()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
 from cleanroom_algo.channels.schema import Csv, Schema
+from cleanroom_algo.errors import SchemaError
 from cleanroom_algo.local.room import Room
 from cleanroom_algo.local.summaries import job_results
 from cleanroom_algo.local.ui.app import create_app
-from cleanroom_algo.local.ui.one_row import csv_of, texts_of
+from cleanroom_algo.local.ui.one_row import check_row, csv_of, problems_of, texts_of, unknown_categories
+from cleanroom_algo.local.ui.texts import cell, short
 from tests.local.support import AIRLINE, BUREAU, SETTINGS, RoomFixture
 from tests.local.ui.support import add_model, add_predictions, settled
 
@@ -118,7 +121,7 @@ def test_what_does_not_fit_the_schema_is_told_at_its_field(desk: RoomFixture, br
 
     assert answer.status_code == 400
     assert 'value="&lt;b&gt;"' in answer.text
-    assert "not of type float32" in answer.text
+    assert "miles: must be a number, got &#39;far&#39;" in answer.text
     assert desk.room.store.find("trained-model-inference-job") == []
 
 
@@ -130,6 +133,36 @@ def test_only_the_author_predicts_by_hand(desk: RoomFixture, browser: FlaskClien
     assert browser.post(f"{path}?as={AIRLINE}", data=sent).status_code == 403
     assert browser.get(f"{path}?as={BUREAU}").status_code == 403
     assert "no manifest with a schema" in browser.get(f"/ui/inference/predict/{desk.add_packed_model('v').seq}").text
+
+
+@pytest.mark.parametrize(
+    ("dtype", "text", "told"),
+    [
+        ("int64", "text", "must be a whole number, got 'text'"),
+        ("int8", "300", "must be in the range of int8, got '300'"),
+        ("float32", "", "must not be empty"),
+        ("bool", "maybe", "must be true or false, got 'maybe'"),
+        ("date32", "1.2.2013", "must be a date such as 2013-01-31, got '1.2.2013'"),
+        ("float32", "nan", "NaN or infinite"),
+    ],
+)
+def test_a_field_says_what_it_takes(dtype: str, text: str, told: str) -> None:
+    schema = Schema.of(age=dtype, name="string")
+    row = {"age": text, "name": "x"}
+    with pytest.raises(SchemaError) as caught:
+        check_row(schema, csv_of(schema, row))
+
+    assert problems_of(schema, caught.value.problems, row)["age"].startswith(f"age: {told}")
+
+
+def test_categories_that_the_model_knows_are_not_mentioned() -> None:
+    schema = replace(SCHEMA, csv=Csv(null_values=("NA",)))
+    for text in ("AA", "", "NA"):
+        assert unknown_categories(schema, FEATURES, {"carrier": text, "miles": "1"}) == []
+
+
+def test_booleans_are_spelled_as_in_the_form() -> None:
+    assert [cell(True), cell(False), short(True)] == ["true", "false", "true"]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +182,8 @@ def test_one_row_is_predicted_by_a_container(tmp_path: Path) -> None:
         desk = RoomFixture(room, tmp_path, answer=answer)
         desk.configure(AIRLINE, "a0a0a0a0-0000-4000-8000-000000000002")
         browser = create_app(room.caller).test_client()
-        path = f"/ui/inference/predict/{add_model(desk, SCHEMA).seq}"
+        features = {"categorical": [{"name": "carrier", "vocabulary": ["UA"]}]}
+        path = f"/ui/inference/predict/{add_model(desk, SCHEMA, features).seq}"
         sent = {"token": token(browser.get(path).text), "column-0": "AA", "column-1": "7.5"}
 
         started = browser.post(path, data=sent)
@@ -158,3 +192,4 @@ def test_one_row_is_predicted_by_a_container(tmp_path: Path) -> None:
 
     assert '<p class="big">0.25</p>' in page
     assert 'value="7.5"' in page
+    assert "carrier: unknown category &#39;AA&#39;, none of the 1 that the model knows" in page

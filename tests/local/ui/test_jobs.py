@@ -184,7 +184,10 @@ def test_runs_are_compared_and_a_member_compares_what_it_sees(desk: RoomFixture,
     bureau = browser.get("/ui/models/compare", query_string={**asked, "as": BUREAU})
     assert bureau.status_code == 200
     assert VALUE not in bureau.text
-    assert browser.get("/ui/models/compare", query_string={"run": [runs[0].seq]}).status_code == 400
+    alone = browser.get("/ui/models/compare", query_string={"run": [runs[0].seq]})
+    assert alone.status_code == 400
+    assert "A comparison needs 2 to 6 runs, and 1 is chosen." in alone.text
+    assert '<a href="/ui/models">' in alone.text
 
 
 def _rows(page: str) -> list[list[str]]:

@@ -19,7 +19,15 @@ from cleanroom_algo.local.setup.calls import inference_call
 from cleanroom_algo.local.setup.channel_data import channel_source
 from cleanroom_algo.local.ui.background import Background
 from cleanroom_algo.local.ui.job_logs import shown_log
-from cleanroom_algo.local.ui.one_row import FILE, check_row, csv_of, fields_of, problems_of, texts_of
+from cleanroom_algo.local.ui.one_row import (
+    FILE,
+    check_row,
+    csv_of,
+    fields_of,
+    problems_of,
+    texts_of,
+    unknown_categories,
+)
 from cleanroom_algo.local.ui.page import FAST_POLL, SLOW_POLL, page_of, render, viewer
 
 if TYPE_CHECKING:
@@ -101,7 +109,7 @@ def start(place: int) -> str | Response | tuple[str, int]:
     try:
         check_row(schema, content)
     except SchemaError as error:
-        problems = problems_of(schema, error.problems)
+        problems = problems_of(schema, error.problems, texts)
         return _form(model, schema, texts, problems, None, None if problems else error), 400
     caller = viewer().caller
     source = channel_source({FILE: content}, caller.workspace.files.frames)
@@ -132,6 +140,7 @@ def _form(
         failure=None if record is None else failure_of(record),
         error=error,
         answer=answer,
+        unknown=unknown_categories(schema, model.features, given) if answer and schema is not None else (),
         poll=FAST_POLL if runs else 0,
     )
 

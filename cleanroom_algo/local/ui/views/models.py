@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from flask import Blueprint, abort, request, url_for
+from flask import Blueprint, request, url_for
 from markupsafe import Markup
 
 from cleanroom_algo.contract.sizes import format_bytes
@@ -41,11 +41,11 @@ def models() -> str:
 
 
 @view.get("/models/compare")
-def compare() -> str:
+def compare() -> str | tuple[str, int]:
     """Show some runs side by side, their curves over each other."""
     runs = [viewer().get(records.MODEL, each) for each in request.args.getlist("run", type=int)]
     if not 2 <= len(runs) <= COLORS:
-        abort(400, f"Choose 2 to {COLORS} runs in the list of models.")
+        return render("compare.html", runs=[], most=COLORS, chosen=len(runs)), 400
     curves = [(run, curve) for run in runs for curve in _curves(run)[:2]]
     unit = curves[0][1].unit if curves else ""
     lines = [
@@ -64,6 +64,7 @@ def compare() -> str:
 def model(place: int) -> str:
     """Show one model."""
     record = viewer().get(records.MODEL, place)
+    channels = [_channel(record, each) for each in record.document.get("dataChannels", ())]
     artifacts = _artifacts(TrainedModel(record, viewer().workspace)) if viewer().whole else {}
     given: Mapping[str, str] = record.document.get("hyperparameters", {})
     in_effect = artifacts.get("manifest", {}).get("hyperparameters", {})
@@ -72,10 +73,10 @@ def model(place: int) -> str:
         "model.html",
         record=record,
         error=failure_of(record),
-        lineage=_lineage(record),
+        lineage=_lineage(record, channels),
         given=given,
         defaults=defaults,
-        channels=[_channel(each) for each in record.document.get("dataChannels", ())],
+        channels=channels,
         resources=record.document.get("resourceConfig", {}),
         **artifacts,
     )
@@ -124,32 +125,32 @@ def _artifacts(found: TrainedModel) -> dict[str, Any]:
     }
 
 
-def _channel(channel: Mapping[str, Any]) -> dict[str, Any]:
+def _channel(record: Record, channel: Mapping[str, Any]) -> dict[str, Any]:
     kept = viewer().store.get(records.CHANNEL, channel["mlInputChannelArn"])
     seen = None if kept is None else viewer().seen(kept)
     size = channel_sizes({} if seen is None else seen.document)
+    rows = size.rows
+    if rows is None and kept is not None and viewer().whole:
+        rows = TrainedModel(record, viewer().workspace).rows_of(kept)
     return {
         "name": channel["channelName"],
         "channel": seen.name if seen else "not there any more",
         "href": url_for("channels.channel", place=seen.seq) if seen else "",
         "distribution": channel.get("s3DataDistributionType", "FullyReplicated"),
-        "rows": size.rows,
+        "rows": rows,
         "files": size.files,
         "size": None if size.bytes is None else format_bytes(size.bytes),
     }
 
 
-def _lineage(record: Record) -> Markup:
+def _lineage(record: Record, named: Sequence[Mapping[str, Any]]) -> Markup:
     """Draw where a model comes from, and what was made from it."""
     bases: list[Record] = []
     while (base := records.base_of(viewer().store, bases[-1] if bases else record)) is not None and len(bases) < _MANY:
         bases.append(base)
     boxes = [_model_box(base, column) for column, base in enumerate(reversed(bases))]
     edges = [(n, n + 1) for n in range(len(bases) - 1)]
-    channels = [
-        Box(max(len(bases) - 1, 0), each["channel"], f"channel {each['name']}", each["href"])
-        for each in map(_channel, record.document.get("dataChannels", ()))
-    ]
+    channels = [Box(max(len(bases) - 1, 0), each["channel"], f"channel {each['name']}", each["href"]) for each in named]
     center = len(boxes) + len(channels)
     made = _made_from(record, max(len(bases), 1) + 1)
     middle = Box(max(len(bases), 1), record.name, f"{(record.version or 'base')[:8]}, this one", chosen=True)
