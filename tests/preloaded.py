@@ -19,7 +19,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -244,7 +243,7 @@ def _run(words: Sequence[str]) -> None:
 
 
 class _SpareRank:
-    """A child of a launcher that waits to become one of its ranks, as torch's launcher uses `subprocess.Popen`.
+    """A child of a launcher that waits to become one of its ranks, with what the launcher uses of `subprocess.Popen`.
 
     It is forked before the launcher imports polars, whose threads would be missing in it.
     """
@@ -284,38 +283,28 @@ class _SpareRank:
             self.returncode = os.waitstatus_to_exitcode(status) if done else None
         return self.returncode
 
-    def wait(self, timeout: float = float("inf")) -> int:
-        """Return the exit status.
-
-        Raises:
-            subprocess.TimeoutExpired: it still runs.
-        """
-        deadline = time.monotonic() + timeout
-        while (status := self.poll()) is None:
-            if time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired("rank", timeout)
-            time.sleep(0.02)
-        return status
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        os.kill(self.pid, signal.SIGKILL)
 
 
 def _launch_with(spares: list[_SpareRank]) -> None:
-    """Let torch's launcher take these for ranks."""
-    from torch.distributed.elastic.multiprocessing.subprocess_handler import SubprocessHandler
+    """Let the launcher take these for ranks."""
+    from cleanroom_algo.training.process import launch
 
-    def start(_: SubprocessHandler, args: tuple[str, ...], env: dict[str, str]) -> Any:
+    def start(variables: Mapping[str, str]) -> Any:
         rank = spares.pop()
-        rank.start(args[2:], env)
+        rank.start([launch.RANK_MODULE], {**os.environ, **variables})
         return rank
 
-    SubprocessHandler._popen = start  # type: ignore[assignment]
+    launch.start_rank = start
 
 
 def _main() -> None:
     import torch.distributed.fsdp
     from torch import _dynamo  # several ranks need it, and it takes as long as torch itself
-    from torch.distributed.launcher import api
 
-    del torch, _dynamo, api
+    del torch, _dynamo
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         order = _serve(connection)
     if order is not None:

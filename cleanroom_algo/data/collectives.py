@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from cleanroom_algo.data.exchange import Exchange
 from cleanroom_algo.data.world import World
 
 T = TypeVar("T")
+
+_exchanges: list[Exchange] = []
+
+
+def use(exchange: Exchange) -> None:
+    """Let the ranks of this process's job exchange values there, instead of in a process group of torch."""
+    _exchanges[:] = [exchange]
 
 
 def gather(value: T, world: World) -> list[T]:
@@ -14,11 +22,16 @@ def gather(value: T, world: World) -> list[T]:
 
     Args:
         value: of this rank; it is pickled.
-        world: this rank's place; several ranks need a process group.
+        world: this rank's place; several ranks need an exchange, or a process group of torch.
+
+    Raises:
+        RankLostError: CR-TRN-003; RendezvousError: CR-TRN-004.
     """
     if world.size == 1:
         return [value]
-    import torch.distributed as dist  # a single rank needs no torch
+    if _exchanges:
+        return _exchanges[0].gather(value, world.size)
+    import torch.distributed as dist  # of a program that torchrun has started
 
     values = [value] * world.size
     dist.all_gather_object(values, value)

@@ -252,14 +252,9 @@ class RankRun:
 
     def reduce(self, array: NDArray[Any], op: str) -> NDArray[Any]:
         """Return the element-wise sum over all ranks, or the largest or smallest."""
-        if self._ranks == 1:
-            return array.copy()
-        import torch
-        import torch.distributed as dist
-
-        tensor = torch.from_numpy(np.array(array))
-        dist.all_reduce(tensor, {"sum": dist.ReduceOp.SUM, "max": dist.ReduceOp.MAX, "min": dist.ReduceOp.MIN}[op])
-        return tensor.numpy()
+        operation: np.ufunc = {"sum": np.add, "max": np.maximum, "min": np.minimum}[op]
+        reduced: NDArray[Any] = operation.reduce(self.gather(np.asarray(array)))  # in the same order on all ranks
+        return reduced
 
     def addresses(self) -> list[tuple[str, int]]:
         """Return an address of each rank, with a port that is free there."""

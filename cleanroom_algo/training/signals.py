@@ -74,15 +74,12 @@ class StopRequest:
         number: the signal, or None.
         since: `time.monotonic()` of its arrival.
         phase: what the process is doing; `enter` changes it.
-        waits: returns whether the process still waits for other hosts, so that the handler could not have had an
-            effect.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
         self.since = 0.0
         self.phase = Phase.WAITING
-        self.waits: Callable[[], bool] = lambda: False
         self._listeners: list[Callable[[int], None]] = []
         self._handled = 0
         self._folders: list[Path] = []
@@ -210,7 +207,7 @@ class StopRequest:
                 continue
             deadline = None
             stuck = came > self._handled and (came > 1 or self.phase.expendable)
-            if self.phase is not Phase.ENDING and (stuck or self.waits()):
+            if self.phase is not Phase.ENDING and stuck:
                 self.request(number)
                 for listener in self._listeners:
                     with contextlib.suppress(Exception):

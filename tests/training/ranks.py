@@ -50,28 +50,32 @@ def main(jobs: list[list[dict[str, str]]], folder: Path, preload: str) -> None:
     from torch import _dynamo  # what is imported here costs the ranks nothing; optimizers need this
 
     from cleanroom_algo.training.process import rank
+    from cleanroom_algo.training.process.exchange_server import ExchangeServer
     from cleanroom_algo.training.torch import loop
 
     del _dynamo, rank, loop
     importlib.import_module(preload)
     for number, hosts in enumerate(jobs):
         children = {}
+        server = ExchangeServer("127.0.0.1", 0, ranks=len(hosts))
         for place, variables in enumerate(hosts):
             name = f"{number}-{place}"
             child = os.fork()
             if not child:
-                os._exit(be_rank(place, len(hosts), variables, folder, name))
+                os._exit(be_rank(place, len(hosts), variables, folder, name, server.port))
             children[child] = name
+        server.start()  # its threads would be missing in the ranks
         for child, name in children.items():
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             (folder / f"{name}.status").write_text(str(status))
+        server.close(failed=False)
 
 
-def be_rank(rank: int, ranks: int, variables: dict[str, str], folder: Path, name: str) -> int:
+def be_rank(rank: int, ranks: int, variables: dict[str, str], folder: Path, name: str, port: int) -> int:
     """Train as one rank; return its exit status."""
     from cleanroom_algo.contract.environment import Environment
     from cleanroom_algo.contract.redaction import Redactor
-    from cleanroom_algo.training.process.job import Job
+    from cleanroom_algo.training.process.job import EXCHANGE_VARIABLE, Job
     from cleanroom_algo.training.process.logs import configure_logging
     from cleanroom_algo.training.process.rank import report_of, run_rank
     from cleanroom_algo.training.signals import StopRequest
@@ -80,8 +84,8 @@ def be_rank(rank: int, ranks: int, variables: dict[str, str], folder: Path, name
         os.dup2(os.open(folder / f"{name}.{kind}", os.O_WRONLY | os.O_CREAT, 0o600), stream.fileno())
     faulthandler.dump_traceback_later(LIMIT, exit=True)
     os.environ.update(variables)
-    host, _, port = variables.get("CLEANROOM_ALGO_RENDEZVOUS", "").rpartition(":")  # one rank meets nobody
-    os.environ.update(MASTER_ADDR=host, MASTER_PORT=port, RANK=str(rank), WORLD_SIZE=str(ranks))
+    os.environ.update({EXCHANGE_VARIABLE: f"127.0.0.1:{port}", "MASTER_ADDR": "127.0.0.1"})
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(ranks))
     stop = StopRequest()
     try:
         environment = Environment.read()

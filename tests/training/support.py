@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cleanroom_algo.training.process.failure_exchange import free_port
 from tests.preloaded import PreloadedProcess
+from tests.serving.support import free_port
 
 ALGORITHM = '''
 """A linear model over two numbers and a category."""

@@ -24,8 +24,8 @@ from cleanroom_algo.testing import load_predictor, predict, run_trainer
 from cleanroom_algo.training.boosting.lightgbm import LightGBMTrainer
 from cleanroom_algo.training.boosting.trainer import BoostingTrainer
 from cleanroom_algo.training.boosting.xgboost import XGBoostTrainer
-from cleanroom_algo.training.process.failure_exchange import free_port
 from examples.flight_delay.evaluation import area_under_curve
+from tests.serving.support import free_port
 from tests.training.ranks import run_jobs
 from tests.training.support import Container, Ended, finish, listing, run_all, two_hosts, wait_for_line
 

@@ -16,7 +16,7 @@ from cleanroom_algo.contract.manifest import Manifest
 from cleanroom_algo.errors import PrivateTrainingError, TrainerDeclarationError
 from cleanroom_algo.testing import TrainerRun, run_trainer
 from cleanroom_algo.training.artifacts.weights import read_safetensors
-from cleanroom_algo.training.process.failure_exchange import free_port
+from tests.serving.support import free_port
 from tests.training.ranks import run_jobs
 from tests.training.support import Container
 

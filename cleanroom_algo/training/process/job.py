@@ -15,6 +15,8 @@ from cleanroom_algo.training.trainer import Trainer
 
 RUN_DIRECTORY_VARIABLE = "CLEANROOM_TRAINING_RUN"
 """Where ranks leave their reports; set by the launcher for its own ranks. Not a setting: nobody else sets it."""
+EXCHANGE_VARIABLE = "CLEANROOM_TRAINING_EXCHANGE"
+"""Host and port of the server at which the ranks meet; as above."""
 STOP_FILE = "stop"
 """In that folder: the signal that the launcher had, for ranks that were still starting."""
 BASE_MODEL_VARIABLE = "CLEANROOM_TRAINING_BASE"

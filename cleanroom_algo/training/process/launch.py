@@ -1,38 +1,38 @@
 """Starting the ranks of this host, and saying how all of them together ended.
 
-One rank in all runs in this process. Several run under torchrun's elastic launcher, which starts and watches them;
-there are no restarts, as a job that lost a rank must end with the rank's own reason.
+One rank in all runs in this process. Several are processes of their own, with the variables that torchrun gives to
+its ranks. torchrun itself is not used: it takes the import of torch, which boosted trees do not need. There are no
+restarts, as a job that lost a rank must end with the rank's own reason.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
+import socket
+import subprocess
 import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.failure import cut
-from cleanroom_algo.errors import CleanroomError, RankLostError, RendezvousError
-from cleanroom_algo.errors.exit_codes import ExitCode
+from cleanroom_algo.data.exchange import not_met
 from cleanroom_algo.training.process.conclusion import conclude
-from cleanroom_algo.training.process.failure_exchange import (
-    RENDEZVOUS_SECONDS,
-    Cause,
-    FailureExchange,
-    endpoint,
-    free_port,
-    interface,
-)
-from cleanroom_algo.training.process.job import RUN_DIRECTORY_VARIABLE, STOP_FILE, Job
+from cleanroom_algo.training.process.exchange_server import Cause, ExchangeServer
+from cleanroom_algo.training.process.host_link import HostLink
+from cleanroom_algo.training.process.job import EXCHANGE_VARIABLE, RUN_DIRECTORY_VARIABLE, STOP_FILE, Job
 from cleanroom_algo.training.process.reports import RankReport, read_reports
+from cleanroom_algo.training.rank_run import LOOPBACK
 from cleanroom_algo.training.signals import Phase, StopRequest
 
-_RANK_MODULE = "cleanroom_algo.training.process.rank"
+RANK_MODULE = "cleanroom_algo.training.process.rank"
 _CAUSE_SECONDS = 15.0  # another host's launcher needs a moment to see how its rank ended
-_END_SECONDS = 10  # for ranks whose peers are gone
+_END_SECONDS = 5.0  # for ranks whose peers are gone
+_POLL_SECONDS = 0.05
+_PORT = 7777  # what sagemaker-training's launcher uses
 
 
 def ranks_per_host(job: Job) -> int:
@@ -64,90 +64,94 @@ def run_ranks(job: Job, stop: StopRequest) -> RankReport:
     with stop.temporary_folder("cleanroom-run-") as directory:
         os.environ[RUN_DIRECTORY_VARIABLE] = str(directory)
         stop.listen(lambda number: _forward(directory, number))
-        stop.waits = lambda: directory.exists() and not any(directory.glob("[pr]*-*"))  # neither pid nor report
         return _launch(job.environment, ranks, directory, stop)
 
 
 def _launch(environment: Environment, ranks: int, directory: Path, stop: StopRequest) -> RankReport:
-    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
     resources = environment.resources
     host, port = endpoint(environment)
-    if resources.host_count == 1 and environment.settings.rendezvous is None:
-        port = free_port()
-    _prepare_environ(environment, ranks)
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it repeats what the reports say better
-    config = LaunchConfig(
-        min_nodes=resources.host_count,
-        max_nodes=resources.host_count,
-        nproc_per_node=ranks,
-        logs_specs=DefaultLogsSpecs(log_dir=str(directory / "torch")),  # nobody removes its default
-        run_id=environment.job_name or "training",
-        rdzv_backend="static",
-        rdzv_endpoint=f"{host}:{port}",
-        rdzv_configs={"rank": resources.host_rank, "timeout": RENDEZVOUS_SECONDS},
-        max_restarts=0,
-        monitor_interval=0.1,
-        start_method="spawn",
-        signals_to_handle="SIGHUP",  # SIGTERM and SIGINT are ours: a step must be allowed to end
-        shutdown_timeout=_END_SECONDS,
-    )
-    others = tuple(name for name in resources.hosts if name != resources.current_host)
     first = resources.host_rank * ranks
-    place = f"{host}:{port}"
-    try:
-        exchange = FailureExchange(
-            host, port, host_name=resources.current_host, others=others, serve=resources.host_rank == 0
-        )
-    except (RuntimeError, OSError) as error:
-        return _not_met(first, f"{place} cannot be opened", error)
-    exchange.watch(lambda: _forward(directory, signal.SIGTERM))
-    exit_codes: dict[int, int] = {}
-    try:
-        elastic_launch(config, sys.executable)("-m", _RANK_MODULE)
-    except ChildFailedError as error:
-        exit_codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
-    except (RuntimeError, OSError) as error:
-        return _not_met(first, f"{resources.host_count} hosts did not meet at {place}", error)
+    server: ExchangeServer | None = None
+    if resources.host_rank == 0:
+        try:
+            server = ExchangeServer(host if host in LOOPBACK else "", port, ranks=ranks * resources.host_count)
+        except OSError as error:
+            told = not_met(f"{host}:{port} cannot be opened ({error.strerror})")
+            return RankReport.failed(first, str(told), told.exit_code)
+        server.start()
+        port = server.port
+    _prepare_environ(environment, ranks, (host, port))
+    link = HostLink(
+        (host, port),
+        host=resources.current_host,
+        first_host=resources.first_host,
+        act=lambda: _forward(directory, signal.SIGTERM),
+    )
+    exit_codes = _run_to_end(range(first, first + ranks), directory, link)
     report = conclude(resources.current_host, range(first, first + ranks), read_reports(directory), exit_codes, stop)
-    if report.outcome == "stopped" and not stop and exchange.cause(0) is not None:
-        report = RankReport.failed(first, "", ExitCode.ALGORITHM_FAILED, lost_others=True)
-    report = _with_first_cause(report, exchange, resources.current_host)
-    exchange.leave(failed=report.outcome == "failed")
+    report = _with_first_cause(report, link, resources.current_host, stop)
+    link.leave()
+    if server is not None:
+        server.close(failed=report.outcome == "failed")
     return report
 
 
-def _with_first_cause(report: RankReport, exchange: FailureExchange, host: str) -> RankReport:
+def _run_to_end(ranks: range, directory: Path, link: HostLink) -> dict[int, int]:
+    """Run ranks; return the status of those that did not end with 0, by rank.
+
+    When a rank or another host fails, the ranks are asked to end, and killed after some seconds: what they run may
+    never return to Python.
+    """
+    running = {rank: start_rank(_variables(rank, ranks)) for rank in ranks}
+    exit_codes: dict[int, int] = {}
+    deadline: float | None = None
+    while running:
+        for rank, process in list(running.items()):
+            if (status := process.poll()) is None:
+                continue
+            del running[rank]
+            if status:
+                exit_codes[rank] = status
+        if deadline is None and (exit_codes or link.cause(0)):
+            deadline = time.monotonic() + _END_SECONDS
+            _forward(directory, signal.SIGTERM)
+        elif deadline is not None and time.monotonic() > deadline:
+            for process in running.values():
+                process.kill()
+        time.sleep(_POLL_SECONDS)
+    return exit_codes
+
+
+def start_rank(variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a rank with these variables beside those of this process."""
+    return subprocess.Popen([sys.executable, "-m", RANK_MODULE], env={**os.environ, **variables})
+
+
+def _variables(rank: int, ranks: range) -> dict[str, str]:
+    """Return what torchrun tells a rank, but MASTER_PORT, which is chosen when torch's ranks meet."""
+    local = rank - ranks.start
+    return {"RANK": str(rank), "LOCAL_RANK": str(local), "GROUP_RANK": str(ranks.start // len(ranks))}
+
+
+def _with_first_cause(report: RankReport, link: HostLink, host: str, stop: StopRequest) -> RankReport:
     """Agree with the other hosts on the first cause; where this host has none of its own, take theirs."""
-    if report.outcome != "failed":
+    told_to_stop = report.outcome == "stopped" and not stop  # by this launcher, as another host failed
+    if report.outcome == "done" or (report.outcome == "stopped" and not (told_to_stop and link.cause(0))):
         return report
-    if not report.lost_others:
-        own = Cause(cut(f"{report.text}\n  on host {host}, rank {report.rank}"), report.exit_code)
-        return RankReport.failed(report.rank, *exchange.publish_cause(own))
-    found = exchange.cause(_CAUSE_SECONDS) or Cause(str(_lost(report, host)), report.exit_code)
-    return RankReport.failed(report.rank, *found)
+    own = Cause(cut(f"{report.text}\n  on host {host}, rank {report.rank}"), report.exit_code)
+    if told_to_stop or report.lost_others:
+        return RankReport.failed(report.rank, *(link.cause(_CAUSE_SECONDS) or own))
+    return RankReport.failed(report.rank, *link.publish(own))
 
 
-def _lost(report: RankReport, host: str) -> CleanroomError:
-    return RankLostError(
-        f"rank {report.rank} on {host} lost the connection to the other ranks, and no host reported a reason",
-        expected="ranks on other hosts that run until the end",
-        fix="read the log of the other hosts; one of them ended, was stopped, or ran out of memory",
-    )
-
-
-def _not_met(rank: int, what: str, error: Exception) -> RankReport:
-    told = RendezvousError(
-        f"{what} ({type(error).__name__})",
-        expected=f"every host of resourceconfig.json within {RENDEZVOUS_SECONDS} s, on a free port",
-        fix="find the host that failed earlier, or set another address in CLEANROOM_ALGO_RENDEZVOUS",
-    )
-    return RankReport.failed(rank, str(told), told.exit_code)
-
-
-def _prepare_environ(environment: Environment, ranks: int) -> None:
+def _prepare_environ(environment: Environment, ranks: int, server: tuple[str, int]) -> None:
+    resources = environment.resources
+    os.environ[EXCHANGE_VARIABLE] = f"{server[0]}:{server[1]}"
+    os.environ["MASTER_ADDR"] = server[0]
+    os.environ["WORLD_SIZE"] = str(ranks * resources.host_count)
+    os.environ["LOCAL_WORLD_SIZE"] = str(ranks)
+    os.environ["GROUP_WORLD_SIZE"] = str(resources.host_count)
+    os.environ["TORCHELASTIC_RUN_ID"] = environment.job_name or "training"  # libraries know torchrun's ranks by it
     name = interface(environment)
     if name is not None:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
@@ -163,3 +167,28 @@ def _forward(directory: Path, number: int) -> None:
     for path in directory.glob("pid-*"):
         with contextlib.suppress(OSError, ValueError):
             os.kill(int(path.read_text()), number)
+
+
+def endpoint(environment: Environment) -> tuple[str, int]:
+    """Return host and port of the exchange: the setting, or the first of the sorted hosts, port 7777.
+
+    The port is 0, for any that is free, where there is one host.
+    """
+    given = environment.settings.rendezvous
+    if given is not None:
+        host, _, port = given.rpartition(":")
+        return host, int(port)
+    if environment.resources.host_count == 1:
+        return "127.0.0.1", 0
+    return environment.resources.first_host, _PORT
+
+
+def interface(environment: Environment) -> str | None:
+    """Return the network interface for torch's collectives: loopback where the ranks meet there, else the platform's.
+
+    None leaves the choice to gloo and nccl: the named interface does not exist, as in local modes of other tools.
+    """
+    present = {name for _, name in socket.if_nameindex()}
+    local = endpoint(environment)[0] in LOOPBACK
+    wanted = ["lo", "lo0"] if local else [environment.resources.network_interface_name]
+    return next((name for name in wanted if name in present), None)

@@ -22,11 +22,18 @@ from cleanroom_algo.contract.failure import cut, failure_text
 from cleanroom_algo.contract.processes import signal_when_orphaned
 from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.contract.tracebacks import is_library, log_traceback
-from cleanroom_algo.errors import AlgorithmExitError, CleanroomError, PipeReaderLostError
+from cleanroom_algo.data.exchange import rank_lost
+from cleanroom_algo.errors import (
+    AlgorithmExitError,
+    CleanroomError,
+    PipeReaderLostError,
+    RankLostError,
+    RendezvousError,
+)
 from cleanroom_algo.errors.exit_codes import ExitCode
 from cleanroom_algo.training.process.job import BASE_MODEL_VARIABLE, RUN_DIRECTORY_VARIABLE, STOP_FILE, Job, redactor
 from cleanroom_algo.training.process.logs import configure_logging
-from cleanroom_algo.training.process.peers import joined
+from cleanroom_algo.training.process.peers import joined, torch_joined
 from cleanroom_algo.training.process.reports import RankReport
 from cleanroom_algo.training.rank_run import RankRun
 from cleanroom_algo.training.signals import Phase, StopRequest, TrainingStopped
@@ -73,13 +80,14 @@ def train_rank(rank_run: RankRun) -> Trainer:
     if trainer.has_own_fit() and not trainer.distributed:
         rank_run.train_alone(trainer)
     elif trainer.has_own_fit():
-        with joined(rank_run.world):
+        with joined(rank_run.world), torch_joined(rank_run.world):
             rank_run.train_together(trainer)
             rank_run.stop.enter(Phase.ENDING)  # whatever comes now, the artifacts are whole
     else:
         from cleanroom_algo.training.torch.loop import train
 
-        train(rank_run, trainer)
+        with joined(rank_run.world):
+            train(rank_run, trainer)
     return trainer
 
 
@@ -93,12 +101,12 @@ def report_of(
     if isinstance(error, SystemExit):
         status = error.code if isinstance(error.code, int) and error.code else ExitCode.ALGORITHM_FAILED
         return RankReport.failed(rank, cut(redact.with_places(str(_left(error)), error)), status)
-    code = _exit_code(error)
-    gone = isinstance(error, RuntimeError) and bool(_LOST.search(str(error)))
-    lost = not alone and (gone or isinstance(error, PipeReaderLostError))
+    if not alone and isinstance(error, RuntimeError) and _LOST.search(str(error)):
+        error = rank_lost()
+    lost = not alone and isinstance(error, PipeReaderLostError | RankLostError | RendezvousError)
     if not lost and not isinstance(error, CleanroomError):  # which says by itself what is wrong, and where
         log_traceback(error)
-    return RankReport.failed(rank, failure_text(error, redact), code, lost_others=lost)
+    return RankReport.failed(rank, failure_text(error, redact), _exit_code(error), lost_others=lost)
 
 
 def main() -> int:

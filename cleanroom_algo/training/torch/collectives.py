@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from cleanroom_algo.data.collectives import gather
+from cleanroom_algo.data.world import World
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)  # a rank may publish for minutes while the others wait
 
@@ -20,18 +24,32 @@ _held: list[dist.ProcessGroup] = []
 
 
 @contextlib.contextmanager
-def process_group(size: int, device: torch.device) -> Iterator[None]:
-    """Join the other ranks, if there are any: gloo on CPU, nccl on GPU."""
-    if size == 1:
+def process_group(world: World, device: torch.device) -> Iterator[None]:
+    """Join the other ranks, where there are any, for torch's own collectives: gloo on CPU, nccl on GPU."""
+    if world.size == 1:
         yield
         return
-    if device.type == "cuda":
-        dist.init_process_group("cpu:gloo,cuda:nccl", timeout=COLLECTIVE_TIMEOUT, device_id=device)
-    else:
-        dist.init_process_group("gloo", timeout=COLLECTIVE_TIMEOUT)
+    on_gpu = device.type == "cuda"
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+        store=_store(world),
+        rank=world.rank,
+        world_size=world.size,
+        timeout=COLLECTIVE_TIMEOUT,
+        device_id=device if on_gpu else None,
+    )
     _held.append(dist.distributed_c10d._get_default_group())
     yield
     dist.destroy_process_group()  # only if all went well: after a failure, it could wait for ranks that have ended
+
+
+def _store(world: World) -> dist.TCPStore:  # type: ignore[name-defined]
+    """Return the store in which torch's groups meet; the first rank opens it at a port that is free."""
+    host = os.environ["MASTER_ADDR"]
+    first = dist.TCPStore(host, 0, world.size, True, wait_for_workers=False) if world.rank == 0 else None  # type: ignore[attr-defined]
+    port = gather(None if first is None else first.port, world)[0]
+    os.environ["MASTER_PORT"] = str(port)  # for libraries that look for it
+    return dist.TCPStore(host, port, world.size, False) if first is None else first  # type: ignore[attr-defined]
 
 
 def reduce_sums(values: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ def train(rank_run: RankRun, trainer: Trainer) -> None:
     stop = rank_run.stop
     trainer.world = world = rank_run.world
     trainer.device = device = pick_device(world.local_rank)
-    with process_group(world.size, device):
+    with process_group(world, device):
         if world.rank == 0:
             rank_run.writer.recover()
         loop = TrainingLoop(TorchRun.prepare(rank_run, trainer, world, device))
