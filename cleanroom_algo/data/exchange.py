@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import pickle
 import socket
 import struct
@@ -48,13 +49,15 @@ class Stream:
             return False
         return True
 
-    def read(self) -> bytes | None:
-        """Return the next frame; None where the other side has gone."""
+    def read(self, limit: float = math.inf) -> bytes | None:
+        """Return the next frame; None where the other side has gone, or sends one of more bytes than the limit."""
         try:
             head = self._file.read(_LENGTH.size)
             if len(head) < _LENGTH.size:
                 return None
             (length,) = _LENGTH.unpack(head)
+            if length > limit:
+                return None
             frame = self._file.read(length)
         except (OSError, ValueError):  # ValueError: closed by another thread
             return None
@@ -64,6 +67,8 @@ class Stream:
         """End the connection; a thread that reads gets None."""
         with contextlib.suppress(OSError):  # the other side has closed it
             self._connection.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self._file.close()
         self._connection.close()
 
 
@@ -146,3 +151,7 @@ class Exchange:
             raise rank_lost()
         self._met = True
         return [pickle.loads(frame) for frame in frames]  # noqa: S301 (of the other ranks of this job)
+
+    def close(self) -> None:
+        """End the connection; ranks that wait for this one learn that it has gone."""
+        self._stream.close()

@@ -16,6 +16,7 @@ from cleanroom_algo.data.exchange import MEETING_SECONDS, Stream
 from cleanroom_algo.errors import RankLostError
 
 _LINGER_SECONDS = 10.0
+_GREETING_BYTES = 4096  # what connects need not be of this job
 
 
 class Cause(NamedTuple):
@@ -102,7 +103,7 @@ class ExchangeServer:
         threading.Thread(target=target, args=arguments, name="exchange", daemon=True).start()
 
     def _serve(self, stream: Stream) -> None:
-        greeting = json.loads(stream.read() or b"{}")
+        greeting = json.loads(stream.read(_GREETING_BYTES) or b"{}")
         if "rank" in greeting:
             self._serve_rank(stream, greeting["rank"])
         elif "host" in greeting:

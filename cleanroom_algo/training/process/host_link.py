@@ -9,6 +9,7 @@ from cleanroom_algo.data.exchange import Stream, connect
 from cleanroom_algo.errors import RendezvousError
 from cleanroom_algo.training.process.exchange_server import Cause
 
+_CONNECT_SECONDS = 30.0  # for a first host that starts a little later
 _ANSWER_SECONDS = 5.0
 
 
@@ -29,12 +30,14 @@ class HostLink:
         self._act = act
         self._stream: Stream | None = None
         self._cause: Cause | None = None
+        self._connected = threading.Event()
         self._told = threading.Event()
         self._left = False
         threading.Thread(target=self._listen, name="hosts", daemon=True).start()
 
     def publish(self, cause: Cause) -> Cause:
         """Tell the other hosts why this one failed; return the first cause that any host told."""
+        self._connected.wait(_CONNECT_SECONDS)
         if self._stream is None or not self._stream.write(cause.to_frame()):
             return cause
         return self.cause(_ANSWER_SECONDS) or cause
@@ -49,12 +52,15 @@ class HostLink:
         self._left = True
         if self._stream is not None:
             self._stream.write(b"")
+            self._stream.close()
 
     def _listen(self) -> None:
         try:
             self._stream = connect(self._address, {"host": self._host})
         except RendezvousError:
             return  # the ranks say it
+        finally:
+            self._connected.set()
         frame = self._stream.read()
         if self._left or frame == b"":  # the first host has ended well
             return

@@ -20,10 +20,12 @@ def joined(world: World) -> Iterator[None]:
         yield
         return
     host, _, port = os.environ[EXCHANGE_VARIABLE].rpartition(":")
-    use(Exchange((host, int(port)), world.rank))
+    exchange = Exchange((host, int(port)), world.rank)
+    use(exchange)
     gather(None, world)
     yield
     gather(None, world)
+    exchange.close()  # not after a failure, whose reason is to be told first
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch
@@ -45,11 +46,11 @@ def process_group(world: World, device: torch.device) -> Iterator[None]:
 
 def _store(world: World) -> dist.TCPStore:  # type: ignore[name-defined]
     """Return the store in which torch's groups meet; the first rank opens it at a port that is free."""
-    host = os.environ["MASTER_ADDR"]
-    first = dist.TCPStore(host, 0, world.size, True, wait_for_workers=False) if world.rank == 0 else None  # type: ignore[attr-defined]
-    port = gather(None if first is None else first.port, world)[0]
+    connect = partial(dist.TCPStore, os.environ["MASTER_ADDR"], world_size=world.size)  # type: ignore[attr-defined]
+    first = connect(port=0, is_master=True, wait_for_workers=False) if world.rank == 0 else None
+    port = gather(0 if first is None else first.port, world)[0]
     os.environ["MASTER_PORT"] = str(port)  # for libraries that look for it
-    return dist.TCPStore(host, port, world.size, False) if first is None else first  # type: ignore[attr-defined]
+    return connect(port=port) if first is None else first
 
 
 def reduce_sums(values: Tensor) -> Tensor:
