@@ -26,7 +26,7 @@ _held: list[dist.ProcessGroup] = []
 
 @contextlib.contextmanager
 def process_group(world: World, device: torch.device) -> Iterator[None]:
-    """Join the other ranks, where there are any, for torch's own collectives: gloo on CPU, nccl on GPU."""
+    """Join the other ranks, if there are any, for torch's own collectives: gloo on CPU, nccl on GPU."""
     if world.size == 1:
         yield
         return
