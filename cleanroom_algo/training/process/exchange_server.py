@@ -41,7 +41,7 @@ class Cause(NamedTuple):
 
     @classmethod
     def lost(cls, host: str) -> Self:
-        """Return the cause of a host that has gone without a word."""
+        """Return the cause of a host that disappeared without a message."""
         error = RankLostError(
             f"the connection to host {host} was lost",
             expected="hosts that run until the end of the job",
@@ -87,7 +87,7 @@ class ExchangeServer:
             for stream in self._launchers:
                 stream.write(b"")
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # or a thread would accept for ever
+            self._socket.shutdown(socket.SHUT_RDWR)  # or a thread would wait in accept forever
         self._socket.close()
 
     def _accept(self) -> None:
