@@ -110,7 +110,7 @@ def test_the_header_of_a_channel(tmp_path: Path, header: str) -> None:
         DeclaredTable(
             owner,
             "numbers",
-            tmp_path / "numbers.parquet",
+            str(tmp_path / "numbers.parquet"),
             "parquet",
             ["x", "y"],
             analyses=[desk.association],

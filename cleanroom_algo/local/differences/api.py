@@ -339,8 +339,8 @@ API: tuple[Difference, ...] = (
     Difference(
         "cleanrooms",
         _TABLES,
-        "A table of AWS Glue is a file or folder of this machine that settings.toml names in the table [glue_tables]. "
-        "Tables in S3 are refused. Roles are not used.",
+        "A table of AWS Glue is a file or folder, on this machine or in S3, that settings.toml names in the table "
+        "[glue_tables]. Roles are not used.",
         "A table of AWS Glue is a table of the Data Catalog. Clean Rooms reads it with the role.",
         "documented",
         "Clean Rooms user guide, Configured tables",

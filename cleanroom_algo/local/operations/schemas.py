@@ -102,7 +102,7 @@ def _schema(call: Call, association: Record) -> dict[str, Any]:
 
     table = _table(call, association)
     try:
-        columns = column_types(whole_table(association, table))
+        columns = column_types(whole_table(association, table), call.settings.machine.s3_url)
     except TableUnreadableError as error:
         raise ConflictError(error.what, expected=error.expected, fix=error.fix) from None
     return {

@@ -1,6 +1,6 @@
 """Configured tables, their associations with a collaboration, and the analysis rules of both.
 
-Here, a table of AWS Glue is a file or folder of this machine, which `[glue_tables]` of settings.toml names.
+Here, a table of AWS Glue is a file or folder, on this machine or in S3, which `[glue_tables]` of settings.toml names.
 `cleanroom_algo.local.query.tables` uses what is stored here to decide what a query may do with a table.
 """
 
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.errors import ConflictError, NotEmulatedError, Problem
+from cleanroom_algo.local.objects.s3 import SCHEME
 from cleanroom_algo.local.operations.authorization import in_account, in_membership, not_found, own_membership
 from cleanroom_algo.local.operations.collaborations import membership_arn
 from cleanroom_algo.local.operations.projections import show_one, show_page, times
@@ -21,7 +22,6 @@ from cleanroom_algo.local.resources.arns import (
     TABLE_ASSOCIATION,
     cleanrooms_arn,
 )
-from cleanroom_algo.local.resources.settings import IN_S3, is_in_s3
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.service_model.validation import invalid
 
@@ -246,9 +246,8 @@ def _glue_location(call: Call, glue: Mapping[str, str]) -> str:
     if name not in known:
         problem = f"names {name}, which is not in settings.toml, table [glue_tables]{did_you_mean(name, known)}"
         raise invalid(call.operation, [Problem("tableReference.glue", problem)])
-    if is_in_s3(known[name]):
-        problem = f"names {name}, whose place in [glue_tables] of settings.toml {IN_S3}"
-        raise invalid(call.operation, [Problem("tableReference.glue", problem)])
+    if known[name].startswith(SCHEME):  # is listed when it is read
+        return known[name]
     location = call.workspace.files.home / known[name]
     if not location.exists():
         problem = f"names {name}, but its location in [glue_tables] of settings.toml does not exist: {location}"

@@ -39,6 +39,7 @@ def query_plan(workspace: Workspace, record: Record) -> QueryPlan:
         extension=switches.channel_file_names == "spark",
         engine=workspace.settings.machine.query_engine,
         spark=tuple(sorted(workspace.settings.spark.items())),
+        s3_endpoint=workspace.settings.machine.s3_url,
         ansi=switches.spark_ansi == "on",
         int96=switches.channel_parquet_timestamps == "int96",
         max_records=int(spark_properties(parameters).get(MAX_RECORDS, 0)),

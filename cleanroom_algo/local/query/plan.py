@@ -68,6 +68,7 @@ class QueryPlan:
         extension: whether the names of part files say their format.
         engine: that computes.
         spark: properties of Spark, where it computes.
+        s3_endpoint: the URL of an S3 service for tables in S3; as boto3 finds it if None.
         ansi: whether Spark is in ANSI mode.
         int96: whether timestamps in Parquet are INT96.
         parameters: of the analysis template that the query is.
@@ -84,6 +85,7 @@ class QueryPlan:
     extension: bool = True
     engine: Engine = "duckdb"
     spark: tuple[tuple[str, str], ...] = ()
+    s3_endpoint: str | None = None
     ansi: bool = False
     int96: bool = False
     parameters: tuple[Parameter, ...] = ()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
+
+from cleanroom_algo.local.objects.listing import Source
+
+Format = Literal["csv", "parquet"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +17,8 @@ class Table:
 
     Attributes:
         name: in the collaboration.
-        location: a file, or a folder of files.
-        format: of the files.
+        location: a file, or a folder of files; on this machine or in S3.
+        format: of the files; as their names say if None.
         columns: allowed in analyses; the only ones that a query can see.
         join_columns: among `columns`; they may only be compared with columns of tables, for equality.
         withheld_columns: among `columns`; they may not be in the output, but be compared with values, too.
@@ -23,8 +26,8 @@ class Table:
     """
 
     name: str
-    location: Path
-    format: Literal["csv", "parquet"]
+    location: Source
+    format: Format | None
     columns: tuple[str, ...]
     join_columns: tuple[str, ...] = ()
     withheld_columns: tuple[str, ...] = ()

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
+from cleanroom_algo.local.objects.listing import source_of
 from cleanroom_algo.local.query.table import Table, TableAccess
 from cleanroom_algo.local.resources.arns import ANALYSIS_TEMPLATE, CONFIGURED_TABLE, MEMBERSHIP, TABLE_ASSOCIATION
 from cleanroom_algo.local.resources.store import Record, Store
@@ -83,8 +83,8 @@ def column_access(store: Store, association: Record) -> list[ColumnAccess]:
 
 def whole_table(association: Record, configured: Record) -> Table:
     """Return a table with all the columns that its owner allows, whatever its rule says of them."""
-    location = Path(configured.private["location"])
-    return Table(association.name, location, format_of(configured), tuple(configured.document["allowedColumns"]))
+    location, kind = source_of(configured.private["location"]), configured.private.get("format")
+    return Table(association.name, location, kind, tuple(configured.document["allowedColumns"]))
 
 
 def _askers(store: Store, association: Record, kind: str, rule: Mapping[str, Any]) -> tuple[str, ...]:
@@ -102,21 +102,21 @@ def _askers(store: Store, association: Record, kind: str, rule: Mapping[str, Any
 
 
 def _configured(association: Record, configured: Record) -> Table:
-    location = Path(configured.private["location"])
+    location, kind = source_of(configured.private["location"]), configured.private.get("format")
     rules: Mapping[str, Any] = configured.document["rules"]
     listed = rules.get("LIST")
     if listed is None:
         return Table(
             association.name,
             location,
-            format_of(configured),
+            kind,
             columns=tuple(configured.document["allowedColumns"]),
             withheld_columns=tuple(rules["CUSTOM"].get("disallowedOutputColumns", ())),
         )
     return Table(
         association.name,
         location,
-        format_of(configured),
+        kind,
         columns=(*listed["joinColumns"], *listed["listColumns"]),
         join_columns=tuple(listed["joinColumns"]),
         either_join="OR" in listed.get("allowedJoinOperators", ()),
@@ -155,13 +155,3 @@ def _forbidden(kind: str, rule: Mapping[str, Any], account: str, template: Recor
         who = "the account that asks" if template is None else "the account that wrote the template"
         return f"its analysis rule does not name {who} (allowedAnalysisProviders)"
     return ""
-
-
-def format_of(configured: Record) -> Literal["csv", "parquet"]:
-    """Return the format of a table's files: as it was declared, else Parquet where a file's name says so, else CSV."""
-    if "format" in configured.private:
-        declared: Literal["csv", "parquet"] = configured.private["format"]
-        return declared
-    location = Path(configured.private["location"])
-    names = [location] if location.is_file() else list(location.rglob("*"))
-    return "parquet" if any(name.suffix == ".parquet" for name in names) else "csv"

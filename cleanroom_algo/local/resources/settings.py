@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,17 +19,6 @@ from cleanroom_algo.errors import Problem, RoomSettingsError
 Count = Annotated[int, Field(ge=0)]
 QueryEngine = Literal["duckdb", "spark"]
 Rate = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(ge=1)]]
-
-
-IN_S3: Final = (
-    "is in S3: not emulated, whatever the engine; this machine reads the files of tables, also for a cluster. Download "
-    "the files, or mount the bucket"
-)
-
-
-def is_in_s3(location: Path) -> bool:
-    """Whether the location of a table was written as an s3:// URI."""
-    return location.parts[:1] == ("s3:",)
 
 
 class _Table(BaseModel):
@@ -200,9 +189,9 @@ class RoomSettings(_Table):
     spark: dict[str, str] = Field(default_factory=dict)
     """Properties of the Spark session, such as "spark.master" and "spark.driver.memory". If the master is not local,
     its workers must see the state folder at the same path."""
-    glue_tables: dict[str, Path] = Field(default_factory=dict)
-    """Locations of AWS Glue tables, by "database.table": a CSV or Parquet file, or a folder of such files. Relative
-    paths start in the state folder."""
+    glue_tables: dict[str, str] = Field(default_factory=dict)
+    """Locations of AWS Glue tables, by "database.table": a CSV or Parquet file, or a folder of such files, as a path
+    or an s3:// URI. Relative paths start in the state folder."""
 
     def with_queries(self, engine: QueryEngine | None, spark: Mapping[str, str] | None = None) -> RoomSettings:
         """Return these settings with another engine of queries, None for the same, and with properties of Spark."""

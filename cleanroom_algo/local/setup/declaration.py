@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.contract.validation import problems_of
 from cleanroom_algo.errors import DeclarationError, Problem
-from cleanroom_algo.local.resources.settings import IN_S3, QueryEngine, is_in_s3
+from cleanroom_algo.local.resources.settings import QueryEngine
 
 Identifier = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 Account = Annotated[str, Field(pattern=r"^[0-9]{12}$")]
@@ -43,7 +43,7 @@ class TableEntry(_Entry):
     """A table of a member: files, the columns allowed in analyses, and those of them for comparisons only."""
 
     owner: str
-    location: Path
+    location: str
     format: Literal["csv", "parquet"] = "parquet"
     columns: Annotated[tuple[str, ...], Field(min_length=1)]
     join_columns: tuple[str, ...] = ()
@@ -163,8 +163,6 @@ class Declaration(_Entry):
 
     def _table_faults(self) -> Iterator[Problem]:
         for name, table in self.tables.items():
-            if is_in_s3(table.location):
-                yield Problem(f"tables.{name}.location", IN_S3)
             for column in sorted(set(table.join_columns) - set(table.columns)):
                 yield Problem(f"tables.{name}.join_columns", f"{column!r} is not among its columns")
             for template in table.allowed_templates or ():

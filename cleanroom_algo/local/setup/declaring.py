@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from cleanroom_algo.errors import ConflictError, DeclarationError, Problem, QueryError, RequestError
+from cleanroom_algo.local.objects.listing import Source, source_of
+from cleanroom_algo.local.objects.s3 import SCHEME, S3Prefix, list_objects
 from cleanroom_algo.local.operations.calling import Caller
 from cleanroom_algo.local.operations.registry import LocalTerms
 from cleanroom_algo.local.query.parsing import parse
@@ -91,7 +93,8 @@ def declare(caller: Caller, path: Path) -> Declared:
         path: of the file; paths in it are relative to its folder.
 
     Raises:
-        DeclarationError: CR-ROM-006. Nothing is changed then.
+        DeclarationError: CR-ROM-006. ObjectStoreError: CR-ROM-004, the objects of a table in S3 cannot be listed.
+            Nothing is changed then.
     """
     maker = _Maker(caller, read_declaration(path), path.absolute().parent)
     try:
@@ -121,6 +124,12 @@ class _Maker:
         self.store = self.caller.workspace.store
         self.region = self.caller.workspace.settings.machine.region
         self.name = self.declaration.collaboration.name
+        self.locations = {
+            name: source_of(each.location if each.location.startswith(SCHEME) else str(self.folder / each.location))
+            for name, each in self.declaration.tables.items()
+        }
+        endpoint = self.caller.workspace.settings.machine.s3_url
+        self.changed_at = {name: _changed_at(each, endpoint) for name, each in self.locations.items()}
         self.collaboration = self.declaration.collaboration.id or identifier(self.name)
         self.memberships = {
             name: member.membership or identifier(self.name, name) for name, member in self.declaration.members.items()
@@ -271,7 +280,7 @@ class _Maker:
         table = DeclaredTable(
             owner,
             name,
-            self.folder / entry.location,
+            str(self.locations[name]),
             entry.format,
             entry.columns,
             entry.join_columns,
@@ -332,10 +341,10 @@ class _Maker:
             used = referenced_tables(parse(text or "", placeholders(parameters)))
         except QueryError:  # the query says so itself, when it runs
             used = []
-        for name, table in self.declaration.tables.items():
+        for name in self.declaration.tables:
             if name.lower() in used and f"tables.{name}" in changed:
                 reasons.append(f"the table {name}")
-            elif name.lower() in used and _changed_at(self.folder / table.location) > channel.created:
+            elif name.lower() in used and self.changed_at[name] > channel.created:
                 reasons.append(f"the files of the table {name}")
         return reasons
 
@@ -398,8 +407,11 @@ def _synthetic(entry: SyntheticEntry | None) -> dict[str, Any]:
     return {"syntheticDataParameters": {"mlSyntheticDataParameters": parameters}}
 
 
-def _changed_at(location: Path) -> float:
+def _changed_at(location: Source, endpoint: str | None) -> float:
     """Return when the files of a table were changed last, in seconds since 1970; 0 where there are none."""
+    if isinstance(location, S3Prefix):
+        # S3 gives whole seconds: a change in the second in which a query was asked for counts as later.
+        return max((place.modified + 1 for place, _ in list_objects(location, endpoint)), default=0.0)
     files = [each for each in location.rglob("*") if each.is_file()] if location.is_dir() else [location]
     return max((each.stat().st_mtime for each in files if each.exists()), default=0.0)
 

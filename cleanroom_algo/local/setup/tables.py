@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 from cleanroom_algo.local.operations.calling import Caller
@@ -23,7 +22,7 @@ class DeclaredTable:
     Attributes:
         owner: the membership of its owner.
         name: by which queries call it.
-        location: a file, or a folder of files.
+        location: a file, or a folder of files; a path or an s3:// URI.
         format: of the files.
         columns: that queries may use.
         join_columns: among these, those that may be compared and not read.
@@ -34,7 +33,7 @@ class DeclaredTable:
 
     owner: Record
     name: str
-    location: Path
+    location: str
     format: Literal["csv", "parquet"]
     columns: Sequence[str]
     join_columns: Sequence[str] = ()
@@ -64,7 +63,7 @@ class DeclaredTable:
         kind, rule = self._rule()
         same = {
             "owner": association.membership == self.owner.key,
-            "location": table.private.get("location") == str(self.location),
+            "location": table.private.get("location") == self.location,
             "format": table.private.get("format") == self.format,
             "columns": table.document["allowedColumns"] == list(self.columns),
             "join_columns, templates or members": table.document.get("rules") == {kind: rule},
@@ -83,7 +82,7 @@ class DeclaredTable:
                 "allowedColumns": list(self.columns),
                 "analysisMethod": "DIRECT_QUERY",
             },
-            terms=LocalTerms(configured, str(self.location), self.format),
+            terms=LocalTerms(configured, self.location, self.format),
         )
         kind, rule = self._rule()
         table = {"configuredTableIdentifier": configured}

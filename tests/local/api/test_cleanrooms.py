@@ -29,7 +29,6 @@ hosts = 2
 "travel.flights" = "tables/flights.csv"
 "sky.weather" = "tables/weather"
 "sky.gone" = "tables/gone"
-"sky.far" = "s3://bucket/far/"
 """
 WILDCARD = "arn:aws:cleanrooms-ml:us-east-1:*:membership/*/configured-model-algorithm-association/*"
 QUERY = "SELECT f.distance, w.wind, f.late FROM flights f JOIN weather w ON f.hour = w.hour"
@@ -638,7 +637,6 @@ def calls(running: Up, members: Members) -> list[tuple[str, Callable[[], Any]]]:
         ("NotEmulatedException", lambda: collaboration(running, analyticsEngine="CLEAN_ROOMS_SQL")),
         ("ValidationException", lambda: table("sky", "wether")),
         ("ValidationException", lambda: table("sky", "gone")),
-        ("ValidationException", lambda: table("sky", "far")),
         ("ValidationException", lambda: rule(list={"joinColumns": ["hours"], "listColumns": []})),
         ("ValidationException", lambda: rule(custom={"allowedAnalyses": ["ANY_QUERY"]})),
         ("NotEmulatedException", lambda: rule(custom={"allowedAnalyses": [], "differentialPrivacy": budget})),

@@ -15,7 +15,8 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from cleanroom_algo.errors import EngineDiffersError, QueryError, SparkUnavailableError
+from cleanroom_algo.errors import EngineDiffersError, QueryError, SparkUnavailableError, TableUnreadableError
+from cleanroom_algo.local.objects.s3 import S3Prefix
 from cleanroom_algo.local.query.engines import duckdb as duckdb_engine
 from cleanroom_algo.local.query.engines.database import open_database, types
 from cleanroom_algo.local.query.engines.run import run
@@ -29,6 +30,7 @@ pytest.importorskip("pyspark", reason="pyspark is missing: pip install 'cleanroo
 if shutil.which("java") is None:
     pytest.skip("not installed: java", allow_module_level=True)
 
+from cleanroom_algo.local.query.engines import spark
 from cleanroom_algo.local.query.engines.spark import spark_session, stop_spark
 
 pytestmark = pytest.mark.process  # Java's
@@ -200,6 +202,14 @@ def test_timestamps_are_written_as_spark_writes_them(access: TableAccess, tmp_pa
         assert outcome.bytes == part.stat().st_size
     with pytest.raises(EngineDiffersError, match="channel_parquet_timestamps"):
         run(replace(parquet, engine="duckdb"))
+
+
+def test_tables_in_s3_need_a_spark_that_reads_them(access: TableAccess, tmp_path: Path) -> None:
+    table = replace(access.tables[0], location=S3Prefix("bucket", "v"))
+    tmp_path.joinpath("draft").mkdir()
+    with pytest.raises(TableUnreadableError, match=r"'v' at s3://bucket/v") as caught:
+        spark.compute(check("SELECT id FROM v", TableAccess((table,))), tmp_path / "draft")
+    assert "S3AFileSystem not found" in caught.value.problems[0].message
 
 
 def test_spark_computes_what_duckdb_refuses(access: TableAccess, tmp_path: Path) -> None:

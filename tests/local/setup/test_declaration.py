@@ -133,9 +133,6 @@ def test_the_file_and_the_command_choose_the_engine(folder: Path) -> None:
     toml.write_text(wrong)
     with pytest.raises(DeclarationError, match=r"queries\.engine"):
         read_declaration(toml)
-    toml.write_text(ROOM.replace('"left.csv"', '"s3://bucket/left/"'))
-    with pytest.raises(DeclarationError, match=r"tables\.left\.location: is in S3: not emulated"):
-        read_declaration(toml)
 
 
 def test_another_engine_computes_a_channel_again(folder: Path) -> None:

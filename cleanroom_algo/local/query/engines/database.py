@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ import duckdb
 
 from cleanroom_algo.errors import TableUnreadableError
 from cleanroom_algo.local.query.engines.spark_types import spark_type
+from cleanroom_algo.local.query.engines.table_files import with_first_file
 from cleanroom_algo.local.query.resolution import MEMBERS, Resolution
 from cleanroom_algo.local.query.table import Table
 
@@ -46,7 +48,7 @@ def open_database(draft: Path) -> duckdb.DuckDBPyConnection:
 
 
 def load_tables(connection: duckdb.DuckDBPyConnection, resolution: Resolution) -> dict[str, dict[str, str]]:
-    """Copy the columns that a query uses, and nothing else.
+    """Copy the columns that a query uses, and nothing else; tables in S3 are left out.
 
     Returns:
         Spark's types of the columns, by names in lower case.
@@ -56,16 +58,22 @@ def load_tables(connection: duckdb.DuckDBPyConnection, resolution: Resolution) -
     return {
         name.lower(): _copy(connection, resolution.tables[name.lower()], columns)
         for name, columns in resolution.columns.items()
+        if isinstance(resolution.tables[name.lower()].location, Path)
     }
 
 
-def column_types(table: Table) -> dict[str, str]:
+def column_types(table: Table, endpoint: str | None = None) -> dict[str, str]:
     """Return Spark's types of a table's columns, by name.
+
+    Args:
+        table: of a collaboration.
+        endpoint: the URL of an S3 service; as boto3 finds it if None.
 
     Raises:
         TableUnreadableError: CR-JOB-402.
     """
-    with duckdb.connect() as connection:
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
+        table = with_first_file(table, Path(folder) / "table", endpoint)
         shown = ", ".join(map(identifier, table.columns))
         with _unreadable(table, table.columns):
             found = types(connection, f"SELECT {shown} FROM {_source(table)}")  # noqa: S608
@@ -122,6 +130,7 @@ def types(connection: duckdb.DuckDBPyConnection, table: str) -> list[tuple[str, 
 
 def _source(table: Table) -> str:
     """Return what reads a table's files, each by its name."""
+    assert isinstance(table.location, Path)
     files = sorted(table.location.rglob(f"*.{table.format}")) if table.location.is_dir() else [table.location]
     names = ", ".join(quoted(str(path)) for path in files if path.is_file())
     if not names:

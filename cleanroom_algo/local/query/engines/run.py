@@ -7,15 +7,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import duckdb
 
 from cleanroom_algo.errors import EngineDiffersError, QueryTooLargeError
 from cleanroom_algo.local.query.engines.database import DATABASE
 from cleanroom_algo.local.query.engines.part_files import write_parts
+from cleanroom_algo.local.query.engines.table_files import with_files
 from cleanroom_algo.local.query.plan import QueryOutcome, QueryPlan
 from cleanroom_algo.local.query.resolution import Resolution
 from cleanroom_algo.local.query.rules import check
+
+_TABLES: Final = "tables"  # those from S3
 
 Compute = Callable[[Resolution, Path], None]
 """An engine: it makes the table `result` of the database in a folder, with nothing else within the query's reach."""
@@ -39,7 +43,8 @@ def run(plan: QueryPlan) -> QueryOutcome:
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        compute(resolution, draft)
+        compute(with_files(resolution, plan, draft / _TABLES), draft)
+        shutil.rmtree(draft / _TABLES, ignore_errors=True)
         score = None
         if plan.synthetic is not None:
             from cleanroom_algo.local.query.engines.generated import replace_result  # numpy and polars take their time

@@ -26,11 +26,16 @@ from cleanroom_algo.errors import (
     QueryError,
     QueryTooLargeError,
     SparkUnavailableError,
+    TableUnreadableError,
 )
+from cleanroom_algo.local.objects.s3 import S3Prefix
 from cleanroom_algo.local.query.engines.database import identifier, load_tables, open_database, quoted
+from cleanroom_algo.local.query.engines.table_files import is_cluster
 from cleanroom_algo.local.query.resolution import MEMBERS, Resolution
 
 if TYPE_CHECKING:
+    from py4j.protocol import Py4JJavaError
+    from pyspark.errors import AnalysisException
     from pyspark.sql import SparkSession
 
 log = logging.getLogger(__name__)
@@ -76,7 +81,7 @@ def compute(resolution: Resolution, draft: Path, properties: Properties = (), *,
 
     Raises:
         SparkUnavailableError: CR-JOB-404. QueryError: CR-JOB-401, Spark cannot run the query.
-        QueryTooLargeError: CR-JOB-405.
+        TableUnreadableError: CR-JOB-402. QueryTooLargeError: CR-JOB-405.
     """
     session = spark_session(properties).newSession()  # another query's views are not within its reach
     log_start = _log_size()
@@ -90,7 +95,12 @@ def compute(resolution: Resolution, draft: Path, properties: Properties = (), *,
         for name, columns in tables.items():
             table = session.read.schema(_schema(columns)).parquet(str(draft / f"{name}.parquet"))
             table.createOrReplaceTempView(f"{MEMBERS}_{name}")
+        for name, used in resolution.columns.items():
+            if isinstance(location := resolution.tables[name.lower()].location, S3Prefix):
+                _view_of_s3(session, name, location, used)
         session.sql(spark_sql(resolution)).write.parquet(str(draft / "spark"))
+    except TableUnreadableError:
+        raise
     except Exception as error:  # of pyspark, of the bridge to Java, or of its socket
         raise _failed(error, log_start) from None
     with open_database(draft) as connection:
@@ -120,6 +130,35 @@ def as_int96(files: Sequence[Path], properties: Properties = ()) -> None:
         (written,) = copy.glob("part-*.parquet")
         written.replace(path)
         shutil.rmtree(copy)
+
+
+def _view_of_s3(session: SparkSession, name: str, location: S3Prefix, columns: Sequence[str]) -> None:
+    """Let Spark read the used columns of a table in S3 itself."""
+    from py4j.protocol import Py4JJavaError
+    from pyspark.errors import AnalysisException
+
+    shown = [exp.to_identifier(each, quoted=True).sql(dialect="spark") for each in columns] or ["true AS present"]
+    objects = session.read.option("pathGlobFilter", "*.parquet")
+    try:
+        table = objects.parquet(f"s3a://{location.bucket}/{location.key}").selectExpr(*shown)
+    except (AnalysisException, Py4JJavaError) as error:
+        raise TableUnreadableError(
+            f"Spark cannot read table {name!r} at {location}",
+            expected=f"Parquet files with the columns {', '.join(columns)}, and a Spark that can read s3a://",
+            fix='check the columns; add hadoop-aws with "spark.jars.packages", and the properties '
+            '"spark.hadoop.fs.s3a.*" that your S3 needs, to [spark]',
+            problems=[Problem("Spark", _reason(error))],
+        ) from None
+    table.createOrReplaceTempView(f"{MEMBERS}_{name.lower()}")
+
+
+def _reason(error: AnalysisException | Py4JJavaError) -> str:
+    """Return Java's words, or Spark's condition: its words can name columns that the query may not use."""
+    from pyspark.errors import PySparkException
+
+    if isinstance(error, PySparkException):
+        return error.getCondition() or type(error).__name__
+    return str(error.java_exception).partition("\n")[0][:_LINE]
 
 
 def _schema(columns: Mapping[str, str]) -> str:
@@ -180,7 +219,7 @@ def _start(properties: dict[str, str]) -> SparkSession:
     log.warning("starting Spark (%s); this takes some seconds", settings["spark.master"])  # to be seen
     warnings.filterwarnings("ignore", category=FutureWarning, module="pyspark")  # of pandas, which nothing here uses
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    if settings["spark.master"].startswith("local"):
+    if not is_cluster(settings):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     configuration = SparkConf(loadDefaults=False).setAppName("cleanroom-algo").setAll(list(settings.items()))
     written = tempfile.TemporaryFile()  # noqa: SIM115  (as long as Java runs)
