@@ -50,6 +50,8 @@ class TableEntry(_Entry):
     allowed_associations: tuple[str, ...] = ("*",)
     allowed_templates: tuple[str, ...] | None = None
     """Analysis templates that may use it; None allows any query of the members."""
+    access_budget: dict[Literal["CALENDAR_DAY", "CALENDAR_WEEK", "CALENDAR_MONTH", "LIFETIME"], int] | None = None
+    """How many queries may use it: in each period, in all, or both."""
 
 
 class AlgorithmEntry(_Entry):

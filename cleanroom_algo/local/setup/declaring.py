@@ -28,8 +28,10 @@ from cleanroom_algo.local.resources.arns import (
     INPUT_CHANNEL,
     MEMBERSHIP,
     ML_CONFIGURATION,
+    PRIVACY_BUDGET,
     TABLE_ASSOCIATION,
     Arn,
+    cleanrooms_arn,
     ml_arn,
     template_arn,
 )
@@ -290,6 +292,33 @@ class _Maker:
         )
         if differing := table.bring_in(self.caller):
             self._changed(*differing)
+        self.at += ".access_budget"  # a change of it is no reason to run queries again, which would use it
+        self._budget(owner, identifier("table-association", owner.key, name), entry)
+
+    def _budget(self, owner: Record, association: str, entry: TableEntry) -> None:
+        budgets = self.store.find(PRIVACY_BUDGET, parent=association)
+        if entry.access_budget is None:
+            if budgets:
+                why = "is not in the file; it still limits queries; DeletePrivacyBudgetTemplate removes it"
+                self.changes.append(Change(self.at, "kept", why))
+            return
+        path = (MEMBERSHIP, owner.key, "configuredtableassociation", association)
+        wanted = {
+            "resourceArn": cleanrooms_arn(self.region, owner.account, *path),
+            "budgetParameters": [
+                {"type": kind, "budget": uses, **({} if kind == "LIFETIME" else {"autoRefresh": "ENABLED"})}
+                for kind, uses in entry.access_budget.items()
+            ],
+        }
+        asked: dict[str, Any] = {"membershipIdentifier": owner.key, "privacyBudgetType": "ACCESS_BUDGET"}
+        call = partial(self.caller.call, account=owner.account, service=CLEANROOMS)
+        if not budgets:
+            call("CreatePrivacyBudgetTemplate", {**asked, "parameters": {"accessBudget": wanted}})
+        elif budgets[0].document["parameters"]["accessBudget"] != wanted:
+            of_update = {"accessBudget": {"budgetParameters": wanted["budgetParameters"]}}
+            asked["privacyBudgetTemplateIdentifier"] = budgets[0].key
+            call("UpdatePrivacyBudgetTemplate", {**asked, "parameters": of_update})
+            self._changed("access_budget")
 
     def _analysis(self, name: str) -> str:
         """Return an allowed additional analysis: of a declared algorithm, of all, or an ARN."""

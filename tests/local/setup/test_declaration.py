@@ -8,8 +8,9 @@ import pytest
 
 from cleanroom_algo.errors import DeclarationError
 from cleanroom_algo.local.planning.inputs import algorithm_source, channel_objects
-from cleanroom_algo.local.resources.arns import ASSOCIATION, ML_CONFIGURATION, TRAINED_MODEL
+from cleanroom_algo.local.resources.arns import ASSOCIATION, ML_CONFIGURATION, TABLE_ASSOCIATION, TRAINED_MODEL
 from cleanroom_algo.local.room import Room
+from cleanroom_algo.local.service_model.shapes import CLEANROOMS
 from cleanroom_algo.local.setup.declaration import read_declaration
 from cleanroom_algo.local.setup.declaring import Change, Declared, declare
 from tests.cli.support import run
@@ -328,6 +329,48 @@ def test_tables_are_shown_with_who_may_see_which_columns(folder: Path) -> None:
         ["id", "compared", "a,", "b"],
     ]
     assert run("show", "right", "--home", home, "--json").json["columnAccess"][1]["use"] == "compared"
+
+
+def test_a_table_has_an_access_budget(folder: Path) -> None:
+    toml = folder / "cleanroom.toml"
+
+    def limited(budget: str) -> None:
+        toml.write_text(ROOM.replace('"left.csv"', f'"left.csv"\naccess_budget = {budget}'))
+
+    with Room(folder / "home") as room:
+
+        def left() -> list[tuple[str, int]]:
+            shown = room.call(
+                "ListPrivacyBudgets",
+                {"membershipIdentifier": association.membership, "privacyBudgetType": "ACCESS_BUDGET"},
+                association.account,
+                service=CLEANROOMS,
+            )
+            (budget,) = shown["privacyBudgetSummaries"]
+            return [
+                (each["budgetType"], each["remainingBudget"]) for each in budget["budget"]["accessBudget"]["details"]
+            ]
+
+        limited("{ CALENDAR_DAY = 3, LIFETIME = 9 }")
+        joined = declare(room.caller, toml).channels["joined"]
+        association = next(each for each in room.store.find(TABLE_ASSOCIATION) if each.name == "left")
+        assert room.wait(joined, timeout=60).status == "ACTIVE"
+        assert left() == [("CALENDAR_DAY", 2), ("LIFETIME", 8)]
+        assert declare(room.caller, toml).changes == ()
+
+        limited("{ LIFETIME = 1 }")
+        changed = Change("tables.left.access_budget", "changed", "access_budget")
+        assert declare(room.caller, toml).changes == (changed,)
+        assert left() == [("LIFETIME", 0)]
+
+        toml.write_text(ROOM.replace("SELECT l.x, r.y", "SELECT l.x AS z, r.y"))
+        kept, _ = declare(room.caller, toml).changes
+        assert (kept.entry, kept.done) == ("tables.left.access_budget", "kept")
+        assert "CR-JOB-408" in room.wait(joined, timeout=60).document["statusDetails"]["message"]
+
+        limited("{ CALENDAR_DAY = 3, CALENDAR_WEEK = 5 }")
+        with pytest.raises(DeclarationError, match=r"tables\.left\.access_budget.*one period and LIFETIME"):
+            declare(room.caller, toml)
 
 
 SYNTHETIC = """
