@@ -24,7 +24,12 @@ from pyspark import SparkContext
 from cleanroom_algo.local.query.engines.spark import stop_spark
 
 pytestmark = pytest.mark.process  # Java's
-SMALL = (("spark.driver.memory", "512m"), ("spark.master", "local[1]"))
+SMALL = (
+    ("spark.driver.memory", "512m"),
+    ("spark.master", "local[1]"),
+    ("spark.sql.codegen.factoryMode", "NO_CODEGEN"),  # one row does not need compiled code
+    ("spark.sql.codegen.wholeStage", "false"),
+)
 
 
 @pytest.fixture
