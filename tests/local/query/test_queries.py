@@ -98,11 +98,11 @@ def test_arrays_are_not_written_into_csv(tmp_path: Path, tables: tuple[Table, ..
 
 
 @pytest.mark.parametrize("text", ['5"', "C:\\temp", "two\nlines", "a\rb"])
-def test_columns_that_dialects_write_differently_are_named(
-    tmp_path: Path, tables: tuple[Table, ...], text: str
-) -> None:
-    pl.DataFrame({"id": [1, 2], "name": ["plain, text", None], "note": [None, text]}).write_parquet(tables[0].location)
-    people = Table("people", tables[0].location, "parquet", ("name", "note"))
+def test_columns_that_dialects_write_differently_are_named(tmp_path: Path, text: str) -> None:
+    pl.DataFrame({"id": [1, 2], "name": ["plain, text", None], "note": [None, text]}).write_parquet(
+        tmp_path / "people.parquet"
+    )
+    people = Table("people", tmp_path / "people.parquet", "parquet", ("name", "note"))
 
     outcome = run(plan(tmp_path, (people,), "SELECT name, note AS `The Note` FROM people"))
     packed = run(QueryPlan("SELECT note FROM people", TableAccess((people,)), tmp_path / "2", "PARQUET"))
