@@ -22,6 +22,7 @@ _UNITS = (
     "data/test_plan.py",
     "local/api/test_model.py",
     "local/deploy",
+    "local/audit/test_canaries.py",
     "local/audit/test_leaks.py",
     "local/audit/test_scores.py",
     "local/audit/test_statistics.py",

@@ -11,6 +11,7 @@ from cleanroom_algo.cli.verbs import Verbs
 
 LINES: Final[Mapping[str, str]] = {
     "model": "Try to recognize the rows on which a model was trained.",
+    "canaries": "Measure whether a model has memorized texts that you planted.",
     "logs": "Search the log of a job for values of its channels.",
 }
 
@@ -35,6 +36,7 @@ def command(context: click.Context) -> None:
     \b
     Examples:
       cleanroom-algo audit my-algorithm --members data/train --non-members data/other
+      cleanroom-algo audit canaries my-algorithm --planted planted.csv --format "my pin is {digits:6}"
       cleanroom-algo audit logs my-algorithm
     """
     if context.invoked_subcommand is None:

@@ -109,7 +109,8 @@ class AuditError(CliError):
     """A model or a job cannot be audited on the given rows.
 
     An attack needs rows that the model was trained on and rows of the same kind that it was not trained on, and
-    predictions that say how well each row is predicted.
+    predictions that say how well each row is predicted. Planted canaries need one column with a text of their format
+    in each row.
     """
 
     exit_code = ExitCode.CONTRACT

@@ -66,7 +66,7 @@ def test_audit_catches_a_model_that_has_memorized(desk: CliFixture, files: tuple
     both = ("--members", members, "--non-members", others)
     plot = desk.folder / "roc.svg"
     caught = desk.run("audit", "sponge", *both, "--max-auc", 0.6, "--shadows", 2, "--plot", plot, "--json")
-    assert caught.status == 3, caught.stderr
+    assert caught.status == 3, caught.stderr + caught.stdout
     by_loss, by_shadows = caught.json["attacks"]
     assert (caught.json["members"], caught.json["nonMembers"]) == (60, 60)
     assert by_loss["auc"] > 0.95
@@ -86,6 +86,87 @@ def test_audit_catches_a_model_that_has_memorized(desk: CliFixture, files: tuple
     assert "do not have the same columns" in columns.stderr
     assert desk.run("audit", "sponge", *both, "--shadows", 3).status == 2
     assert "CR-CLI-008" in desk.run("audit", "sponge", *both, "--plot", desk.folder / "no" / "roc.svg").stderr
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Path:
+    """Return twelve canaries; the first three are there twice."""
+    draw = random.Random(1)
+    rows = [f"my pin is {draw.randrange(10**6):06},{draw.choice(['true', 'false'])}\n" for _ in range(12)]
+    place = tmp_path / "planted.csv"
+    place.write_text("".join(["x,y\n", *rows, *rows[:3]]))
+    return place
+
+
+def test_audit_finds_canaries_that_a_model_has_memorized(
+    desk: CliFixture, files: tuple[Path, Path], planted: Path
+) -> None:
+    memory = MEMORY.replace("{True: 0.9, False: 0.1}", "{True: 0.9999, False: 0.0001}")
+    desk.algorithm.write_text(memory.replace("0.5 + len(x) / 100", "(int.from_bytes(x.encode()) % 997 + 1) / 1000"))
+    train = desk.folder / "train.csv"
+    train.write_text(files[0].read_text() + planted.read_text().partition("\n")[2])
+    for name, has_memory in (("sponge", True), ("sieve", False)):
+        done = desk.run(
+            "train", desk.algorithm, "--channel", train, "--name", name, "--hyperparameter", f"memory={has_memory}"
+        )
+        assert done.status == 0, done.stderr
+    audit = ("audit", "canaries")
+    given = ("--planted", planted, "--format", "my pin is {digits:6}", "--references", 300)
+    caught = desk.run(*audit, "sponge", *given, "--max-exposure", 3, "--json")
+    assert caught.status == 3, caught.stderr + caught.stdout
+    assert [each["copies"] for each in caught.json["canaries"]].count(2) == 3
+    assert caught.json["meanExposure"] == pytest.approx(caught.json["largestPossibleExposure"])
+    assert caught.json["pValue"] < 1e-9
+    passed = desk.run(*audit, "sieve", *given, "--max-exposure", 3)
+    assert passed.status == 0, passed.stderr
+    assert "12 in column x, 300 references each" in passed.stdout
+
+    others = desk.run(*audit, "sponge", "--planted", files[0], *given[2:])
+    assert "no column has a canary" in others.stderr
+    assert desk.run(*audit, "sponge", "--planted", planted, "--format", "my pin").status == 2
+
+
+TEXTS = """
+import json
+
+from cleanroom_algo import Predictor, Schema, Trainer
+
+
+class Memorize(Trainer):
+    schema = Schema.of(target="text", prompt="string", text="string")
+
+    def fit(self):
+        rows = self.table()
+        self.known = dict(zip(rows["prompt"], rows["text"]))
+
+    def save(self, directory):
+        (directory / "known.json").write_text(json.dumps(self.known))
+
+
+class Repeat(Predictor):
+    def load(self, artifacts):
+        self.known = json.loads((artifacts.directory / "known.json").read_text())
+
+    def predict(self, frame):
+        return [self.known.get(prompt, "unknown") for prompt in frame["prompt"]]
+"""
+
+
+def test_audit_finds_canaries_that_a_model_repeats(desk: CliFixture) -> None:
+    desk.algorithm.write_text(TEXTS)
+    seen, all_rows, numbers = (desk.folder / name for name in ("seen.csv", "all.csv", "numbers.csv"))
+    rows = [f"prompt {number},pin {1000 + 7 * number}\n" for number in range(10)]
+    seen.write_text("".join(["prompt,text\n", *rows[:4]]))
+    all_rows.write_text("".join(["prompt,text\n", *rows]))
+    numbers.write_text(all_rows.read_text().replace("pin ", ""))
+    assert desk.run("train", desk.algorithm, "--channel", seen, "--name", "parrot").status == 0
+    audit = ("audit", "canaries", "parrot", "--references", 127, "--planted")
+    done = desk.run(*audit, all_rows, "--format", "pin {digits:4}", "--json")
+    assert done.status == 0, done.stderr
+    assert [each["exposure"] for each in done.json["canaries"]] == [7.0] * 4 + [0.0] * 6
+    assert "only the answers" in done.json["warnings"][0]
+    refused = desk.run(*audit, numbers, "--format", "{digits:4}")
+    assert "are numbers" in refused.stderr
 
 
 LEAKY = """

@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cleanroom_algo.errors import AuditError, PredictionsUnreadableError
-from cleanroom_algo.local.audit.rows import numbers, parsed, read_rows
-from cleanroom_algo.local.audit.scores import Scores, scores_of
+from cleanroom_algo.errors import AuditError
+from cleanroom_algo.local.audit.answers import predicted_scores, right_answers, target_of
+from cleanroom_algo.local.audit.rows import numbers, read_rows
 from cleanroom_algo.local.audit.statistics import (
     CONFIDENCE,
     Numbers,
@@ -129,18 +129,11 @@ def audit(
     Raises:
         AuditError: CR-CLI-009. JobFailed: predicting or training failed.
     """
-    schema = model.manifest.get("schema") or {}
-    target = target or schema.get("target")
-    if target is None:
-        raise AuditError(
-            f"it is not known which column {model.name} predicts",
-            expected="a model of a Trainer whose schema has a target, or --target",
-            fix="name the column with --target",
-        )
+    target = target_of(model, target)
     rows, is_member, warnings = _rows(members, non_members, target)
     told(f"predicting {rows.height} rows")
-    right = _answers(rows[target], schema)
-    scores = _predicted(room, model, rows.drop(target), right)
+    right = right_answers(model, rows[target])
+    scores = predicted_scores(room, model, rows.drop(target), right)
     attacks = [Attack.of(LOSS, scores.values, is_member)]
     if shadows:
         ratios = _against_shadows(model, rows, right, scores.values, shadows, told)
@@ -212,24 +205,6 @@ def _doubts(inside: pl.DataFrame, outside: pl.DataFrame, common: int) -> Iterato
             )
 
 
-def _answers(target: pl.Series, schema: dict[str, Any]) -> pl.Series:
-    """Return the correct answers: numbers, unless they are declared as texts."""
-    declared = {column["name"]: column["dtype"] for column in schema.get("columns", ())}
-    if declared.get(target.name) in {"string", "category"}:
-        return target.cast(pl.String)
-    return parsed(target)
-
-
-def _predicted(room: CleanRoom, model: TrainedModel, asked: pl.DataFrame, right: pl.Series) -> Scores:
-    """Return the scores of rows; the model predicts them in an inference job without the target."""
-    name = f"{model.name[:50]}-audit"
-    try:
-        answers = room.infer(model, asked, name=name).predictions
-    except PredictionsUnreadableError:  # JSON of SageMaker's inference toolkit: one array per request
-        answers = room.infer(model, asked, name=name, accept="text/csv").predictions
-    return scores_of(answers.select(answers.columns[asked.width :]), right)
-
-
 def _against_shadows(
     model: TrainedModel,
     rows: pl.DataFrame,
@@ -275,7 +250,7 @@ def _against_shadows(
                 entrypoint=source.entrypoint or (),
                 arguments=source.arguments or (),
             )
-            scores[number] = _predicted(room, shadow, rows.drop(right.name), right).values
+            scores[number] = predicted_scores(room, shadow, rows.drop(right.name), right).values
     return likelihood_ratios(observed, scores, inside)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -106,6 +107,17 @@ def _solve(is_below: Callable[[float], bool]) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if is_below(middle) else (low, middle)
     return (low + high) / 2
+
+
+def fisher(p_values: Numbers) -> float:
+    """Return the combined p value of independent tests, by Fisher's method."""
+    total = -float(np.log(p_values).sum())
+    if total <= 0:
+        return 1.0
+    counts = np.arange(len(p_values))  # 2 x total is chi-squared with 2 x len(p_values) degrees
+    log_factorials = np.concatenate([[0.0], np.cumsum(np.log(counts[1:]))])
+    terms = counts * math.log(total) - log_factorials - total
+    return min(float(np.exp(np.logaddexp.reduce(terms))), 1.0)
 
 
 def likelihood_ratios(observed: Numbers, scores: Numbers, inside: NDArray[np.bool_]) -> Numbers:

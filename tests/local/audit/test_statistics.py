@@ -8,6 +8,7 @@ import pytest
 from cleanroom_algo.local.audit.statistics import (
     auc_with_interval,
     clopper_pearson,
+    fisher,
     likelihood_ratios,
     separation,
     threshold_at,
@@ -69,6 +70,13 @@ def test_separation_counts_members_above_the_threshold() -> None:
     found = separation(np.array([0.5, 98.5, 200.0, 300.0]), np.arange(100, dtype=float))
     assert found.tpr == 0.75  # 98 is exceeded by one of 100
     assert found.tpr_interval == pytest.approx(clopper_pearson(3, 4))
+
+
+@pytest.mark.parametrize(
+    "p_values", [[0.03], [0.2, 0.5, 1.0], [0.001] * 20, [1.0, 1.0], list(np.linspace(0.01, 1, 99))]
+)
+def test_fisher_is_that_of_scipy(p_values: list[float]) -> None:
+    assert fisher(np.array(p_values)) == pytest.approx(scipy_stats.combine_pvalues(p_values).pvalue)
 
 
 def test_likelihood_ratios_tell_rows_that_change_a_model() -> None:
