@@ -17,12 +17,12 @@ from cleanroom_algo.local.resources.workspace import Workspace
 
 
 def query_plan(workspace: Workspace, record: Record) -> QueryPlan:
-    """Return what the query of a channel's record will do.
+    """Return the plan of the query of a channel's record.
 
     Raises:
-        QueryError: CR-JOB-401, its analysis template is gone.
+        QueryError: CR-JOB-401, its analysis template no longer exists.
     """
-    from cleanroom_algo.local.query.templates import parameters_of  # sqlglot takes its time
+    from cleanroom_algo.local.query.templates import parameters_of  # importing sqlglot takes time
 
     parameters: Mapping[str, Any] = record.document["inputChannel"]["dataSource"]["protectedQueryInputParameters"]
     switches = workspace.settings.switches
@@ -51,7 +51,7 @@ def tables_of(plan: QueryPlan) -> list[str]:
     """Return the names of the tables that a query uses, in lower case.
 
     Raises:
-        QueryError: CR-JOB-401, it is not a query.
+        QueryError: CR-JOB-401, the text is not a query.
     """
     from cleanroom_algo.local.query.parsing import parse
     from cleanroom_algo.local.query.resolution import referenced_tables

@@ -16,7 +16,7 @@ _ARCHIVES: Final = {"MODEL": MODEL_ARCHIVE, "OUTPUT": OUTPUT_ARCHIVE}
 
 
 def export_plan(workspace: Workspace, record: Record) -> ExportPlan:
-    """Return what the export job of a record will do.
+    """Return the plan of the export job of a record.
 
     Raises:
         JobRecordMissingError: CR-JOB-305.
@@ -25,7 +25,7 @@ def export_plan(workspace: Workspace, record: Record) -> ExportPlan:
     version = record.document.get("trainedModelVersionIdentifier")
     model = record_of_job(workspace, TRAINED_MODEL, record.parent, version)
     policy = export_policy(association, model, workspace.settings.switches)
-    assert policy is not None  # associations cannot be edited, and without one the job was not taken
+    assert policy is not None  # associations cannot be edited, and the job was only accepted with a policy
     folder = workspace.files.artifacts(record.parent, version)
     files = [folder / _ARCHIVES[name] for name in policy.files]
     return ExportPlan(

@@ -17,11 +17,11 @@ from cleanroom_algo.local.resources.workspace import Workspace
 
 _CSV: Final = "text/csv"  # IANA's names
 _PARQUET: Final = "application/vnd.apache.parquet"
-_HEAD_BYTES: Final = 64 * 1024  # of an object's beginning, in which a header is looked for
+_HEAD_BYTES: Final = 64 * 1024  # of an object's beginning, in which a header is searched
 
 
 def inference_plan(workspace: Workspace, record: Record, directory: Path) -> InferencePlan:
-    """Return what the inference job of a record will do.
+    """Return the plan of the inference job of a record.
 
     Args:
         workspace: of the room.
@@ -63,10 +63,10 @@ def inference_plan(workspace: Workspace, record: Record, directory: Path) -> Inf
 
 
 def looks_like_header(objects: tuple[ObjectRef, ...]) -> bool:
-    """Whether the first object begins with names: no field of its first line is empty, a number, or there twice.
+    """Whether the first object begins with names: no field of its first line is empty, a number, or occurs twice.
 
-    The first of several may be empty, as pandas writes it for an index.
-    The platform never says so and does not need to know; here it decides which line a second request may repeat.
+    The first of several may be empty, as pandas writes it for an index. The platform does not know whether there is a
+    header; here, this decides whether further requests repeat the first line.
     """
     first = next((each for each in objects if each.size), None)
     if first is None:

@@ -1,4 +1,4 @@
-"""What the plans of several kinds of jobs are made of: records, the algorithm's source, the objects of channels."""
+"""Parts of the plans of several kinds of jobs: records, the algorithm's source, the objects of channels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def record_of_job(workspace: Workspace, kind: str, key: str, version: str | None
     """Return a record that a job needs.
 
     Raises:
-        JobRecordMissingError: CR-JOB-305, it is not there any more.
+        JobRecordMissingError: CR-JOB-305, it no longer exists.
     """
     found = workspace.store.get(kind, key, version)
     if found is None:
@@ -33,12 +33,12 @@ def record_of_job(workspace: Workspace, kind: str, key: str, version: str | None
 
 
 def association_of(workspace: Workspace, job: Record) -> Record:
-    """Return the association that a job was started with."""
+    """Return the association with which a job was started."""
     return record_of_job(workspace, ASSOCIATION, job.document["configuredModelAlgorithmAssociationArn"])
 
 
 def algorithm_source(workspace: Workspace, association: Record, config: str) -> AlgorithmSource:
-    """Return what runs.
+    """Return the source to run.
 
     Args:
         workspace: of the room.
@@ -61,7 +61,7 @@ def channel_objects(workspace: Workspace, channel: Record) -> tuple[ObjectRef, .
     """Return the objects of an ML input channel, by key.
 
     Raises:
-        RoomError: CR-ROM-004 or CR-ROM-007, those of a prefix in S3 cannot be listed, or there are none.
+        RoomError: CR-ROM-004 or CR-ROM-007, a prefix in S3 cannot be listed, or contains no objects.
     """
     location = channel.private.get("location")
     source: Path | Source = workspace.files.channel(channel) if location is None else source_of(location)

@@ -1,6 +1,6 @@
-"""Whether a training job can go on from the checkpoints of an earlier one, and what it was made of.
+"""Whether a training job can continue from the checkpoints of an earlier one, and the inputs of that job.
 
-A convenience of the local room: no job of the platform is resumed.
+Only the local room can resume jobs; the platform cannot.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NAMES: Final = {
 
 
 def ingredients(plan: TrainingPlan) -> dict[str, Any]:
-    """Return what must be the same when a job is resumed: hosts, sources and objects, as JSON values."""
+    """Return what must not change until a job is resumed: hosts, sources and objects, as JSON values."""
     listed = [
         [channel.name, each.key, each.size, _content(each)] for channel in plan.channels for each in channel.objects
     ]
@@ -39,21 +39,21 @@ def ingredients(plan: TrainingPlan) -> dict[str, Any]:
 
 
 def checkpoints_of(workspace: Workspace, record: Record) -> Path | None:
-    """Return the folder with the checkpoints that a job left, one folder for each host; None where it left none."""
+    """Return the folder with the checkpoints of a job, one folder for each host; None if it wrote none."""
     folder = workspace.files.run(record) / CHECKPOINTS_FOLDER
     return folder if folder.is_dir() else None
 
 
 def check_resumable(workspace: Workspace, record: Record) -> None:
-    """Check that a new job of the same request can go on where one has ended.
+    """Check that a new job with the same request can continue an earlier one.
 
     Args:
         workspace: of the room.
         record: of a trained model.
 
     Raises:
-        NotResumableError: CR-JOB-307, it has not ended early, left no checkpoint, or would be another job today.
-        JobError: CR-JOB-305 or CR-JOB-306, something that it was started with is gone.
+        NotResumableError: CR-JOB-307, it has not ended early, has no checkpoint, or would now be a different job.
+        JobError: CR-JOB-305 or CR-JOB-306, one of its inputs no longer exists.
     """
     if record.status not in (FAILED, INACTIVE):
         raise NotResumableError(
@@ -88,7 +88,7 @@ def _sources(source: AlgorithmSource) -> str | None:
 
 
 def _files(path: Path) -> str | None:
-    """Return a hash of an algorithm's sources: Python files of a Trainer, else whatever its folder holds."""
+    """Return a hash of an algorithm's sources: the Python files of a Trainer, or else all files in its folder."""
     if path.suffix == ".py" or (path / "algorithm.py").exists():
         return source_hash(path)
     contents = sorted((each.relative_to(path).as_posix(), each) for each in path.rglob("*") if each.is_file())

@@ -25,7 +25,7 @@ from cleanroom_algo.local.resources.workspace import Workspace
 
 
 def training_plan(workspace: Workspace, record: Record, directory: Path) -> TrainingPlan:
-    """Return what the training job of a record will do.
+    """Return the plan of the training job of a record.
 
     Args:
         workspace: of the room.

@@ -1,1 +1,1 @@
-"""What a job will do, as plain values."""
+"""Plans of jobs, as plain values."""

@@ -1,4 +1,4 @@
-"""What an export job will do, computed before it runs."""
+"""The plan of an export job, computed before it runs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class ExportPlan:
 
     Attributes:
         files: the archives to copy.
-        destination: the s3:// URI below which they will lie.
-        max_bytes: of all of them together; None: no cap.
-        leave_out: whether files over the cap are left out; else they fail the job.
+        destination: the s3:// URI below which they are copied.
+        max_bytes: maximum size of all of them together; None: no maximum.
+        leave_out: whether files that are too large are left out; else they fail the job.
     """
 
     files: tuple[Path, ...]

@@ -1,4 +1,4 @@
-"""What an inference job will do, computed before it runs."""
+"""The plan of an inference job, computed before it runs."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ MAX_PRODUCT_MB = 100  # the same page: the product of the two
 
 
 HeaderMode = Literal["first-chunk", "none", "every"]
-"""Which requests of an object carry the header line of its CSV. The user guide of Clean Rooms ML says the first alone
-("Inference model authoring guidelines"); AWS's published samples have channels without any header."""
+"""Which requests of an object contain the header line of its CSV. According to the user guide of Clean Rooms ML, only
+the first ("Inference model authoring guidelines"); AWS's published samples have channels without a header."""
 
 NewlineMode = Literal["always", "if-missing"]
-"""Whether a line break is added to an answer that ends with one already; the documentation is silent."""
+"""Whether a line break is added to an answer that already ends with one; this is not documented."""
 
 
 LostRows = Literal["fail", "warn"]
-"""What fewer predictions than records mean; the documentation does not say that anybody counts them."""
+"""The consequence if there are fewer predictions than records; AWS does not document that predictions are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How requests are repeated (SageMaker API, ModelClientConfig).
+    """How requests are retried (SageMaker API, ModelClientConfig).
 
     Attributes:
-        count: repetitions after the first attempt, 0 to 3.
+        count: retries after the first attempt, 0 to 3.
         timeout_seconds: of one attempt, 1 to 3600.
     """
 
@@ -43,7 +43,7 @@ class Retries:
 
 @dataclass(frozen=True, slots=True)
 class ContainerParameters:
-    """What GET /execution-parameters answered; None for what it did not say."""
+    """The answer to GET /execution-parameters; None for missing values."""
 
     max_concurrent_transforms: int | None = None
     max_payload_mb: int | None = None
@@ -51,7 +51,7 @@ class ContainerParameters:
 
 @dataclass(frozen=True, slots=True)
 class InferenceHostPlan:
-    """One instance and the objects it answers for; an object is never divided between instances."""
+    """One instance and its objects; an object is never divided between instances."""
 
     name: str
     objects: tuple[ObjectRef, ...]
@@ -65,25 +65,26 @@ class InferencePlan:
         job_name: of the transform job.
         job_arn: of the inference job.
         run_directory: for the hosts' files and the outputs; a new folder.
-        source: what runs.
+        source: what to run.
         model: the artifacts: an unpacked directory, or a model.tar.gz.
         hosts: at least one.
         environment: of the request, at most 16 pairs.
         accept: of the request (outputConfiguration.accept), 0 to 256 characters.
         max_payload_mb: of the request (containerExecutionParameters.maxPayloadInMB), 1 to 100.
-        max_output_bytes: the cap on all outputs together.
+        max_output_bytes: maximum size of all outputs together.
         instance_type: of the hosts.
         has_header: whether the first line of each object is a header.
-        header_known: whether that is known, and not guessed from what the line holds.
-        header: which requests carry it.
-        newline: how answers are put together.
-        content_type: of the requests. The service does not say which it sends; its only format with lines is CSV.
+        header_known: whether that is known, and not guessed from the content of the line.
+        header: which requests contain it.
+        newline: how answers are assembled.
+        content_type: of the requests. The service does not document which one it sends; its only format with lines is
+            CSV.
         retries: of requests.
-        lost_rows: whether an object fails of whose records some have no prediction.
-        leave_out: whether objects over the cap are left out; else they fail the job.
-        whole_objects: whether each object is one request; else it is cut by line.
-        max_seconds: after which the job fails.
-        start_seconds: for /ping to answer 200; AWS has spoken of 30 minutes.
+        lost_rows: whether an object fails if some of its records have no prediction.
+        leave_out: whether objects that are too large are left out; else they fail the job.
+        whole_objects: whether each object is one request; else it is divided by lines.
+        max_seconds: time after which the job fails.
+        start_seconds: time within which /ping must answer with status 200; AWS has mentioned 30 minutes.
     """
 
     job_name: str
@@ -111,10 +112,10 @@ class InferencePlan:
 
     @property
     def container_environment(self) -> dict[str, str]:
-        """What the platform sets for the container.
+        """The variables that the platform sets for the container.
 
         (SageMaker developer guide, "Use your own inference code with batch transform": SAGEMAKER_BATCH always, each of
-        the others only if the caller set it. Clean Rooms ML sets the strategy itself, in its user guide's words.)
+        the others only if the caller set it. Clean Rooms ML sets the strategy itself, according to its user guide.)
         """
         given = {"SAGEMAKER_BATCH": "true", "SAGEMAKER_BATCH_STRATEGY": "MULTI_RECORD"}
         if self.max_payload_mb is not None:
@@ -124,10 +125,10 @@ class InferencePlan:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """How much is sent at once.
+    """How much to send at the same time.
 
     Attributes:
-        payload_bytes: of one request at most; 0 for whole objects, chunked.
+        payload_bytes: maximum size of one request; 0 for whole objects, which are sent chunked.
         concurrency: requests at once to each instance.
     """
 
@@ -136,7 +137,7 @@ class Transfer:
 
 
 def spread_objects(objects: Sequence[ObjectRef], instances: int) -> tuple[InferenceHostPlan, ...]:
-    """Give each instance its objects: by key, in turn; how AWS divides them is not documented beyond "by key".
+    """Divide the objects among the instances: by key, in turn. AWS only documents "by key".
 
     Args:
         objects: in any order.
@@ -147,9 +148,9 @@ def spread_objects(objects: Sequence[ObjectRef], instances: int) -> tuple[Infere
 
 
 def decide_transfer(requested_mb: int | None, container: ContainerParameters) -> Transfer:
-    """Return what is sent at once: the request's value, else the container's, else the default.
+    """Return how much to send at once: the request's value, or else the container's, or else the default.
 
-    The product of both is at most 100 MB; where the container asks for more, fewer requests are sent at once.
+    The product of both is at most 100 MB; if the container requests more, fewer requests are sent at the same time.
     """
     payload = next(value for value in (requested_mb, container.max_payload_mb, DEFAULT_PAYLOAD_MB) if value is not None)
     payload = min(payload, MAX_PRODUCT_MB)

@@ -1,4 +1,4 @@
-"""What the instance types of the API have (Amazon EC2 user guide, "Amazon EC2 instance types")."""
+"""The resources of the API's instance types (Amazon EC2 user guide, "Amazon EC2 instance types")."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def has_gpu(instance_type: str) -> bool:
 
 
 def memory_bytes(instance_type: str) -> int | None:
-    """Return the memory of an instance type such as `ml.m5.2xlarge` in bytes; None where it is not known."""
+    """Return the memory of an instance type such as `ml.m5.2xlarge` in bytes; None if it is not known."""
     name = instance_type.removeprefix("ml.")
     family, _, size = name.partition(".")
     if name in _GIB:

@@ -1,4 +1,4 @@
-"""Listeners to what happens while a job runs."""
+"""Listeners for the events of a job."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import Any, Protocol
 
 
 class JobListener(Protocol):
-    """Told what happens while a job runs, from several threads."""
+    """Gets the events of a running job, from several threads."""
 
     def line(self, host: str, stream: str, text: str) -> None:
-        """Take a line: of a container (`stdout`, `stderr`), or about a host's share of the job (`job`)."""
+        """Handle a line: of a container (`stdout`, `stderr`), or about a host's part of the job (`job`)."""
 
     def progress(self, progress: Any) -> None:
-        """Take how far the job is; what that is depends on the kind of job."""
+        """Handle the progress of the job, which depends on its kind."""
 
 
 class Listeners:
-    """Everyone who listens to one job."""
+    """All listeners of one job."""
 
     def __init__(self) -> None:
         self._all: list[JobListener] = []
 
     def add(self, listener: JobListener) -> None:
-        """Add a listener; it hears what comes from now on."""
+        """Add a listener; it gets the events from now on."""
         self._all.append(listener)
 
     def line(self, host: str, stream: str, text: str) -> None:
@@ -31,6 +31,6 @@ class Listeners:
             each.line(host, stream, text)
 
     def progress(self, progress: Any) -> None:
-        """Pass on how far the job is."""
+        """Pass on the progress of the job."""
         for each in tuple(self._all):
             each.progress(progress)

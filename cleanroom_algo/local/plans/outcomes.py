@@ -1,4 +1,4 @@
-"""How jobs ended and what they left, as plain values."""
+"""Outcomes of jobs, as plain values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cleanroom_algo.errors import (
 
 
 class JobStatus(StrEnum):
-    """How a job ended."""
+    """The final status of a job."""
 
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
@@ -24,18 +24,18 @@ class JobStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TrainingOutcome:
-    """What a training job left.
+    """The outcome of a training job.
 
     Attributes:
-        status: COMPLETED only if every host exited with 0 and the artifacts are whole.
+        status: COMPLETED only if every host exited with 0 and the artifacts are complete.
         failure_reason: the first cause, at most 1024 characters; None unless FAILED or stopped by its time limit.
         exit_codes: by host; 128 + number for a signal.
-        log: a JSON object a line, with `time`, `host`, `stream` and `text`.
-        model_archive: the model.tar.gz; None where the job failed.
-        output_archive: the output.tar.gz; None where the job failed.
+        log: a JSON object per line, with `time`, `host`, `stream` and `text`.
+        model_archive: the model.tar.gz; None if the job failed.
+        output_archive: the output.tar.gz; None if the job failed.
         raw_bytes: of all files together, unpacked.
         packed_bytes: of both archives.
-        left_out: why files are missing, where the plan leaves out what no longer fits.
+        left_out: why files are missing, if the plan leaves out files that are too large.
     """
 
     status: JobStatus
@@ -51,19 +51,19 @@ class TrainingOutcome:
 
 @dataclass(frozen=True, slots=True)
 class InferenceOutcome:
-    """What an inference job left.
+    """The outcome of an inference job.
 
     Attributes:
         status: COMPLETED only if every object has its output.
-        failure_reason: the first cause, where it failed.
-        outputs: the folder with one `.out` for each object that was answered whole.
+        failure_reason: the first cause, if it failed.
+        outputs: the folder with one `.out` for each object that was answered completely.
         bytes: of all outputs.
-        rows: answered, in all outputs.
+        rows: the number of predictions in all outputs.
         failed_objects: keys without an output.
-        error: the first cause.
-        left_out: why objects have no output, where the plan leaves out what no longer fits.
-        warnings: what would cost time or is doubtful, though it does not fail the job here.
-        ended_host: whose container ended by itself, where that is the first cause.
+        error: the error of the first cause.
+        left_out: why objects have no output, if the plan leaves out files that are too large.
+        warnings: what may be slow or wrong, although the job does not fail.
+        ended_host: the host whose container ended by itself, if that is the first cause.
     """
 
     status: JobStatus
@@ -80,12 +80,12 @@ class InferenceOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ExportOutcome:
-    """What an export job left.
+    """The outcome of an export job.
 
     Attributes:
-        outputs: where the files can be seen now.
+        outputs: the locations of the files for users.
         bytes: of all of them together.
-        left_out: why files are missing, where the plan leaves out what no longer fits.
+        left_out: why files are missing, if the plan leaves out files that are too large.
     """
 
     outputs: tuple[str, ...]

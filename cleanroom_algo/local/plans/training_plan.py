@@ -1,4 +1,4 @@
-"""What a training job will do, computed before it runs: plain values that can be printed, compared and tested."""
+"""The plan of a training job, computed before it runs: plain values that can be printed, compared and tested."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEFAULT_MAX_RUNTIME_SECONDS = 86_400  # SageMaker API, StoppingCondition: one da
 
 @dataclass(frozen=True, slots=True)
 class AlgorithmSource:
-    """What runs.
+    """The source to run.
 
     Attributes:
         image_uri: of the algorithm's configuration: an image, or the path of an algorithm's file or folder.
@@ -29,7 +29,7 @@ class AlgorithmSource:
 
     @property
     def path(self) -> Path | None:
-        """The algorithm's file or folder, where `image_uri` is a path (absolute, relative, or a `file:` URI)."""
+        """The algorithm's file or folder, if `image_uri` is a path (absolute, relative, or a `file:` URI)."""
         text = self.image_uri.removeprefix("file://").removeprefix("file:")
         path = Path(text)
         return path.absolute() if path.exists() else None
@@ -42,7 +42,7 @@ class ChannelPlan:
     Attributes:
         name: unique in the job.
         distribution: how its objects are spread over the hosts.
-        objects: all of them, by key.
+        objects: all objects, by key.
     """
 
     name: str
@@ -52,7 +52,7 @@ class ChannelPlan:
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
-    """One host and what it receives.
+    """One host and its objects.
 
     Attributes:
         name: `algo-1`, ...
@@ -70,7 +70,7 @@ class BaseModel:
     Attributes:
         channel: the incremental channel's name.
         archive: the model.tar.gz of the version to start from.
-        packed: whether it is delivered as that archive; SageMaker delivers what lies in S3, so packed is the default.
+        packed: whether this archive is delivered; SageMaker delivers objects unchanged, so this is the default.
     """
 
     channel: str
@@ -86,7 +86,7 @@ class TrainingPlan:
         job_name: 1 to 63 characters.
         job_arn: of the training job, as TRAINING_JOB_ARN shows it.
         run_directory: for the hosts' files, the log and the archives; a new folder.
-        source: what runs.
+        source: what to run.
         hosts: 1 to 5.
         channels: the data channels.
         input_mode: of the whole job.
@@ -94,13 +94,13 @@ class TrainingPlan:
         environment: of the request.
         instance_type: of the hosts.
         base_model: for incremental training.
-        max_artifact_bytes: the cap on everything the job leaves; None: none.
-        max_runtime_seconds: after which the job is stopped.
+        max_artifact_bytes: maximum size of all files that the job writes; None: no maximum.
+        max_runtime_seconds: time after which the job is stopped.
         volume_gb: of each host's disk.
-        shuffle_pipes: whether the objects of a pipe come in another order in each epoch.
-        leave_out: whether files over the cap are left out; else they fail the job.
-        checkpoints: of an earlier job, from which this one continues: a folder for each host; None: from the beginning.
-        file_format: of the data channels, csv or parquet, where SM_* variables tell the container; None: nothing does.
+        shuffle_pipes: whether the objects of a pipe have another order in each epoch.
+        leave_out: whether files that are too large are left out; else they fail the job.
+        checkpoints: of an earlier job that this one continues: a folder for each host; None: from the beginning.
+        file_format: of the data channels, csv or parquet, if SM_* variables pass it to the container; else None.
     """
 
     job_name: str
@@ -129,16 +129,16 @@ class TrainingPlan:
 
 
 def deal(objects: Sequence[ObjectRef], shares: int) -> tuple[tuple[ObjectRef, ...], ...]:
-    """Divide objects into shares: by key, in turn. Objects are never split, and with fewer objects some get none.
+    """Divide objects into shares: by key, in turn. Objects are never divided, and a share may be empty.
 
-    SageMaker documents that each host gets about 1/n of the objects, not which ones (SageMaker API, S3DataSource).
+    SageMaker documents that each host gets about 1/n of the objects, but not which ones (SageMaker API, S3DataSource).
     """
     ordered = sorted(objects, key=lambda each: each.key)
     return tuple(tuple(ordered[number::shares]) for number in range(shares))
 
 
 def plan_hosts(channels: Sequence[ChannelPlan], count: int) -> tuple[HostPlan, ...]:
-    """Return the hosts of a job with the objects that each receives.
+    """Return the hosts of a job with their objects.
 
     Args:
         channels: the data channels.
@@ -152,10 +152,10 @@ def plan_hosts(channels: Sequence[ChannelPlan], count: int) -> tuple[HostPlan, .
 
 
 def epoch_objects(plan: TrainingPlan, host: HostPlan, channel: str, epoch: int) -> tuple[ObjectRef, ...]:
-    """Return what a host's pipe of a channel holds in one epoch.
+    """Return the objects in a host's pipe of a channel in one epoch.
 
-    Where pipes are shuffled the order is another one in each epoch, the same for all hosts; with ShardedByS3Key objects
-    may move to another host then (SageMaker API, ShuffleConfig).
+    If pipes are shuffled, each epoch has another order, which is the same for all hosts; with ShardedByS3Key, objects
+    may then move to another host (SageMaker API, ShuffleConfig).
 
     Args:
         plan: of the job.

@@ -1,1 +1,1 @@
-"""What an association lets the members see of a job: its logs, redacted, and its metrics."""
+"""The parts of a job that an association shows to members: its logs, redacted, and its metrics."""

@@ -1,7 +1,7 @@
 """Access budgets: how often the queries of a collaboration may use a table.
 
-A query that succeeds costs one use of each of its tables. Days, weeks from Monday, and months are those of UTC.
-(Botocore model of `cleanrooms`, AccessBudgetDetails, names the periods, and does not say when uses are counted.)
+A successful query uses each of its tables once. Days, weeks from Monday, and months are in UTC.
+(Botocore model of `cleanrooms`, AccessBudgetDetails: it names the periods, but not when uses are counted.)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _USED: Final = "used"  # of a budget's record: uses by day
 
 
 def spend(store: Store, collaboration: str, tables: Collection[str]) -> list[str]:
-    """Take a use of each table with a budget, or none.
+    """Count a use of each table with a budget, or of none.
 
     Args:
         store: of the room.
@@ -49,14 +49,14 @@ def spend(store: Store, collaboration: str, tables: Collection[str]) -> list[str
 
 
 def give_back(store: Store, budgets: Sequence[str]) -> None:
-    """Undo what `spend` has taken today, after a query has failed."""
+    """Undo today's uses by `spend`, after a query has failed."""
     with store.transaction():
         for budget in filter(None, (store.get(PRIVACY_BUDGET, each) for each in budgets)):
             _count(store, budget, -1)
 
 
 def access_budget(budget: Record) -> dict[str, Any]:
-    """Return the state of a budget as both services show it."""
+    """Return the state of a budget in the form of both services."""
     parameters = budget.document["parameters"]["accessBudget"]
     details = list(_details(budget, parameters["budgetParameters"]))
     return {
@@ -76,7 +76,7 @@ def _details(budget: Record, parameters: Sequence[Mapping[str, Any]]) -> Iterato
     used = {dt.date.fromisoformat(day): uses for day, uses in budget.private.get(_USED, {}).items()}
     for each in parameters:
         refreshes = each.get("autoRefresh") == "ENABLED"
-        # A period that does not refresh is that of the budget's last change.
+        # A period that does not refresh began with the budget's last change.
         start, end = _period(each["type"], _now() if refreshes else dt.datetime.fromtimestamp(budget.updated, dt.UTC))
         if end is None:
             start = dt.datetime.fromtimestamp(budget.created, dt.UTC)

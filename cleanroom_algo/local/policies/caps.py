@@ -1,4 +1,4 @@
-"""The caps of an association: maxArtifactSize, maxOutputSize, and maxSize of exports."""
+"""The maximum sizes of an association: maxArtifactSize, maxOutputSize, and maxSize of exports."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from cleanroom_algo.errors import ArtifactsTooLargeError, ExportTooLargeError, I
 def hold_to_cap(
     sizes: Mapping[str, int], cap: int | None, *, leave_out: bool
 ) -> tuple[set[str], ArtifactsTooLargeError | None]:
-    """Return the names of the files that a training job may leave, and why the others are left out.
+    """Return the names of the files that a training job may keep, and why the others are left out.
 
     Args:
         sizes: of the files, by name.
-        cap: in bytes, of all files together; None: none.
-        leave_out: whether files over the cap are left out.
+        cap: maximum size of all files together in bytes; None: no maximum.
+        leave_out: whether files that are too large are left out.
 
     Raises:
-        ArtifactsTooLargeError: CR-JOB-102, the files are over the cap, and none may be left out.
+        ArtifactsTooLargeError: CR-JOB-102, the files are too large, and none may be left out.
     """
     total = sum(sizes.values())
     if cap is None or total <= cap:
@@ -37,7 +37,7 @@ def hold_to_cap(
 
 
 def fitting(sizes: Mapping[str, int], cap: int) -> set[str]:
-    """Return the names of the files that fit under a cap: each in turn, if it fits beside those before it."""
+    """Return the names of the files that fit into a maximum size: each in turn, if it fits beside those before it."""
     kept: set[str] = set()
     left = cap
     for name, size in sizes.items():
@@ -48,7 +48,7 @@ def fitting(sizes: Mapping[str, int], cap: int) -> set[str]:
 
 
 def output_too_large(size: int, cap: int) -> InferenceOutputTooLargeError:
-    """Return the error of outputs that have reached `size` bytes."""
+    """Return the error for outputs that have reached `size` bytes."""
     return InferenceOutputTooLargeError(
         f"the outputs have reached {format_bytes(size)}",
         expected=f"at most {format_bytes(cap)} (trainedModelInferenceJobs.maxOutputSize)",
@@ -57,7 +57,7 @@ def output_too_large(size: int, cap: int) -> InferenceOutputTooLargeError:
 
 
 def export_too_large(size: int, cap: int) -> ExportTooLargeError:
-    """Return the error of files that have `size` bytes together."""
+    """Return the error for files of `size` bytes together."""
     return ExportTooLargeError(
         f"the files to export have a total size of {format_bytes(size)}",
         expected=f"at most {format_bytes(cap)}, the policy's trainedModelExports.maxSize",

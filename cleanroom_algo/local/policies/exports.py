@@ -1,7 +1,7 @@
-"""What may be exported of a version: no more than its own association allows, and those of all that it was made from.
+"""What may be exported of a version: what its own association and those of all its base models allow.
 
-A version holds what its base has learned. Were its own association alone asked, an export that the base's association
-refuses would be a matter of training one more step under another.
+A version contains what its base has learned. If only its own association counted, an export that the base's association
+refuses would be possible after training one more step with another association.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from cleanroom_algo.local.resources.store import Record, Store
 
 
 def inherited_policies(store: Store, base: Record) -> list[dict[str, Any] | None]:
-    """Return what the record of a version keeps of the policies under which its base was made.
+    """Return what the record of a version stores of the policies of its base.
 
-    They are kept when the version is asked for, as associations can be deleted.
+    They are stored when the version is requested, because associations can be deleted.
     """
     association = store.get(ASSOCIATION, base.parent)
     policy = None if association is None else Policies.of(association).exports
@@ -27,7 +27,7 @@ def inherited_policies(store: Store, base: Record) -> list[dict[str, Any] | None
 
 
 def export_policy(association: Record, model: Record, switches: Switches) -> ExportPolicy | None:
-    """Return what may be exported of a version; None where nothing may.
+    """Return what may be exported of a version; None if nothing may.
 
     Args:
         association: of the version.

@@ -1,8 +1,8 @@
-"""Which lines a filterPattern lets through.
+"""The lines that a filterPattern selects.
 
-What its syntax is, is not settled: the API reference calls it a regular expression (LogsConfigurationPolicy), the user
-guide a filter pattern, the words of CloudWatch Logs ("Receiving model logs and metrics"). All readings are here; the
-room's settings choose one, and lines on which the readings disagree are worth a warning.
+AWS documents its syntax in two ways: as a regular expression (API reference, LogsConfigurationPolicy), and as a filter
+pattern, the term of CloudWatch Logs (user guide, "Receiving model logs and metrics"). Both are implemented. The room's
+settings select one, and lines for which they give different results cause a warning.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ _TERM: Final = re.compile(r'(?P<sign>[?-]?)(?:"(?P<quoted>(?:\\.|[^"\\])*)"|%(?P
 
 
 def matcher(pattern: str, reading: Reading) -> Matcher:
-    """Return what decides whether a line passes; an empty pattern passes all.
+    """Return the function that decides whether a line is selected; an empty pattern selects all.
 
     Args:
         pattern: of the policy, 0..1024 characters.
-        reading: what its syntax is.
+        reading: its syntax.
 
     Raises:
-        ValueError: the pattern means nothing in this reading; the message says why.
+        ValueError: the pattern is not valid in this syntax; the message gives the reason.
     """
     return _READINGS[reading](pattern) if pattern else _everything
 
 
 def readings(pattern: str) -> dict[Reading, Matcher]:
-    """Return the matcher of every reading in which a pattern means something."""
+    """Return a matcher for every syntax in which a pattern is valid."""
     found: dict[Reading, Matcher] = {}
     for reading in _READINGS:
         try:
@@ -60,10 +60,10 @@ def _substring(pattern: str) -> Matcher:
 
 
 def _cloudwatch(pattern: str) -> Matcher:
-    """Read the pattern as CloudWatch does for unstructured lines.
+    """Interpret the pattern like CloudWatch for unstructured lines.
 
-    Every term must be there, none that begins with `-`; terms that begin with `?` are alternatives, and count only
-    where there are no others (CloudWatch Logs user guide, "Filter pattern syntax").
+    Every term must occur, and none that begins with `-`; terms that begin with `?` are alternatives, and count only if
+    there are no others (CloudWatch Logs user guide, "Filter pattern syntax").
     """
     if pattern.lstrip()[:1] in {"{", "["}:
         raise ValueError("it selects by the fields of structured lines, which no container is known to write")

@@ -1,4 +1,4 @@
-"""The logs of a job through the eyes of one member."""
+"""The logs of a job in the view of one member."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SUMMARY_STREAM: Final = "error-summary"
 
 @dataclass(frozen=True)
 class MemberLogs:
-    """What a member gets.
+    """The part of a log that a member gets.
 
     Attributes:
-        lines: in the order written, redacted.
-        notes: why lines are missing, and where the documentation allows another reading; one sentence each.
+        lines: in the order in which they were written, redacted.
+        notes: why lines are missing, and where the documentation is ambiguous; one sentence each.
     """
 
     lines: tuple[Line, ...]
@@ -33,11 +33,11 @@ class MemberLogs:
 
 @dataclass(frozen=True)
 class LogReading:
-    """How the room reads what the documentation leaves open.
+    """The room's choices where the documentation is not complete.
 
     Attributes:
         filter: the syntax of filterPattern.
-        placeholder: what stands where something was redacted.
+        placeholder: the text that replaces redacted parts.
     """
 
     filter: Reading = "regex"
@@ -45,23 +45,23 @@ class LogReading:
 
     @classmethod
     def of(cls, switches: Switches) -> Self:
-        """Return the reading that a room is set to."""
+        """Return the choices in a room's settings."""
         return cls(switches.log_filter, switches.redaction_placeholder)
 
 
 def member_logs(
     lines: Sequence[Line], summary: Line | None, recipients: Recipients, account: str, reading: LogReading
 ) -> MemberLogs:
-    """Return what a member sees of a job's log.
+    """Return the part of a job's log that a member sees.
 
-    A line that several policies let through is seen once, redacted by all of them.
+    A line that several policies select is returned once, redacted by all of them.
 
     Args:
-        lines: all that the containers wrote.
-        summary: why the job failed; None if it did not.
+        lines: the complete output of the containers.
+        summary: why the job failed; None if it did not fail.
         recipients: of the job.
         account: of an active member.
-        reading: of what is not documented.
+        reading: the room's choices.
     """
     named = [
         (f"containerLogs[{index}]", each)
@@ -107,7 +107,7 @@ class _Policy:
             self.passes = _nothing
 
     def notes(self, lines: Sequence[Line]) -> list[str]:
-        """Return what is doubtful about the pattern, given the lines it was used on."""
+        """Return what is doubtful about the pattern, given its lines."""
         if self._unreadable:
             return [f"{self.name}: filterPattern, read as {self._chosen}, lets nothing through: {self._unreadable}"]
         notes = []

@@ -1,4 +1,4 @@
-"""The metrics of a job: what metricDefinitions find in its log, what its hosts took, and what of it members get."""
+"""The metrics of a job: the matches of metricDefinitions in its log, the load of its hosts, and what members get."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cleanroom_algo.local.policies.recipients import Recipients
 Noise = Literal["none", "gaussian"]
 
 _SHARE_OF_RANGE: Final = {"LOW": 0.01, "MEDIUM": 0.05, "HIGH": 0.1}
-"""The standard deviation of the noise, as a share of a metric's range; these figures are this project's own."""
+"""The standard deviation of the noise, as a fraction of a metric's range; AWS does not document these figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,10 @@ class Point:
     """One value of a metric.
 
     Attributes:
-        time: when its line was written, or it was taken, ISO 8601, UTC.
-        host: whose it is.
-        name: of the metric, as its definition has it; or CPUUtilization, MemoryUtilization.
-        value: what the definition's first group held; or percent.
+        time: of the line or the measurement, ISO 8601, UTC.
+        host: the host.
+        name: of the metric, from its definition; or CPUUtilization, MemoryUtilization.
+        value: the first group of the definition's match; or percent.
     """
 
     time: str
@@ -36,10 +36,10 @@ class Point:
 
 @dataclass(frozen=True)
 class MemberMetrics:
-    """What a member gets.
+    """The metrics that a member gets.
 
     Attributes:
-        points: what the definitions find in the order written, then those of CPU and memory.
+        points: the matches of the definitions in the order in which they were written, then those of CPU and memory.
         notes: why some are missing; one sentence each.
     """
 
@@ -48,10 +48,10 @@ class MemberMetrics:
 
 
 def points(lines: Iterable[Line], definitions: Sequence[Mapping[str, str]]) -> tuple[list[Point], list[str]]:
-    """Return all values that the definitions find, and notes on definitions that are of no use.
+    """Return all matches of the definitions, and notes on definitions that match nothing useful.
 
     Definitions are matched line by line, and the number is the first group of their regex (SageMaker API,
-    MetricDefinition; botocore model of Clean Rooms ML). A group that holds no number yields nothing.
+    MetricDefinition; botocore model of Clean Rooms ML). A group that is not a number is skipped.
     """
     usable: list[tuple[str, re.Pattern[str]]] = []
     notes: list[str] = []
@@ -86,19 +86,19 @@ def member_metrics(
     seed: str,
     usage: Sequence[Point] = (),
 ) -> MemberMetrics:
-    """Return what a member gets of a job's metrics.
+    """Return the metrics of a job that a member gets.
 
-    With a noise level they are published when the job has ended, otherwise as it runs (Clean Rooms user guide,
+    With a noise level, they are published when the job has ended; otherwise while it runs (Clean Rooms user guide,
     "Receiving model logs and metrics").
 
     Args:
         found: all values.
         recipients: of the job.
         account: of an active member.
-        noise: how a noise level is carried out; how the service does it is not documented.
+        noise: how a noise level is implemented; AWS does not document it.
         seed: of the noise; the same seed gives every member the same values.
-        usage: values of CPU and memory. The noise level is taken not to hold for them, which is not documented: so
-            nobody gets more in AWS than here.
+        usage: values of CPU and memory. AWS does not document whether the noise level applies to them. Here it does
+            not, so that members see at least as much as on AWS.
     """
     if not recipients.members[account]:
         why = f"account {account} has no ML configuration, so nothing is published to it; call PutMLConfiguration first"
@@ -120,7 +120,7 @@ def _with_noise(found: Sequence[Point], share: float, seed: str) -> list[Point]:
     values: dict[str, list[float]] = {}
     for point in found:
         values.setdefault(point.name, []).append(point.value)
-    # One value has no range; its own size then says what is much.
+    # A single value has no range; its magnitude is used instead.
     spread = {name: (max(each) - min(each)) or abs(each[0]) for name, each in values.items()}
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Compiling regular expressions that others wrote."""
+"""Compiles regular expressions of users."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import warnings
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Return a compiled pattern, whatever Python may come to think of its style.
+    """Return a compiled pattern, without warnings about its style.
 
     Raises:
         re.error: it is not a regular expression.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # "[[" is legal, and its meaning is not this program's to mend
+        warnings.simplefilter("ignore", FutureWarning)  # "[[" is valid, and users should not get a warning about it
         return re.compile(pattern)

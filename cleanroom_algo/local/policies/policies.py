@@ -1,4 +1,4 @@
-"""The policies of an association, read once: caps, logs, metrics, and what may be exported.
+"""The policies of an association, read once: maximum sizes, logs, metrics, and exports.
 
 (botocore model of cleanroomsml: PrivacyConfigurationPolicies.)
 """
@@ -19,11 +19,11 @@ _PARTS: Final = {TRAINED_MODEL: "trainedModels", INFERENCE_JOB: "trainedModelInf
 
 @dataclass(frozen=True, slots=True)
 class JobPolicies:
-    """What holds for the training jobs, or for the inference jobs, of an association.
+    """The policies for the training jobs, or for the inference jobs, of an association.
 
     Attributes:
-        max_bytes: of what a job leaves, all hosts together; None: no cap.
-        logs: the containerLogs policies, 0..5, as the association has them.
+        max_bytes: maximum size of a job's files, all hosts together; None: no maximum.
+        logs: the containerLogs policies, 0..5.
         noise: the noiseLevel of containerMetrics; None if there is no such policy.
     """
 
@@ -34,11 +34,11 @@ class JobPolicies:
 
 @dataclass(frozen=True, slots=True)
 class ExportPolicy:
-    """What exports may hold.
+    """The policy for exports.
 
     Attributes:
         files: the archives that may be exported.
-        max_bytes: of all files of an export together; None: no cap.
+        max_bytes: maximum size of all files of an export together; None: no maximum.
     """
 
     files: tuple[ExportedFile, ...] = get_args(ExportedFile)
@@ -51,7 +51,7 @@ class Policies:
 
     Attributes:
         jobs: by the kind of the job's record.
-        exports: None where the association allows none.
+        exports: None if the association allows none.
     """
 
     jobs: Mapping[str, JobPolicies]
@@ -59,7 +59,7 @@ class Policies:
 
     @classmethod
     def of(cls, association: Record) -> Self:
-        """Read the policies of an association's record."""
+        """Return the policies in an association's record."""
         found: Mapping[str, Any] = association.document.get("privacyConfiguration", {}).get("policies", {})
         exports = found.get("trainedModelExports")
         return cls(

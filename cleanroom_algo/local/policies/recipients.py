@@ -1,8 +1,8 @@
-"""What a job publishes to whom, settled when it ends.
+"""Which member gets which logs and metrics of a job, determined when it ends.
 
-Logs go to the accounts that the association's containerLogs policies name, metrics to every member; either only where
-the member has an ML configuration by then (Clean Rooms user guide, "Receiving model logs and metrics"). An association
-cannot be changed, and later configurations bring nothing back: so what held at the end is kept with the record.
+Logs go to the accounts in the association's containerLogs policies, metrics go to every member; both only if the member
+has an ML configuration at that time (Clean Rooms user guide, "Receiving model logs and metrics"). An association cannot
+be changed, and later configurations have no effect on ended jobs, so the state at the end is stored with the record.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _KEY: Final = "recipients"
 
 @dataclass(frozen=True)
 class Recipients:
-    """Who gets what of a job.
+    """Which member gets what of a job.
 
     Attributes:
-        logs: the containerLogs policies, 0..5, as the association has them.
+        logs: the containerLogs policies, 0..5.
         noise: the noiseLevel of containerMetrics; None if there is no such policy.
         metrics: the metricDefinitions of the training container, 0..40.
         members: active members by account; whether each has an ML configuration.
-        ended: whether the job has ended, so that nothing of this changes any more.
+        ended: whether the job has ended, so that this can no longer change.
     """
 
     logs: tuple[Mapping[str, Any], ...] = ()
@@ -39,7 +39,7 @@ class Recipients:
 
     @classmethod
     def kept_by(cls, record: Record) -> Self | None:
-        """Return what was kept of a job at its end; None if it has not run, or is still running."""
+        """Return what was stored at the end of a job; None if it has not run, or is still running."""
         kept = record.private.get(_KEY)
         if kept is None:
             return None
@@ -47,7 +47,7 @@ class Recipients:
 
     @classmethod
     def of(cls, store: Store, record: Record) -> Self:
-        """Return who gets what of a job: as it was kept at its end, else as it stands now."""
+        """Return who gets what of a job: as stored at its end, or else by the current state."""
         if (kept := cls.kept_by(record)) is not None:
             return kept
         association = store.get(ASSOCIATION, record.document["configuredModelAlgorithmAssociationArn"])
@@ -65,11 +65,11 @@ class Recipients:
         )
 
     def kept(self) -> dict[str, Any]:
-        """Return this as a member of what a record keeps and does not show."""
+        """Return this as a member of a record that is stored but not shown."""
         return {_KEY: {"logs": self.logs, "noise": self.noise, "metrics": self.metrics, "members": self.members}}
 
     def shown(self, account: str) -> dict[str, str]:
-        """Return `metricsStatus`, `logsStatus` and their details as an account sees them after the end."""
+        """Return `metricsStatus`, `logsStatus` and their details, as an account sees them after the end."""
         if account not in self.members:
             return {}
         named = any(account in policy["allowedAccountIds"] for policy in self.logs)

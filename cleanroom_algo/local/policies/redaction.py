@@ -1,8 +1,8 @@
-"""Replacing what a logRedactionConfiguration names.
+"""Redacts what a logRedactionConfiguration names.
 
-The service finds personal information by means of its own, which no page describes. Here it is found by its form:
-e-mail, IP and MAC addresses, and numbers of telephones, cards, bank accounts and social security. Names and street
-addresses have no form and stay.
+The service finds personal information by methods that are not documented. Here it is found by its form: e-mail, IP and
+MAC addresses, and numbers of telephones, cards, bank accounts and social security. Names and street addresses have no
+such form and are not redacted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from cleanroom_algo.local.policies.patterns import compile_pattern
 
-_MARK: Final = "\ue000"  # stands for what is gone until all patterns are through, so that none redacts a placeholder
+_MARK: Final = "\ue000"  # replaces redacted text until all patterns are applied, so that none redacts a placeholder
 
 _PERSONAL: Final = tuple(
     re.compile(pattern)
@@ -33,11 +33,11 @@ _NUMBERS: Final = (re.compile(r"\d+(?:[.,]\d+)*"),)
 
 
 def redactor(configuration: Mapping[str, Any] | None, placeholder: str) -> Callable[[str], str]:
-    """Return what redacts a line.
+    """Return the function that redacts a line.
 
     Args:
         configuration: the policy's logRedactionConfiguration; None redacts nothing.
-        placeholder: what stands where something was. What AWS writes there is not documented.
+        placeholder: replaces redacted text. AWS does not document its own.
     """
     patterns = [*_custom(configuration), *_built_in(configuration)] if configuration else []
 
@@ -50,7 +50,7 @@ def redactor(configuration: Mapping[str, Any] | None, placeholder: str) -> Calla
 
 
 def _custom(configuration: Mapping[str, Any]) -> list[re.Pattern[str]]:
-    """Return the member's own patterns; one that is not a regular expression is taken as text."""
+    """Return the member's own patterns; one that is not a valid regular expression is matched literally."""
     found = []
     for identifier in configuration.get("customEntityConfig", {}).get("customDataIdentifiers", ()):
         try:

@@ -1,1 +1,1 @@
-"""What a folder of files holds: how they are written, the type of each column, and the schema that reads them."""
+"""Describes a folder of files: their format, the type of each column, and a schema that reads them."""

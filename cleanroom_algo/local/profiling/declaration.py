@@ -11,7 +11,7 @@ _RESERVED = {"target", "csv", "extra_columns", "self", "cls"}
 
 
 def code_of(schema: Schema) -> str:
-    """Return the code, imports included."""
+    """Return the code, with its imports."""
     plain = all(n.isidentifier() and not keyword.iskeyword(n) and n not in _RESERVED for n in schema.names)
     if plain:
         columns = [f"    {column.name}={_dtype(column)}," for column in schema.columns]
@@ -30,7 +30,7 @@ def code_of(schema: Schema) -> str:
 
 
 def dtype_text(column: Column) -> str:
-    """Return the type as `Schema.of` takes it."""
+    """Return the type in the form of `Schema.of`."""
     return column.dtype + "?" * column.nullable + ("" if column.nan == "fault" else f" nan={column.nan}")
 
 

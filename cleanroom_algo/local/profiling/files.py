@@ -1,4 +1,4 @@
-"""How files are written: their format, and of CSV the delimiter and the header."""
+"""The format of files, and for CSV the delimiter and the header."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cleanroom_algo.channels.objects import Object, file_chunks, readable
 from cleanroom_algo.channels.schema import Column, Csv, Schema
 from cleanroom_algo.errors import ColumnsMismatchError, Problem
 
-_DELIMITERS: Final = ("\t", ";", "|", ",")  # a comma last: it stands in numbers and texts, too
+_DELIMITERS: Final = ("\t", ";", "|", ",")  # the comma comes last, because it also occurs in numbers and texts
 _SAMPLE_BYTES: Final = 256 << 10
 _SAMPLE_ROWS: Final = 200
 _NO_NAME: Final = re.compile(
@@ -30,10 +30,10 @@ _NO_NAME: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How the files of a folder are written.
+    """The format of the files in a folder.
 
     Attributes:
-        format: what messages call it.
+        format: its name in messages.
         csv: the declaration for CSV.
         names: of the columns, in order; "" for one without a name.
         unsure: whether the first line of CSV may be a row.
@@ -46,7 +46,7 @@ class Form:
 
     @property
     def has_names(self) -> bool:
-        """Whether the files name their columns, so that some of them can be left out."""
+        """Whether the files name their columns, so that a schema can leave some out."""
         return self.csv.header != "none"
 
     def schema(self, columns: dict[str, Column]) -> Schema:
@@ -56,11 +56,11 @@ class Form:
 
 
 def form_of(obj: Object) -> Form:
-    """Return how an object is written, by its beginning.
+    """Return the format of an object, from its beginning.
 
     Raises:
         UnknownFormatError: CR-CHN-004. ObjectUnreadableError: CR-CHN-003.
-        ColumnsMismatchError: CR-SCH-003, two columns have one name.
+        ColumnsMismatchError: CR-SCH-003, two columns have the same name.
     """
     with readable(obj):
         chunks = file_chunks(obj, first=_SAMPLE_BYTES)
@@ -104,7 +104,7 @@ def _csv_form(text: str) -> Form:
 
 
 def _cut(text: str, delimiter: str) -> tuple[float, int, str, list[tuple[str, ...]]]:
-    """Return how well a delimiter divides a text, a number that orders equally good ones, and the rows of one width."""
+    """Return how well a delimiter divides a text, a number that orders equal ones, and its rows of one width."""
     dialect = dialect_of(Schema([Column("any", "text")], csv=Csv(delimiter=delimiter)))
     found = [tuple(field or "" for field in row.fields) for row in itertools.islice(rows(text, dialect), _SAMPLE_ROWS)]
     found = [row for row in found if row != ("",)]

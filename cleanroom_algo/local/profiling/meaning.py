@@ -1,4 +1,4 @@
-"""What a column means to a model: a number, a category, an identifier, a text, or the target."""
+"""The meaning of a column for a model: a number, a category, an identifier, a text, or the target."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _IDENTIFIER: Final = re.compile(
     r"(?:.*[_\s.-])?(?:id|ids|uuid|key|code|zip|index|user|item|customer|product)|.*(?:Id|ID)", re.DOTALL
 )
 _FEW: Final = 20
-"""Distinct values up to which integers are rather classes than a quantity, and below which nothing is an identifier."""
-_TEXT_LENGTH: Final = 32  # characters on average from which on a string is rather a text
+"""Integers with at most this many distinct values are probably classes, and never identifiers."""
+_TEXT_LENGTH: Final = 32  # average number of characters from which on a string is probably a text
 _TEXT_BLANKS: Final = 3.0  # on average
 
 
 def target_column(frame: pl.DataFrame) -> str | None:
-    """Return the column that looks like the target: by its name, or the last one if it has few values."""
+    """Return the probable target: by its name, or the last column if it has few values."""
     named = [name for name in frame.columns if name.lower() in _TARGET_NAMES]
     if named:
         return named[-1]
@@ -52,13 +52,13 @@ def target_column(frame: pl.DataFrame) -> str | None:
 def meaning_of(
     values: pl.Series, draft: Column, distinct: int | None, *, misread: bool = False
 ) -> tuple[Column | None, str]:
-    """Return how to declare a feature, None to leave it out; and what to say about that.
+    """Return the declaration of a feature, None to leave it out; and a remark about it.
 
     Args:
-        values: of the column, as they were read.
-        draft: as which they were read.
-        distinct: values.
-        misread: whether they are perhaps numbers or dates, and no identifiers.
+        values: of the column, as read.
+        draft: the declaration with which they were read.
+        distinct: the number of distinct values.
+        misread: whether they may be numbers or dates, and so no identifiers.
     """
     filled = len(values) - values.null_count()
     if distinct is None or not filled:
@@ -78,7 +78,7 @@ def meaning_of(
 
 
 def target_of(values: pl.Series, draft: Column, distinct: int | None) -> tuple[Column | None, str]:
-    """Return how to declare the target, and what to say about it; the arguments are those of `meaning_of`."""
+    """Return the declaration of the target, and a remark about it; the arguments are those of `meaning_of`."""
     note = f"has no value in {values.null_count()} rows: leave these out" if values.null_count() else ""
     if draft.is_integer and distinct is not None:
         low, high = values.min(), values.max()

@@ -1,4 +1,4 @@
-"""What a folder of files holds: a schema that was proven to read them, and what its columns hold."""
+"""Describes a folder of files: a schema that was tested on them, and the content of its columns."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from cleanroom_algo.local.profiling.rounding import round_step
 from cleanroom_algo.local.profiling.texts import reading_of
 
 SAMPLE_BYTES: Final = 16 << 20
-"""How much is read of more data, from the start of each object: about what is read in the time that imports take."""
+"""How much of larger data is read, from the start of each object: this takes about as long as the imports."""
 _BATCH_ROWS: Final = 1 << 16
 _SAMPLE_OBJECTS: Final = 4
 _SAMPLE_ROWS: Final = 10_000
 _EXACT_ROWS: Final = 100_000
 _TOP: Final = 8
 _BINS: Final = 30
-_EXACT_FLOAT: Final = 2**53  # up to here a float64 has every whole number
+_EXACT_FLOAT: Final = 2**53  # up to here, a float64 can represent every whole number
 _HEAD_ROWS: Final = 8
 
 
@@ -38,9 +38,9 @@ class Bin:
     """A range of values.
 
     Attributes:
-        low: the least value that may be in it.
-        high: where the next begins.
-        rows: how many have a value in it.
+        low: the lower bound.
+        high: the upper bound, which is the lower bound of the next range.
+        rows: the number of rows with a value in it.
     """
 
     low: Any
@@ -50,17 +50,17 @@ class Bin:
 
 @dataclass
 class ColumnProfile:
-    """What a column holds.
+    """The content of a column.
 
     Attributes:
         name: of the column.
-        declared: how to declare it; None for one to leave out.
-        nulls: how many.
-        distinct: how many values there are, about where there are many rows; None for lists.
-        low: the least value of a number, a date or a timestamp.
-        high: the greatest.
-        top: the most frequent of other values, with their share.
-        bins: of equal width, with all numbers, dates or timestamps that are finite.
+        declared: its declaration; None for a column to leave out.
+        nulls: the number of nulls.
+        distinct: the number of distinct values, approximate if there are many rows; None for lists.
+        low: the smallest value of a number, a date or a timestamp.
+        high: the largest.
+        top: the most frequent values of other types, with their share.
+        bins: of equal width, with all finite numbers, dates or timestamps.
         notes: what a person should know or decide.
     """
 
@@ -77,15 +77,15 @@ class ColumnProfile:
 
 @dataclass(frozen=True)
 class Profile:
-    """What a folder holds.
+    """The content of a folder.
 
     Attributes:
         form: how its files are written.
-        objects: how many there are.
-        rows: how many were read.
+        objects: the number of objects.
+        rows: the number of rows that were read.
         read: the share of the data that was read.
         columns: those of the files, in order.
-        schema: what reads the files.
+        schema: reads the files.
         notes: what a person should know.
         head: the first rows, whose values are in the order of the columns.
     """
@@ -101,15 +101,15 @@ class Profile:
 
 
 def profile_of(objects: Sequence[Object], target: str | None = None, *, whole: bool = False) -> Profile:
-    """Return what objects hold, and the schema that reads them.
+    """Return a description of objects, and the schema that reads them.
 
     Args:
         objects: at least one, of one format.
-        target: the column to predict; guessed by its name or its place where it is None.
-        whole: whether all rows are read, which are then in memory, instead of a sample.
+        target: the column to predict; if None, it is guessed from the names and positions of columns.
+        whole: whether to read all rows into memory, instead of a sample.
 
     Raises:
-        SchemaError: no schema reads the objects: rows have other numbers of fields, say.
+        SchemaError: no schema reads the objects; for example, because the number of fields differs between rows.
     """
     step = 1 if whole else -(-sum(obj.size for obj in objects) // SAMPLE_BYTES)
     table = _Table(objects, step)
@@ -128,15 +128,15 @@ def profile_of(objects: Sequence[Object], target: str | None = None, *, whole: b
 
 
 class _Table:
-    """Reads objects with a draft of their schema, which it corrects until all of them fit.
+    """Reads objects with a draft of their schema, and corrects the draft until all rows fit.
 
     Args:
         objects: to read.
-        step: of so many blocks of an object one is read.
+        step: 1 / step of the blocks of each object are read, from its start.
 
     Attributes:
-        form: how they are written.
-        remarks: by column, what its texts say.
+        form: their format.
+        remarks: by column, remarks about its texts.
         notes: about the files.
     """
 
@@ -168,7 +168,7 @@ class _Table:
         return frame
 
     def _attempt(self) -> pl.DataFrame | None:
-        """Return the rows, None where the draft had to be corrected."""
+        """Return the rows, None if the draft had to be corrected."""
         if not self._draft and self.form.format == "Parquet":
             self._draft_types()
         elif not self._draft:
@@ -202,7 +202,7 @@ class _Table:
         return ((obj, 1) for obj in self._objects[::step])
 
     def _texts(self, names: Sequence[str], objects: Iterable[tuple[Object, int | None]]) -> pl.DataFrame:
-        """Return columns as they are written, of so many blocks of each object."""
+        """Return columns as texts, from some blocks of each object."""
         schema = self.form.schema({name: Column(name, "text") for name in self.form.names if name})
         frames = [schema.select(names).polars_schema().to_frame()]
         for obj, blocks in objects:
@@ -213,7 +213,7 @@ class _Table:
         return pl.concat(frames)
 
     def _take(self, texts: pl.DataFrame) -> None:
-        """Draft columns by their texts; a header among the rows is left out here, and refused when they are read."""
+        """Draft columns from their texts; a header among the rows is ignored here, and refused when rows are read."""
         if self.form.has_names and texts.width > 1:
             texts = texts.filter(
                 ~pl.all_horizontal(pl.col(name) == name for name in texts.columns).fill_null(value=False)
@@ -233,7 +233,7 @@ class _Table:
             self.form = replace(self.form, csv=replace(csv, null_values=words, decimal=decimal))
 
     def _correct(self, error: RowMismatchError) -> None:
-        """Draft the columns anew that rows do not fit; raise the error where it is about none."""
+        """Draft the columns again that rows do not fit; raise the error if it is not about a column."""
         wrong = {problem: self._column_at(problem.path) for problem in error.problems}
         names = [name for name in dict.fromkeys(wrong.values()) if name]
         if not names:
@@ -255,7 +255,7 @@ class _Table:
 
 
 def _profiled(values: pl.Series, table: _Table, is_target: bool) -> ColumnProfile:
-    """Return what a column holds."""
+    """Return the description of a column."""
     draft = table._draft[values.name]
     found = ColumnProfile(values.name, draft, values.null_count(), _distinct(values))
     if remark := table.remarks.get(values.name):
@@ -276,11 +276,11 @@ def _profiled(values: pl.Series, table: _Table, is_target: bool) -> ColumnProfil
 
 
 def bins_of(values: pl.Series, count: int = _BINS) -> tuple[Bin, ...]:
-    """Return a histogram of numbers, dates or timestamps, whose ranges begin with round numbers.
+    """Return a histogram of numbers, dates or timestamps; its ranges begin with round numbers.
 
     Args:
-        values: of a column; those that are not finite do not count.
-        count: ranges at most, and two more.
+        values: of a column; values that are not finite are ignored.
+        count: the maximum number of ranges, plus two.
     """
     numbers = values.to_physical().drop_nulls().cast(pl.Float64)
     numbers = numbers.filter(numbers.is_finite())

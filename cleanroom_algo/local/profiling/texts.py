@@ -1,4 +1,4 @@
-"""What type texts have."""
+"""Finds the type of texts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TIMESTAMP: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+(?:Z|[+-][0-9:]+)?$
 _LIST: Final = r"^\s*\[[^\[\]{}\"]*\]\s*$"
 _OTHER_DATE: Final = r"^[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}(?:[T ].*)?$"
 
-_LOOKED_AT: Final = 100  # texts of a column, which tell how it is written
+_LOOKED_AT: Final = 100  # texts of a column that show how it is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Reading:
 
     Attributes:
         dtype: its type.
-        null_words: texts that stand for null.
-        decimal_comma: whether it has floats with a comma.
+        null_words: texts that mean null.
+        decimal_comma: whether its floats have a decimal comma.
         note: what a person should know.
     """
 
@@ -78,7 +78,7 @@ def _reading(values: pl.Series) -> Reading:
 
 
 def _note(values: pl.Series) -> str:
-    """Return what a person should know of texts that are perhaps meant for something else."""
+    """Return what a person should know about texts that may have another meaning."""
     if values.str.contains(_OTHER_DATE).all():
         return "has dates that are not in the form 2013-01-31, and are read as strings"
     written = {likely_number(text) for text in values.head(_LOOKED_AT)}

@@ -1,1 +1,1 @@
-"""SQL of members: which tables a query sees, what it may do with them, and the engines that run it."""
+"""SQL of members: the tables that a query can see, the rules for them, and the engines that run it."""

@@ -1,10 +1,10 @@
-"""The functions that a member's query may call, each with what DuckDB computes in its place.
+"""The functions that a member's query may call, each with its translation to DuckDB.
 
-A line is a signature of Spark's, the type of its result, and SQL of DuckDB that has the same values: `{0}` stands for
-the first argument, already of the type that the signature says, `{over}` for what follows an aggregate. `T` and `C` are
-the type that Spark finds for all arguments marked so, to choose among them and to compare them; `date!` is a date, and
-nothing that becomes one. The differential test runs each line on both engines. `SPARK_ONLY` runs on Spark alone; what
-is in neither is refused by both. (Clean Rooms SQL reference, "Spark SQL functions".)
+A line contains a signature in Spark, the type of the result, and SQL of DuckDB with the same values. `{0}` is the first
+argument, cast to the type in the signature; `{over}` is what follows an aggregate. `T` and `C` are the common type of
+all arguments with this mark, for functions that select one of them and for comparisons. `date!` is a date, without an
+implicit cast. The differential test runs each line on both engines. Functions in `SPARK_ONLY` only run on Spark; both
+engines refuse functions in neither list. (Clean Rooms SQL reference, "Spark SQL functions".)
 """
 
 from __future__ import annotations
@@ -205,9 +205,9 @@ class Signature:
 
     Attributes:
         name: in lower case.
-        arguments: the type of each; the last may be repeated (`...`).
-        result: its type; a number for that of an argument.
-        sql: what DuckDB computes.
+        arguments: the type of each one; the last one may be repeated (`...`).
+        result: its type; a number means that of an argument.
+        sql: the translation to DuckDB.
     """
 
     name: str
@@ -216,7 +216,7 @@ class Signature:
     sql: str
 
     def takes(self, count: int) -> bool:
-        """Whether it can be called with so many arguments."""
+        """Whether it can be called with this number of arguments."""
         own = len(self.arguments)
         return count >= own if self.arguments and self.arguments[-1].endswith("...") else count == own
 
@@ -234,13 +234,13 @@ def _signatures(*tables: str) -> Iterator[Signature]:
 
 
 SIGNATURES: Final = tuple(_signatures(_AGGREGATES, _WINDOWS, _NUMBERS, _TEXTS, _TIMES, _CONDITIONS))
-"""What DuckDB computes as Spark does."""
+"""Functions that DuckDB computes like Spark."""
 
 WINDOW_FUNCTIONS: Final = frozenset(each.name for each in _signatures(_WINDOWS))
-"""Functions that need OVER."""
+"""Functions that require OVER."""
 
 UNORDERED: Final = frozenset({"any_value", "first", "last"})
-"""Functions whose value depends on an order that only OVER can give."""
+"""Functions that depend on an order, which only OVER can define."""
 
 _SPARK_AGGREGATES = """
     approx_count_distinct approx_percentile array_agg bool_xor collect_list collect_set corr first grouping
@@ -269,7 +269,7 @@ AGGREGATES: Final = frozenset([*(each.name for each in _signatures(_AGGREGATES))
 """Functions of many rows."""
 
 SPARK_ONLY: Final = frozenset([*_SPARK_AGGREGATES.split(), *_SPARK_SCALARS.split()])
-"""Functions that read nothing but their arguments, and whose values DuckDB does not have."""
+"""Functions that only read their arguments, and whose values on DuckDB may differ."""
 
 FUNCTIONS: Final = frozenset([*(each.name for each in SIGNATURES), *SPARK_ONLY, "explode", "posexplode"])
 """Names of all functions, in lower case."""

@@ -1,7 +1,7 @@
-"""The text of a member's query, read as Spark SQL, with nothing in it but what the checks know.
+"""Parses the text of a member's query as Spark SQL, and only allows what the checks know.
 
-Syntax and functions are lists of what is allowed. What is on neither is refused before anything looks at names: a star
-inside a function, a table function, a pivot or a sample cannot be misread further on.
+Syntax and functions are lists of what is allowed. Everything else is refused before names are checked: so a star inside
+a function, a table function, a pivot or a sample cannot be misinterpreted later.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.errors import Problem, QueryError
 from cleanroom_algo.local.query.functions import AGGREGATES, FUNCTIONS
 
-MAX_NODES: Final = 100_000  # far more than a person writes; names that stand for others could multiply without end
+MAX_NODES: Final = 100_000  # far more than a person writes; nested aliases could grow exponentially
 
 _SYNTAX: Final = frozenset({
     # queries
@@ -35,7 +35,7 @@ _SYNTAX: Final = frozenset({
     exp.DPipe, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.Is, exp.In, exp.Between,
     exp.Like, exp.ILike, exp.Escape, exp.BitwiseAnd, exp.BitwiseOr, exp.BitwiseXor, exp.BitwiseNot,
     exp.BitwiseLeftShift, exp.BitwiseRightShift, exp.Bracket, exp.Slice, exp.PropertyEQ,
-    # what stands around functions
+    # what surrounds functions
     exp.Filter, exp.IgnoreNulls, exp.RespectNulls, exp.Exists, exp.Explode,
 })  # fmt: skip
 
@@ -45,7 +45,7 @@ _NO_VALUES: Final[Mapping[str, exp.Expr]] = MappingProxyType({})
 
 
 def _builder(name: str) -> Callable[[list[exp.Expr]], exp.Expr]:
-    """Return what keeps a call as it was written: engines give it its meaning."""
+    """Return a function that keeps a call as written; engines define its meaning."""
     if name == "explode":
         return exp.Explode.from_arg_list
     node = exp.AnonymousAggFunc if name in AGGREGATES else exp.Anonymous
@@ -53,12 +53,12 @@ def _builder(name: str) -> Callable[[list[exp.Expr]], exp.Expr]:
 
 
 class MemberSql(Spark):
-    """Spark SQL in which functions are only names: sqlglot would give some of them another meaning."""
+    """Spark SQL in which functions are only names, because sqlglot would change the meaning of some of them."""
 
     class Parser(SparkParser):
-        """Reads no function in a way of its own, except for those with a syntax of their own."""
+        """Parses functions as plain calls, except for those with special syntax."""
 
-        ARRAY_CONSTRUCTORS: ClassVar[dict[str, Any]] = {}  # array(a)[0] is a call and a place in what it returns
+        ARRAY_CONSTRUCTORS: ClassVar[dict[str, Any]] = {}  # array(a)[0] is a call and an index into its result
         STRICT_CAST = True  # else CAST and TRY_CAST cannot be distinguished
         FUNCTIONS: ClassVar[dict[str, Any]] = {name.upper(): _builder(name) for name in FUNCTIONS}
         FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
@@ -71,14 +71,14 @@ class MemberSql(Spark):
 
 
 def parse(query: str, values: Mapping[str, exp.Expr] = _NO_VALUES) -> exp.Query:
-    """Return the one SELECT statement of a query's text, without hints: they say how Spark works, not what results.
+    """Return the only SELECT statement of a query's text, without hints, which do not affect the result.
 
     Args:
         query: its text.
-        values: of its parameters, by name; they stand in the tree where `:name` stands in the text.
+        values: of its parameters, by name; in the tree, they replace `:name`.
 
     Raises:
-        QueryError: CR-JOB-401, it is not a query, has syntax or functions that are not listed, or other parameters.
+        QueryError: CR-JOB-401, it is not a query, has syntax or functions that are not allowed, or unknown parameters.
     """
     try:
         statements = [each for each in sqlglot.parse(query, read=MemberSql) if each is not None]
@@ -102,7 +102,7 @@ def parse(query: str, values: Mapping[str, exp.Expr] = _NO_VALUES) -> exp.Query:
 
 
 def refused(what: str, problems: list[Problem]) -> QueryError:
-    """Return the error for a query that is not run."""
+    """Return the error for a query that is refused."""
     return QueryError(
         what,
         expected="one SELECT in Spark SQL over the tables of the collaboration and their allowed columns",
@@ -112,7 +112,7 @@ def refused(what: str, problems: list[Problem]) -> QueryError:
 
 
 def _unbound(statement: exp.Query, values: Mapping[str, exp.Expr]) -> Iterator[Problem]:
-    """Put values in the place of parameters, and yield those that have none or cannot have one."""
+    """Replace parameters by their values, and yield those that have no value or cannot have one."""
     found = list(statement.find_all(exp.Placeholder, exp.Parameter))
     for each in found:
         if each.name not in values:
@@ -202,19 +202,19 @@ _CHECKS: Final[Mapping[type[exp.Expr], Callable[[exp.Expr], Problem | None]]] = 
 
 
 def _is_alone(star: exp.Expr) -> bool:
-    if isinstance(star.parent, exp.Column):  # after a table's name
+    if isinstance(star.parent, exp.Column):  # after the name of a table
         star = star.parent
     listed = isinstance(star.parent, exp.Select) and star.arg_key == "expressions"
     return listed or (isinstance(star, exp.Star) and is_count(star.parent))
 
 
 def is_count(node: exp.Expr | None) -> bool:
-    """Whether an expression counts one thing, which may be a star."""
+    """Whether an expression is COUNT with one argument, which may be a star."""
     return isinstance(node, exp.AnonymousAggFunc) and node.name == "count" and len(node.expressions) == 1
 
 
 def spark_name(node: exp.Expr) -> str:
-    """Return the name that Spark gives a column of a result that has none."""
+    """Return Spark's name for a column of a result without an alias."""
     if isinstance(node, exp.Column | exp.Literal | exp.RawString):
         return node.name
     if isinstance(node, exp.Star):

@@ -1,4 +1,4 @@
-"""What a query will do, and what it did, as plain values: the same whichever engine runs it."""
+"""The plan and the outcome of a query, as plain values that do not depend on the engine."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from cleanroom_algo.local.query.templates import Parameter
 
 CsvDialect = Literal["rfc4180", "spark"]
-"""The dialect of CSV files: quotes inside of quotes are doubled and backslashes are characters like others; or both
-have a backslash before them, and white space at the ends of texts is left out."""
+"""The dialect of CSV files: either quotes inside quotes are doubled and backslashes are ordinary characters; or both
+are preceded by a backslash, and white space at the ends of texts is removed."""
 
 Engine = Literal["duckdb", "spark"]
-"""What computes queries."""
+"""The engines."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyntheticColumn:
-    """What a column of a result is, for rows to be generated.
+    """The properties of a column of a result for generating rows.
 
     Attributes:
-        name: in the result.
-        categorical: whether its values are equal or not, and not near or far.
+        name: of the column in the result.
+        categorical: whether its values can only be equal or different; else they have distances.
         predictive: whether it is to be predicted.
     """
 
@@ -36,14 +36,14 @@ class SyntheticColumn:
 
 @dataclass(frozen=True, slots=True)
 class SyntheticPlan:
-    """Rows to generate in the place of a query's own.
+    """Rows to generate instead of a query's own.
 
     Attributes:
         epsilon: of differential privacy.
-        max_attack_score: of the generated rows; the query fails above it.
+        max_attack_score: maximum score of the attack on generated rows; the query fails above it.
         columns: of the result.
-        rows: how many the query's result has at least and at most.
-        categories: values of a categorical column that is to be predicted, at most.
+        rows: minimum and maximum number of rows of the query's result.
+        categories: maximum number of values of a categorical column to predict.
     """
 
     epsilon: float
@@ -59,19 +59,19 @@ class QueryPlan:
 
     Attributes:
         query: in Spark's dialect.
-        access: the tables that it may see.
+        access: the tables that it can see.
         directory: for the part files; it must not exist.
         result_format: of the part files.
         dialect: of CSV files.
-        header: whether CSV files begin with the names.
+        header: whether CSV files begin with the names of the columns.
         max_records: per file; 0: no limit.
-        extension: whether the names of part files say their format.
-        engine: that computes.
-        spark: properties of Spark, where it computes.
-        s3_endpoint: the URL of an S3 service for tables in S3; as boto3 finds it if None.
+        extension: whether the names of part files have an extension for their format.
+        engine: the engine to use.
+        spark: properties of Spark, if it is used.
+        s3_endpoint: the URL of an S3 service for tables in S3; None: as boto3 finds it.
         ansi: whether Spark is in ANSI mode.
         int96: whether timestamps in Parquet are INT96.
-        parameters: of the analysis template that the query is.
+        parameters: of the query's analysis template.
         synthetic: rows to generate; None for the query's own.
     """
 
@@ -94,15 +94,15 @@ class QueryPlan:
 
 @dataclass(frozen=True, slots=True)
 class QueryOutcome:
-    """What a query wrote.
+    """The result of a query.
 
     Attributes:
         records: in all part files.
         files: how many there are.
         bytes: of all of them.
         dialect: of the files, if they are CSV.
-        dialect_columns: of CSV files, the columns with values that dialects of CSV write or read differently.
-        unwritten: rows of nothing but a null, which Spark leaves out of CSV.
+        dialect_columns: of CSV files, the columns with values that depend on the dialect.
+        unwritten: rows that consist of one null, which Spark does not write to CSV.
         attack_score: of generated rows.
     """
 

@@ -1,9 +1,8 @@
-"""The names in a member's query: every one is traced to a table of the collaboration, or the query is refused.
+"""Resolves the names in a member's query: each one must be in a table of the collaboration, or the query is refused.
 
-sqlglot qualifies the tree: names are without regard to case as in Spark, columns get their table, stars their columns,
-and every table that a query reads from an alias that no other has, so that no scoping can be read in two ways. What the
-engine runs is generated from this tree, in which tables of the collaboration stand in a schema of their own: a name
-that was taken for that of a subquery cannot reach a table, nor a file.
+sqlglot qualifies the tree: names ignore case as in Spark, columns get their table, stars are expanded, and every table
+gets a unique alias, so that scopes are not ambiguous. The engine's SQL is generated from this tree. In it, tables of
+the collaboration have their own schema, so a name that was resolved to a subquery can never reach a table or a file.
 """
 
 from __future__ import annotations
@@ -24,18 +23,18 @@ from cleanroom_algo.local.query.parsing import MAX_NODES, MemberSql, is_count, r
 from cleanroom_algo.local.query.table import Table, TableAccess
 
 MEMBERS: Final = "members"
-"""What stands before the name of each table of the collaboration in what an engine runs."""
+"""The schema of the collaboration's tables in SQL for engines."""
 
 Source = exp.Table | Scope
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """A query whose names are all known.
+    """A query whose names are all resolved.
 
     Attributes:
         statement: the qualified tree.
-        sources: what every alias of it stands for: a table of the collaboration, or a query inside of this one.
+        sources: the meaning of every alias: a table of the collaboration, or a subquery.
         tables: of the collaboration, by name in lower case.
     """
 
@@ -44,7 +43,7 @@ class Resolution:
     tables: Mapping[str, Table]
 
     def origins(self, column: exp.Column) -> frozenset[tuple[str, str]]:
-        """Return the tables' columns, both names in lower case, that a column passes on unchanged; none for others."""
+        """Return the tables' columns that a column passes on unchanged, with names in lower case; empty for others."""
         source = self.sources.get(column.table)
         if isinstance(source, exp.Table):
             return frozenset({(source.name.lower(), column.name.lower())})
@@ -65,7 +64,7 @@ class Resolution:
 
     @property
     def columns(self) -> Mapping[str, tuple[str, ...]]:
-        """The columns that the query uses, by name of the table, both as the collaboration has them."""
+        """The columns that the query uses, by name of the table, with their original names."""
         used: dict[str, set[str]] = {
             source.name.lower(): set() for source in self.sources.values() if isinstance(source, exp.Table)
         }
@@ -80,14 +79,14 @@ class Resolution:
 
 
 def resolve(statement: exp.Query, access: TableAccess) -> Resolution:
-    """Trace every name of a query.
+    """Resolve every name of a query.
 
     Args:
         statement: as `parse` returns it.
-        access: the tables that it may see.
+        access: the tables that it can see.
 
     Raises:
-        QueryError: CR-JOB-401, a name is not known, hidden, or cannot be traced.
+        QueryError: CR-JOB-401, a name is unknown or hidden, or cannot be resolved.
     """
     tables = {table.name.lower(): table for table in access.tables}
     if problems := list(_unknown_tables(statement, tables, access.hidden)):
@@ -106,10 +105,10 @@ def resolve(statement: exp.Query, access: TableAccess) -> Resolution:
 
 
 def referenced_tables(statement: exp.Query) -> list[str]:
-    """Return the names in FROM that are not those of queries in WITH, in lower case.
+    """Return the names in FROM that do not belong to queries in WITH, in lower case.
 
     Raises:
-        QueryError: CR-JOB-401, names cannot be traced.
+        QueryError: CR-JOB-401, names cannot be resolved.
     """
     try:
         scopes = traverse_scope(normalize_identifiers(statement.copy(), dialect=MemberSql))
@@ -135,18 +134,18 @@ def _unknown_tables(statement: exp.Query, tables: Mapping[str, Table], hidden: M
 
 
 def _is_own(scope: Scope, node: exp.Expr) -> bool:
-    """Whether a name in FROM is that of a query in WITH, seen from there."""
+    """Whether a name in FROM refers to a query in WITH, in the given scope."""
     return isinstance(node, exp.Table) and isinstance(scope.sources.get(node.alias_or_name), Scope)
 
 
 def _qualified(statement: exp.Query, tables: Mapping[str, Table]) -> tuple[exp.Query, dict[str, Source]]:
-    """Return the qualified tree, and what each alias in it stands for."""
+    """Return the qualified tree, and the meaning of each alias in it."""
     _limit_aliases(statement)
     schema: dict[str, object] = {
         name: dict.fromkeys(map(str.lower, each.columns), "text") for name, each in tables.items()
     }
     try:
-        # Twice: the first time replaces stars by columns, as the second gives aliases of their own to columns alone.
+        # Twice: the first time expands stars, because unique aliases are only given to explicit columns.
         traced = qualify(statement, dialect=MemberSql, schema=schema)
         traced = qualify(traced, dialect=MemberSql, schema=schema, canonicalize_table_aliases=True)
         sources: dict[str, Source] = {}
@@ -165,7 +164,7 @@ def _qualified(statement: exp.Query, tables: Mapping[str, Table]) -> tuple[exp.Q
 
 
 def _limit_aliases(statement: exp.Query) -> None:
-    """Refuse names that stand for expressions that have such names again: in full they would never end."""
+    """Refuse nested aliases whose expansion would be too large."""
     for select in statement.find_all(exp.Select):
         sizes: dict[str, int] = {}
         for projection in select.expressions:
@@ -178,7 +177,7 @@ def _limit_aliases(statement: exp.Query) -> None:
 
 
 def _expand_order(select: exp.Select) -> None:
-    """Put into ORDER BY what its names stand for, where they stand inside of an expression."""
+    """Replace aliases inside expressions of ORDER BY by their definitions."""
     order = select.args.get("order")
     if order is None:
         return
@@ -195,7 +194,7 @@ def _untraced(traced: exp.Query, sources: Mapping[str, Source], tables: Mapping[
         if each.args.get("db") or not (isinstance(source, Scope) or (id(each) in known and each.name in tables)):
             yield Problem(each.name, "is not a table of the collaboration")
     for star in traced.find_all(exp.Star):
-        if not is_count(star.parent):  # a source has columns that have no names here
+        if not is_count(star.parent):  # a source has columns without names here
             yield Problem("*", "stands for columns that are unknown here; name the columns")
     for column in traced.find_all(exp.Column):
         if not (column.table in sources or _is_output(column)) or isinstance(column.this, exp.Star):
@@ -203,17 +202,17 @@ def _untraced(traced: exp.Query, sources: Mapping[str, Source], tables: Mapping[
 
 
 def _is_output(column: exp.Column) -> bool:
-    """Whether a column alone in ORDER BY is the name of one in the SELECT list."""
+    """Whether a single column in ORDER BY is an alias from the SELECT list."""
     ordered = column.parent
     query = ordered.parent.parent if isinstance(ordered, exp.Ordered) and ordered.parent else None
     return not column.table and isinstance(query, exp.Query) and column.name in query.named_selects
 
 
 def _name_outputs(statement: exp.Query) -> dict[str, str]:
-    """Name the result's columns as Spark does where the member has not.
+    """Name the result's columns as Spark does if the member has not named them.
 
     Returns:
-        How names are written, by the lower case that qualification makes of them.
+        The original spelling of names, by the lower case that qualification uses.
     """
     written: dict[str, str] = {}
     for each in statement.find_all(exp.Alias):

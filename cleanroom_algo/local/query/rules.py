@@ -1,9 +1,9 @@
-"""The rules of the tables' owners, held to on a query whose names are resolved, whichever engine runs it.
+"""Checks a query with resolved names against the rules of the tables' owners, for all engines.
 
-A query sees the tables of its collaboration alone, and of these the columns that are allowed: resolution knows no
-others. Here is what may be done with columns that must not be read: join columns of a LIST rule may be compared, for
-equality, with columns of tables; columns that a CUSTOM rule keeps out of the output may also be equal to values. Any
-other use of them would tell their values, piece by piece. (Clean Rooms user guide, "Analysis rules".)
+A query can only see the tables of its collaboration, and only their allowed columns: resolution knows no others. This
+module restricts the use of columns that must not be read. Join columns of a LIST rule can only be compared for equality
+with columns of tables; columns that a CUSTOM rule keeps out of the output can also be compared with values. Any other
+use would reveal their values step by step. (Clean Rooms user guide, "Analysis rules".)
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from cleanroom_algo.local.query.templates import Parameter
 
 
 def check(query: str, access: TableAccess, parameters: Iterable[Parameter] = ()) -> Resolution:
-    """Return what a query reads, once it keeps to the rules.
+    """Check a query against the rules, and return it with resolved names.
 
     Args:
         query: one SELECT statement of Spark SQL, at most 500,000 characters (botocore's model of cleanroomsml).
-        access: the tables that it may see.
-        parameters: of the analysis template that the query is, with their values.
+        access: the tables that it can see.
+        parameters: of the query's analysis template, with their values.
 
     Raises:
-        QueryError: CR-JOB-401, it is not a query, or breaks the rules of the tables.
+        QueryError: CR-JOB-401, it is not a query, or violates the rules of the tables.
     """
     resolution = resolve(parse(query, {each.name: each.literal() for each in parameters}), access)
     if problems := sorted(set(_shown_columns(resolution)), key=str):
@@ -71,7 +71,7 @@ def _filters(column: exp.Column, resolution: Resolution) -> bool:
 
 
 def _equality(column: exp.Column, resolution: Resolution, *, values: bool) -> exp.Expr | None:
-    """Return the comparison in which a column stands as it is, and only with what it may be compared with."""
+    """Return the comparison that uses a column unchanged, and only with allowed operands; else None."""
     side = _whole_side(column)
     comparison = side.parent
     if isinstance(comparison, exp.EQ | exp.NullSafeEQ):
@@ -84,7 +84,7 @@ def _equality(column: exp.Column, resolution: Resolution, *, values: bool) -> ex
 
 
 def _whole_side(column: exp.Column) -> exp.Expr:
-    """Return a column with its parentheses, and with the COALESCE that USING makes of several tables' columns."""
+    """Return a column with its parentheses, and with the COALESCE that USING creates for columns of several tables."""
     side: exp.Expr = column
     while isinstance(side.parent, exp.Paren) or _is_merged(side.parent):
         assert side.parent is not None

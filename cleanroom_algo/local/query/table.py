@@ -1,4 +1,4 @@
-"""What a query sees of the tables of its collaboration."""
+"""The tables of a collaboration in the view of a query."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Format = Literal["csv", "parquet"]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table, as a query sees it.
+    """A table in the view of a query.
 
     Attributes:
         name: in the collaboration.
         location: a file, or a folder of files; on this machine or in S3.
-        format: of the files; as their names say if None.
-        columns: allowed in analyses; the only ones that a query can see.
-        join_columns: among `columns`; they may only be compared with columns of tables, for equality.
-        withheld_columns: among `columns`; they may not be in the output, but be compared with values, too.
+        format: of the files; None: their names decide.
+        columns: those allowed in analyses; a query can only see these.
+        join_columns: a part of `columns`; they can only be compared for equality with columns of tables.
+        withheld_columns: a part of `columns`; they cannot be in the output, but can be compared with values, too.
         either_join: whether conditions with join columns may be combined with OR.
     """
 
@@ -36,11 +36,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class TableAccess:
-    """What a query sees.
+    """The tables that a query can see.
 
     Attributes:
-        tables: that it may use.
-        hidden: why it may not use the others of the collaboration, by name.
+        tables: those that it may use.
+        hidden: for each other table of the collaboration, why it may not be used.
     """
 
     tables: tuple[Table, ...]

@@ -1,4 +1,4 @@
-"""Which tables a query sees, and which of their columns: what the owners' analysis rules allow.
+"""The tables and columns that a query can see: what the owners' analysis rules allow.
 
 (Clean Rooms user guide, "Analysis rules in AWS Clean Rooms", "Analysis templates in AWS Clean Rooms" and "Associating
 the configured model algorithm": a table without a rule cannot be queried; for machine learning its rule must allow
@@ -21,14 +21,14 @@ from cleanroom_algo.local.resources.store import Record, Store
 def table_access(
     store: Store, collaboration: str, algorithm: str, account: str, template: Record | None = None
 ) -> TableAccess:
-    """Return what a query for a configured model algorithm association sees.
+    """Return the tables that a query for a configured model algorithm association can see.
 
     Args:
         store: of the room.
         collaboration: identifier.
-        algorithm: ARN of the association that the query's channel is for.
-        account: that asks.
-        template: the analysis template that the query is; None for a query of one's own.
+        algorithm: ARN of the association for which the query's channel is.
+        account: of the caller.
+        template: the query's analysis template; None for a query without one.
     """
     tables: list[Table] = []
     hidden: dict[str, str] = {}
@@ -44,12 +44,12 @@ def table_access(
 
 
 class ColumnAccess(NamedTuple):
-    """What may be done with some columns of a table.
+    """The allowed use of some columns of a table.
 
     Attributes:
         columns: by name.
         use: `read`; `compared`, for equality with columns of tables; or `used`, but not in the output.
-        by: names of members, and of analysis templates behind the word `template`; or why it is nobody.
+        by: names of members, and `template` with the names of analysis templates; or why they cannot be used.
     """
 
     columns: tuple[str, ...]
@@ -58,7 +58,7 @@ class ColumnAccess(NamedTuple):
 
 
 def column_access(store: Store, association: Record) -> list[ColumnAccess]:
-    """Return who may do what with the columns of a table, for algorithms that its owner lets use it.
+    """Return who may use which columns of a table for what, for algorithms that its owner allows.
 
     Args:
         store: of the room.
@@ -82,7 +82,7 @@ def column_access(store: Store, association: Record) -> list[ColumnAccess]:
 
 
 def whole_table(association: Record, configured: Record) -> Table:
-    """Return a table with all the columns that its owner allows, whatever its rule says of them."""
+    """Return a table with all columns that its owner allows, regardless of its rule."""
     location, kind = source_of(configured.private["location"]), configured.private.get("format")
     return Table(association.name, location, kind, tuple(configured.document["allowedColumns"]))
 

@@ -1,4 +1,4 @@
-"""Analysis templates: SQL text with typed parameters, whose values become literals of the parsed query, never text.
+"""Analysis templates: SQL text with typed parameters; their values become literals in the parsed query, never text.
 
 (Botocore's model of cleanrooms, ParameterType; Clean Rooms SQL reference, "Data types" and "Data type support by SQL
 engine": what the types are in Spark.)
@@ -29,7 +29,7 @@ class Parameter:
     Attributes:
         name: without the colon.
         type: as the template declares it, such as DOUBLE_PRECISION.
-        value: as it was given.
+        value: as given in the request.
     """
 
     name: str
@@ -40,13 +40,13 @@ class Parameter:
         """Return the value as a literal of its type.
 
         Raises:
-            ValueError: it is none of its type, with the words of a problem that do not quote it.
+            ValueError: it does not have this type; the message does not quote it.
         """
         return _LITERALS[self.type](self.value)
 
 
 def parameters_of(template: Mapping[str, Any], given: Mapping[str, str]) -> tuple[Parameter, ...]:
-    """Return the parameters of a template with the values given, or those of its declaration.
+    """Return the parameters of a template with the given values, or with those in its declaration.
 
     Args:
         template: the document of its record.
@@ -58,7 +58,7 @@ def parameters_of(template: Mapping[str, Any], given: Mapping[str, str]) -> tupl
 
 
 def faults_of_values(template: Mapping[str, Any], given: Mapping[str, str], path: str) -> Iterator[Problem]:
-    """Yield what is wrong with the values for a template: not declared, missing, or of another type."""
+    """Yield the faults of the values for a template: not declared, missing, or of another type."""
     declared = [each["name"] for each in template.get("analysisParameters", ())]
     for name in given.keys() - declared:
         yield Problem(f"{path}.{name}", "is not a parameter of the analysis template" + did_you_mean(name, declared))
@@ -73,7 +73,7 @@ def faults_of_values(template: Mapping[str, Any], given: Mapping[str, str], path
 
 
 def placeholders(names: Iterable[str]) -> dict[str, exp.Expr]:
-    """Return what stands for parameters while their values are not known."""
+    """Return what replaces parameters while their values are not known."""
     return {name: exp.Null() for name in names}
 
 
@@ -98,7 +98,7 @@ def _integer(kind: str) -> Callable[[str], exp.Expr]:
         if not re.fullmatch(r"[+-]?[0-9]{1,19}", value) or not -limit <= int(value) < limit:
             raise ValueError(f"is not a whole number from {-limit} to {limit - 1}")
         if kind == "INT" and int(value) >= 0:
-            return exp.Literal.number(int(value))  # as LIMIT and some functions need it
+            return exp.Literal.number(int(value))  # LIMIT and some functions require a plain number
         widest = exp.cast(exp.Literal.string(str(int(value))), "BIGINT")
         return widest if kind == "BIGINT" else exp.cast(widest, kind)
 
@@ -120,7 +120,7 @@ def _double(value: str) -> exp.Expr:
     if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", value) or math.isinf(float(value)):
         raise ValueError("is not a finite number")
     number = repr(abs(float(value)))
-    literal = exp.Literal.number(number if "e" in number else f"{number}E0")  # an exponent makes a double of it
+    literal = exp.Literal.number(number if "e" in number else f"{number}E0")  # the exponent makes it a double
     return exp.paren(exp.Neg(this=literal)) if float(value) < 0 else literal
 
 
@@ -147,7 +147,7 @@ def _timestamp(kind: str) -> Callable[[str], exp.Expr]:
         except ValueError:
             with_zone = ", without an offset" if kind == "TIMESTAMP_NTZ" else ""
             raise ValueError(f"is not a time in the form 2013-01-31 23:59:59.999999{with_zone}") from None
-        moment = moment.astimezone(dt.UTC).replace(tzinfo=None) if moment.tzinfo else moment  # sessions are in UTC
+        moment = moment.astimezone(dt.UTC).replace(tzinfo=None) if moment.tzinfo else moment  # sessions use UTC
         text = exp.Literal.string(moment.isoformat(sep=" "))
         return exp.Cast(this=text, to=exp.DataType.build(kind, dialect="spark"))
 
@@ -168,4 +168,4 @@ _LITERALS: Final[Mapping[str, Callable[[str], exp.Expr]]] = {
     **dict.fromkeys(("TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMP_LTZ"), _timestamp("TIMESTAMP")),
     "TIMESTAMP_NTZ": _timestamp("TIMESTAMP_NTZ"),
 }
-"""Spark has no type TIME, and nothing compares with binary values: these types of the model are not emulated."""
+"""Spark has no type TIME, and binary values cannot be compared: these types of the model are not emulated."""

@@ -1,1 +1,1 @@
-"""Engines that run a query once it keeps to the rules."""
+"""Engines that run a query after its rules were checked."""

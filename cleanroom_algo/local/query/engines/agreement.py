@@ -1,7 +1,7 @@
-"""From a query in Spark's dialect to one that gives the same values on DuckDB, or to the parts that do not.
+"""Translates a query in Spark's dialect to one with the same values on DuckDB, or reports the parts that may differ.
 
-Every expression gets its type, as Spark finds it, and is written in SQL of DuckDB with all casts spelled out. What is
-not listed here, or in `functions`, is refused: nothing is left to what DuckDB would make of it.
+Every expression gets its type in Spark, and is written in DuckDB's SQL with all casts explicit. Whatever is not listed
+here or in `functions` is refused: nothing depends on DuckDB's own rules.
 """
 
 from __future__ import annotations
@@ -44,31 +44,31 @@ _ARGUMENTS: Final = frozenset(
     {"this", "expression", "expressions", "table", "alias", "low", "high", "ifs", "default", "true", "to", "query"}
     | {"is_string", "spec", "partition_by", "order", "over", "safe", "typed", "negate"}
 )
-"""What is known of expressions; one with more is refused."""
+"""The known arguments of expressions; an expression with others is refused."""
 
 _BITS: Final[Mapping[type[exp.Expr], str]] = {exp.BitwiseAnd: "&", exp.BitwiseOr: "|"}
 
 
 class Value(NamedTuple):
-    """An expression of DuckDB, and the type that Spark gives it."""
+    """An expression of DuckDB, and its type in Spark."""
 
     sql: str
     type: str
 
 
 class _Differs(Exception):  # noqa: N818
-    """A part of a query for which DuckDB is not known to have Spark's values."""
+    """A part of a query whose values on DuckDB may differ from Spark's."""
 
 
 def agree(resolution: Resolution, tables: Mapping[str, Columns]) -> exp.Query:
-    """Return what DuckDB runs for a query.
+    """Return the query for DuckDB.
 
     Args:
         resolution: of the query.
-        tables: types of the columns that it uses, by names of tables in lower case.
+        tables: types of the used columns, by names of tables in lower case.
 
     Raises:
-        EngineDiffersError: CR-JOB-403, DuckDB may give other values than Spark.
+        EngineDiffersError: CR-JOB-403, DuckDB may return other values than Spark.
     """
     statement = resolution.statement.copy()
     agreement = _Agreement(statement, tables)
@@ -85,7 +85,7 @@ def agree(resolution: Resolution, tables: Mapping[str, Columns]) -> exp.Query:
 
 
 class _Agreement:
-    """One query on its way."""
+    """The translation of one query."""
 
     def __init__(self, statement: exp.Query, tables: Mapping[str, Columns]) -> None:
         self.tables = tables
@@ -96,10 +96,10 @@ class _Agreement:
             for alias, source in scope.sources.items()
         }
         self._outputs: dict[int, dict[str, str]] = {}
-        self._done: dict[int, tuple[exp.Expr, Value]] = {}  # with the node, so that no other gets its id
+        self._done: dict[int, tuple[exp.Expr, Value]] = {}  # with the node, so that its id is not reused
 
     def structure(self, node: exp.Expr) -> None:
-        """Replace every expression below a part of a query by what DuckDB computes."""
+        """Replace every expression below a part of a query by its translation."""
         if isinstance(node, exp.Query):
             self.outputs(node)
         for child in list(node.iter_expressions()):
@@ -114,14 +114,14 @@ class _Agreement:
 
     def replace(self, node: exp.Expr) -> None:
         if isinstance(node.parent, exp.Ordered | exp.Limit | exp.Offset) and isinstance(node, exp.Literal):
-            return  # a place in the SELECT list, or a number of rows
+            return  # a position in the SELECT list, or a number of rows
         if isinstance(node.parent, exp.Group) and isinstance(node, exp.Literal):
             return
         value = self.value(node)
         node.replace(exp.Var(this=value.sql))
 
     def value(self, node: exp.Expr) -> Value:
-        """Return an expression for DuckDB, with its type; what is refused is noted."""
+        """Return an expression for DuckDB, with its type; refused parts are recorded."""
         if id(node) not in self._done:
             try:
                 handler = _HANDLERS.get(type(node))
@@ -138,7 +138,7 @@ class _Agreement:
         """Return the types of a query's columns, by name, in order."""
         query = query.unnest() if isinstance(query, exp.Subquery) else query
         if id(query) not in self._outputs:
-            self._outputs[id(query)] = {}  # of a query inside of itself: names without types
+            self._outputs[id(query)] = {}  # of a recursive query: names without types
             self._outputs[id(query)] = self._find_outputs(query)
         return self._outputs[id(query)]
 
@@ -172,7 +172,7 @@ class _Agreement:
 
     def column(self, node: exp.Column) -> Value:
         sql = node.sql(dialect="duckdb")
-        if not node.table:  # a name of the SELECT list in ORDER BY
+        if not node.table:  # a name from the SELECT list in ORDER BY
             select = node.find_ancestor(exp.Query)
             assert select is not None
             return Value(sql, self.outputs(select).get(node.name.lower(), NULL))
@@ -231,7 +231,7 @@ class _Agreement:
         return Value(f"({sides[0]} {'AND' if isinstance(node, exp.And) else 'OR'} {sides[1]})", "boolean")
 
     def typed(self, node: exp.Expr, target: str) -> str:
-        """Return an expression where Spark takes a type."""
+        """Return an expression cast to the type that Spark requires."""
         value = self.value(node)
         sql = implicit_cast(value.sql, value.type, target)
         if sql is None:
@@ -239,7 +239,7 @@ class _Agreement:
         return sql
 
     def alike(self, values: list[Value], *, compared: bool = False) -> tuple[list[str], str]:
-        """Return expressions in the type that Spark finds for all of them."""
+        """Return expressions cast to Spark's common type of all of them."""
         kind = values[0].type
         for value in values[1:]:
             joined = common_type(kind, value.type, compared=compared)
@@ -364,7 +364,7 @@ class _Agreement:
         return self.function(exp.Anonymous(this={"week": "weekofyear"}.get(name, name), expressions=[node.expression]))
 
     def merged(self, node: exp.Coalesce) -> Value:
-        """Columns of several tables that USING makes one."""
+        """Translate columns of several tables that USING merges."""
         values, kind = self.alike([self.value(each) for each in (node.this, *node.expressions)])
         return Value(f"coalesce({', '.join(values)})", kind)
 
@@ -450,7 +450,7 @@ class _Agreement:
         return Value(sql.replace("{over}", over), result)
 
     def argument(self, node: exp.Expr, kind: str) -> str:
-        """Return an argument of a function, of the type that it takes."""
+        """Return an argument of a function, cast to the parameter's type."""
         if kind == "constant":
             if not isinstance(node, exp.Literal) or node.is_string:
                 raise _Differs("takes a number as it stands here")
@@ -467,7 +467,7 @@ class _Agreement:
 
 
 def _is_value_of(node: exp.Subquery) -> bool:
-    """Whether a query in parentheses stands for a value."""
+    """Whether a query in parentheses is used as a value."""
     return not isinstance(node.parent, exp.From | exp.Join | exp.SetOperation | exp.Subquery | exp.Lateral | exp.With)
 
 

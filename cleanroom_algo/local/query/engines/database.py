@@ -1,4 +1,4 @@
-"""A database of DuckDB in a folder, and the members' tables in it: both engines read the same rows and types."""
+"""A database of DuckDB in a folder, with the members' tables: both engines read the same rows and types."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cleanroom_algo.local.query.resolution import MEMBERS, Resolution
 from cleanroom_algo.local.query.table import Table
 
 DATABASE: Final = "result.duckdb"
-_MEMORY = "1GB"  # what does not fit goes to disk
+_MEMORY = "1GB"  # larger data is written to the disk
 _AS_SPARK_READS: Final = {
     "UTINYINT": "SMALLINT",
     "USMALLINT": "INTEGER",
@@ -42,18 +42,18 @@ def open_database(draft: Path) -> duckdb.DuckDBPyConnection:
     }
     connection = duckdb.connect(str(draft / DATABASE), config=dict(settings))
     connection.execute("SET TimeZone='UTC'")
-    # Where several rows are equal in ORDER BY, files of one query would differ from run to run otherwise.
+    # Without this, the files of a query would differ between runs if several rows are equal in ORDER BY.
     connection.execute("SET preserve_insertion_order=true")
     return connection
 
 
 def load_tables(connection: duckdb.DuckDBPyConnection, resolution: Resolution) -> dict[str, dict[str, str]]:
-    """Copy the columns that a query uses, and nothing else; tables in S3 are left out.
+    """Copy only the columns that a query uses, without those of tables in S3.
 
     Returns:
         Spark's types of the columns, by names in lower case.
     """
-    # In memory, and on the disk where they do not fit: twice as fast as in the database's file.
+    # In memory, and on the disk if they do not fit: twice as fast as in the database's file.
     connection.execute(f"ATTACH ':memory:' AS {MEMBERS}")
     return {
         name.lower(): _copy(connection, resolution.tables[name.lower()], columns)
@@ -82,7 +82,7 @@ def column_types(table: Table, endpoint: str | None = None) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _unreadable(table: Table, columns: Sequence[str]) -> Iterator[None]:
-    """Say of a table whose files cannot be read what they should be."""
+    """Report what the files of a table should be if they cannot be read."""
     try:
         yield
     except duckdb.OutOfMemoryException:
@@ -98,7 +98,7 @@ def _unreadable(table: Table, columns: Sequence[str]) -> Iterator[None]:
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, table: Table, columns: tuple[str, ...]) -> dict[str, str]:
-    """Copy the used columns of a table; of one whose rows are only counted, nothing but that they are there."""
+    """Copy the used columns of a table; if rows are only counted, copy no values."""
     shown = ", ".join(map(identifier, columns)) or "true AS present"
     name = f"{MEMBERS}.{identifier(table.name)}"
     with _unreadable(table, columns):
@@ -109,7 +109,7 @@ def _copy(connection: duckdb.DuckDBPyConnection, table: Table, columns: tuple[st
 
 
 def _as_spark_reads(connection: duckdb.DuckDBPyConnection, table: Table, column: str, kind: str) -> str:
-    """Give a column the type that Spark has for it, and return Spark's name for it."""
+    """Convert a column to its type in Spark, and return the name of the type."""
     if kind in _AS_SPARK_READS:
         name, kind = f"{MEMBERS}.{identifier(table.name)}", _AS_SPARK_READS[kind]
         connection.execute(f"ALTER TABLE {name} ALTER COLUMN {identifier(column)} TYPE {kind}")
@@ -129,7 +129,7 @@ def types(connection: duckdb.DuckDBPyConnection, table: str) -> list[tuple[str, 
 
 
 def _source(table: Table) -> str:
-    """Return what reads a table's files, each by its name."""
+    """Return the SQL that reads a table's files, each by its name."""
     assert isinstance(table.location, Path)
     files = sorted(table.location.rglob(f"*.{table.format}")) if table.location.is_dir() else [table.location]
     names = ", ".join(quoted(str(path)) for path in files if path.is_file())
@@ -145,10 +145,10 @@ def _source(table: Table) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a text as SQL has it."""
+    """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def identifier(name: str) -> str:
-    """Return a name as SQL has it."""
+    """Return a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

@@ -1,8 +1,8 @@
-"""The embedded engine: DuckDB, over a database that holds nothing but what the query may read.
+"""The embedded engine: DuckDB, with a database that only contains what the query may read.
 
-Of each table that a query names, the columns that it uses are copied into a database of its own. Then every other door
-is closed, and the query runs: no file, no other column, no network, no extension and no Python variable is within its
-reach, whatever its text says.
+The used columns of each table in a query are copied into a separate database. Then all other access is disabled, and
+the query runs. Whatever its text says, it cannot reach files, other columns, the network, extensions or Python
+variables.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from cleanroom_algo.local.query.resolution import Resolution
 
 
 def compute(resolution: Resolution, draft: Path) -> None:
-    """Make the table `result` of a database in a folder, with everything else shut out.
+    """Create the table `result` of a database in a folder, with all other access disabled.
 
     Raises:
-        EngineDiffersError: CR-JOB-403, DuckDB may give other values than Spark.
-        QueryError: CR-JOB-401, the query cannot be run; no value of a row is in the message.
-        duckdb.OutOfMemoryException: there is too little memory and disk for it.
+        EngineDiffersError: CR-JOB-403, DuckDB may return other values than Spark.
+        QueryError: CR-JOB-401, the query cannot be run; the message contains no value of a row.
+        duckdb.OutOfMemoryException: memory and disk are not sufficient.
     """
     with open_database(draft) as connection:
         tables = load_tables(connection, resolution)
@@ -39,14 +39,14 @@ def compute(resolution: Resolution, draft: Path) -> None:
 
 
 def create_result(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
-    """Shut everything else out, and run what may be hostile."""
+    """Disable all other access, and run a statement that may be hostile."""
     connection.execute("SET enable_external_access=false")
     connection.execute("SET lock_configuration=true")
     connection.execute(f"CREATE TABLE result AS {statement}")
 
 
 def _failed(error: duckdb.Error) -> QueryError | EngineDiffersError:
-    """Return an error that says what DuckDB says of the query's form, but not what it says of values."""
+    """Return an error with DuckDB's message about the query's form, but without messages about values."""
     if NOT_SAME in str(error):
         return EngineDiffersError(
             "DuckDB may return other values than Spark for a value in this query",

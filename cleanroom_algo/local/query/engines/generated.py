@@ -1,4 +1,4 @@
-"""Generated rows in the place of a query's own, whichever engine made the result."""
+"""Replaces a query's rows by generated ones, for the result of any engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cleanroom_algo.local.query.synthetic.generate import generate
 
 
 def replace_result(draft: Path, plan: SyntheticPlan) -> float:
-    """Put generated rows into the table `result` of a folder's database; return the score of the attack on them.
+    """Replace the table `result` of a folder's database by generated rows; return the score of the attack on them.
 
     Raises:
         SyntheticDataError: CR-JOB-406. SyntheticDataExposedError: CR-JOB-407.

@@ -1,4 +1,4 @@
-"""What DuckDB needs to compute as Spark does: macros that `functions` and `spark_types` call."""
+"""Macros for DuckDB that compute like Spark; `functions` and `spark_types` call them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 import duckdb
 
 NOT_SAME: Final = "cleanroom-algo: not as Spark"
-"""What DuckDB says where a value is not known to be Spark's."""
+"""DuckDB's error for a value that may differ from Spark's."""
 
 _MACROS: Final = r"""
 spark_letters(s) AS
@@ -130,7 +130,7 @@ spark_text(x) AS
 
 
 def create_macros(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the macros, for as long as a connection lasts."""
+    """Create the macros for the lifetime of a connection."""
     connection.execute(f"CREATE TEMP MACRO spark_differs() AS error('{NOT_SAME}')")
     for macro in filter(str.strip, _MACROS.split(";\n")):
         connection.execute(f"CREATE TEMP MACRO {macro}")

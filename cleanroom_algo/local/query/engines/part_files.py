@@ -1,4 +1,4 @@
-"""The part files of a channel, as Spark writes them, whichever engine made the result."""
+"""The part files of a channel, written as by Spark, for the result of any engine."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from cleanroom_algo.local.query.engines.database import identifier, open_databas
 from cleanroom_algo.local.query.engines.macros import create_macros
 from cleanroom_algo.local.query.plan import QueryOutcome, QueryPlan
 
-DEFAULT_FILES: Final = 4  # enough that ShardedByS3Key has something to share; Spark writes one for each of its tasks
-_TIMESTAMP: Final = "%Y-%m-%dT%H:%M:%S.%gZ"  # as Spark writes them in its session zone, UTC
+DEFAULT_FILES: Final = 4  # several, so that ShardedByS3Key has objects to share; Spark writes one for each of its tasks
+_TIMESTAMP: Final = "%Y-%m-%dT%H:%M:%S.%gZ"  # as Spark writes them with the session time zone UTC
 _TIMESTAMP_NTZ: Final = _TIMESTAMP.rstrip("Z")
-_PLAIN_SCALE: Final = 6  # Java writes decimals with more digits after the point with an exponent where they are small
+_PLAIN_SCALE: Final = 6  # Java writes small decimals with more decimal places than this with an exponent
 _UNLIKE: Final = {
     "VARCHAR": r"""regexp_matches({}, '["\\\r\n]|^[\x00-\x20]|[\x00-\x20]$')""",
     **dict.fromkeys(("FLOAT", "DOUBLE"), "({0} <> 0 AND NOT (abs({0}) >= 1e-3 AND abs({0}) < 1e7))"),
 }
-"""By type: whether CSV depends on the dialect, or on who writes it."""
+"""By type: whether CSV depends on the dialect, or on the writer."""
 _SPACE: Final = "".join(map(chr, range(33)))
 _SUFFIXES: Final = {"CSV": "csv", "PARQUET": "snappy.parquet"}
 
@@ -34,7 +34,7 @@ def write_parts(plan: QueryPlan, draft: Path) -> QueryOutcome:
     """Write the part files of the table `result`.
 
     Raises:
-        QueryError: CR-JOB-401, a column has a type that Spark does not write into CSV.
+        QueryError: CR-JOB-401, a column has a type that Spark cannot write to CSV.
     """
     with open_database(draft) as connection:
         create_macros(connection)
@@ -71,7 +71,7 @@ def _count(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 def _leave_out_nulls(connection: duckdb.DuckDBPyConnection, columns: Columns) -> int:
-    """Leave out of a result of one column the rows that Spark's writer takes for empty lines; return how many."""
+    """Remove rows of a one-column result that Spark's writer treats as empty lines; return their number."""
     before = _count(connection)
     ((name, _),) = columns
     connection.execute(f"CREATE OR REPLACE TABLE result AS FROM result WHERE {identifier(name)} IS NOT NULL")
@@ -79,7 +79,7 @@ def _leave_out_nulls(connection: duckdb.DuckDBPyConnection, columns: Columns) ->
 
 
 def _found(connection: duckdb.DuckDBPyConnection, columns: Columns) -> frozenset[str]:
-    """Return the columns for CSV with texts that dialects write differently, or floats that Java writes otherwise."""
+    """Return the columns for CSV with texts that depend on the dialect, or floats that Java writes in another form."""
     tests = {name: _UNLIKE[kind].format(identifier(name)) for name, kind in columns if kind in _UNLIKE}
     if not tests:
         return frozenset()
@@ -90,10 +90,10 @@ def _found(connection: duckdb.DuckDBPyConnection, columns: Columns) -> frozenset
 
 
 def _shown(plan: QueryPlan, columns: Columns, found: frozenset[str]) -> str:
-    """Return the columns as the files have them.
+    """Return the columns in the form in which they are written to files.
 
     Raises:
-        QueryError: CR-JOB-401, a column has a type that Spark does not write into CSV.
+        QueryError: CR-JOB-401, a column has a type that Spark cannot write to CSV.
     """
     if plan.result_format == "PARQUET":
         shown = {name: _in_utc(plan, identifier(name), kind) for name, kind in columns}
@@ -120,7 +120,7 @@ def _shown(plan: QueryPlan, columns: Columns, found: frozenset[str]) -> str:
 
 
 def _in_utc(plan: QueryPlan, value: str, kind: str) -> str:
-    """Return a value for Parquet: Spark says of its timestamps that they are in UTC."""
+    """Return a value for Parquet: Spark declares its timestamps as UTC."""
     return f"CAST({value} AS TIMESTAMPTZ)" if kind == "TIMESTAMP" and not _has_ntz(plan) else value
 
 
@@ -130,7 +130,7 @@ def _has_ntz(plan: QueryPlan) -> bool:
 
 
 def _as_java(name: str, kind: str, found: frozenset[str]) -> str:
-    """Return a number as Java writes it, and any other value as it is."""
+    """Return a number as Java writes it, and any other value unchanged."""
     value = identifier(name)
     if kind in ("FLOAT", "DOUBLE") and name in found:
         return f"spark_text({value})"
@@ -143,7 +143,7 @@ def _spark_title(name: str, *, first: bool) -> str:
     """Return the name of a column as Spark writes it into the header of CSV.
 
     Raises:
-        QueryError: CR-JOB-401, the name has white space at an end, which Spark trims in some places.
+        QueryError: CR-JOB-401, the name begins or ends with white space, which Spark sometimes trims.
     """
     if name.strip(_SPACE) != name:
         raise QueryError(
@@ -161,6 +161,6 @@ def _options(plan: QueryPlan) -> str:
     if plan.result_format == "PARQUET":
         return "FORMAT parquet, COMPRESSION snappy"
     header = "true" if plan.header else "false"
-    quotes = ", QUOTE ''" if _is_sparks(plan) else ""  # what needs quotes has them already
+    quotes = ", QUOTE ''" if _is_sparks(plan) else ""  # values that need quotes already have them
     # NULL is an unquoted empty field, an empty text a quoted one (nullValueWrittenAsQuotedEmptyStringCsv is false).
     return f"FORMAT csv, HEADER {header}, NULLSTR ''{quotes}, TIMESTAMPFORMAT '{_TIMESTAMP}'"

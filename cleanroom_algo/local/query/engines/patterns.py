@@ -1,4 +1,4 @@
-"""Texts in a query that say how: patterns of times, units and regular expressions, from Spark's form to DuckDB's."""
+"""Converts format texts in a query from Spark's form to DuckDB's: patterns of times, units, regular expressions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TIME_UNITS: Final = {**_UNITS, "day": "day", "dd": "day", "hour": "hour", "minu
 
 
 def time_pattern(text: str) -> str | None:
-    """Return a pattern of `date_format` as `strftime` has it; None if it holds what is not known to agree."""
+    """Return a pattern of `date_format` for `strftime`; None if it contains parts that may differ."""
     found = []
     for run in re.findall(r"([A-Za-z])(\1*)|([^A-Za-z]+)", text):
         letters = run[0] + run[1]
@@ -35,7 +35,7 @@ def time_pattern(text: str) -> str | None:
 
 
 def regular_expression(text: str) -> str | None:
-    """Return a regular expression of Java that RE2 reads alike; None for others."""
+    """Return a regular expression of Java if RE2 interprets it in the same way; else None."""
     if re.fullmatch(r"(\\[.\-+*?()\[\]{}|/]|\\[dw]|[A-Za-z0-9 _,;:@/=%#&<>~-]|[+*])*", text) and not re.search(
         r"^[+*]|[+*]{2}", text
     ):
@@ -49,4 +49,4 @@ KINDS: Final[Mapping[str, Callable[[str], str | None]]] = {
     "unit": lambda text: _TIME_UNITS.get(text.lower()),
     "day_unit": lambda text: _UNITS.get(text.lower()),
 }
-"""How each kind of such a text is read; None is what is not known to agree."""
+"""How each kind of such a text is converted; None means that it may differ."""

@@ -1,4 +1,4 @@
-"""A query from its plan to its part files: the same rules and the same files, whichever engine computes."""
+"""Runs a query, from its plan to its part files, with the same rules and files for all engines."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from cleanroom_algo.local.query.rules import check
 _TABLES: Final = "tables"  # those from S3
 
 Compute = Callable[[Resolution, Path], None]
-"""An engine: it makes the table `result` of the database in a folder, with nothing else within the query's reach."""
+"""An engine: creates the table `result` of the database in a folder; the query can reach nothing else."""
 
 
 def run(plan: QueryPlan) -> QueryOutcome:
-    """Run a query; its files appear all at once or not at all.
+    """Run a query; all of its files appear together, or none.
 
     Raises:
-        QueryError: CR-JOB-401, the query cannot be run; no value of a row is in the message.
-        EngineDiffersError: CR-JOB-403, DuckDB may give other values than Spark.
-        SparkUnavailableError: CR-JOB-404, there is no Spark on this machine.
-        TableUnreadableError: CR-JOB-402, nor the files of a table that it names.
-        QueryTooLargeError: CR-JOB-405, there is too little memory and disk for it.
+        QueryError: CR-JOB-401, the query cannot be run; the message contains no value of a row.
+        EngineDiffersError: CR-JOB-403, DuckDB may return other values than Spark.
+        SparkUnavailableError: CR-JOB-404, Spark cannot start on this machine.
+        TableUnreadableError: CR-JOB-402, the files of a table in the query cannot be read.
+        QueryTooLargeError: CR-JOB-405, memory and disk are not sufficient.
         SyntheticDataError: CR-JOB-406, rows cannot be generated from its result.
-        SyntheticDataExposedError: CR-JOB-407, generated rows tell too much.
+        SyntheticDataExposedError: CR-JOB-407, generated rows reveal too much.
     """
     resolution = check(plan.query, plan.access, plan.parameters)
     compute = _engine(plan)
@@ -47,7 +47,7 @@ def run(plan: QueryPlan) -> QueryOutcome:
         shutil.rmtree(draft / _TABLES, ignore_errors=True)
         score = None
         if plan.synthetic is not None:
-            from cleanroom_algo.local.query.engines.generated import replace_result  # numpy and polars take their time
+            from cleanroom_algo.local.query.engines.generated import replace_result  # slow imports
 
             score = replace_result(draft, plan.synthetic)
         outcome = replace(write_parts(plan, draft), attack_score=score)
@@ -56,7 +56,7 @@ def run(plan: QueryPlan) -> QueryOutcome:
         for path in draft.glob(f"{DATABASE}*"):
             path.unlink()
         shutil.rmtree(draft / "spill", ignore_errors=True)
-        shutil.rmtree(plan.directory, ignore_errors=True)  # of a channel that is declared anew
+        shutil.rmtree(plan.directory, ignore_errors=True)  # the old files of a channel that is declared again
         draft.rename(plan.directory)
         return outcome
     except duckdb.OutOfMemoryException:
@@ -70,7 +70,7 @@ def run(plan: QueryPlan) -> QueryOutcome:
 
 
 def _with_int96(plan: QueryPlan, draft: Path, outcome: QueryOutcome) -> QueryOutcome:
-    from cleanroom_algo.local.query.engines.spark import as_int96  # an extra
+    from cleanroom_algo.local.query.engines.spark import as_int96  # an optional dependency
 
     parts = sorted(draft.glob("part-*"))
     as_int96(parts, plan.spark)
@@ -79,7 +79,7 @@ def _with_int96(plan: QueryPlan, draft: Path, outcome: QueryOutcome) -> QueryOut
 
 def _engine(plan: QueryPlan) -> Compute:
     if plan.engine == "spark":
-        from cleanroom_algo.local.query.engines import spark  # an extra
+        from cleanroom_algo.local.query.engines import spark  # an optional dependency
 
         return partial(spark.compute, properties=plan.spark, ansi=plan.ansi)
     if plan.ansi:

@@ -1,7 +1,7 @@
-"""Spark itself, in this process's own session on this machine: for what DuckDB does not compute as Spark does.
+"""Spark on this machine, in a session of this process, for queries that DuckDB does not compute like Spark.
 
-The tables of the collaboration are temporary views over the columns that the query uses; its catalog is in memory, and
-holds nothing else. One session serves all queries of a process.
+The tables of the collaboration are temporary views of the columns that the query uses; its catalog is in memory, and
+contains nothing else. One session serves all queries of a process.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Properties = tuple[tuple[str, str], ...]
 _ANSI: Final = "spark.sql.ansi.enabled"
 _DEFAULTS: Final = {
     "spark.master": "local[*]",
-    # Queries over samples end before the second compiler has paid for itself.
+    # Queries on samples end before the second compiler would save time.
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
@@ -54,36 +54,36 @@ _DEFAULTS: Final = {
     "spark.log.level": "ERROR",
 }
 _OF_VALUES: Final = {
-    _ANSI: "false",  # unless a query's own session says otherwise
+    _ANSI: "false",  # unless a query's own session sets it
     "spark.sql.catalogImplementation": "in-memory",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.parquet.inferTimestampNTZ.enabled": "false",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }
-"""What the values of results, and what queries can reach, depend on."""
+"""Settings that values of results depend on, and what queries can access."""
 
-_TAIL: Final = 64 * 1024  # bytes of what Java wrote last
-_LINE: Final = 200  # characters of a line of it
+_TAIL: Final = 64 * 1024  # bytes at the end of Java's output
+_LINE: Final = 200  # characters of a line in it
 
 _lock = threading.Lock()
 _running: dict[Properties, SparkSession] = {}
-_java_log: list[IO[bytes]] = []  # what Java writes: its log may quote values, and is not for the terminal
+_java_log: list[IO[bytes]] = []  # Java's output: its log may quote values, and must not go to the terminal
 
 
 def compute(resolution: Resolution, draft: Path, properties: Properties = (), *, ansi: bool = False) -> None:
-    """Make the table `result` of a database in a folder.
+    """Create the table `result` of a database in a folder.
 
     Args:
         resolution: of the query.
         draft: the folder.
         properties: of Spark, by name.
-        ansi: whether what has no value is an error, and not null.
+        ansi: whether an undefined value is an error, and not null.
 
     Raises:
         SparkUnavailableError: CR-JOB-404. QueryError: CR-JOB-401, Spark cannot run the query.
         TableUnreadableError: CR-JOB-402. QueryTooLargeError: CR-JOB-405.
     """
-    session = spark_session(properties).newSession()  # another query's views are not within its reach
+    session = spark_session(properties).newSession()  # it cannot see the views of another query
     log_start = _log_size()
     with open_database(draft) as connection:
         tables = load_tables(connection, resolution)
@@ -119,7 +119,7 @@ def as_int96(files: Sequence[Path], properties: Properties = ()) -> None:
     """
     session = spark_session(properties).newSession()
     session.conf.set("spark.sql.parquet.outputTimestampType", "INT96")
-    session.conf.set("spark.sql.parquet.inferTimestampNTZ.enabled", "true")  # which are never INT96
+    session.conf.set("spark.sql.parquet.inferTimestampNTZ.enabled", "true")  # these are never INT96
     log_start = _log_size()
     for path in files:
         copy = path.with_name(f".{path.name}")
@@ -162,7 +162,7 @@ def _reason(error: AnalysisException | Py4JJavaError) -> str:
 
 
 def _schema(columns: Mapping[str, str]) -> str:
-    """Return the schema of a table: Spark would start a job to find it."""
+    """Return the schema of a table, because Spark would start a job to find it."""
     return ", ".join(
         f"{exp.to_identifier(name, quoted=True).sql(dialect='spark')} {kind}" for name, kind in columns.items()
     )
@@ -182,7 +182,8 @@ def spark_session(properties: Properties = ()) -> SparkSession:
     """Return the session of this process; the first call starts Spark.
 
     Raises:
-        SparkUnavailableError: CR-JOB-404, pyspark or Java is missing, a property cannot be set, or others are in use.
+        SparkUnavailableError: CR-JOB-404, pyspark or Java is missing, a property cannot be set, or is already set
+            otherwise.
     """
     with _lock:
         if _running and _has_ended():
@@ -216,8 +217,8 @@ def _start(properties: dict[str, str]) -> SparkSession:
             f"{', '.join(fixed)} cannot be set in [spark]", "leave them out; ANSI mode is the switch spark_ansi"
         )
     settings = {**_DEFAULTS, **properties, **_OF_VALUES}
-    log.warning("starting Spark (%s); this takes some seconds", settings["spark.master"])  # to be seen
-    warnings.filterwarnings("ignore", category=FutureWarning, module="pyspark")  # of pandas, which nothing here uses
+    log.warning("starting Spark (%s); this takes some seconds", settings["spark.master"])  # so that it is visible
+    warnings.filterwarnings("ignore", category=FutureWarning, module="pyspark")  # about pandas, which is not used here
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if not is_cluster(settings):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
@@ -230,7 +231,7 @@ def _start(properties: dict[str, str]) -> SparkSession:
         gateway: Any = launch_gateway(configuration, {"stdout": written, "stderr": written})  # type: ignore[no-untyped-call]
         SparkContext(conf=configuration, gateway=gateway)
         return Session.builder.getOrCreate()
-    except Exception as error:  # pyspark has no class for what goes wrong before Java answers
+    except Exception as error:  # pyspark has no class for errors before Java responds
         causes = [line for line in _written().splitlines() if "Exception: " in line or "Error: " in line]
         problems = [Problem("Java", line.strip()[:_LINE]) for line in causes[-1:]]
         _end()
@@ -242,10 +243,10 @@ def _start(properties: dict[str, str]) -> SparkSession:
 
 
 def _end() -> None:
-    """End Spark and Java, which may have ended before, so that both can start again.
+    """End Spark and Java, even if one of them has already ended, so that both can start again.
 
-    Pyspark would keep one Java for the life of a process: the names with an underscore are its own, and pyproject.toml
-    bounds its version.
+    Pyspark would keep one Java process for its lifetime: the names with an underscore are private to it, and
+    pyproject.toml limits its version.
     """
     from pyspark import SparkContext
 
@@ -255,7 +256,7 @@ def _end() -> None:
     if gateway is None:
         return
     for end in (*([context.stop] if context is not None else []), gateway.shutdown, gateway.proc.stdin.close):
-        with contextlib.suppress(Exception):  # of the bridge to a Java that is not there
+        with contextlib.suppress(Exception):  # of the bridge to a Java process that has ended
             end()
     gateway.proc.wait()
 
@@ -267,7 +268,7 @@ def _has_ended() -> bool:
 
 
 def _written(start: int = 0) -> str:
-    """Return the end of what Java has written, from a place on. Java continues to write at its own place."""
+    """Return the end of Java's output after a position. Java continues to write at its own position."""
     return os.pread(_java_log[0].fileno(), _TAIL, max(_log_size() - _TAIL, start)).decode(errors="replace")
 
 
@@ -276,11 +277,11 @@ def _log_size() -> int:
 
 
 def _failed(error: Exception, log_start: int) -> CleanroomError:
-    """Return an error that says what Spark's condition is, but not what it says of values."""
+    """Return an error with the name of Spark's error condition, but without its text about values."""
     from py4j.protocol import Py4JNetworkError
     from pyspark.errors import PySparkException
 
-    # A task without memory ends Java. Which error the query gets is then a matter of chance.
+    # A task without memory ends Java; then the query may get different errors.
     has_ended = isinstance(error, Py4JNetworkError | OSError)
     lacks_memory = "OutOfMemory" in str(error) + _written(log_start)
     if has_ended or lacks_memory:

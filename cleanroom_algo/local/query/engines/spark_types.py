@@ -1,6 +1,6 @@
-"""Spark's types, by Spark's names: how DuckDB calls them, which come together, and how a value changes its type.
+"""Spark's types, with Spark's names: DuckDB's names for them, their common types, and casts between them.
 
-Casts are those of Spark without ANSI mode. Where a value is not known to be the same, DuckDB stops with an error.
+Casts are those of Spark without ANSI mode. If a value may differ, DuckDB stops with an error.
 (Spark, "ANSI compliance" and "Cast"; each cast runs in the differential test.)
 """
 
@@ -33,7 +33,7 @@ Decimal = tuple[int, int]
 
 
 def spark_type(duckdb_type: str) -> str | None:
-    """Return Spark's name for a type of DuckDB; None if a query cannot use it here."""
+    """Return Spark's name for a type of DuckDB; None if queries cannot use it here."""
     if found := re.fullmatch(r"DECIMAL\((\d+),(\d+)\)", duckdb_type):
         return decimal_type(int(found[1]), int(found[2]))
     return _SPARK.get(duckdb_type)
@@ -52,24 +52,24 @@ def decimal_type(digits: int, scale: int) -> str | None:
 
 
 def as_decimal(name: str) -> Decimal | None:
-    """Return digits and scale of a decimal, or of what Spark makes of an integer; None for others."""
+    """Return digits and scale of a decimal, or of an integer as a decimal in Spark; None for other types."""
     if found := re.fullmatch(r"decimal\((\d+),(\d+)\)", name):
         return int(found[1]), int(found[2])
     return (_DIGITS[name], 0) if name in _DIGITS else None
 
 
 def is_number(name: str) -> bool:
-    """Whether a type is one of numbers."""
+    """Whether a type is numeric."""
     return name in _FRACTIONS or as_decimal(name) is not None
 
 
 def common_type(left: str, right: str, *, compared: bool = False) -> str | None:
-    """Return the type in which Spark brings two together; None if it is not known here.
+    """Return the common type of two types in Spark; None if it is not known here.
 
     Args:
         left: a type.
-        right: another.
-        compared: whether by a comparison, where texts become what the other side is; else it becomes a text.
+        right: another type.
+        compared: whether for a comparison, where texts get the type of the other side; else the other becomes a text.
     """
     if left == right or NULL in (left, right):
         return right if left == NULL else left
@@ -95,7 +95,7 @@ def _common_number(left: str, right: str) -> str | None:
 
 
 def implicit_cast(sql: str, source: str, target: str) -> str | None:
-    """Return SQL for a value where a function takes another type; None if Spark does not do that by itself."""
+    """Return SQL that casts an argument to a parameter's type; None if Spark does not do this implicitly."""
     if target in ("any", source):
         return sql
     if target.endswith("!"):
@@ -117,7 +117,7 @@ def implicit_cast(sql: str, source: str, target: str) -> str | None:
 
 
 def cast(sql: str, source: str, target: str) -> str | None:
-    """Return SQL for a cast, with Spark's value; None if it is not known here."""
+    """Return SQL for a cast with Spark's value; None if it is not known here."""
     if source == target:
         return sql
     if source == NULL:

@@ -1,8 +1,8 @@
-"""The attack that generated rows must withstand: who is in the data, told by the distance to the closest record.
+"""The attack that generated rows must withstand: recognizing rows in the data by their distance to generated ones.
 
 Rows that the model has seen are compared with rows of the same query that it has not seen. If the first are closer to
-generated rows than the second, an attacker can tell who was in the data. The score is the area under the ROC curve of
-this attack: 0.5 if the distance tells nothing, 1 if it tells everything.
+generated rows than the second, an attacker can recognize rows in the data. The score is the area under the ROC curve of
+this attack: 0.5 if the distance reveals nothing, 1 if it reveals everything.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from cleanroom_algo.local.query.synthetic.columns import numbers_of
 
-_ATTACKED: Final = 2000  # rows of either kind: the score of harmless data then varies by about 0.01
-_GENERATED: Final = 100_000  # rows that are searched for the closest
-_CHUNK: Final = 64  # rows at once: their distances fit into the cache of a processor
+_ATTACKED: Final = 2000  # rows of each kind: the score of harmless data then varies by about 0.01
+_GENERATED: Final = 100_000  # rows among which the closest is searched
+_CHUNK: Final = 64  # rows at a time: their distances fit into the cache of a processor
 
 _Distances = NDArray[np.float32]
 
@@ -30,14 +30,14 @@ def attack_score(
     categorical: frozenset[str],
     random: np.random.Generator,
 ) -> float:
-    """Return how well the distance to the closest generated row tells rows that were seen from others.
+    """Return how well the distance to the closest generated row separates seen rows from others.
 
     Args:
-        seen: rows that the model was made of.
+        seen: rows from which the model was made.
         unseen: other rows of the same query.
-        generated: rows that it generated.
-        categorical: the columns whose values are equal or not; those of the others are near or far.
-        random: which rows are taken, where there are many.
+        generated: rows that the model generated.
+        categorical: columns whose values can only be equal or different; values of other columns have distances.
+        random: selects rows if there are many.
     """
     taken = [_sample(each, _ATTACKED, random) for each in (seen, unseen)]
     searched = _sample(generated, _GENERATED, random)
@@ -56,7 +56,7 @@ def _sample(rows: pl.DataFrame, limit: int, random: np.random.Generator) -> pl.D
 
 
 def _columns(rows: pl.DataFrame, categorical: frozenset[str]) -> Iterator[tuple[bool, _Distances]]:
-    """Yield each column as numbers, and whether they are categories; null is far from all others."""
+    """Yield each column as numbers, and whether they are categories; the distance of null to all others is maximal."""
     for column in rows:
         if column.name in categorical:
             yield True, column.rank("dense").cast(pl.Float32).fill_null(0).to_numpy()
@@ -68,7 +68,7 @@ def _columns(rows: pl.DataFrame, categorical: frozenset[str]) -> Iterator[tuple[
 
 
 def _distances(columns: list[tuple[bool, _Distances]], attacked: int, searched: slice) -> _Distances:
-    """Return the distances of attacked rows to others: the sum over columns, each of at most 1 (Gower)."""
+    """Return the distances between attacked and searched rows: the sum over columns, each at most 1 (Gower)."""
     total: _Distances = np.zeros(1, np.float32)
     for is_category, values in columns:
         own, other = values[:attacked, None], values[None, searched]

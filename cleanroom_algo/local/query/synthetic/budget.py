@@ -1,4 +1,4 @@
-"""How much noise an epsilon asks for: zero-concentrated differential privacy, whose costs are added up.
+"""The noise that an epsilon requires: zero-concentrated differential privacy, whose costs can be added.
 
 (Bun, Steinke, "Concentrated differential privacy: simplifications, extensions, and lower bounds", 2016: rho-zCDP
 implies (epsilon, delta)-DP with epsilon = rho + 2 sqrt(rho ln(1/delta)).)
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 DELTA: Final = 1e-9
-"""The delta that comes with epsilon; the parameters of the service have none."""
+"""The delta for each epsilon; the service has no parameter for it."""
 
 Counts = NDArray[np.float64]
 
@@ -28,14 +28,14 @@ def rho_of(epsilon: float) -> float:
 def deviation(rho: float) -> float:
     """Return the standard deviation of noise on counts.
 
-    One row with other values changes two counts by 1, so their L2 sensitivity is sqrt(2), and
+    Changing one row changes two counts by 1, so their L2 sensitivity is sqrt(2), and
     rho = sensitivity ** 2 / (2 deviation ** 2).
     """
     return 1 / math.sqrt(rho)
 
 
 def measured(counts: NDArray[np.int64], rho: float, random: np.random.Generator) -> Counts:
-    """Return counts with noise, at the cost of rho."""
+    """Return counts with noise; this costs rho."""
     noisy: Counts = counts + random.normal(0, deviation(rho), counts.shape)
     return noisy
 
@@ -43,25 +43,25 @@ def measured(counts: NDArray[np.int64], rho: float, random: np.random.Generator)
 def hidden_below(rho: float, epsilon: float, columns: int) -> float:
     """Return the noisy count below which a value must not be shown.
 
-    The count of a value that a single row has crosses it with a probability that, over all columns, costs half of
-    `DELTA`. So only values that several rows have are named (stability-based histograms: Korolova, Kenthapadi, Mishra,
-    Ntoulas, "Releasing search queries and clicks privately", 2009).
+    The probability that the noisy count of a value of a single row exceeds it, over all columns, costs half of `DELTA`.
+    So only values of several rows are named (stability-based histograms: Korolova, Kenthapadi, Mishra, Ntoulas,
+    "Releasing search queries and clicks privately", 2009).
     """
     probability = DELTA / 2 / (1 + math.exp(epsilon)) / columns
     return 1 - deviation(rho) * NormalDist().inv_cdf(probability)
 
 
 def chosen(scores: Counts, sensitivity: float, rho: float, random: np.random.Generator) -> int:
-    """Return the place of a high score, by the exponential mechanism.
+    """Return the index of a high score, by the exponential mechanism.
 
-    With its own parameter e it is (e ** 2 / 8)-zCDP (Cesar, Rogers, "Bounding, concentrating, and truncating", 2021).
+    With parameter e, it is (e ** 2 / 8)-zCDP (Cesar, Rogers, "Bounding, concentrating, and truncating", 2021).
     """
     parameter = math.sqrt(8 * rho)
     return int(np.argmax(parameter * scores / (2 * sensitivity) + random.gumbel(size=scores.shape)))
 
 
 def on_simplex(counts: Counts, total: float) -> Counts:
-    """Return the counts that are nearest to noisy ones, not negative, and of a known sum."""
+    """Return the closest counts to noisy ones that are not negative and have a known sum."""
     values = counts.ravel()
     ordered = np.sort(values)[::-1]
     excess = (np.cumsum(ordered) - total) / np.arange(1, len(ordered) + 1)

@@ -1,7 +1,7 @@
-"""Columns as small numbers, and back: which values or intervals there are is measured with noise, too.
+"""Converts columns to small integers and back; the possible values or intervals are also measured with noise.
 
-Neither the values of categories nor the bounds of numbers are declared anywhere, and both tell something about rows.
-Categories are those that enough rows have. Bounds are found in a histogram of powers of two, as in Wilson, Zhang, Lam,
+Neither the values of categories nor the bounds of numbers are declared, and both reveal something about rows.
+Categories are the values of enough rows. Bounds are found in a histogram of powers of two, as in Wilson, Zhang, Lam,
 Desfontaines, Simmons-Marengo, Gipson, "Differentially private SQL with bounded user contribution", 2020.
 """
 
@@ -18,22 +18,22 @@ from numpy.typing import NDArray
 from cleanroom_algo.local.query.synthetic.budget import Counts, deviation, hidden_below, measured, on_simplex
 
 NULL: Final = 0
-"""The code of null, which every column has."""
+"""The code of null in every column."""
 
 _MAX_CATEGORIES: Final = 1000  # of a column; a pair of columns has the square of it
-_MAX_EXPONENT: Final = 64  # numbers beyond 2 ** 64 count as this
-_FEWEST, _COARSE, _FINE = 8, 256, 1024  # narrow intervals
+_MAX_EXPONENT: Final = 64  # larger numbers count as 2 ** 64
+_FEWEST, _COARSE, _FINE = 8, 256, 1024  # numbers of narrow intervals
 
 Codes = NDArray[np.int64]
 _Numbers = NDArray[np.float64]
 
 
 class Coding(Protocol):
-    """How the values of a column become codes, and codes values."""
+    """Converts the values of a column to codes, and codes to values."""
 
     @property
     def size(self) -> int:
-        """How many codes there are, that of null included."""
+        """The number of codes, including that of null."""
 
     def codes(self, values: pl.Series) -> Codes:
         """Return the codes of values."""
@@ -44,11 +44,11 @@ class Coding(Protocol):
 
 @dataclass(frozen=True)
 class Categories:
-    """The values of a categorical column; the last code stands for all others.
+    """The values of a categorical column; the last code means all other values.
 
     Attributes:
         shown: the values, sorted.
-        weights: how often each is drawn for the code of the others.
+        weights: how often each one is drawn for the code of the other values.
     """
 
     shown: pl.Series
@@ -58,7 +58,7 @@ class Categories:
     def measure(
         cls, values: pl.Series, rho: float, epsilon: float, columns: int, random: np.random.Generator
     ) -> Coding:
-        """Return the values that enough rows have, at the cost of rho and of a share of delta."""
+        """Return the values of enough rows; this costs rho and a part of delta."""
         if values.dtype == pl.Boolean:
             return cls(pl.Series([False, True]), np.ones(2))
         counted = values.drop_nulls().value_counts(name="rows").sort(values.name)
@@ -69,7 +69,7 @@ class Categories:
 
     @property
     def size(self) -> int:
-        """How many codes there are."""
+        """The number of codes."""
         return len(self.shown) + 2
 
     def codes(self, values: pl.Series) -> Codes:
@@ -80,7 +80,7 @@ class Categories:
         return np.where(values.is_null().to_numpy(), NULL, found.to_numpy())
 
     def values(self, codes: Codes, random: np.random.Generator) -> pl.Series:
-        """Return a value for each code: for that of the others one of those shown, if there is one."""
+        """Return a value for each code; for that of other values, one of the shown values if there is one."""
         places, others = codes.copy(), codes == self.size - 1
         shares = self.weights / self.weights.sum()
         places[others] = 1 + random.choice(len(shares), others.sum(), p=shares) if len(shares) else NULL
@@ -89,12 +89,12 @@ class Categories:
 
 @dataclass(frozen=True)
 class Intervals:
-    """The intervals of a numerical column, each of which holds about as many rows.
+    """The intervals of a numerical column, with about the same number of rows each.
 
     Attributes:
         dtype: of the column.
         edges: of narrow intervals of the same width.
-        weights: noisy counts of these.
+        weights: noisy counts of the narrow intervals.
         starts: the first narrow interval of each interval.
     """
 
@@ -105,11 +105,11 @@ class Intervals:
 
     @classmethod
     def measure(cls, values: pl.Series, rho: float, intervals: int, random: np.random.Generator) -> Coding:
-        """Return intervals between bounds, at the cost of rho: powers of two, bounds and intervals, a third each."""
+        """Return intervals between bounds; this costs rho: a third each for powers of two, bounds and intervals."""
         numbers = _numbers(values)
         numbers = numbers[~np.isnan(numbers)]
         whole = not (values.dtype.is_float() or values.dtype.is_decimal())
-        # As many narrow intervals as leave their counts above the noise.
+        # As many narrow intervals as possible with counts above the noise.
         most = max(int(len(values) / (3 * deviation(rho / 3))), _FEWEST)
         edges = _powers()
         edges = _around(edges, _of_many(_counted(numbers, edges), rho / 3, random))
@@ -124,11 +124,11 @@ class Intervals:
 
     @property
     def size(self) -> int:
-        """How many codes there are."""
+        """The number of codes."""
         return len(self.starts) + 1
 
     def codes(self, values: pl.Series) -> Codes:
-        """Return the codes of values; those out of bounds have the code of the next interval, NaN that of null."""
+        """Return the codes of values; values out of bounds have the code of the closest interval, NaN that of null."""
         numbers = _numbers(values)
         places = np.searchsorted(self.starts, _place(numbers, self.edges), side="right")
         return np.where(np.isnan(numbers), NULL, places)
@@ -150,7 +150,7 @@ class Intervals:
 
 
 def numbers_of(values: pl.Series) -> pl.Series:
-    """Return values as numbers: days of dates, the units of timestamps, finite ones for infinity."""
+    """Return values as numbers: days for dates, units for timestamps, finite numbers for infinity."""
     numbers = values.to_physical() if values.dtype.is_temporal() else values
     return numbers.cast(pl.Float64).clip(-1e300, 1e300)
 
@@ -167,7 +167,7 @@ def _powers() -> _Numbers:
 
 
 def _place(numbers: _Numbers, edges: _Numbers) -> NDArray[np.int64]:
-    """Return which interval each number is in; the first and the last take what is out of bounds."""
+    """Return the interval of each number; the first and the last one include numbers out of bounds."""
     return np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, len(edges) - 2)
 
 
@@ -176,14 +176,14 @@ def _counted(numbers: _Numbers, edges: _Numbers) -> NDArray[np.int64]:
 
 
 def _of_many(counts: NDArray[np.int64], rho: float, random: np.random.Generator) -> Counts:
-    """Return noisy counts that noise alone does not explain, and 0 for the others; the highest in any case."""
+    """Return noisy counts that exceed the noise, and 0 for the others; the highest count in any case."""
     noisy = measured(counts, rho, random)
     least = deviation(rho) * math.sqrt(2 * math.log(20 * len(counts)))
     return np.where(noisy >= min(least, noisy.max()), np.abs(noisy), 0)
 
 
 def _weights(counts: NDArray[np.int64], rho: float, random: np.random.Generator) -> Counts:
-    """Return noisy counts that are not negative, with the sum that they have before that."""
+    """Return noisy counts without negative ones, scaled to their original sum."""
     noisy = measured(counts, rho, random)
     return on_simplex(noisy, max(noisy.sum(), 1.0))
 
@@ -195,7 +195,7 @@ def _around(edges: _Numbers, weights: Counts) -> _Numbers:
 
 
 def _divided(low: float, high: float, bins: int, *, whole: bool) -> _Numbers:
-    """Return edges of intervals of the same width; of whole numbers none is narrower than 1."""
+    """Return edges of intervals of equal width, which is at least 1 for whole numbers."""
     if not whole:
         return np.linspace(low, high, bins + 1)
     low, high = math.floor(low), math.ceil(high)

@@ -1,4 +1,4 @@
-"""From the rows of a query to generated rows, and to the score of an attack on them."""
+"""Generates rows from those of a query, and computes the score of an attack on them."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from cleanroom_algo.local.query.synthetic.columns import Categories, Coding, Int
 from cleanroom_algo.local.query.synthetic.tree import fit
 
 _FEWEST, _MOST = 2, 32  # intervals of a numerical column
-_OF_DOMAINS: Final = 0.25  # of the budget, for which values and bounds there are
+_OF_DOMAINS: Final = 0.25  # part of the budget for possible values and bounds
 
 
 def generate(rows: pl.DataFrame, plan: SyntheticPlan, random: np.random.Generator) -> tuple[pl.DataFrame, float]:
-    """Return as many generated rows as there are, and the score of an attack on them.
+    """Return the same number of generated rows, and the score of an attack on them.
 
-    One half of the rows, drawn at random, makes the model; the other half serves the attack alone.
+    One random half of the rows makes the model; the other half is only used by the attack.
 
     Args:
         rows: of the query.
-        plan: what is asked for.
-        random: of noise, and of the halves.
+        plan: the parameters.
+        random: for noise and for the halves.
 
     Raises:
         SyntheticDataError: CR-JOB-406, there are too few or too many rows, or columns do not fit their classes.
-        SyntheticDataExposedError: CR-JOB-407, the score is above its threshold; the rows are not to be used.
+        SyntheticDataExposedError: CR-JOB-407, the score is above its threshold; the rows must not be used.
     """
     columns = _classified(rows, plan)
     shuffled = rows[random.permutation(len(rows))]
@@ -56,11 +56,11 @@ def _made(
     epsilon: float,
     random: np.random.Generator,
 ) -> pl.DataFrame:
-    """Return generated rows; everything that depends on values of `seen` is paid for with the budget."""
+    """Return generated rows; everything that depends on values of `seen` uses the budget."""
     rho = rho_of(epsilon)
     of_domain = rho * _OF_DOMAINS / len(columns)
     of_model = rho * (1 - _OF_DOMAINS)
-    # As many intervals as leave the counts of pairs above their noise.
+    # As many intervals as possible with counts of pairs above their noise.
     noise = deviation(of_model / 3 / (2 * len(columns)))
     intervals = min(max(int(math.sqrt(len(seen) / noise)), _FEWEST), _MOST)
     codings: list[Coding] = []
@@ -77,7 +77,7 @@ def _made(
 
 
 def _classified(rows: pl.DataFrame, plan: SyntheticPlan) -> dict[str, SyntheticColumn]:
-    """Return what each column of the result is.
+    """Return the properties of each column of the result.
 
     Raises:
         SyntheticDataError: CR-JOB-406.

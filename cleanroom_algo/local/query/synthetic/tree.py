@@ -1,8 +1,8 @@
 """A model of codes: each column depends on one other along a spanning tree, and on the column to predict.
 
-The tree holds the pairs that matter most. The column to predict is beside it, paired with all others: relations with it
-are what a model learns, and along a tree most of them would be lost. Given its own value, a column takes its two
-neighbors for independent of each other, so that pairs are all that has to be measured.
+The tree contains the most important pairs. The column to predict is also paired with all others, because models learn
+relations with it, and most of these would be lost along a tree. Given its own value, a column's two neighbors are
+assumed to be independent of each other, so that only pairs must be measured.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 from cleanroom_algo.local.query.synthetic.budget import Counts, chosen, measured, on_simplex
 from cleanroom_algo.local.query.synthetic.columns import Codes
 
-_SENSITIVITY: Final = 2.0  # of the distance between counts and fixed ones: one row changes two counts by 1
-_ROUNDS: Final = 20  # of fitting a pair to its columns
+_SENSITIVITY: Final = 2.0  # of the distance between counts and constants: one row changes two counts by 1
+_ROUNDS: Final = 20  # rounds of fitting a pair to its columns
 
 Pair = tuple[int, int]
 
@@ -30,7 +30,7 @@ class Tree:
     Attributes:
         singles: the counts of each column by code.
         pairs: the counts of pairs of columns, whose sums are those of `singles`.
-        target: the column to predict, which is paired with all others; None where there is none.
+        target: the column to predict, which is paired with all others; None if there is none.
     """
 
     singles: Sequence[Counts]
@@ -59,7 +59,7 @@ class Tree:
         return drawn
 
     def _beside(self, other: int, child: int) -> Counts:
-        """Return the counts of a column for each code of another."""
+        """Return the counts of a column for each code of another column."""
         return self.pairs[other, child] if (other, child) in self.pairs else self.pairs[child, other].T
 
     def _order(self) -> Iterator[tuple[int, list[int]]]:
@@ -79,14 +79,14 @@ class Tree:
 def fit(
     codes: Sequence[Codes], sizes: Sequence[int], target: int | None, rho: float, random: np.random.Generator
 ) -> Tree:
-    """Return a model of codes, at the cost of rho: a third each for columns, the choice of pairs, and pairs.
+    """Return a model of codes; this costs rho: a third each for columns, the choice of pairs, and pairs.
 
     Args:
         codes: of each column.
-        sizes: how many codes each column has.
+        sizes: the number of codes of each column.
         target: the column to predict, if there is one.
         rho: the budget.
-        random: where noise comes from.
+        random: for noise.
     """
     rows = float(len(codes[0]))
     share = rho / 3
@@ -94,7 +94,7 @@ def fit(
         on_simplex(measured(np.bincount(each, minlength=size), share / len(codes), random), rows)
         for each, size in zip(codes, sizes, strict=True)
     ]
-    # Each code gets a little: one that the noise has swallowed can still come up beside another.
+    # Each code gets a small count, because one that the noise has hidden may still occur together with others.
     singles = [(each + 1e-6) * rows / (each.sum() + 1e-6 * len(each)) for each in singles]
 
     def counted(pair: Pair) -> Codes:
@@ -122,7 +122,7 @@ def fit(
 def _spanning(
     pairs: Sequence[Pair], scores: Counts, columns: int, rho: float, random: np.random.Generator
 ) -> Iterator[Pair]:
-    """Yield the pairs of a spanning tree, each chosen among those that join two parts, at the cost of rho each."""
+    """Yield the pairs of a spanning tree; each is chosen among those that join two parts, and costs rho."""
     part = np.arange(columns)
     ends = np.array(pairs)
     while len(open_pairs := np.flatnonzero(part[ends[:, 0]] != part[ends[:, 1]])):
