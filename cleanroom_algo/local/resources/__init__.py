@@ -1,1 +1,1 @@
-"""What the room holds: its records, their states and names, and its settings."""
+"""The content of a room: its records, their states and names, and its settings."""

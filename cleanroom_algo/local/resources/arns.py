@@ -50,7 +50,7 @@ class Arn:
 
 
 def new_identifier() -> str:
-    """Return an identifier as the API makes them: a random UUID in lower case."""
+    """Return an identifier in the form of the API: a random UUID in lower case."""
     return str(uuid.uuid4())
 
 
@@ -66,5 +66,5 @@ def template_arn(region: str, account: str, membership: str, identifier: str) ->
 
 
 def cleanrooms_arn(region: str, account: str, *path: str) -> str:
-    """Return the ARN of a resource of the `cleanrooms` service, which names its resources by identifiers."""
+    """Return the ARN of a resource of the `cleanrooms` service, whose resources have identifiers."""
     return f"arn:aws:cleanrooms:{region}:{account}:{'/'.join(path)}"

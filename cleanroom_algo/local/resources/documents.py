@@ -1,4 +1,4 @@
-"""JSON objects as they lie in the store, read when first looked into."""
+"""JSON objects as stored, parsed when they are first used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic_core import from_json
 
 
 def is_readable(text: str) -> bool:
-    """Whether a text is a JSON object that can be read and sent."""
+    """Whether a text is a JSON object that can be parsed and sent."""
     try:
         return isinstance(from_json(text), dict)
     except ValueError:
@@ -17,7 +17,7 @@ def is_readable(text: str) -> bool:
 
 
 class Json(Mapping[str, Any]):
-    """A JSON object as a mapping; most of what a page of records holds is never looked into.
+    """A JSON object as a mapping; most objects on a page of records are never used.
 
     Args:
         text: of one JSON object.
@@ -30,7 +30,7 @@ class Json(Mapping[str, Any]):
         self._value: dict[str, Any] | None = None
 
     def whole(self) -> dict[str, Any]:
-        """Return the object itself, which is not to be changed; a dict answers faster than a mapping around it."""
+        """Return the object itself, which must not be changed; a dict is faster than a mapping around it."""
         if self._value is None:
             self._value = from_json(self._text)
         return self._value

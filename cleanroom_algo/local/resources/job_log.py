@@ -1,4 +1,4 @@
-"""The log of a job: what its containers wrote, a JSON object a line."""
+"""The log of a job: the output of its containers, a JSON object per line."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from typing import Any, Final, Self
 from cleanroom_algo.contract.sizes import GB, format_bytes
 
 PROGRESS_SECONDS: Final = 10.0
-"""Between two lines that say how far an inference job is."""
+"""Between two lines about the progress of an inference job."""
 MOST_BYTES: Final = GB
-"""Of a log: a container must not fill the disk of this machine with its lines."""
+"""Maximum size of a log: a container must not fill the disk of this machine with its output."""
 
-_FOLLOW_SECONDS: Final = 0.2  # between two looks at a log that grows
+_FOLLOW_SECONDS: Final = 0.2  # between two checks of a growing log
 
 log = logging.getLogger("cleanroom_algo.local")
 
 
 class JobLog:
-    """Written from several threads; a listener of a job, and a context manager.
+    """Writes a log from several threads; a listener of a job, and a context manager.
 
-    When the disk is full, the log ends with its last whole line, and a message says so; at its largest size it ends
-    with a line that says so. The job continues: a container whose output is not read would come to a stop.
+    If the disk is full, the log ends with its last complete line, and a message reports it; at its maximum size, it
+    ends with a line that reports it. The job continues, because a container whose output is not read would block.
 
     Args:
-        path: of the file; one that is there is replaced.
+        path: of the file; an existing file is replaced.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,7 +51,7 @@ class JobLog:
             self._file.close()
 
     def line(self, host: str, stream: str, text: str) -> None:
-        """Write a line; without effect once the log has ended."""
+        """Write a line; no effect after the log has ended."""
         data = _encoded(host, stream, text)
         with self._lock:
             if self._file.closed:
@@ -63,7 +63,7 @@ class JobLog:
                 self._write(data)
 
     def progress(self, progress: Any) -> None:
-        """Write how far the job is, now and then."""
+        """Write the progress of the job from time to time."""
         with self._lock:
             if time.monotonic() < self._progress_due:
                 return
@@ -88,11 +88,11 @@ def _encoded(host: str, stream: str, text: str) -> bytes:
 
 
 def read_lines(path: Path, *, last_bytes: int | None = None) -> list[dict[str, Any]]:
-    """Return the lines of a job's log, or of what its hosts took; the last of a running job may be half written.
+    """Return the lines of a job's log or usage file; the last line of a running job may be incomplete.
 
     Args:
         path: of the file.
-        last_bytes: read no more than these, and only the lines that begin within them.
+        last_bytes: read at most this many bytes, and only the lines that begin within them.
     """
     with path.open("rb") as file:
         if last_bytes is not None and file.seek(0, os.SEEK_END) > last_bytes:
@@ -104,11 +104,11 @@ def read_lines(path: Path, *, last_bytes: int | None = None) -> list[dict[str, A
 
 
 def follow_lines(path: Path, is_over: Callable[[], bool]) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a job's log as they come, until the job is over.
+    """Yield the lines of a job's log when they are written, until the job is over.
 
     Args:
-        path: of the file, which may not be there yet.
-        is_over: whether the job writes no more.
+        path: of the file, which may not exist yet.
+        is_over: whether the job has stopped writing.
     """
     part, at, over = b"", 0, False
     while not over:

@@ -1,4 +1,4 @@
-"""Which processes use a state folder, told by locks: a lock goes with its process, however that ends."""
+"""The processes that use a state folder, recognized by locks, which the kernel releases when a process ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cleanroom_algo.errors import RoomInUseError, RoomStateError
 
 
 class Lock:
-    """A file that one process at a time holds."""
+    """A file that one process at a time can lock."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -23,7 +23,7 @@ class Lock:
         """Return the lock, or None if another process holds it.
 
         Raises:
-            RoomStateError: CR-ROM-002, the disk does not take it.
+            RoomStateError: CR-ROM-002, it cannot be written to the disk.
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,17 +38,17 @@ class Lock:
         return cls(path, descriptor)
 
     def release(self, *, remove: bool = True) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if remove:
             self.path.unlink(missing_ok=True)
         os.close(self._descriptor)
 
 
 def take_server_lock(home: Path) -> Lock:
-    """Return the lock of the one server of a state folder.
+    """Return the lock of the only server of a state folder.
 
     Raises:
-        RoomInUseError: CR-ROM-001, another server has it.
+        RoomInUseError: CR-ROM-001, another server holds it.
     """
     lock = Lock.take(home / "server.lock")
     if lock is None:
@@ -67,14 +67,14 @@ class Owners:
         self.folder = home / "owners"
 
     def join(self) -> tuple[str, Lock]:
-        """Return a name for this process, and the lock that says it is alive."""
+        """Return a name for this process, and the lock that shows that it is alive."""
         name = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
         lock = Lock.take(self.folder / name)
         assert lock is not None
         return name, lock
 
     def is_alive(self, name: str) -> bool:
-        """Whether the process of this name is there still."""
+        """Whether the process with this name is alive."""
         path = self.folder / name
         if not path.exists():
             return False
@@ -85,6 +85,6 @@ class Owners:
         return False
 
     def alive(self) -> list[str]:
-        """Return the names of all that are there still."""
+        """Return the names of all processes that are alive."""
         names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
         return [name for name in names if self.is_alive(name)]

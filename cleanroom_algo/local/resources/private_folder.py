@@ -1,4 +1,4 @@
-"""The state folder is its user's alone: the rows of channels and what containers left lie in it."""
+"""Makes the state folder private to its user, because it contains rows of channels and files of containers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 OWN_FOLDERS: Final = ("jobs", "models", "channels", "owners", "s3")
 OWN_FILES: Final = ("room.sqlite", "room.sqlite-wal", "room.sqlite-shm", "server.lock")
 OWN_NAMES: Final = frozenset((*OWN_FOLDERS, *OWN_FILES, "settings.toml"))
-"""What a room makes in its state folder; settings.toml is its user's."""
+"""What a room creates in its state folder; settings.toml belongs to the user."""
 
 
 def make_private(home: Path) -> None:
-    """Make a state folder that nobody but its user can look into; one that holds other things, too, stays as it is.
+    """Create a state folder that only its user can read; one that also contains other files keeps its permissions.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     names = {each.name for each in home.iterdir()}

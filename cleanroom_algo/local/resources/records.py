@@ -1,4 +1,4 @@
-"""Finding what the user means among the records of a room, and showing it."""
+"""Finds the records that a user names, and converts them for display."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ KINDS = {
 
 
 def base_of(store: Store, record: Record) -> Record | None:
-    """Return the version from which a model was trained; None for one from nothing, and where it is gone."""
+    """Return the version from which a model was trained; None if there is none, or it no longer exists."""
     base = record.private.get("base")
     return None if base is None else store.get(MODEL, base["key"], base["version"])
 
 
 def find(store: Store, words: str, kinds: tuple[str, ...] = tuple(KINDS), *, newest: bool = False) -> Record:
-    """Return the record that a name or an ARN means: the newest that is ACTIVE, or the newest where none is.
+    """Return the record with a name or an ARN: the newest one that is ACTIVE, or else the newest one.
 
     Args:
         store: of the room.
-        words: a name, an ARN, or either with `:VERSION` behind it; a version can be abbreviated.
-        kinds: what may be meant.
-        newest: take the newest whatever its status, for its log or to resume it.
+        words: a name, an ARN, or either followed by `:VERSION`; a version can be abbreviated.
+        kinds: the kinds to search.
+        newest: return the newest one whatever its status, for its log or to resume it.
 
     Raises:
-        NoSuchRecordError: nothing fits.
+        NoSuchRecordError: nothing matches.
     """
     fitting = [record for record in _candidates(store, kinds) if is_named(record, words)]
     if fitting:
@@ -59,7 +59,7 @@ def find(store: Store, words: str, kinds: tuple[str, ...] = tuple(KINDS), *, new
 
 
 def is_named(record: Record, words: str) -> bool:
-    """Whether a name or an ARN, with `:VERSION` behind it or not, means a record."""
+    """Whether a name or an ARN, with or without `:VERSION`, matches a record."""
     if words in {record.name, record.key}:
         return True
     prefixes = (words.removeprefix(f"{name}:") for name in (record.name, record.key) if words.startswith(f"{name}:"))
@@ -67,7 +67,7 @@ def is_named(record: Record, words: str) -> bool:
 
 
 def document(record: Record) -> dict[str, Any]:
-    """Return what a record shows: its document, with what the room keeps beside it."""
+    """Return what a record shows: its document, and further values that the room stores."""
     shown: dict[str, Any] = {"name": record.name, **_identity(record), **record.document, "status": record.status}
     shown["createTime"], shown["updateTime"] = moment(record.created), moment(record.updated)
     return {name: value for name, value in shown.items() if value not in (None, "")}

@@ -1,4 +1,4 @@
-"""Where the files of a room lie in its state folder."""
+"""The paths of a room's files in its state folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cleanroom_algo.local.resources.store import Record
 
 
 def state_folder(home: str | Path | None = None) -> Path:
-    """Return the state folder: the one named, else that of CLEANROOM_ALGO_HOME, else one in the user's data folder."""
+    """Return the state folder: the given one, or that of CLEANROOM_ALGO_HOME, or one in the user's data folder."""
     named = home or os.environ.get(variable("home"))
     if named:
         return Path(named).absolute()
@@ -32,11 +32,11 @@ class RoomFiles:
     home: Path
 
     def run(self, record: Record) -> Path:
-        """Return the folder for the files of a job's run; its log and its hosts' usage stay there."""
+        """Return the folder for the files of a job's run; its log and its hosts' usage remain there."""
         return self.home / "jobs" / _folder(record.key, record.version)
 
     def artifacts(self, arn: str, version: str | None) -> Path:
-        """Return the folder that holds model.tar.gz and output.tar.gz of a version."""
+        """Return the folder with model.tar.gz and output.tar.gz of a version."""
         return self.home / "models" / _folder(arn, version)
 
     @property

@@ -1,4 +1,4 @@
-"""What can be set about a local clean room: quotas, rates, and the questions that the documentation leaves open.
+"""The settings of a local clean room: quotas, rates, and choices where the documentation is not complete.
 
 Read from `settings.toml` in the state folder, tables `[quotas]`, `[switches]`, `[machine]`, `[spark]`,
 `[glue_tables]`.
@@ -176,7 +176,7 @@ class Machine(_Table):
 
     @property
     def s3_url(self) -> str | None:
-        """The URL that a client of S3 is given; None for AWS itself."""
+        """The URL for a client of S3; None for AWS itself."""
         return None if self.s3_endpoint == "aws" else self.s3_endpoint
 
 
@@ -194,27 +194,27 @@ class RoomSettings(_Table):
     or an s3:// URI. Relative paths start in the state folder."""
 
     def with_queries(self, engine: QueryEngine | None, spark: Mapping[str, str] | None = None) -> RoomSettings:
-        """Return these settings with another engine of queries, None for the same, and with properties of Spark."""
+        """Return these settings with another query engine (None: the same), and with properties of Spark."""
         machine = self.machine if engine is None else self.machine.model_copy(update={"query_engine": engine})
         return self.model_copy(update={"machine": machine, "spark": {**self.spark, **(spark or {})}})
 
     @property
     def computed_by(self) -> list[str]:
-        """What computes queries: the engine, and the properties that it has."""
+        """The query engine with its properties."""
         engine = self.machine.query_engine
         return [engine, *(f"{name}={value}" for name, value in sorted(self.spark.items()) if engine == "spark")]
 
     @classmethod
     def read(cls, home: Path) -> RoomSettings:
-        """Return the settings of a state folder; the defaults where it has no settings.toml.
+        """Return the settings of a state folder; the defaults if it has no settings.toml.
 
         Raises:
-            RoomSettingsError: CR-ROM-005, the file cannot be read or holds something unknown.
+            RoomSettingsError: CR-ROM-005, the file cannot be read or contains something unknown.
         """
         path = home / "settings.toml"
         try:
             return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        except (FileNotFoundError, NotADirectoryError):  # opening the room reports what is wrong with it
+        except (FileNotFoundError, NotADirectoryError):  # opening the room reports the error
             return cls()
         except ValidationError as error:
             faults = [Problem(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors()]

@@ -1,6 +1,6 @@
 """The state machines of models, channels and jobs, as tables; the states are those of botocore's model.
 
-That a cancelled or deleted one ends INACTIVE is a reading: the model has no CANCELLED and no DELETED.
+That a cancelled or deleted resource ends INACTIVE is an interpretation: the model has neither CANCELLED nor DELETED.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ INACTIVE: Final = "INACTIVE"
 UNDER_WAY: Final = (PENDING, IN_PROGRESS)
 STOPPING: Final = ("CANCEL_PENDING", "CANCEL_IN_PROGRESS")
 COUNTED: Final = (*UNDER_WAY, *STOPPING)
-"""What still takes a place among the pending and running ones."""
+"""The states that count as pending or running."""
 
 ENDED: Final = (ACTIVE, INACTIVE, FAILED, "CANCEL_FAILED", "DELETE_FAILED")
-"""What changes no more by itself."""
+"""The final states."""
 
 _CREATION: Final = {
     PENDING: (IN_PROGRESS, FAILED),
@@ -73,22 +73,22 @@ TRANSITIONS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 
 
 def may_become(record: Record, status: str) -> bool:
-    """Whether the state machine of a record's kind has this step."""
+    """Whether the state machine of a record's kind allows this transition."""
     return status in TRANSITIONS[record.kind][record.status]
 
 
 def move(store: Store, record: Record, status: str, code: str = "", message: str = "") -> Record:
-    """Take a record to its next state, as it stands in the store now.
+    """Change a record to its next state, starting from its current state in the store.
 
     Args:
         store: of the room.
-        record: any earlier reading.
+        record: any earlier version of it.
         status: the next state.
         code: `statusDetails.statusCode`, for programs; none if empty.
         message: `statusDetails.message`.
 
     Raises:
-        ConflictError: CR-REQ-002, the state machine has no such step.
+        ConflictError: CR-REQ-002, the state machine does not allow this transition.
     """
     with store.transaction():
         now = store.get(record.kind, record.key, record.version)

@@ -1,8 +1,8 @@
 """The records of a local clean room, in SQLite.
 
-One table of resources: a JSON document each, beside the columns by which they are found. One table of jobs: what is to
-run, in the order it was asked for, and which process runs it. WAL mode, so that readers and one writer do not wait for
-each other; every change is a transaction, so that kill -9 at any instant leaves the state before or after it.
+One table of resources: a JSON document each, with the columns by which they are found. One table of jobs: what to run,
+in the order of the requests, and which process runs it. WAL mode, so that readers and one writer do not wait for each
+other. Every change is a transaction, so that kill -9 at any time leaves the state before or after it.
 
 Kinds of resources and their keys:
 
@@ -33,7 +33,7 @@ from cleanroom_algo.local.resources.documents import Json, is_readable
 from cleanroom_algo.local.resources.private_folder import make_private
 
 FORMAT = 2
-BUSY_SECONDS = 30.0  # a writer waits for another; transactions take milliseconds, checkpoints of the WAL a little more
+BUSY_SECONDS = 30.0  # a writer waits for others; transactions take milliseconds, checkpoints of the WAL a little more
 
 _SCHEMA = """
 CREATE TABLE records (
@@ -60,7 +60,7 @@ CREATE TABLE set_aside (
   kind TEXT NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL, document TEXT NOT NULL, private TEXT NOT NULL
 ) STRICT;
 """
-_COLUMNS = (  # as Record has them, but for its place
+_COLUMNS = (  # as in Record, without seq
     "seq, kind, key, version, account, membership, collaboration, parent, name, status, created, updated,"
     " document, private"
 )
@@ -75,19 +75,19 @@ class Record:
 
     Attributes:
         kind: of resource.
-        key: its ARN, or the identifier where the API names it by one.
+        key: its ARN, or its identifier if the API uses that.
         version: of a trained model; None for the base version and for all other kinds.
         account: of its creator.
-        membership: identifier it belongs to, or "".
-        collaboration: identifier it belongs to, or "".
-        parent: the key of what it was made from (an export job's trained model), or "".
+        membership: identifier of its membership, or "".
+        collaboration: identifier of its collaboration, or "".
+        parent: the key of the resource from which it was made (an export job's trained model), or "".
         name: given by its creator.
         status: in its state machine, or "".
         created: seconds since the epoch.
         updated: seconds since the epoch.
-        document: members of the API's shapes; what an operation shows is the part that its output shape has.
-        private: what no operation shows: paths, bindings.
-        seq: its place in the order of creation; 0 until inserted.
+        document: members of the API's shapes; an operation shows those that its output shape has.
+        private: values that no operation shows: paths, bindings.
+        seq: its position in the order of creation; 0 until inserted.
     """
 
     kind: str
@@ -111,14 +111,14 @@ class QueuedJob:
     """A job that waits or runs.
 
     Attributes:
-        id: its place in the order asked for.
+        id: its position in the order of the requests.
         kind: of its record.
         key: of its record.
         version: of its record.
-        owner: the process that runs it or has reserved it; "" if any may take it.
+        owner: the process that runs it or has reserved it; "" if any process may run it.
         running: whether it has been started.
-        hosts: how many it needs, 1 to 10; 0 for exports and deletions, which need none.
-        stop: whether it is to end early.
+        hosts: the number of hosts that it needs, 1 to 10; 0 for exports and deletions.
+        stop: whether it should end early.
     """
 
     id: int
@@ -132,7 +132,7 @@ class QueuedJob:
 
 
 class Store:
-    """The records. Safe for several threads and processes at once.
+    """The records. Safe for use by several threads and processes.
 
     Args:
         path: of the database; created if missing.
@@ -148,7 +148,7 @@ class Store:
         self._guard = threading.Lock()
         try:
             make_private(path.parent)
-            if not path.exists():  # SQLite would let others read it; a second opening would take away its locks
+            if not path.exists():  # SQLite would let others read it; opening it twice would release its locks
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             written = self._format()
         except OSError as error:
@@ -180,10 +180,10 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make what happens inside one change: all of it or, after an exception, nothing. May be nested.
+        """Make the changes inside one transaction: all of them or, after an exception, none. Can be nested.
 
         Raises:
-            RoomStateError: CR-ROM-002, the disk takes no record.
+            RoomStateError: CR-ROM-002, the disk is full or cannot be written.
         """
         connection = self._connection()
         if connection.in_transaction:
@@ -200,7 +200,7 @@ class Store:
             raise
 
     def insert(self, record: Record) -> Record:
-        """Add a record with the present time and return it with its place.
+        """Add a record with the current time and return it with its position.
 
         Raises:
             sqlite3.IntegrityError: there is one of this kind, key and version.
@@ -243,15 +243,15 @@ class Store:
         private: Mapping[str, Any] | None = None,
         touch: bool = True,
     ) -> Record:
-        """Change a record as it stands in the store now, and return it.
+        """Change the current version of a record in the store, and return it.
 
         Args:
-            record: any earlier reading of it.
-            name: the new one; unchanged if None.
-            status: the same.
+            record: any earlier version of it.
+            name: the new name; unchanged if None.
+            status: the new status; unchanged if None.
             document: members to set; a value of None removes one.
-            private: the same for what is not shown.
-            touch: whether this changes the time of the last update.
+            private: the same for private values.
+            touch: whether this sets the time of the last update.
         """
         with self.transaction():
             now = self.get(record.kind, record.key, record.version)
@@ -290,8 +290,8 @@ class Store:
         Args:
             kind: of resource.
             statuses: only these; all if empty.
-            before: only those created before the record of this place (`Record.seq`).
-            limit: at most so many; -1 for all.
+            before: only those created before the record with this position (`Record.seq`).
+            limit: the maximum number; -1 for all.
             where: columns that must be equal, such as `membership`.
         """
         condition, values = _condition(kind, statuses, where)
@@ -307,12 +307,12 @@ class Store:
     def latest_versions(self, kind: str, *, before: int | None = None, limit: int = -1, **where: str) -> list[Record]:
         """Return the latest version of each trained model, the latest model first.
 
-        Each has the place of its model's first version as `seq`: a version that comes between two pages moves nothing.
+        `seq` is that of the model's first version, so that a version created between two pages does not move anything.
 
         Args:
             kind: of resource.
-            before: only those of models created before this place.
-            limit: at most so many; -1 for all.
+            before: only those of models created before this position.
+            limit: the maximum number; -1 for all.
             where: columns that must be equal, such as `membership`.
         """
         condition, values = _condition(kind, (), where)
@@ -331,15 +331,15 @@ class Store:
         return [_record(row) for row in rows]
 
     def count(self, kind: str, *, statuses: Sequence[str] = (), **where: str) -> int:
-        """Return how many records there are of a kind, a status and equal columns."""
+        """Return the number of records of a kind with one of the statuses and equal columns."""
         condition, values = _condition(kind, statuses, where)
         row = self._connection().execute(f"SELECT count(*) FROM records WHERE {condition}", values)  # noqa: S608
         return int(row.fetchone()[0])
 
     def set_aside_unreadable(self) -> list[str]:
-        """Move records that nobody can read out of the way, and return their keys.
+        """Set aside records that cannot be read, and return their keys.
 
-        That is text that is not JSON, or that no answer can hold, as the half of a surrogate pair.
+        These are texts that are not JSON, or that cannot be sent, such as half of a surrogate pair.
         """
         rows = self._connection().execute(
             "SELECT seq, key, document, private FROM records WHERE NOT json_valid(document) OR NOT json_valid(private)"
@@ -357,7 +357,7 @@ class Store:
         return list(unreadable.values())
 
     def add_job(self, record: Record, *, hosts: int, owner: str = "") -> None:
-        """Queue a job for a record, behind all others; `owner` reserves it for a process."""
+        """Queue a job for a record after all others; `owner` reserves it for a process."""
         with self.transaction():
             self._connection().execute(
                 "INSERT INTO jobs (kind, key, version, owner, state, hosts) VALUES (?, ?, ?, ?, 'queued', ?)",
@@ -365,7 +365,7 @@ class Store:
             )
 
     def jobs(self) -> list[QueuedJob]:
-        """Return the jobs that wait or run, in the order asked for."""
+        """Return the jobs that wait or run, in the order of the requests."""
         rows = self._connection().execute(
             "SELECT id, kind, key, version, owner, state = 'running', hosts, stop FROM jobs ORDER BY id"
         )
@@ -375,7 +375,7 @@ class Store:
         ]
 
     def claim_job(self, job: QueuedJob, owner: str) -> bool:
-        """Take a waiting job for a process; False if another was faster."""
+        """Take a waiting job for a process; return False if another process was faster."""
         with self.transaction():
             cursor = self._connection().execute(
                 "UPDATE jobs SET owner = ?, state = 'running' WHERE id = ? AND state = 'queued' AND owner IN ('', ?)",
@@ -384,7 +384,7 @@ class Store:
         return cursor.rowcount == 1
 
     def stop_job(self, record: Record) -> bool:
-        """Ask a job to end early; False if the record has none that waits or runs."""
+        """Ask a job to end early; return False if the record has none that waits or runs."""
         with self.transaction():
             cursor = self._connection().execute(
                 "UPDATE jobs SET stop = 1 WHERE kind = ? AND key = ? AND version = ?",
@@ -398,17 +398,17 @@ class Store:
         return next((job for job in self.jobs() if (job.kind, job.key, job.version) == wanted), None)
 
     def end_job(self, job: QueuedJob) -> bool:
-        """Take a job off the queue; its record tells how it ended. False if another process has done so."""
+        """Remove a job from the queue; its record shows how it ended. Return False if another process has done so."""
         with self.transaction():
             cursor = self._connection().execute("DELETE FROM jobs WHERE id = ?", (job.id,))
         return cursor.rowcount == 1
 
     def _format(self) -> int:
-        """Return the format of the records; those of a new file are laid out first."""
+        """Return the format of the records; in a new file, create the tables first."""
         connection = self._connection()
         read = "SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version"
         if connection.execute(read).fetchone() == (0, 0):
-            with self.transaction():  # another process may be at it
+            with self.transaction():  # another process may do the same
                 if connection.execute(read).fetchone() == (0, 0):
                     for statement in filter(str.strip, _SCHEMA.split(";")):
                         connection.execute(statement)
@@ -420,7 +420,7 @@ class Store:
         if connection is None:
             connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode safe against kill -9
+            connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode, this is safe against kill -9
             self._local.connection = connection
             with self._guard:
                 self._connections.append(connection)

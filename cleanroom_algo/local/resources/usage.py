@@ -1,4 +1,4 @@
-"""Which jobs are using a resource now."""
+"""Finds the jobs that use a resource."""
 
 from __future__ import annotations
 

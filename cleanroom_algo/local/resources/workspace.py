@@ -1,4 +1,4 @@
-"""What operations and planners work with: the parts of a room that hold something."""
+"""What operations and planners use: the parts of a room that store something."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ class Enqueue(Protocol):
     """Queues the job of a record."""
 
     def __call__(self, record: Record, *, hosts: int) -> None:
-        """Queue it; `hosts` is how many it needs, 0 for jobs that need not wait for others."""
+        """Queue it; `hosts` is the number of hosts that it needs, 0 for jobs that need not wait for others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """The parts of a room that hold something, without those that run something.
+    """The parts of a room that store something, without those that run something.
 
     Attributes:
         store: of the records.
         settings: of the room.
-        objects: where the objects of s3:// URIs are.
-        files: where everything else lies.
-        enqueue: queues the job of a record; a server leaves it to any server, a command keeps it for itself.
+        objects: the storage of s3:// URIs.
+        files: the paths of all other files.
+        enqueue: queues the job of a record; a server queues it for any server, a command reserves it for itself.
     """
 
     store: Store

@@ -1,1 +1,1 @@
-"""Which job runs next, and what becomes of one whose process has died."""
+"""Which job runs next, and what happens with a job whose process has died."""

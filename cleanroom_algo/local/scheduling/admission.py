@@ -1,4 +1,4 @@
-"""Which of the queued jobs start now: in the order asked for, within what this machine can bear."""
+"""The queued jobs to start: in the order of the requests, within the limit of this machine."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from cleanroom_algo.local.resources.store import QueuedJob
 def admitted(jobs: Sequence[QueuedJob], is_ours: Callable[[QueuedJob], bool], limit: int) -> list[QueuedJob]:
     """Return the jobs that this process starts now.
 
-    A job starts if its hosts fit beside those that run, or if none run: one that needs more than the limit runs alone.
-    Those behind a job that has to wait wait as well, so that none is overtaken forever. Jobs without hosts, and those
-    that are to end before they began, need not wait.
+    A job starts if its hosts and those that run are within the limit, or if none run: a job that needs more than the
+    limit runs alone. Jobs after a waiting one also wait, so that none is overtaken forever. Jobs without hosts, and
+    jobs that were stopped before they began, need not wait.
 
     Args:
-        jobs: all that wait or run, in the order asked for; those of other processes, too, as the machine is one.
+        jobs: all that wait or run, in the order of the requests, also those of other processes on this machine.
         is_ours: whether a job is for this process.
-        limit: hosts that run at once.
+        limit: the maximum number of hosts that run at the same time.
     """
     busy = sum(job.hosts for job in jobs if job.running)
     chosen: list[QueuedJob] = []

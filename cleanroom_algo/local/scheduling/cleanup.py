@@ -1,4 +1,4 @@
-"""Removing what jobs and resources leave on the disk. Whatever somebody else has removed meanwhile is removed."""
+"""Removes files of jobs and resources. Files that were removed meanwhile are not an error."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.workspace import Workspace
 
 STORED: Final = "stored"
-"""What a record calls the outputs of an inference job that are being stored, by their names."""
-_GUARDS_SECONDS: Final = 2.0  # for guards to end after their job; they take a fraction of one
+"""Member of a record for the names of an inference job's outputs while they are being stored."""
+_GUARDS_SECONDS: Final = 2.0  # for guards to end after their job, which takes a fraction of a second
 _RETRY_SECONDS: Final = 0.05
 _KEPT: Final = frozenset({LOG_FILE, USAGE_FILE})
 
 
 def tidy(directory: Path) -> None:
-    """Remove everything of a run but its log and what its hosts took.
+    """Remove all files of a run except its log and its hosts' usage.
 
     Raises:
         OSError: something cannot be removed.
@@ -35,7 +35,7 @@ def tidy(directory: Path) -> None:
 
 
 def tidy_unfinished(directory: Path) -> None:
-    """Remove everything of a run that did not end well but what `tidy` keeps, and checkpoints to continue from.
+    """Remove all files of a run that did not succeed except those that `tidy` keeps and checkpoints to continue from.
 
     Raises:
         OSError: something cannot be removed.
@@ -50,12 +50,12 @@ def tidy_unfinished(directory: Path) -> None:
 
 
 def discard(workspace: Workspace, record: Record, *, unfinished: bool = False) -> None:
-    """Remove what a resource holds besides its record and its log.
+    """Remove all files of a resource except its log; its record stays.
 
     Args:
         workspace: of the room.
         record: of the resource.
-        unfinished: whether its job did not end well, so that checkpoints stay.
+        unfinished: whether its job did not succeed, so that checkpoints are kept.
 
     Raises:
         OSError: something cannot be removed.
@@ -69,7 +69,7 @@ def discard(workspace: Workspace, record: Record, *, unfinished: bool = False) -
 
 
 def forget(workspace: Workspace, record: Record) -> None:
-    """Remove a resource whose job has ended, and all that there is of it.
+    """Remove a resource whose job has ended, with all its files.
 
     Raises:
         OSError: something cannot be removed.
@@ -80,7 +80,7 @@ def forget(workspace: Workspace, record: Record) -> None:
 
 
 def discard_stored(workspace: Workspace, record: Record) -> None:
-    """Remove what a job had stored for its receiver when it was killed or cancelled: a receiver gets all of it or none.
+    """Remove what a killed or cancelled job had stored for its receiver, who gets all outputs or none.
 
     Raises:
         ObjectStoreError: CR-ROM-004, it cannot be removed.
@@ -91,10 +91,10 @@ def discard_stored(workspace: Workspace, record: Record) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove what a container may have written to; it may be read-only, and deeper than Python can recurse.
+    """Remove files of a container; they may be read-only, and in more folders than Python can recurse.
 
-    The guards of a job that was killed remove its folders, too, and end a little later than it: what they are at is
-    tried again for a moment.
+    The guards of a killed job also remove its folders, and end a little later than the job, so conflicts are retried
+    for a moment.
 
     Raises:
         OSError: something cannot be removed.
@@ -131,13 +131,13 @@ def _remove_by_force(path: Path) -> None:
 
 
 def clean(home: Path) -> list[Path]:
-    """Remove everything of a room, and its folder if nothing else is in it; `settings.toml` stays, as it was written.
+    """Remove everything of a room, and its folder if it contains nothing else; the user's `settings.toml` is kept.
 
     Args:
         home: the state folder.
 
     Returns:
-        what was removed.
+        The removed paths.
 
     Raises:
         RoomInUseError: CR-ROM-001, a process still uses it. RoomStateError: CR-ROM-002, something cannot be removed.

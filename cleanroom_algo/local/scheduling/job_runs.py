@@ -1,4 +1,4 @@
-"""One job: its records planned, its plan run, and its outcome published."""
+"""One job: plans it from its records, runs the plan, and publishes its outcome."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ log = logging.getLogger("cleanroom_algo.local")
 
 @dataclass(frozen=True)
 class JobRun:
-    """A job that is being run.
+    """A job that is running.
 
     Attributes:
         workspace: of the room.
         record: of the job, CREATE_IN_PROGRESS.
-        stopped: set when the job is to end early.
-        listeners: told what happens.
+        stopped: set when the job should end early.
+        listeners: get the events of the job.
     """
 
     workspace: Workspace
@@ -63,7 +63,7 @@ class JobRun:
 
 
 def run_job(run: JobRun) -> JobResult:
-    """Run a job to its end; nothing of it is left running, and whatever goes wrong is its result."""
+    """Run a job to its end; nothing of it keeps running, and any error becomes its result."""
     if os.geteuid() == 0 and run.record.kind in (TRAINED_MODEL, INFERENCE_JOB):
         log.warning("running as root: algorithms on process hosts also run as root; use another user")
     try:
@@ -74,7 +74,7 @@ def run_job(run: JobRun) -> JobResult:
     except OSError as error:
         if error.errno not in DISK_FULL:
             return _defect(run, error)
-        tidy(run.directory)  # the record of this needs room, too
+        tidy(run.directory)  # recording this error also needs disk space
         return publisher.failed(
             JobDiskError(
                 f"the disk of {run.workspace.files.home} cannot store the job's files: {error.strerror}",
@@ -91,7 +91,7 @@ def _train(run: JobRun) -> JobResult:
     from cleanroom_algo.local.jobs.training import run_training
 
     plan = training_plan(run.workspace, run.record, run.directory)
-    with contextlib.suppress(RoomStateError):  # a full disk: whether there is room for the job will show
+    with contextlib.suppress(RoomStateError):  # for a full disk: the job will show if there is enough space
         run.workspace.store.update(run.record, private={"ingredients": ingredients(plan)}, touch=False)
     shown = digest_of("trainingContainerImageDigest", plan.source)
     hosts = _hosts(run, plan)
@@ -125,7 +125,7 @@ def _hosts(run: JobRun, plan: TrainingPlan | InferencePlan) -> HostKind | RunsWh
 
 
 def _query(run: JobRun) -> JobResult:
-    from cleanroom_algo.local.query.engines.run import run as run_query  # duckdb takes its time
+    from cleanroom_algo.local.query.engines.run import run as run_query  # importing duckdb takes time
 
     store = run.workspace.store
     plan = query_plan(run.workspace, run.record)

@@ -1,4 +1,4 @@
-"""From the outcome of a job to its record: archives and outputs put where they stay, members set, the reason said."""
+"""From the outcome of a job to its record: stores archives and outputs, sets members, describes the reason."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.resources.workspace import Workspace
 from cleanroom_algo.local.scheduling.cleanup import STORED, tidy, tidy_unfinished
 
-_TAIL_BYTES: Final = 64 * 1024  # of a log's end, in which the last lines of a container are looked for
+_TAIL_BYTES: Final = 64 * 1024  # at the end of a log, in which the last lines of a container are searched
 _TAIL_LINES: Final = 5
 _FINAL_LOSS: Final = re.compile(r" final_(validation_loss|epoch_train_loss)=(\S+)")
 _LINE_CHARACTERS: Final = 200
@@ -39,14 +39,14 @@ _LINE_CHARACTERS: Final = 200
 
 @dataclass(frozen=True)
 class JobResult:
-    """How a job ended, as its record will say.
+    """The result of a job for its record.
 
     Attributes:
         code: `statusDetails.statusCode` of a failure; "" for success.
         message: `statusDetails.message`.
-        document: members to set in the record, whatever the end.
-        private: the same for what is not shown.
-        left_out: why a part of what it made is missing, although it succeeded.
+        document: members to set in the record in any case.
+        private: the same for private values.
+        left_out: why a part of its output is missing, although it succeeded.
     """
 
     code: str = ""
@@ -57,14 +57,14 @@ class JobResult:
 
 
 def failed(error: CleanroomError) -> JobResult:
-    """Return the result of a job that an error ended."""
+    """Return the result of a job that failed with an error."""
     return JobResult(error.status_code or error.code, str(error), private={"exit_code": int(error.exit_code)})
 
 
 def trained(
     workspace: Workspace, record: Record, plan: TrainingPlan, outcome: TrainingOutcome, shown: Mapping[str, Any]
 ) -> JobResult:
-    """Keep the artifacts of a training job, whole or not at all."""
+    """Store the artifacts of a training job completely, or not at all."""
     private: dict[str, Any] = {"log": str(outcome.log), "exit_codes": outcome.exit_codes}
     if outcome.status is not JobStatus.COMPLETED or outcome.model_archive is None:
         tidy_unfinished(plan.run_directory)
@@ -92,10 +92,9 @@ def trained(
 
 
 def inferred(workspace: Workspace, record: Record, outcome: InferenceOutcome, shown: Mapping[str, Any]) -> JobResult:
-    """Put the outputs of an inference job where the receiver wants them.
+    """Store the outputs of an inference job at the receiver's location.
 
-    Those of a job that did not succeed are the receiver's, too, unless the room is set otherwise; of a stopped one
-    SageMaker stores none.
+    The receiver also gets outputs of a failed job, unless a setting forbids it; SageMaker stores none of a stopped job.
     """
     directory = workspace.files.run(record)
     private: dict[str, Any] = {"log": str(directory / LOG_FILE), "failed_objects": list(outcome.failed_objects)}
@@ -117,7 +116,7 @@ def inferred(workspace: Workspace, record: Record, outcome: InferenceOutcome, sh
 
 
 def queried(record: Record, plan: QueryPlan, outcome: QueryOutcome, kept: Mapping[str, Any]) -> JobResult:
-    """Say what the query of an ML input channel wrote."""
+    """Return the result of the query of an ML input channel."""
     evaluated = {}
     if outcome.attack_score is not None:
         score = {"attackVersion": "DISTANCE_TO_CLOSEST_RECORD_V1", "score": outcome.attack_score}
@@ -142,7 +141,7 @@ def queried(record: Record, plan: QueryPlan, outcome: QueryOutcome, kept: Mappin
 
 
 def exported(outcome: ExportOutcome) -> JobResult:
-    """Say where exported files are."""
+    """Return the result with the locations of exported files."""
     return JobResult(
         private={"outputs": list(outcome.outputs), "bytes": outcome.bytes},
         left_out=outcome.left_out,
@@ -150,14 +149,14 @@ def exported(outcome: ExportOutcome) -> JobResult:
 
 
 def _put_outputs(workspace: Workspace, record: Record, outputs: Path) -> list[str]:
-    """Give a receiver all outputs or none; the record names them first, for the case that this process is killed."""
+    """Give a receiver all outputs or none; the record names them first, in case this process is killed."""
     files = {path.relative_to(outputs).as_posix(): path for path in sorted(outputs.rglob("*")) if path.is_file()}
     workspace.store.update(record, private={STORED: list(files)}, touch=False)
     return put_all(workspace.objects, {f"{record.private['output']}/{name}": path for name, path in files.items()})
 
 
 def _last_lines(workspace: Workspace, record: Record, host: str) -> str:
-    """Return what a host's container wrote last, as far as the account of the job may see it."""
+    """Return the last output of a host's container that the account of the job may see."""
     written = read_lines(workspace.files.run(record) / LOG_FILE, last_bytes=_TAIL_BYTES)
     lines = [line for line in written if line["host"] == host and line["stream"] != "job"]
     reading = LogReading.of(workspace.settings.switches)
@@ -168,7 +167,7 @@ def _last_lines(workspace: Workspace, record: Record, host: str) -> str:
 
 
 def _final_loss(log: Path) -> float | None:
-    """Return the loss that a training loop logged at its end, the validation's where there is one."""
+    """Return the loss that a training loop logged at its end, if possible that of the validation."""
     texts = [line["text"] for line in read_lines(log, last_bytes=_TAIL_BYTES)]
     found = dict(_FINAL_LOSS.findall("\n".join(texts)))
     value = found.get("validation_loss", found.get("epoch_train_loss"))
@@ -183,5 +182,5 @@ def _status_code(reason: str) -> str:
 
 def _exit_status(exit_codes: Mapping[str, int], code: str) -> ExitCode:
     if (kind := all_errors().get(code)) is not None:
-        return kind.exit_code  # the room's own error, whatever the containers made of it
+        return kind.exit_code  # the room's own error, regardless of how the containers reacted to it
     return ExitCode.CONTRACT if ExitCode.CONTRACT in exit_codes.values() else ExitCode.ALGORITHM_FAILED

@@ -1,4 +1,4 @@
-"""How records take the end of their jobs: with a result, cancelled, deleted, given up, or lost with a process."""
+"""Records the end of jobs: with a result, cancelled, deleted, given up, or lost with a process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OVERFLOWS: Final = {each.code for each in (ArtifactsTooLargeError, InferenceOut
 
 
 def settle(workspace: Workspace, job: QueuedJob, record: Record, result: JobResult) -> None:
-    """Write how a job ended into its record, and take it off the queue."""
+    """Write the result of a job into its record, and remove the job from the queue."""
     store = workspace.store
     ran = publishes(record) and record.status == IN_PROGRESS
     with store.transaction():
@@ -48,14 +48,14 @@ def settle(workspace: Workspace, job: QueuedJob, record: Record, result: JobResu
 
 
 def settle_cancelled(workspace: Workspace, record: Record) -> None:
-    """Take a record that is being cancelled to its end."""
+    """Complete the cancellation of a record."""
     if record.status == "CANCEL_PENDING":
         record = move(workspace.store, record, "CANCEL_IN_PROGRESS")
     move(workspace.store, record, INACTIVE)
 
 
 def delete(workspace: Workspace, job: QueuedJob, record: Record) -> None:
-    """Remove what a resource holds, and take its record to its end."""
+    """Remove the files of a resource, and set the final status of its record."""
     store = workspace.store
     if record.status == "DELETE_PENDING":
         record = move(store, record, "DELETE_IN_PROGRESS")
@@ -72,7 +72,7 @@ def delete(workspace: Workspace, job: QueuedJob, record: Record) -> None:
 
 
 def give_up(workspace: Workspace, job: QueuedJob) -> None:
-    """Settle a job that this process had reserved and never began."""
+    """Record the end of a job that this process had reserved and never started."""
     store = workspace.store
     record = store.get(job.kind, job.key, job.version)
     with store.transaction():
@@ -85,7 +85,7 @@ def give_up(workspace: Workspace, job: QueuedJob) -> None:
 
 
 def begin_cancelling(workspace: Workspace, job: QueuedJob) -> None:
-    """Show that a job is being ended, where it was asked to be."""
+    """Show in the record of a job that it is being cancelled, if this was requested."""
     with workspace.store.transaction():
         record = workspace.store.get(job.kind, job.key, job.version)
         if record is not None and record.status == "CANCEL_PENDING":
@@ -93,9 +93,9 @@ def begin_cancelling(workspace: Workspace, job: QueuedJob) -> None:
 
 
 def recover(workspace: Workspace, owners: Owners) -> None:
-    """Settle the jobs of processes that ended without a message.
+    """Record the end of jobs whose processes ended without a message.
 
-    What cannot be settled or removed is logged and left: it keeps neither the other jobs nor the room from running.
+    Errors are logged and then ignored: they prevent neither the other jobs nor the room from running.
     """
     for job in workspace.store.jobs():
         if job.owner and not owners.is_alive(job.owner):
@@ -109,7 +109,7 @@ def recover(workspace: Workspace, owners: Owners) -> None:
 
 
 def _settle_lost(workspace: Workspace, job: QueuedJob) -> Record | None:
-    """Write into a record that its job is lost, and return it if its files are to go."""
+    """Record that a job is lost, and return its record if its files should be removed."""
     store = workspace.store
     with store.transaction():
         record = store.get(job.kind, job.key, job.version)
@@ -117,12 +117,12 @@ def _settle_lost(workspace: Workspace, job: QueuedJob) -> Record | None:
             return None  # another process was faster
         log.warning("job %s was lost with its process", job.key)
         if record.status.startswith("DELETE_"):
-            workspace.enqueue(record, hosts=0)  # deleting twice is deleting
+            workspace.enqueue(record, hosts=0)  # deleting twice is safe
             return None
         if record.status in STOPPING:
             settle_cancelled(workspace, record)
         else:
-            # From CREATE_PENDING, too: the process that had reserved it will not come back.
+            # Also from CREATE_PENDING: the process that had reserved it has ended.
             why = "the process that ran this job ended without a message (it was killed, or the machine stopped)"
             move(store, record, FAILED, JobLostError.code, f"{why}; start it again")
     return record

@@ -1,6 +1,6 @@
-"""Runs queued jobs, each in a thread of its own, as its hosts are processes.
+"""Runs queued jobs, each in its own thread, because its hosts are processes.
 
-A job belongs to one process. `cleanroom-algo up` takes all that nobody has reserved; a command takes its own.
+A job belongs to one process. `cleanroom-algo up` runs all jobs that are not reserved; a command runs its own.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from cleanroom_algo.local.scheduling.settling import begin_cancelling, delete, g
 
 log = logging.getLogger("cleanroom_algo.local")
 
-POLL_SECONDS: Final = 0.5  # how soon another process's request to stop is seen; what happens in this one wakes us
-EXPIRY_SECONDS: Final = 60.0  # between two looks at the retention of channels, which is counted in days
+POLL_SECONDS: Final = 0.5  # delay of another process's request to stop; events in this process wake the supervisor
+EXPIRY_SECONDS: Final = 60.0  # between two checks of the retention of channels, which is counted in days
 _DAY: Final = 86_400
 
 
@@ -39,7 +39,7 @@ class Supervisor:
         workspace: of the room.
         owners: the processes that run jobs of it.
         owner: this process among them.
-        everyone: whether jobs that no process has reserved are taken, too.
+        everyone: whether to run jobs that no process has reserved.
     """
 
     def __init__(self, workspace: Workspace, owners: Owners, owner: str, *, everyone: bool) -> None:
@@ -51,12 +51,12 @@ class Supervisor:
         self._ending = False
         self._expire_at = 0.0
         self._thread: threading.Thread | None = None
-        self._running: dict[int, threading.Event] = {}  # by the job's id; set when the job is to end early
+        self._running: dict[int, threading.Event] = {}  # by the job's id; set when the job should end early
         self._listeners: dict[tuple[str, str | None], Listeners] = {}
         self._unrecorded: dict[tuple[str, str | None], RoomStateError] = {}
 
     def wake(self) -> None:
-        """Look at the queue now, starting the thread that does so if need be."""
+        """Check the queue now; start the thread that does this if necessary."""
         with self._changed:
             if self._thread is None and not self._ending:
                 self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
@@ -64,7 +64,7 @@ class Supervisor:
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """End all jobs of this process early, and return when nothing of them runs."""
+        """End all jobs of this process early, and return when nothing of them runs any more."""
         with self._changed:
             self._ending = True
             for stopped in self._running.values():
@@ -74,7 +74,7 @@ class Supervisor:
             self._thread.join()
 
     def listen(self, arn: str, version: str | None, listener: JobListener) -> None:
-        """Tell a listener what happens from now on, where the job runs in this process."""
+        """Add a listener for the events of a job from now on, if the job runs in this process."""
         self._listeners_of(arn, version).add(listener)
 
     def wait(self, arn: str, version: str | None = None, *, timeout: float | None = None) -> Record:
@@ -83,12 +83,11 @@ class Supervisor:
         Args:
             arn: of a trained model, an inference job, an export job or an ML input channel.
             version: of a trained model; None for the base.
-            timeout: seconds; None waits forever.
+            timeout: in seconds; None waits forever.
 
         Raises:
-            KeyError: there is no such record. TimeoutError: the time is over.
-            RoomStateError: CR-ROM-002, how it ended cannot be recorded; the job is tried again as long as this process
-                runs.
+            KeyError: there is no such record. TimeoutError: the time is up.
+            RoomStateError: CR-ROM-002, its end cannot be recorded; recording is retried as long as this process runs.
         """
         store = self.workspace.store
         kind = Arn.parse(arn).kind
@@ -119,7 +118,7 @@ class Supervisor:
             try:
                 if not self._ending:
                     self._look()
-            except Exception:  # a full disk, say: jobs wait until it is over
+            except Exception:  # for example, a full disk: jobs wait until there is space
                 log.exception("the queue of jobs cannot be read")
             with self._changed:
                 if self._running or not self._ending:
@@ -146,7 +145,7 @@ class Supervisor:
         return job.owner == self.owner or (self.everyone and not job.owner)
 
     def _expire(self) -> None:
-        """Queue the deletion of channels whose retention is over, once nothing reads them; bound folders stay."""
+        """Queue the deletion of channels whose retention has expired and that no job reads; bound folders are kept."""
         now = time.time()
         if now < self._expire_at:
             return
@@ -165,7 +164,7 @@ class Supervisor:
         stopped = threading.Event()
         with self._changed:
             if self._ending:
-                stopped.set()  # the one that ends the jobs of this process has not seen this job
+                stopped.set()  # the code that ends the jobs of this process has not seen this job
             self._running[job.id] = stopped
         threading.Thread(target=self._run, args=(job, stopped), name=f"job-{job.id}", daemon=True).start()
 
@@ -184,7 +183,7 @@ class Supervisor:
                 self._changed.notify_all()
 
     def _until_recorded(self, job: QueuedJob, work: Callable[[], None]) -> None:
-        """Do what writes records; while the disk takes none, try again, and let those who wait for the job know."""
+        """Run work that writes records; retry while the disk is full, and tell those who wait for the job."""
         name = (job.key, job.version)
         while True:
             try:
@@ -210,7 +209,7 @@ class Supervisor:
             return
         try:
             record = move(store, record, IN_PROGRESS)
-        except ConflictError:  # cancelled before it began
+        except ConflictError:  # it was cancelled before it began
             settle(self.workspace, job, record, JobResult())
             return
         result = run_job(JobRun(self.workspace, record, stopped, self._listeners_of(job.key, job.version)))

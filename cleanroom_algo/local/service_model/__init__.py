@@ -1,1 +1,1 @@
-"""The models of the API that botocore carries: shapes, operations, and what does not fit them."""
+"""The models of the API in botocore: shapes, operations, and validation."""

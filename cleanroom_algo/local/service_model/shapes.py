@@ -1,4 +1,4 @@
-"""botocore's service models, loaded once: operations, shapes, errors. There are no hand-written shapes."""
+"""botocore's service models, loaded once: operations, shapes, errors. No shapes are written by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TIED_TO: Final = "2023-09-06"
 @cache
 def service_model(service: str) -> ServiceModel:
     """Return the model of a service: `cleanroomsml` or `cleanrooms`."""
-    from botocore.loaders import create_loader  # which takes longer to import than `show` has
+    from botocore.loaders import create_loader  # importing it takes longer than `show` should take
     from botocore.model import ServiceModel
 
     loader = create_loader()
@@ -37,12 +37,12 @@ def operation_names(service: str = ML) -> tuple[str, ...]:
 
 
 def members(shape: Any) -> dict[str, Shape]:
-    """Return the members of a structure by name; none for no structure."""
+    """Return the members of a structure by name; empty for other shapes."""
     found: dict[str, Shape] = {} if shape is None else shape.members
     return found
 
 
 def is_read_only(operation: OperationModel) -> bool:
-    """Whether an operation changes nothing: those with GET."""
+    """Whether an operation changes nothing: its method is GET."""
     method: Any = operation.http["method"]
     return bool(method == "GET")

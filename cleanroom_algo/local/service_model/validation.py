@@ -1,7 +1,7 @@
-"""A value against a shape of botocore's model: every fault at once, each with its JSON path.
+"""Validates a value against a shape of botocore's model: finds all faults, each with its JSON path.
 
-botocore's own validator checks required members, types and minima; the service checks more, so this does: maxima,
-patterns (of the whole string), enums, unions with exactly one member, unknown members. No message shows a value.
+botocore's own validator checks required members, types and minima. Like the service, this one also checks maxima,
+patterns (of the complete string), enums, unions with exactly one member, and unknown members. No message shows a value.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from cleanroom_algo.errors import InvalidRequestError, Problem
 if TYPE_CHECKING:
     from botocore.model import Shape
 
-_SHOWN_ENUM = 8  # longer lists of words (133 instance types) help nobody in one line
+_SHOWN_ENUM = 8  # a longer list (133 instance types) is not helpful in one line
 
 
 def faults(shape: Shape | None, value: object) -> tuple[Problem, ...]:
-    """Return everything that is wrong with a value, in its order.
+    """Return all faults of a value, in its order.
 
     Args:
-        shape: what it should be; None for an operation without input.
-        value: as boto3 takes it: mappings, lists, str, int, float, bool, datetime.
+        shape: the expected shape; None for an operation without input.
+        value: in the form of boto3: mappings, lists, str, int, float, bool, datetime.
     """
     if shape is None:
         return (Problem("", "has no parameters"),) if value else ()
@@ -171,7 +171,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         return re.compile(pattern)
     except (
         re.error
-    ):  # \p{L} and its like: only in names of Snowflake's and Databricks' tables, which no query reads here
+    ):  # \p{L} and similar: only in names of Snowflake's and Databricks' tables, which queries here cannot read
         return re.compile(r"(?s).*")
 
 

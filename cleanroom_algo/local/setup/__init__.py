@@ -1,1 +1,1 @@
-"""From files of this machine to requests of the API."""
+"""From files on this machine to requests of the API."""

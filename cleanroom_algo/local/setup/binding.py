@@ -1,7 +1,7 @@
-"""Requests on local files: the ARNs that a request file names, or that the quick path makes, stand for them.
+"""Binds the ARNs in a request file, or in a generated request, to local files.
 
-`adopt` makes whatever a request names and the room lacks: its collaboration, membership, algorithm, association and
-ML input channels, by the operations, under exactly those ARNs.
+`adopt` creates the missing resources of a request with exactly these ARNs, by calling the operations: its
+collaboration, membership, algorithm, association and ML input channels.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from cleanroom_algo.local.setup.names import identifier, image_uri, role, spelle
 from cleanroom_algo.local.setup.quick_requests import AS_IT_IS, Configured, model_name
 
 _BOUND_QUERY: Final = "SELECT * FROM a_local_folder"
-_RETENTION_DAYS: Final = 30  # the most there is; a bound folder is not removed
+_RETENTION_DAYS: Final = 30  # the maximum; a bound folder is never removed
 _ABILITIES: Final = {
     "memberAbilities": ["CAN_QUERY"],
     "mlMemberAbilities": {"customMLMemberAbilities": ["CAN_RECEIVE_MODEL_OUTPUT", "CAN_RECEIVE_INFERENCE_OUTPUT"]},
@@ -45,22 +45,23 @@ def adopt(
     operation: str = "CreateTrainedModel",
     configured: Configured = AS_IT_IS,
 ) -> str:
-    """Make the resources that a request names and the room lacks, and return the account that calls.
+    """Create the missing resources of a request, and return the account of the caller.
 
     Args:
         caller: of the room's operations.
         request: literal parameters, of CreateTrainedModel or StartTrainedModelInferenceJob.
-        algorithm: what the association stands for: a file, a folder, or an image; None if the room has the association.
-        channels: folder, file or prefix in S3 for each channel name of the request that the room lacks; an inference
-            job's one channel has any name.
-        operation: whose parameters they are.
-        configured: what the algorithm has beside its image, where it is made.
+        algorithm: to which the association is bound: a file, a folder, or an image; None if the room has the
+            association.
+        channels: folder, file or prefix in S3 for each channel name of the request that the room lacks; the only
+            channel of an inference job can have any name.
+        operation: the operation of the request.
+        configured: the configuration of a new algorithm, in addition to its image.
 
     Raises:
-        InvalidRequestError: CR-REQ-001, the request breaks the model; nothing is made then.
+        InvalidRequestError: CR-REQ-001, the request does not match the model; nothing is created.
         AlgorithmNotFoundError: CR-CON-004, there is nothing at the algorithm's path.
-        BindingError: CR-ROM-003, something to be bound is not given, not there, or not of this request.
-        ConflictError: CR-REQ-002, jobs of the association are running, and it would come to stand for something else.
+        BindingError: CR-ROM-003, something to be bound is missing, does not exist, or does not belong to this request.
+        ConflictError: CR-REQ-002, jobs of the association are running, and its binding would change.
         RoomError: CR-ROM-004 or CR-ROM-007, a prefix in S3 cannot be listed, or has no objects.
     """
     if problems := faults(operation_model(ML, operation).input_shape, request):
@@ -95,7 +96,7 @@ class _Binding:
         return arn
 
     def unbound(self) -> Iterator[Problem]:
-        """Yield what is not in the room and not given, given and not there, or not to be bound."""
+        """Yield what is neither in the room nor given, does not exist, or must not be bound."""
         store, association = self.caller.workspace.store, self.association
         if self.algorithm is None and association is not None and store.get(ASSOCIATION, association) is None:
             yield Problem(
@@ -127,7 +128,7 @@ class _Binding:
         workspace = self.caller.workspace
         membership: str = self.request["membershipIdentifier"]
         account = self._account(membership)
-        # Before the transaction: S3 may take its time, and meanwhile nobody else could write.
+        # Before the transaction: S3 may be slow, and meanwhile no other process could write.
         objects = {
             name: source_objects(workspace.settings, source)
             for name, source in self.channels.items()
@@ -150,7 +151,7 @@ class _Binding:
         return next((each.account for each in arns if each.membership == membership), default)
 
     def _join(self, membership: str, account: str, collaboration: str) -> str:
-        """Return the collaboration of a membership, which is made if need be."""
+        """Return the collaboration of a membership, which is created if necessary."""
         member = {"accountId": account, "displayName": account, **_ABILITIES}
         output = f"s3://cleanroom-output-{account}/"
         return join(self.caller, collaboration, member, membership, output).collaboration
@@ -162,7 +163,7 @@ class _Binding:
         training = {**container, **self.configured.container}
         if existing is not None and existing.private["location"] == source and self._runs(existing, training):
             return
-        if existing is not None:  # it has come to stand for something else
+        if existing is not None:  # its binding has changed
             own = {"membershipIdentifier": arn.membership, "configuredModelAlgorithmAssociationArn": association}
             self.caller.call("DeleteConfiguredModelAlgorithmAssociation", own, arn.account)
         self._join(arn.membership, arn.account, collaboration)
@@ -201,7 +202,7 @@ class _Binding:
         self._join(arn.membership, arn.account, collaboration)
         existing = self.caller.workspace.store.get(INPUT_CHANNEL, self.wanted[name])
         association = self.association
-        if association is None:  # an inference job of the model's own association
+        if association is None:  # an inference job with the model's own association
             (model, *_) = self.caller.workspace.store.find(TRAINED_MODEL, key=self.request["trainedModelArn"])
             association = model.parent
         query = {"sqlParameters": {"queryString": _BOUND_QUERY}}

@@ -1,4 +1,4 @@
-"""From what an author has, files and names, to the calls of the API that start jobs."""
+"""From an author's files and names to the calls of the API that start jobs."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ INFER: Final = "StartTrainedModelInferenceJob"
 
 
 ROOM_CHANNEL: Final = "room:"
-"""What channels of the room begin with, where a folder could be named, too."""
+"""The prefix of channels of the room, where paths are also possible."""
 
 
 def room_channel(store: Store, words: str) -> Record:
-    """Return the channel of the room that is named: one that a query fills, and no folder.
+    """Return the channel of the room with a name: one with a query, not a bound folder.
 
     Args:
         store: of the room.
         words: `room:` with a name or an ARN.
 
     Raises:
-        NoSuchRecordError: CR-CLI-007, there is none, or several members have one of this name.
+        NoSuchRecordError: CR-CLI-007, there is none, or several members have one with this name.
     """
     name = words.removeprefix(ROOM_CHANNEL)
     known = [each for each in store.find(INPUT_CHANNEL) if "location" not in each.private]
@@ -61,13 +61,13 @@ def room_channel(store: Store, words: str) -> Record:
 
 
 class JobCall(NamedTuple):
-    """A call that starts a job; what it names is in the room.
+    """A call that starts a job; the resources that it names are in the room.
 
     Attributes:
         operation: of the API.
-        params: as boto3 takes them.
-        account: that calls.
-        terms: what no request of the API can say.
+        params: in the form of boto3.
+        account: of the caller.
+        terms: properties that requests of the API cannot contain.
     """
 
     operation: str
@@ -88,13 +88,13 @@ def training_call(
 
     Args:
         caller: of the room's operations.
-        algorithm: a file, a folder, or an image; with channels of the room None, or the one that they were made for.
+        algorithm: a file, a folder, or an image; with channels of the room, None or the one of the channels.
         channels: folder, file or prefix in S3, or the record of a channel of the room, by channel name.
-        configured: what the algorithm has beside its image.
+        configured: the configuration of the algorithm, in addition to its image.
         options: of `request_for`.
 
     Raises:
-        What `adopt` raises; BindingError: CR-ROM-003, too, where the channels were made for another algorithm.
+        The errors of `adopt`. BindingError: CR-ROM-003, also if the channels are for another algorithm.
     """
     machine = caller.workspace.settings.machine
     own = [each for each in channels.values() if isinstance(each, Record)]
@@ -111,10 +111,10 @@ def training_call(
 def _association_of(
     caller: Caller, channels: Sequence[Record], algorithm: str | Path | None, configured: Configured
 ) -> Record:
-    """Return the association that channels of the room were made for.
+    """Return the association for which channels of the room were created.
 
     Raises:
-        BindingError: CR-ROM-003, there are several, or another algorithm is asked for.
+        BindingError: CR-ROM-003, there are several, or another algorithm is requested.
     """
     workspace = caller.workspace
     association = record_of_job(workspace, ASSOCIATION, channels[0].parent)
@@ -148,11 +148,11 @@ def inference_call(
         caller: of the room's operations.
         model: the record of the version that predicts.
         channel: folder, file or prefix in S3, or the record of a channel of the room.
-        algorithm: predict with another one than the one that trained.
+        algorithm: another algorithm than the one that trained the model.
         options: of `inference_request_for`.
 
     Raises:
-        What `adopt` raises.
+        The errors of `adopt`.
     """
     machine = caller.workspace.settings.machine
     params = inference_request_for(machine, model, channel, algorithm=algorithm, **options)
@@ -168,7 +168,7 @@ def literal_call(
     channels: Mapping[str, Source],
     configured: Configured = AS_IT_IS,
 ) -> JobCall:
-    """Return the call with literal parameters; what they name and the room lacks is bound to files: see `adopt`."""
+    """Return the call with literal parameters; missing resources are bound to files: see `adopt`."""
     account = adopt(caller, params, algorithm=algorithm, channels=channels, operation=operation, configured=configured)
     return JobCall(operation, params, account)
 
@@ -177,11 +177,11 @@ def resuming_call(caller: Caller, record: Record) -> JobCall:
     """Return the call that continues a training job after its last complete epoch, with the same request.
 
     Args:
-        caller: of the room's operations; nothing in the room changes.
+        caller: of the room's operations; the room is not changed.
         record: of a trained model.
 
     Raises:
-        NotResumableError: CR-JOB-307. JobError: CR-JOB-305 or CR-JOB-306, what it was started with is gone.
+        NotResumableError: CR-JOB-307. JobError: CR-JOB-305 or CR-JOB-306, one of its inputs no longer exists.
     """
     check_resumable(caller.workspace, record)
     known = members(operation_model(ML, TRAIN).input_shape)

@@ -1,4 +1,4 @@
-"""What a channel can be made of: frames and texts become files, which a job then finds as it finds any others."""
+"""Data for channels from Python: frames and texts become files, which jobs read like any others."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ ChannelData: TypeAlias = "str | Path | S3Prefix | Mapping[str, str] | pl.DataFra
 
 
 def channel_source(data: ChannelData, folder: Path, *, parts: int = 1) -> Source:
-    """Return where the objects of a channel are; those of frames and texts are written.
+    """Return the location of a channel's objects; those of frames and texts are written.
 
-    The rows of a frame become CSV with a header, as a query of the service delivers them, or JSON Lines where a column
-    holds lists or structs.
+    The rows of a frame become CSV with a header, like the result of a query of the service, or JSON Lines if a column
+    contains lists or structs.
 
     Args:
         data: see `ChannelData`.
-        folder: for what is written; the same content has the same place.
-        parts: into how many files a frame is divided, of consecutive rows.
+        folder: for new files; the same content always gets the same path.
+        parts: into how many files a frame is divided, with consecutive rows.
 
     Raises:
-        ChannelDataError: CR-ROM-010, no channel can be made of it.
+        ChannelDataError: CR-ROM-010, the data is not valid for a channel.
     """
     if isinstance(data, str):
         return source_of(data)
@@ -46,12 +46,12 @@ def channel_source(data: ChannelData, folder: Path, *, parts: int = 1) -> Source
 
 
 def is_frame(data: ChannelData) -> bool:
-    """Whether the rows are given as a frame."""
+    """Whether the rows are in a frame."""
     return hasattr(data, "columns") and hasattr(data, "shape")
 
 
 def as_frame(data: Any) -> pl.DataFrame:
-    """Return a frame of polars with the rows of any frame; what pandas takes for missing is null.
+    """Return a frame of polars with the rows of any frame; missing values of pandas become nulls.
 
     Raises:
         ChannelDataError: CR-ROM-010, it is not a frame.
@@ -62,7 +62,7 @@ def as_frame(data: Any) -> pl.DataFrame:
         return data
     if not is_frame(data):
         raise _unusable(type(data).__name__)
-    # Not by polars.from_pandas, which needs pyarrow for texts.
+    # Not with polars.from_pandas, which needs pyarrow for texts.
     return pl.DataFrame({str(name): _values(data[name]) for name in data.columns}, strict=False)
 
 
@@ -70,7 +70,7 @@ def _values(column: Any) -> Any:
     missing = column.isna()
     if not missing.any() and column.dtype.kind in "biuf":
         return column.to_numpy()
-    if column.dtype.kind == "f" and (column[~missing] % 1 == 0).all():  # pandas has no missing integers but these
+    if column.dtype.kind == "f" and (column[~missing] % 1 == 0).all():  # integers with missing values
         column = column.astype("Int64")
     return [None if is_missing else value for value, is_missing in zip(column.tolist(), missing, strict=True)]
 

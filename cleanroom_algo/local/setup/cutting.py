@@ -1,4 +1,4 @@
-"""One object cut into several, as a query of the service writes its result."""
+"""Divides one object into several, like the result of a query of the service."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _SUFFIXES: Final = {"CSV": "csv", "JSON Lines": "json"}
 
 
 def cut_source(workspace: Workspace, name: str, source: Source, objects: int) -> Source:
-    """Return a folder with the rows of a channel's one object in several objects, in their order.
+    """Return a folder with the rows of a channel's only object in several objects, in their order.
 
-    CSV and JSON Lines are cut where rows end, and each object of CSV gets the header; Parquet is written anew.
+    CSV and JSON Lines are cut where rows end, and each object of CSV gets the header; Parquet is written again.
 
     Args:
-        workspace: of the room; the folder is in it, the same as long as the file is the same.
+        workspace: of the room, which contains the folder; the same file always gets the same folder.
         name: of the channel.
         source: a file of this machine, or a folder with one file.
-        objects: how many there are to be, at least 2.
+        objects: the number of objects, at least 2.
 
     Raises:
         ChannelDataError: CR-ROM-010, there are several objects, it has fewer rows, or it cannot be cut.
@@ -65,7 +65,7 @@ def _identity(reference: ObjectRef, path: Path, objects: int) -> str:
 
 
 def _write(reference: ObjectRef, path: Path, objects: int, folder: Path) -> int:
-    """Write the objects, and return how many there are: those that would have no rows are left out."""
+    """Write the objects, and return their number; empty ones are left out."""
     from cleanroom_algo.channels.objects import Object
     from cleanroom_algo.local.profiling.files import form_of
 

@@ -1,8 +1,8 @@
-"""`cleanroom.toml`: a room declared in a file, so that requests can name what is in it.
+"""`cleanroom.toml`: declares a room in a file, so that requests can name its resources.
 
-It stands for what members do with boto3's `cleanrooms` client before they come to machine learning: a collaboration,
-its members with their abilities, their tables with the columns they allow, analysis templates, the algorithm and its
-association, and the ML input channels with their queries.
+It replaces what members do with boto3's `cleanrooms` client before machine learning: create a collaboration with
+members and their abilities, tables with their allowed columns, analysis templates, the algorithm with its association,
+and the ML input channels with their queries.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class _Entry(BaseModel):
 
 
 class Member(_Entry):
-    """A member; the one that pays pays for queries, training and inference."""
+    """A member; the payer pays for queries, training and inference."""
 
     account: Account
     membership: Identifier | None = None
@@ -40,7 +40,7 @@ class Member(_Entry):
 
 
 class TableEntry(_Entry):
-    """A table of a member: files, the columns allowed in analyses, and those of them for comparisons only."""
+    """A table of a member: files, the columns allowed in analyses, and those of them that can only be compared."""
 
     owner: str
     location: str
@@ -60,11 +60,11 @@ class AlgorithmEntry(_Entry):
     owner: str
     image: str
     inference_image: str | None = None
-    """Of its own; else `image` does both."""
+    """A separate image for inference; by default, `image` is used for both."""
     entrypoint: tuple[str, ...] = ()
-    """Of training, in the place of the image's; the service has none for inference."""
+    """The program that trains, instead of the image's; the service has no such parameter for inference."""
     arguments: tuple[str, ...] = ()
-    """Of training, in the place of the word `train`."""
+    """Arguments of training, instead of the word `train`."""
     association: Identifier | None = None
     metric_definitions: tuple[dict[str, str], ...] = ()
     privacy: dict[str, Any] = Field(default_factory=dict)
@@ -75,12 +75,12 @@ class ParameterEntry(_Entry):
     """A parameter of an analysis template."""
 
     type: str
-    """Of the API's ParameterType, such as DATE."""
+    """A value of the API's ParameterType, such as DATE."""
     default: str | None = None
 
 
 class SyntheticEntry(_Entry):
-    """What rows are generated in the place of a template's own."""
+    """Rows to generate instead of a template's own."""
 
     epsilon: float
     max_attack_score: float
@@ -88,11 +88,11 @@ class SyntheticEntry(_Entry):
     categorical: tuple[str, ...] = ()
     numerical: tuple[str, ...] = ()
     predictive: tuple[str, ...] = ()
-    """Among both, what is to be predicted."""
+    """The column to predict, which is one of the above."""
 
 
 class TemplateEntry(_Entry):
-    """An analysis template: SQL in which `:name` stands for a parameter."""
+    """An analysis template: SQL in which `:name` is a parameter."""
 
     owner: str
     query: str
@@ -101,7 +101,7 @@ class TemplateEntry(_Entry):
 
 
 class ChannelEntry(_Entry):
-    """An ML input channel, of a query or a template; its query runs when the room is declared."""
+    """An ML input channel with a query or a template; its query runs when the room is declared."""
 
     owner: str
     algorithm: str
@@ -114,12 +114,12 @@ class ChannelEntry(_Entry):
 
 
 class QueriesEntry(_Entry):
-    """What runs the queries of the channels."""
+    """The engine for the queries of the channels."""
 
     engine: QueryEngine | None = None
-    """That of settings.toml if None."""
+    """By default, that of settings.toml."""
     spark: dict[str, str] = Field(default_factory=dict)
-    """Properties of Spark, beside those of settings.toml."""
+    """Properties of Spark, in addition to those of settings.toml."""
 
 
 class CollaborationEntry(_Entry):
@@ -130,7 +130,7 @@ class CollaborationEntry(_Entry):
 
 
 class Declaration(_Entry):
-    """A whole cleanroom.toml."""
+    """A complete cleanroom.toml."""
 
     collaboration: CollaborationEntry
     queries: QueriesEntry = QueriesEntry()
@@ -141,7 +141,7 @@ class Declaration(_Entry):
     channels: dict[str, ChannelEntry] = Field(default_factory=dict)
 
     def faults(self) -> Iterator[Problem]:
-        """Yield references to what is not declared, and entries that contradict themselves."""
+        """Yield references to what is not declared, and contradictory entries."""
         for kind in ("tables", "templates", "algorithms", "channels"):
             for name, entry in getattr(self, kind).items():
                 yield from _unknown(f"{kind}.{name}.owner", entry.owner, self.members, "a member")
@@ -184,7 +184,7 @@ def read_declaration(path: Path) -> Declaration:
     """Read a cleanroom.toml.
 
     Raises:
-        DeclarationError: CR-ROM-006, with all faults at once.
+        DeclarationError: CR-ROM-006, with all faults.
     """
     problems: list[Problem]
     try:

@@ -1,7 +1,7 @@
-"""A declared room made, and brought up to date when its file has changed, by the operations.
+"""Creates a declared room, and updates it when its file has changed, by calling the operations.
 
-What the service can neither change nor delete is made anew under the same ARN, so that request files stay valid, or
-is kept, with the reason.
+What the service can neither change nor delete is either created again with the same ARN, so that request files stay
+valid, or kept, with a reason.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ _ANEW: Final = "`cleanroom-algo clean --yes` removes the room, which can then be
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What was done about an entry of the file that is not as it was in the room.
+    """A difference between an entry of the file and the room.
 
     Attributes:
         entry: such as `tables.flights`.
-        done: whether it was changed in the room, or kept there as it was.
-        why: what differs; of what was kept, why it was.
+        done: whether the room was changed, or kept.
+        why: what differs; for a kept entry, why it was kept.
     """
 
     entry: str
@@ -77,7 +77,7 @@ class Declared:
 
     Attributes:
         channels: ARNs by name.
-        changes: of a room that was there before.
+        changes: in a room that existed before.
     """
 
     channels: Mapping[str, str]
@@ -85,10 +85,10 @@ class Declared:
 
 
 def declare(caller: Caller, path: Path) -> Declared:
-    """Make what a cleanroom.toml declares and the room lacks, and change what is not as declared.
+    """Create what a cleanroom.toml declares and the room lacks, and change what differs.
 
-    Queries of channels that are new or changed are queued, and of those that failed, whose tables are not declared as
-    before, whose tables have newer files, or that another engine has computed.
+    Queries of new and changed channels are queued, and also those that failed, whose tables are declared differently or
+    have newer files, or that another engine has computed.
 
     Args:
         caller: of the room's operations.
@@ -96,7 +96,7 @@ def declare(caller: Caller, path: Path) -> Declared:
 
     Raises:
         DeclarationError: CR-ROM-006. ObjectStoreError: CR-ROM-004, the objects of a table in S3 cannot be listed.
-            Nothing is changed then.
+            The room is then not changed.
     """
     maker = _Maker(caller, read_declaration(path), path.absolute().parent)
     try:
@@ -119,7 +119,7 @@ class _Maker:
     caller: Caller
     declaration: Declaration
     folder: Path
-    at: str = "collaboration"  # what is being made
+    at: str = "collaboration"  # the entry that is being created
     changes: list[Change] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -155,7 +155,7 @@ class _Maker:
         }
 
     def make(self) -> None:
-        """Make each entry, or compare it to what is there."""
+        """Create each entry, or compare it with the existing resource."""
         self._members()
         steps: tuple[tuple[str, Mapping[str, Any], Any], ...] = (
             ("algorithms", self.declaration.algorithms, self._algorithm),
@@ -228,7 +228,7 @@ class _Maker:
         association = self.store.get(ASSOCIATION, arn)
         if association is not None:
             algorithm = self.store.get(ALGORITHM, association.parent)
-            assert algorithm is not None  # as long as it has an association
+            assert algorithm is not None  # it exists as long as it has an association
             differing = [
                 *_differing(algorithm.document["trainingContainerConfig"], {**_NO_CHOICES, **training}),
                 *_differing(algorithm.document, {"inferenceContainerConfig": inference}),
@@ -341,13 +341,13 @@ class _Maker:
             reasons = [*_differing(existing.document, content), *self._stale(existing, entry)]
             if not reasons or not self._may_be_remade(existing, reasons):
                 return
-            self.store.delete(existing)  # no operation removes a channel; its files go when the query has run
+            self.store.delete(existing)  # no operation removes a channel; its files are replaced when the query has run
             self._changed(*reasons)
         asked = {"membershipIdentifier": self.memberships[entry.owner], "name": name, **content}
         self.caller.call("CreateMLInputChannel", asked, account, terms=LocalTerms(Arn.parse(arn).identifier))
 
     def _may_be_remade(self, channel: Record, reasons: Sequence[str]) -> bool:
-        """Whether nothing is using a channel; a message names what does."""
+        """Whether no job uses a channel; else a message names one."""
         if channel.status in ENDED and not channel_is_read(self.store, channel):
             return True
         busy = "jobs that read it are running" if channel.status in ENDED else f"it is {channel.status}"
@@ -356,7 +356,7 @@ class _Maker:
         return False
 
     def _stale(self, channel: Record, entry: ChannelEntry) -> list[str]:
-        """Return why the query of a channel would give other rows than it gave, or gave none."""
+        """Return why the query of a channel would now return other rows; also if it has not returned any."""
         if channel.status in ENDED and channel.status != ACTIVE:
             return [f"it is {channel.status}"]
         changed = {each.entry for each in self.changes if each.done == "changed"}
@@ -368,7 +368,7 @@ class _Maker:
         text, parameters = (entry.query, ()) if template is None else (template.query, template.parameters)
         try:
             used = referenced_tables(parse(text or "", placeholders(parameters)))
-        except QueryError:  # the query says so itself, when it runs
+        except QueryError:  # the query itself will report it
             used = []
         for name in self.declaration.tables:
             if name.lower() in used and f"tables.{name}" in changed:
@@ -403,16 +403,16 @@ _SPELLED: Final = {
     "inputChannel": "query",
     "retentionInDays": "retention_days",
 }
-"""What the file calls members of requests."""
+"""The names in the file for members of requests."""
 
 
 def _differing(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Return the members that are not as wanted; one that is not to be there is wanted as None."""
+    """Return the members that differ; None means that a member should not exist."""
     return [name for name, value in wanted.items() if held.get(name) != value]
 
 
 def template_content(entry: TemplateEntry) -> dict[str, Any]:
-    """Return what an analysis template holds, as members of CreateAnalysisTemplate."""
+    """Return the content of an analysis template, as members of CreateAnalysisTemplate."""
     defaults = {
         key: {} if each.default is None else {"defaultValue": each.default} for key, each in entry.parameters.items()
     }
@@ -437,9 +437,9 @@ def _synthetic(entry: SyntheticEntry | None) -> dict[str, Any]:
 
 
 def _changed_at(location: Source, endpoint: str | None) -> float:
-    """Return when the files of a table were changed last, in seconds since 1970; 0 where there are none."""
+    """Return the time of the last change of a table's files, in seconds since 1970; 0 if there are none."""
     if isinstance(location, S3Prefix):
-        # S3 gives whole seconds: a change in the second in which a query was asked for counts as later.
+        # S3 has whole seconds: a change in the second in which a query was requested counts as later.
         return max((place.modified + 1 for place, _ in list_objects(location, endpoint)), default=0.0)
     files = [each for each in location.rglob("*") if each.is_file()] if location.is_dir() else [location]
     return max((each.stat().st_mtime for each in files if each.exists()), default=0.0)

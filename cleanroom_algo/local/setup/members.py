@@ -1,4 +1,4 @@
-"""Members of a collaboration, named and joined by the operations."""
+"""Names and joins the members of a collaboration by calling the operations."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ OF_CREATOR: Final = {
     "displayName": "creatorDisplayName",
     "paymentConfiguration": "creatorPaymentConfiguration",
 }
-"""Members of CreateCollaboration for its caller, by what they are called for the others."""
+"""The names of CreateCollaboration's members for its caller, by those for other members."""
 
 
 def create_collaboration(caller: Caller, identifier: str, name: str, members: Sequence[Mapping[str, Any]]) -> Record:
-    """Return a collaboration; where the room lacks it, it is made by the first member, who names the others.
+    """Return a collaboration; if it does not exist, the first member creates it and names the others.
 
     Args:
         caller: of the room's operations.
@@ -44,11 +44,11 @@ def create_collaboration(caller: Caller, identifier: str, name: str, members: Se
 
 
 def join(caller: Caller, collaboration: str, member: Mapping[str, Any], membership: str, output: str | None) -> Record:
-    """Return a membership; where the room lacks it, the member is named and joins.
+    """Return a membership; if it does not exist, the member is named and joins.
 
     Args:
         caller: of the room's operations.
-        collaboration: identifier of the one to join; it is made if need be.
+        collaboration: identifier of the collaboration, which is created if necessary.
         member: in the form of CreateCollaboration's members.
         membership: its identifier.
         output: the s3:// URI of the member's ML configuration; None for a member without one.
@@ -70,7 +70,7 @@ def join(caller: Caller, collaboration: str, member: Mapping[str, Any], membersh
 
 
 def configure_output(caller: Caller, membership: Record, output: str) -> None:
-    """Put the ML configuration of a membership, in the place of an earlier one.
+    """Set the ML configuration of a membership, which replaces an earlier one.
 
     Args:
         caller: of the room's operations.

@@ -1,4 +1,4 @@
-"""The quick path: literal requests for files of this machine; their ARNs are the same whenever the files are."""
+"""Literal requests for files of this machine; the same files always get the same ARNs."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.setup.names import identifier, spelled
 
 BASE_CHANNEL: Final = "base_model"
-"""The name of the incremental channel on the quick path."""
+"""The name of the incremental channel in generated requests."""
 WHOLE_TRACEBACKS: Final = {variable("tracebacks"): "whole"}
-"""On the quick path authors run their own code on files of their own."""
+"""The policies of generated requests: authors run their own code on their own files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """What an algorithm is configured with beside its image.
+    """The configuration of an algorithm, in addition to its image.
 
     Attributes:
         policies: of its association.
-        entrypoint: of training, in the place of the image's.
-        arguments: of training, in the place of the word `train`.
+        entrypoint: the program that trains, instead of the image's.
+        arguments: of training, instead of the word `train`.
     """
 
     policies: Mapping[str, Any] | None = None
@@ -45,12 +45,12 @@ class Configured:
 
     @property
     def identity(self) -> list[str]:
-        """Texts that tell this configuration from others; none for one that has nothing of the kind."""
+        """Texts that distinguish this configuration from others; empty for the default."""
         return [json.dumps(each, sort_keys=True) for each in (self.policies, self.container) if each]
 
 
 AS_IT_IS: Final = Configured()
-"""Of an algorithm that has nothing beside its image."""
+"""The configuration of an algorithm without any additions."""
 
 
 def request_for(
@@ -70,15 +70,15 @@ def request_for(
     max_runtime: int | None = None,
     configured: Configured = AS_IT_IS,
 ) -> dict[str, Any]:
-    """Return the literal parameters of CreateTrainedModel; the ARNs are the same whenever the files are.
+    """Return the literal parameters of CreateTrainedModel; the same files always get the same ARNs.
 
-    Where a channel is one of the room, the request is that of its owner, for the association that it was made for.
+    If a channel belongs to the room, the request is that of its owner, for the association of the channel.
 
     Args:
         machine: of the room's settings.
-        algorithm: a file, a folder, or an image; with a channel of the room, what its association is called.
+        algorithm: a file, a folder, or an image; with a channel of the room, the name of its association.
         channels: folder, file or prefix in S3, or the record of a channel of the room, by channel name.
-        name: of the trained model; after the algorithm if None.
+        name: of the trained model; by default that of the algorithm.
         hosts: 1 to 5.
         distribution: FullyReplicated or ShardedByS3Key, of all channels.
         input_mode: File, FastFile or Pipe.
@@ -88,7 +88,7 @@ def request_for(
         environment: of the containers.
         base_model: the record of the version to start from.
         max_runtime: seconds.
-        configured: what the algorithm has beside its image; its association is another one for each.
+        configured: the configuration of the algorithm; each configuration has its own association.
     """
     declared = next((each for each in channels.values() if isinstance(each, Record)), None)
     owner = declared or base_model
@@ -121,7 +121,7 @@ def request_for(
 
 
 def incremental_channel(arn: str, version: str | None, name: str = BASE_CHANNEL) -> dict[str, str]:
-    """Return the incremental channel that delivers a version of a trained model, the base version if it is None."""
+    """Return the incremental channel that delivers a version of a trained model; None is the base version."""
     own = {} if version is None else {"versionIdentifier": version}
     return {"trainedModelArn": arn, **own, "channelName": name}
 
@@ -144,14 +144,14 @@ def inference_request_for(
     Args:
         machine: of the room's settings.
         model: the record of the version that predicts.
-        channel: folder, file or prefix in S3 with what to predict from, or the record of a channel of the room.
-        name: of the job; after the model if None.
+        channel: folder, file or prefix in S3 with the rows to predict, or the record of a channel of the room.
+        name: of the job; by default based on that of the model.
         instances: 1 to 10.
         instance_type: as the API knows them.
-        accept: content type of the predictions; the container's own choice if None.
+        accept: content type of the predictions; by default the container's choice.
         max_payload_mb: 1 to 100.
         environment: of the containers.
-        algorithm: predict with another file than the one that trained.
+        algorithm: another file than the one that trained the model.
     """
     association = model.parent
     if algorithm is not None:
@@ -177,7 +177,7 @@ def inference_request_for(
 
 
 def model_name(algorithm: str | Path) -> str:
-    """Return a name for what an algorithm trains: that of its file or folder, 1 to 63 characters."""
+    """Return a name for a model of an algorithm: that of its file or folder, 1 to 63 characters."""
     stem = Path(str(algorithm).rstrip("/")).stem.partition(":")[0]
     return re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")[:63] or "model"
 
@@ -196,7 +196,7 @@ def _association(
 def _channel(
     machine: Machine, account: str, membership: str, association: str, name: str, source: Source | Record
 ) -> str:
-    """Return the ARN of a channel, of which there is one for each association: that is fixed when it is made."""
+    """Return the ARN of a channel; each association has its own, because it cannot be changed later."""
     if isinstance(source, Record):
         return source.key
     own = identifier(INPUT_CHANNEL, f"{association} {name}={spelled(source)}")

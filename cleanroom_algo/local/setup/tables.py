@@ -1,4 +1,4 @@
-"""A member's table in a collaboration, made by the operations: configured, ruled, and associated."""
+"""Adds a member's table to a collaboration by calling the operations: configured, with a rule, and associated."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from cleanroom_algo.local.setup.names import identifier, role
 
 @dataclass(frozen=True, slots=True)
 class DeclaredTable:
-    """A table, and what queries may do with it.
+    """A table, and its allowed uses in queries.
 
     Attributes:
         owner: the membership of its owner.
-        name: by which queries call it.
+        name: its name in queries.
         location: a file, or a folder of files; a path or an s3:// URI.
         format: of the files.
-        columns: that queries may use.
-        join_columns: among these, those that may be compared and not read.
+        columns: those that queries may use.
+        join_columns: a part of `columns` that can only be compared.
         templates: ARNs of the analysis templates that may use it; None allows any query.
         analyses: ARNs of the associations that may use it, with wildcards.
-        askers: the accounts that may query it; one with join columns may be queried by every member.
+        askers: the accounts that may query it; every member may query a table with join columns.
     """
 
     owner: Record
@@ -42,10 +42,10 @@ class DeclaredTable:
     askers: Sequence[str] = ()
 
     def bring_in(self, caller: Caller) -> list[str]:
-        """Bring the table into its collaboration; one of its name that differs is taken out before.
+        """Add the table to its collaboration; an existing one with this name that differs is removed first.
 
         Returns:
-            What was different in the room; nothing where the table is new there, or as it was.
+            What was different in the room; empty if the table is new or unchanged.
         """
         differing: list[str] = []
         for association in caller.workspace.store.find(TABLE_ASSOCIATION, collaboration=self.owner.collaboration):
@@ -103,11 +103,11 @@ class DeclaredTable:
 def analysis_rule(
     columns: Sequence[str], join_columns: Sequence[str], templates: Sequence[Any] | None, askers: Sequence[Any]
 ) -> tuple[str, dict[str, Any]]:
-    """Return type and policy of an analysis rule: with join columns a list, else templates or any query.
+    """Return type and policy of an analysis rule: a list if there are join columns, else templates or any query.
 
     Args:
-        columns: that queries may use.
-        join_columns: among these, those that may be compared and not read.
+        columns: those that queries may use.
+        join_columns: a part of `columns` that can only be compared.
         templates: ARNs of the analysis templates that may use it; None allows any query.
         askers: the accounts that may query it.
     """
@@ -121,7 +121,7 @@ def analysis_rule(
 
 
 def _take_out(caller: Caller, association: Record) -> None:
-    """Take a table out of its collaboration, and remove it where it is in no other."""
+    """Remove a table from its collaboration, and delete it if it is in no other collaboration."""
     call = partial(caller.call, account=association.account, service=CLEANROOMS)
     own = {"membershipIdentifier": association.membership, "configuredTableAssociationIdentifier": association.key}
     call("DeleteConfiguredTableAssociation", own)
