@@ -32,7 +32,7 @@ SCHEMA = Schema.of(
 
 
 class DelayHyperparameters(Hyperparameters):
-    """What the request's `hyperparameters` may hold."""
+    """The hyperparameters of a request."""
 
     epochs: int = Field(2, ge=1, le=100)
     batch_size: int = Field(1024, ge=1)  # large enough that a step's fixed cost does not count on a CPU
@@ -90,7 +90,7 @@ class DelayPredictor(Predictor):
     """Answers with the probability of a late arrival."""
 
     def load(self, artifacts: Artifacts) -> None:
-        """Rebuild the network that training left."""
+        """Load the trained network."""
         self.model = build(artifacts.features, artifacts.hyperparameters(DelayHyperparameters))
         self.model.load_state_dict(artifacts.state_dict())
         self.model.eval()

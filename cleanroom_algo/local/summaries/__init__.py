@@ -1,1 +1,1 @@
-"""What `show`, `metrics`, `compare` and the page say of jobs, read from the room and as plain values."""
+"""What `show`, `metrics`, `compare` and the page show of jobs, read from the room as plain values."""

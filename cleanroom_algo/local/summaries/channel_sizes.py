@@ -9,11 +9,11 @@ from cleanroom_algo.contract.sizes import GB
 
 
 class ChannelSizes(NamedTuple):
-    """The size of a channel; None for what is not known.
+    """The size of a channel; None for unknown values.
 
     Attributes:
-        rows: of it.
-        files: of it.
+        rows: the number of rows.
+        files: the number of files.
         bytes: of all files.
     """
 
@@ -26,7 +26,7 @@ def channel_sizes(shown: Mapping[str, Any]) -> ChannelSizes:
     """Return the size of a channel.
 
     Args:
-        shown: what the API shows of it.
+        shown: the API's description of it.
     """
     size = shown.get("sizeInGb")
     rows, files = shown.get("numberOfRecords"), shown.get("numberOfFiles")

@@ -1,4 +1,4 @@
-"""The learning curve of a training job: which of its metrics are drawn."""
+"""The learning curve of a training job: the metrics to draw."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any, Final
 from cleanroom_algo.contract.metrics import EPOCH_METRICS, MARK, STEP_METRICS, metric_values
 
 PLACES: Final = ("epoch", "round", "step")
-"""What a metric line counts, the coarsest first."""
+"""What metric lines count, the coarsest unit first."""
 USAGE_METRICS: Final = ("CPUUtilization", "MemoryUtilization")
-"""What the room takes of each host, in percent."""
+"""What the room measures of each host, in percent."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Curve:
 
     Attributes:
         name: of the metric.
-        unit: what is counted to the right: epoch, round or step, or value where its lines count nothing.
-        points: number and value of each that is finite, in the order of the log.
+        unit: what the x-axis counts: epoch, round or step, or value if the lines count nothing.
+        points: number and value of each finite value, in the order of the log.
     """
 
     name: str
@@ -36,7 +36,7 @@ def metric_curves(lines: Iterable[Mapping[str, Any]], found: Iterable[Any]) -> l
 
     Args:
         lines: of the log.
-        found: points of registered metrics, which are used where no line of the log is one of a Trainer.
+        found: points of registered metrics, which are used if the log has no lines of a Trainer.
     """
     values: dict[str, list[dict[str, float]]] = {}
     hosts: dict[str, str] = {}
@@ -48,11 +48,11 @@ def metric_curves(lines: Iterable[Mapping[str, Any]], found: Iterable[Any]) -> l
 
 
 def learning_curves(lines: Iterable[Mapping[str, Any]], found: Iterable[Any]) -> list[Curve]:
-    """Return the curves to draw beside each other: the loss, of training and of validation, or what there is instead.
+    """Return the curves to draw together: the loss of training and of validation, or else other metrics.
 
     Args:
         lines: of the log.
-        found: as `metric_curves` takes them.
+        found: see `metric_curves`.
     """
     curves = [each for each in metric_curves(lines, found) if each.name not in STEP_METRICS[1:]]
     groups = curve_groups(curves)
@@ -60,7 +60,7 @@ def learning_curves(lines: Iterable[Mapping[str, Any]], found: Iterable[Any]) ->
 
 
 def curve_groups(curves: Sequence[Curve]) -> list[list[Curve]]:
-    """Return curves in groups that measure one thing over one unit, the loss by epoch first."""
+    """Return curves in groups with one metric and one unit, the loss by epoch first."""
     preferred = sorted(curves, key=lambda curve: (curve.name not in EPOCH_METRICS, "loss" not in curve.name))
     groups: dict[tuple[str, str], list[Curve]] = {}
     for curve in preferred:
@@ -75,7 +75,7 @@ def _logged(lines: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, dict[str,
 
 
 def _curve(name: str, lines: Sequence[Mapping[str, float]]) -> Curve:
-    """Return the values of a metric over what its lines count, where no two lines have the same count."""
+    """Return the values of a metric by what its lines count, if no two lines have the same count."""
     lines = [line for line in lines if math.isfinite(line[name])]
     for place in ("step",) if name in STEP_METRICS else PLACES:
         numbers = [line.get(place) for line in lines]
@@ -85,5 +85,5 @@ def _curve(name: str, lines: Sequence[Mapping[str, float]]) -> Curve:
 
 
 def _kind(curve: Curve) -> str:
-    """Return what a metric measures, be it in training or in validation."""
+    """Return what a metric measures, without its prefix for training or validation."""
     return re.sub(r"^(epoch_)?(train_|validation_)?", "", curve.name)

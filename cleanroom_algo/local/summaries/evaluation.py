@@ -1,4 +1,4 @@
-"""How good predictions are, where the rows have the target: for two classes, for several, and for numbers."""
+"""How good predictions are if the rows have the target: for two classes, for several, and for numbers."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 from cleanroom_algo.channels.schema import Column
 from cleanroom_algo.channels.values import BOOLEANS
 
-_CLASSES: Final = 12  # that are shown; the rarer ones are one more together
+_CLASSES: Final = 12  # that are shown; the rarer ones are combined into one
 OTHERS: Final = "(others)"
-_FEW: Final = 20  # whole numbers up to which they are rather classes
-_GROUPS: Final = 10  # of rows, by what is predicted
+_FEW: Final = 20  # with at most this many distinct values, whole numbers are probably classes
+_GROUPS: Final = 10  # of rows, by their prediction
 _PAIRS: Final = 1500  # that are shown
 _CURVE_POINTS: Final = 200
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often each class is predicted for each.
+    """How often each class is predicted for each true class.
 
     Attributes:
-        labels: of the classes, sorted; `OTHERS` last where there are many.
-        counts: rows of the true class by row, of the predicted class by column.
+        labels: of the classes, sorted; `OTHERS` last if there are many classes.
+        counts: the number of rows, axes (true class, predicted class).
     """
 
     labels: tuple[str, ...]
@@ -34,20 +34,20 @@ class Confusion:
 
     @property
     def accuracy(self) -> float:
-        """The share of rows that are predicted right, the others among themselves included."""
+        """The share of correct predictions; a prediction of OTHERS for OTHERS counts as correct."""
         right = sum(row[number] for number, row in enumerate(self.counts))
         return right / max(sum(map(sum, self.counts)), 1)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How good probabilities of one of two classes are.
+    """How good the probabilities of one of two classes are.
 
     Attributes:
         labels: of the other class, and of the one whose probability is predicted.
-        area: under the ROC curve; None where there is one class alone.
-        curve: the share of wrong alarms, and of found rows.
-        groups: the mean prediction, the share of the class, and the rows, of each of some groups by the prediction.
+        area: under the ROC curve; None if only one class occurs.
+        curve: false and true positive rates.
+        groups: for groups of rows with similar predictions: the mean prediction, the share of the class, and the rows.
         brier: the mean squared difference.
     """
 
@@ -59,7 +59,7 @@ class Scores:
     _sorted: tuple[NDArray[np.float64], NDArray[np.float64]]  # of each class
 
     def confusion(self, threshold: float) -> Confusion:
-        """Return how often each class is predicted where predictions from a threshold on mean the class."""
+        """Return how often each class is predicted if the threshold and larger values mean the class."""
         below = [int(np.searchsorted(each, threshold, side="left")) for each in self._sorted]
         return Confusion(
             self.labels, tuple((count, len(each) - count) for count, each in zip(below, self._sorted, strict=True))
@@ -68,12 +68,12 @@ class Scores:
 
 @dataclass(frozen=True)
 class Errors:
-    """How far predicted numbers are from the true ones.
+    """The distances of predicted numbers from the true ones.
 
     Attributes:
         mean_absolute: the mean distance.
         root_mean_square: of the distances.
-        explained: the share of the variance that is explained (R squared); None where the true numbers are all equal.
+        explained: the share of the variance that is explained (R squared); None if all true numbers are equal.
         pairs: true and predicted number of some rows.
     """
 
@@ -87,11 +87,11 @@ Evaluation = Confusion | Scores | Errors
 
 
 def evaluate(truth: pl.Series, predicted: pl.DataFrame, column: Column) -> Evaluation | None:
-    """Return how good predictions are; None where that cannot be told from their form.
+    """Return how good predictions are; None if their form does not show it.
 
     Args:
-        truth: of each row, as it was read; rows without it do not count.
-        predicted: one column, or one of each class with its probability.
+        truth: of each row, as it was read; rows without it are ignored.
+        predicted: one column, or one for each class with its probability.
         column: the target, as it is declared.
     """
     known = truth.is_not_null()
@@ -111,7 +111,7 @@ def evaluate(truth: pl.Series, predicted: pl.DataFrame, column: Column) -> Evalu
 
 
 def _of_several(truth: pl.Series, predicted: pl.DataFrame, column: Column) -> Evaluation | None:
-    """Return how good the probabilities of classes are, whose columns are in the order of the sorted classes."""
+    """Return how good the probabilities of classes are; the columns are in the order of the sorted classes."""
     if not all(dtype.is_numeric() for dtype in predicted.dtypes) or column.is_float:
         return None
     if column.is_string:
@@ -141,8 +141,8 @@ def roc(members: NDArray[np.float64], others: NDArray[np.float64]) -> tuple[NDAr
     """Return the false and the true positive rates of all thresholds, from (0, 0) to (1, 1).
 
     Args:
-        members: the scores of what is to be found, axis (row,).
-        others: the same of all else; rates of no rows are 0.
+        members: the scores of what should be found, axis (row,).
+        others: the scores of all other rows; rates of no rows are 0.
     """
     thresholds = np.unique(np.concatenate([members, others]))[::-1]
     false, true = (

@@ -1,4 +1,4 @@
-"""What an ML input channel holds: its objects, and what a bounded part of their rows says of each column."""
+"""The content of an ML input channel: its objects, and a description of each column from a part of the rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cleanroom_algo.local.summaries.channel_sizes import channel_sizes
 
 _SAMPLE_OBJECTS: Final = 16
 _DOWNLOAD_BYTES: Final = 4 << 20  # of each object in S3
-_LATEST_MODELS: Final = 50  # among which those are looked for that were trained on a channel
+_LATEST_MODELS: Final = 50  # the models among which those are searched that were trained on a channel
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ class Declared:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a channel holds.
+    """The content of a channel.
 
     Attributes:
-        stamp: another one where another object is in it, or another content.
-        objects: all of them, by key.
-        profile: of the rows that were read; None where none could be.
-        sampled: how many of the objects were read.
-        read: the share of the bytes that was read, about.
-        error: why there is no profile; None for a channel without content, too.
-        declared: what the latest algorithm declares that was trained on it; None where there is none.
+        stamp: changes if an object is added, removed or changed.
+        objects: all objects, by key.
+        profile: of the rows that were read; None if none could be read.
+        sampled: the number of objects that were read.
+        read: the approximate share of the bytes that was read.
+        error: why there is no profile; None for a channel without content.
+        declared: the schema of the latest algorithm that was trained on it; None if there is none.
     """
 
     stamp: str
@@ -66,12 +66,12 @@ class Inspection:
 
 
 def inspect(workspace: Workspace, channel: Record, before: Inspection | None = None) -> Inspection:
-    """Return what a channel holds, by a bounded part of its rows.
+    """Return the content of a channel, described from a part of its rows.
 
     Args:
         workspace: of the room.
-        channel: an ACTIVE one.
-        before: what it held earlier, which is returned where its objects are the same.
+        channel: an ACTIVE channel.
+        before: its earlier content, which is returned if its objects have not changed.
 
     Raises:
         RoomError: CR-ROM-004 or CR-ROM-007, its objects cannot be listed.
@@ -101,7 +101,7 @@ def _identity(reference: ObjectRef) -> tuple[str, int, object]:
 
 
 def _local(chosen: Sequence[ObjectRef], folder: Path) -> Iterator[Object]:
-    """Yield objects as files: of those in S3 the beginning, but for formats that cannot be read without their end."""
+    """Yield objects as files: of those in S3 only the beginning, unless their format needs the end."""
     for number, each in enumerate(chosen):
         if isinstance(each.place, Path):
             yield Object(each.key, each.place, each.size)

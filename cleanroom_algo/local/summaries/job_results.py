@@ -1,4 +1,4 @@
-"""What an inference job has predicted: how predictions are distributed, and how good they are."""
+"""The predictions of an inference job: their distribution, and how good they are."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from cleanroom_algo.local.resources.workspace import Workspace
 from cleanroom_algo.local.results import InferenceJob
 from cleanroom_algo.local.summaries.evaluation import Evaluation, evaluate
 
-_MOST_BYTES: Final = 16 << 20  # of predictions, and of rows: read in about a second
+_MOST_BYTES: Final = 16 << 20  # of predictions, and of rows: can be read in about a second
 _HEAD_ROWS: Final = 12
 _TOP: Final = 12
-_COLUMNS: Final = 8  # of predictions that are summarized
+_COLUMNS: Final = 8  # columns of predictions that are summarized
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Predicted:
     Attributes:
         name: of the column.
         bins: of numbers.
-        top: the most frequent of other values, with their shares.
+        top: the most frequent values of other types, with their shares.
     """
 
     name: str
@@ -38,17 +38,17 @@ class Predicted:
 
 @dataclass(frozen=True)
 class JobResults:
-    """What a job has predicted.
+    """The predictions of a job.
 
     Attributes:
-        read: how many predictions were read.
+        read: the number of predictions that were read.
         whole: whether these are all.
-        predicted: what each of the first columns holds.
+        predicted: the content of each of the first columns.
         columns: the names of the rows' columns, then those of predictions.
         head: the first rows, in the order of `columns`.
-        features: how many columns are those of rows.
-        target: the column that was to be predicted; None where the model declares none, or the rows lack it.
-        evaluation: how good the predictions are; None without a target, or where their form does not tell.
+        features: the number of columns that belong to rows.
+        target: the column to predict; None if the model declares none, or the rows lack it.
+        evaluation: how good the predictions are; None without a target, or if their form does not show it.
     """
 
     read: int
@@ -62,12 +62,12 @@ class JobResults:
 
 
 def job_results(workspace: Workspace, record: Record, *, with_rows: bool) -> JobResults:
-    """Return what a job has predicted, by a bounded part of its rows.
+    """Return the predictions of a job, from a part of its rows.
 
     Args:
         workspace: of the room.
-        record: of an inference job that has ended well, with all that the room keeps of it.
-        with_rows: whether the rows of the channel are read; who receives predictions does not get them.
+        record: of a successful inference job, with all stored values.
+        with_rows: whether to read the rows of the channel; the receiver of predictions does not get them.
 
     Raises:
         PredictionsUnreadableError: CR-JOB-208. RoomError: CR-ROM-004 or CR-ROM-008, of objects in S3.
@@ -96,7 +96,7 @@ def job_results(workspace: Workspace, record: Record, *, with_rows: bool) -> Job
 
 
 def _named(rows: pl.DataFrame, schema: Schema | None) -> pl.DataFrame:
-    """Return rows under the names of the schema, where their objects have no header."""
+    """Return rows with the names in the schema, if their objects have no header."""
     if schema is None or not all(name.startswith("column_") for name in rows.columns):
         return rows
     names = [each.names for each in (schema, schema.without_target()) if len(each.names) == rows.width]

@@ -1,4 +1,4 @@
-"""A log beside what each member gets of it."""
+"""A log, with what each member gets of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class LogRow(NamedTuple):
 
     Attributes:
         line: as it was written, or the summary of why a job failed.
-        seen: its text as each member gets it, in the order of the accounts; None where the member does not.
+        seen: the text that each member gets, in the order of the accounts; None if the member does not get it.
     """
 
     line: Mapping[str, Any]
@@ -26,7 +26,7 @@ class LogTable(NamedTuple):
 
     Attributes:
         rows: in the order written.
-        notes: on what each member misses, in the order of the accounts.
+        notes: why each member does not get more, in the order of the accounts.
     """
 
     rows: list[LogRow]
@@ -34,7 +34,7 @@ class LogTable(NamedTuple):
 
 
 def log_table(log: WrittenLog, accounts: Sequence[str]) -> LogTable:
-    """Return a log beside what some members get of it.
+    """Return a log, with what some members get of it.
 
     Args:
         log: of a job.
@@ -45,7 +45,7 @@ def log_table(log: WrittenLog, accounts: Sequence[str]) -> LogTable:
     rows = [LogRow(line, tuple(column[number] for column in columns)) for number, line in enumerate(log.lines)]
     for place, each in enumerate(gets):
         own = sum(text is not None for text in columns[place])
-        summary = each.lines[own:]  # why the job failed, which no container wrote
+        summary = each.lines[own:]  # why the job failed, which is not output of a container
         rows += [
             LogRow(line, tuple(line["text"] if place == n else None for n in range(len(gets)))) for line in summary
         ]
@@ -53,7 +53,7 @@ def log_table(log: WrittenLog, accounts: Sequence[str]) -> LogTable:
 
 
 def _texts(lines: Sequence[Line], seen: Iterator[Line]) -> Iterator[str | None]:
-    """Yield for each line its text among those seen, which are some of them, in their order, redacted."""
+    """Yield for each line its redacted text in `seen`, which contains some of the lines in their order; else None."""
     following = next(seen, None)
     for line in lines:
         if following is not None and all(line[name] == following[name] for name in ("time", "host", "stream")):

@@ -1,6 +1,6 @@
-"""The metric lines of a log that may be long: it is searched, not read, and once searched only its new part.
+"""The metric lines of a log that may be long: it is searched, not parsed, and later only its new part is searched.
 
-A log of 200 MB is searched in a fraction of a second, where parsing each of its lines takes many seconds.
+A log of 200 MB is searched in a fraction of a second, while parsing each of its lines takes many seconds.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any, Final
 from cleanroom_algo.contract.metrics import EPOCHS_LINE, MARK
 
 _SOUGHT: Final = tuple(f'"text": "{text}'.encode() for text in (f"{MARK} ", EPOCHS_LINE.partition("%")[0]))
-_PART: Final = 1 << 22  # bytes that are searched at once
-_LOGS: Final = 16  # whose lines are kept
+_PART: Final = 1 << 22  # bytes that are searched at a time
+_LOGS: Final = 16  # logs whose lines are cached
 _LINES: Final = 10_000  # of a log: more cannot be drawn
 
 
 @dataclass
 class _Searched:
-    """A log, as far as it is searched."""
+    """The searched part of a log."""
 
     identity: tuple[int, int]
     at: int = 0
@@ -34,9 +34,9 @@ _lock = threading.Lock()
 
 
 def metric_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a log that are metric lines of a Trainer, or say how many epochs there will be.
+    """Return the lines of a log that are metric lines of a Trainer, or contain the number of epochs.
 
-    Of very many, every second one is left out, as often as needed.
+    If there are very many, every second line is left out, repeatedly if necessary.
     """
     with _lock:
         status = path.stat()
@@ -71,7 +71,7 @@ def _search_on(path: Path, log: _Searched) -> None:
 def _lines_in(part: bytes, end: int) -> list[dict[str, Any]]:
     found = []
     for sought in _SOUGHT:
-        at = part.find(sought, 0, end)  # no slice: copying takes longer than searching
+        at = part.find(sought, 0, end)  # without a slice, because copying takes longer than searching
         while at >= 0:
             after = part.index(b"\n", at) + 1
             found.append(json.loads(part[part.rfind(b"\n", 0, at) + 1 : after]))

@@ -1,4 +1,4 @@
-"""The metrics of a job: all that there are, or what one member gets."""
+"""The metrics of a job: all of them, or those that one member gets."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from cleanroom_algo.local.summaries.curves import PLACES
 from cleanroom_algo.local.written_log import WrittenLog
 
 METRIC_BYTES: Final = 1 << 20
-"""The end of a log in which registered metrics are looked for, where reading all of it would take too long."""
+"""The end of a log in which registered metrics are searched if reading the complete log would take too long."""
 
 
 def job_metrics(log: WrittenLog, account: str | None) -> tuple[list[Point], list[str]]:
-    """Return the values that a member gets, or all where no account is named, and notes on what is missing."""
+    """Return the values that a member gets, or all without an account, and notes on what is missing."""
     own = () if account is not None or log.recipients.metrics else _logged(log.lines)
     found, notes = points(log.lines, log.recipients.metrics or own)
     usage = [Point(**each) for each in log.usage]

@@ -1,4 +1,4 @@
-"""How far a training is, as its containers' own lines say."""
+"""The progress of a training, according to the output of its containers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class TrainingProgress:
     """Follows the metric lines of a training.
 
     Args:
-        clock: seconds that only grow.
+        clock: returns seconds, and never decreases.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -25,11 +25,11 @@ class TrainingProgress:
         self._metrics: dict[str, float] = {}
         self._last: dict[str, float] = {}
         self._epochs: int | None = None
-        self._whole = 0  # epochs that are complete
-        self._steps: int | None = None  # of an epoch, known when the first is complete
+        self._whole = 0  # number of complete epochs
+        self._steps: int | None = None  # steps of an epoch, known when the first one is complete
 
     def take(self, text: str) -> bool:
-        """Take a line of a container; return whether it said how far the training is."""
+        """Process a line of a container; return whether it shows the progress of the training."""
         if found := _EPOCHS.match(text):
             self._started, self._epochs = self._clock(), int(found[1])
             return True
@@ -42,12 +42,12 @@ class TrainingProgress:
         return True
 
     def _epoch_ended(self, epoch: float, step: float) -> None:
-        if 1 <= epoch < math.inf and 1 <= step < math.inf:  # anybody may write such a line
+        if 1 <= epoch < math.inf and 1 <= step < math.inf:  # any program may write such a line
             self._whole = int(epoch)
             self._steps = int(step / self._whole)
 
     def values(self) -> dict[str, float]:
-        """Return what is known: epochs, steps, rows a second, losses and the seconds that are left."""
+        """Return the known values: epochs, steps, rows per second, losses and the remaining seconds."""
         known = {
             "epoch": self._metrics.get("epoch"),
             "epochs": self._epochs,
@@ -61,9 +61,9 @@ class TrainingProgress:
         return {name: value for name, value in known.items() if value is not None}
 
     def __str__(self) -> str:
-        """Return the values in words, the most important first: a narrow terminal cuts the end."""
+        """Return the values as text, the most important first, because narrow terminals cut the end."""
         known = self.values()
-        if "epochs" not in known:  # an own fit, whose metrics may be anything
+        if "epochs" not in known:  # a `fit` of the algorithm, whose metrics can be anything
             return "  ".join(f"{name}={value:.6g}" for name, value in self._last.items())
         parts = [f"epoch {known.get('epoch', 1):.0f}/{known['epochs']}"]
         parts += [f"{known['seconds_left']:.0f} s left"] if "seconds_left" in known else []
@@ -75,7 +75,7 @@ class TrainingProgress:
         return "  ".join(parts)
 
     def _seconds_left(self) -> float | None:
-        """Return the time that the rest takes at the pace so far; None before an epoch is complete."""
+        """Return the remaining time at the previous speed; None before an epoch is complete."""
         if self._started is None or not (self._epochs and self._steps):
             return None
         done = self._metrics["step"] / (self._steps * self._epochs)

@@ -1,4 +1,4 @@
-"""Trained models beside each other: what their runs do not share, where they come from, and how they compare."""
+"""Trained models in comparison: the differences between their runs, and their base models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cleanroom_algo.local.resources.store import Record, Store
 
 
 def differing(runs: Sequence[Record]) -> list[str]:
-    """Return the names of the hyperparameters that runs do not share."""
+    """Return the names of the hyperparameters that differ between runs."""
     given = [model.document.get("hyperparameters", {}) for model in runs]
     names = dict.fromkeys(name for each in given for name in each)
     return [name for name in names if len({each.get(name) for each in given}) > 1]
@@ -23,7 +23,7 @@ def short_name(record: Record) -> str:
 def comparison(
     runs: Sequence[Record], metrics: Sequence[Mapping[str, float]], store: Store
 ) -> dict[str, list[str | None]]:
-    """Return the facts of trained models, by name, a value for each; None where one has no such fact.
+    """Return facts about trained models, by name, with a value for each; None if a model has no such fact.
 
     Args:
         runs: records of the models.

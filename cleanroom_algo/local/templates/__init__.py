@@ -1,4 +1,4 @@
-"""Projects to start from: each folder is one, or what it has of its own; `shared` has what all of them get."""
+"""Projects to start from: each folder is a project, or its own files; `shared` contains files for all of them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _SHARED: Final = FOLDER / "shared"
 _MAIN_FILES: Final = ("algorithm/algorithm.py", "algorithm/train.py", "algorithm/train")
 _SCRIPT: Final = "algorithm/train.py"
 _EXTENDS: Final = {"xgboost": "tabular", "lightgbm": "xgboost"}
-"""Templates that have the files of another one, but for those of their own."""
+"""Templates that have the files of another one, except for their own."""
 
 
 def templates() -> dict[str, str]:
-    """Return the names of all templates, each with what it is about."""
+    """Return the names of all templates, each with its description."""
     folders = sorted(each for each in FOLDER.iterdir() if _main_file(each) is not None)
     return {each.name: _about(each) for each in folders}
 
@@ -27,7 +27,7 @@ def make_project(template: str, folder: Path, name: str) -> list[Path]:
 
     Args:
         template: out of `templates`.
-        folder: of the project; it is made where it is missing.
+        folder: of the project; it is created if necessary.
         name: of the project: that of the trained model.
     """
     source = FOLDER / template
@@ -47,13 +47,13 @@ def make_project(template: str, folder: Path, name: str) -> list[Path]:
         is_shared = path.is_relative_to(_SHARED)
         target.write_text(Template(text).safe_substitute(values) if is_shared else text, encoding="utf-8")
         if text.startswith("#!"):
-            target.chmod(0o755)  # a wheel need not keep it
+            target.chmod(0o755)  # a wheel may not preserve it
         written.append(place)
     return written
 
 
 def _origins(template: str) -> Iterator[Path]:
-    """Yield the folders of a project's files; those of a later one take the place of an earlier one's."""
+    """Yield the folders of a project's files; files of a later folder replace those of an earlier one."""
     yield from _origins(_EXTENDS[template]) if template in _EXTENDS else (_SHARED,)
     yield FOLDER / template
 

@@ -1,4 +1,4 @@
-"""The page as a WSGI application: views, headers, and what every template knows."""
+"""The page as a WSGI application: views, headers, and functions for all templates."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ _root = Blueprint("root", __name__)
 @_root.get("/ui")
 @_root.get("/ui/")
 def home() -> AnyResponse:
-    """Lead to the first view."""
+    """Redirect to the first view."""
     return redirect(url_for(VIEWS[0][2]))
 
 
 def coded(text: object) -> Markup:
-    """Return a text in which codes of errors lead to their explanation."""
+    """Return a text in which codes of errors are links to their explanation."""
     link = Markup('<a href="{}#{}">{}</a>')
     parts: list[Markup] = []
     at = 0
@@ -100,14 +100,14 @@ def coded(text: object) -> Markup:
 
 
 def prose(text: str) -> Markup:
-    """Return a text of the documentation, in which backticks mark what is code."""
+    """Return a text of the documentation, in which backticks mark code."""
     parts = re.split("`([^`]+)`", text)
     code = Markup("<code>{}</code>")
     return Markup("").join(code.format(part) if number % 2 else escape(part) for number, part in enumerate(parts))
 
 
 def moment(seconds: float) -> Markup:
-    """Return a time of a record, which the script of the page turns into one that is relative to now."""
+    """Return a time of a record; the script of the page converts it to one relative to now."""
     when = dt.datetime.fromtimestamp(seconds, dt.UTC)
     return Markup('<time datetime="{}">{}</time>').format(
         when.isoformat(timespec="seconds"), when.strftime("%Y-%m-%d %H:%M UTC")
@@ -132,7 +132,7 @@ FILTERS: Final = {
     "prose": prose,
     "span": span,
 }
-"""What templates write values with."""
+"""Filters with which templates write values."""
 
 
 def _token_field() -> Markup:
@@ -152,7 +152,7 @@ def _with_headers(answer: Response) -> Response:
 
 
 def _show_http_error(error: HTTPException) -> AnyResponse | tuple[str, int]:
-    if isinstance(error.response, AnyResponse):  # a 304 of `unchanged`
+    if isinstance(error.response, AnyResponse):  # status 304 of `unchanged`
         return error.response
     return render("error.html", title=error.name, text=error.description), error.code or 500
 

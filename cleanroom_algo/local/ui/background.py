@@ -1,4 +1,4 @@
-"""Work that takes longer than an answer may: a page that is asked for meanwhile says so, and asks again."""
+"""Work that takes too long for a request: meanwhile, a page shows that it is running, and asks again."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ FRESH_SECONDS: Final = 5.0
 
 @dataclass(frozen=True)
 class Found(Generic[T]):
-    """What there is of a piece of work.
+    """The state of a piece of work.
 
     Attributes:
-        result: the last one; None where there is none yet.
-        running: whether a newer one is on its way.
+        result: the last result; None if there is none yet.
+        running: whether a newer result is being computed.
     """
 
     result: T | None
@@ -47,14 +47,14 @@ class Background(Generic[T]):
         self._lock = threading.Lock()
 
     def ask(self, key: Hashable, work: Callable[[T | None], T]) -> Found[T]:
-        """Return what there is, and start the work if that is old.
+        """Return the state, and start the work if the result is old.
 
         Args:
-            key: what names the result.
-            work: gets the last result, and returns the next one, which may be the same.
+            key: identifies the result.
+            work: takes the last result, and returns the next one, which may be the same.
 
         Raises:
-            What the work raised; it is done again when it is asked for later.
+            The exceptions of the work; it runs again when it is requested later.
         """
         with self._lock:
             entry = self._entries.get(key)

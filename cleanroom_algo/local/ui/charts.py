@@ -1,6 +1,6 @@
-"""Charts as SVG: lines and bars, with axes whose numbers are round.
+"""Charts as SVG: lines and bars, with axes that have round numbers.
 
-Text and classes alone: the style sheet colors them in light and in dark, and a browser runs nothing.
+They only contain text and classes: the style sheet defines light and dark colors, and no script runs.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ WIDTH: Final = 640
 HEIGHT: Final = 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 40
 _STRIP_WIDTH, _STRIP_HEIGHT = 240, 56
-_LETTER: Final = 7.5  # width of one, at most
-_GREATEST: Final = 1e100  # differences of numbers that are drawn are finite
-_LEAST: Final = 1e-100  # a difference that is drawn
-_MOST_DOTS: Final = 40  # points of a line that are drawn as dots, too
-_MOST_POINTS: Final = 600  # of a line: more than it has pixels
+_LETTER: Final = 7.5  # maximum width of a letter
+_GREATEST: Final = 1e100  # differences of drawn numbers must be finite
+_LEAST: Final = 1e-100  # the smallest difference that is drawn
+_MOST_DOTS: Final = 40  # lines with at most this many points also get dots
+_MOST_POINTS: Final = 600  # of a line: more than its pixels
 COLORS: Final = 6  # in the style sheet
 
 
@@ -33,8 +33,8 @@ class Series:
 
     Attributes:
         name: for the legend; "" for none.
-        points: x and y of each; those that are not finite, or beyond 1e100, are left out.
-        color: 1 to 6, which also says how the line is dashed; 0: by its position in the chart.
+        points: x and y of each point; those that are not finite, or beyond 1e100, are left out.
+        color: 1 to 6, which also determines the dashes of the line; 0: by its position in the chart.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Bar:
     Attributes:
         label: below it.
         value: its height, 0 or more.
-        title: what a pointer on it says; label and value if empty.
+        title: the tooltip; label and value if empty.
     """
 
     label: str
@@ -59,7 +59,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class _Scale:
-    """From values to places: the first value at the first place."""
+    """From values to positions: the first value at the first position."""
 
     values: tuple[float, float]
     places: tuple[float, float]
@@ -70,7 +70,7 @@ class _Scale:
         return round(start + share * (end - start), 1)
 
     def __str__(self) -> str:
-        """Return what the script of the page computes values from."""
+        """Return the data from which the script of the page computes values."""
         return " ".join(map(str, (*self.values, *self.places)))
 
 
@@ -79,9 +79,9 @@ def line_chart(series: Sequence[Series], *, label: str, x: str, y: str = "") -> 
 
     Args:
         series: at least one point in all of them.
-        label: what the chart shows, for who does not see it.
-        x: title of the axis to the right.
-        y: title of the axis upwards.
+        label: what the chart shows, for screen readers.
+        x: title of the x-axis.
+        y: title of the y-axis.
     """
     drawn = [(each, thinned([point for point in each.points if _is_drawn(point)])) for each in series]
     xs = [point[0] for _, points in drawn for point in points]
@@ -91,7 +91,7 @@ def line_chart(series: Sequence[Series], *, label: str, x: str, y: str = "") -> 
     ticks = round_numbers(min(ys), max(ys))
     across = _Scale((min(xs), max(xs)), (_LEFT, WIDTH - _RIGHT))
     upwards = _Scale((ticks[0], ticks[-1]), (HEIGHT - _BOTTOM, _TOP))
-    counts = all(value == int(value) for value in xs)  # such as epochs, of which there are no halves
+    counts = all(value == int(value) for value in xs)  # such as epochs, which have no fractions
     numbers = [each for each in round_numbers(min(xs), max(xs), within=True) if not counts or each == int(each)]
     parts = [_grid(ticks, upwards), _numbers(numbers, across)]
     for number, (each, points) in enumerate(drawn):
@@ -101,13 +101,13 @@ def line_chart(series: Sequence[Series], *, label: str, x: str, y: str = "") -> 
 
 
 def scatter_chart(points: Sequence[tuple[float, float]], *, label: str, x: str, y: str) -> Markup:
-    """Return a chart of points, and of the line on which both of their numbers are the same.
+    """Return a scatter chart with a line on which both numbers are equal.
 
     Args:
         points: at least one, all finite.
-        label: what the chart shows, for who does not see it.
-        x: title of the axis to the right.
-        y: title of the axis upwards.
+        label: what the chart shows, for screen readers.
+        x: title of the x-axis.
+        y: title of the y-axis.
     """
     numbers = [number for point in points for number in point]
     ticks = round_numbers(min(numbers), max(numbers))
@@ -125,10 +125,10 @@ def bar_chart(bars: Sequence[Bar], *, label: str, x: str = "", y: str = "", touc
 
     Args:
         bars: at least one.
-        label: what the chart shows, for who does not see it.
-        x: title of the axis to the right.
-        y: title of the axis upwards.
-        touching: whether they are the ranges of a histogram, whose labels stand where each begins.
+        label: what the chart shows, for screen readers.
+        x: title of the x-axis.
+        y: title of the y-axis.
+        touching: whether they are the ranges of a histogram, with labels where ranges begin.
     """
     ticks = round_numbers(0, max(each.value for each in bars) or 1)
     upwards = _Scale((0, ticks[-1]), (HEIGHT - _BOTTOM, _TOP))
@@ -149,11 +149,11 @@ def bar_chart(bars: Sequence[Bar], *, label: str, x: str = "", y: str = "", touc
 
 
 def strip(bars: Sequence[Bar], *, label: str) -> Markup:
-    """Return a small histogram without axes, for a table or a card that says its ends in words.
+    """Return a small histogram without axes, for a table or a card that names its ends in text.
 
     Args:
         bars: at least one.
-        label: what it shows, for who does not see it.
+        label: what it shows, for screen readers.
     """
     most = max(each.value for each in bars) or 1
     upwards = _Scale((0, most), (_STRIP_HEIGHT - 1, 2))
@@ -176,7 +176,7 @@ def strip(bars: Sequence[Bar], *, label: str) -> Markup:
 
 
 def round_numbers(low: float, high: float, *, count: int = 5, within: bool = False) -> list[float]:
-    """Return about `count` round numbers that cover a range, or that lie within it."""
+    """Return about `count` round numbers that cover a range, or that are within it."""
     if high - low < _LEAST:
         spread = abs(low) if abs(low) > _LEAST else 1.0
         low, high = (low, low) if within else (low - spread / 2, low + spread / 2)
@@ -189,7 +189,7 @@ def round_numbers(low: float, high: float, *, count: int = 5, within: bool = Fal
 
 
 def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return no more points than can be seen: of each part of a long line the least and the greatest, in order."""
+    """Return no more points than are visible: the minimum and maximum of each part of a long line, in order."""
     if len(points) <= _MOST_POINTS:
         return list(points)
     size = math.ceil(len(points) / (_MOST_POINTS // 2))
@@ -202,7 +202,7 @@ def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _is_drawn(point: tuple[float, float]) -> bool:
-    return all(abs(each) < _GREATEST for each in point)  # not so what is no number
+    return all(abs(each) < _GREATEST for each in point)  # false for NaN
 
 
 def _line(series: Series, points: Sequence[tuple[float, float]], color: int, across: _Scale, upwards: _Scale) -> Markup:
@@ -235,13 +235,13 @@ def _numbers(ticks: Sequence[float], across: _Scale) -> Markup:
 
 
 def _below(at: float, text: str) -> Markup:
-    """Return a text below the axis, which ends with the chart where it would be cut."""
+    """Return a text below the axis, which ends with the chart if it would be cut off."""
     is_cut = at + len(text) * _LETTER / 2 > WIDTH
     return _text(WIDTH if is_cut else at, HEIGHT - _BOTTOM + 16, f"tick {'upwards' if is_cut else 'across'}", text)
 
 
 def _texts(ticks: Sequence[float]) -> list[str]:
-    """Return numbers with as many decimals as tell them apart."""
+    """Return numbers with enough decimals to distinguish them."""
     step = min((b - a for a, b in pairwise(ticks)), default=1.0)
     most = max(map(abs, ticks), default=0.0)
     if most and (most >= 1e7 or most < 1e-4):

@@ -1,4 +1,4 @@
-"""Predictions and how good they are, as charts and tables: for the page, and for reports."""
+"""Charts and tables of predictions and how good they are, for the page and for reports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HALF: Final = 0.5
 
 
 class Chart(NamedTuple):
-    """A chart with its title, and a sentence on how to read it."""
+    """A chart with its title, and a sentence about how to read it."""
 
     title: str
     drawing: Markup
@@ -30,11 +30,11 @@ def distributions(found: Sequence[Predicted], *, with_rows: bool = True) -> Iter
 
     Args:
         found: the columns.
-        with_rows: whether other values than numbers are named; their names are those in rows.
+        with_rows: whether values other than numbers are named; their names occur in rows.
     """
     for each in found:
         if each.bins and sum(part.rows for part in each.bins) == 1:
-            continue  # one row has no distribution
+            continue  # a single row has no distribution
         bars = [Bar(short(part.low), part.rows, _range_title(part)) for part in each.bins]
         names = [f"value {number}" for number in range(1, len(each.top) + 1)]
         shown = [(value if with_rows else names[number], share) for number, (value, share) in enumerate(each.top)]
@@ -50,7 +50,7 @@ def _range_title(part: Bin) -> str:
 
 
 def evaluation_charts(results: JobResults, *, with_rows: bool = True) -> Iterator[Chart]:
-    """Yield charts that say how good predictions are.
+    """Yield charts that show how good predictions are.
 
     Args:
         results: of the job.
@@ -82,7 +82,7 @@ def _score_charts(found: Scores) -> Iterator[Chart]:
 
 
 def facts(results: JobResults) -> dict[str, str]:
-    """Return in numbers how good predictions are."""
+    """Return numbers that show how good predictions are."""
     found = results.evaluation
     if isinstance(found, Scores):
         area = {} if found.area is None else {"Area under the ROC curve": f"{found.area:.3f}"}
@@ -104,12 +104,12 @@ def facts(results: JobResults) -> dict[str, str]:
 
 
 def confusion_table(results: JobResults, threshold: float, *, with_rows: bool = True) -> dict[str, Any] | None:
-    """Return the confusion matrix; None where there are no classes.
+    """Return the confusion matrix; None if there are no classes.
 
     Args:
         results: of the job.
-        threshold: from which on a probability means the class.
-        with_rows: whether classes have the names that rows have; else numbers, but for those of two.
+        threshold: the smallest probability that means the class.
+        with_rows: whether classes have their names in rows; else they are numbered, unless there are two.
     """
     found = results.evaluation
     if isinstance(found, Scores):

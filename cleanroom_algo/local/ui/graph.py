@@ -9,7 +9,7 @@ from typing import Final
 from markupsafe import Markup
 
 _WIDTH, _HEIGHT, _ACROSS, _DOWN = 190, 46, 70, 14
-_LETTERS: Final = 25  # of a label that fit
+_LETTERS: Final = 25  # of a label that fits
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,11 @@ class Box:
     """Something in a graph.
 
     Attributes:
-        column: 0 for the first.
-        title: in the first line.
-        detail: in the second.
-        href: where it leads; "" for nowhere.
-        chosen: whether it is what the graph is about.
+        column: 0 for the first column.
+        title: the first line.
+        detail: the second line.
+        href: target of its link; "" for no link.
+        chosen: whether it is the subject of the graph.
     """
 
     column: int
@@ -35,9 +35,9 @@ def graph(boxes: Sequence[Box], edges: Sequence[tuple[int, int]], *, label: str)
     """Return a graph.
 
     Args:
-        boxes: of it; those of one column stand below each other.
-        edges: indexes of two boxes, of which the first is to the left.
-        label: what the graph shows, for who does not see it.
+        boxes: those of one column are drawn below each other.
+        edges: indexes of two boxes; the first one is on the left.
+        label: what the graph shows, for screen readers.
     """
     columns = [
         [n for n, box in enumerate(boxes) if box.column == column] for column in range(1 + max(b.column for b in boxes))

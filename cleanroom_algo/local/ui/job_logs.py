@@ -1,4 +1,4 @@
-"""The end of a job's log on a page: beside what each member gets of it, or what the member gets who looks."""
+"""The end of a job's log on a page: with what each member gets of it, or only what the viewing member gets."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class ShownLog:
 
     Attributes:
         name: of the job.
-        people: the members whose part of it is shown: all, or the one who looks.
-        written: the log; None where there is none, or where who looks gets nothing of the job.
-        rows: lines, and what each of these members gets of them.
-        notes: who misses what, and why.
-        shortened: whether there are more lines before these.
+        people: the members whose part of it is shown: all, or the viewing member.
+        written: the log; None if there is none, or if the viewing member gets nothing of the job.
+        rows: lines, with what each of these members gets of them.
+        notes: which member does not get what, and why.
+        shortened: whether there are earlier lines.
         ended: whether the job has ended.
     """
 
@@ -43,10 +43,10 @@ class ShownLog:
 
 
 def shown_log(kept: Record) -> ShownLog:
-    """Return the end of a job's log, as it is shown to who looks.
+    """Return the end of a job's log in the current view.
 
     Args:
-        kept: the record of the job, as the room keeps it; who looks must see this job.
+        kept: the stored record of the job, which the viewer must be allowed to see.
     """
     ended = kept.status in ENDED
     path = viewer().workspace.files.run(kept) / LOG_FILE
@@ -70,7 +70,7 @@ def shown_log(kept: Record) -> ShownLog:
 
 
 def _people(kept: Record) -> list[Person]:
-    """Return the members who may get something of a job: all, or the one who looks."""
+    """Return the members who may get something of a job: all, or the viewing member."""
     recipients = Recipients.of(viewer().store, kept)
     found = viewer().store.find(MEMBERSHIP, collaboration=kept.collaboration, statuses=("ACTIVE",))
     return [

@@ -1,4 +1,4 @@
-"""One row by hand: the fields of a form by the schema of a model, and the CSV that its container gets."""
+"""Predicting one row by hand: a form with fields from the schema of a model, and the CSV for its container."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cleanroom_algo.local.profiling.declaration import dtype_text
 from cleanroom_algo.local.ui.texts import cell
 
 FILE: Final = "row.csv"
-_SUGGESTED: Final = 200  # values of a category
+_SUGGESTED: Final = 200  # of a category
 _EXPECTED: Final = {
     "integer": "a whole number",
     "float": "a number",
@@ -26,7 +26,7 @@ _EXPECTED: Final = {
     "timestamp": "a time such as 2013-01-31 12:30:00",
     "list": "a list of numbers such as [1, 2.5]",
 }
-"""What a field takes, by the type of its column."""
+"""What a field accepts, by the type of its column."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Field:
     """A field of the form.
 
     Attributes:
-        column: whose value it is.
-        text: that is in it.
+        column: the column of the value.
+        text: the text in it.
         choices: values that the model knows.
         problem: what is wrong with the text.
     """
@@ -47,7 +47,7 @@ class Field:
 
     @property
     def dtype(self) -> str:
-        """The type in the words of a declaration."""
+        """The type in the form of a declaration."""
         return dtype_text(self.column)
 
     @property
@@ -68,9 +68,9 @@ def fields_of(
 
     Args:
         schema: of the model.
-        features: that were fitted, as in features.json: their means and categories are suggested.
-        given: the texts, by column; the suggestions where it is empty.
-        problems: what is wrong with them, by column.
+        features: the fitted ones, as in features.json: their means and categories are suggested.
+        given: the texts by column; if empty, the suggestions.
+        problems: what is wrong with the texts, by column.
     """
     means = {each["name"]: each["mean"] for each in features.get("numeric", ())}
     known = {each["name"]: tuple(each["vocabulary"]) for each in features.get("categorical", ())}
@@ -91,7 +91,7 @@ def _suggested(column: Column, mean: float | None, choices: tuple[str, ...], sch
 
 
 def csv_of(schema: Schema, texts: Mapping[str, str]) -> str:
-    """Return a row as the schema declares that CSV is written."""
+    """Return a row as CSV in the form that the schema declares."""
     output = io.StringIO()
     writer = csv.writer(output, **_dialect(schema))
     if schema.csv.header != "none":
@@ -107,7 +107,7 @@ def texts_of(schema: Schema, content: str) -> dict[str, str]:
 
 
 def check_row(schema: Schema, content: str) -> None:
-    """Check that the library reads a row of CSV.
+    """Check that the library can read a row of CSV.
 
     Raises:
         SchemaError: it does not fit.

@@ -1,4 +1,4 @@
-"""What the views share: who looks, templates, and answers that a browser has already."""
+"""What the views share: the viewer, templates, and answers that a browser already has."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from flask import Response, abort, g, render_template, request
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.ui.viewer import Viewer
 
-FAST_POLL: Final = 1000  # milliseconds between two looks of an open page at what is running
-SLOW_POLL: Final = 5000  # at what may change
+FAST_POLL: Final = 1000  # milliseconds between two updates of an open page about something that is running
+SLOW_POLL: Final = 5000  # about something that may change
 
 
 PROCESS: Final = secrets.token_urlsafe()
-"""A secret of this process. Forms contain it, and pages of elsewhere cannot read it."""
+"""A secret of this process. Forms contain it, and pages of other sites cannot read it."""
 _RECORDS: Final = 50  # on a page of a list
 
 
@@ -26,9 +26,9 @@ class RecordPage:
     """A page of a list.
 
     Attributes:
-        records: as they are seen, the latest first.
-        total: how many there are on all pages.
-        following: `before` of the next page; None where there is none.
+        records: in the current view, the latest first.
+        total: the number of records on all pages.
+        following: the `before` of the next page; None if there is none.
         first: whether it is the first page.
     """
 
@@ -39,7 +39,7 @@ class RecordPage:
 
 
 def page_of(kind: str) -> RecordPage:
-    """Return the page of a list that the address asks for with `before`.
+    """Return the page of a list that the URL selects with `before`.
 
     Args:
         kind: of the records.
@@ -51,19 +51,19 @@ def page_of(kind: str) -> RecordPage:
 
 
 def _place(text: str) -> int:
-    return min(int(text), (1 << 63) - 1)  # SQLite knows no greater ones
+    return min(int(text), (1 << 63) - 1)  # the largest integer in SQLite
 
 
 def viewer() -> Viewer:
-    """Return who looks, in this request."""
+    """Return the viewer of this request."""
     return cast("Viewer", g.viewer)
 
 
 def unchanged(*facts: object) -> None:
-    """Answer 304 at once where the browser has a page of the same facts; the others get them as their ETag.
+    """Answer with status 304 if the browser has a page with the same facts; otherwise, the facts become its ETag.
 
     Args:
-        facts: all that the page depends on, such as the size of a log; who looks is added.
+        facts: everything that the page depends on, such as the size of a log; the viewer is added.
     """
     text = repr((PROCESS, viewer().account, *facts))
     g.tag = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
@@ -78,7 +78,7 @@ def render(template: str, *, poll: int = 0, **values: Any) -> str:
 
     Args:
         template: its name.
-        poll: milliseconds after which an open page asks for itself again; 0: never.
+        poll: milliseconds after which an open page updates itself; 0: never.
         values: for the template.
     """
     return render_template(template, poll=poll, **values)

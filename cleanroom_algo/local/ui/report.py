@@ -30,7 +30,7 @@ from cleanroom_algo.local.written_log import WrittenLog
 
 _STYLE: Final = Path(__file__).parent / "static" / "page.css"
 _HALF: Final = 0.5
-_FEWEST: Final = 100  # rows of which statistics say nothing of a single one
+_FEWEST: Final = 100  # rows whose statistics reveal nothing about a single row
 
 
 def report_of(workspace: Workspace, record: Record, *, with_rows: bool) -> str:
@@ -39,7 +39,7 @@ def report_of(workspace: Workspace, record: Record, *, with_rows: bool) -> str:
     Args:
         workspace: of the room.
         record: of a trained model or an inference job.
-        with_rows: whether rows of the channel, predictions and messages that may quote them are in it.
+        with_rows: whether it contains rows of the channel, predictions and messages that may quote them.
     """
     why = records.reason(record)
     values = _model(workspace, record) if record.kind == records.MODEL else _inference(workspace, record, with_rows)
@@ -110,7 +110,7 @@ def _inference(workspace: Workspace, record: Record, with_rows: bool) -> dict[st
 
 
 def _channels(workspace: Workspace, record: Record) -> Iterable[dict[str, Any]]:
-    """Yield what the API says of the channels of a job."""
+    """Yield the API's descriptions of the channels of a job."""
     source = {"channelName": "inference", **record.document.get("dataSource", {})}
     for each in record.document.get("dataChannels", [source]):
         channel = workspace.store.get(records.CHANNEL, each["mlInputChannelArn"])

@@ -1,16 +1,16 @@
-"""Values of rows as they are shown."""
+"""Values of rows as text."""
 
 from __future__ import annotations
 
 from typing import Final
 
 _CELL: Final = 60  # characters
-_PLAIN: Final = 1e7  # below, whole numbers have all their digits
+_PLAIN: Final = 1e7  # smaller whole numbers are written with all digits
 _GROUPED: Final = 10_000
 
 
 def short(value: object) -> str:
-    """Return a value with as many digits as tell something."""
+    """Return a value with its significant digits."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -22,13 +22,13 @@ def short(value: object) -> str:
 
 
 def value_range(low: object, high: object) -> str:
-    """Return what a range of values is called, whose end is no more in it."""
+    """Return a name for a range of values that does not include its end."""
     is_one = isinstance(low, int) and isinstance(high, int) and high - low == 1
     return short(low) if is_one else f"{short(low)} to {short(high)}"
 
 
 def cell(value: object) -> str:
-    """Return a value of a row for a table: floats with the digits that a float32 has, texts cut."""
+    """Return a value of a row for a table: floats with the digits of a float32, texts truncated."""
     if isinstance(value, bool):
         return _boolean(value)
     text = f"{value:.7g}" if isinstance(value, float) else str(value)

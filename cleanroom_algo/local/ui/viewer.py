@@ -1,7 +1,7 @@
-"""Looking at a room: at all of it, or as one of its members does.
+"""A view of a room: of everything, or that of one of its members.
 
-What a member sees is what the API's operations show of a resource to an active member of its collaboration. Records
-that a member sees hold the members of such an answer, and nothing of what the room keeps beside them.
+A member sees what the API's operations show of a resource to an active member of its collaboration. Records in the view
+of a member contain the members of such an answer, and none of the further values that the room stores.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cleanroom_algo.local.service_model.shapes import CLEANROOMS, ML
 
 
 class _Operations(NamedTuple):
-    """What shows a resource to a member: one of its own membership, and one of another in the collaboration."""
+    """The operations that show a resource to a member: one of its own membership, and one of another member."""
 
     own: str
     others: str
@@ -41,7 +41,7 @@ _OPERATIONS: Final[Mapping[str, _Operations]] = {
 
 
 class Person(NamedTuple):
-    """A member who may look.
+    """A member whose view can be selected.
 
     Attributes:
         account: twelve digits.
@@ -54,11 +54,11 @@ class Person(NamedTuple):
 
 @dataclass(frozen=True)
 class Viewer:
-    """Looks at a room.
+    """Shows a room.
 
     Attributes:
         caller: of the room's operations.
-        account: of the member through whose eyes it is looked at; None for all that there is.
+        account: of the member whose view it is; None for everything.
     """
 
     caller: Caller
@@ -66,7 +66,7 @@ class Viewer:
 
     @property
     def workspace(self) -> Workspace:
-        """The room's workspace: what a member may see of it, the caller of this has to know."""
+        """The room's workspace; the caller must know what the member may see of it."""
         return self.caller.workspace
 
     @property
@@ -76,22 +76,22 @@ class Viewer:
 
     @property
     def whole(self) -> bool:
-        """Whether everything is seen, as nobody does in AWS."""
+        """Whether everything is visible, as it is to no member on AWS."""
         return self.account is None
 
     def owns(self, record: Record) -> bool:
-        """Whether a record is the member's own, as all are for who looks at the whole room."""
+        """Whether a record belongs to the member; without a member, all records do."""
         return self.account in (None, record.account)
 
     @cached_property
     def people(self) -> list[Person]:
-        """Everybody who may look: the active members of all collaborations, in the order in which they joined."""
+        """The members whose view can be selected: all active ones, in the order in which they joined."""
         found = self.store.find(MEMBERSHIP, statuses=("ACTIVE",))
         return [Person(account, name) for account, name in {each.account: each.name for each in found}.items()][::-1]
 
     @property
     def name(self) -> str:
-        """The name of the member who looks; "" for nobody."""
+        """The name of the member; "" without a member."""
         return next((each.name for each in self.people if each.account == self.account), "")
 
     @cached_property
@@ -101,25 +101,25 @@ class Viewer:
         return {each.collaboration: each.key for each in found}
 
     def collaborations(self) -> list[Record]:
-        """Return the collaborations that are seen, the latest first."""
+        """Return the visible collaborations, the latest first."""
         found = self.store.find(COLLABORATION)
         return [each for each in found if self.whole or each.key in self.memberships]
 
     def members(self, collaboration: Record) -> list[Mapping[str, Any]]:
-        """Return the members of a collaboration, as ListMembers answers."""
+        """Return the members of a collaboration, as ListMembers shows them."""
         asked = {"collaborationIdentifier": collaboration.key, "maxResults": 100}
         answer = self.caller.call("ListMembers", asked, self.account or collaboration.account, service=CLEANROOMS)
         found: list[Mapping[str, Any]] = answer["memberSummaries"]
         return found
 
     def find(self, kind: str, *, before: int | None = None, limit: int = -1, **where: str) -> list[Record]:
-        """Return records as they are seen, the latest first.
+        """Return the visible records, the latest first.
 
         Args:
-            kind: one that `show` lists, but for tables.
-            before: only those created before the record of this place (`Record.seq`).
-            limit: at most so many; -1 for all.
-            where: columns that must be equal, as `Store.find` takes them.
+            kind: a kind that `show` lists, except tables.
+            before: only those created before the record with this position (`Record.seq`).
+            limit: the maximum number; -1 for all.
+            where: columns that must be equal: see `Store.find`.
         """
         if self.whole:
             return self.store.find(kind, before=before, limit=limit, **where)
@@ -133,16 +133,16 @@ class Viewer:
         return [self._as_shown(each) for each in (found if limit < 0 else found[:limit])]
 
     def count(self, kind: str) -> int:
-        """Return how many records of a kind are seen."""
+        """Return the number of visible records of a kind."""
         if self.whole:
             return self.store.count(kind)
         return sum(self.store.count(kind, collaboration=each) for each in self.memberships)
 
     def get(self, kind: str, place: int) -> Record:
-        """Return the record of a place (`Record.seq`) as it is seen.
+        """Return the record at a position (`Record.seq`) in this view.
 
         Raises:
-            NoSuchRecordError: CR-CLI-007, there is none, or the member does not see it.
+            NoSuchRecordError: CR-CLI-007, there is none, or it is not visible to the member.
         """
         seen = self.seen(self.kept(kind, place))
         if seen is None:
@@ -150,7 +150,7 @@ class Viewer:
         return seen
 
     def kept(self, kind: str, place: int) -> Record:
-        """Return the record of a place as the room keeps it, with all that it has.
+        """Return the stored record at a position, with all values.
 
         Raises:
             NoSuchRecordError: CR-CLI-007.
@@ -161,7 +161,7 @@ class Viewer:
         return found[0]
 
     def seen(self, record: Record) -> Record | None:
-        """Return a record as it is seen; None if the member does not see it."""
+        """Return a record in this view; None if it is not visible to the member."""
         if self.whole:
             return record
         if record.collaboration not in self.memberships:

@@ -1,4 +1,4 @@
-"""Made-up flowers: data/train to train on, data/new to predict."""
+"""Creates random flowers: data/train for training, data/new for prediction."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ MEANS = {"setosa": (1.5, 0.3), "versicolor": (4.3, 1.3), "virginica": (5.6, 2.1)
 
 
 def make_rows(count: int, seed: int) -> pl.DataFrame:
-    """Return flowers whose petals tell their species."""
+    """Return flowers with petals that depend on the species."""
     random = np.random.default_rng(seed)
     species = random.choice(list(MEANS), count)
     means = np.array([MEANS[name] for name in species])

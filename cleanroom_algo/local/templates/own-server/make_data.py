@@ -1,4 +1,4 @@
-"""Made-up values by group: data/train to train on, data/new to predict."""
+"""Creates random values by group: data/train for training, data/new for prediction."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Made-up ratings: data/train to train on, data/new to predict."""
+"""Creates random ratings: data/train for training, data/new for prediction."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ USERS, ITEMS = 200, 50
 
 
 def make_rows(count: int, seed: int) -> pl.DataFrame:
-    """Return ratings of items by users of hidden tastes, which are the same for every seed."""
+    """Return ratings of items by users with hidden tastes, which are the same for every seed."""
     tastes = np.random.default_rng(7)
     users, items = tastes.normal(size=(USERS, 2)), tastes.normal(size=(ITEMS, 2))
     random = np.random.default_rng(seed)

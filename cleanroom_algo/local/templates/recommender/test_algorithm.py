@@ -6,7 +6,7 @@ from cleanroom_algo.testing import CleanRoom
 
 
 def test_ratings_are_close(clean_room: CleanRoom) -> None:
-    """The model is wrong by much less than ratings differ."""
+    """The errors of the model are much smaller than the differences between ratings."""
     model = clean_room.train("algorithm", train=make_rows(8000, seed=0))
     new = make_rows(200, seed=1)
     job = clean_room.infer(model, new.drop("rating"))

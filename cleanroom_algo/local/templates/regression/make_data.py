@@ -1,4 +1,4 @@
-"""Made-up flats: data/train to train on, data/new to predict."""
+"""Creates random flats: data/train for training, data/new for prediction."""
 
 from datetime import date, timedelta
 from pathlib import Path
@@ -10,7 +10,7 @@ SURCHARGES = {"center": 150_000, "north": 50_000, "south": 0}
 
 
 def make_rows(count: int, seed: int) -> pl.DataFrame:
-    """Return flats whose price follows from area, district and age."""
+    """Return flats with a price that depends on area, district and age."""
     random = np.random.default_rng(seed)
     area = random.uniform(30, 150, count).round(1)
     district = random.choice(list(SURCHARGES), count)

@@ -1,4 +1,4 @@
-"""Made-up points near a line: data/train to train on, data/new for later."""
+"""Creates random points near a line: data/train for training, data/new for prediction."""
 
 from pathlib import Path
 

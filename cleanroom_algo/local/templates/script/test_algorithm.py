@@ -6,7 +6,7 @@ from cleanroom_algo.testing import CleanRoom
 
 
 def test_the_line_is_found(clean_room: CleanRoom) -> None:
-    """The script leaves its file, and inference.py answers with it."""
+    """The script writes its file, and inference.py predicts with it."""
     model = clean_room.train("algorithm", train=make_rows(1000, seed=0), environment={"SAGEMAKER_PROGRAM": "train.py"})
     assert model.files == ("line.json",)
     new = make_rows(100, seed=1)

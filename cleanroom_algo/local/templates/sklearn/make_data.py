@@ -1,4 +1,4 @@
-"""Made-up observations of the weather: data/train to train on, data/new to predict."""
+"""Creates random weather observations: data/train for training, data/new for prediction."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import polars as pl
 
 
 def make_rows(count: int, seed: int) -> pl.DataFrame:
-    """Return observations; it rains where the air is humid and the pressure is low."""
+    """Return observations; it rains if the humidity is high and the pressure is low."""
     random = np.random.default_rng(seed)
     humid, pressure = random.uniform(30, 100, count), random.normal(1013, 8, count)
     return pl.DataFrame(

@@ -6,7 +6,7 @@ from cleanroom_algo.testing import CleanRoom
 
 
 def test_rain_is_predicted(clean_room: CleanRoom) -> None:
-    """The model is right for most hours that it has not seen."""
+    """The model is correct for most hours that it has not seen."""
     model = clean_room.train("algorithm", train=make_rows(2000, seed=0))
     assert model.metrics["accuracy"] > 0.8
     new = make_rows(200, seed=1)

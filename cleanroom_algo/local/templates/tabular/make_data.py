@@ -1,4 +1,4 @@
-"""Made-up customers: data/train to train on, data/new to predict."""
+"""Creates random customers: data/train for training, data/new for prediction."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import polars as pl
 
 
 def make_rows(count: int, seed: int) -> pl.DataFrame:
-    """Return customers who leave when they are new and pay much."""
+    """Return customers who leave if they are new and pay much."""
     random = np.random.default_rng(seed)
     months = random.integers(1, 48, count)
     spending = random.gamma(4.0, 10.0, count).round(2)

@@ -6,7 +6,7 @@ from cleanroom_algo.testing import CleanRoom
 
 
 def test_customers_who_leave_are_found(clean_room: CleanRoom) -> None:
-    """The model is right for most customers that it has not seen."""
+    """The model is correct for most customers that it has not seen."""
     model = clean_room.train("algorithm", train=make_rows(2000, seed=0))
     new = make_rows(200, seed=1)
     job = clean_room.infer(model, new.drop("left"))

@@ -1,4 +1,4 @@
-"""Made-up reviews: data/train to train on, data/new to predict."""
+"""Creates random reviews: data/train for training, data/new for prediction."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ OTHER = ["the", "a", "film", "plot", "actor", "scene", "music", "was", "with", "
 
 
 def make_rows(count: int, seed: int) -> pl.DataFrame:
-    """Return reviews with words that tell whether they are good."""
+    """Return reviews with words that show whether they are good."""
     random = np.random.default_rng(seed)
     positive = random.random(count) < 0.5
     reviews = [

@@ -1,4 +1,4 @@
-"""Train on two hosts, train further, and predict in a clean room on this machine."""
+"""Train on two hosts, continue training, and predict in a clean room on this machine."""
 
 from make_data import make_rows
 
@@ -6,7 +6,7 @@ from cleanroom_algo.testing import CleanRoom
 
 
 def test_who_leaves_is_predicted(clean_room: CleanRoom) -> None:
-    """The model is right for most customers that it has not seen."""
+    """The model is correct for most customers that it has not seen."""
     first = clean_room.train(
         "algorithm",
         train=make_rows(2000, seed=0),

@@ -1,4 +1,4 @@
-"""Channels: what a channel holds, by column, and how its objects are divided among hosts."""
+"""Channels: the content of a channel by column, and how its objects are divided among hosts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ view = Blueprint("channels", __name__)
 
 MOST_HOSTS: Final = 5  # of a training job
 _LISTED: Final = 40  # objects of a channel
-_UNEVEN: Final = 1.2  # times the mean: more is said to be uneven
+_UNEVEN: Final = 1.2  # times the mean: the division is then called uneven
 _INSPECTIONS: Final[Background[Inspection]] = Background()
 
 
@@ -48,7 +48,7 @@ def channels() -> str:
 
 @view.get("/channels/<int:place>")
 def channel(place: int) -> str:
-    """Show one channel: to its author's own machine what it holds, to a member what the API says of it."""
+    """Show one channel: its content without a selected member, else what the API shows to the member."""
     record = viewer().get(records.CHANNEL, place)
     values: dict[str, Any] = {}
     running = record.status in UNDER_WAY
@@ -66,7 +66,7 @@ def channel(place: int) -> str:
 
 
 def _chosen() -> dict[str, Any]:
-    """Return the hosts and the distribution that the address asks for."""
+    """Return the hosts and the distribution in the URL."""
     hosts = request.args.get("hosts", 2, type=int)
     sharded = request.args.get("distribution") != Distribution.FULLY_REPLICATED
     return {
@@ -78,7 +78,7 @@ def _chosen() -> dict[str, Any]:
 
 
 def _inspected(record: Record) -> dict[str, Any]:
-    """Return what there is to show of a channel's content, once it is known."""
+    """Return what to show of a channel's content, when it is known."""
     from cleanroom_algo.local.summaries.inspection import inspect
 
     workspace = viewer().workspace
@@ -121,11 +121,11 @@ def _column(column: ColumnProfile, rows: int) -> dict[str, Any]:
 
 
 def _schemas(shown: Inspection) -> Iterator[dict[str, Any]]:
-    """Yield a row for each column: its name in the files, what it holds, and what an algorithm declares."""
+    """Yield a row for each column: its name in the files, its content, and an algorithm's declaration."""
     profile = shown.profile
     assert profile is not None
     declared = {} if shown.declared is None else {each.name: each for each in shown.declared.schema.columns}
-    if not profile.form.has_names and shown.declared is not None:  # by their places, as the library reads them
+    if not profile.form.has_names and shown.declared is not None:  # by position, like the library
         declared = dict(zip(profile.form.names, shown.declared.schema.columns, strict=False))
     found = {each.name: each for each in profile.columns}
     for name in [*profile.form.names, *(each for each in declared if each not in profile.form.names)]:

@@ -1,4 +1,4 @@
-"""Differences from AWS, and the codes of errors: searchable, and what other views lead to."""
+"""Differences from AWS, and the codes of errors: searchable, and linked from other views."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ view = Blueprint("differences", __name__)
 
 @view.get("/differences")
 def differences() -> str:
-    """Show where the local clean room differs from AWS; the search looks in all words of a row."""
+    """Show where the local clean room differs from AWS; the search covers all words of a row."""
     words = _words()
     found = [
         each

@@ -37,7 +37,7 @@ view = Blueprint("inference", __name__)
 
 _RESULTS: Final[Background[JobResults]] = Background()
 _THRESHOLDS: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-_FIRST_BYTES: Final = 1 << 16  # of the answer to one row
+_FIRST_BYTES: Final = 1 << 16  # of the prediction for one row
 
 
 @view.get("/inference")
@@ -77,7 +77,7 @@ def job(place: int) -> str:
 
 @view.post("/inference/<int:place>/stop")
 def stop(place: int) -> Response:
-    """Stop a job, as its creator does with CancelTrainedModelInferenceJob."""
+    """Stop a job, like its creator with CancelTrainedModelInferenceJob."""
     record = viewer().get(records.INFERENCE, place)
     if not viewer().owns(record):
         abort(403, "Only the member who started a job can stop it.")
@@ -88,7 +88,7 @@ def stop(place: int) -> Response:
 
 @view.get("/inference/predict/<int:place>")
 def predict(place: int) -> str:
-    """Show the form to predict one row, and the last answer to it."""
+    """Show the form to predict one row, and the last prediction."""
     model, schema = _asked_model(place)
     asked = request.args.get("job", type=int)
     record = None if asked is None else viewer().get(records.INFERENCE, asked)
@@ -100,7 +100,7 @@ def predict(place: int) -> str:
 
 @view.post("/inference/predict/<int:place>")
 def start(place: int) -> str | Response | tuple[str, int]:
-    """Predict one row: an inference job over a channel of this row, as `infer MODEL -` makes it."""
+    """Predict one row: start an inference job on a channel with this row, like `infer MODEL -`."""
     model, schema = _asked_model(place)
     if schema is None:
         abort(400, "This model has no manifest with a schema.")
@@ -158,20 +158,20 @@ def _asked_model(place: int) -> tuple[TrainedModel, Schema | None]:
 
 
 def _row_of(record: Record, schema: Schema) -> dict[str, str]:
-    """Return the texts of the row that a job was started for."""
+    """Return the texts of the row of a job."""
     channel = viewer().store.get(records.CHANNEL, record.document["dataSource"]["mlInputChannelArn"])
     path = Path("" if channel is None else channel.private.get("location", "")) / FILE
     return texts_of(schema, path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _answer(record: Record) -> dict[str, Any]:
-    """Return what was predicted for one row, by column."""
+    """Return the prediction for one row, by column."""
     first = InferenceJob(record, viewer().workspace).first_rows(_FIRST_BYTES, with_rows=False).predicted
     return first.row(0, named=True) if first.height else {}
 
 
 def _results(kept: Record) -> dict[str, Any]:
-    """Return what there is to show of predictions, once they are read."""
+    """Return what to show of predictions, when they have been read."""
     from cleanroom_algo.local.summaries.job_results import job_results
     from cleanroom_algo.local.ui.evaluations import confusion_table, distributions, evaluation_charts, facts
 
@@ -200,7 +200,7 @@ def _results(kept: Record) -> dict[str, Any]:
 
 
 def _receives(record: Record) -> bool:
-    """Whether who looks gets the predictions: in AWS they are written to the bucket of one member."""
+    """Whether the viewer gets the predictions: on AWS, they are written to the bucket of one member."""
     return viewer().whole or viewer().account in _receivers(record)
 
 
@@ -211,7 +211,7 @@ def _receivers(record: Record) -> dict[str, str]:
 
 
 def _model(kept: Record) -> Record | None:
-    """Return the version that a job predicts with, by its record as the room keeps it."""
+    """Return the version with which a job predicts, from its stored record."""
     version = kept.document.get("trainedModelVersionIdentifier")
     return viewer().store.get(records.MODEL, kept.parent, version)
 

@@ -1,4 +1,4 @@
-"""Models: runs beside each other, and one model with its lineage, artifacts and manifest."""
+"""Models: runs in comparison, and one model with its lineage, artifacts and manifest."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MANY: Final = 8  # boxes of one kind in a lineage
 
 @view.get("/models")
 def models() -> str:
-    """Show trained models beside each other: hyperparameters that differ, and the loss."""
+    """Show trained models in comparison: hyperparameters that differ, and the loss."""
     page = page_of(records.MODEL)
     names = differing(page.records)
     return render("models.html", page=page, names=names[:_COLUMNS], more=len(names) > _COLUMNS, poll=SLOW_POLL)
@@ -42,7 +42,7 @@ def models() -> str:
 
 @view.get("/models/compare")
 def compare() -> str | tuple[str, int]:
-    """Show some runs side by side, their curves over each other."""
+    """Show some runs side by side, with their curves in the same charts."""
     runs = [viewer().get(records.MODEL, each) for each in request.args.getlist("run", type=int)]
     if not 2 <= len(runs) <= COLORS:
         return render("compare.html", runs=[], most=COLORS, chosen=len(runs)), 400
@@ -83,7 +83,7 @@ def model(place: int) -> str:
 
 
 def _curves(run: Record) -> list[Curve]:
-    """Return the learning curves of a run, of what the member gets of it."""
+    """Return the learning curves of a run, from what the member gets of it."""
     kept, account = viewer().kept(records.MODEL, run.seq), viewer().account
     log = viewer().workspace.files.run(kept) / LOG_FILE
     if not log.exists() or (account and account not in Recipients.of(viewer().store, kept).members):
@@ -99,7 +99,7 @@ def _metrics(run: Record) -> Mapping[str, float]:
 
 
 def _shown_facts(runs: Sequence[Record]) -> dict[str, list[str | None]]:
-    """Return what a member sees of runs: hyperparameters of its own ones alone."""
+    """Return what a member sees of runs: hyperparameters only of its own runs."""
     given = [each.document.get("hyperparameters", {}) for each in runs]
     names = dict.fromkeys(name for each in given for name in each)
     shown: dict[str, list[str | None]] = {"status": [each.status for each in runs]}
@@ -107,7 +107,7 @@ def _shown_facts(runs: Sequence[Record]) -> dict[str, list[str | None]]:
 
 
 def _artifacts(found: TrainedModel) -> dict[str, Any]:
-    """Return the files of a model with their sizes, its manifest, and the cap that holds for it."""
+    """Return the files of a model with their sizes, its manifest, and its maximum size."""
     if not found.archive.exists():
         return {}
     manifest, sizes = found.manifest, found.sizes
@@ -144,7 +144,7 @@ def _channel(record: Record, channel: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lineage(record: Record, named: Sequence[Mapping[str, Any]]) -> Markup:
-    """Draw where a model comes from, and what was made from it."""
+    """Draw the base models of a model, and the models made from it."""
     bases: list[Record] = []
     while (base := records.base_of(viewer().store, bases[-1] if bases else record)) is not None and len(bases) < _MANY:
         bases.append(base)

@@ -1,4 +1,4 @@
-"""Room: members, tables and who may use which column, algorithms and their policies, channels and their queries."""
+"""Room: members, tables and who may use which columns, algorithms and their policies, channels and their queries."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _channel(record: Record, names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _policies(association: Record, names: Mapping[str, str]) -> Iterator[str]:
-    """Yield what an association lets out, in sentences."""
+    """Yield sentences about what an association lets members receive."""
     policies = Policies.of(association)
     for kind, jobs in policies.jobs.items():
         yield from _job_policies(_JOBS[kind], jobs, names)

@@ -1,4 +1,4 @@
-"""Training: progress, curves and log of a job, beside what each member gets of it."""
+"""Training: progress, curves and log of a job, with what each member gets of it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def job(place: int) -> str:
 
 @view.post("/training/<int:place>/stop")
 def stop(place: int) -> Response:
-    """Stop a job, as its creator does with CancelTrainedModel."""
+    """Stop a job, like its creator with CancelTrainedModel."""
     record = _own(place)
     version = {} if record.version is None else {"versionIdentifier": record.version}
     asked = {"membershipIdentifier": record.membership, "trainedModelArn": record.key, **version}
@@ -81,7 +81,7 @@ def stop(place: int) -> Response:
 
 @view.post("/training/<int:place>/resume")
 def resume(place: int) -> Response:
-    """Continue a job after its last complete epoch, as `train --resume` does."""
+    """Continue a job after its last complete epoch, like `train --resume`."""
     caller = viewer().caller
     call = resuming_call(caller, _own(place))
     made = caller.call(call.operation, call.params, call.account, terms=call.terms)
@@ -92,13 +92,13 @@ def resume(place: int) -> Response:
 
 
 def _own(place: int) -> Record:
-    """Return a job with all that the room keeps of it, which who looks may stop and resume."""
+    """Return a job with all stored values, if the viewer may stop and resume it."""
     record = viewer().kept(records.MODEL, place)
     return record if viewer().owns(record) else viewer().get(records.MODEL, -1)
 
 
 def _measured(log: WrittenLog, path: Path, *, ended: bool) -> dict[str, Any]:
-    """Return progress and curves by a log: for a member nothing but what the member gets."""
+    """Return progress and curves from a log: for a member, only from what the member gets."""
     account = viewer().account
     logged = metric_lines(path)
     known = {(line["time"], line["host"], line["text"]) for line in logged}
@@ -126,7 +126,7 @@ def _with_last(curve: Curve) -> str:
 
 
 def _usage(found: Sequence[Point]) -> Iterator[tuple[str, Markup]]:
-    """Yield a chart of what the hosts took, over the seconds since the first of it."""
+    """Yield charts of the use of the hosts, over the seconds since the first measurement."""
     for name in USAGE_METRICS:
         points = [each for each in found if each.name == name]
         if not points:
@@ -144,7 +144,7 @@ def _seconds(text: str) -> float:
 
 
 def _progress(logged: Sequence[Mapping[str, Any]], *, ended: bool) -> dict[str, float]:
-    """Return how far a training is, by the times of its own lines."""
+    """Return the progress of a training, by the times of its lines."""
     now = [0.0]
     progress = TrainingProgress(lambda: now[0])
     for line in logged:

@@ -1,6 +1,6 @@
 """Which customers will leave? LightGBM's boosted trees, on every host.
 
-Texts are categories, and what is missing stays missing. The hosts share the rows, by LightGBM's own network.
+Texts are categories, and missing values stay missing. The hosts share the rows, with LightGBM's own network.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from cleanroom_algo import LightGBMHyperparameters, LightGBMPredictor, LightGBMT
 
 
 class LeavingHyperparameters(LightGBMHyperparameters):
-    """Other defaults than those of LightGBM; the request's `hyperparameters` may hold any of them."""
+    """Defaults that differ from those of LightGBM; a request can set all hyperparameters."""
 
     num_round: int = Field(40, ge=1)
     num_leaves: int = Field(15, ge=2)
 
 
 class Leaving(LightGBMTrainer):
-    """Trees of what is known of a customer."""
+    """Trees on the properties of a customer."""
 
     schema = Schema.of(target="left", plan="string", months="int32", spending="float32?", left="bool")
     hyperparameters = LeavingHyperparameters

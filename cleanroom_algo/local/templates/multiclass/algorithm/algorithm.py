@@ -1,4 +1,4 @@
-"""Which species is it? One of several labels from numbers; the labels come back in the predictions."""
+"""Which species is it? Predicts one of several labels from numbers; the predictions contain the labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cleanroom_algo import Arrays, Artifacts, Batch, Features, Hyperparameters, 
 
 
 class SpeciesHyperparameters(Hyperparameters):
-    """What the request's `hyperparameters` may hold."""
+    """The hyperparameters of a request."""
 
     epochs: int = 20
     batch_size: int = 64
@@ -33,12 +33,12 @@ class Species(Trainer):
         return network(self.features)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return the mean cross entropy; the target holds the number of each row's label."""
+        """Return the mean cross entropy; the target contains the number of each row's label."""
         assert batch.target is not None
         return nn.functional.cross_entropy(model(batch.numeric), batch.target)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Return the share of rows that are predicted right."""
+        """Return the share of correct predictions."""
         assert batch.target is not None
         return {"accuracy": (model(batch.numeric).argmax(1) == batch.target).float().mean()}
 
@@ -47,7 +47,7 @@ class SpeciesPredictor(Predictor):
     """Answers with the label."""
 
     def load(self, artifacts: Artifacts) -> None:
-        """Rebuild the network that training left."""
+        """Load the trained network."""
         self.model = network(artifacts.features)
         self.model.load_state_dict(artifacts.state_dict())
         self.model.eval()

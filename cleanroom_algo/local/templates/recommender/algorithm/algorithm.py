@@ -9,7 +9,7 @@ from cleanroom_algo import Arrays, Artifacts, Batch, Hyperparameters, Predictor,
 
 
 class RatingHyperparameters(Hyperparameters):
-    """What the request's `hyperparameters` may hold."""
+    """The hyperparameters of a request."""
 
     epochs: int = 20
     batch_size: int = 256
@@ -18,7 +18,7 @@ class RatingHyperparameters(Hyperparameters):
 
 
 class Net(nn.Module):
-    """A bias and factors for each user and item; index 0 stands for those that training did not see often enough."""
+    """A bias and factors for each user and item; index 0 is for those that are too rare in the training data."""
 
     def __init__(self, cardinalities: tuple[int, ...], factors: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Rating(Trainer):
 
     schema = Schema.of(target="rating", user_id="category", item_id="category", rating="float32")
     hyperparameters = RatingHyperparameters
-    # Identifiers are categories with a vocabulary, which travels in the artifacts.
+    # Identifiers are categories with a vocabulary, which is stored in the artifacts.
     max_categories = 100_000
     min_category_count = 5
 
@@ -59,7 +59,7 @@ class RatingPredictor(Predictor):
     """Answers with the rating."""
 
     def load(self, artifacts: Artifacts) -> None:
-        """Rebuild the factors that training left."""
+        """Load the trained factors."""
         params = artifacts.hyperparameters(RatingHyperparameters)
         self.model = Net(artifacts.features.cardinalities, params.factors)
         self.model.load_state_dict(artifacts.state_dict())

@@ -1,4 +1,4 @@
-"""What does a flat cost? A number from numbers, a category and a date, by a linear model."""
+"""What does a flat cost? Predicts a number from numbers, a category and a date, with a linear model."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from cleanroom_algo import Arrays, Artifacts, Batch, Features, Hyperparameters, 
 
 
 class PriceHyperparameters(Hyperparameters):
-    """What the request's `hyperparameters` may hold."""
+    """The hyperparameters of a request."""
 
     epochs: int = 20
     batch_size: int = 64
     learning_rate: float = 0.02
     unit: float = 100_000.0
-    """Losses behave best near 1: the model predicts in this unit, so set it to the size of your own targets."""
+    """Training works best with targets near 1. The model predicts in this unit: set it to the size of your targets."""
 
 
 class Net(nn.Module):
@@ -60,7 +60,7 @@ class PricePredictor(Predictor):
     """Answers with the price."""
 
     def load(self, artifacts: Artifacts) -> None:
-        """Rebuild the model that training left."""
+        """Load the trained model."""
         self.unit = artifacts.hyperparameters(PriceHyperparameters).unit
         self.model = Net(artifacts.features)
         self.model.load_state_dict(artifacts.state_dict())

@@ -1,4 +1,4 @@
-"""Serving in SageMaker's script mode: functions that are not here have the defaults of its inference toolkit."""
+"""Serving in SageMaker's script mode: missing functions have the defaults of its inference toolkit."""
 
 import json
 from pathlib import Path

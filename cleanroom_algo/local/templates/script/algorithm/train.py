@@ -1,4 +1,4 @@
-"""A training script in SageMaker's script mode, as it runs elsewhere: a line through points, by least squares."""
+"""An unchanged training script for SageMaker's script mode: a line through points, by least squares."""
 
 from __future__ import annotations
 

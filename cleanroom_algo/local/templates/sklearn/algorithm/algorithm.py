@@ -1,7 +1,7 @@
-"""Will it rain within the hour? scikit-learn in the place of torch.
+"""Will it rain within the hour? scikit-learn instead of torch.
 
-Every host trains on its share of the rows. What is stored are arrays in a safetensors file, not a pickle: a member who
-loads the model need not trust the member who trained it.
+Every host trains on its share of the rows. The model is stored as arrays in a safetensors file, not as a pickle: a
+member who loads it need not trust the member who trained it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from cleanroom_algo import Hyperparameters, Schema, SklearnPredictor, SklearnTra
 
 
 class RainHyperparameters(Hyperparameters):
-    """What the request's `hyperparameters` may hold."""
+    """The hyperparameters of a request."""
 
     penalty: float = Field(1e-4, gt=0)
     epochs: int = Field(20, ge=1)
@@ -36,7 +36,7 @@ class Rain(SklearnTrainer):
     hyperparameters = RainHyperparameters
 
     def estimator(self) -> SGDClassifier:
-        """Return the estimator; it is fitted by `partial_fit`."""
+        """Return the estimator; `partial_fit` will fit it."""
         return SGDClassifier(loss="log_loss", alpha=self.params.penalty, random_state=0)
 
 

@@ -1,4 +1,4 @@
-"""Will a customer leave? A yes or no from numbers and categories, by a small neural network."""
+"""Will a customer leave? Predicts yes or no from numbers and categories, with a small neural network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cleanroom_algo import Arrays, Artifacts, Batch, Features, Hyperparameters, 
 
 
 class ChurnHyperparameters(Hyperparameters):
-    """What the request's `hyperparameters` may hold."""
+    """The hyperparameters of a request."""
 
     epochs: int = 10
     batch_size: int = 64
@@ -18,7 +18,7 @@ class ChurnHyperparameters(Hyperparameters):
 
 
 class Net(nn.Module):
-    """Embeddings of the categories beside the numbers, then two layers."""
+    """Embeddings of the categories together with the numbers, then two layers."""
 
     def __init__(self, features: Features, hidden: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Churn(Trainer):
         return nn.functional.binary_cross_entropy_with_logits(model(batch.numeric, batch.categorical), batch.target)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Return the share of rows that are predicted right."""
+        """Return the share of correct predictions."""
         assert batch.target is not None
         leaves = model(batch.numeric, batch.categorical) > 0
         return {"accuracy": (leaves == (batch.target > 0)).float().mean()}
@@ -60,7 +60,7 @@ class ChurnPredictor(Predictor):
     """Answers with the probability that the customer leaves."""
 
     def load(self, artifacts: Artifacts) -> None:
-        """Rebuild the network that training left."""
+        """Load the trained network."""
         self.model = Net(artifacts.features, artifacts.hyperparameters(ChurnHyperparameters).hidden)
         self.model.load_state_dict(artifacts.state_dict())
         self.model.eval()

@@ -1,4 +1,4 @@
-"""Is a review good? A yes or no from free text, by an embedding of hashed words."""
+"""Is a review good? Predicts yes or no from free text, with an embedding of hashed words."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from cleanroom_algo import Arrays, Artifacts, Batch, Hyperparameters, Predictor, Schema, Trainer
 
 BUCKETS = 1 << 14
-"""Words are hashed, so that no word of the members' texts travels in the artifacts."""
+"""Words are hashed, so that the artifacts contain no words of the members' texts."""
 
 
 class ReviewHyperparameters(Hyperparameters):
-    """What the request's `hyperparameters` may hold."""
+    """The hyperparameters of a request."""
 
     epochs: int = 10
     batch_size: int = 64
@@ -67,7 +67,7 @@ class ReviewPredictor(Predictor):
     """Answers with the probability that the review is good."""
 
     def load(self, artifacts: Artifacts) -> None:
-        """Rebuild the network that training left."""
+        """Load the trained network."""
         self.model = Net()
         self.model.load_state_dict(artifacts.state_dict())
         self.model.eval()

@@ -1,6 +1,6 @@
 """Which customers will leave? XGBoost's boosted trees, on every host.
 
-Texts are categories, and what is missing stays missing. The hosts share the rows, by XGBoost's own network.
+Texts are categories, and missing values stay missing. The hosts share the rows, with XGBoost's own network.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from cleanroom_algo import Schema, XGBoostHyperparameters, XGBoostPredictor, XGB
 
 
 class LeavingHyperparameters(XGBoostHyperparameters):
-    """Other defaults than those of XGBoost; the request's `hyperparameters` may hold any of them."""
+    """Defaults that differ from those of XGBoost; a request can set all hyperparameters."""
 
     num_round: int = Field(40, ge=1)
     max_depth: int = Field(4, ge=1)
 
 
 class Leaving(XGBoostTrainer):
-    """Trees of what is known of a customer."""
+    """Trees on the properties of a customer."""
 
     schema = Schema.of(target="left", plan="string", months="int32", spending="float32?", left="bool")
     hyperparameters = LeavingHyperparameters
