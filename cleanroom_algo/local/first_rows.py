@@ -11,7 +11,7 @@ from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.algorithm import algorithm_file
 from cleanroom_algo.contract.environment import PROGRAM_VARIABLE
 from cleanroom_algo.contract.settings import variable
-from cleanroom_algo.errors import AlgorithmNotFoundError
+from cleanroom_algo.errors import AlgorithmNotFoundError, SchemaError
 from cleanroom_algo.local.jobs.inference.split import require_lines
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.planning.inputs import algorithm_source, channel_objects
@@ -23,6 +23,8 @@ from cleanroom_algo.local.resources.workspace import Workspace
 from cleanroom_algo.local.results import TrainedModel
 
 _FIRST_BYTES: Final = 1 << 18
+_CORRECT: Final = "correct these rows, or train again with a schema that fits them"
+_AS_CSV: Final = "write the rows as CSV: inference jobs send every object as text/csv"
 
 
 def check_first_rows(workspace: Workspace, params: Mapping[str, Any]) -> None:
@@ -71,7 +73,8 @@ def _is_predictor(source: AlgorithmSource, environment: Mapping[str, str]) -> bo
 def _check(first: ObjectRef, schema: Schema) -> None:
     from cleanroom_algo.channels.formats.blocks import RowRules, cut_rows
     from cleanroom_algo.channels.formats.csv.dialect import dialect_of
-    from cleanroom_algo.channels.formats.csv.to_predict import blank_rows, decoder_to_predict
+    from cleanroom_algo.channels.formats.csv.to_predict import EXPECTED, LEAVE_OUT, blank_rows, decoder_to_predict
+    from cleanroom_algo.channels.hints import UNDECLARED
 
     rules = RowRules(dialect_of(schema), blank_rows=blank_rows(schema))
     with first.open() as file:
@@ -79,5 +82,10 @@ def _check(first: ObjectRef, schema: Schema) -> None:
     if not rows.strip() or rows[:1] in b"\r\n":  # blank lines before a header
         return
     decoder = decoder_to_predict(rows, schema, source=first.key)
-    rest = decoder.start(rows)
-    decoder.decode(rest, line=1 + decoder.header_lines)
+    try:
+        rest = decoder.start(rows)
+        decoder.decode(rest, line=1 + decoder.header_lines)
+    except SchemaError as error:
+        undeclared = any(UNDECLARED in each.message for each in error.problems)
+        fix = LEAVE_OUT if undeclared else _AS_CSV if rows.startswith(b"{") else _CORRECT
+        raise type(error)(error.what, expected=EXPECTED, fix=fix, problems=error.problems) from None

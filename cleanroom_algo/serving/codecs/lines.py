@@ -14,7 +14,7 @@ import polars as pl
 from cleanroom_algo.channels.formats.blocks import BOM, RowRules, count_byte
 from cleanroom_algo.channels.formats.csv.decoder import CsvDecoder
 from cleanroom_algo.channels.formats.csv.dialect import dialect_of
-from cleanroom_algo.channels.formats.csv.to_predict import blank_rows, decoder_to_predict
+from cleanroom_algo.channels.formats.csv.to_predict import EXPECTED, LEAVE_OUT, blank_rows, decoder_to_predict
 from cleanroom_algo.channels.formats.json_lines import JsonLinesDecoder
 from cleanroom_algo.channels.hints import UNDECLARED
 from cleanroom_algo.channels.schema import Schema, with_nullable_target
@@ -25,7 +25,6 @@ from cleanroom_algo.serving.codecs.media_types import MediaType
 _BLANK_START: Final = re.compile(rb"(?:\r?\n)+")
 _POSITIONAL: Final = re.compile(rb'[ \t\r\n]*(?:\[|\{[ \t\r\n]*"features"[ \t\r\n]*:)')
 _CORRECT: Final = "correct the records, or set CLEANROOM_ALGO_SERVE_BAD_RECORDS=placeholder"
-_LEAVE_OUT: Final = 'leave these columns out, or train with a schema that declares extra_columns="ignore"'
 MAX_PROBLEMS = 20  # in one answer: enough to see the pattern
 
 
@@ -164,7 +163,7 @@ def bad_records(problems: Sequence[Problem]) -> BadRecordError:
     undeclared = any(each.message == UNDECLARED for each in problems)
     return BadRecordError(
         "records of the request do not fit the schema of the model",
-        expected="the columns of the training data, with or without the target, by name or in order, each of its type",
-        fix=_LEAVE_OUT if undeclared else _CORRECT,
+        expected=EXPECTED,
+        fix=LEAVE_OUT if undeclared else _CORRECT,
         problems=problems[:MAX_PROBLEMS],
     )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from typing import Final
 
 from cleanroom_algo.channels.formats.blocks import BOM
 from cleanroom_algo.channels.formats.csv.decoder import CsvDecoder
 from cleanroom_algo.channels.formats.csv.dialect import Dialect, dialect_of
 from cleanroom_algo.channels.formats.csv.rows import header_names, rows
 from cleanroom_algo.channels.schema import Schema, with_nullable_target
+
+EXPECTED: Final = "the columns of the training data, with or without the target, by name or in order, each of its type"
+LEAVE_OUT: Final = 'leave these columns out, or train with a schema that declares extra_columns="ignore"'
 
 
 def decoder_to_predict(data: bytes, schema: Schema, *, source: str) -> CsvDecoder:
