@@ -204,12 +204,41 @@ def test_timestamps_are_written_as_spark_writes_them(access: TableAccess, tmp_pa
         run(replace(parquet, engine="duckdb"))
 
 
-def test_tables_in_s3_need_a_spark_that_reads_them(access: TableAccess, tmp_path: Path) -> None:
-    table = replace(access.tables[0], location=S3Prefix("bucket", "v"))
-    tmp_path.joinpath("draft").mkdir()
-    with pytest.raises(TableUnreadableError, match=r"'v' at s3://bucket/v") as caught:
-        spark.compute(check("SELECT id FROM v", TableAccess((table,))), tmp_path / "draft")
+def test_spark_reads_tables_in_s3_itself(access: TableAccess, tmp_path: Path) -> None:
+    for month, ids in ((1, [1, 2]), (2, [3])):
+        folder = tmp_path / f"flights/month={month}"
+        folder.mkdir(parents=True)
+        pl.DataFrame({"Id": ids, "secret": ids}).write_parquet(folder / "part.parquet")
+    (tmp_path / "flights/notes.csv").write_text("not,read\n")
+    query = "SELECT f.id, f.month, v.i FROM flights f JOIN v ON v.id = f.id ORDER BY f.id"
+
+    def computed(location: S3Prefix, *columns: str) -> list[tuple[Any, ...]]:
+        tables = (*access.tables, Table("flights", location, "parquet", columns))
+        draft = tmp_path / "draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        spark.compute(check(query, TableAccess(tables)), draft)
+        with open_database(draft) as connection:
+            return connection.execute("SELECT id, month FROM result").fetchall()
+
+    here = S3Prefix("bucket", "flights/")
+    with pytest.raises(TableUnreadableError, match="'flights' at s3://bucket/flights/") as caught:
+        computed(here, "id", "month")
     assert "S3AFileSystem not found" in caught.value.problems[0].message
+
+    # Hadoop can give a folder of this machine the address of a bucket.
+    hadoop = spark_session().sparkContext._jsc.hadoopConfiguration()
+    hadoop.set("fs.s3a.impl", "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme")
+    hadoop.set("fs.viewfs.overload.scheme.target.s3a.impl", "org.apache.hadoop.fs.LocalFileSystem")
+    hadoop.set("fs.viewfs.mounttable.bucket.link./flights", (tmp_path / "flights").as_uri())
+    try:
+        assert computed(here, "id", "month") == [(1, 1), (2, 1), (3, 2)]
+        with pytest.raises(TableUnreadableError) as caught:
+            computed(S3Prefix("bucket", "flights/month=1"), "id", "month")
+        assert caught.value.problems[0].message == "UNRESOLVED_COLUMN.WITH_SUGGESTION"
+        assert "secret" not in str(caught.value)
+    finally:
+        hadoop.unset("fs.s3a.impl")
 
 
 def test_spark_computes_what_duckdb_refuses(access: TableAccess, tmp_path: Path) -> None:
