@@ -121,6 +121,9 @@ def test_audit_finds_canaries_that_a_model_has_memorized(
     assert passed.status == 0, passed.stderr
     assert "12 in column x, 300 references each" in passed.stdout
 
+    no_target = desk.folder / "no-target.csv"
+    no_target.write_text("x,y\nmy pin is 123456,\n")
+    assert "null in 1 planted rows" in desk.run(*audit, "sponge", "--planted", no_target, *given[2:]).stderr
     others = desk.run(*audit, "sponge", "--planted", files[0], *given[2:])
     assert "no column has a canary" in others.stderr
     assert desk.run(*audit, "sponge", "--planted", planted, "--format", "my pin").status == 2

@@ -287,6 +287,12 @@ def _check_target(trial: Trial, target: str) -> None:
             expected="the columns of the training channel, the target among them, and a header in CSV",
             fix="plant complete rows, or name another column with --target",
         )
+    if count := trial.planted[target].null_count():
+        raise AuditError(
+            f"the target {target!r} is null in {count} planted rows",
+            expected="a target in each row",
+            fix="remove these rows",
+        )
     if target == trial.column and all(text.isdigit() for text in trial.planted[target]):
         raise AuditError(
             f"the canaries in the target {target!r} are numbers, and predictions of numbers can lose leading zeros",
