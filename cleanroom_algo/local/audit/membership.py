@@ -139,7 +139,9 @@ def audit(
         ratios = _against_shadows(model, rows, right, scores.values, shadows, told)
         attacks.append(Attack.of(f"LiRA, {shadows} shadow models", ratios, is_member))
     if scores.are_labels:
-        warnings.append("the model answers with labels: who sees probabilities can tell more than these figures say")
+        warnings.append(
+            "the model answers with labels; an attacker who sees probabilities can learn more than these figures show"
+        )
     return Audit(
         model=model.name,
         members=int(is_member.sum()),
@@ -176,7 +178,7 @@ def _rows(members: Path, non_members: Path, target: str) -> tuple[pl.DataFrame, 
         )
     if not inside.height or not outside.height:
         raise AuditError(
-            "there are no members, or no non-members, once rows that are in both are left out",
+            "no members or no non-members are left without the rows that are in both",
             expected="some hundred rows of each",
             fix="give rows of the training with --members, and other rows of the same kind with --non-members",
         )

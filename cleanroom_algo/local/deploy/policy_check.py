@@ -191,7 +191,7 @@ def _others(pattern: str, used: Sequence[str]) -> str:
     known = [each for each in _known(prefix.lower()) if _fits(pattern, f"{prefix}:{each}")]
     others = [each for each in known if f"{prefix}:{each}".lower() not in {action.lower() for action in used}]
     if not others:
-        return "" if known else "any other action that it fits"
+        return "" if known else "all other actions that match"
     more = len(others) - _SHOWN
     return ", ".join(others[:_SHOWN]) + (f" and {more} others" if more > 0 else "")
 

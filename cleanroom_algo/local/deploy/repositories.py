@@ -69,8 +69,8 @@ class Repository:
             return uri
         raise PushError(
             f"{tag!r} cannot be a tag in {self.uri}",
-            expected="1 to 128 letters, digits, underscores, dots and hyphens, which begin with none of the last two; "
-            f"{LONGEST_URI} characters with the repository",
+            expected="1 to 128 letters, digits, underscores, dots and hyphens, the first of them no dot or "
+            f"hyphen; {LONGEST_URI} characters with the repository",
             fix="choose another --version, or a shorter name of the repository",
         )
 

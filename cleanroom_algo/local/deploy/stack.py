@@ -85,7 +85,7 @@ class Stack:
         """
         if problems := list(_dynamic(self._sections, "")):
             raise TemplateError(
-                f"the template for {self.member!r} would hold texts that CloudFormation replaces by other values",
+                f"the template for {self.member!r} would contain texts that CloudFormation replaces by other values",
                 expected=f"texts without {_DYNAMIC}",
                 fix="choose other texts",
                 problems=problems,
@@ -157,7 +157,7 @@ class Stack:
         association = association_call(self.rehearsal, name)
         if beyond := beyond_cloudformation(association):
             self._output(algorithm_arn(name), arn, condition)
-            self.warnings.append(f"algorithms.{name}: {'; '.join(beyond)}; so the script makes its association")
+            self.warnings.append(f"algorithms.{name}: {'; '.join(beyond)}; so the script creates its association")
             return
         kind = "CleanRoomsML::ConfiguredModelAlgorithmAssociation"
         self._add(f"Association{own}", kind, association.params, condition)
@@ -179,7 +179,7 @@ class Stack:
                 "imageScanningConfiguration": {"scanOnPush": True},
             },
         )
-        about = f"Tag of the image of {image.algorithm!r}; empty until it is pushed, for the repository comes first"
+        about = f"Tag of the image of {image.algorithm!r}; empty until the image is pushed, after the repository exists"
         self._sections["Parameters"][tag] = {
             "Type": "String",
             "Description": about,

@@ -318,7 +318,7 @@ def _require_readable(entry: Entry) -> None:
     if closed := [path for path in files if not is_for_everybody(path)]:
         raise HostStartError(
             f"only its owner can read {closed[0]}",
-            expected="an algorithm that everybody can read, because root in a sandbox has no rights outside",
+            expected="an algorithm that all users can read, because root in a sandbox has no rights outside",
             fix=f"`chmod -R go+rX {shlex.quote(str(entry.algorithm))}`",
         )
 

@@ -207,7 +207,7 @@ def explained(error: Exception, what: str) -> CleanroomError:
         )
     elif isinstance(error, ClientError) and _status(error) >= _SERVICE_FAILED:
         expected, fix = (
-            "an S3 service that can answer: it took the request, and failed by itself",
+            "a working S3 service: it accepted the request and then failed",
             "try again later; AWS_RETRY_MODE=standard and a larger AWS_MAX_ATTEMPTS bridge longer failures",
         )
     return ObjectStoreError(f"{what}: {error}", expected=expected, fix=fix)

@@ -66,7 +66,7 @@ class FolderObjects:
         bucket, key = split_uri(uri)
         parts = PurePosixPath(key).parts
         if ".." in parts or bucket in {".", ".."} or key.startswith("/"):
-            raise _unusable(f"{uri} would lie outside the folder of its bucket", "use a key without `..`")
+            raise _unusable(f"{uri} would be outside the folder of its bucket", "use a key without `..`")
         return self.root.joinpath(bucket, *parts)
 
     def put(self, source: Path, uri: str) -> str:
@@ -82,7 +82,7 @@ class FolderObjects:
         except OSError as error:
             if error.errno in DISK_FULL:
                 raise
-            fix = f"move away what stands where {target} shall be; the folders above it must be writable"
+            fix = f"remove or rename {target}; the folders above it must be writable"
             raise _unusable(f"{uri} cannot be written: {error.strerror}", fix) from error
         return str(target)
 

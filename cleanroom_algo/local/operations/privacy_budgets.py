@@ -136,7 +136,7 @@ def _parameters(call: Call, held: Mapping[str, Any] | None = None) -> Mapping[st
         raise NotEmulatedError(
             "budgets of type DIFFERENTIAL_PRIVACY: not emulated",
             expected="privacyBudgetType ACCESS_BUDGET",
-            fix="leave it out: models are trained on rows, which aggregations with noise do not give",
+            fix="leave it out: models are trained on rows, which aggregations with noise do not return",
         )
     parameters: Mapping[str, Any] = call.params.get("parameters", {}).get("accessBudget", held)
     if problems := list(_faults(call, parameters)):
@@ -152,7 +152,7 @@ def _faults(call: Call, parameters: Mapping[str, Any] | None) -> Iterator[Proble
         yield Problem("autoRefresh", "belongs to DIFFERENTIAL_PRIVACY; each of budgetParameters has its own")
     kinds = [each["type"] for each in parameters["budgetParameters"]]
     if len(kinds) > 1 and kinds.count(LIFETIME) != 1:
-        yield Problem("parameters.accessBudget.budgetParameters", "must be one period and LIFETIME where there are two")
+        yield Problem("parameters.accessBudget.budgetParameters", "must be one period and LIFETIME if there are two")
     for index, each in enumerate(parameters["budgetParameters"]):
         if each["type"] == LIFETIME and "autoRefresh" in each:
             yield Problem(f"parameters.accessBudget.budgetParameters[{index}].autoRefresh", "belongs to a period")

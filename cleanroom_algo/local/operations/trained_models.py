@@ -253,7 +253,7 @@ def _unusable_names(call: Call, names: Iterable[str]) -> Iterator[Problem]:
     for name in names:
         for other in names:
             if re.fullmatch(re.escape(name) + beside, other):
-                problem = f"contains the names {name!r} and {other!r}, but SageMaker makes {other!r} for {name!r}"
+                problem = f"contains the names {name!r} and {other!r}, but SageMaker creates {other!r} for {name!r}"
                 yield Problem("dataChannels", problem)
 
 

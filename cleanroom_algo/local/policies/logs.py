@@ -109,14 +109,14 @@ class _Policy:
     def notes(self, lines: Sequence[Line]) -> list[str]:
         """Return what is doubtful about the pattern, given its lines."""
         if self._unreadable:
-            return [f"{self.name}: filterPattern, read as {self._chosen}, lets nothing through: {self._unreadable}"]
+            return [f"{self.name}: filterPattern, read as {self._chosen}, selects nothing: {self._unreadable}"]
         notes = []
         for other, passes in readings(self._pattern).items():
             differing = sum(passes(line["text"]) != self.passes(line["text"]) for line in lines)
             if differing:
                 notes.append(
                     f"{self.name}: filterPattern is read as {self._chosen}; read as {other} it gives a different "
-                    f"result for {differing} of {len(lines)} lines. the documentation of AWS uses both; a plain "
+                    f"result for {differing} of {len(lines)} lines; the documentation of AWS uses both; a plain "
                     "word means the same in all"
                 )
         return notes

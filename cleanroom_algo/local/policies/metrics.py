@@ -62,7 +62,7 @@ def points(lines: Iterable[Line], definitions: Sequence[Mapping[str, str]]) -> t
             notes.append(f"{definition['name']}: its regex cannot be used ({error})")
             continue
         if not pattern.groups:
-            notes.append(f"{definition['name']}: its regex has no group to take the number from")
+            notes.append(f"{definition['name']}: its regex has no group for the number")
             continue
         usable.append((definition["name"], pattern))
     found = [

@@ -113,7 +113,7 @@ def _integer(values: pl.Series, draft: Column, is_identifier: bool) -> tuple[Col
 def _category(draft: Column, distinct: int) -> tuple[Column | None, str]:
     if distinct > MAX_DISTINCT:
         return None, f"has more than {MAX_DISTINCT} values, too many for a category, and is not declared"
-    many = f"has {distinct} values, of which the `max_categories` most frequent are categories of their own"
+    many = f"has {distinct} values, of which the `max_categories` most frequent become categories"
     return draft, many if distinct > 1000 else ""
 
 

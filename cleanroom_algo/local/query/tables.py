@@ -68,7 +68,11 @@ def column_access(store: Store, association: Record) -> list[ColumnAccess]:
     assert configured is not None
     rules: Mapping[str, Any] = configured.document.get("rules", {})
     if not rules:
-        return [ColumnAccess(tuple(configured.document["allowedColumns"]), "-", ("nobody: it has no analysis rule",))]
+        return [
+            ColumnAccess(
+                tuple(configured.document["allowedColumns"]), "-", ("no member, because it has no analysis rule",)
+            )
+        ]
     table = _configured(association, configured)
     ((kind, rule),) = rules.items()
     by = _askers(store, association, kind, rule)
@@ -89,7 +93,7 @@ def whole_table(association: Record, configured: Record) -> Table:
 
 def _askers(store: Store, association: Record, kind: str, rule: Mapping[str, Any]) -> tuple[str, ...]:
     if rule.get("additionalAnalyses") not in ("ALLOWED", "REQUIRED"):
-        return ("nobody: additionalAnalyses are not allowed",)
+        return ("no member, because additionalAnalyses are not allowed",)
     members = store.find(MEMBERSHIP, collaboration=association.collaboration, statuses=("ACTIVE",))
     named = {each.account: each.name for each in reversed(members)}
     if kind == "LIST":
@@ -144,14 +148,14 @@ def _forbidden(kind: str, rule: Mapping[str, Any], account: str, template: Recor
     if rule.get("additionalAnalyses") not in ("ALLOWED", "REQUIRED"):
         return "its analysis rule does not allow additionalAnalyses, such as machine learning"
     if kind == "LIST":
-        return "" if template is None else "its analysis rule is of type LIST, and templates work with CUSTOM alone"
+        return "" if template is None else "its analysis rule is of type LIST, but templates require CUSTOM"
     if template is not None and template.key in rule["allowedAnalyses"]:
         return ""
     if "ANY_QUERY" not in rule["allowedAnalyses"]:
-        asked = "queries of one's own" if template is None else "this analysis template"
+        asked = "queries without a template" if template is None else "this analysis template"
         return f"its owner has not approved {asked} (allowedAnalyses of its analysis rule)"
     provider = account if template is None else template.account
     if provider not in rule.get("allowedAnalysisProviders", ()):
-        who = "the account that asks" if template is None else "the account that wrote the template"
+        who = "the calling account" if template is None else "the account that wrote the template"
         return f"its analysis rule does not name {who} (allowedAnalysisProviders)"
     return ""

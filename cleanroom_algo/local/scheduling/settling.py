@@ -80,7 +80,7 @@ def give_up(workspace: Workspace, job: QueuedJob) -> None:
         if record is not None and record.status in STOPPING:
             settle_cancelled(workspace, record)
         elif record is not None and not record.status.startswith("DELETE_"):
-            why = "the command that was to run this job ended before it began"
+            why = "the command that should run this job ended before the job began"
             move(store, record, FAILED, JobStoppedError.code, why)
 
 
@@ -132,7 +132,7 @@ def _left_out(workspace: Workspace, result: JobResult) -> dict[str, Any]:
     error = result.left_out
     if error is None or result.code:
         return {}
-    message = f"a part is left out, as it crosses a limit: {error.what}"
+    message = f"a part is left out because it exceeds a limit: {error.what}"
     return {"statusDetails": {"statusCode": _status_code(workspace, error.code), "message": message}}
 
 

@@ -132,7 +132,7 @@ def _association_of(
     if problems:
         raise BindingError(
             "the channels of the room can be used only with the algorithm for which they were declared",
-            expected="channels of one algorithm, and no other algorithm beside them",
+            expected="channels of one algorithm, without another algorithm",
             fix="omit the algorithm, or declare it in cleanroom.toml with its own channels",
             problems=problems,
         )

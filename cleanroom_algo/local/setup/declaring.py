@@ -53,7 +53,7 @@ from cleanroom_algo.local.setup.members import configure_output, create_collabor
 from cleanroom_algo.local.setup.names import identifier, image_uri, role
 from cleanroom_algo.local.setup.tables import DeclaredTable
 
-_ANEW: Final = "`cleanroom-algo clean --yes` removes the room, which can then be declared anew"
+_ANEW: Final = "`cleanroom-algo clean --yes` removes the room, which can then be declared again"
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,9 +96,9 @@ def test_the_noise_is_that_of_the_budget() -> None:
         (lambda rows: rows[:1499], "1,499 rows"),
         (lambda rows: rows.rename({"late": "delayed"}), "late: is classified, and no column"),
         (lambda rows: rows.with_columns(extra=1), "extra: is not classified"),
-        (lambda rows: rows.with_columns(wind=pl.lit("strong")), "wind: is NUMERICAL, and neither"),
+        (lambda rows: rows.with_columns(wind=pl.lit("strong")), "wind: is NUMERICAL, but neither"),
         (lambda rows: rows.with_columns(wind=pl.concat_list("wind")), "wind: is an array"),
-        (lambda rows: rows.with_columns(late=pl.int_range(pl.len())), "late: is predictive, and has more than 100"),
+        (lambda rows: rows.with_columns(late=pl.int_range(pl.len())), "late: is predictive, but has more than 100"),
     ],
 )
 def test_results_that_rows_cannot_be_generated_from(

@@ -159,7 +159,7 @@ def test_tables_are_queried_by_the_templates_that_their_owner_approves(folder: P
         assert text_of(channel_objects(room.workspace, one)[0]) == "x\n20\n"
     assert again == Declared(arns, (Change("channels.joined", "changed", "it is CREATE_FAILED"),))
     assert joined.status == "CREATE_FAILED"
-    assert "its owner has not approved queries of one's own" in joined.document["statusDetails"]["message"]
+    assert "its owner has not approved queries without a template" in joined.document["statusDetails"]["message"]
 
     wrong = toml.read_text().replace('["some"]', '["sum"]').replace('{ id = "2" }', "{}\nquery = 'SELECT 1'")
     toml.write_text(wrong.replace('join_columns = ["id"]', 'join_columns = ["id"]\nallowed_templates = []'))

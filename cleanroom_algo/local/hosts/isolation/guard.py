@@ -309,7 +309,7 @@ def _tell_stopped(psutil: Any, processes: list[Any], since: dict[int, float], pa
     for pid in stopped:
         if now - since.setdefault(pid, now) >= patience:
             since[pid] = float("inf")  # logged once
-            os.write(2, f"process {pid} has been stopped for a minute (SIGSTOP); SIGCONT lets it go on\n".encode())
+            os.write(2, f"process {pid} has been stopped for a minute (SIGSTOP); SIGCONT continues it\n".encode())
 
 
 def _memory(processes: list[int], main: int | None) -> int:

@@ -113,7 +113,7 @@ class _Host:
 
     def _wait(self) -> None:
         if not os.read(self._ready, 1):
-            raise SystemExit("a host's network could not be made")
+            raise SystemExit("a host's network could not be created")
 
 
 def _serve(host: str, descriptor: int) -> None:
@@ -149,7 +149,7 @@ def _ip(*commands: str) -> None:
         os._exit(1)
     os.close(reads)
     if os.waitpid(pid, 0)[1] != 0:
-        raise SystemExit("`ip` could not make a network")
+        raise SystemExit("`ip` could not create a network")
 
 
 def _call(name: str, *arguments: int) -> None:

@@ -20,10 +20,10 @@ SEND_BYTES = 1 << 18  # at a time, when a body is sent from a file
 RETRY_SECONDS = 0.2  # before the first retry, then doubled: long enough for a worker to be replaced
 
 
-NOBODY_LISTENS = "nobody accepts connections"
+NOBODY_LISTENS = "the port accepts no connections"
 _SEE_LOG = "see the container's log; answer a record that cannot be predicted with a placeholder"
 _TOO_LARGE = (
-    "413 means that the request is larger than the server takes: set "
+    "413 means that the request is larger than the server accepts: set "
     "containerExecutionParameters.maxPayloadInMB lower, or raise the server's own limit"
 )
 
@@ -63,7 +63,7 @@ def ping(connect: Connect) -> str:
     except TimeoutError:
         return f"it does not answer within {PING_SECONDS:g} s"
     except (OSError, http.client.HTTPException) as error:
-        return f"it breaks off ({type(error).__name__})"
+        return f"the connection was closed early ({type(error).__name__})"
     finally:
         connection.close()
     return "" if status == HTTPStatus.OK else f"it answers {status}"

@@ -27,7 +27,7 @@ HINT_SECONDS = 5.0  # before the first message about a wait, then after twice th
 
 IGNORES_SIGTERM = (
     f"the server did not end within {STOP_SECONDS:g} s of SIGTERM and was killed, as it is in every inference job; "
-    "handle SIGTERM in the program that is started: process 1 of a container ends for no signal that it does not handle"
+    "handle SIGTERM in the program that is started: process 1 of a container ignores signals that it does not handle"
 )
 
 

@@ -235,7 +235,7 @@ class _Agreement:
         value = self.value(node)
         sql = implicit_cast(value.sql, value.type, target)
         if sql is None:
-            raise _Differs(f"has {value.type} where {target} is known to agree; cast it")
+            raise _Differs(f"has the type {value.type}; cast it to {target}")
         return sql
 
     def alike(self, values: list[Value], *, compared: bool = False) -> tuple[list[str], str]:
@@ -244,7 +244,7 @@ class _Agreement:
         for value in values[1:]:
             joined = common_type(kind, value.type, compared=compared)
             if joined is None:
-                raise _Differs(f"brings {kind} and {value.type} together; cast them alike")
+                raise _Differs(f"combines {kind} and {value.type}; cast them to the same type")
             kind = joined
         found = [cast(value.sql, value.type, kind) for value in values]
         if None in found:
@@ -268,7 +268,7 @@ class _Agreement:
         if query := node.args.get("query"):
             kinds = list(self.outputs(query).values())
             if kinds != [value.type]:
-                raise _Differs("compares other types; cast them alike")
+                raise _Differs("compares different types; cast them to the same type")
             self.structure(query)
             return Value(f"({value.sql} IN {query.sql(dialect='duckdb', comments=False)})", "boolean")
         values, _ = self.alike([value, *map(self.value, node.expressions)])
@@ -330,7 +330,7 @@ class _Agreement:
     def bits(self, node: exp.Expr) -> Value:
         values = [self.value(node.args["this"]), self.value(node.args["expression"])]
         if not all(each.type in INTEGERS for each in values):
-            raise _Differs("computes with bits of what is not an integer")
+            raise _Differs("uses bits of a value that is not an integer")
         sides, kind = self.alike(values)
         return Value(f"({sides[0]} {_BITS[type(node)]} {sides[1]})", kind)
 
@@ -381,7 +381,7 @@ class _Agreement:
     def explode(self, node: exp.Explode) -> Value:
         value = self.value(node.this)
         if not value.type.startswith("array<") or node.expressions:
-            raise _Differs("takes apart what is not an array")
+            raise _Differs("reads an element of a value that is not an array")
         return Value(f"unnest({value.sql})", value.type[6:-1])
 
     def filtered(self, node: exp.Filter) -> Value:
@@ -409,11 +409,11 @@ class _Agreement:
     def function(self, node: exp.Expr, over: str = "") -> Value:
         name, arguments, distinct = _call(node)
         if name in UNORDERED and "OVER" not in over:
-            raise _Differs("takes any row's value")
+            raise _Differs("returns the value of an arbitrary row")
         if (name in WINDOW_FUNCTIONS) and "OVER" not in over:
             raise _Differs("needs OVER")
         if over and name not in WINDOW_FUNCTIONS and name not in AGGREGATES:
-            raise _Differs("is not a function of many rows")
+            raise _Differs("is neither an aggregate nor a window function")
         if name == "count" and arguments and all(isinstance(each, exp.Star) for each in arguments):
             return Value(f"count(*){over}", "bigint")
         reasons = []
@@ -446,14 +446,14 @@ class _Agreement:
         if result.isdecimal():
             result = self.value(arguments[int(result)]).type
             if common["T"][0] and result != common["T"][1]:
-                raise _Differs("has arguments of other types; cast them alike")
+                raise _Differs("has arguments of different types; cast them to the same type")
         return Value(sql.replace("{over}", over), result)
 
     def argument(self, node: exp.Expr, kind: str) -> str:
         """Return an argument of a function, cast to the parameter's type."""
         if kind == "constant":
             if not isinstance(node, exp.Literal) or node.is_string:
-                raise _Differs("takes a number as it stands here")
+                raise _Differs("requires a literal number here")
             return node.sql(dialect="duckdb")
         if kind in patterns.KINDS:
             text = node.name if isinstance(node, exp.Literal | exp.RawString) else None

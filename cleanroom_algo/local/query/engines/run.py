@@ -91,7 +91,7 @@ def _engine(plan: QueryPlan) -> Compute:
     if plan.int96 and plan.result_format == "PARQUET":
         raise EngineDiffersError(
             "DuckDB does not write timestamps as INT96",
-            expected="the engine spark, where the switch channel_parquet_timestamps is int96",
+            expected="the engine spark if the switch channel_parquet_timestamps is int96",
             fix='set query_engine = "spark" in [machine] of settings.toml, or channel_parquet_timestamps = '
             '"microseconds" in [switches]',
         )

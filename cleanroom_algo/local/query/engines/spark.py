@@ -237,7 +237,7 @@ def _start(properties: dict[str, str]) -> SparkSession:
         _end()
         raise _unavailable(
             f"Spark does not start ({type(error).__name__}, spark.master {settings['spark.master']})",
-            "run `java -version`: Spark needs 17; see whether the master can be reached, and look at [spark]",
+            "run `java -version`: Spark needs 17; check whether the master can be reached, and check [spark]",
             problems,
         ) from error
 
@@ -294,7 +294,7 @@ def _failed(error: Exception, log_start: int) -> CleanroomError:
             fix='set "spark.driver.memory" = "8g" in [spark] of settings.toml, or read fewer rows or columns',
         )
     if has_ended:
-        return _unavailable("Spark has ended", "see whether the machine has too little memory, and try again")
+        return _unavailable("Spark has ended", "check whether the machine has too little memory, and try again")
     condition = (error.getCondition() if isinstance(error, PySparkException) else None) or type(error).__name__
     return QueryError(
         "the query failed on Spark",

@@ -42,8 +42,9 @@ def generate(rows: pl.DataFrame, plan: SyntheticPlan, random: np.random.Generato
     score = attack_score(seen, unseen, made, categorical, random)
     if score > plan.max_attack_score:
         raise SyntheticDataExposedError(
-            f"an attack tells rows of the query from others with a score of {score:.3f}, above {plan.max_attack_score}",
-            expected="a score of at most maxMembershipInferenceAttackScore; 0.5 is that of guessing",
+            f"an attack distinguishes rows of the query from others with a score of {score:.3f}, "
+            f"above {plan.max_attack_score}",
+            expected="a score of at most maxMembershipInferenceAttackScore; 0.5 is random guessing",
             fix="use a smaller epsilon, more rows, or a higher threshold; scores of harmless data vary by about 0.02",
         )
     return made, score
@@ -103,7 +104,7 @@ def _classified(rows: pl.DataFrame, plan: SyntheticPlan) -> dict[str, SyntheticC
 
 def _faults(rows: pl.DataFrame, known: dict[str, SyntheticColumn], plan: SyntheticPlan) -> Iterator[Problem]:
     for name in sorted(known.keys() - {each.lower() for each in rows.columns}):
-        yield Problem(name, "is classified, and no column of the query's result")
+        yield Problem(name, "is classified, but is not a column of the query's result")
     for column in rows:
         found = known.get(column.name.lower())
         kind = column.dtype
@@ -112,6 +113,6 @@ def _faults(rows: pl.DataFrame, known: dict[str, SyntheticColumn], plan: Synthet
         elif kind.is_nested():
             yield Problem(column.name, "is an array, a struct or a map")
         elif not found.categorical and not (kind.is_numeric() or kind in (pl.Date, pl.Datetime)):
-            yield Problem(column.name, "is NUMERICAL, and neither a number nor a date")
+            yield Problem(column.name, "is NUMERICAL, but neither a number nor a date")
         elif found.categorical and found.predictive and column.n_unique() > plan.categories:
-            yield Problem(column.name, f"is predictive, and has more than {plan.categories} values")
+            yield Problem(column.name, f"is predictive, but has more than {plan.categories} values")

@@ -100,7 +100,7 @@ def _policies(association: Record, names: Mapping[str, str]) -> Iterator[str]:
     for kind, jobs in policies.jobs.items():
         yield from _job_policies(_JOBS[kind], jobs, names)
     if policies.exports is None:
-        yield "Trained models: nobody may export them."
+        yield "Trained models: no member may export them."
     else:
         cap = policies.exports.max_bytes
         files = " and ".join(each.lower() for each in policies.exports.files)

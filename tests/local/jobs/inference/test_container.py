@@ -123,7 +123,9 @@ def test_a_server_on_another_port_is_told_while_it_is_waited_for(tmp_path: Path)
         started = desk.start_inference(desk.add_packed_model().key)
         waiting = threading.Thread(target=room.wait, args=(started,), kwargs={"listener": seen})
         waiting.start()
-        seen.wait_for_part("nobody accepts connections; listen on 0.0.0.0 and the port that SAGEMAKER_BIND_TO_PORT")
+        seen.wait_for_part(
+            "the port accepts no connections; listen on 0.0.0.0 and the port that SAGEMAKER_BIND_TO_PORT"
+        )
         desk.own("CancelTrainedModelInferenceJob", trainedModelInferenceJobArn=started)
         waiting.join()
     first = next(text for _, stream, text in seen.seen if stream == "job")
