@@ -94,7 +94,7 @@ def test_the_noise_is_that_of_the_budget() -> None:
     ("made", "why"),
     [
         (lambda rows: rows[:1499], "1,499 rows"),
-        (lambda rows: rows.rename({"late": "delayed"}), "late: is classified, and no column"),
+        (lambda rows: rows.rename({"late": "delayed"}), "late: is classified, but is not a column"),
         (lambda rows: rows.with_columns(extra=1), "extra: is not classified"),
         (lambda rows: rows.with_columns(wind=pl.lit("strong")), "wind: is NUMERICAL, but neither"),
         (lambda rows: rows.with_columns(wind=pl.concat_list("wind")), "wind: is an array"),
