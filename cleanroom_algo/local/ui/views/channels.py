@@ -41,8 +41,9 @@ _INSPECTIONS: Final[Background[Inspection]] = Background()
 def channels() -> str:
     """List the channels."""
     listed = viewer().find(records.CHANNEL)
-    found = [{"record": each, **size._asdict()} for each, size in zip(listed, shown_sizes(listed), strict=True)]
-    waits = any(each["record"].status in UNDER_WAY for each in found)
+    sizes, counting = shown_sizes(listed)
+    found = [{"record": each, **size._asdict()} for each, size in zip(listed, sizes, strict=True)]
+    waits = counting or any(each["record"].status in UNDER_WAY for each in found)
     return render("channels.html", channels=found, poll=FAST_POLL if waits else SLOW_POLL)
 
 

@@ -34,7 +34,9 @@ _JOBS: Final = {records.MODEL: "trained models", records.INFERENCE: "inference j
 def room() -> str:
     """Show the room."""
     collaborations = [_collaboration(each) for each in viewer().collaborations()]
-    waits = any(channel["status"] in UNDER_WAY for each in collaborations for channel in each["channels"])
+    waits = any(
+        each["counting"] or channel["status"] in UNDER_WAY for each in collaborations for channel in each["channels"]
+    )
     return render("room.html", collaborations=collaborations, poll=FAST_POLL if waits else SLOW_POLL)
 
 
@@ -44,16 +46,15 @@ def _collaboration(record: Record) -> dict[str, Any]:
     algorithms = viewer().find(records.ASSOCIATION, collaboration=record.key)
     tables = viewer().store.find(records.TABLE, collaboration=record.key)
     channels = viewer().find(records.CHANNEL, collaboration=record.key)
+    sizes, counting = shown_sizes(channels)
     return {
         "record": record,
         "names": names,
         "members": [_member(each) for each in members],
         "tables": [_table(each, names) for each in sorted(tables, key=attrgetter("name"))],
         "algorithms": [{"record": each, "policies": [*_policies(each, names)]} for each in algorithms],
-        "channels": [
-            {**_channel(each, names), **size._asdict()}
-            for each, size in zip(channels, shown_sizes(channels), strict=True)
-        ],
+        "channels": [{**_channel(each, names), **size._asdict()} for each, size in zip(channels, sizes, strict=True)],
+        "counting": counting,
     }
 
 
