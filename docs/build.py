@@ -17,7 +17,7 @@ from cleanroom_algo.local.query.functions import SIGNATURES, SPARK_ONLY
 
 REFERENCE = Path(__file__).parent / "reference"
 _PUBLIC_MODULES = {
-    "cleanroom_algo": "For an algorithm. An image holds nothing else of this page.",
+    "cleanroom_algo": "For an algorithm. An image contains only this part of the page.",
     "cleanroom_algo.testing": "For tests; the pytest fixture `clean_room` is a `CleanRoom`.",
     "cleanroom_algo.local": "The local clean room from Python and notebooks.",
 }
@@ -74,29 +74,29 @@ def api_page() -> Iterator[str]:
 def query_functions_page() -> Iterator[str]:
     """Every function that a query of an ML input channel may call."""
     yield "# Functions of queries\n"
-    yield "What queries of ML input channels may call. `T` and `C` are the type that Spark finds for all arguments"
-    yield "marked so; `fraction` is a double, `constant` a number as it stands, `date!` is nothing but a date."
-    yield "Functions on neither list are refused.\n"
+    yield "The functions that queries of ML input channels can call. `T` and `C` are the common type, as in Spark, of all"
+    yield "arguments with this mark. `fraction` is a double, `constant` a literal number, and `date!` a date that is not cast."
+    yield "A number as the result is the type of that argument. Functions on neither list are refused.\n"
     yield "## On DuckDB and Spark, with the same values\n"
     yield from _table(
         ("function", "result", "DuckDB"),
         [(f"`{each.name}({', '.join(each.arguments)})`", each.result, f"`{each.sql}`") for each in SIGNATURES],
     )
-    yield '\n## On Spark alone (`query_engine = "spark"`)\n'
+    yield '\n## Only on Spark (`query_engine = "spark"`)\n'
     yield ", ".join(f"`{name}`" for name in sorted(SPARK_ONLY - {each.name for each in SIGNATURES}))
 
 
 def exit_statuses_page() -> Iterator[str]:
     """Every exit status."""
     yield "# Exit statuses\n"
-    yield "The commands and the containers end with these statuses. What fails never ends with 0.\n"
+    yield "The commands and the containers end with these statuses. A failure never ends with 0.\n"
     yield from _table(("status", "meaning"), [(int(code), text) for code, text in EXIT_STATUSES.items()])
 
 
 def cli_page() -> Iterator[str]:
     """The help of every verb."""
     yield "# Commands\n"
-    yield "Results go to stdout, messages to stderr; `--json` prints one JSON document, errors included."
+    yield "Results go to stdout, messages to stderr; `--json` prints one JSON document, also for errors."
     for name in VERBS:
         settings = {**root.context_settings, "terminal_width": 100, "max_content_width": 100}
         with click.Context(root, info_name="cleanroom-algo", **settings) as parent:
@@ -122,7 +122,7 @@ def differences_page() -> Iterator[str]:
     from cleanroom_algo.local.differences import DIFFERENCES
 
     yield "# Differences from AWS\n"
-    yield "`cleanroom-algo differences [OPERATION]` prints the same rows. None has been compared with AWS itself.\n"
+    yield "`cleanroom-algo differences [OPERATION]` prints the same rows. No row has been compared with AWS itself.\n"
     counts = Counter(row.provenance for row in DIFFERENCES)
     yield f"{len(DIFFERENCES)} rows: {', '.join(f'{count} {name}' for name, count in sorted(counts.items()))}."
     for area in dict.fromkeys(row.area for row in DIFFERENCES):

@@ -240,7 +240,7 @@ class Schema:
         return tuple(column for column in self.columns if column.name != self.target)
 
     def column(self, name: str) -> Column:
-        """Return a column by its name; KeyError where there is none."""
+        """Return a column by its name; raises KeyError if there is none."""
         return self._by_name[name]
 
     def without_target(self) -> Schema:

@@ -29,7 +29,7 @@ class _Audits(Verbs):
 @click.group(cls=_Audits, lines=LINES, package="cleanroom_algo.cli.auditing", invoke_without_command=True)
 @click.pass_context
 def command(context: click.Context) -> None:
-    r"""Measure what a trained model, or the log of a job, gives away about rows.
+    r"""Measure what a trained model, or the log of a job, reveals about rows.
 
     `audit MODEL` is short for `audit model MODEL`.
 

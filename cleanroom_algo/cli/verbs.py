@@ -20,7 +20,7 @@ _LINES: Final[Mapping[str, str]] = {
     "report": "Write a report on a trained model or an inference job as one HTML file.",
     "logs": "Print the output of the containers of a job, complete or as one member sees it.",
     "metrics": "Show the learning curve and the metrics of a job.",
-    "audit": "Measure what a model or a log gives away about rows.",
+    "audit": "Measure what a model or a log reveals about rows.",
     "build": "Build the image of an algorithm with docker, podman or buildah.",
     "check": "Check whether a file, a folder or an image would fail in the clean room.",
     "plan": "Show what a training job would do, without running it.",

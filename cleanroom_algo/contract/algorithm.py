@@ -112,7 +112,7 @@ def load_algorithm(source: str | Path) -> ModuleType:
 
 
 def place_of(error: BaseException, source: str | Path) -> str:
-    """Return the file and line of the algorithm that an exception passed through last, "" where there is none."""
+    """Return the file and line of the algorithm that an exception passed through last, "" if there is none."""
     folder = Path(algorithm_file(source) or source).resolve().parent
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_relative_to(folder):
         return f"{Path(error.filename).relative_to(folder)}:{error.lineno}"

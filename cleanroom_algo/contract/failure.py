@@ -50,7 +50,7 @@ def write_failure(paths: Paths, error: BaseException | str, redact: Redactor | N
 
 
 def read_failure(paths: Paths) -> str | None:
-    """Return the failure text of a container as the platform would show it, or None where there is none.
+    """Return the failure text of a container as the platform would show it, or None if there is none.
 
     If something other than a file is in its place, it is not read, and the text says so.
     """

@@ -47,7 +47,7 @@ class Batch:
 
     @property
     def rows(self) -> int:
-        """The number of rows; 0 where there are none."""
+        """The number of rows; 0 if there are none."""
         return len(self.numeric)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:

@@ -203,7 +203,7 @@ class RankRun:
                 "features would be fitted on private rows, and published without noise",
                 expected="features that are declared, or fitted on a public channel",
                 fix="override fit_features: return Features.declared(self.schema, numeric={'age': (mean, deviation)}, "
-                "categorical={'state': ['CA', 'NY']}) with values that everybody may know; or train without private",
+                "categorical={'state': ['CA', 'NY']}) with public values; or train without private",
             )
         return self.inputs.fit_features(trainer.schema, trainer.world or alone(), self.options, numeric)
 

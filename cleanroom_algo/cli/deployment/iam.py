@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @source_argument
-@click.option("--member", metavar="NAME", help="Only this member. Needed for --check where there are several.")
+@click.option("--member", metavar="NAME", help="Only this member. Required for --check if there are several members.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),

@@ -50,5 +50,5 @@ class Throttle:
         raise ThrottledError(
             f"{operation} is called more often than {per_second:g} times per second",
             expected=f"at most {per_second:g} requests per second, {burst:g} at once",
-            fix="wait and try again, as boto3 does by itself; rates are set in settings.toml, table [quotas]",
+            fix="wait and try again, as boto3 does automatically; rates are set in settings.toml, table [quotas]",
         )

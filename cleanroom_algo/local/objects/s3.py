@@ -190,7 +190,7 @@ def explained(error: Exception, what: str) -> CleanroomError:
 
     code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
     if code in _GONE:
-        return _lost(f"{what} is gone")
+        return _lost(f"{what} no longer exists")
     if code in _CHANGED:
         return _lost(f"{what} has changed since the job was planned")
     expected, fix = "a bucket that you may use", "check the bucket, the endpoint and the credentials"

@@ -122,7 +122,7 @@ def counted_rows(workspace: Workspace, channel: Record) -> int | None:
 
     Args:
         workspace: of the room.
-        channel: bound to files, whose rows nobody counted when it was created.
+        channel: bound to files, whose rows were not counted when it was created.
     """
     try:
         models = _trained_on(workspace, channel)

@@ -234,5 +234,5 @@ def _incomplete(what: str) -> BodyIncompleteError:
     return BodyIncompleteError(
         f"the body of the request cannot be used: {what}",
         expected="a complete body, encoded as the headers say",
-        fix="send the request again; nothing of it was answered",
+        fix="send the request again; no part of it was answered",
     )

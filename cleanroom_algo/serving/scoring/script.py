@@ -43,7 +43,7 @@ class InferenceScript:
             raise AlgorithmClassError(
                 f"{module.__name__} defines transform_fn beside input_fn, predict_fn or output_fn",
                 expected="transform_fn, or the other three",
-                fix="remove transform_fn, which takes the place of the others",
+                fix="remove transform_fn, which replaces the others",
             )
         load = getattr(module, "model_fn", _load_torchscript)
         self.model = self._call(load, str(directory))

@@ -38,7 +38,7 @@ class Admission:
         """
         with self._lock:
             if self._admitted >= self.capacity:
-                raise _busy(f"{self._admitted} requests are in work or wait", f"at most {self.capacity} of them")
+                raise _busy(f"{self._admitted} requests are in progress or waiting", f"at most {self.capacity} of them")
             self._admitted += 1
         try:
             yield

@@ -38,7 +38,7 @@ def sync_tree(directory: Path) -> None:
 
 
 def replace_directory(draft: Path, target: Path) -> None:
-    """Put a complete draft in the place of the target; a kill at any time leaves either the old or the new content.
+    """Replace the target by a complete draft; a kill at any time leaves either the old or the new content.
 
     A mount point cannot be exchanged: its files are moved one by one, the manifest last. A kill in between leaves a
     directory without a manifest, which does not count as complete and which `recover` empties.

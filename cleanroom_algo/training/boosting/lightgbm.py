@@ -149,7 +149,7 @@ class LightGBMTrainer(BoostingTrainer):
         return self._dataset(Rows([sample], np.zeros(len(sample), np.float32), None), params, None).construct()
 
     def _never_empty(self, rows: Rows) -> Rows:
-        """Return the rows, or one without a weight where there are none: LightGBM takes no empty shard."""
+        """Return the rows, or one without a weight if there are none: LightGBM accepts no empty shard."""
         legal = self.all_reduce(np.array([rows.labels.max(initial=-np.inf)]), "max").astype(np.float32)
         if len(rows.labels):
             return rows

@@ -14,7 +14,7 @@ from cleanroom_algo.training.inputs import Inputs
 from cleanroom_algo.training.trainer import Trainer
 
 RUN_DIRECTORY_VARIABLE = "CLEANROOM_TRAINING_RUN"
-"""Where ranks leave their reports; set by the launcher for its own ranks. Not a setting: nobody else sets it."""
+"""Where ranks leave their reports; set by the launcher for its own ranks. It is not a setting."""
 EXCHANGE_VARIABLE = "CLEANROOM_TRAINING_EXCHANGE"
 """Host and port of the server at which the ranks meet; as above."""
 STOP_FILE = "stop"

@@ -54,6 +54,6 @@ def read_reports(directory: Path) -> dict[int, RankReport]:
 
 
 def first_cause(reports: Sequence[RankReport]) -> RankReport | None:
-    """Return the earliest failure that was nobody else's, or else the earliest failure, or None."""
+    """Return the earliest failure that other ranks did not cause, or else the earliest failure, or None."""
     failures = sorted((r for r in reports if r.outcome == "failed"), key=lambda r: (r.lost_others, r.at))
     return failures[0] if failures else None

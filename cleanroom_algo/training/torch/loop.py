@@ -76,7 +76,7 @@ class TrainingLoop:
         self._publication = Publication(run)
         self._resuming = Resuming(run, self._steps, self._publication)
         seed_everything(options.seed + run.world.rank)  # from now on, the random numbers of the ranks differ
-        # A private training that repeats steps would spend more than its accountant knows, so it starts anew.
+        # A private training that repeats steps would spend more than its accountant knows, so it starts again.
         self._progress = Progress() if options.private else self._resuming.load()
 
     def run(self) -> None:

@@ -26,7 +26,7 @@ class CsvDecoder:
     """Decodes the blocks of one object or stream; thread-safe after `start`.
 
     Attributes:
-        header: the bytes of the header line with its end, or b"" where there is none.
+        header: the bytes of the header line with its end, or b"" if there is none.
         header_lines: 1 or 0.
     """
 
