@@ -74,9 +74,9 @@ def api_page() -> Iterator[str]:
 def query_functions_page() -> Iterator[str]:
     """Every function that a query of an ML input channel may call."""
     yield "# Functions of queries\n"
-    yield "The functions that queries of ML input channels can call. `T` and `C` are the common type, as in Spark, of all"
-    yield "arguments with this mark. `fraction` is a double, `constant` a literal number, and `date!` a date that is not cast."
-    yield "A number as the result is the type of that argument. Functions on neither list are refused.\n"
+    yield "The functions that queries of ML input channels can call. `T` and `C` are the common type, as in Spark,"
+    yield "of all arguments with this mark. `fraction` is a double, `constant` a literal number, and `date!` a date that"
+    yield "is not cast. A number as the result is the type of that argument. Functions on neither list are refused.\n"
     yield "## On DuckDB and Spark, with the same values\n"
     yield from _table(
         ("function", "result", "DuckDB"),
