@@ -75,8 +75,8 @@ def query_functions_page() -> Iterator[str]:
     """Every function that a query of an ML input channel may call."""
     yield "# Functions of queries\n"
     yield "The functions that queries of ML input channels can call. `T` and `C` are the common type, as in Spark,"
-    yield "of all arguments with this mark. `fraction` is a double, `constant` a literal number, and `date!` a date that"
-    yield "is not cast. A number as the result is the type of that argument. Functions on neither list are refused.\n"
+    yield "of all arguments with this mark. `fraction` is a double, `constant` a literal number, and `date!` a date"
+    yield "that is not cast. A number as the result is the type of that argument. Functions on neither list are refused.\n"
     yield "## On DuckDB and Spark, with the same values\n"
     yield from _table(
         ("function", "result", "DuckDB"),

@@ -234,7 +234,7 @@ def keep_busy(gate: Gate) -> None:
 
 
 FAULTS = [
-    pytest.param(remove, "CR-ROM-008", "is gone", id="gone"),
+    pytest.param(remove, "CR-ROM-008", "no longer exists", id="gone"),
     pytest.param(replace_it, "CR-ROM-008", "has changed", id="changed"),
     pytest.param(deny, "CR-ROM-004", "AccessDenied", id="denied"),
     pytest.param(keep_busy, "CR-ROM-004", "try again later", id="busy"),
