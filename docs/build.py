@@ -76,7 +76,7 @@ def query_functions_page() -> Iterator[str]:
     yield "# Functions of queries\n"
     yield "The functions that queries of ML input channels can call. `T` and `C` are the common type, as in Spark,"
     yield "of all arguments with this mark. `fraction` is a double, `constant` a literal number, and `date!` a date"
-    yield "that is not cast. A number as the result is the type of that argument. Functions on neither list are refused.\n"
+    yield "that is not cast. A number as the result is the type of that argument. Other functions are refused.\n"
     yield "## On DuckDB and Spark, with the same values\n"
     yield from _table(
         ("function", "result", "DuckDB"),
