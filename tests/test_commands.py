@@ -1,4 +1,4 @@
-"""What the two commands of the README say before they begin, and what a test run says at its end."""
+"""What the targets of the Makefile say before they begin, and what a test run says at its end."""
 
 from __future__ import annotations
 
