@@ -1,7 +1,7 @@
 # The image of an algorithm: `docker build --build-arg ALGORITHM=my_algorithm/ --tag my-algorithm .`
 # The same image trains (`docker run IMAGE train`) and serves (`docker run IMAGE serve`).
 ARG PYTHON_VERSION=3.11
-# Debian's or Ubuntu's kin, by name or digest; where it has no Python, its distribution's is installed.
+# An image based on Debian or Ubuntu, by name or digest. If it has no Python, that of its distribution is installed.
 ARG BASE_IMAGE=python:${PYTHON_VERSION}-slim-bookworm
 
 FROM ${BASE_IMAGE} AS base
@@ -16,15 +16,15 @@ RUN headers=$(python3 -c "import sysconfig; print(sysconfig.get_path('include'))
  && apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev $own && rm -rf /var/lib/apt/lists/*
 RUN python3 -c "import sys; sys.exit('Python 3.11 or later is needed' if sys.version_info < (3, 11) else 0)" \
  && python3 -m venv /opt/tools && python3 -m venv --without-pip /opt/venv
-# No bytecode but what `tidy` writes: any other would be dated, and stale as soon as dates are set.
+# Only `tidy` writes bytecode: other bytecode records the date of its source, and is stale as soon as dates are set.
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
-# Without the folder's name, which is another each time, in what is compiled: the same sources, the same image.
+# Keep the name of the build folder, which differs each time, out of compiled files: same sources, same image.
 ENV CFLAGS=-g0 LDFLAGS=-Wl,--build-id=none
 # Dependencies first: they change seldom and are the bulk of the image. Every file is checked against its hash.
 COPY container/tidy container/locks /build/
 RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/tools/bin/pip install --require-hashes --requirement /build/build.txt
-# cpu, cuda or none; unless given, cpu where an index within reach has that build, else cuda.
+# cpu, cuda or none. If not given: cpu if an index that can be reached has that build, else cuda.
 ARG TORCH="" TORCH_INDEX=""
 RUN --mount=type=cache,target=/root/.cache/pip \
     fetch() { \
@@ -44,7 +44,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
  && rm -r /build/wheels \
  && echo /opt/library > "$(/opt/venv/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/library.pth" \
  && sh /build/tidy /opt/venv
-# What the algorithm needs beside that; what its requirements.txt names is not locked here.
+# What the algorithm needs besides: the packages in its requirements.txt are not locked here.
 ARG ALGORITHM=examples/flight_delay
 COPY container/train ${ALGORITHM}/requirements.tx[t] /build/algorithm/
 RUN --mount=type=cache,target=/root/.cache/pip \
@@ -54,7 +54,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
       && sh /build/tidy /opt/venv; \
     fi
 
-# This library, in a folder of its own: where it changes, the dependencies stay.
+# This library, in a folder of its own: if it changes, the layer of the dependencies is used again.
 FROM builder AS library
 COPY .dockerignore Dockerfile README.md LICENSE pyproject.toml constraints.txt /build/
 COPY container /build/container
@@ -69,24 +69,24 @@ COPY --from=builder /opt/venv /opt/venv
 COPY --from=library /opt/library /opt/library
 ARG ALGORITHM=examples/flight_delay
 COPY --chmod=755 container/start container/train container/serve ${ALGORITHM}/apt.tx[t] /usr/local/bin/
-# Libraries of the system that the algorithm's packages need, such as libgomp1.
+# System libraries that the packages of the algorithm need, such as libgomp1.
 RUN cd /usr/local/bin; \
     if [ -f apt.txt ]; then \
       apt-get update && xargs apt-get install --yes --no-install-recommends < apt.txt \
       && rm -rf apt.txt /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/ldconfig/aux-cache; \
     fi
-# A base may have a Python of its own in /usr/local/bin, without the packages.
+# /opt/venv/bin first: a base image may have a Python of its own in /usr/local/bin, without the packages.
 ENV PATH=/opt/algorithm:/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     CLEANROOM_ALGO_ALGORITHM=/opt/algorithm \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
-# Process 1 passes signals on, and reaps what others leave; without it an orphan of a rank would stay until the end. Not
+# Process 1 passes signals on and reaps orphans; without it, an orphan of a rank would stay until the end. It is not
 # tini: the SageMaker developer guide rules it out as an entrypoint.
 ENTRYPOINT ["/opt/venv/bin/dumb-init", "--single-child", "--", "/usr/local/bin/start"]
 CMD ["serve"]
-# What changes most comes last.
+# Last, because it changes most often.
 COPY ${ALGORITHM} /opt/algorithm
 ARG BASE_IMAGE VERSION="" SCHEMA_HASH=""
 LABEL org.opencontainers.image.title="cleanroom-algo algorithm" \

@@ -18,11 +18,11 @@ test: $(STAMP)
 	$(BIN)/python -m compileall -q cleanroom_algo  # processes that tests start would do it each time
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-# Those that start no process of the project's own: seconds instead of minutes.
+# Only the tests that start no process of this project: seconds instead of minutes.
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m unit
 
-# Of the tests that start no process; what runs only in containers and ranks counts as not covered.
+# Coverage by those tests: code that runs only in containers and ranks counts as not covered.
 coverage: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check coverage
 	$(BIN)/coverage run --source cleanroom_algo --data-file .venv/.coverage -m pytest -m unit --quiet

@@ -1,4 +1,4 @@
-"""Whether a model can read the rows of an inference job, which is found out before the job starts."""
+"""Check, before an inference job starts, that its model can read the rows."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ _AS_CSV: Final = "write the rows as CSV: inference jobs send every object as tex
 def check_first_rows(workspace: Workspace, params: Mapping[str, Any]) -> None:
     """Check that the server of an inference job will read the first rows of its channel.
 
-    Nothing is checked where a container may read rows in its own way: of an image, a script, or a server of the
-    algorithm's own. Nor are rows in S3, or rows of a model whose schema is not known.
+    Nothing is checked if the container may read rows in its own way: an image, a script, or a server that the
+    algorithm brings. Rows in S3, and rows for a model whose schema is not known, are not checked either.
 
     Args:
         workspace: of the room.
-        params: of StartTrainedModelInferenceJob; what they name is in the room, or the operation refuses them.
+        params: of StartTrainedModelInferenceJob. If they name something that is not in the room, nothing is checked
+            here: the operation refuses them.
 
     Raises:
         SchemaError: CR-SCH-002, CR-SCH-003 or CR-SCH-005, rows do not fit the schema of the model.
@@ -59,7 +60,7 @@ def check_first_rows(workspace: Workspace, params: Mapping[str, Any]) -> None:
 
 
 def _is_predictor(source: AlgorithmSource, environment: Mapping[str, str]) -> bool:
-    """Whether it is known that a Predictor answers, and that it refuses rows that do not fit."""
+    """Whether a Predictor certainly answers, and refuses rows that do not fit."""
     path = source.path
     lenient = environment.get(variable("serve_bad_records"), "fail") != "fail"
     if path is None or lenient or PROGRAM_VARIABLE in environment or os.access(path / "serve", os.X_OK):

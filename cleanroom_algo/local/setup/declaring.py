@@ -292,7 +292,7 @@ class _Maker:
         )
         if differing := table.bring_in(self.caller):
             self._changed(*differing)
-        self.at += ".access_budget"  # a change of it is no reason to run queries again, which would use it
+        self.at += ".access_budget"  # if only the budget changes, do not run queries again: they would use it
         self._budget(owner, identifier("table-association", owner.key, name), entry)
 
     def _budget(self, owner: Record, association: str, entry: TableEntry) -> None:

@@ -42,7 +42,7 @@ def with_files(resolution: Resolution, plan: QueryPlan, folder: Path) -> Resolut
 
 
 def with_first_file(table: Table, folder: Path, endpoint: str | None) -> Table:
-    """Return a table for its columns: of Parquet in S3, one object is enough.
+    """Return a table that is read only for its columns: if it is Parquet in S3, one object is downloaded.
 
     Args:
         table: of a collaboration.
@@ -56,7 +56,7 @@ def with_first_file(table: Table, folder: Path, endpoint: str | None) -> Table:
 
 
 def is_cluster(properties: dict[str, str]) -> bool:
-    """Whether these properties of Spark name a master other than this machine."""
+    """Whether these Spark properties name a master other than this machine."""
     return not properties.get("spark.master", "local").startswith("local")
 
 
@@ -85,7 +85,7 @@ def _present(table: Table, folder: Path, endpoint: str | None, *, is_direct: boo
 
 
 def _check_folders(table: Table, objects: Sequence[ObjectRef]) -> None:
-    """Refuse folders in which Spark would not look; it takes those that are named as partitions."""
+    """Refuse folders that Spark does not read: it reads only folders named as partitions."""
     for each in objects:
         if not all("=" in part for part in each.key.split("/")[:-1]):
             raise TableUnreadableError(
@@ -96,5 +96,5 @@ def _check_folders(table: Table, objects: Sequence[ObjectRef]) -> None:
 
 
 def _named(names: Iterable[str]) -> Format:
-    """Return the format of files whose owner has not declared it: Parquet where a name says so, else CSV."""
+    """Return the format of files if their owner has not declared it: Parquet if a name ends with it, else CSV."""
     return "parquet" if any(name.endswith(".parquet") for name in names) else "csv"

@@ -38,13 +38,13 @@ function replace(old, fresh) {
   if (follows) box.scrollTop = box.scrollHeight;
 }
 
-// A selection would be lost: what contains one is replaced when it is gone.
+// An element that contains a selection is replaced only later: replacing it would end the selection.
 function isSelected(element) {
   const selection = getSelection();
   return !selection.isCollapsed && selection.containsNode(element, true);
 }
 
-const sources = new WeakMap(); // of what is live, as the server sent it
+const sources = new WeakMap(); // the HTML of each live element, as the server sent it
 let tag = null;
 let misses = 0;
 
