@@ -13,7 +13,6 @@ import pickle
 import socket
 import struct
 import time
-from itertools import takewhile
 from typing import Any, BinaryIO, TypeVar, cast
 
 from cleanroom_algo.errors import RankLostError, RendezvousError
@@ -143,14 +142,14 @@ class Exchange:
             RendezvousError: CR-TRN-004. Another rank did not start within 600 s.
         """
         self._stream.write(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
-        # After a value that was not sent, and where a rank is lost, there is no answer, or an empty one.
-        frames = list(takewhile(bool, (self._stream.read() or b"" for _ in range(size))))
-        if len(frames) < size:
-            if not self._met:
-                raise not_met("not every host came to the meeting point")
-            raise rank_lost()
+        values = []
+        for _ in range(size):
+            frame = self._stream.read()
+            if not frame:  # the value could not be sent, or a rank is lost
+                raise rank_lost() if self._met else not_met("not every host came to the meeting point")
+            values.append(pickle.loads(frame))  # noqa: S301 (of the other ranks of this job)
         self._met = True
-        return [pickle.loads(frame) for frame in frames]  # noqa: S301 (of the other ranks of this job)
+        return values
 
     def close(self) -> None:
         """End the connection; ranks that wait for this one learn that it has gone."""

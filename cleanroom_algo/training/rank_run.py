@@ -135,7 +135,8 @@ class RankRun:
             self._refuse_sharded()
             if resources.host_rank:
                 log.info("%s trains on %s alone", self.algorithm.__name__, resources.first_host)
-                return
+        if resources.host_rank or self._place[0]:
+            return
         self._fit(trainer)
 
     def train_together(self, trainer: Trainer) -> None:

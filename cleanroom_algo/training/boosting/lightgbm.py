@@ -145,8 +145,9 @@ class LightGBMTrainer(BoostingTrainer):
         share = min(1.0, SAMPLE_ROWS / self.all_reduce(np.array([rows]))[0])
         draw = np.random.default_rng([self.params.seed, self.world.rank])
         own = [batch[draw.random(len(batch)) < share] for batch in train.inputs]
-        sample = np.concatenate([batch for batches in self.all_gather(own) for batch in batches])
-        return self._dataset(Rows([sample], np.zeros(len(sample), np.float32), None), params, None).construct()
+        sample = [batch for batches in self.all_gather(own) for batch in batches if len(batch)]
+        labels = np.zeros(sum(map(len, sample)), np.float32)
+        return self._dataset(Rows(sample, labels, None), params, None).construct()
 
     def _never_empty(self, rows: Rows) -> Rows:
         """Return the rows, or one without a weight if there are none: LightGBM accepts no empty shard."""

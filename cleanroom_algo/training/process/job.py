@@ -79,11 +79,6 @@ class Job:
                 for first in list_objects(channel)[:1]:
                     next(read_object(first, self.trainer.schema, batch_rows=_FIRST_ROWS), None)
 
-    @property
-    def trains_alone(self) -> bool:
-        """Whether the algorithm trains in its own way on the first host alone, so that nothing here needs torch."""
-        return self.trainer.has_own_fit() and not self.trainer.distributed
-
 
 def redactor(environment: Environment) -> Redactor:
     """Return what tells exceptions without values, as far as the algorithm is known before it is imported."""

@@ -1,8 +1,8 @@
-"""Starting the ranks of this host, and saying how all of them together ended.
+"""Starting the ranks of this host, if the job has several, and saying how all of them together ended.
 
-One rank in all runs in this process. Several are processes of their own, with the variables that torchrun gives to
-its ranks. torchrun itself is not used: it takes the import of torch, which boosted trees do not need. There are no
-restarts, as a job that lost a rank must end with the rank's own reason.
+Ranks are processes of their own, with the variables that torchrun sets. torchrun itself would import torch, which
+boosted trees do not need; nor does this process import the algorithm, with all that it imports. There are no restarts,
+because a job that lost a rank must end with this rank's own reason.
 """
 
 from __future__ import annotations
@@ -32,39 +32,38 @@ RANK_MODULE = "cleanroom_algo.training.process.rank"
 _CAUSE_SECONDS = 15.0  # another host's launcher needs a moment to see how its rank ended
 _END_SECONDS = 5.0  # for ranks whose peers are gone
 _POLL_SECONDS = 0.05
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, and those of WSL
 _PORT = 7777  # what sagemaker-training's launcher uses
 
 
-def ranks_per_host(job: Job) -> int:
-    """Return the setting, or one rank per GPU, or one; of an own `fit`, one unless it is distributed and set."""
-    if job.trains_alone:
-        return 1
-    if job.environment.settings.ranks_per_host is not None:
-        return job.environment.settings.ranks_per_host
-    if job.trainer.has_own_fit():
+def ranks_per_host(environment: Environment) -> int:
+    """Return the setting, or one rank for each GPU, or one; for an own `fit` one if there is no setting."""
+    setting = environment.settings.ranks_per_host
+    if setting is not None or not any(map(os.path.exists, _GPU_DEVICES)):  # nothing needs to be imported
+        return setting or 1
+    if Job.load(environment).trainer.has_own_fit():
         return 1
     import torch
 
     return max(1, torch.cuda.device_count())
 
 
-def run_ranks(job: Job, stop: StopRequest) -> RankReport:
+def run_ranks(environment: Environment, ranks: int, stop: StopRequest) -> RankReport:
     """Run the ranks of this host to their end.
+
+    Args:
+        environment: what the platform gave.
+        ranks: of this host.
+        stop: whether the job was asked to end.
 
     Returns:
         "done", "stopped", or "failed" with the first cause on any host.
     """
-    ranks = ranks_per_host(job)
-    resources = job.environment.resources
-    if job.trains_alone or ranks * resources.host_count == 1:
-        from cleanroom_algo.training.process.rank import run_rank
-
-        return run_rank(job, 0, ranks, stop)
     stop.enter(Phase.WAITING)  # the ranks know what there is to save
     with stop.temporary_folder("cleanroom-run-") as directory:
         os.environ[RUN_DIRECTORY_VARIABLE] = str(directory)
         stop.listen(lambda number: _forward(directory, number))
-        return _launch(job.environment, ranks, directory, stop)
+        return _launch(environment, ranks, directory, stop)
 
 
 def _launch(environment: Environment, ranks: int, directory: Path, stop: StopRequest) -> RankReport:

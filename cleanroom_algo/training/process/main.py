@@ -82,17 +82,24 @@ def _run(stop: StopRequest, paths: Paths) -> RankReport:
             report = run_script(script, environment, stop, redact)
         else:
             quiet_torch()
-            from cleanroom_algo.training.process.job import Job
+            from cleanroom_algo.training.process.launch import ranks_per_host, run_ranks
 
-            job = Job.load(environment)
-            redact = job.redact
-            if not job.trainer.has_own_fit():  # which reads what it likes
-                job.check_first_rows()
-            started = True
-            with _base_model(environment, stop):
-                from cleanroom_algo.training.process.launch import run_ranks
+            ranks = ranks_per_host(environment)
+            if ranks * environment.resources.host_count > 1:
+                started = True  # the ranks import and check the algorithm
+                with _base_model(environment, stop):
+                    report = run_ranks(environment, ranks, stop)
+            else:
+                from cleanroom_algo.training.process.job import Job
+                from cleanroom_algo.training.process.rank import run_rank
 
-                report = run_ranks(job, stop)
+                job = Job.load(environment)
+                redact = job.redact
+                if not job.trainer.has_own_fit():  # which reads what it likes
+                    job.check_first_rows()
+                started = True
+                with _base_model(environment, stop):
+                    report = run_rank(job, 0, 1, stop)
         if report.outcome != "failed":
             cap = environment.settings.max_artifact_gb
             ArtifactWriter.for_job(environment.paths.model, cap).check_final(environment.paths.output_data)

@@ -31,6 +31,7 @@ from cleanroom_algo.errors import (
     RendezvousError,
 )
 from cleanroom_algo.errors.exit_codes import ExitCode
+from cleanroom_algo.errors.status_codes import NOT_STARTED
 from cleanroom_algo.training.process.job import BASE_MODEL_VARIABLE, RUN_DIRECTORY_VARIABLE, STOP_FILE, Job, redactor
 from cleanroom_algo.training.process.logs import configure_logging
 from cleanroom_algo.training.process.peers import joined, torch_joined
@@ -126,8 +127,12 @@ def main() -> int:
             redact = redactor(environment)
             configure_logging(environment.settings)
             job = Job.load(environment)
+            if local_rank == 0 and not job.trainer.has_own_fit():
+                job.check_first_rows()
         except BaseException as error:
             report = report_of(error, rank, stop, redact)
+            if report.outcome == "failed":
+                log.error(NOT_STARTED)
         else:
             report = run_rank(job, local_rank, ranks, stop)
         early = stop.phase.expendable  # before there was something to save

@@ -191,13 +191,19 @@ class _Container:
     def _over(self, psutil: Any, processes: list[Any]) -> str | None:
         """Return which limit the container has exceeded; None if none."""
         memory, disk = self._orders.memory, self._orders.disk
-        if memory and _memory([each.pid for each in processes], self._main) > memory:
+        if memory and self._uses_more(memory, psutil, processes):
             return f"its memory of {memory / 2**30:.1f} GiB is used up"
         if disk and sum(map(_disk, self._orders.folders)) > disk:
             return f"its disk of {disk / 2**30:.1f} GiB is full"
         if sum(_read_or(psutil, each.num_threads, 0) for each in processes) > self._orders.threads:
             return f"it has more than {self._orders.threads:,} processes and threads"
         return None
+
+    def _uses_more(self, limit: int, psutil: Any, processes: list[Any]) -> bool:
+        resident = sum(_read_or(psutil, each.memory_info, (0,))[0] for each in processes)
+        if resident + _shared_memory(self._main) <= limit:
+            return False  # shared pages are counted several times; to count them once takes a hundred times as long
+        return _memory([each.pid for each in processes], self._main) > limit
 
     def _end(self, why: str) -> None:
         self.over_limit = True
