@@ -140,7 +140,7 @@ def main() -> int:
         report.write(directory)
     sys.stdout.flush()
     sys.stderr.flush()
-    # Status 0 would let the launcher wait for the other hosts; a rank that left early must not be waited for.
+    # A rank that ended before there was something to save makes the launcher end the others, which would wait for it.
     return report.exit_code if report.outcome == "failed" or early else 0
 
 
