@@ -21,6 +21,11 @@ settings.register_profile("quick", deadline=None, phases=set(Phase) - {Phase.shr
 settings.load_profile("quick")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one more worker than there are cores: tests wait for processes, signals and sockets a third of the time."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(scope="session")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """Yield the container engine of this test run, with a base image; without one here the test is skipped."""
