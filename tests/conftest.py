@@ -22,7 +22,7 @@ settings.load_profile("quick")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return one more worker than there are cores: tests wait for processes, signals and sockets a third of the time."""
+    """Return one more worker than there are cores, because tests often wait for processes, signals and sockets."""
     return (os.cpu_count() or 1) + 1
 
 
