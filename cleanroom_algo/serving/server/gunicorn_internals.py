@@ -12,6 +12,7 @@ import math
 import os
 import re
 import selectors
+import signal
 import socket
 import struct
 import time
@@ -43,6 +44,7 @@ YIELD_SECONDS = 0.0003  # between two checks whether it has been accepted
 STOPPING_SECONDS = 1.0  # for a request that is arriving, or a client that has not closed, while the worker ends
 LINGER_SECONDS = 5.0  # for the rest of a refused body: many clients read only after sending everything
 LINGER_BYTES = 256 << 20  # maximum of that rest: a body that is too large is rarely far above the limit
+END_SIGNALS: Final = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 LINGERING = 64  # connections at once whose rest is read and dropped: with more, the oldest one is closed
 
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
@@ -63,6 +65,18 @@ class Master(Arbiter):  # type: ignore[misc]
     """
 
     ending = False
+
+    def spawn_worker(self) -> Any:
+        """Fork a worker, as gunicorn does; signals that end it wait until it has its own handlers.
+
+        A new process still has the handlers of the master, which would lose them. The master sends SIGTERM only once
+        and then waits for the whole graceful timeout.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
+        try:
+            return super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
 
     def stop(self, graceful: bool = True) -> None:
         """End the workers, as gunicorn does."""
@@ -101,6 +115,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._leave_until = 0.0
         self._look_at = 0.0
         super().init_process()
+
+    def init_signals(self) -> None:
+        """Set the handlers, as gunicorn does, and receive the signals that have waited since the fork."""
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
 
     # --- connections: each should be with the process that has the fewest ---------------------------------------------
 

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from pathlib import Path
 
 import pytest
 
 from tests.serving.support import (
+    ALGORITHM,
     Container,
     RunningServer,
+    Start,
     dial,
     head,
     read_answer,
+    write_algorithm,
 )
+
+END_DURING_FORK = """
+import os, signal, time
+
+def end_the_server():  # as a job does whose last row is predicted while another process starts
+    os.kill(os.getppid(), signal.SIGTERM)
+    limit = time.monotonic() + 5
+    while signal.SIGTERM not in signal.sigpending() and time.monotonic() < limit:
+        time.sleep(0.01)
+
+os.register_at_fork(after_in_child=end_the_server)
+"""
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -38,6 +54,18 @@ def test_sigterm_does_not_wait_for_silent_clients(slow: RunningServer) -> None:
         kept.getresponse().read()
         assert slow.stop() == 0
         assert half.recv(1) == b""
+
+
+def test_sigterm_reaches_a_process_that_is_being_forked(
+    container: Container, start_server: Start, tmp_path: Path
+) -> None:
+    root = tmp_path / "ml"
+    root.mkdir()
+    (root / "model").symlink_to(container.root / "model")
+    server = start_server(Container(root, write_algorithm(tmp_path, ALGORITHM + END_DURING_FORK)), wait=False)
+    assert server.process.wait(60) == 0
+    log = server.log.read_text()
+    assert log.count("Worker exiting") == log.count("Booting worker") > 0  # none was killed at the end of the time
 
 
 def test_other_arguments_are_refused(container: Container) -> None:

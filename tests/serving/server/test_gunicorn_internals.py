@@ -48,6 +48,7 @@ def test_no_other_module_looks_into_gunicorn() -> None:
     ("method", "parameters"),
     [
         (ThreadWorker.init_process, ["self"]),
+        (ThreadWorker.init_signals, ["self"]),
         (ThreadWorker.accept, ["self", "listener"]),
         (ThreadWorker.on_client_socket_readable, ["self", "conn", "client"]),
         (ThreadWorker.on_pending_socket_readable, ["self", "conn", "client"]),
@@ -68,6 +69,7 @@ def test_no_other_module_looks_into_gunicorn() -> None:
         (Request.should_close, ["self"]),
         (Request.force_close, ["self"]),
         (Arbiter.reap_workers, ["self"]),
+        (Arbiter.spawn_worker, ["self"]),
         (Arbiter.handle_hup, ["self"]),
         (Arbiter.handle_term, ["self"]),
         (Arbiter.stop, ["self", "graceful"]),
