@@ -56,10 +56,18 @@ class Hyperparameters(BaseModel):
         else:
             if not problems:
                 return parsed
+        if cls is Hyperparameters:
+            expected = "no hyperparameters: the algorithm declares none"
+            fix = "leave them out, or declare them in a subclass of Hyperparameters, options such as `epochs` as well"
+        else:
+            expected = (
+                f"{', '.join(sorted(known)) or 'no hyperparameters'}; each of the type declared in {cls.__name__}"
+            )
+            fix = f"correct the request, or declare the names in {cls.__name__}, options such as `epochs` as well"
         raise HyperparameterError(
             f"{len(problems)} hyperparameter(s) do not fit {cls.__name__}",
-            expected=f"{', '.join(sorted(known)) or 'no hyperparameters'}; each of the type declared in {cls.__name__}",
-            fix="correct the hyperparameters of the request, or the declaration of the algorithm",
+            expected=expected,
+            fix=fix,
             problems=problems,
         )
 

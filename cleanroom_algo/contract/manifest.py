@@ -153,7 +153,7 @@ class Manifest(BaseModel):
         """
         changes = []
         if None not in (self.source_hash, source_hash) and self.source_hash != source_hash:
-            changes.append("the sources of the algorithm are not those that it was trained with")
+            changes.append("the source files of the algorithm have changed since it was trained")
         known = {name: value for name, value in self.hyperparameters.items() if value is not None}
         names = sorted((known.keys() | hyperparameters.keys()) - (self.hyperparameters.keys() - known.keys()))
         other = [name for name in names if known.get(name) != hyperparameters.get(name)]

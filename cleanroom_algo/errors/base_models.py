@@ -31,7 +31,11 @@ class BaseModelNotFoundError(BaseModelError):
 
 
 class BaseModelMismatchError(BaseModelError):
-    """The base model was written by another algorithm or for another schema."""
+    """The base model was written by another algorithm or for another schema.
+
+    A model of another class is accepted if the Trainer names this class: `base_algorithms = ("PartnerTrainer",)`. The
+    columns and their types must be the same as those of the base model.
+    """
 
     code = "CR-BAS-003"
     title = "base model does not fit"

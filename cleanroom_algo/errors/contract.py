@@ -28,6 +28,13 @@ class HyperparameterError(ContractError):
 
     All values arrive as strings, either bare or JSON-encoded. Unknown names are errors. Otherwise, a misspelled
     hyperparameter would silently keep its default value for a whole job in the clean room.
+
+    An option of the Trainer, such as `epochs`, can be a hyperparameter only if the algorithm declares it:
+
+        class Mine(Hyperparameters):
+            epochs: int = 10
+
+    The class then belongs to the attribute `hyperparameters` of the Trainer.
     """
 
     code = "CR-CON-002"

@@ -69,7 +69,7 @@ def test_changes_are_named_without_values() -> None:
     assert manifest.changes(source_hash=None, hyperparameters={"rate": "0.5", "epochs": "3"}) == []
     told = manifest.changes(source_hash="b", hyperparameters={"rate": "0.25", "epochs": "3", "secret": "x"})
     assert [each.partition(":")[0] for each in told] == [
-        "the sources of the algorithm are not those that it was trained with",
+        "the source files of the algorithm have changed since it was trained",
         "hyperparameters differ from those that it was trained with",
     ]
     assert told[1].endswith("rate, secret")

@@ -6,6 +6,8 @@ removed with it; the hosts of a job meet on a free port of loopback.
 
 from __future__ import annotations
 
+import logging
+import os
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +22,8 @@ from cleanroom_algo.local.hosts.isolation.guarded import GuardedHost
 from cleanroom_algo.local.hosts.protocol import HostSpec
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 from cleanroom_algo.local.resources.settings import RoomSettings
+
+log = logging.getLogger("cleanroom_algo.local")
 
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 
@@ -49,6 +53,8 @@ class ProcessHosts:
     @contextmanager
     def open(self, host_names: Sequence[str]) -> Iterator[ProcessJob]:
         """Choose the address at which several hosts of a job meet; names such as `algo-1` need isolated hosts."""
+        if os.geteuid() == 0:
+            log.warning("running as root: on process hosts, the algorithm also runs as root; use another user")
         meeting = {} if len(host_names) == 1 else {variable("rendezvous"): f"127.0.0.1:{_free_port()}"}
         yield ProcessJob(meeting | share_of_cores(len(host_names)))
 

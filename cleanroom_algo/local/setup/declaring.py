@@ -108,7 +108,7 @@ def declare(caller: Caller, path: Path) -> Declared:
         raise DeclarationError(
             f"{path} has a declaration that the API refuses",
             expected=f"entries that the API accepts ({error.code}: {error.expected})",
-            fix="correct the file",
+            fix="correct the file; docs/guides/declare-a-room.md describes its entries",
             problems=problems,
         ) from error
     return Declared(maker.channels, tuple(maker.changes))

@@ -198,7 +198,7 @@ def _check_fit(manifest: Manifest, algorithms: Collection[str], schema: Schema |
         raise BaseModelMismatchError(
             f"{MANIFEST_FILE} of the base model does not match this algorithm in {len(problems)} point(s)",
             expected=f"artifacts of {' or '.join(sorted(algorithms))} for the declared schema",
-            fix="choose a version of the same algorithm; `base_algorithms` accepts other class names",
+            fix="choose a model of the same class and schema; other classes must be named in `base_algorithms`",
             problems=problems,
         )
 

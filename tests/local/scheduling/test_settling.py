@@ -56,13 +56,14 @@ def test_a_job_that_is_being_cancelled_says_so(tmp_path: Path) -> None:
         assert room.wait(arn, timeout=60).status == "INACTIVE"
 
 
-def test_jobs_of_root_are_warned_of(
+def test_jobs_of_root_on_process_hosts_are_warned_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    settings = SETTINGS.model_copy(update={"machine": Machine(hosts=2, host_kind="process")})
     for user, told in ((0, True), (1000, False)):
         monkeypatch.setattr("os.geteuid", lambda user=user: user)
         caplog.clear()
-        with Room(tmp_path / f"{user}", SETTINGS) as room:
+        with Room(tmp_path / f"{user}", settings) as room:
             RoomFixture(room, tmp_path / f"{user}").train()
 
         assert ("running as root" in caplog.text) is told

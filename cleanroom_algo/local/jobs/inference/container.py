@@ -198,4 +198,4 @@ def _status(exit_code: int) -> str:
 def _advice(reason: str) -> str:
     if reason != NOBODY_LISTENS:
         return ""
-    return "; listen on 0.0.0.0 and the port that SAGEMAKER_BIND_TO_PORT names, 8080 where it is not set"
+    return "; it may still be starting; it must listen on 0.0.0.0, port SAGEMAKER_BIND_TO_PORT or 8080"

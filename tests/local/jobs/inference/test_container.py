@@ -124,7 +124,7 @@ def test_a_server_on_another_port_is_told_while_it_is_waited_for(tmp_path: Path)
         waiting = threading.Thread(target=room.wait, args=(started,), kwargs={"listener": seen})
         waiting.start()
         seen.wait_for_part(
-            "the port accepts no connections; listen on 0.0.0.0 and the port that SAGEMAKER_BIND_TO_PORT"
+            "the port accepts no connections; it may still be starting; it must listen on 0.0.0.0, port SAGEMAKER_BIND"
         )
         desk.own("CancelTrainedModelInferenceJob", trainedModelInferenceJobArn=started)
         waiting.join()
