@@ -43,7 +43,7 @@ def command(data: Path, target: str | None, whole: bool, as_json: bool) -> None:
 
     objects = _objects(data)
     found = profile_of(objects, target, whole=whole)
-    notes = [*found.notes, *_about_target(found, target)]
+    notes = [*found.notes, *_about_target(found, target), *_about_names(found)]
     if as_json:
         emit_json({**_document(found), "notes": notes, "code": code_of(found.schema)})
         return
@@ -131,6 +131,16 @@ def _document(found: Profile) -> dict[str, Any]:
             for column in found.columns
         ],
     }
+
+
+def _about_names(found: Profile) -> list[str]:
+    from cleanroom_algo.local.setup.declaration import COLUMN_NAME
+
+    others = [repr(column.name) for column in found.columns if not COLUMN_NAME.fullmatch(column.name)]
+    if not others:
+        return []
+    allowed = "names of lowercase letters, digits, _, - and spaces"
+    return [f"columns of tables in Clean Rooms have {allowed}: rename {', '.join(others)}, or use AS in the query"]
 
 
 def _about_target(found: Profile, named: str | None) -> list[str]:

@@ -7,10 +7,11 @@ and the ML input channels with their queries.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,6 +22,8 @@ from cleanroom_algo.local.resources.settings import QueryEngine
 
 Identifier = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 Account = Annotated[str, Field(pattern=r"^[0-9]{12}$")]
+COLUMN_NAME: Final = re.compile(r"[a-z0-9_](([a-z0-9_ ]+-)*([a-z0-9_ ]+))?")
+"""Of a table in Clean Rooms (botocore model of cleanrooms, ColumnName)."""
 
 
 class _Entry(BaseModel):
@@ -165,6 +168,10 @@ class Declaration(_Entry):
 
     def _table_faults(self) -> Iterator[Problem]:
         for name, table in self.tables.items():
+            for column in table.columns:
+                if not COLUMN_NAME.fullmatch(column):
+                    what = "has characters other than lowercase letters, digits, _, - and spaces; rename the column"
+                    yield Problem(f"tables.{name}.columns", f"{column!r} {what}")
             for column in sorted(set(table.join_columns) - set(table.columns)):
                 yield Problem(f"tables.{name}.join_columns", f"{column!r} is not among its columns")
             for template in table.allowed_templates or ():

@@ -191,6 +191,12 @@ def test_columns_that_cannot_be_declared_are_noted(tmp_path: Path) -> None:
     assert [note.partition(" is ")[0] for note in found.notes] == ["nested", "nothing"]
 
 
+def test_names_that_no_table_of_clean_rooms_can_have_are_noted(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("width,length (cm),Age\n1.5,2.5,3\n")
+    (note,) = [note for note in run("schema", tmp_path, "--json").json["notes"] if "Clean Rooms" in note]
+    assert "rename 'length (cm)', 'Age', or" in note
+
+
 def test_the_profile_is_for_people_and_the_declaration_for_a_file(tmp_path: Path) -> None:
     FRAME.to_csv(tmp_path / "x.csv", header=False, index=False)
     done = run("schema", tmp_path)

@@ -273,6 +273,7 @@ def test_all_faults_at_once(folder: Path) -> None:
         ("= 0.5", "= 0.5, extra = 1", "algorithms.mine.privacy"),
         ('unit = "GB"', 'unit = "MB"', "algorithms.mine.privacy"),
         ("[members.a]", "[members.a", "is not TOML"),
+        ('columns = ["', 'columns = ["length (cm)", "', "'length (cm)' has characters other than lowercase letters"),
     ],
 )
 def test_what_is_no_declaration(folder: Path, old: str, new: str, fault: str) -> None:
