@@ -141,8 +141,8 @@ class Features:
         if schema.target is not None and schema.column(schema.target).is_string:
             raise FeaturesError(
                 f"the target {schema.target!r} is a string, and its classes are not known",
-                expected="fitted features, which contain the classes of the target",
-                fix="pass features that a FeaturesFitter has fitted",
+                expected="features with the classes of the target",
+                fix="use Features.declared(schema, numeric=..., classes=[...]), or fitted features",
             )
         return cls(schema, tuple(NumericFeature(c.name) for c in schema.features if not c.spans))
 
