@@ -74,9 +74,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses by the markers
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Mark every test."""
+    """Mark every test; those of images go first, so that one worker runs all of them, and others do not wait for it."""
     for item in items:
         item.add_marker(kind_of(item))
+    items.sort(key=lambda item: item.get_closest_marker(IMAGE) is None)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,6 +1,6 @@
 """A container engine of the tests' own: its images, containers and networks lie in one temporary folder.
 
-Where no image can be pulled, the base is a Debian that debootstrap makes from the mirror this machine installs from.
+Where no image can be pulled, the base is a Debian that mmdebstrap makes from the mirror this machine installs from.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 
 from cleanroom_algo.local.hosts.engine import find_engine
 
-PROGRAMS = ("podman", "buildah", "runc", "debootstrap", "iptables")
+PROGRAMS = ("podman", "buildah", "runc", "mmdebstrap", "iptables")
 BASE = "localhost/base-python"
 _START = Path(__file__).parents[2] / "container/start"
 _PLUGINS = Path("/usr/lib/cni")  # of containernetworking-plugins
@@ -110,13 +110,9 @@ class Engine:
     def make_base(self) -> None:
         """Make an image like python:3.11-slim from Debian's packages."""
         mirror = self.call("apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages").split()[0]
-        root = self.folder / "base"
         packages = "python3,python3-venv,ca-certificates"
-        self.call("debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", root, mirror)
-        shutil.rmtree(root / "var/cache/apt/archives")
-        (root / "var/cache/apt/archives/partial").mkdir(parents=True)
-        self.call("tar", "--create", "--file", "base.tar", "--directory", root, ".")
-        shutil.rmtree(root)
+        options = ("--quiet", "--mode=root", "--variant=minbase", f"--include={packages}")
+        self.call("mmdebstrap", *options, "bookworm", self.folder / "base.tar", mirror)
         (self.folder / "Containerfile").write_text("FROM scratch\nADD base.tar /\n")
         self.call("buildah", "build", "--quiet", "--tag", BASE, self.folder)
         (self.folder / "base.tar").unlink()
