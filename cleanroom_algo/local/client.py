@@ -10,7 +10,6 @@ from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.hyperparameters import as_texts
 from cleanroom_algo.errors import UsageError
 from cleanroom_algo.local import notebook
-from cleanroom_algo.local.first_rows import check_first_rows
 from cleanroom_algo.local.hosts.registry import HOST_KINDS
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.room_files import state_folder
@@ -262,6 +261,8 @@ def start(room: Room, call: JobCall) -> Record:
         RequestError: the service would refuse the request. And what `check_first_rows` raises; no record is left then.
     """
     if call.operation == INFER:
+        from cleanroom_algo.local.first_rows import check_first_rows  # polars takes long to import
+
         check_first_rows(room.workspace, call.params)
     made = room.call(call.operation, call.params, call.account, terms=call.terms)
     arn = made.get("trainedModelInferenceJobArn") or made["trainedModelArn"]
