@@ -34,6 +34,10 @@ def test_the_first_page_waits_for_no_large_library() -> None:
     assert not modules_after("import cleanroom_algo.local.ui.app") & {"torch", "polars", "numpy", "duckdb", "rich"}
 
 
+def test_starting_a_training_waits_for_no_large_library() -> None:
+    assert not modules_after("import cleanroom_algo.local.client") & {"torch", "polars", "numpy", "duckdb", "rich"}
+
+
 def test_public_names_and_signatures_change_on_purpose_only() -> None:
     written = public_api.FILE.read_text(encoding="utf-8").splitlines()
     assert list(public_api.lines()) == written, (
