@@ -54,3 +54,34 @@ def test_every_row_is_seen_once(desk: CliFixture, algorithm: Path) -> None:
 
     assert done.status == ExitCode.OK, done.stderr
     assert done.json["rows"] == 2 * 1000
+
+
+MEAN = """
+import sys
+import numpy as np
+from cleanroom_algo import Schema, Trainer
+
+class Mean(Trainer):
+    schema = Schema.of(x="float32", y="float32")
+    distributed = True
+
+    def fit(self):
+        rows = self.table()
+        total, count = self.all_reduce(np.array([rows["x"].sum(), rows.height]))
+        self.log(mean=total / count, hosts=len(self.all_gather(rows.height)))
+        assert "torch" not in sys.modules, "hosts exchange values without it"
+
+    def save(self, directory):
+        (directory / "mean.txt").touch()
+"""
+
+
+def test_hosts_exchange_values_without_torch(desk: CliFixture, algorithm: Path) -> None:
+    algorithm.write_text(MEAN)
+    options = ("--hosts", 2, "--distribution", "ShardedByS3Key", "--json")
+
+    done = desk.run("train", algorithm, "--channel", f"train={desk.data}", *options)
+
+    assert done.status == ExitCode.OK, done.stderr
+    rows = [row + 0.5 for rows in (400, 350, 249, 1) for row in range(rows)]
+    assert done.json["metrics"] == {"mean": pytest.approx(sum(rows) / len(rows)), "hosts": 2}
