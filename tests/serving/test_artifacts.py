@@ -50,4 +50,4 @@ def test_other_sources_than_in_training_are_told(tmp_path: Path, caplog: pytest.
         assert caplog.text == ""
         code.write_text("a = 2\n")
         found.tell_changes(str(code))
-    assert "the sources of the algorithm are not those" in caplog.text
+    assert "the source files of the algorithm have changed" in caplog.text
