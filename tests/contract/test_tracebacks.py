@@ -29,5 +29,6 @@ def test_tracebacks_begin_in_the_algorithm(caplog: pytest.LogCaptureFixture) -> 
         json.loads("{}", object_hook=lambda found: 1 / len(found))
     log_traceback(caught.value.with_traceback(caught.tb.tb_next))  # which begins in Python's json
     configure_tracebacks(Settings.read({}))
-    (place,) = (line for line in caplog.text.splitlines() if line.startswith("  File"))
+    (message,) = caplog.messages
+    (place,) = (line for line in message.splitlines() if line.startswith("  File"))
     assert "test_tracebacks.py" in place
