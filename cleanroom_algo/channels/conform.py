@@ -47,18 +47,18 @@ def conform(frame: pl.DataFrame, columns: Sequence[Column], *, source: str, row:
     check_columns(columns, frame.schema, source)
     faults = RowFaults(source)
     result = []
-    faulty_rows = pl.repeat(value=False, n=frame.height, eager=True)
+    faulty_rows: pl.Series | None = None
     for column in columns:
         given = frame.get_column(column.name)
         values = given if given.dtype == column.polars_dtype() else _cast(given, column)
         if column.dtype in {"date32", "timestamp"}:
             values = of_utc_years(values)
         for faulty, what in (_list_faults if column.is_list else _faults)(column, given, values):
-            faulty_rows |= faulty
+            faulty_rows = faulty if faulty_rows is None else faulty_rows | faulty
             faults.add(f"row {row + int(faulty.arg_max() or 0)}", column.name, what, int(faulty.sum()))
         result.append(finite_or_null(values) if column.nan == "null" else values)
-    faults.rows = int(faulty_rows.sum())
-    if faults.rows:
+    if faulty_rows is not None and faulty_rows.any():
+        faults.rows = int(faulty_rows.sum())
         raise faults.error(frame.height)
     return pl.DataFrame(result)
 
