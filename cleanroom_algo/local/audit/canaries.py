@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cleanroom_algo.errors import AuditError, UsageError
 from cleanroom_algo.local.audit.answers import predicted_scores, right_answers, target_of
 from cleanroom_algo.local.audit.rows import read_rows
-from cleanroom_algo.local.audit.scores import Scores
+from cleanroom_algo.local.audit.scores import ONLY_LABELS, Scores
 from cleanroom_algo.local.audit.statistics import Numbers, fisher
 from cleanroom_algo.local.client import CleanRoom
 from cleanroom_algo.local.results import TrainedModel
@@ -305,7 +305,7 @@ def _doubts(trial: Trial, scores: Scores, target: str) -> Iterator[str]:
     if trial.column == target:
         yield "only the answers were compared; an attacker who can sample answers or see probabilities can learn more"
     elif scores.are_labels:
-        yield "the model answers with labels; an attacker who sees probabilities can learn more than these figures show"
+        yield ONLY_LABELS
     elif ties := trial.ties(scores.values):
         yield (
             f"{ties} canaries have the same score as several references. Equal scores count against the canary, so the "

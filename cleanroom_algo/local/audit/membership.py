@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cleanroom_algo.errors import AuditError
 from cleanroom_algo.local.audit.answers import predicted_scores, right_answers, target_of
 from cleanroom_algo.local.audit.rows import numbers, read_rows
+from cleanroom_algo.local.audit.scores import ONLY_LABELS
 from cleanroom_algo.local.audit.statistics import (
     CONFIDENCE,
     Numbers,
@@ -139,9 +140,7 @@ def audit(
         ratios = _against_shadows(model, rows, right, scores.values, shadows, told)
         attacks.append(Attack.of(f"LiRA, {shadows} shadow models", ratios, is_member))
     if scores.are_labels:
-        warnings.append(
-            "the model answers with labels; an attacker who sees probabilities can learn more than these figures show"
-        )
+        warnings.append(ONLY_LABELS)
     return Audit(
         model=model.name,
         members=int(is_member.sum()),

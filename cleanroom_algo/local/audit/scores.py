@@ -19,6 +19,12 @@ _SURE: Final = 1e-9  # the smallest distance of a probability from 0 or 1: float
 _EXACT: Final = 1e-12  # the least squared error
 
 
+ONLY_LABELS: Final = (
+    "the model answers with labels; an attacker who sees probabilities can learn more than these figures show"
+)
+"""A warning about the figures of `Scores.are_labels`."""
+
+
 class Scores(NamedTuple):
     """Scores of rows.
 

@@ -71,7 +71,7 @@ class ExchangeServer:
         self._ranks = ranks
         self._changed = threading.Condition()
         self._rounds: dict[int, dict[int, bytes]] = {}
-        self._lost_ranks: set[int] = set()
+        self._is_rank_lost = False
         self._launchers: list[Stream] = []
         self._cause: Cause | None = None
 
@@ -118,7 +118,7 @@ class ExchangeServer:
                 break
             number += 1
         with self._changed:
-            self._lost_ranks.add(rank)
+            self._is_rank_lost = True
             self._changed.notify_all()
 
     def _gathered(self, number: int, rank: int, value: bytes) -> list[bytes]:
@@ -129,7 +129,7 @@ class ExchangeServer:
             values[rank] = value
             self._changed.notify_all()
             seconds = None if number else MEETING_SECONDS
-            self._changed.wait_for(lambda: len(values) == self._ranks or bool(self._lost_ranks), seconds)
+            self._changed.wait_for(lambda: len(values) == self._ranks or self._is_rank_lost, seconds)
             return [values[each] for each in range(self._ranks)] if len(values) == self._ranks else [b""]
 
     def _serve_launcher(self, stream: Stream, host: str) -> None:

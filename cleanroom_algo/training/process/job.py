@@ -62,6 +62,14 @@ class Job:
             redact = redact.with_names(trainer.schema.names)
         return cls(environment, trainer, params, redact)
 
+    def check(self) -> None:
+        """Check the first rows, unless the algorithm has its own `fit`, which reads what it likes.
+
+        Raises: what `check_first_rows` raises.
+        """
+        if not self.trainer.has_own_fit():
+            self.check_first_rows()
+
     def check_first_rows(self) -> None:
         """Read the first rows of what the training loop will read, so that no mistake shows only after hours.
 

@@ -95,8 +95,7 @@ def _run(stop: StopRequest, paths: Paths) -> RankReport:
 
                 job = Job.load(environment)
                 redact = job.redact
-                if not job.trainer.has_own_fit():  # which reads what it likes
-                    job.check_first_rows()
+                job.check()
                 started = True
                 with _base_model(environment, stop):
                     report = run_rank(job, 0, 1, stop)

@@ -127,8 +127,8 @@ def main() -> int:
             redact = redactor(environment)
             configure_logging(environment.settings)
             job = Job.load(environment)
-            if local_rank == 0 and not job.trainer.has_own_fit():
-                job.check_first_rows()
+            if local_rank == 0:
+                job.check()
         except BaseException as error:
             report = report_of(error, rank, stop, redact)
             if report.outcome == "failed":

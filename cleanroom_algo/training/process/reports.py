@@ -1,4 +1,4 @@
-"""How each rank ended: told to its launcher by a file, and to the other hosts through the store where ranks meet."""
+"""How each rank ended: ranks tell it to their launcher in files, and launchers tell other hosts why they failed."""
 
 from __future__ import annotations
 
