@@ -41,7 +41,7 @@ def open_database(draft: Path) -> duckdb.DuckDBPyConnection:
         "python_enable_replacements": False,
     }
     connection = duckdb.connect(str(draft / DATABASE), config=dict(settings))
-    connection.execute("SET TimeZone='UTC'")
+    connection.execute("SET GLOBAL TimeZone='UTC'")
     # Without this, the files of a query would differ between runs if several rows are equal in ORDER BY.
     connection.execute("SET preserve_insertion_order=true")
     return connection

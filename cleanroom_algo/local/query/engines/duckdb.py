@@ -29,7 +29,7 @@ def compute(resolution: Resolution, draft: Path) -> None:
     with open_database(draft) as connection:
         tables = load_tables(connection, resolution)
         statement = agree(resolution, tables).sql(dialect="duckdb", comments=False)
-        create_macros(connection)
+        create_macros(connection, statement)
         try:
             create_result(connection, statement)
         except duckdb.OutOfMemoryException:

@@ -129,8 +129,12 @@ spark_text(x) AS
 """
 
 
-def create_macros(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the macros for the lifetime of a connection."""
-    connection.execute(f"CREATE TEMP MACRO spark_differs() AS error('{NOT_SAME}')")
-    for macro in filter(str.strip, _MACROS.split(";\n")):
+def create_macros(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Create the macros that an SQL text calls, for the lifetime of a connection."""
+    called, texts = [], sql
+    for macro in reversed([f"spark_differs() AS error('{NOT_SAME}')", *filter(str.strip, _MACROS.split(";\n"))]):
+        if f"{macro.partition('(')[0].strip()}(" in texts:  # each macro calls only earlier ones
+            called.append(macro)
+            texts += macro
+    for macro in reversed(called):
         connection.execute(f"CREATE TEMP MACRO {macro}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +38,6 @@ def write_parts(plan: QueryPlan, draft: Path) -> QueryOutcome:
         QueryError: CR-JOB-401, a column has a type that Spark cannot write to CSV.
     """
     with open_database(draft) as connection:
-        create_macros(connection)
         columns = types(connection, "result")
         unwritten = _leave_out_nulls(connection, columns) if _is_sparks(plan) and len(columns) == 1 else 0
         records = _count(connection)
@@ -47,12 +47,17 @@ def write_parts(plan: QueryPlan, draft: Path) -> QueryOutcome:
         found = _found(connection, columns) if plan.result_format == "CSV" else frozenset()
         shown, options = _shown(plan, columns, found), _options(plan)
         name, suffix = uuid.uuid4(), f".{_SUFFIXES[plan.result_format]}" if plan.extension else ""
-        paths = []
-        for number, first in enumerate(range(0, max(records, 1), per_file)):
-            path = draft / f"part-{number:05}-{name}-c000{suffix}"
+
+        def write(number: int) -> Path:
+            path, first = draft / f"part-{number:05}-{name}-c000{suffix}", number * per_file
             rows = f"SELECT {shown} FROM result WHERE rowid >= {first} AND rowid < {first + per_file}"  # noqa: S608
-            connection.execute(f"COPY ({rows}) TO {quoted(str(path))} ({options})")
-            paths.append(path)
+            cursor = connection.cursor()
+            create_macros(cursor, shown)
+            cursor.execute(f"COPY ({rows}) TO {quoted(str(path))} ({options})")
+            return path
+
+        with ThreadPoolExecutor() as pool:  # one thread writes each file of DuckDB
+            paths = list(pool.map(write, range(max(-(-records // per_file), 1))))
         size = sum(path.stat().st_size for path in paths)
         if plan.result_format == "PARQUET":
             return QueryOutcome(records, len(paths), size)
