@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from cleanroom_algo.cli.options import (
     request_file,
 )
 from cleanroom_algo.cli.output import command_line, emit, emit_json, fields, next_commands, say, writing
-from cleanroom_algo.cli.rooms import follow, open_room, undone
+from cleanroom_algo.cli.rooms import follow, open_room
 from cleanroom_algo.cli.run import report
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import UsageError
@@ -82,8 +81,7 @@ def command(context: click.Context, /, as_json: bool, home: Path | None, quiet: 
     from cleanroom_algo.local.results import InferenceJob, JobFailed, check_ended_well
 
     with open_room(home) as room:
-        with undone(room) if words["print_request"] else nullcontext():
-            call = _call(room, words)
+        call = _call(room, words)
         if words["print_request"]:
             emit_json(call.params)
             return

@@ -13,11 +13,14 @@ import click
 from cleanroom_algo.cli.options import RoomChannel, channel_sources, in_room, named_channel, pairs, request_file
 from cleanroom_algo.cli.output import say
 from cleanroom_algo.cli.project import NO_PROJECT, Project, project_of
-from cleanroom_algo.errors import Problem, UsageError
+from cleanroom_algo.cli.rooms import undone
+from cleanroom_algo.contract.algorithm import is_spelled_as_path
+from cleanroom_algo.errors import NoSuchRecordError, Problem, UsageError
 from cleanroom_algo.local.resources import records
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.objects.listing import Source
+    from cleanroom_algo.local.resources.store import Record
     from cleanroom_algo.local.room import Room
     from cleanroom_algo.local.setup.calls import JobCall
 
@@ -136,7 +139,7 @@ def _channels(words: Sequence[str]) -> list[str]:
 
 
 def training_call(room: Room, words: TrainingWords) -> JobCall:
-    """Return the call for the command line; everything that it names is added to the room.
+    """Return the call for the command line.
 
     Raises:
         NoSuchRecordError: CR-CLI-007, there is no such base model. And the errors of `adopt` and `cut_source`.
@@ -158,19 +161,40 @@ def training_call(room: Room, words: TrainingWords) -> JobCall:
         files = {name: each for name, each in channels.items() if not isinstance(each, Record)}
         call = calls.literal_call(room.caller, calls.TRAIN, words.request, words.algorithm, files, configured)
     else:
-        base = None if words.base_model is None else records.find(room.store, words.base_model, (records.MODEL,))
+        base = None if words.base_model is None else _base_model(room, words.base_model)
         call = calls.training_call(
             room.caller, words.algorithm, channels, configured=configured, base_model=base, **words.options
         )
     if words.notes:
-        _say_few_objects(room, call)
+        with undone(room):
+            call.bind()
+            _say_few_objects(room, call.params)
     return call
 
 
-def _say_few_objects(room: Room, call: JobCall) -> None:
+def _base_model(room: Room, words: str) -> Record:
+    """Return the model of the room with a name; for a path, say how the files of a model are passed.
+
+    Raises:
+        NoSuchRecordError: CR-CLI-007.
+    """
+    try:
+        return records.find(room.store, words, (records.MODEL,))
+    except NoSuchRecordError as error:
+        if not (is_spelled_as_path(words) or words.endswith((".gz", ".safetensors")) or Path(words).exists()):
+            raise
+        raise NoSuchRecordError(
+            error.what,
+            expected="the name of a model of the room; the files of a model are a channel",
+            fix="put it into an empty folder, an archive as model.tar.gz, and pass --channel base=FOLDER instead of "
+            "--base-model",
+        ) from error
+
+
+def _say_few_objects(room: Room, params: Mapping[str, Any]) -> None:
     """Note channels with fewer objects than hosts share, because a query of the service would write several."""
-    hosts = call.params["resourceConfig"].get("instanceCount", 1)
-    for channel in call.params["dataChannels"]:
+    hosts = params["resourceConfig"].get("instanceCount", 1)
+    for channel in params["dataChannels"]:
         record = room.store.get(records.CHANNEL, channel["mlInputChannelArn"])
         sharded = channel.get("s3DataDistributionType") == "ShardedByS3Key"
         if record is not None and record.document.get("numberOfFiles") == 1 and (hosts > 1 or sharded):

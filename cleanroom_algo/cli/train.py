@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from cleanroom_algo.cli.debugging import debugged
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import command_line, emit_json, fields, next_commands, say
 from cleanroom_algo.cli.quick import refuse_others, training_call, training_options, training_words
-from cleanroom_algo.cli.rooms import follow, open_room, undone
+from cleanroom_algo.cli.rooms import follow, open_room
 from cleanroom_algo.cli.run import Terminated, report
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.local.resources import records
@@ -77,8 +77,7 @@ def command(
         if words is None:
             call = resuming_call(room.caller, records.find(room.store, resume or "", (records.MODEL,), newest=True))
         else:
-            with undone(room) if print_request else nullcontext():
-                call = training_call(room, words)
+            call = training_call(room, words)
         if print_request:
             emit_json(call.params)
             return

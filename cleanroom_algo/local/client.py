@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
@@ -17,7 +18,15 @@ from cleanroom_algo.local.resources.settings import RoomSettings
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.results import ExportJob, InferenceJob, Job, LogLine, TrainedModel, check_ended_well
 from cleanroom_algo.local.room import Room
-from cleanroom_algo.local.setup.calls import INFER, ROOM_CHANNEL, JobCall, inference_call, room_channel, training_call
+from cleanroom_algo.local.setup.calls import (
+    INFER,
+    ROOM_CHANNEL,
+    JobCall,
+    inference_call,
+    make_call,
+    room_channel,
+    training_call,
+)
 from cleanroom_algo.local.setup.channel_data import ChannelData, as_frame, channel_source, is_frame
 from cleanroom_algo.local.setup.quick_requests import Configured
 from cleanroom_algo.local.written_log import WrittenLog
@@ -263,8 +272,9 @@ def start(room: Room, call: JobCall) -> Record:
     if call.operation == INFER:
         from cleanroom_algo.local.first_rows import check_first_rows  # polars takes long to import
 
-        check_first_rows(room.workspace, call.params)
-    made = room.call(call.operation, call.params, call.account, terms=call.terms)
+        made = make_call(room.caller, call, partial(check_first_rows, room.workspace, call.params))
+    else:
+        made = make_call(room.caller, call)
     arn = made.get("trainedModelInferenceJobArn") or made["trainedModelArn"]
     kind = records.INFERENCE if "trainedModelInferenceJobArn" in made else records.MODEL
     record = room.store.get(kind, arn, made.get("versionIdentifier"))

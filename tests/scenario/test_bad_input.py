@@ -183,6 +183,15 @@ def test_outputs_for_which_the_disk_has_no_room(desk: CliFixture) -> None:
     assert not list(desk.home.rglob("*.out*"))
 
 
+@pytest.mark.parametrize(
+    ("words", "fix"), [("partner", "`cleanroom-algo show`"), ("partner.tar.gz", "--channel base=FOLDER")]
+)
+def test_a_base_model_that_is_not_in_the_room(desk: CliFixture, words: str, fix: str) -> None:
+    done = desk.train("--base-model", words)
+    assert done.status == ExitCode.USAGE
+    assert fix in next(line for line in done.stderr.splitlines() if line.startswith("  fix"))
+
+
 def test_an_algorithm_that_does_not_import(desk: CliFixture) -> None:
     desk.algorithm.write_text("import no_such_module_at_all\n")
     done = desk.train()

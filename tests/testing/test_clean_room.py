@@ -11,7 +11,15 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
-from cleanroom_algo.errors import AccessDeniedError, ChannelDataError, JobStoppedError, NoSuchRecordError, UsageError
+from cleanroom_algo.errors import (
+    AccessDeniedError,
+    ChannelDataError,
+    InvalidRequestError,
+    JobStoppedError,
+    NoSuchRecordError,
+    SchemaError,
+    UsageError,
+)
 from cleanroom_algo.local import CleanRoom
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.results import check_ended_well
@@ -75,6 +83,12 @@ def test_a_model_is_trained_trained_on_and_asked(clean_room: CleanRoom, algorith
     job = clean_room.infer(model, FRAME, instances=2, max_payload_mb=1)
     assert job.warnings == []
     assert job.predictions.equals(FRAME.with_columns(prediction=pl.Series(["near", "far", "near", "far"])))
+    before = clean_room.room.store.find("ml-input-channel")
+    with pytest.raises(SchemaError, match=r"a\.csv:2:distance"):
+        clean_room.infer(model, {"a.csv": "name,distance\nx,far\n"})
+    with pytest.raises(InvalidRequestError, match="slashes"):
+        clean_room.infer(model, FRAME, name="x/../y")
+    assert clean_room.room.store.find("ml-input-channel") == before  # what is refused leaves nothing
     again = clean_room.infer(newer, {"a.csv": FRAME.drop("late").write_csv()})
     assert again.predictions["name"].to_list() == FRAME["name"].to_list()
 

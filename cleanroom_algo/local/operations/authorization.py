@@ -74,7 +74,8 @@ def require_ability(membership: Record, ability: str) -> None:
         raise AccessDeniedError(
             f"account {membership.account} lacks the ability {ability} in this collaboration",
             expected=f"a member with {ability}",
-            fix="call as the member who has it, or grant it when you create the collaboration",
+            fix="call as the member who has it, or grant it when you create the collaboration"
+            + _in_file(membership, "abilities"),
         )
 
 
@@ -100,12 +101,20 @@ def receiver_location(call: Call, collaboration: str, ability: str) -> str:
     if member is None:
         raise invalid(call.operation, [Problem(path, "is not an active member of the collaboration")])
     if ability not in abilities(member):
-        raise invalid(call.operation, [Problem(path, f"is a member without {ability}")])
+        raise invalid(
+            call.operation, [Problem(path, f"is a member without {ability}{_in_file(member, 'ml_abilities')}")]
+        )
     configuration = call.store.get(ML_CONFIGURATION, member.key)
     destination = {} if configuration is None else configuration.document["defaultOutputLocation"].get("destination")
     if not destination:
         raise invalid(
-            call.operation, [Problem(path, "has no ML configuration with a destination; call PutMLConfiguration")]
+            call.operation,
+            [
+                Problem(
+                    path,
+                    "has no ML configuration with a destination; call PutMLConfiguration" + _in_file(member, "output"),
+                )
+            ],
         )
     uri: str = destination["s3Destination"]["s3Uri"]
     return uri
@@ -208,6 +217,11 @@ def path_name(call: Call) -> None:
             call.operation,
             [Problem("name", "must not contain . or .. between slashes, because it becomes a part of a path")],
         )
+
+
+def _in_file(member: Record, key: str) -> str:
+    """Return where a file that declares the room has a property of a member; nothing for a member without a name."""
+    return "" if member.name == member.account else f" (in cleanroom.toml: {key} of [members.{member.name}])"
 
 
 def _pays(membership: Record, what: str) -> bool:

@@ -22,7 +22,7 @@ class Caller:
 
     def __init__(self, workspace: Workspace, changed: Callable[[], None]) -> None:
         self.workspace = workspace
-        self._changed = changed
+        self.changed = changed
 
     def call(
         self,
@@ -69,5 +69,5 @@ class Caller:
             return dict(handler(call))
         with self.workspace.store.transaction():
             result = dict(handler(call))
-        self._changed()
+        self.changed()
         return result

@@ -35,8 +35,9 @@ def start_export_job(call: Call) -> Mapping[str, Any]:
             "the associations of this trained model and of its base models allow no exports of it",
             expected="associations whose privacyConfiguration has trainedModelExports, with at least one common "
             "file type",
-            fix="create associations with this policy and train the base model and the version with them; "
-            "associations cannot be edited",
+            fix="create associations with this policy (in cleanroom.toml: "
+            f"[algorithms.{association.name}.privacy.trainedModelExports]) and train the base model and the version "
+            "with them; associations cannot be edited",
         )
     location = receiver_location(call, membership.collaboration, CAN_RECEIVE_MODEL_OUTPUT)
     document = call.given()

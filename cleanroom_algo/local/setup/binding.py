@@ -7,8 +7,9 @@ collaboration, membership, algorithm, association and ML input channels.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,8 +45,8 @@ def adopt(
     channels: Mapping[str, Source] | None = None,
     operation: str = "CreateTrainedModel",
     configured: Configured = AS_IT_IS,
-) -> str:
-    """Create the missing resources of a request, and return the account of the caller.
+) -> tuple[str, Callable[[], None]]:
+    """Return the account of a request's caller, and a function that creates the missing resources of the request.
 
     Args:
         caller: of the room's operations.
@@ -77,7 +78,14 @@ def adopt(
             fix="add --algorithm PATH or --channel NAME=PATH, or create the resources with the API first",
             problems=unbound,
         )
-    return binding.make()
+    # Before a transaction: S3 may be slow, and meanwhile no other process could write.
+    objects = {
+        name: source_objects(caller.workspace.settings, source)
+        for name, source in given.items()
+        if name in binding.wanted
+    }
+    account = binding.account()
+    return account, partial(binding.make, account, objects)
 
 
 @dataclass(frozen=True)
@@ -124,25 +132,17 @@ class _Binding:
             if existing is not None and "location" not in existing.private:
                 yield Problem(arn, "was created with the API, and cannot be bound to local files")
 
-    def make(self) -> str:
-        workspace = self.caller.workspace
+    def make(self, account: str, objects: Mapping[str, Sequence[ObjectRef]]) -> None:
         membership: str = self.request["membershipIdentifier"]
-        account = self._account(membership)
-        # Before the transaction: S3 may be slow, and meanwhile no other process could write.
-        objects = {
-            name: source_objects(workspace.settings, source)
-            for name, source in self.channels.items()
-            if name in self.wanted
-        }
-        with workspace.store.transaction():
+        with self.caller.workspace.store.transaction():
             collaboration = self._join(membership, account, identifier("collaboration", membership))
             if self.algorithm is not None and self.association is not None:
                 self._bind_algorithm(self.association, spelled(self.algorithm), collaboration)
             for name, found in objects.items():
                 self._bind_channel(name, found, collaboration)
-        return account
 
-    def _account(self, membership: str) -> str:
+    def account(self) -> str:
+        membership: str = self.request["membershipIdentifier"]
         existing = self.caller.workspace.store.get(MEMBERSHIP, membership)
         if existing is not None:
             return existing.account

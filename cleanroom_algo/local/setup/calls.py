@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -61,19 +61,40 @@ def room_channel(store: Store, words: str) -> Record:
 
 
 class JobCall(NamedTuple):
-    """A call that starts a job; the resources that it names are in the room.
+    """A call that starts a job.
 
     Attributes:
         operation: of the API.
         params: in the form of boto3.
         account: of the caller.
         terms: properties that requests of the API cannot contain.
+        bind: creates the resources that the request names and the room lacks.
     """
 
     operation: str
     params: dict[str, Any]
     account: str
     terms: LocalTerms | None = None
+    bind: Callable[[], None] = lambda: None
+
+
+def make_call(caller: Caller, call: JobCall, check: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Start a job, and return the output of the operation; if it is refused, the room is not changed.
+
+    Args:
+        caller: of the room's operations.
+        call: of the job.
+        check: called when the resources of the job exist; it raises an error to refuse the job.
+
+    Raises:
+        The errors of the operation, of `adopt` and of the check.
+    """
+    with caller.workspace.store.transaction():
+        call.bind()
+        check()
+        made = caller.call(call.operation, call.params, call.account, terms=call.terms)
+    caller.changed()  # other threads see the job only now
+    return made
 
 
 def training_call(
@@ -168,9 +189,11 @@ def literal_call(
     channels: Mapping[str, Source],
     configured: Configured = AS_IT_IS,
 ) -> JobCall:
-    """Return the call with literal parameters; missing resources are bound to files: see `adopt`."""
-    account = adopt(caller, params, algorithm=algorithm, channels=channels, operation=operation, configured=configured)
-    return JobCall(operation, params, account)
+    """Return the call with literal parameters; missing resources will be bound to files: see `adopt`."""
+    account, bind = adopt(
+        caller, params, algorithm=algorithm, channels=channels, operation=operation, configured=configured
+    )
+    return JobCall(operation, params, account, bind=bind)
 
 
 def resuming_call(caller: Caller, record: Record) -> JobCall:

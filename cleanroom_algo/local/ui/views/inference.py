@@ -15,7 +15,7 @@ from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.states import ACTIVE, ENDED, UNDER_WAY
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.results import InferenceJob, TrainedModel
-from cleanroom_algo.local.setup.calls import inference_call
+from cleanroom_algo.local.setup.calls import inference_call, make_call
 from cleanroom_algo.local.setup.channel_data import channel_source
 from cleanroom_algo.local.ui.background import Background
 from cleanroom_algo.local.ui.job_logs import shown_log
@@ -114,7 +114,7 @@ def start(place: int) -> str | Response | tuple[str, int]:
     caller = viewer().caller
     source = channel_source({FILE: content}, caller.workspace.files.frames)
     call = inference_call(caller, model.record, source)
-    made = caller.call(call.operation, call.params, call.account)
+    made = make_call(caller, call)
     (started,) = viewer().store.find(records.INFERENCE, key=made["trainedModelInferenceJobArn"])
     return redirect(url_for("inference.predict", place=place, job=started.seq), 303)
 

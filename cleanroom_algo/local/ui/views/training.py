@@ -21,7 +21,7 @@ from cleanroom_algo.local.policies.metrics import Point
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.states import ENDED, FAILED, INACTIVE, UNDER_WAY
 from cleanroom_algo.local.resources.store import Record
-from cleanroom_algo.local.setup.calls import resuming_call
+from cleanroom_algo.local.setup.calls import make_call, resuming_call
 from cleanroom_algo.local.summaries.curves import USAGE_METRICS, Curve, curve_groups, metric_curves
 from cleanroom_algo.local.summaries.metric_lines import metric_lines
 from cleanroom_algo.local.summaries.metrics import job_metrics
@@ -84,7 +84,7 @@ def resume(place: int) -> Response:
     """Continue a job after its last complete epoch, like `train --resume`."""
     caller = viewer().caller
     call = resuming_call(caller, _own(place))
-    made = caller.call(call.operation, call.params, call.account, terms=call.terms)
+    made = make_call(caller, call)
     (started,) = viewer().store.find(
         records.MODEL, key=made["trainedModelArn"], version=made.get("versionIdentifier", ""), limit=1
     )
