@@ -3,10 +3,11 @@
 import atexit
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
@@ -29,6 +30,20 @@ def signal_when_orphaned(number: signal.Signals) -> None:
     """Have the kernel send this process a signal when the one that started it has ended, on Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+
+
+@contextlib.contextmanager
+def imports_for_good() -> Iterator[None]:
+    """Import in a process of our own whose modules stay until its end: no garbage collection looks through them.
+
+    Collections take a sixth of the time to import torch, and each later one that looks through all of it takes 0.15 s.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def run_program(main: Callable[[], int]) -> NoReturn:

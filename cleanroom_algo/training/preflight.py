@@ -13,6 +13,7 @@ import sys
 
 from cleanroom_algo.contract.algorithm import find_class, import_error, load_algorithm, place_of
 from cleanroom_algo.contract.environment import Environment
+from cleanroom_algo.contract.processes import imports_for_good
 from cleanroom_algo.errors import CleanroomError, HyperparameterError, SchemaError
 from cleanroom_algo.training.process.job import Job
 from cleanroom_algo.training.trainer import Trainer
@@ -32,7 +33,8 @@ def main() -> None:
     found: dict[str, object] = {"error": None, "place": "", "sure": True}
     with contextlib.redirect_stdout(sys.stderr):  # what the algorithm prints
         try:
-            module = load_algorithm(environment.settings.algorithm)
+            with imports_for_good():
+                module = load_algorithm(environment.settings.algorithm)
             if not options.import_only:
                 _check(environment, find_class(module, Trainer), options.any_hyperparameters)
         except _UnsureError as error:

@@ -1,12 +1,13 @@
 """How processes end, and what is said of it."""
 
+import gc
 import signal
 import subprocess
 import sys
 
 import pytest
 
-from cleanroom_algo.contract.processes import signal_name
+from cleanroom_algo.contract.processes import imports_for_good, signal_name
 
 
 @pytest.mark.parametrize(
@@ -14,6 +15,18 @@ from cleanroom_algo.contract.processes import signal_name
 )
 def test_a_signal_has_its_name_or_its_number(number: int, name: str) -> None:
     assert signal_name(number) == name
+
+
+def test_what_is_imported_for_good_is_not_looked_through_for_garbage() -> None:
+    try:
+        with imports_for_good():
+            enabled, kept = gc.isenabled(), [object()]
+        assert not enabled
+        assert gc.isenabled()
+        assert all(each is not kept for each in gc.get_objects())
+    finally:
+        gc.unfreeze()
+    assert any(each is kept for each in gc.get_objects())
 
 
 @pytest.mark.process

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from cleanroom_algo.contract.algorithm import load_algorithm
 from cleanroom_algo.contract.environment import InferenceEnvironment
+from cleanroom_algo.contract.processes import imports_for_good
 from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.contract.script import inference_script
 from cleanroom_algo.errors import ServerStartError
@@ -77,6 +79,8 @@ class Service:
         if script is not None:
             return cls(InferenceScript.load(script, environment.paths.model, redact), environment, plan)
         artifacts = Artifacts(environment.paths.model)
+        with imports_for_good():
+            load_algorithm(settings.algorithm)
         predictor = load_predictor(settings.algorithm, artifacts)
         placeholder = settings.serve_placeholder if settings.serve_bad_records == "placeholder" else None
         schema = artifacts.schema

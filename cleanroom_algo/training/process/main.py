@@ -14,6 +14,7 @@ from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.failure import cut, read_failure, write_failure
 from cleanroom_algo.contract.paths import Paths
+from cleanroom_algo.contract.processes import imports_for_good
 from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.contract.script import training_script
 from cleanroom_algo.contract.tracebacks import is_logged
@@ -93,7 +94,8 @@ def _run(stop: StopRequest, paths: Paths) -> RankReport:
                 from cleanroom_algo.training.process.job import Job
                 from cleanroom_algo.training.process.rank import run_rank
 
-                job = Job.load(environment)
+                with imports_for_good():
+                    job = Job.load(environment)
                 redact = job.redact
                 job.check()
                 started = True

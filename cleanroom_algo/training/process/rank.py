@@ -19,7 +19,7 @@ from pathlib import Path
 from cleanroom_algo.channels.memory import keep_freed_memory
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.failure import cut, failure_text
-from cleanroom_algo.contract.processes import signal_when_orphaned
+from cleanroom_algo.contract.processes import imports_for_good, signal_when_orphaned
 from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.contract.tracebacks import is_library, log_traceback
 from cleanroom_algo.data.exchange import rank_lost
@@ -126,7 +126,8 @@ def main() -> int:
             environment = Environment.read()
             redact = redactor(environment)
             configure_logging(environment.settings)
-            job = Job.load(environment)
+            with imports_for_good():
+                job = Job.load(environment)
             if local_rank == 0:
                 job.check()
         except BaseException as error:
