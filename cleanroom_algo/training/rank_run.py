@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from cleanroom_algo.contract.algorithm import source_hash
+from cleanroom_algo.contract.algorithm import algorithm_file, source_hash
 from cleanroom_algo.contract.channel import Channel, Distribution
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.hyperparameters import Hyperparameters
@@ -172,7 +172,7 @@ class RankRun:
         spent = {"epsilon": privacy.epsilon, "delta": privacy.delta} if privacy is not None else {}
         return Manifest(
             algorithm=self.algorithm.__name__,
-            library_versions=_library_versions(),
+            library_versions=_library_versions(self.environment.settings.algorithm),
             table_schema=schema.to_dict() if schema is not None else None,
             source_hash=self._source_hash,
             hyperparameters={name: value if shown else None for name, value in self.params.effective().items()},
@@ -283,14 +283,23 @@ class RankRun:
             )
 
 
-def _library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that this process has imported."""
+def _library_versions(algorithm: str | Path) -> dict[str, str]:
+    """Return the versions of the libraries that this process has imported for an algorithm."""
     versions = {}
     for name, module in _LIBRARIES.items():
-        if module not in sys.modules:
+        if module not in sys.modules or (module == "sklearn" and not _names_sklearn(algorithm)):
             continue
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def _names_sklearn(algorithm: str | Path) -> bool:
+    """Whether an algorithm's sources name scikit-learn: XGBoost and LightGBM import it for classes of their own."""
+    file = algorithm_file(algorithm)
+    if file is None:
+        return True
+    files = file.parent.glob("*.py") if Path(algorithm).is_file() else file.parent.rglob("*.py")
+    return any(b"sklearn" in each.read_bytes().lower() for each in files)

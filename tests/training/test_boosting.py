@@ -202,6 +202,8 @@ def test_artifacts_are_the_librarys_own_with_manifest_and_features(story: Story)
     manifest = Manifest.read(story.model("two"))
     manifest.verify(story.model("two"))
     assert set(manifest.files) == {FILES[story.library], "features.json"}
+    own = "xgboost" if story.library == "XGBoost" else "lightgbm"
+    assert {own, "scikit-learn"} & {each.removesuffix("-cpu") for each in manifest.library_versions} == {own}
     metric = "logloss" if story.library == "XGBoost" else "binary_logloss"
     assert set(manifest.metrics) == {"round", f"train_{metric}", f"validation_{metric}"}
 

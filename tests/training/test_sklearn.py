@@ -160,4 +160,5 @@ def test_uneven_hosts_fit_one_model(tmp_path: Path) -> None:
     for answer in answers:
         assert ((answer > 0.5) == (new["late"] == 1)).to_numpy().mean() > 0.8
     np.testing.assert_allclose(answers[0], answers[2], rtol=1e-6)
+    assert "scikit-learn" in models[0].manifest.library_versions
     assert models[0].manifest.metrics["accuracy"] == models[2].manifest.metrics["accuracy"]

@@ -166,7 +166,7 @@ def test_parameters_are_the_same_values_on_spark(access: TableAccess, tmp_path: 
     assert [part.read_text() for part in (tmp_path / "out").iterdir()] == [corpus.PARAMETERS_SHOWN]
 
 
-def test_ansi_mode_is_a_switch(access: TableAccess, tmp_path: Path) -> None:
+def test_ansi_mode_is_a_switch(access: TableAccess, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     off = QueryPlan(
         "SELECT 1 / (i - i) AS x FROM v WHERE id = 2", access, tmp_path / "off", header=False, engine="spark"
     )
@@ -175,6 +175,9 @@ def test_ansi_mode_is_a_switch(access: TableAccess, tmp_path: Path) -> None:
     on = replace(off, ansi=True, directory=tmp_path / "on")
     with pytest.raises(QueryError, match="DIVIDE_BY_ZERO"):
         run(on)
+    with pytest.raises(QueryError, match="CAST_INVALID_INPUT"):
+        run(replace(on, query="SELECT CAST('canary' AS int) AS x"))
+    assert capsys.readouterr().err == ""  # Spark's own message quotes the value
     with pytest.raises(EngineDiffersError, match="spark_ansi"):
         run(replace(on, engine="duckdb"))
     with pytest.raises(SparkUnavailableError, match="other properties"):

@@ -43,6 +43,10 @@ log = logging.getLogger(__name__)
 Properties = tuple[tuple[str, str], ...]
 """Properties of Spark, by name."""
 
+_PARTITIONS: Final = "spark.sql.shuffle.partitions"
+_PARTITION_BYTES: Final = (
+    32 * 1024 * 1024
+)  # of the files of tables; less work is not divided, which takes a job for a sort
 _ANSI: Final = "spark.sql.ansi.enabled"
 _DEFAULTS: Final = {
     "spark.master": "local[*]",
@@ -50,7 +54,6 @@ _DEFAULTS: Final = {
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
-    "spark.sql.shuffle.partitions": "4",
     "spark.log.level": "ERROR",
 }
 _OF_VALUES: Final = {
@@ -92,6 +95,9 @@ def compute(resolution: Resolution, draft: Path, properties: Properties = (), *,
             connection.execute(f"COPY ({rows}) TO {quoted(str(draft / f'{name}.parquet'))} (FORMAT parquet)")
     try:
         session.conf.set(_ANSI, str(ansi).lower())
+        if _PARTITIONS not in dict(properties) and len(tables) == len(resolution.columns):
+            size = sum((draft / f"{name}.parquet").stat().st_size for name in tables)
+            session.conf.set(_PARTITIONS, size // _PARTITION_BYTES + 1)
         for name, columns in tables.items():
             table = session.read.schema(_schema(columns)).parquet(str(draft / f"{name}.parquet"))
             table.createOrReplaceTempView(f"{MEMBERS}_{name}")
@@ -219,6 +225,9 @@ def _start(properties: dict[str, str]) -> SparkSession:
     settings = {**_DEFAULTS, **properties, **_OF_VALUES}
     log.warning("starting Spark (%s); this takes some seconds", settings["spark.master"])  # so that it is visible
     warnings.filterwarnings("ignore", category=FutureWarning, module="pyspark")  # about pandas, which is not used here
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        # Pyspark would write errors with values of rows to the terminal, and format all handlers of its loggers anew.
+        logging.getLogger(name).disabled = True
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if not is_cluster(settings):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
