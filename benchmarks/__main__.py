@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import pkgutil
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from pathlib import Path
 
 import benchmarks
 from benchmarks.harness import Row
@@ -16,9 +16,9 @@ HEADER = f"{'benchmark':16} {'what':44} {'ours':>10} {'other':>10} {'unit':8} {'
 
 
 def names() -> list[str]:
-    """Return the benchmarks there are."""
-    found = [module.name for module in pkgutil.iter_modules(benchmarks.__path__)]
-    return [name for name in found if hasattr(import_module(f"benchmarks.{name}"), "run")]
+    """Return the benchmarks there are, without importing them, which takes long."""
+    folder = Path(benchmarks.__path__[0])
+    return sorted(path.stem for path in folder.glob("*.py") if "\ndef run(small: bool)" in path.read_text("utf-8"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -98,7 +98,7 @@ def compare(
         amount: megabytes, or whatever the unit counts, that one call works through.
         ours: this library's work.
         others: the same work, done otherwise.
-        repeats: turns that count; one more runs first to warm caches.
+        repeats: turns that count; one more runs first to warm caches. It counts where there is no other.
         unit: of the rates.
     """
     works = [ours, *(other.work for other in others)]
@@ -107,9 +107,8 @@ def compare(
         for position in range(len(works)):
             # Each turn begins with another one, so that none always runs after the same neighbour.
             chosen = (position + turn) % len(works)
-            taken = seconds_of(works[chosen])
-            if turn:
-                seconds[chosen].append(taken)
+            seconds[chosen].append(seconds_of(works[chosen]))
+    seconds = [each[1:] or each for each in seconds]
     our_rate = amount / median(seconds[0])
     for other, taken_by_other in zip(others, seconds[1:], strict=True):
         yield Row(
@@ -138,8 +137,8 @@ def pairs(ours: Callable[[], object], other: Callable[[], object], repeats: int 
     Args:
         ours: this library's work.
         other: the same work, done otherwise.
-        repeats: pairs that count; one more runs first to warm caches.
+        repeats: pairs that count; one more runs first to warm caches. It counts where there is no other.
     """
-    ours(), other()
-    times = [(seconds_of(ours), seconds_of(other)) for _ in range(repeats)]
+    times = [(seconds_of(ours), seconds_of(other)) for _ in range(repeats + 1)]
+    times = times[1:] or times
     return median(pair[0] for pair in times), median(pair[1] for pair in times)

@@ -52,7 +52,7 @@ def run(small: bool) -> Iterator[Row]:
     """
     engine = _engine()
     with tempfile.TemporaryDirectory() as folder:
-        yield from starts(Path(folder), engine, 1 if small else 15)
+        yield from starts(Path(folder), engine, 0 if small else 15)
     yield from whole_job(engine, small)
 
 

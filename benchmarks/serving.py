@@ -63,6 +63,7 @@ class Load:
         count: of one turn.
         concurrency: connections.
         send: how they are sent.
+        repeats: turns that count.
     """
 
     what: str
@@ -70,15 +71,17 @@ class Load:
     count: int
     concurrency: int
     send: Send
+    repeats: int = 5
 
 
 def run(small: bool) -> Iterator[Row]:
     """Measure requests of 5 MB, as jobs send them, and requests of one row: the fixed cost of a request."""
     large, one = rows_of(100 if small else 27_600), rows_of(1)
+    repeats = 0 if small else 5
     loads = [
-        Load("5 MB CSV, 4 at once", large, 4 if small else 100, 4, send_large),
-        Load("1 row, 1 at once", one, 20 if small else 1500, 1, send_small),
-        Load("1 row, 16 at once", one, 32 if small else 5000, 16, send_small),
+        Load("5 MB CSV, 4 at once", large, 4 if small else 100, 4, send_large, repeats),
+        Load("1 row, 1 at once", one, 20 if small else 1500, 1, send_small, repeats),
+        Load("1 row, 16 at once", one, 32 if small else 5000, 16, send_small, repeats),
     ]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         scratch = Path(folder)
@@ -122,7 +125,8 @@ def _beside(peer: Peer, peer_port: int, load: Load, port: int) -> Iterator[Row]:
     goal = 1.0 if load.send is send_large else 0.0  # jobs send megabytes: single rows are reported, not judged
     amount = load.count if load.send is send_small else load.count * len(load.body) / 1e6
     unit = "req/s" if load.send is send_small else "MB/s"
-    yield from compare("serving", load.what, amount, ours, [Other(peer.name, theirs, goal)], unit=unit)
+    others = [Other(peer.name, theirs, goal)]
+    yield from compare("serving", load.what, amount, ours, others, repeats=load.repeats, unit=unit)
 
 
 def _beside_no_http(scratch: Path, model: Path, algorithm: Path, load: Load, port: int) -> Iterator[Row]:
@@ -135,7 +139,8 @@ def _beside_no_http(scratch: Path, model: Path, algorithm: Path, load: Load, por
     with ExitStack() as stack:
         workers = [stack.enter_context(_worker(command, one_thread)) for _ in range(CORES)]
         limit = Other("parse + forward on all cores, no HTTP", partial(_share_out, workers, load.count), 0.85, "limit")
-        yield from compare("serving", load.what, load.count * len(load.body) / 1e6, ours, [limit])
+        amount = load.count * len(load.body) / 1e6
+        yield from compare("serving", load.what, amount, ours, [limit], repeats=load.repeats)
 
 
 def _health(load: Load, port: int) -> Row:

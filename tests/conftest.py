@@ -13,6 +13,9 @@ from tests.images.engine import Engine, missing, shared_engine
 from tests.kinds import pytest_collection_modifyitems, pytest_configure, pytest_runtest_call
 from tests.skips import pytest_terminal_summary
 
+# Threads of OpenMP that wait for work would keep the cores from other tests. It is read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 __all__ = ["pytest_collection_modifyitems", "pytest_configure", "pytest_runtest_call", "pytest_terminal_summary"]
 
 # A busy machine is not a fault. To find the simplest case, which can take minutes: `--hypothesis-profile=shrinking`.

@@ -1,4 +1,7 @@
-"""The harness of the benchmarks, and each benchmark on little data: do they run, and add up?"""
+"""The harness of the benchmarks, and each benchmark on little data: do they run, and add up?
+
+Only tests import benchmarks: they import all that they measure.
+"""
 
 import json
 from pathlib import Path
@@ -7,8 +10,6 @@ import pytest
 
 from benchmarks.__main__ import main, names, show
 from benchmarks.harness import Row, pairs
-from benchmarks.peers.servers import Peer
-from benchmarks.serving import beside_peer
 
 
 @pytest.mark.parametrize("name", names())
@@ -40,6 +41,9 @@ def test_an_unknown_benchmark_is_a_usage_error() -> None:
 
 @pytest.mark.parametrize("program", ["raise SystemExit(1)", "import nothing_of_this_name"])
 def test_a_peer_that_does_not_start_is_a_row(program: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks.peers.servers import Peer
+    from benchmarks.serving import beside_peer
+
     peer = Peer("broken", None, lambda place, _: [str(place.python), "-c", program])
     [row] = beside_peer(peer, tmp_path, tmp_path, [], port=0)
     assert not row.met
@@ -50,6 +54,9 @@ def test_a_peer_that_does_not_start_is_a_row(program: str, tmp_path: Path, capsy
 
 
 def test_a_peer_whose_program_is_missing_is_a_row(tmp_path: Path) -> None:
+    from benchmarks.peers.servers import Peer
+    from benchmarks.serving import beside_peer
+
     peer = Peer("missing", None, lambda place, _: [place.script("no-such-program")])
     [row] = beside_peer(peer, tmp_path, tmp_path, [], port=0)
     assert "no-such-program" in row.failure

@@ -34,7 +34,7 @@ def small():
 
 def main():
     dist.init_process_group("gloo")
-    train("ddp", workers=1)
+    train("ddp", workers=int(dist.get_rank() == 0))  # each imports torch anew
     train("fsdp", workers=0)
     dist.destroy_process_group()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from tests.serving.support import free_port
 from tests.training.ranks import run_jobs
 from tests.training.support import Container
 
-pytest.importorskip("opacus")
+pytestmark = pytest.mark.skipif(find_spec("opacus") is None, reason="opacus is missing")
 
 ROWS = 600
 DELTA = 1e-4

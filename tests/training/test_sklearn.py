@@ -1,4 +1,7 @@
-"""scikit-learn on several hosts: merged naive Bayes is what one host fits, linear models predict as well."""
+"""scikit-learn on several hosts: merged naive Bayes is what one host fits, linear models predict as well.
+
+Only tests import scikit-learn, which takes long, so that collecting them does not.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.linear_model import LogisticRegression, Perceptron, SGDClassifier, SGDRegressor
-from sklearn.naive_bayes import BernoulliNB, GaussianNB, MultinomialNB
 
-from cleanroom_algo import Artifacts, CleanroomError, Schema, SklearnPredictor, SklearnTrainer
+from cleanroom_algo import Artifacts, Schema, SklearnPredictor, SklearnTrainer
 from cleanroom_algo.contract.estimators import read_estimator
 from cleanroom_algo.errors import (
     BaseModelMismatchError,
@@ -74,6 +75,9 @@ def inputs_of(run: TrainerRun, frame: pl.DataFrame) -> tuple[np.ndarray, np.ndar
 
 
 def test_estimators_come_back_as_they_were_fitted() -> None:
+    from sklearn.linear_model import Perceptron, SGDClassifier
+    from sklearn.naive_bayes import BernoulliNB, GaussianNB
+
     frame, new = rows(9000), rows(300, seed=1)
     for estimator in (GaussianNB(), BernoulliNB(), SGDClassifier(loss="log_loss"), Perceptron()):
         run = train(estimator, frame, validation=new)
@@ -94,6 +98,8 @@ def test_estimators_come_back_as_they_were_fitted() -> None:
 
 
 def test_other_targets() -> None:
+    from sklearn.linear_model import Perceptron, SGDClassifier, SGDRegressor
+
     frame = rows(3000)
     run = train(SGDRegressor(), frame.with_columns(late=pl.col("distance") / 100), "float64")
     assert run.metrics["mean_squared_error"] < 0.5
@@ -106,6 +112,9 @@ def test_other_targets() -> None:
 
 
 def test_training_goes_on_from_a_base_model() -> None:
+    from sklearn.linear_model import SGDClassifier
+    from sklearn.naive_bayes import BernoulliNB, GaussianNB, MultinomialNB
+
     first, second, new = rows(2000), rows(2000, seed=2), rows(300, seed=1)
     for estimator in (GaussianNB(), BernoulliNB()):
         base = train(estimator, first)
@@ -125,19 +134,19 @@ def test_training_goes_on_from_a_base_model() -> None:
     assert read_estimator(further.directory / "estimator.safetensors").t_ > 10_000
 
 
-@pytest.mark.parametrize(
-    ("estimator", "frame", "error", "what"),
-    [
+def test_what_cannot_be_trained() -> None:
+    from sklearn.linear_model import LogisticRegression, SGDClassifier, SGDRegressor
+    from sklearn.naive_bayes import GaussianNB
+
+    for estimator, frame, error, what in (
         (LogisticRegression(), rows(10), TrainerDeclarationError, "LogisticRegression cannot be"),
         (SGDClassifier(average=True), rows(10), TrainerDeclarationError, "SGDClassifier with average cannot be"),
         (GaussianNB(), rows(0), NoDataError, "no row"),
         (SGDRegressor(), rows(0), NoDataError, "no row"),
         (GaussianNB(), rows(9, late=[1] * 9), LabelError, "only one label"),
-    ],
-)
-def test_what_cannot_be_trained(estimator: Any, frame: pl.DataFrame, error: type[CleanroomError], what: str) -> None:
-    with pytest.raises(error, match=what):
-        train(estimator, frame)
+    ):
+        with pytest.raises(error, match=what):
+            train(estimator, frame)
 
 
 def test_a_file_of_another_form_is_refused(tmp_path: Path) -> None:
@@ -147,6 +156,8 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path) -> None:
 
 
 def test_uneven_hosts_fit_one_model(tmp_path: Path) -> None:
+    from sklearn.naive_bayes import GaussianNB
+
     code = algorithm(tmp_path, "", ALGORITHM)
     frame, new = rows(3000), rows(1000, seed=1)
     head, tail = (each.write_csv(include_header=False) for each in (frame[:1], frame[1:]))

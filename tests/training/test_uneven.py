@@ -73,9 +73,10 @@ def error(weights: dict[str, torch.Tensor], seed: int) -> float:
 
 
 def test_the_loss_of_uneven_shards_is_within_five_percent_of_even_ones(tmp_path: Path) -> None:
-    """The first host has half of the rows, none, or one in twenty; over five seeds."""
+    """The first host has half of the rows, none, or one in twenty; over three seeds."""
+    seeds = range(3)
     code = algorithm(tmp_path, text=LAW)
-    tried = [(seed, cut) for seed in range(5) for cut in (1500, 0, 150)]
+    tried = [(seed, cut) for seed in seeds for cut in (1500, 0, 150)]
     jobs = []
     for seed, cut in tried:
         data = rows(3000, seed)
@@ -88,8 +89,8 @@ def test_the_loss_of_uneven_shards_is_within_five_percent_of_even_ones(tmp_path:
     errors = {}
     for (seed, cut), hosts in zip(tried, jobs, strict=True):
         errors[seed, cut] = error(load_file(hosts[0].model / "model.safetensors"), seed)
-    even, empty, small = (sum(errors[seed, cut] for seed in range(5)) for cut in (1500, 0, 150))
-    assert even / 5 < 0.2  # of which 0.09 is noise; targets vary by 2
+    even, empty, small = (sum(errors[seed, cut] for seed in seeds) for cut in (1500, 0, 150))
+    assert even / len(seeds) < 0.2  # of which 0.09 is noise; targets vary by 2
     assert empty < 1.05 * even
     assert small < 1.05 * even
 

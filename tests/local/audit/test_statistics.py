@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -15,8 +17,11 @@ from cleanroom_algo.local.audit.statistics import (
 )
 from cleanroom_algo.local.summaries.evaluation import roc
 
-sklearn_metrics = pytest.importorskip("sklearn.metrics")
-scipy_stats = pytest.importorskip("scipy.stats")
+
+@pytest.fixture(scope="module")
+def scipy_stats() -> Any:
+    """Return scipy's module; importing it takes long."""
+    return pytest.importorskip("scipy.stats")
 
 
 def scores(seed: int, members: int, others: int, shift: float) -> tuple[np.ndarray, np.ndarray]:
@@ -27,6 +32,7 @@ def scores(seed: int, members: int, others: int, shift: float) -> tuple[np.ndarr
 
 @pytest.mark.parametrize(("members", "others", "shift"), [(50, 80, 0.0), (300, 200, 0.7), (7, 3, 1.0)])
 def test_auc_and_curve_are_those_of_scikit_learn(members: int, others: int, shift: float) -> None:
+    sklearn_metrics = pytest.importorskip("sklearn.metrics")
     inside, outside = scores(1, members, others, shift)
     labels = np.repeat([1, 0], [members, others])
     together = np.concatenate([inside, outside])
@@ -37,7 +43,7 @@ def test_auc_and_curve_are_those_of_scikit_learn(members: int, others: int, shif
     np.testing.assert_allclose(found[1], true)
 
 
-def test_the_interval_of_auc_holds_as_often_as_it_says() -> None:
+def test_the_interval_of_auc_holds_as_often_as_it_says(scipy_stats: Any) -> None:
     truth = scipy_stats.norm.cdf(0.7 / 2**0.5)
     draw = np.random.default_rng(0)
     held = 0
@@ -55,7 +61,7 @@ def test_the_interval_does_not_vanish_where_all_pairs_agree() -> None:
 
 
 @pytest.mark.parametrize(("found", "count"), [(0, 20), (20, 20), (3, 20), (412, 1000), (9_990, 100_000)])
-def test_clopper_pearson_is_that_of_scipy(found: int, count: int) -> None:
+def test_clopper_pearson_is_that_of_scipy(scipy_stats: Any, found: int, count: int) -> None:
     exact = scipy_stats.binomtest(found, count).proportion_ci(method="exact")
     assert clopper_pearson(found, count) == pytest.approx((exact.low, exact.high), abs=1e-9)
 
@@ -75,7 +81,7 @@ def test_separation_counts_members_above_the_threshold() -> None:
 @pytest.mark.parametrize(
     "p_values", [[0.03], [0.2, 0.5, 1.0], [0.001] * 20, [1.0, 1.0], list(np.linspace(0.01, 1, 99))]
 )
-def test_fisher_is_that_of_scipy(p_values: list[float]) -> None:
+def test_fisher_is_that_of_scipy(scipy_stats: Any, p_values: list[float]) -> None:
     assert fisher(np.array(p_values)) == pytest.approx(scipy_stats.combine_pvalues(p_values).pvalue)
 
 
