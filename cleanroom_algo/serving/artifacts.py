@@ -87,11 +87,6 @@ class Artifacts:
     def _has_manifest(self) -> bool:
         return (self.directory / MANIFEST_FILE).is_file()
 
-    @property
-    def has_features(self) -> bool:
-        """Whether these artifacts contain fitted preprocessing."""
-        return (self.directory / FEATURES_FILE).is_file()
-
     def hyperparameters(self, kind: type[H]) -> H:
         """Return the hyperparameters of the training job, typed.
 

@@ -36,7 +36,7 @@ def test_the_main_job_runs_in_the_containers_of_the_example_image(engine: Engine
     assert json.loads(checked) == {"findings": []}
     check_that_nothing_is_compiled_at_a_start(engine)
     check_process_one(engine, tmp_path)
-    check_a_script(engine, tmp_path)
+    check_scripts(engine, tmp_path)
     check_the_main_job(engine, tmp_path)
 
 
@@ -66,7 +66,7 @@ END
 
 
 START = """
-python -v -c 'import torch.distributed.run, cleanroom_algo.training.process.rank, cleanroom_algo.serving.server.app' \
+python -v -c 'import torch.distributed, cleanroom_algo.training.process.rank, cleanroom_algo.serving.server.app' \
   2>&1 |
   grep '^# code object from /opt/' | grep -v '\\.pyc' | wc -l
 """
@@ -128,9 +128,26 @@ def check_process_one(engine: Engine, folder: Path) -> None:
     assert (lines, host.wait()) == (["orphan reaped", "ready", "child not told"], 42)
 
 
-def check_a_script(engine: Engine, folder: Path) -> None:
-    lines = ("COPY train.py /opt/ml/code/", "ENV SAGEMAKER_PROGRAM=train.py")
-    image = engine.build("script", *lines, base=IMAGE, files={"train.py": SCRIPT})
+INFERENCE = """
+from pathlib import Path
+
+def model_fn(model_dir):
+    return len(list(Path(model_dir).glob("model-algo-*")))
+
+def input_fn(body, content_type):
+    return [line for line in body.splitlines() if not line.startswith("x,")]
+
+def predict_fn(rows, model):
+    return [model] * len(rows)
+
+def output_fn(predictions, accept):
+    return "\\n".join(map(str, predictions))
+"""
+
+
+def check_scripts(engine: Engine, folder: Path) -> None:
+    lines = ("COPY train.py inference.py /opt/ml/code/", "ENV SAGEMAKER_PROGRAM=train.py")
+    image = engine.build("script", *lines, base=IMAGE, files={"train.py": SCRIPT, "inference.py": INFERENCE})
     desk = make_desk(folder)
     words = ("--name", "script", "--hosts", "2", "--hyperparameter", "epochs=2")
 
@@ -139,6 +156,9 @@ def check_a_script(engine: Engine, folder: Path) -> None:
     assert done.status == ExitCode.OK, done.stderr
     log = desk.run("logs", "script").stdout
     assert all(f"epochs 2 files 3 of {host}" in log for host in ("algo-1", "algo-2"))
+    inferred = desk.run("infer", "script", "--channel", desk.data, "--json")
+    assert inferred.status == ExitCode.OK, inferred.stderr
+    assert [line for path in inferred.json["outputs"] for line in Path(path).read_text().splitlines()] == ["2"] * 40
 
 
 def check_the_main_job(engine: Engine, folder: Path) -> None:
