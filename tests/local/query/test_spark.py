@@ -15,7 +15,13 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from cleanroom_algo.errors import EngineDiffersError, QueryError, SparkUnavailableError, TableUnreadableError
+from cleanroom_algo.errors import (
+    EngineDiffersError,
+    QueryError,
+    QueryTooLargeError,
+    SparkUnavailableError,
+    TableUnreadableError,
+)
 from cleanroom_algo.local.objects.s3 import S3Prefix
 from cleanroom_algo.local.query.engines import duckdb as duckdb_engine
 from cleanroom_algo.local.query.engines.database import open_database, types
@@ -30,12 +36,20 @@ pytest.importorskip("pyspark", reason="pyspark is missing: pip install 'cleanroo
 if shutil.which("java") is None:
     pytest.skip("not installed: java", allow_module_level=True)
 
+from pyspark import SparkContext
+
 from cleanroom_algo.local.query.engines import spark
 from cleanroom_algo.local.query.engines.spark import spark_session, stop_spark
 
 pytestmark = pytest.mark.process  # Java's
 Result = tuple[list[tuple[str, str]], list[tuple[Any, ...]]]
 BATCH = 60
+SMALL = (
+    ("spark.driver.memory", "512m"),
+    ("spark.master", "local[1]"),
+    ("spark.sql.codegen.factoryMode", "NO_CODEGEN"),  # one row does not need compiled code
+    ("spark.sql.codegen.wholeStage", "false"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -254,3 +268,18 @@ def test_spark_computes_what_duckdb_refuses(access: TableAccess, tmp_path: Path)
     with pytest.raises(QueryError, match="DATATYPE_MISMATCH"):
         run(QueryPlan("SELECT md5(1) AS x FROM v", access, tmp_path / "2", engine="spark"))
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_java_starts_again_when_it_had_too_little_memory(access: TableAccess, tmp_path: Path) -> None:
+    """The last test: Java and its views have ended then."""
+    plan = QueryPlan("SELECT id FROM v WHERE id = 1", access, tmp_path / "out", header=False, engine="spark")
+    large = (
+        "SELECT length(repeat(CAST(id AS string), 2000000000)) AS n FROM v"  # each value is larger than Java's memory
+    )
+    with pytest.raises(QueryTooLargeError, match="more memory than Spark has"):
+        run(replace(plan, query=large))
+    assert SparkContext._gateway is None
+    assert not plan.directory.exists()
+
+    run(replace(plan, spark=SMALL))
+    assert [path.read_text() for path in plan.directory.iterdir()] == ["1\n"]
