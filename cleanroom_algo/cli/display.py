@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PROGRESS_SECONDS = 10.0  # between two progress lines if none can be updated: the file of a long job stays readable
 
+SERVER_NOTES = re.compile(r"\S+ \S+ \[\d+\] (DEBUG|INFO) |\w+ host, polling |MaxConcurrentTransforms=")
+"""Lines about a server that starts, serves and ends as it should: neither warnings nor the algorithm's own output."""
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(?:$|: )")  # an exception below its traceback
 _ERROR = re.compile(r"CR-[A-Z]{3}-[0-9]{3}  ")
 
@@ -35,12 +37,22 @@ class JobDisplay:
         verbose: whether the containers' output is shown; metric lines always update the status lines.
         as_json: whether progress is written as JSON, one object per line.
         hosts: the number of hosts; on a terminal, each of several hosts has its own status line.
+        hidden: lines that begin like this are not shown.
     """
 
-    def __init__(self, title: str, *, verbose: bool = True, as_json: bool = False, hosts: int = 1) -> None:
+    def __init__(
+        self,
+        title: str,
+        *,
+        verbose: bool = True,
+        as_json: bool = False,
+        hosts: int = 1,
+        hidden: re.Pattern[str] | None = None,
+    ) -> None:
         self._title = title
         self._verbose = verbose
         self._as_json = as_json
+        self._hidden = hidden
         self._started = time.monotonic()
         self._progress_due = self._started + PROGRESS_SECONDS
         self._state = "starting"
@@ -90,7 +102,7 @@ class JobDisplay:
         if isinstance(self._progress, TrainingProgress) and self._progress.take(text):
             self._state = "training"
             self._say_progress()
-        if text == NOT_STARTED:
+        if text == NOT_STARTED or (self._hidden is not None and self._hidden.match(text)):
             return
         if self._verbose and not self._holds(host, text, before):
             self._print(f"{host} | {text}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cleanroom_algo.cli.display import SERVER_NOTES
 from cleanroom_algo.cli.options import (
     channel_sources,
     home_option,
@@ -60,11 +61,12 @@ if TYPE_CHECKING:
     "--beside", is_flag=True, help="Print each row together with its prediction; with --output, write one table."
 )
 @click.option("--print-request", is_flag=True, help="Print the literal request, and start nothing.")
-@click.option("--quiet", is_flag=True, help="Do not show the output of the containers; `logs` still has it.")
+@click.option("--verbose", "shown", flag_value="all", help="Show the log of the server, too; `logs` always has it.")
+@click.option("--quiet", "shown", flag_value="none", help="Do not show the output of the containers.")
 @json_option
 @home_option
 @click.pass_context
-def command(context: click.Context, /, as_json: bool, home: Path | None, quiet: bool, **words: Any) -> None:
+def command(context: click.Context, /, as_json: bool, home: Path | None, shown: str | None, **words: Any) -> None:
     r"""Predict with MODEL, a name or an ARN; add `:VERSION` to select a version. Or run a request from a file.
 
     DATA is a folder, a file or an s3:// URI, as with --channel. With -, the command reads rows from standard input, and
@@ -85,7 +87,8 @@ def command(context: click.Context, /, as_json: bool, home: Path | None, quiet: 
         if words["print_request"]:
             emit_json(call.params)
             return
-        record = follow(room, start(room, call), verbose=not quiet, as_json=as_json)
+        hidden = SERVER_NOTES if shown is None else None
+        record = follow(room, start(room, call), verbose=shown != "none", as_json=as_json, hidden=hidden)
         job = InferenceJob(record, room.workspace)
     if not as_json:
         for each in job.warnings:

@@ -11,6 +11,8 @@ from cleanroom_algo.cli.display import JobDisplay
 from cleanroom_algo.local.resources.records import reason
 
 if TYPE_CHECKING:
+    import re
+
     from cleanroom_algo.local.resources.settings import RoomSettings
     from cleanroom_algo.local.resources.store import Record
     from cleanroom_algo.local.room import Room
@@ -28,10 +30,12 @@ def open_room(home: Path | None, settings: RoomSettings | None = None) -> Iterat
         yield room
 
 
-def follow(room: Room, started: Record, *, verbose: bool, as_json: bool = False) -> Record:
-    """Show a job until it has ended, and return its record."""
+def follow(
+    room: Room, started: Record, *, verbose: bool, as_json: bool = False, hidden: re.Pattern[str] | None = None
+) -> Record:
+    """Show a job until it has ended, and return its record; the arguments are those of `JobDisplay`."""
     hosts = started.document.get("resourceConfig", {}).get("instanceCount", 1)
-    with JobDisplay(started.name, verbose=verbose, as_json=as_json, hosts=hosts) as display:
+    with JobDisplay(started.name, verbose=verbose, as_json=as_json, hosts=hosts, hidden=hidden) as display:
         record = room.wait(started.key, started.version, listener=display)
         display.ended(record.status, reason(record))
     return record

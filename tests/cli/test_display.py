@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from cleanroom_algo.cli import display
-from cleanroom_algo.cli.display import JobDisplay
+from cleanroom_algo.cli.display import SERVER_NOTES, JobDisplay
 from cleanroom_algo.contract.metrics import EPOCHS_LINE, metric_line
 from cleanroom_algo.errors import HyperparameterError, JobFailedError, Problem
 from cleanroom_algo.local.failures import error_of
@@ -72,6 +72,16 @@ def test_the_error_that_ends_a_container_is_shown_once_and_others_are_not_lost(
     told = capsys.readouterr().err
     assert "algo-1 | CR-SCH-002  another\nalgo-1 |   fix  of it\nalgo-1 | working\n" in told
     assert ERROR.code not in told
+
+
+def test_what_a_server_notes_is_hidden_and_what_it_warns_of_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    stamp = "2026-11-30 19:56:55,125 [2]"
+    noted = ["sandbox host, polling GET /ping on port 8080", f"{stamp} INFO Starting gunicorn 27.0.1"]
+    warned = [f"{stamp} WARNING slow", "warning: no answer", "INFO of the algorithm", "waiting for GET /ping"]
+    with JobDisplay("late", hidden=SERVER_NOTES) as shown:
+        for line in noted + warned:
+            shown.line("algo-1", "stderr", line)
+    assert capsys.readouterr().err.splitlines() == ["late: starting", *(f"algo-1 | {line}" for line in warned)]
 
 
 def test_an_exception_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
