@@ -35,8 +35,8 @@ CONTAINER: tuple[Difference, ...] = (
     Difference(
         "container",
         TRAIN,
-        "OMP_NUM_THREADS divides the cores of this machine among the hosts of a job.",
-        "Each host has its own cores, and SageMaker does not set the variable.",
+        "OMP_NUM_THREADS divides the cores of this machine among the hosts of a job, and OMP_WAIT_POLICY is PASSIVE.",
+        "Each host has its own cores, and SageMaker does not set these variables.",
         "documented",
         "SageMaker developer guide, Environment variables",
     ),
