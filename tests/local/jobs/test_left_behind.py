@@ -54,6 +54,8 @@ def secrets(tmp_path: Path) -> Path:
 def test_what_leads_elsewhere_fails_the_job(job: Job, run: Run, secrets: Path, kind: str, body: str) -> None:
     if kind == "docker" and body in REPLACED.values():
         pytest.skip("these folders are mounts, which cannot be replaced")
+    if kind == "docker" and body not in (LINKS["outside"], LINKS["output"]):
+        pytest.skip("one link for each folder shows that they are read as on other hosts")
 
     outcome = run(job(f"secrets = {str(secrets)!r}\n{body}"))
 
@@ -104,6 +106,8 @@ def test_on_docker_hosts_a_folder_that_is_no_mount_may_be_replaced_and_fails_the
 def test_a_failure_file_is_a_file(job: Job, run: Run, secrets: Path, kind: str, body: str, what: str) -> None:
     if kind == "docker" and "rename" in body:
         pytest.skip("a mount cannot be renamed")
+    if kind == "docker" and "symlink_to" not in body:
+        pytest.skip("one of them shows that the file is read as on other hosts")
 
     outcome = run(job(f"secrets = {str(secrets)!r}\n{body}\nsys.exit(1)"))
 

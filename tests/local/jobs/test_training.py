@@ -15,6 +15,8 @@ from cleanroom_algo.local.plans.outcomes import JobStatus
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource, ChannelPlan
 from tests.local.jobs.support import PRELUDE, Job, Lines, Run, members
 
+WHATEVER_KIND = pytest.mark.parametrize("kind", ["process"])  # what is packed comes from a folder of this machine
+
 
 def test_the_container_sees_what_a_real_job_shows(job: Job) -> None:
     plan = job("", parts=1, hyperparameters={"epochs": "3"})
@@ -100,6 +102,7 @@ sys.stdout.write("no newline at the end")
         assert "".join(err[1:]) == "y" * 3_000_000
 
 
+@WHATEVER_KIND
 @pytest.mark.parametrize(
     ("contents", "clash"), [(("same", "same"), False), (("one", "two"), True)], ids=["equal", "different"]
 )
@@ -119,6 +122,7 @@ def test_files_of_hosts_are_merged_and_clashes_reported(
         assert members(outcome.model_archive) == {"shared": b"same"}
 
 
+@WHATEVER_KIND
 def test_crossing_the_cap_fails_the_job_and_leaves_nothing(job: Job, run: Run) -> None:
     outcome = run(job("(root / 'model' / 'big').write_bytes(bytes(2000))", max_artifact_bytes=1999))
 
@@ -128,6 +132,7 @@ def test_crossing_the_cap_fails_the_job_and_leaves_nothing(job: Job, run: Run) -
     assert outcome.model_archive is None
 
 
+@WHATEVER_KIND
 def test_the_same_files_give_the_same_archive(job: Job, run: Run) -> None:
     plan = job("(root / 'model' / 'weights').write_text('w')")
     archives = []
@@ -139,6 +144,7 @@ def test_the_same_files_give_the_same_archive(job: Job, run: Run) -> None:
     assert archives[0] == archives[1]
 
 
+@WHATEVER_KIND
 def test_archives_are_plain_gzip(job: Job, run: Run) -> None:
     outcome = run(job("(root / 'model' / 'weights').write_text('w')"))
 

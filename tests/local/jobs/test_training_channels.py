@@ -14,9 +14,7 @@ from tests.local.jobs.support import Job, Lines, Run
 from tests.local.support import text_of
 
 
-@pytest.mark.parametrize(
-    ("packed", "mode"), [(True, InputMode.PIPE), (True, InputMode.FAST_FILE), (False, InputMode.PIPE)]
-)
+@pytest.mark.parametrize(("packed", "mode"), [(True, InputMode.FAST_FILE), (False, InputMode.PIPE)])
 def test_the_base_model_arrives_as_files_whatever_the_input_mode(
     job: Job, run: Run, tmp_path: Path, packed: bool, mode: InputMode
 ) -> None:
