@@ -114,11 +114,10 @@ if "RANK" in os.environ:
 
 
 def run(small: bool) -> Iterator[Row]:
-    """Measure all four; `small` takes few steps and bytes."""
+    """Measure all; `small` takes few steps and bytes."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         yield from _loops(folder, 50, 1, hosts=1) if small else _loops(folder, 2000, 5, hosts=2)
-        yield _startup(folder, 1 if small else 6)
         yield _saving(folder, 10 if small else 1000, 1 if small else 5)
 
 
@@ -126,29 +125,29 @@ def _loops(folder: Path, steps: int, repeats: int, hosts: int) -> Iterator[Row]:
     environ = {"BENCH_STEPS": str(steps), "OMP_NUM_THREADS": "1"}
     script = folder / "by_hand.py"
     script.write_text(BY_HAND)
-    alone = [(_ours(folder, 1, environ), _rate([[sys.executable, str(script)]], environ)) for _ in range(repeats)]
+    bare = [sys.executable, "-c", "import torch"]
+    alone, starts = [], []
+    for _ in range(repeats):
+        start = time.time()
+        told = _ours(folder, 1, environ)
+        alone.append((told["rate"], _told([[sys.executable, str(script)]], environ)["rate"]))
+        starts.append((told["ready"] - start, seconds_of(lambda: subprocess.run(bare, check=True))))
     yield _row("the loop, one rank", alone, "a loop by hand", 0.97)
+    yield _startup(starts)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", str(hosts), "--nproc-per-node", "1"]
     torchrun += ["--log-dir", str(folder)]  # nobody removes its default
     together = []
     for _ in range(repeats):
         address = ["--master-addr", "127.0.0.1", "--master-port", str(_free_port())]
         commands = [[*torchrun, "--node-rank", str(rank), *address, str(script)] for rank in range(hosts)]
-        ours = _ours(folder, hosts, environ) if hosts > 1 else alone[-1][0]  # one host has nothing to add up
-        together.append((ours, _rate(commands, environ | {"GLOO_SOCKET_IFNAME": "lo"})))
+        ours = _ours(folder, hosts, environ) if hosts > 1 else told  # one host has nothing to add up
+        theirs = _told(commands, environ | {"GLOO_SOCKET_IFNAME": "lo"})
+        together.append((ours["rate"], theirs["rate"]))
     yield _row(f"DDP over {hosts} hosts on loopback", together, "torchrun and DDP", 0.95)
 
 
-def _startup(folder: Path, repeats: int) -> Row:
-    """Measure from the start of the process to the algorithm's first hook."""
-    environ = {"BENCH_STEPS": "10", "OMP_NUM_THREADS": "1"}
-
-    def ours() -> float:
-        start = time.time()
-        return _ours(folder, 1, environ, word="ready") - start
-
-    bare = [sys.executable, "-c", "import torch"]
-    turns = [(ours(), seconds_of(lambda: subprocess.run(bare, check=True))) for _ in range(repeats)]
+def _startup(turns: list[tuple[float, float]]) -> Row:
+    """From the start of the process to the algorithm's first hook."""
     mine, others = (median(column) for column in zip(*turns, strict=True))
     limit = others + STARTUP_SECONDS
     name = "import torch, and half a second"
@@ -181,8 +180,8 @@ def _row(what: str, turns: list[tuple[float, float]], other: str, goal: float, u
     return Row("training", what, unit, mine, theirs, other, "peer", goal, paired_ratio=ratio)
 
 
-def _ours(folder: Path, hosts: int, environ: Mapping[str, str], word: str = "rate") -> float:
-    """Run a job as the platform starts it, and return what the first host tells: its steps per second."""
+def _ours(folder: Path, hosts: int, environ: Mapping[str, str]) -> dict[str, float]:
+    """Run a job as the platform starts it, and return what the first host tells: when it was ready, and its rate."""
     algorithm = folder / "bench_algorithm.py"
     algorithm.write_text(ALGORITHM)
     names = [f"algo-{number + 1}" for number in range(hosts)]
@@ -200,12 +199,12 @@ def _ours(folder: Path, hosts: int, environ: Mapping[str, str], word: str = "rat
         roots.append({"SAGEMAKER_BASE_DIR": str(root), "CLEANROOM_ALGO_ALGORITHM": str(algorithm)})
     shared = {**environ, "CLEANROOM_ALGO_RENDEZVOUS": meeting}
     command = [sys.executable, "-m", "cleanroom_algo.training", "train"]
-    return _rate([command] * hosts, shared, roots, word)
+    return _told([command] * hosts, shared, roots)
 
 
-def _rate(
-    commands: list[list[str]], environ: Mapping[str, str], own: list[dict[str, str]] | None = None, word: str = "rate"
-) -> float:
+def _told(
+    commands: list[list[str]], environ: Mapping[str, str], own: list[dict[str, str]] | None = None
+) -> dict[str, float]:
     processes = [
         subprocess.Popen(
             command,
@@ -220,7 +219,8 @@ def _rate(
     for process, (_, error) in zip(processes, outputs, strict=True):
         if process.returncode:
             raise RuntimeError(error)
-    return next(float(line.split()[1]) for line in outputs[0][0].splitlines() if line.startswith(word))
+    told = [line.split() for line in outputs[0][0].splitlines() if line.startswith(("rate ", "ready "))]
+    return {word: float(value) for word, value in told}
 
 
 def _free_port() -> int:
