@@ -207,6 +207,9 @@ def stop_spark() -> None:
     """End the session of this process, if there is one."""
     with _lock:
         _end()
+        for each in _java_log:
+            each.close()
+        _java_log.clear()
 
 
 def _start(properties: dict[str, str]) -> SparkSession:
