@@ -43,7 +43,7 @@ from cleanroom_algo.local.query.engines.spark import spark_session, stop_spark
 
 pytestmark = pytest.mark.process  # Java's
 Result = tuple[list[tuple[str, str]], list[tuple[Any, ...]]]
-BATCH = 60
+BATCH = 150
 SMALL = (
     ("spark.driver.memory", "512m"),
     ("spark.master", "local[1]"),
