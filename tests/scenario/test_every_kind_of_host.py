@@ -35,7 +35,7 @@ OWN_OF_A_KIND = {
     "HOME",
 }
 OWN_OF_A_KIND |= {"HOSTNAME", "PWD", "OLDPWD", "SHLVL", "_", "TERM", "container", "PYTHONUNBUFFERED", "LC_CTYPE"}
-OWN_OF_A_KIND |= {"PYTHONDONTWRITEBYTECODE", "LANG", "LC_ALL", "OMP_WAIT_POLICY", "TZ"}
+OWN_OF_A_KIND |= {"PYTHONDONTWRITEBYTECODE", "LANG", "LC_ALL", "TZ"}
 
 TRAIN = """#!/usr/bin/env python3
 import json, os, signal, socket, sys, time

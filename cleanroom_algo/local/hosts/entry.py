@@ -16,7 +16,7 @@ from cleanroom_algo.local.hosts.protocol import HostSpec, Verb
 
 _MODULES: dict[Verb, str] = {"train": "cleanroom_algo.training", "serve": "cleanroom_algo.serving"}
 # Variables that an image would set; others of this process are not passed on, above all credentials.
-_INHERITED = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_WAIT_POLICY", "TZ")
+_INHERITED = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "TZ")
 
 
 @dataclass(frozen=True, slots=True)
