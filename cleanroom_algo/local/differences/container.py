@@ -35,7 +35,7 @@ CONTAINER: tuple[Difference, ...] = (
     Difference(
         "container",
         TRAIN,
-        "OMP_NUM_THREADS divides the cores of this machine among the hosts of a job, and OMP_WAIT_POLICY is PASSIVE.",
+        "OMP_NUM_THREADS divides the cores of this machine among the hosts of a job, and GOMP_SPINCOUNT is 1000.",
         "Each host has its own cores, and SageMaker does not set these variables.",
         "documented",
         "SageMaker developer guide, Environment variables",
