@@ -102,7 +102,8 @@ def request(room: Room, folder: Path) -> dict[str, Any]:
     """Return the parameters of the small training job; what it names is in the room."""
     channels = {"train": folder / "data"}
     parameters = request_for(room.workspace.settings.machine, folder / "algorithm", channels)
-    adopt(room.caller, parameters, algorithm=str(folder / "algorithm"), channels=channels)
+    _, bind = adopt(room.caller, parameters, algorithm=str(folder / "algorithm"), channels=channels)
+    bind()
     return parameters
 
 

@@ -50,6 +50,7 @@ def test_a_process_that_replaces_another_has_its_core(container: Container, star
     for killed in server.workers():
         psutil.Process(killed).kill()
         _wait_for(server, wanted, without=killed)
+        server.wait_until_ready()  # the server ends if a process dies while none serves
 
 
 def _wait_for(server: RunningServer, wanted: list[set[int]], without: int = 0) -> None:
