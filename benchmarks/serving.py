@@ -144,7 +144,7 @@ def _beside_no_http(scratch: Path, model: Path, algorithm: Path, load: Load, por
 
 
 def _health(load: Load, port: int) -> Row:
-    """How long a health check takes while large requests keep every process busy, beside 50 ms: of 100 the slowest."""
+    """Measure health checks while large requests keep every process busy: the 99th percentile, beside 50 ms."""
     request = request_bytes("/invocations", load.body, "text/csv")
     seconds = []
     with ThreadPoolExecutor(1) as pool:

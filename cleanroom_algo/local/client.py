@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
@@ -269,12 +268,14 @@ def start(room: Room, call: JobCall) -> Record:
     Raises:
         RequestError: the service would refuse the request. And what `check_first_rows` raises; no record is left then.
     """
-    if call.operation == INFER:
-        from cleanroom_algo.local.first_rows import check_first_rows  # polars takes long to import
 
-        made = make_call(room.caller, call, partial(check_first_rows, room.workspace, call.params))
-    else:
-        made = make_call(room.caller, call)
+    def check() -> None:
+        if call.operation == INFER:
+            from cleanroom_algo.local.first_rows import check_first_rows  # polars takes long to import
+
+            check_first_rows(room.workspace, call.params)
+
+    made = make_call(room.caller, call, check)
     arn = made.get("trainedModelInferenceJobArn") or made["trainedModelArn"]
     kind = records.INFERENCE if "trainedModelInferenceJobArn" in made else records.MODEL
     record = room.store.get(kind, arn, made.get("versionIdentifier"))

@@ -51,9 +51,9 @@ def write_parts(plan: QueryPlan, draft: Path) -> QueryOutcome:
         def write(number: int) -> Path:
             path, first = draft / f"part-{number:05}-{name}-c000{suffix}", number * per_file
             rows = f"SELECT {shown} FROM result WHERE rowid >= {first} AND rowid < {first + per_file}"  # noqa: S608
-            cursor = connection.cursor()
-            create_macros(cursor, shown)
-            cursor.execute(f"COPY ({rows}) TO {quoted(str(path))} ({options})")
+            with connection.cursor() as cursor:
+                create_macros(cursor, shown)
+                cursor.execute(f"COPY ({rows}) TO {quoted(str(path))} ({options})")
             return path
 
         with ThreadPoolExecutor() as pool:  # one thread writes each file of DuckDB
