@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cleanroom_algo.channels.features import Features, row_major
+from cleanroom_algo.channels.arrays import row_major
+from cleanroom_algo.channels.features import Features
 from cleanroom_algo.channels.modes.file import read_object
 from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.channels.schema import Column, Schema

@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cleanroom_algo.channels.features import Arrays, Features
+    from cleanroom_algo.channels.arrays import Arrays
+    from cleanroom_algo.channels.features import Features
     from cleanroom_algo.channels.records import read_records
     from cleanroom_algo.channels.schema import Column, Csv, Schema
     from cleanroom_algo.contract.environment import Environment
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from cleanroom_algo.training.trainer import Trainer
 
 _HOMES = {
-    "Arrays": "cleanroom_algo.channels.features",
+    "Arrays": "cleanroom_algo.channels.arrays",
     "Artifacts": "cleanroom_algo.serving.artifacts",
     "Batch": "cleanroom_algo.data.batch",
     "ChannelDataset": "cleanroom_algo.data.dataset",

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cleanroom_algo.channels.features import Arrays, Features, Lists
+from cleanroom_algo.channels.arrays import Arrays, Lists
+from cleanroom_algo.channels.features import Features
 
 GROUP_ROWS: Final = 8192
 """Rows that become tensors together: one conversion has a fixed cost of several times the work on 1,024 rows. More rows

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from cleanroom_algo.channels.features import Arrays
+    from cleanroom_algo.channels.arrays import Arrays
     from cleanroom_algo.channels.schema import Schema
     from cleanroom_algo.serving.artifacts import Artifacts
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cleanroom_algo.channels.features import Arrays
+from cleanroom_algo.channels.arrays import Arrays
 from cleanroom_algo.contract.estimators import ESTIMATOR_FILE, read_estimator
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.predictor import ROWS_PER_FORWARD, Predictions, Predictor

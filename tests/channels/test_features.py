@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanroom_algo.channels.features import Features, row_major
+from cleanroom_algo.channels.arrays import row_major
+from cleanroom_algo.channels.features import Features
 from cleanroom_algo.channels.fitting import FeaturesFitter
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import FeaturesError

@@ -10,7 +10,7 @@ import pytest
 from torch import Tensor, nn
 
 from cleanroom_algo import Artifacts, Batch, Hyperparameters, Predictor, Schema, Trainer
-from cleanroom_algo.channels.features import Arrays
+from cleanroom_algo.channels.arrays import Arrays
 from cleanroom_algo.errors import HyperparameterError, RowMismatchError
 from cleanroom_algo.local.setup.channel_data import as_frame
 from cleanroom_algo.testing import load_predictor, make_batch, make_trainer, predict, run_trainer

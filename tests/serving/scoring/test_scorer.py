@@ -15,7 +15,8 @@ import polars as pl
 import pytest
 import torch
 
-from cleanroom_algo.channels.features import Arrays, Features
+from cleanroom_algo.channels.arrays import Arrays
+from cleanroom_algo.channels.features import Features
 from cleanroom_algo.channels.fitting import FeaturesFitter
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.manifest import Manifest
