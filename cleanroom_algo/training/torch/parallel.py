@@ -47,12 +47,13 @@ class Step(nn.Module):
         self._scaler = scaler
         self._running = buffers
 
-    def forward(self, batch: Batch | None, signal: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch | None, weight: float, stop: float) -> tuple[Tensor, Tensor]:
         """Return the value to differentiate, and the mean loss of the batch.
 
         Args:
             batch: some rows; None: the gradients of all parameters are zero.
-            signal: the batch's weight, and whether to stop, on the model's device.
+            weight: of the loss; 0 if the rank has no rows.
+            stop: 1 if this rank was asked to stop, else 0.
         """
         if batch is None:
             loss, news = zero_of(self), 0
@@ -60,9 +61,10 @@ class Step(nn.Module):
             loss = self._loss(self.model, batch)
             check_form(loss)
             news = self._running.news()
-        told = (self.tally[:2] * signal).sum() + self.tally[2] * news
-        weighted = loss * signal[0] if batch is not None else loss
-        return self._scaler.scale(weighted) + told, loss.detach()
+        signal = torch.tensor([weight, stop, float(news)])
+        if self.tally.device.type == "cuda":
+            signal = signal.pin_memory().to(self.tally.device, non_blocking=True)
+        return self._scaler.scale(loss if weight == 1 else loss * weight) + (self.tally * signal).sum(), loss.detach()
 
 
 class _Zero(torch.autograd.Function):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -90,7 +91,7 @@ class Steps:
         ddp.broadcast_buffers = False
         # DDP sends the gradients of its first backward pass in another order than later ones. If three or more ranks
         # add them, the order changes the last bit, but a run that was killed must end with the same bits.
-        loss, _ = ddp(None, torch.zeros(2, device=run.device))
+        loss, _ = ddp(None, 0.0, 0.0)
         loss.backward()
         self._step_module.zero_grad(set_to_none=True)
         return ddp
@@ -105,17 +106,10 @@ class Steps:
     def _weighted_backward(self, batch: Batch, *, full: bool) -> Tensor:
         weight = batch.rows / self._run.options.batch_size
         self._rows += weight
-        signal = torch.tensor([weight, float(bool(self._run.stop))])
-        if self._run.device.type == "cuda":
-            signal = signal.pin_memory().to(self._run.device, non_blocking=True)
-        with self._accumulating(full=full), contextlib.ExitStack() as passing:
-            if batch.rows == 0 and self._joins:
-                passing.enter_context(self.buffers.frozen())
-                passing.enter_context(without_gradients(self._run.model))
+        with self._accumulating(full=full), self._traceless(batch):
             with self._autocast():
-                loss, mean = self._ddp(self._rows_of(batch), signal)
+                loss, mean = self._ddp(self._rows_of(batch), weight, float(bool(self._run.stop)))
             loss.backward()
-        self._check_used(batch)
         return cast("Tensor", mean)
 
     def _rows_of(self, batch: Batch) -> Batch | None:
@@ -126,6 +120,15 @@ class Steps:
             self.stand_in = stand_in(batch, self._run)
         return batch if batch.rows else self.stand_in
 
+    @contextlib.contextmanager
+    def _traceless(self, batch: Batch) -> Iterator[None]:
+        """Keep the rows that stand in for those of an empty batch from changing buffers and gradients."""
+        if batch.rows or not self._joins:
+            yield
+            return
+        with self.buffers.frozen(), without_gradients(self._run.model):
+            yield
+
     def _accumulating(self, *, full: bool) -> contextlib.AbstractContextManager[Any]:
         if self._ddp is self._step_module:
             if self._run.sharded:
@@ -133,26 +136,15 @@ class Steps:
             return contextlib.nullcontext()
         return contextlib.nullcontext() if full else self._ddp.no_sync()  # type: ignore[operator]
 
-    def _check_used(self, batch: Batch) -> None:
-        """Check that the loss depends on every parameter: DDP waits for all of their gradients."""
-        if self._ddp is self._step_module or self._run.options.unused_parameters or not batch.rows:
-            return
-        unused = [name for name, value in self._named.items() if value.grad is None]
-        if unused:
-            raise LossError(
-                f"the loss does not depend on {', '.join(unused)}",
-                expected="a gradient for every parameter in every step, if several ranks train together",
-                fix="use these parameters or remove them; or set unused_parameters = True, so that each step looks "
-                "for unused ones",
-            )
-
     def _agree(self) -> bool:
         """Convert the summed gradients to that of the mean over all rows; return whether a rank wants to stop."""
+        gradients = [value.grad for value in self._named.values() if value.grad is not None]
+        if len(gradients) < len(self._named):
+            self._check_used()
         tally = self._step_module.tally.grad
         assert tally is not None
         if self._run.sharded:
             tally = reduce_sums(tally.clone()) / self._run.world.size
-        gradients = [value.grad for value in self._named.values() if value.grad is not None]
         if self._run.device.type == "cpu":
             told = _Told(*tally.tolist())
             if told.weight not in (0.0, 1.0):  # if all batches are full, there is nothing to scale and to round
@@ -166,6 +158,18 @@ class Steps:
         self.buffers.merge(self._rows)
         self._rows = 0.0
         return told.stop > 0
+
+    def _check_used(self) -> None:
+        """Check that the loss depends on every parameter: DDP waits for all of their gradients."""
+        if self._ddp is self._step_module or self._run.options.unused_parameters:
+            return
+        unused = [name for name, value in self._named.items() if value.grad is None]
+        raise LossError(
+            f"the loss does not depend on {', '.join(unused)}",
+            expected="a gradient for every parameter in every step, if several ranks train together",
+            fix="use these parameters or remove them; or set unused_parameters = True, so that each step looks "
+            "for unused ones",
+        )
 
     def _told_late(self, tally: Tensor) -> _Told:
         """Return the values of the previous step, so that nothing waits for the GPU; in the first step, its own."""
