@@ -139,7 +139,7 @@ def run(small: bool) -> Iterator[Row]:
     Args:
         small: few rows, and no jobs of two hosts, which start eight processes that import much.
     """
-    rows, rounds, turns = (4000, 0, 1) if small else (200_000, 100, 3)
+    rows, rounds, turns = (4000, 0, 1) if small else (1_000_000, 30, 3)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         table = numbers(2 * rows)

@@ -144,8 +144,8 @@ class LightGBMTrainer(BoostingTrainer):
         rows = len(train.labels)
         share = min(1.0, SAMPLE_ROWS / self.all_reduce(np.array([rows]))[0])
         draw = np.random.default_rng([self.params.seed, self.world.rank])
-        own = [batch[draw.random(len(batch)) < share] for batch in train.inputs]
-        sample = [batch for batches in self.all_gather(own) for batch in batches if len(batch)]
+        gathered = self.all_gather([batch[draw.random(len(batch)) < share] for batch in train.inputs])
+        sample = [batch for batches in gathered for batch in batches if len(batch)]
         labels = np.zeros(sum(map(len, sample)), np.float32)
         return self._dataset(Rows(sample, labels, None), params, None).construct()
 
