@@ -37,6 +37,9 @@ engine_option = click.option(
     type=click.Choice(["duckdb", "spark"]),
     help="Engine for the queries of ML input channels. Defaults to that of settings.toml, or to duckdb.",
 )
+target_option = click.option(
+    "--target", help="The column that the model predicts. Defaults to the target of its schema."
+)
 
 
 def pairs(words: Iterable[str], option: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cleanroom_algo.cli.options import home_option, json_option
+from cleanroom_algo.cli.options import home_option, json_option, target_option
 from cleanroom_algo.cli.output import emit_json, fields, say, table
 from cleanroom_algo.errors.exit_codes import ExitCode
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Number of other texts of the format to compare with each canary.",
 )
-@click.option("--target", help="The column that the model predicts. Defaults to the target of its schema.")
+@target_option
 @click.option(
     "--max-exposure", type=click.FloatRange(0), help="Exit with status 3 if the mean exposure is larger than this."
 )

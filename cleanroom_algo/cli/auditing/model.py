@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cleanroom_algo.cli.options import home_option, json_option
+from cleanroom_algo.cli.options import home_option, json_option, target_option
 from cleanroom_algo.cli.output import emit_json, fields, say, table, writing
 from cleanroom_algo.errors import UsageError
 from cleanroom_algo.errors.exit_codes import ExitCode
@@ -24,7 +24,7 @@ _rows = click.Path(path_type=Path, exists=True)
 @click.option(
     "--non-members", type=_rows, required=True, help="Rows of the same kind on which the model was not trained."
 )
-@click.option("--target", help="The column that the model predicts. Defaults to the target of its schema.")
+@target_option
 @click.option(
     "--shadows",
     type=click.IntRange(min=0),
