@@ -58,11 +58,8 @@ def command(folder: Path | None, template: str | None, as_list: bool, as_json: b
         return
     for file in files:
         emit(str(target / file))
-    commands = re.findall(
-        "^(cleanroom-algo (?:train|infer) .*?) *(?:#.*)?$",
-        (target / "README.md").read_text(encoding="utf-8"),
-        re.MULTILINE,
-    )
+    readme = (target / "README.md").read_text(encoding="utf-8")
+    commands = re.findall("^cleanroom-algo (?:train|infer) .*", readme, re.MULTILINE)
     next_commands(f"{shlex.join(['cd', str(target)])} && python make_data.py", *commands)
 
 
