@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from cleanroom_algo.errors import UnknownOperationError
@@ -17,12 +18,20 @@ class Caller:
 
     Args:
         workspace: of the room.
-        changed: called after each call that may have queued a job.
+        changed: called after each transaction that may have queued a job.
     """
 
     def __init__(self, workspace: Workspace, changed: Callable[[], None]) -> None:
         self.workspace = workspace
-        self.changed = changed
+        self._changed = changed
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make the calls inside one transaction of the store; jobs that they queue start after it. Can be nested."""
+        with self.workspace.store.transaction() as is_outermost:
+            yield
+        if is_outermost:
+            self._changed()
 
     def call(
         self,
@@ -67,7 +76,5 @@ class Caller:
         )
         if is_read_only(model):
             return dict(handler(call))
-        with self.workspace.store.transaction():
-            result = dict(handler(call))
-        self.changed()
-        return result
+        with self.transaction():
+            return dict(handler(call))

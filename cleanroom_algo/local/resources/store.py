@@ -179,19 +179,22 @@ class Store:
         self._local = threading.local()
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[bool]:
         """Make the changes inside one transaction: all of them or, after an exception, none. Can be nested.
+
+        Yields:
+            Whether it is the outermost: others see the changes when it ends.
 
         Raises:
             RoomStateError: CR-ROM-002, the disk is full or cannot be written.
         """
         connection = self._connection()
         if connection.in_transaction:
-            yield
+            yield False
             return
         try:
             connection.execute("BEGIN IMMEDIATE")
-            yield
+            yield True
             connection.commit()
         except BaseException as error:
             connection.rollback()

@@ -134,7 +134,7 @@ class _Binding:
 
     def make(self, account: str, objects: Mapping[str, Sequence[ObjectRef]]) -> None:
         membership: str = self.request["membershipIdentifier"]
-        with self.caller.workspace.store.transaction():
+        with self.caller.transaction():
             collaboration = self._join(membership, account, identifier("collaboration", membership))
             if self.algorithm is not None and self.association is not None:
                 self._bind_algorithm(self.association, spelled(self.algorithm), collaboration)

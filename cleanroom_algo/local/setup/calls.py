@@ -89,12 +89,10 @@ def make_call(caller: Caller, call: JobCall, check: Callable[[], None] = lambda:
     Raises:
         The errors of the operation, of `adopt` and of the check.
     """
-    with caller.workspace.store.transaction():
+    with caller.transaction():
         call.bind()
         check()
-        made = caller.call(call.operation, call.params, call.account, terms=call.terms)
-    caller.changed()  # other threads see the job only now
-    return made
+        return caller.call(call.operation, call.params, call.account, terms=call.terms)
 
 
 def training_call(

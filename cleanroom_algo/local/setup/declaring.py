@@ -100,7 +100,7 @@ def declare(caller: Caller, path: Path) -> Declared:
     """
     maker = _Maker(caller, read_declaration(path), path.absolute().parent)
     try:
-        with caller.workspace.store.transaction():
+        with caller.transaction():
             maker.make()
     except RequestError as error:
         faults = error.problems or (Problem("", f"{error.what}; {error.fix}"),)

@@ -17,8 +17,10 @@ from cleanroom_algo.errors import (
     NotEmulatedError,
     ResourceNotFoundError,
 )
+from cleanroom_algo.local.operations.calling import Caller
 from cleanroom_algo.local.resources.settings import Switches
 from cleanroom_algo.local.resources.states import TRANSITIONS, move
+from cleanroom_algo.local.resources.store import Store
 from cleanroom_algo.local.room import Room
 from cleanroom_algo.local.service_model.shapes import ML, operation_model
 from tests.local.support import (
@@ -42,6 +44,19 @@ def model_arn(desk: RoomFixture, status: str = "ACTIVE") -> str:
     desk.add_model(1, version=VERSION)
     desk.add_model(1, version=OTHER, status=status)
     return base.key
+
+
+# --- calls ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_queue_is_read_when_the_calls_are_committed(desk: RoomFixture) -> None:
+    seen: list[int] = []
+    with Store(desk.room.store.path) as others:
+        caller = Caller(desk.room.workspace, lambda: seen.append(len(others.jobs())))
+        with caller.transaction():
+            caller.call("CreateTrainedModel", desk.training(), AIRLINE)
+
+    assert seen == [1]
 
 
 # --- versions ---------------------------------------------------------------------------------------------------------
