@@ -9,7 +9,7 @@ import click
 
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import emit, emit_json, fields, say, table
-from cleanroom_algo.cli.quick import TrainingWords, training_call, training_options, training_words
+from cleanroom_algo.cli.quick import TrainingWords, say_few_objects, training_call, training_options, training_words
 from cleanroom_algo.cli.rooms import open_room, undone
 from cleanroom_algo.contract.sizes import format_bytes
 
@@ -64,6 +64,8 @@ def planned(room: Room, words: TrainingWords) -> tuple[dict[str, Any], TrainingP
     with undone(room):
         call = training_call(room, words)
         record = start(room, call)
+        if words.notes:
+            say_few_objects(room, record)
         plan = training_plan(room.workspace, record, room.workspace.files.run(record))
     return call.params, plan
 

@@ -13,7 +13,6 @@ import click
 from cleanroom_algo.cli.options import RoomChannel, channel_sources, in_room, named_channel, pairs, request_file
 from cleanroom_algo.cli.output import say
 from cleanroom_algo.cli.project import NO_PROJECT, Project, project_of
-from cleanroom_algo.cli.rooms import undone
 from cleanroom_algo.contract.algorithm import is_spelled_as_path
 from cleanroom_algo.errors import NoSuchRecordError, Problem, UsageError
 from cleanroom_algo.local.resources import records
@@ -159,17 +158,11 @@ def training_call(room: Room, words: TrainingWords) -> JobCall:
         }
     if words.request is not None:
         files = {name: each for name, each in channels.items() if not isinstance(each, Record)}
-        call = calls.literal_call(room.caller, calls.TRAIN, words.request, words.algorithm, files, configured)
-    else:
-        base = None if words.base_model is None else _base_model(room, words.base_model)
-        call = calls.training_call(
-            room.caller, words.algorithm, channels, configured=configured, base_model=base, **words.options
-        )
-    if words.notes:
-        with undone(room):
-            call.bind()
-            _say_few_objects(room, call.params)
-    return call
+        return calls.literal_call(room.caller, calls.TRAIN, words.request, words.algorithm, files, configured)
+    base = None if words.base_model is None else _base_model(room, words.base_model)
+    return calls.training_call(
+        room.caller, words.algorithm, channels, configured=configured, base_model=base, **words.options
+    )
 
 
 def _base_model(room: Room, words: str) -> Record:
@@ -191,10 +184,10 @@ def _base_model(room: Room, words: str) -> Record:
         ) from error
 
 
-def _say_few_objects(room: Room, params: Mapping[str, Any]) -> None:
-    """Note channels with fewer objects than hosts share, because a query of the service would write several."""
-    hosts = params["resourceConfig"].get("instanceCount", 1)
-    for channel in params["dataChannels"]:
+def say_few_objects(room: Room, job: Record) -> None:
+    """Note channels of a training with fewer objects than hosts share: a query of the service would write several."""
+    hosts = job.document["resourceConfig"].get("instanceCount", 1)
+    for channel in job.document["dataChannels"]:
         record = room.store.get(records.CHANNEL, channel["mlInputChannelArn"])
         sharded = channel.get("s3DataDistributionType") == "ShardedByS3Key"
         if record is not None and record.document.get("numberOfFiles") == 1 and (hosts > 1 or sharded):

@@ -12,7 +12,7 @@ import click
 from cleanroom_algo.cli.debugging import debugged
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import command_line, emit_json, fields, next_commands, say
-from cleanroom_algo.cli.quick import refuse_others, training_call, training_options, training_words
+from cleanroom_algo.cli.quick import refuse_others, say_few_objects, training_call, training_options, training_words
 from cleanroom_algo.cli.rooms import follow, open_room
 from cleanroom_algo.cli.run import Terminated, report
 from cleanroom_algo.contract.sizes import format_bytes
@@ -82,6 +82,8 @@ def command(
             emit_json(call.params)
             return
         started = start(room, call)
+        if words is not None and words.notes:
+            say_few_objects(room, started)
         with _hint_at_resuming(started.name):
             record = follow(room, started, verbose=not quiet, as_json=as_json)
         again = f"{record.name}:{record.version[:8]}" if record.version else record.name

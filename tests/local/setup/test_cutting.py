@@ -10,6 +10,7 @@ from cleanroom_algo.errors import ChannelDataError
 from cleanroom_algo.local.room import Room
 from cleanroom_algo.local.setup.cutting import cut_source
 from tests.cli.support import run
+from tests.local.support import algorithm_folder
 
 ROWS = pl.DataFrame({"n": range(10), "text": ["a\nb", 'c"d', "e,f", "", "g"] * 2, "x": [0.1] * 10})
 
@@ -46,9 +47,9 @@ def test_all_rows_in_their_order(tmp_path: Path, form: str) -> None:
 
 
 def test_the_command_cuts_and_says_when_it_should(tmp_path: Path) -> None:
-    (tmp_path / "algorithm.py").write_text("")
+    algorithm = algorithm_folder(tmp_path / "algorithm")
     ROWS.write_csv(tmp_path / "rows.csv")
-    words = ("train", tmp_path / "algorithm.py", "--channel", tmp_path / "rows.csv", "--home", tmp_path / "home")
+    words = ("plan", algorithm, "--channel", tmp_path / "rows.csv", "--home", tmp_path / "home")
     sharded = ("--print-request", "--hosts", 2, "--distribution", "ShardedByS3Key")
     alone, cut = run(*words, *sharded), run(*words, *sharded, "--objects", 4)
     assert "note: channel train is one object, and the service writes several; with ShardedByS3Key" in alone.stderr
