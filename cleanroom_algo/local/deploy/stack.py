@@ -40,7 +40,7 @@ from cleanroom_algo.local.resources.arns import ASSOCIATION
 from cleanroom_algo.local.service_model.shapes import CLEANROOMS, operation_model
 from cleanroom_algo.local.service_model.validation import faults, invalid
 from cleanroom_algo.local.setup.declaration import TableEntry, TemplateEntry
-from cleanroom_algo.local.setup.declaring import member_specification, template_content
+from cleanroom_algo.local.setup.declared_requests import member_specification, template_content
 from cleanroom_algo.local.setup.members import OF_CREATOR
 from cleanroom_algo.local.setup.tables import analysis_rule
 

@@ -44,11 +44,11 @@ from cleanroom_algo.local.setup.declaration import (
     ChannelEntry,
     Declaration,
     Member,
-    SyntheticEntry,
     TableEntry,
     TemplateEntry,
     read_declaration,
 )
+from cleanroom_algo.local.setup.declared_requests import member_specification, template_content
 from cleanroom_algo.local.setup.members import configure_output, create_collaboration, join
 from cleanroom_algo.local.setup.names import identifier, image_uri, role
 from cleanroom_algo.local.setup.tables import DeclaredTable
@@ -411,31 +411,6 @@ def _differing(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     return [name for name, value in wanted.items() if held.get(name) != value]
 
 
-def template_content(entry: TemplateEntry) -> dict[str, Any]:
-    """Return the content of an analysis template, as members of CreateAnalysisTemplate."""
-    defaults = {
-        key: {} if each.default is None else {"defaultValue": each.default} for key, each in entry.parameters.items()
-    }
-    declared = [{"name": key, "type": each.type, **defaults[key]} for key, each in entry.parameters.items()]
-    return {"source": {"text": entry.query}, "analysisParameters": declared, **_synthetic(entry.synthetic)}
-
-
-def _synthetic(entry: SyntheticEntry | None) -> dict[str, Any]:
-    if entry is None:
-        return {}
-    mapping = [
-        {"columnName": name, "columnType": kind, "isPredictiveValue": name in entry.predictive}
-        for kind, names in (("CATEGORICAL", entry.categorical), ("NUMERICAL", entry.numerical))
-        for name in names
-    ]
-    parameters = {
-        "epsilon": entry.epsilon,
-        "maxMembershipInferenceAttackScore": entry.max_attack_score,
-        "columnClassification": {"columnMapping": mapping},
-    }
-    return {"syntheticDataParameters": {"mlSyntheticDataParameters": parameters}}
-
-
 def _changed_at(location: Source, endpoint: str | None) -> float:
     """Return the time of the last change of a table's files, in seconds since 1970; 0 if there are none."""
     if isinstance(location, S3Prefix):
@@ -443,18 +418,3 @@ def _changed_at(location: Source, endpoint: str | None) -> float:
         return max((place.modified + 1 for place, _ in list_objects(location, endpoint)), default=0.0)
     files = [each for each in location.rglob("*") if each.is_file()] if location.is_dir() else [location]
     return max((each.stat().st_mtime for each in files if each.exists()), default=0.0)
-
-
-def member_specification(name: str, member: Member) -> dict[str, Any]:
-    """Return a member in the form of CreateCollaboration's members."""
-    paying = {"isResponsible": member.pays}
-    return {
-        "accountId": member.account,
-        "displayName": name,
-        "memberAbilities": list(member.abilities),
-        "mlMemberAbilities": {"customMLMemberAbilities": list(member.ml_abilities)},
-        "paymentConfiguration": {
-            "queryCompute": paying,
-            "machineLearning": {"modelTraining": paying, "modelInference": paying},
-        },
-    }
