@@ -176,8 +176,7 @@ class TrainedModel(Job):
     @cached_property
     def files(self) -> tuple[str, ...]:
         """The names of the files in its artifacts."""
-        with tarfile.open(self.archive) as tar:
-            return tuple(sorted(each.name.removeprefix("./") for each in tar if each.isfile()))
+        return tuple(sorted(_file_sizes(self.archive, self.archive.stat().st_mtime_ns)))
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -95,13 +95,13 @@ class Application:
     def _answer(self, environ: Mapping[str, Any]) -> tuple[int, bytes]:
         check_sender(environ, self._hosts)
         raw_path, _, query = raw_uri(environ).partition("?")
-        who = caller(environ.get("HTTP_AUTHORIZATION", ""))
-        service, operation, path = find_operation(who.services, environ["REQUEST_METHOD"], raw_path)
+        sender = sender_of(environ.get("HTTP_AUTHORIZATION", ""))
+        service, operation, path = find_operation(sender.services, environ["REQUEST_METHOD"], raw_path)
         REGISTRIES[service].handler(operation.name)  # "not emulated" is reported before faults of the request
         if self._throttle is not None and service == ML:
-            self._throttle.take(who.account or self.caller.workspace.settings.machine.account, operation.name)
+            self._throttle.take(sender.account or self.caller.workspace.settings.machine.account, operation.name)
         params = parse_params(operation, path, query, _body(environ))
-        result = self.caller.call(operation.name, params, who.account, service=service, region=who.region)
+        result = self.caller.call(operation.name, params, sender.account, service=service, region=sender.region)
         status: int = operation.http.get("responseCode", 200)
         return status, b"" if status == HTTPStatus.NO_CONTENT else serialize(operation, result)
 
@@ -129,7 +129,7 @@ class Sender:
     services: Sequence[str] = (ML, CLEANROOMS)
 
 
-def caller(authorization: str) -> Sender:
+def sender_of(authorization: str) -> Sender:
     """Return the sender of a request."""
     match = _CREDENTIAL.search(authorization)
     if match is None:

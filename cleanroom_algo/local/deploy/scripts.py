@@ -163,7 +163,7 @@ def _with_marks(value: Any) -> Any:
 
 
 _MARK: Final = uuid.uuid4().hex
-"""A character that no text of a request contains."""
+"""Surrounds the name of a placeholder; no text of a request contains it."""
 
 
 def _quoted(text: str) -> str:

@@ -13,6 +13,7 @@ import tarfile
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -116,12 +117,11 @@ class Account:
                 objects.put(plan.base_model.archive, place)
             client = self.client("sagemaker")
             client.create_training_job(**training_request(plan, self, name))
-            end = _watch(self, stopped, lambda: client.describe_training_job(TrainingJobName=name), "TrainingJobStatus")
+            describe = partial(client.describe_training_job, TrainingJobName=name)
+            end = _watch(self, stopped, describe, "TrainingJobStatus")
             if stopped.is_set() and end["TrainingJobStatus"] not in _ENDED:
                 client.stop_training_job(TrainingJobName=name)
-                end = _watch(
-                    self, None, lambda: client.describe_training_job(TrainingJobName=name), "TrainingJobStatus"
-                )
+                end = _watch(self, None, describe, "TrainingJobStatus")
             log = plan.run_directory / LOG_FILE
             with JobLog(log) as written:
                 for host, text in _log_lines(self, _TRAINING_LOGS, name):
@@ -151,9 +151,8 @@ class Account:
             client = self.client("sagemaker")
             client.create_model(**model_request(plan, self, name))
             client.create_transform_job(**transform_request(plan, self, name))
-            end = _watch(
-                self, stopped, lambda: client.describe_transform_job(TransformJobName=name), "TransformJobStatus"
-            )
+            describe = partial(client.describe_transform_job, TransformJobName=name)
+            end = _watch(self, stopped, describe, "TransformJobStatus")
             if stopped.is_set() and end["TransformJobStatus"] not in _ENDED:
                 client.stop_transform_job(TransformJobName=name)
             client.delete_model(ModelName=name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from cleanroom_algo.errors import JobRecordMissingError
@@ -64,7 +63,7 @@ def channel_objects(workspace: Workspace, channel: Record) -> tuple[ObjectRef, .
         RoomError: CR-ROM-004 or CR-ROM-007, a prefix in S3 cannot be listed, or contains no objects.
     """
     location = channel.private.get("location")
-    source: Path | Source = workspace.files.channel(channel) if location is None else source_of(location)
+    source: Source = workspace.files.channel(channel) if location is None else source_of(location)
     return source_objects(workspace.settings, source)
 
 

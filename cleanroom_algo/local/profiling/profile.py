@@ -136,6 +136,7 @@ class _Table:
 
     Attributes:
         form: their format.
+        draft: the declarations of the columns with which the rows were read, by name.
         remarks: by column, remarks about its texts.
         notes: about the files.
     """
@@ -146,7 +147,7 @@ class _Table:
         self.form = form_of(objects[0])
         self.remarks: dict[str, str] = {}
         self.notes: list[str] = []
-        self._draft: dict[str, Column] = {}
+        self.draft: dict[str, Column] = {}
         if self.form.unsure:
             self.notes.append("the first line is treated as a header, but it may be a row")
         if self.form.names[:1] == ("",):
@@ -169,9 +170,9 @@ class _Table:
 
     def _attempt(self) -> pl.DataFrame | None:
         """Return the rows, None if the draft had to be corrected."""
-        if not self._draft and self.form.format == "Parquet":
+        if not self.draft and self.form.format == "Parquet":
             self._draft_types()
-        elif not self._draft:
+        elif not self.draft:
             self._take(self._texts([name for name in self.form.names if name], self._sampled()))
         try:
             return self._read_all()
@@ -180,7 +181,7 @@ class _Table:
             return None
 
     def _read_all(self) -> pl.DataFrame:
-        schema = self.form.schema(self._draft)
+        schema = self.form.schema(self.draft)
         frames = [schema.polars_schema().to_frame()]
         for obj in self._objects:
             blocks = (
@@ -193,7 +194,7 @@ class _Table:
     def _draft_types(self) -> None:
         for name, dtype in pl.read_parquet_schema(self._objects[0].path).items():
             if own := dtype_of(dtype):
-                self._draft[name] = Column(name, own)
+                self.draft[name] = Column(name, own)
             else:
                 self.notes.append(f"{name} is {dtype}, which cannot be declared")
 
@@ -221,12 +222,12 @@ class _Table:
         for values in texts:
             reading = reading_of(values)
             csv = self.form.csv
-            self._draft[values.name] = Column(values.name, reading.dtype)
+            self.draft[values.name] = Column(values.name, reading.dtype)
             self.remarks[values.name] = reading.note
             words = sorted({*csv.null_values, *reading.null_words})
             decimal: Any = csv.decimal
             if reading.decimal_comma and csv.delimiter == ",":
-                self._draft[values.name] = Column(values.name, "string")
+                self.draft[values.name] = Column(values.name, "string")
                 self.remarks[values.name] = "has decimal commas, which cannot be read where commas separate fields"
             elif reading.decimal_comma:
                 decimal = ","
@@ -238,25 +239,25 @@ class _Table:
         names = [name for name in dict.fromkeys(wrong.values()) if name]
         if not names:
             raise error
-        before, form = dict(self._draft), self.form
+        before, form = dict(self.draft), self.form
         is_nan = {name for problem, name in wrong.items() if name and "NaN" in problem.message}
         if self.form.format != "Parquet":
             self._take(self._texts(names, ((obj, None) for obj in self._objects)))
         for name in names if self.form == form else ():
-            if self._draft[name] == before[name]:
+            if self.draft[name] == before[name]:
                 if before[name].dtype == "string":
                     raise error
-                is_float = name in is_nan and self._draft[name].is_float
-                self._draft[name] = replace(before[name], nan="null") if is_float else Column(name, "string")
+                is_float = name in is_nan and self.draft[name].is_float
+                self.draft[name] = replace(before[name], nan="null") if is_float else Column(name, "string")
 
     def _column_at(self, path: str) -> str | None:
-        found = [name for name in self._draft if path.endswith(f":{name}")]
+        found = [name for name in self.draft if path.endswith(f":{name}")]
         return max(found, key=len, default=None)
 
 
 def _profiled(values: pl.Series, table: _Table, is_target: bool) -> ColumnProfile:
     """Return the description of a column."""
-    draft = table._draft[values.name]
+    draft = table.draft[values.name]
     found = ColumnProfile(values.name, draft, values.null_count(), _distinct(values))
     if remark := table.remarks.get(values.name):
         found.notes.append(remark)

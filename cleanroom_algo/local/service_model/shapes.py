@@ -11,9 +11,6 @@ if TYPE_CHECKING:
 ML: Final = "cleanroomsml"
 CLEANROOMS: Final = "cleanrooms"
 
-TIED_TO: Final = "2023-09-06"
-"""The API version of `cleanroomsml` that this code is written for."""
-
 
 @cache
 def service_model(service: str) -> ServiceModel:

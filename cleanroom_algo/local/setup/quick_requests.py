@@ -20,7 +20,7 @@ from cleanroom_algo.local.setup.names import identifier, spelled
 BASE_CHANNEL: Final = "base_model"
 """The name of the incremental channel in generated requests."""
 WHOLE_TRACEBACKS: Final = {variable("tracebacks"): "whole"}
-"""The policies of generated requests: authors run their own code on their own files."""
+"""The environment of generated requests: authors run their own code on their own files."""
 
 
 @dataclass(frozen=True, slots=True)

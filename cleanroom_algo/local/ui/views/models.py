@@ -160,18 +160,15 @@ def _lineage(record: Record, named: Sequence[Mapping[str, Any]]) -> Markup:
 
 
 def _made_from(record: Record, column: int) -> list[Box]:
-    version = record.version
-    inferences = [
-        each
-        for each in viewer().find(records.INFERENCE, parent=record.key)
-        if each.document.get("trainedModelVersionIdentifier") == version
-    ]
-    exports = [
-        each
-        for each in viewer().find(records.EXPORT, parent=record.key)
-        if each.document.get("trainedModelVersionIdentifier") == version
-    ]
-    wanted = (record.key, version)
+    inferences, exports = (
+        [
+            each
+            for each in viewer().find(kind, parent=record.key)
+            if each.document.get("trainedModelVersionIdentifier") == record.version
+        ]
+        for kind in (records.INFERENCE, records.EXPORT)
+    )
+    wanted = (record.key, record.version)
     versions = [
         each
         for each in viewer().find(records.MODEL, collaboration=record.collaboration)
