@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -16,6 +17,9 @@ from tests.skips import pytest_terminal_summary
 # Threads of OpenMP that wait for work would keep the cores from other tests. It is read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# Nothing that collection imports is ever garbage, and looking for it takes as long as all else that collection does.
+gc.disable()
+
 __all__ = ["pytest_collection_modifyitems", "pytest_configure", "pytest_runtest_call", "pytest_terminal_summary"]
 
 # A busy machine is not a fault. To find the simplest case, which can take minutes: `--hypothesis-profile=shrinking`.
@@ -27,6 +31,17 @@ settings.load_profile("quick")
 def pytest_xdist_auto_num_workers() -> int:
     """Return one more worker than there are cores, because tests often wait for processes, signals and sockets."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of the collections to come."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Let modules in C find nothing alive at the end."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
