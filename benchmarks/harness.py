@@ -104,9 +104,9 @@ def compare(
     works = [ours, *(other.work for other in others)]
     seconds: list[list[float]] = [[] for _ in works]
     for turn in range(repeats + 1):
-        for position in range(len(works)):
-            # Each turn begins with another one, so that none always runs after the same neighbour.
-            chosen = (position + turn) % len(works)
+        order = [(position + turn) % len(works) for position in range(len(works))]
+        # Every second turn goes backward: whoever always ran after the same other would find caches as that left them.
+        for chosen in order if turn % 2 else reversed(order):
             seconds[chosen].append(seconds_of(works[chosen]))
     seconds = [each[1:] or each for each in seconds]
     our_rate = amount / median(seconds[0])
