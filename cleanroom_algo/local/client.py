@@ -275,12 +275,7 @@ def start(room: Room, call: JobCall) -> Record:
 
             check_first_rows(room.workspace, call.params)
 
-    made = make_call(room.caller, call, check)
-    arn = made.get("trainedModelInferenceJobArn") or made["trainedModelArn"]
-    kind = records.INFERENCE if "trainedModelInferenceJobArn" in made else records.MODEL
-    record = room.store.get(kind, arn, made.get("versionIdentifier"))
-    assert record is not None
-    return record
+    return make_call(room.caller, call, check)
 
 
 def _settings(home: Path, host_kind: str | None) -> RoomSettings | None:

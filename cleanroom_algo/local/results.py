@@ -295,17 +295,15 @@ class InferenceJob(Job):
     @property
     def model(self) -> TrainedModel | None:
         """The version that predicted; None if it no longer exists."""
-        version = self.record.document.get("trainedModelVersionIdentifier")
-        found = self.workspace.store.get(records.MODEL, self.record.parent, version)
+        found = records.model_of(self.workspace.store, self.record)
         return None if found is None else TrainedModel(found, self.workspace)
 
     @property
     def predicts_training_rows(self) -> bool:
         """Whether the model was trained on the objects that it predicts: they say little about others."""
-        named = [] if self.model is None else self.model.record.document.get("dataChannels", ())
+        arns = [] if self.model is None else records.channels_of(self.model.record)
         own, *trained = (
-            self.workspace.store.get(records.CHANNEL, each["mlInputChannelArn"])
-            for each in (self.record.document["dataSource"], *named)
+            self.workspace.store.get(records.CHANNEL, each) for each in (*records.channels_of(self.record), *arns)
         )
         places = {each.private.get("location", each.key) for each in trained if each is not None}
         return own is not None and own.private.get("location", own.key) in places
@@ -321,8 +319,8 @@ class InferenceJob(Job):
 
     def _answered(self) -> tuple[list[tuple[ObjectRef, ObjectRef]], bool]:
         """Return the objects of the channel with their outputs, and whether they begin with a header."""
-        key = self.record.document["dataSource"]["mlInputChannelArn"]
-        channel = record_of_job(self.workspace, records.CHANNEL, key)
+        (arn,) = records.channels_of(self.record)
+        channel = record_of_job(self.workspace, records.CHANNEL, arn)
         objects = channel_objects(self.workspace, channel)
         answered = [(each, self._answer(each)) for each in objects if each.size]
         known = channel.private.get("has_header")

@@ -120,11 +120,7 @@ def _metrics(log: WrittenLog, account: str) -> Iterator[Line]:
 
 
 def _tables(workspace: Workspace, record: Record) -> Iterator[pl.DataFrame]:
-    document = record.document
-    arns = [each["mlInputChannelArn"] for each in document.get("dataChannels", ())]
-    if "dataSource" in document:
-        arns.append(document["dataSource"]["mlInputChannelArn"])
-    for arn in arns:
+    for arn in records.channels_of(record):
         objects = channel_objects(workspace, record_of_job(workspace, records.CHANNEL, arn))
         yield from tables(objects, has_header=looks_like_header(objects))
 

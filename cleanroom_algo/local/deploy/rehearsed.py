@@ -88,8 +88,7 @@ def _location(store: Store, association: Record) -> str:
 
 
 def _channels(store: Store, job: Record) -> list[str]:
-    sources = job.document.get("dataChannels") or [job.document["dataSource"]]
-    found = [store.get(INPUT_CHANNEL, each["mlInputChannelArn"]) for each in sources]
+    found = [store.get(INPUT_CHANNEL, each) for each in records.channels_of(job)]
     return [each.name for each in found if each is not None]
 
 

@@ -19,6 +19,11 @@ class ObjectRef:
     place: Path | S3Object
     size: int
 
+    @property
+    def state(self) -> str:
+        """A text that changes with the content: the ETag in S3, or the time of the last change of a file."""
+        return str(self.place.stat().st_mtime_ns) if isinstance(self.place, Path) else self.place.etag
+
     def open(self) -> io.BufferedReader:
         """Return the object as a file, to be read from front to back.
 

@@ -14,7 +14,6 @@ from typing import Any, Final
 from cleanroom_algo.contract.algorithm import source_hash
 from cleanroom_algo.errors import NotResumableError, Problem
 from cleanroom_algo.local.hosts.docker import image_digest
-from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.planning.training import training_plan
 from cleanroom_algo.local.plans.run_files import CHECKPOINTS_FOLDER
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource, TrainingPlan
@@ -31,9 +30,7 @@ _NAMES: Final = {
 
 def ingredients(plan: TrainingPlan) -> dict[str, Any]:
     """Return what must not change until a job is resumed: hosts, sources and objects, as JSON values."""
-    listed = [
-        [channel.name, each.key, each.size, _content(each)] for channel in plan.channels for each in channel.objects
-    ]
+    listed = [[channel.name, each.key, each.size, each.state] for channel in plan.channels for each in channel.objects]
     digest = hashlib.sha256(json.dumps(sorted(listed)).encode()).hexdigest()
     return {"hosts": len(plan.hosts), "sources": _sources(plan.source), "objects": digest}
 
@@ -76,11 +73,6 @@ def check_resumable(workspace: Workspace, record: Record) -> None:
             fix="restore them, or train again without --resume",
             problems=problems,
         )
-
-
-def _content(reference: ObjectRef) -> str:
-    place = reference.place
-    return str(place.stat().st_mtime_ns) if isinstance(place, Path) else place.etag
 
 
 def _sources(source: AlgorithmSource) -> str | None:

@@ -1,4 +1,4 @@
-"""Finds the records that a user names, and converts them for display."""
+"""Finds the records that a user names or a job refers to, and converts them for display."""
 
 from __future__ import annotations
 
@@ -32,6 +32,18 @@ def base_of(store: Store, record: Record) -> Record | None:
     """Return the version from which a model was trained; None if there is none, or it no longer exists."""
     base = record.private.get("base")
     return None if base is None else store.get(MODEL, base["key"], base["version"])
+
+
+def model_of(store: Store, job: Record) -> Record | None:
+    """Return the version with which an inference job predicts, or that an export job exports; None if it is gone."""
+    return store.get(MODEL, job.parent, job.document.get("trainedModelVersionIdentifier"))
+
+
+def channels_of(job: Record) -> list[str]:
+    """Return the ARNs of the channels of a training or inference job."""
+    found = job.document
+    sources = found.get("dataChannels") or ([found["dataSource"]] if "dataSource" in found else [])
+    return [each["mlInputChannelArn"] for each in sources]
 
 
 def find(store: Store, words: str, kinds: tuple[str, ...] = tuple(KINDS), *, newest: bool = False) -> Record:

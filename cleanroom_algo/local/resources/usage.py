@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cleanroom_algo.local.resources.arns import EXPORT_JOB, INFERENCE_JOB, TRAINED_MODEL
+from cleanroom_algo.local.resources.records import channels_of
 from cleanroom_algo.local.resources.states import COUNTED, UNDER_WAY
 from cleanroom_algo.local.resources.store import Record, Store
 
@@ -10,7 +11,7 @@ from cleanroom_algo.local.resources.store import Record, Store
 def channel_is_read(store: Store, channel: Record) -> bool:
     """Whether jobs that read a channel are pending or running."""
     return any(
-        channel.key in _channels_of(each)
+        channel.key in channels_of(each)
         for kind in (TRAINED_MODEL, INFERENCE_JOB)
         for each in store.find(kind, collaboration=channel.collaboration, statuses=COUNTED)
     )
@@ -38,9 +39,3 @@ def association_is_used(store: Store, association: Record) -> bool:
     )
     exports = store.find(EXPORT_JOB, collaboration=association.collaboration, statuses=COUNTED)
     return of_document or any(each.private["association"] == association.key for each in exports)
-
-
-def _channels_of(job: Record) -> set[str]:
-    document = job.document
-    own = {document["dataSource"]["mlInputChannelArn"]} if "dataSource" in document else set()
-    return own | {each["mlInputChannelArn"] for each in document.get("dataChannels", ())}

@@ -14,7 +14,7 @@ from cleanroom_algo.local.operations.registry import LocalTerms
 from cleanroom_algo.local.planning.inputs import algorithm_source, record_of_job
 from cleanroom_algo.local.planning.resuming import check_resumable
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource
-from cleanroom_algo.local.resources.arns import ASSOCIATION, INPUT_CHANNEL
+from cleanroom_algo.local.resources.arns import ASSOCIATION, INFERENCE_JOB, INPUT_CHANNEL, TRAINED_MODEL
 from cleanroom_algo.local.resources.states import ACTIVE
 from cleanroom_algo.local.resources.store import Record, Store
 from cleanroom_algo.local.service_model.shapes import ML, members, operation_model
@@ -29,7 +29,8 @@ from cleanroom_algo.local.setup.quick_requests import (
 
 TRAIN: Final = "CreateTrainedModel"
 INFER: Final = "StartTrainedModelInferenceJob"
-
+_MADE: Final = {TRAIN: (TRAINED_MODEL, "trainedModelArn"), INFER: (INFERENCE_JOB, "trainedModelInferenceJobArn")}
+"""The kind of the record that each operation creates, and the member of its output with the ARN."""
 
 ROOM_CHANNEL: Final = "room:"
 """The prefix of channels of the room, where paths are also possible."""
@@ -78,8 +79,8 @@ class JobCall(NamedTuple):
     bind: Callable[[], None] = lambda: None
 
 
-def make_call(caller: Caller, call: JobCall, check: Callable[[], None] = lambda: None) -> dict[str, Any]:
-    """Start a job, and return the output of the operation; if it is refused, the room is not changed.
+def make_call(caller: Caller, call: JobCall, check: Callable[[], None] = lambda: None) -> Record:
+    """Start a job, and return its record; if it is refused, the room is not changed.
 
     Args:
         caller: of the room's operations.
@@ -92,7 +93,11 @@ def make_call(caller: Caller, call: JobCall, check: Callable[[], None] = lambda:
     with caller.transaction():
         call.bind()
         check()
-        return caller.call(call.operation, call.params, call.account, terms=call.terms)
+        made = caller.call(call.operation, call.params, call.account, terms=call.terms)
+        kind, member = _MADE[call.operation]
+        record = caller.workspace.store.get(kind, made[member], made.get("versionIdentifier"))
+    assert record is not None
+    return record
 
 
 def training_call(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cleanroom_algo.channels.formats.gzip import GZIP_MAGIC
 from cleanroom_algo.channels.formats.parquet.footer import MAGIC as PARQUET_MAGIC
@@ -15,7 +15,6 @@ from cleanroom_algo.channels.objects import Object
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.errors import CleanroomError
 from cleanroom_algo.local.objects.reference import ObjectRef
-from cleanroom_algo.local.objects.s3 import S3Object
 from cleanroom_algo.local.planning.inputs import channel_objects
 from cleanroom_algo.local.profiling.profile import Profile, profile_of
 from cleanroom_algo.local.resources import records
@@ -95,9 +94,8 @@ def inspect(workspace: Workspace, channel: Record, before: Inspection | None = N
     return Inspection(stamp, objects, profile, len(sample), profile.read * read, None, declared)
 
 
-def _identity(reference: ObjectRef) -> tuple[str, int, object]:
-    place = reference.place
-    return reference.key, reference.size, place.etag if isinstance(place, S3Object) else place.stat().st_mtime_ns
+def _identity(reference: ObjectRef) -> tuple[str, int, str]:
+    return reference.key, reference.size, reference.state
 
 
 def _local(chosen: Sequence[ObjectRef], folder: Path) -> Iterator[Object]:
@@ -150,7 +148,6 @@ def _trained_on(workspace: Workspace, channel: Record) -> Iterator[TrainedModel]
         records.MODEL, collaboration=channel.collaboration, statuses=("ACTIVE",), limit=_LATEST_MODELS
     )
     for each in models:
-        named: Sequence[Mapping[str, Any]] = each.document.get("dataChannels", ())
         model = TrainedModel(each, workspace)
-        if channel.key in {channel["mlInputChannelArn"] for channel in named} and "schema" in model.manifest:
+        if channel.key in records.channels_of(each) and "schema" in model.manifest:
             yield model

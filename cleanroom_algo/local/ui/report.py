@@ -87,7 +87,7 @@ def _curves(workspace: Workspace, record: Record) -> Iterable[tuple[str, Markup]
 
 def _inference(workspace: Workspace, record: Record, with_rows: bool) -> dict[str, Any]:
     counted = {"Rows": f"{record.private['rows']:,}"} if "rows" in record.private else {}
-    model = workspace.store.get(records.MODEL, record.parent, record.document.get("trainedModelVersionIdentifier"))
+    model = records.model_of(workspace.store, record)
     values: dict[str, Any] = {"facts": counted, "model": None if model is None else short_name(model)}
     if record.status != ACTIVE:
         return values

@@ -44,7 +44,9 @@ _FIRST_BYTES: Final = 1 << 16  # of the prediction for one row
 def jobs() -> str:
     """List inference jobs, the latest first."""
     page = page_of(records.INFERENCE)
-    models = {each.seq: _model(viewer().kept(records.INFERENCE, each.seq)) for each in page.records}
+    models = {
+        each.seq: records.model_of(viewer().store, viewer().kept(records.INFERENCE, each.seq)) for each in page.records
+    }
     runs = any(each.status not in ENDED for each in page.records)
     return render("inferences.html", page=page, models=models, reason=failure_of, poll=FAST_POLL if runs else SLOW_POLL)
 
@@ -64,7 +66,7 @@ def job(place: int) -> str:
         record=record,
         kept=kept if viewer().whole else None,
         error=failure_of(record),
-        model=_model(kept),
+        model=records.model_of(viewer().store, kept),
         receivers=_receivers(record),
         receives=_receives(record),
         channel=_channel(record),
@@ -113,9 +115,7 @@ def start(place: int) -> str | Response | tuple[str, int]:
         return _form(model, schema, texts, problems, None, None if problems else error), 400
     caller = viewer().caller
     source = channel_source({FILE: content}, caller.workspace.files.frames)
-    call = inference_call(caller, model.record, source)
-    made = make_call(caller, call)
-    (started,) = viewer().store.find(records.INFERENCE, key=made["trainedModelInferenceJobArn"])
+    started = make_call(caller, inference_call(caller, model.record, source))
     return redirect(url_for("inference.predict", place=place, job=started.seq), 303)
 
 
@@ -208,12 +208,6 @@ def _receivers(record: Record) -> dict[str, str]:
     names = {each.account: each.name for each in viewer().people}
     members = record.document.get("outputConfiguration", {}).get("members", ())
     return {each["accountId"]: names.get(each["accountId"], each["accountId"]) for each in members}
-
-
-def _model(kept: Record) -> Record | None:
-    """Return the version with which a job predicts, from its stored record."""
-    version = kept.document.get("trainedModelVersionIdentifier")
-    return viewer().store.get(records.MODEL, kept.parent, version)
 
 
 def _channel(record: Record) -> Record | None:

@@ -83,11 +83,7 @@ def stop(place: int) -> Response:
 def resume(place: int) -> Response:
     """Continue a job after its last complete epoch, like `train --resume`."""
     caller = viewer().caller
-    call = resuming_call(caller, _own(place))
-    made = make_call(caller, call)
-    (started,) = viewer().store.find(
-        records.MODEL, key=made["trainedModelArn"], version=made.get("versionIdentifier", ""), limit=1
-    )
+    started = make_call(caller, resuming_call(caller, _own(place)))
     return redirect(url_for("training.job", place=started.seq), 303)
 
 
