@@ -36,12 +36,12 @@ from cleanroom_algo.local.deploy.roles import (
     policy_document,
     roles_of,
 )
+from cleanroom_algo.local.operations.collaborations import OF_CREATOR
 from cleanroom_algo.local.resources.arns import ASSOCIATION
 from cleanroom_algo.local.service_model.shapes import CLEANROOMS, operation_model
 from cleanroom_algo.local.service_model.validation import faults, invalid
 from cleanroom_algo.local.setup.declaration import TableEntry, TemplateEntry
 from cleanroom_algo.local.setup.declared_requests import member_specification, template_content
-from cleanroom_algo.local.setup.members import OF_CREATOR
 from cleanroom_algo.local.setup.tables import analysis_rule
 
 COLLABORATION: Final = Placeholder("COLLABORATION_IDENTIFIER", "identifier of the collaboration", MEMBERSHIP.example)

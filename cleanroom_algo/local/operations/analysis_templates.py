@@ -13,10 +13,10 @@ from cleanroom_algo.local.operations.authorization import (
     own_membership,
     unique_name,
 )
-from cleanroom_algo.local.operations.collaborations import collaboration_arn, membership_arn
+from cleanroom_algo.local.operations.collaborations import membership_and_collaboration
 from cleanroom_algo.local.operations.projections import show_members, show_one, show_page, times
 from cleanroom_algo.local.operations.registry import Call, cleanrooms_operation
-from cleanroom_algo.local.resources.arns import ANALYSIS_TEMPLATE, COLLABORATION, MEMBERSHIP, template_arn
+from cleanroom_algo.local.resources.arns import ANALYSIS_TEMPLATE, MEMBERSHIP, template_arn
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.service_model.validation import invalid
 
@@ -194,20 +194,13 @@ def _mapping_faults(synthetic: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _template(call: Call, record: Record) -> dict[str, Any]:
-    membership = call.store.get(MEMBERSHIP, record.membership)
-    collaboration = call.store.get(COLLABORATION, record.collaboration)
-    assert membership is not None
-    assert collaboration is not None
     return {
         **record.document,
         **times(record),
+        **membership_and_collaboration(call, record),
         "id": _identifier(record),
         "arn": record.key,
         "name": record.name,
-        "membershipId": membership.key,
-        "membershipArn": membership_arn(call, membership),
-        "collaborationId": collaboration.key,
-        "collaborationArn": collaboration_arn(call, collaboration),
         "creatorAccountId": record.account,
         "isSyntheticData": "syntheticDataParameters" in record.document,
     }

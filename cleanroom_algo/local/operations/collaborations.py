@@ -25,12 +25,13 @@ from cleanroom_algo.local.resources.arns import (
 from cleanroom_algo.local.resources.store import Record, Store
 from cleanroom_algo.local.service_model.validation import invalid
 
-_OF_CREATOR: Final = {
-    "creatorMemberAbilities": "memberAbilities",
-    "creatorMLMemberAbilities": "mlMemberAbilities",
-    "creatorDisplayName": "displayName",
-    "creatorPaymentConfiguration": "paymentConfiguration",
+OF_CREATOR: Final = {
+    "memberAbilities": "creatorMemberAbilities",
+    "mlMemberAbilities": "creatorMLMemberAbilities",
+    "displayName": "creatorDisplayName",
+    "paymentConfiguration": "creatorPaymentConfiguration",
 }
+"""The names of CreateCollaboration's members for its caller, by those for other members."""
 PAID: Final = (("queryCompute",), ("machineLearning", "modelTraining"), ("machineLearning", "modelInference"))
 """What can be paid for, as paths of payment configurations."""
 PAID_IF_NAMED: Final = (("machineLearning", "syntheticDataGeneration"), ("jobCompute",))
@@ -44,7 +45,7 @@ _DELETED: Final = "DELETED"
 def create_collaboration(call: Call) -> Mapping[str, Any]:
     """Create a collaboration; its creator is a member, and joins it like the others with CreateMembership."""
     creator = {"accountId": call.account}
-    creator |= {own: call.params[name] for name, own in _OF_CREATOR.items() if name in call.params}
+    creator |= {own: call.params[name] for own, name in OF_CREATOR.items() if name in call.params}
     members = [creator, *call.params["members"]]
     twice = [account for account, count in Counter(each["accountId"] for each in members).items() if count > 1]
     if twice:
@@ -63,7 +64,7 @@ def create_collaboration(call: Call) -> Mapping[str, Any]:
             account=call.account,
             collaboration=identifier,
             name=call.params["name"],
-            document=call.given("members", "tags", *_OF_CREATOR),
+            document=call.given("members", "tags", *OF_CREATOR.values()),
             private={"members": [{**each, "paymentConfiguration": _payments(each, members)} for each in members]},
         )
     )
@@ -184,6 +185,17 @@ def collaboration_arn(call: Call, collaboration: Record) -> str:
     return cleanrooms_arn(call.region, collaboration.account, COLLABORATION, collaboration.key)
 
 
+def membership_and_collaboration(call: Call, record: Record) -> dict[str, str]:
+    """Return the membership and the collaboration of a record, as members of its description."""
+    collaboration = call.store.get(COLLABORATION, record.collaboration)
+    assert collaboration is not None
+    return {
+        **_membership(call, call.store.get(MEMBERSHIP, record.membership)),
+        "collaborationId": collaboration.key,
+        "collaborationArn": collaboration_arn(call, collaboration),
+    }
+
+
 def named(call: Call) -> Record:
     """Return the collaboration in the request, which must have the caller as a member.
 
@@ -245,16 +257,11 @@ def describe_collaboration(call: Call, record: Record) -> dict[str, Any]:
     """Return the view of the caller of a collaboration."""
     creator, *_ = _members(record)
     membership = member_of(call, record.key, call.account)
-    own = (
-        {}
-        if membership is None
-        else {"membershipId": membership.key, "membershipArn": membership_arn(call, membership)}
-    )
     return {
         "queryLogStatus": "DISABLED",
         **record.document,
         **times(record),
-        **own,
+        **_membership(call, membership),
         "id": record.key,
         "arn": collaboration_arn(call, record),
         "name": record.name,
@@ -268,14 +275,9 @@ def describe_collaboration(call: Call, record: Record) -> dict[str, Any]:
 def _member(call: Call, place: Record) -> dict[str, Any]:
     member = specification(place, place.account)
     membership = member_of(call, place.key, place.account)
-    joined = (
-        {}
-        if membership is None
-        else {"membershipId": membership.key, "membershipArn": membership_arn(call, membership)}
-    )
     return {
         **times(place if membership is None else membership),
-        **joined,
+        **_membership(call, membership),
         "accountId": place.account,
         "status": member.get(_DEPARTED, _INVITED) if membership is None else membership.status,
         "displayName": member["displayName"],
@@ -283,6 +285,12 @@ def _member(call: Call, place: Record) -> dict[str, Any]:
         "mlAbilities": member.get("mlMemberAbilities"),
         "paymentConfiguration": member["paymentConfiguration"],
     }
+
+
+def _membership(call: Call, membership: Record | None) -> dict[str, str]:
+    if membership is None:
+        return {}
+    return {"membershipId": membership.key, "membershipArn": membership_arn(call, membership)}
 
 
 def _payments(member: Mapping[str, Any], members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -12,13 +12,11 @@ from cleanroom_algo.local.operations.authorization import (
     own_collaboration,
     own_membership,
 )
-from cleanroom_algo.local.operations.collaborations import collaboration_arn, membership_arn
+from cleanroom_algo.local.operations.collaborations import membership_and_collaboration
 from cleanroom_algo.local.operations.projections import show_one, show_page, times
 from cleanroom_algo.local.operations.registry import Call, cleanrooms_operation
 from cleanroom_algo.local.policies.budgets import LIFETIME, access_budget
 from cleanroom_algo.local.resources.arns import (
-    COLLABORATION,
-    MEMBERSHIP,
     PRIVACY_BUDGET,
     TABLE_ASSOCIATION,
     cleanrooms_arn,
@@ -159,22 +157,15 @@ def _faults(call: Call, parameters: Mapping[str, Any] | None) -> Iterator[Proble
 
 
 def _template(call: Call, record: Record) -> dict[str, Any]:
-    membership = call.store.get(MEMBERSHIP, record.membership)
-    collaboration = call.store.get(COLLABORATION, record.collaboration)
-    assert membership is not None
-    assert collaboration is not None
     arn = cleanrooms_arn(call.region, record.account, "privacybudgettemplate", record.key)
     return {
         **record.document,
         **times(record),
+        **membership_and_collaboration(call, record),
         "id": record.key,
         "arn": arn,
         "privacyBudgetTemplateId": record.key,
         "privacyBudgetTemplateArn": arn,
-        "membershipId": membership.key,
-        "membershipArn": membership_arn(call, membership),
-        "collaborationId": collaboration.key,
-        "collaborationArn": collaboration_arn(call, collaboration),
         "creatorAccountId": record.account,
         "type": _OF_ACCESS,
         "budget": {"accessBudget": access_budget(record)},

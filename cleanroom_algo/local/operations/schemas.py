@@ -7,7 +7,7 @@ from typing import Any
 
 from cleanroom_algo.errors import ConflictError, ResourceNotFoundError, TableUnreadableError
 from cleanroom_algo.local.operations.authorization import not_found, own_collaboration
-from cleanroom_algo.local.operations.collaborations import collaboration_arn
+from cleanroom_algo.local.operations.collaborations import membership_and_collaboration
 from cleanroom_algo.local.operations.projections import show_members, show_one, show_page, times
 from cleanroom_algo.local.operations.registry import Call, cleanrooms_operation
 from cleanroom_algo.local.resources.arns import (
@@ -79,17 +79,14 @@ def _table(call: Call, association: Record) -> Record:
 
 
 def _summary(call: Call, association: Record) -> dict[str, Any]:
-    collaboration = call.store.get(COLLABORATION, association.collaboration)
-    assert collaboration is not None
     table = _table(call, association)
     path = (MEMBERSHIP, association.membership, "configuredtableassociation", association.key)
     return {
         **times(association),
+        **membership_and_collaboration(call, association),
         "name": association.name,
         "type": "TABLE",
         "creatorAccountId": association.account,
-        "collaborationId": collaboration.key,
-        "collaborationArn": collaboration_arn(call, collaboration),
         "analysisRuleTypes": list(table.document.get("rules", {})),
         "analysisMethod": table.document["analysisMethod"],
         "resourceArn": cleanrooms_arn(call.region, association.account, *path),

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from cleanroom_algo.local.operations.calling import Caller
-from cleanroom_algo.local.operations.collaborations import add_member
+from cleanroom_algo.local.operations.collaborations import OF_CREATOR, add_member
 from cleanroom_algo.local.operations.registry import LocalTerms
 from cleanroom_algo.local.resources.arns import COLLABORATION, MEMBERSHIP, ML_CONFIGURATION
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.service_model.shapes import CLEANROOMS
 from cleanroom_algo.local.setup.names import role
-
-OF_CREATOR: Final = {
-    "memberAbilities": "creatorMemberAbilities",
-    "mlMemberAbilities": "creatorMLMemberAbilities",
-    "displayName": "creatorDisplayName",
-    "paymentConfiguration": "creatorPaymentConfiguration",
-}
-"""The names of CreateCollaboration's members for its caller, by those for other members."""
 
 
 def create_collaboration(caller: Caller, identifier: str, name: str, members: Sequence[Mapping[str, Any]]) -> Record:
