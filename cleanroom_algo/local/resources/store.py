@@ -1,8 +1,7 @@
-"""The records of a local clean room, in SQLite.
+"""The records of a local clean room, and its queue of jobs.
 
-One table of resources: a JSON document each, with the columns by which they are found. One table of jobs: what to run,
-in the order of the requests, and which process runs it. WAL mode, so that readers and one writer do not wait for each
-other. Every change is a transaction, so that kill -9 at any time leaves the state before or after it.
+A record is a JSON document of a resource, with the columns by which it is found. The queue has the jobs to run, in the
+order of the requests, and the process that runs each one.
 
 Kinds of resources and their keys:
 
@@ -17,50 +16,15 @@ Kinds of resources and their keys:
 from __future__ import annotations
 
 import json
-import os
-import shlex
-import sqlite3
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from cleanroom_algo.errors import RoomStateError
+from cleanroom_algo.local.resources.database import Database
 from cleanroom_algo.local.resources.documents import Json, is_readable
-from cleanroom_algo.local.resources.private_folder import make_private
 
-FORMAT = 2
-BUSY_SECONDS = 30.0  # a writer waits for others; transactions take milliseconds, checkpoints of the WAL a little more
-
-_SCHEMA = """
-CREATE TABLE records (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT,
-  kind TEXT NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL,
-  account TEXT NOT NULL, membership TEXT NOT NULL, collaboration TEXT NOT NULL, parent TEXT NOT NULL,
-  name TEXT NOT NULL, status TEXT NOT NULL, created REAL NOT NULL, updated REAL NOT NULL,
-  document TEXT NOT NULL, private TEXT NOT NULL,
-  UNIQUE (kind, key, version)
-) STRICT;
-CREATE INDEX records_membership ON records (kind, membership, seq);
-CREATE INDEX records_collaboration ON records (kind, collaboration, seq);
-CREATE INDEX records_account ON records (kind, account, seq);
-CREATE INDEX records_parent ON records (kind, parent, seq);
-CREATE INDEX records_name ON records (kind, name);
-CREATE INDEX records_status ON records (kind, status);
-CREATE TABLE jobs (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  kind TEXT NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL,
-  owner TEXT NOT NULL, state TEXT NOT NULL, hosts INTEGER NOT NULL, stop INTEGER NOT NULL DEFAULT 0,
-  UNIQUE (kind, key, version)
-) STRICT;
-CREATE TABLE set_aside (
-  kind TEXT NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL, document TEXT NOT NULL, private TEXT NOT NULL
-) STRICT;
-"""
-_COLUMNS = (  # as in Record, without seq
+_COLUMNS = (  # of a record: its position, then the attributes of `Record` in their order
     "seq, kind, key, version, account, membership, collaboration, parent, name, status, created, updated,"
     " document, private"
 )
@@ -131,76 +95,8 @@ class QueuedJob:
     stop: bool
 
 
-class Store:
-    """The records. Safe for use by several threads and processes.
-
-    Args:
-        path: of the database; created if missing.
-
-    Raises:
-        RoomStateError: CR-ROM-002, the file is damaged or of a later format.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._guard = threading.Lock()
-        try:
-            make_private(path.parent)
-            if not path.exists():  # SQLite would let others read it; opening it twice would release its locks
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            written = self._format()
-        except OSError as error:
-            raise RoomStateError.refused(path.parent, error) from error
-        except sqlite3.OperationalError as error:
-            self.close()
-            raise RoomStateError.refused(self.path, error) from error
-        except sqlite3.DatabaseError as error:
-            self.close()
-            raise self._unusable(f"{path} cannot be used: {error}") from error
-        if written != FORMAT:
-            self.close()
-            what = f"{path} was written by {'a later' if written > FORMAT else 'an earlier'} version of cleanroom-algo"
-            raise self._unusable(what)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections of all threads."""
-        with self._guard:
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
-        self._local = threading.local()
-
-    @contextmanager
-    def transaction(self) -> Iterator[bool]:
-        """Make the changes inside one transaction: all of them or, after an exception, none. Can be nested.
-
-        Yields:
-            Whether it is the outermost: others see the changes when it ends.
-
-        Raises:
-            RoomStateError: CR-ROM-002, the disk is full or cannot be written.
-        """
-        connection = self._connection()
-        if connection.in_transaction:
-            yield False
-            return
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            yield True
-            connection.commit()
-        except BaseException as error:
-            connection.rollback()
-            if isinstance(error, sqlite3.OperationalError):
-                raise RoomStateError.refused(self.path, error) from error
-            raise
+class Store(Database):
+    """The records, and the queue of jobs. Safe for use by several threads and processes."""
 
     def insert(self, record: Record) -> Record:
         """Add a record with the current time and return it with its position.
@@ -405,37 +301,6 @@ class Store:
         with self.transaction():
             cursor = self._connection().execute("DELETE FROM jobs WHERE id = ?", (job.id,))
         return cursor.rowcount == 1
-
-    def _format(self) -> int:
-        """Return the format of the records; in a new file, create the tables first."""
-        connection = self._connection()
-        read = "SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version"
-        if connection.execute(read).fetchone() == (0, 0):
-            with self.transaction():  # another process may do the same
-                if connection.execute(read).fetchone() == (0, 0):
-                    for statement in filter(str.strip, _SCHEMA.split(";")):
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA user_version = {FORMAT}")
-        return int(connection.execute(read).fetchone()[0])
-
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode, this is safe against kill -9
-            self._local.connection = connection
-            with self._guard:
-                self._connections.append(connection)
-        return connection
-
-    def _unusable(self, what: str) -> RoomStateError:
-        return RoomStateError(
-            what,
-            expected=f"a database of cleanroom-algo, format {FORMAT}",
-            fix=f"clear it with `cleanroom-algo clean --home {shlex.quote(str(self.path.parent))}`, or choose another "
-            "with --home",
-        )
 
 
 def _condition(kind: str, statuses: Sequence[str], where: Mapping[str, str]) -> tuple[str, list[Any]]:
