@@ -22,7 +22,7 @@ from benchmarks.harness import Row, pairs
 from cleanroom_algo.local.resources.arns import TRAINED_MODEL
 from cleanroom_algo.local.resources.store import Record
 from cleanroom_algo.local.room import Room
-from cleanroom_algo.local.setup.binding import adopt
+from cleanroom_algo.local.setup.binding import prepare_binding
 from cleanroom_algo.local.setup.quick_requests import request_for
 from cleanroom_algo.local.ui.page import FAST_POLL
 
@@ -102,7 +102,7 @@ def request(room: Room, folder: Path) -> dict[str, Any]:
     """Return the parameters of the small training job; what it names is in the room."""
     channels = {"train": folder / "data"}
     parameters = request_for(room.workspace.settings.machine, folder / "algorithm", channels)
-    _, bind = adopt(room.caller, parameters, algorithm=str(folder / "algorithm"), channels=channels)
+    _, bind = prepare_binding(room.caller, parameters, algorithm=str(folder / "algorithm"), channels=channels)
     bind()
     return parameters
 

@@ -141,7 +141,8 @@ def training_call(room: Room, words: TrainingWords) -> JobCall:
     """Return the call for the command line.
 
     Raises:
-        NoSuchRecordError: CR-CLI-007, there is no such base model. And the errors of `adopt` and `cut_source`.
+        NoSuchRecordError: CR-CLI-007, there is no such base model.
+        And the errors of `prepare_binding` and `cut_source`.
     """
     from cleanroom_algo.local.resources.store import Record
     from cleanroom_algo.local.setup import calls

@@ -116,7 +116,10 @@ class CleanRoom:
 
         Raises:
             JobFailed: the job failed or was stopped.
-            RequestError: the service would refuse the request. And the errors of `adopt`.
+            RequestError: the service would refuse the request.
+            AlgorithmNotFoundError: CR-CON-004, there is nothing at the algorithm's path.
+            BindingError: CR-ROM-003, the algorithm or a channel does not exist, or does not belong to this request.
+            RoomError: CR-ROM-004 or CR-ROM-007, a prefix in S3 cannot be listed, or has no objects.
         """
         data = {**(channels or {}), **channel}
         call = training_call(
@@ -165,7 +168,10 @@ class CleanRoom:
         Raises:
             JobFailed: the job failed or was stopped.
             SchemaError: the model cannot read the first rows; nothing was started.
-            RequestError: the service would refuse the request. And the errors of `adopt`.
+            RequestError: the service would refuse the request.
+            AlgorithmNotFoundError: CR-CON-004, there is nothing at the algorithm's path.
+            BindingError: CR-ROM-003, the data does not exist.
+            RoomError: CR-ROM-004 or CR-ROM-007, a prefix in S3 cannot be listed, or has no objects.
         """
         frame = as_frame(data) if is_frame(data) else None
         call = inference_call(

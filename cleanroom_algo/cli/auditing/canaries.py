@@ -72,7 +72,7 @@ def command(
 
     canary = CanaryFormat(form)
     with CleanRoom(home) as room:
-        found = audit_canaries(room, room.model(model), planted, canary, references=references, target=target, told=say)
+        found = audit_canaries(room, room.model(model), planted, canary, references=references, target=target, say=say)
     if as_json:
         emit_json(found.document())
     else:

@@ -76,7 +76,7 @@ def command(
         with writing(plot):  # before the long computation
             plot.touch()
     with CleanRoom(home) as room:
-        found = audit(room, room.model(model), members, non_members, target=target, shadows=shadows, told=say)
+        found = audit(room, room.model(model), members, non_members, target=target, shadows=shadows, say=say)
     if plot is not None:
         from cleanroom_algo.local.audit.plot import roc_svg
 

@@ -230,7 +230,7 @@ def audit_canaries(
     *,
     references: int = 1000,
     target: str | None = None,
-    told: Callable[[str], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> CanaryAudit:
     """Compare how well a model predicts planted canaries and other texts of the same format.
 
@@ -241,7 +241,7 @@ def audit_canaries(
         canary: the format of the canaries.
         references: the number of references per canary.
         target: the column that the model predicts; by default the target of its schema.
-        told: receives a message before each slow step.
+        say: receives a message before each slow step.
 
     Raises:
         AuditError: CR-CLI-009. JobFailed: predicting failed.
@@ -249,7 +249,7 @@ def audit_canaries(
     target = target_of(model, target)
     trial = Trial.of(read_rows(place), canary, references)
     _check_target(trial, target)
-    told(f"predicting {trial.rows.height:,} rows")
+    say(f"predicting {trial.rows.height:,} rows")
     answers = trial.rows[target] if target == trial.column else right_answers(model, trial.rows[target])
     scores = predicted_scores(room, model, trial.rows.drop(target), answers)
     return CanaryAudit(

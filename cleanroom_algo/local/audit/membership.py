@@ -114,7 +114,7 @@ def audit(
     *,
     target: str | None = None,
     shadows: int = 0,
-    told: Callable[[str], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Audit:
     """Attack a model.
 
@@ -125,19 +125,19 @@ def audit(
         non_members: the same, with rows of the same kind that it was not trained on.
         target: the column to predict; by default that of the model's schema.
         shadows: models to train on random halves of the rows, an even number; 0 for the attack by loss only.
-        told: called with a line before each long step.
+        say: called with a line before each long step.
 
     Raises:
         AuditError: CR-CLI-009. JobFailed: predicting or training failed.
     """
     target = target_of(model, target)
     rows, is_member, warnings = _rows(members, non_members, target)
-    told(f"predicting {rows.height} rows")
+    say(f"predicting {rows.height} rows")
     right = right_answers(model, rows[target])
     scores = predicted_scores(room, model, rows.drop(target), right)
     attacks = [Attack.of(LOSS, scores.values, is_member)]
     if shadows:
-        ratios = _against_shadows(model, rows, right, scores.values, shadows, told)
+        ratios = _against_shadows(model, rows, right, scores.values, shadows, say)
         attacks.append(Attack.of(f"LiRA, {shadows} shadow models", ratios, is_member))
     if scores.are_labels:
         warnings.append(ONLY_LABELS)
@@ -212,7 +212,7 @@ def _against_shadows(
     right: pl.Series,
     observed: Numbers,
     shadows: int,
-    told: Callable[[str], None],
+    say: Callable[[str], None],
 ) -> Numbers:
     """Return likelihood ratios of membership, from models of the same algorithm that are trained on half of the rows.
 
@@ -241,7 +241,7 @@ def _against_shadows(
                 inside[number] = ~inside[number - 1]
             else:
                 inside[number, random.permutation(rows.height)[: rows.height // 2]] = True
-            told(f"training shadow model {number + 1} of {shadows}")
+            say(f"training shadow model {number + 1} of {shadows}")
             shadow = room.train(
                 source.image_uri,
                 {own: rows.filter(pl.Series(inside[number])), **places},

@@ -131,17 +131,17 @@ def _lacking(
         parts = [each.place for each in about if each.effect == "Allow" and each.touches(resource)]
         why = f"{', '.join(parts)} allows only a part of it" if parts else "no statement allows it"
         return PolicyFinding("missing", action, shown, why)
-    if all(each.condition and not _is(each.condition, condition) for each in allowing):
+    if all(each.condition and not _equals(each.condition, condition) for each in allowing):
         why = f"{allowing[0].place} allows it only if {_text(allowing[0].condition)}"
         return PolicyFinding("condition", action, shown, why)
     return None
 
 
-def _is(given: Any, needed: Any) -> bool:
+def _equals(given: Any, needed: Any) -> bool:
     """Whether a condition equals the needed one, which may have placeholders."""
     if isinstance(needed, Mapping):
         same = isinstance(given, Mapping) and given.keys() == needed.keys()
-        return same and all(_is(given[name], each) for name, each in needed.items())
+        return same and all(_equals(given[name], each) for name, each in needed.items())
     texts, wanted = (each if isinstance(each, list) else [each] for each in (given, needed))
     pairs = zip(wanted, map(str, texts), strict=False)
     return len(texts) == len(wanted) and all(covers(tokens(want), text) for want, text in pairs)

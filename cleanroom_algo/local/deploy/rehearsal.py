@@ -130,7 +130,7 @@ class Rehearsal:
         return (training,) if own in (None, entry.image) else (training, Image(name, "-inference", _uri(own or "")))
 
 
-def alone(
+def declaration_of_algorithm(
     name: str,
     image: str,
     container: Mapping[str, Any],

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cleanroom_algo.local.deploy.placeholders import Placeholder, identifier
-from cleanroom_algo.local.deploy.rehearsal import AUTHOR, Rehearsal, alone
+from cleanroom_algo.local.deploy.rehearsal import AUTHOR, Rehearsal, declaration_of_algorithm
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.arns import ALGORITHM, ASSOCIATION, INFERENCE_JOB, INPUT_CHANNEL, TRAINED_MODEL
 from cleanroom_algo.local.resources.states import ACTIVE
@@ -57,7 +57,9 @@ def of_algorithm(
     if jobs and not any("train" in _channels(store, job) for job in jobs):
         del queries["train"]
     tables = {each: Placeholder(f"TABLE_{identifier(each)}", f"table of the channel {each!r}", "t") for each in queries}
-    return Rehearsal(alone(name, source, container, policies, queries), {AUTHOR: jobs}, tables, names)
+    return Rehearsal(
+        declaration_of_algorithm(name, source, container, policies, queries), {AUTHOR: jobs}, tables, names
+    )
 
 
 def _jobs(store: Store, association: Record) -> list[Record]:

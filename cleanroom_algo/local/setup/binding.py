@@ -1,6 +1,6 @@
 """Binds the ARNs in a request file, or in a generated request, to local files.
 
-`adopt` creates the missing resources of a request with exactly these ARNs, by calling the operations: its
+`prepare_binding` creates the missing resources of a request with exactly these ARNs, by calling the operations: its
 collaboration, membership, algorithm, association and ML input channels.
 """
 
@@ -37,7 +37,7 @@ _ABILITIES: Final = {
 }
 
 
-def adopt(
+def prepare_binding(
     caller: Caller,
     request: Mapping[str, Any],
     *,

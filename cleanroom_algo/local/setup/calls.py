@@ -18,7 +18,7 @@ from cleanroom_algo.local.resources.arns import ASSOCIATION, INFERENCE_JOB, INPU
 from cleanroom_algo.local.resources.states import ACTIVE
 from cleanroom_algo.local.resources.store import Record, Store
 from cleanroom_algo.local.service_model.shapes import ML, members, operation_model
-from cleanroom_algo.local.setup.binding import adopt
+from cleanroom_algo.local.setup.binding import prepare_binding
 from cleanroom_algo.local.setup.quick_requests import (
     AS_IT_IS,
     Configured,
@@ -88,7 +88,7 @@ def make_call(caller: Caller, call: JobCall, check: Callable[[], None] = lambda:
         check: called when the resources of the job exist; it raises an error to refuse the job.
 
     Raises:
-        The errors of the operation, of `adopt` and of the check.
+        The errors of the operation, of `prepare_binding` and of the check.
     """
     with caller.transaction():
         call.bind()
@@ -118,7 +118,7 @@ def training_call(
         options: of `request_for`.
 
     Raises:
-        The errors of `adopt`. BindingError: CR-ROM-003, also if the channels are for another algorithm.
+        The errors of `prepare_binding`. BindingError: CR-ROM-003, also if the channels are for another algorithm.
     """
     machine = caller.workspace.settings.machine
     own = [each for each in channels.values() if isinstance(each, Record)]
@@ -176,7 +176,7 @@ def inference_call(
         options: of `inference_request_for`.
 
     Raises:
-        The errors of `adopt`.
+        The errors of `prepare_binding`.
     """
     machine = caller.workspace.settings.machine
     params = inference_request_for(machine, model, channel, algorithm=algorithm, **options)
@@ -192,8 +192,8 @@ def literal_call(
     channels: Mapping[str, Source],
     configured: Configured = AS_IT_IS,
 ) -> JobCall:
-    """Return the call with literal parameters; missing resources will be bound to files: see `adopt`."""
-    account, bind = adopt(
+    """Return the call with literal parameters; missing resources will be bound to files: see `prepare_binding`."""
+    account, bind = prepare_binding(
         caller, params, algorithm=algorithm, channels=channels, operation=operation, configured=configured
     )
     return JobCall(operation, params, account, bind=bind)

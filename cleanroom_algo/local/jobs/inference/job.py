@@ -98,7 +98,9 @@ class _Job:
         outputs = self.plan.run_directory / "outputs"
         outputs.mkdir(parents=True)
         objects = [each for host in self.plan.hosts for each in host.objects]
-        moved = TransferProgress(sum(each.size for each in objects), self.plan.max_output_bytes, self.listener.progress)
+        progress = TransferProgress(
+            sum(each.size for each in objects), self.plan.max_output_bytes, self.listener.progress
+        )
         try:
             if not self.plan.whole_objects:
                 for each in objects:
@@ -106,7 +108,7 @@ class _Job:
             model = unpack_model(self.plan.model, self.plan.run_directory / "model")
             if self.plan.has_header and not self.plan.header_known:
                 self.plan = replace(self.plan, header_known=_names_columns(objects, model))
-            self._run_hosts(model, moved, outputs)
+            self._run_hosts(model, progress, outputs)
         except (CleanroomError, OSError) as error:
             self._blame(error)
         if self.disk_full is not None:
@@ -117,12 +119,12 @@ class _Job:
         elif too_large is not None:
             shutil.rmtree(outputs)  # a part of the output would look like all of it
             outputs.mkdir()
-        return self._outcome(outputs, moved, too_large if self.plan.leave_out else None)
+        return self._outcome(outputs, progress, too_large if self.plan.leave_out else None)
 
-    def _run_hosts(self, model: Path, moved: TransferProgress, outputs: Path) -> None:
+    def _run_hosts(self, model: Path, progress: TransferProgress, outputs: Path) -> None:
         names = [host.name for host in self.plan.hosts]
         with self.host_kind.open(names) as hosts, ThreadPoolExecutor(len(names), "instance") as pool:
-            running = {pool.submit(self._run_host, hosts, host, model, moved, outputs) for host in self.plan.hosts}
+            running = {pool.submit(self._run_host, hosts, host, model, progress, outputs) for host in self.plan.hosts}
             try:
                 limit = time.monotonic() + self.plan.max_seconds
                 while running and not self.stopped.is_set():
@@ -145,7 +147,7 @@ class _Job:
                     container.abandon()
 
     def _run_host(
-        self, hosts: JobHosts, host: InferenceHostPlan, model: Path, moved: TransferProgress, outputs: Path
+        self, hosts: JobHosts, host: InferenceHostPlan, model: Path, progress: TransferProgress, outputs: Path
     ) -> None:
         say = partial(self.listener.line, host.name, "job")
         warn = partial(self.warnings.add, host.name)
@@ -168,7 +170,7 @@ class _Job:
                 for each in host.objects:
                     refuse_large(each, transfer.payload_bytes)
                 transfer = replace(transfer, payload_bytes=0)
-            transform = Transform(self.plan, transfer, container.client, moved, outputs, warn, container.over)
+            transform = Transform(self.plan, transfer, container.client, progress, outputs, warn, container.over)
             failed = transform.run(host.objects)
             self.failed += [reference.key for reference, _ in failed]
             if (died := container.failure()) is not None:
@@ -193,7 +195,7 @@ class _Job:
         self.causes.append(error)
 
     def _outcome(
-        self, outputs: Path, moved: TransferProgress, left_out: InferenceOutputTooLargeError | None
+        self, outputs: Path, progress: TransferProgress, left_out: InferenceOutputTooLargeError | None
     ) -> InferenceOutcome:
         if self.stopped.is_set():
             status = JobStatus.STOPPED
@@ -206,7 +208,7 @@ class _Job:
             failure_reason=None if cause is None else str(cause),
             outputs=outputs,
             bytes=sum(path.stat().st_size for path in written),
-            rows=moved.records,
+            rows=progress.records,
             failed_objects=tuple(sorted(self.failed)),
             error=cause,
             left_out=left_out,

@@ -163,7 +163,7 @@ class Transform:
         plan: of the job.
         transfer: how much to send at the same time.
         client: of the container.
-        moved: of the job.
+        progress: of the job.
         outputs: the folder for the outputs.
         warn: called with the kind, by which warnings are counted, and the text of what the platform would not notice.
         stopped: set when the job ends early.
@@ -174,7 +174,7 @@ class Transform:
         plan: InferencePlan,
         transfer: Transfer,
         client: Client,
-        moved: TransferProgress,
+        progress: TransferProgress,
         outputs: Path,
         warn: Callable[[str, str], None],
         stopped: threading.Event,
@@ -182,7 +182,7 @@ class Transform:
         self.plan = plan
         self.transfer = transfer
         self.client = client
-        self.moved = moved
+        self.progress = progress
         self.outputs = outputs
         self.warn = warn
         self.stopped = stopped
@@ -196,7 +196,7 @@ class Transform:
         """
         failed: list[tuple[ObjectRef, CleanroomError]] = []
         window: deque[_Sent | _Open] = deque()
-        self.moved.begin()
+        self.progress.begin()
         try:
             with ThreadPoolExecutor(self.transfer.concurrency, thread_name_prefix="transform") as pool:
                 try:
@@ -288,7 +288,7 @@ class Transform:
             return
         written = owner.file.write(assemble(answer.body, self.plan.newline))
         owner.records += predictions
-        self.moved.add(input_bytes=taken.request.size, output_bytes=written, records=predictions)
+        self.progress.add(input_bytes=taken.request.size, output_bytes=written, records=predictions)
 
     def _count(self, sent: _Sent, answer: Answer) -> int:
         """Return how many predictions an answer contains, after comparing them with the request.
@@ -345,7 +345,7 @@ class Transform:
             owner.draft.replace(self.outputs / (owner.reference.key + OUTPUT_SUFFIX))
         else:
             owner.draft.unlink()
-            self.moved.forget(output_bytes=written, records=owner.records)
+            self.progress.forget(output_bytes=written, records=owner.records)
             failed.append((owner.reference, owner.failure))
 
 

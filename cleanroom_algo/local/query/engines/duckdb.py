@@ -12,9 +12,9 @@ from pathlib import Path
 import duckdb
 
 from cleanroom_algo.errors import EngineDiffersError, Problem, QueryError
-from cleanroom_algo.local.query.engines.agreement import agree
 from cleanroom_algo.local.query.engines.database import load_tables, open_database
 from cleanroom_algo.local.query.engines.macros import NOT_SAME, create_macros
+from cleanroom_algo.local.query.engines.translation import translate
 from cleanroom_algo.local.query.resolution import Resolution
 
 
@@ -28,7 +28,7 @@ def compute(resolution: Resolution, draft: Path) -> None:
     """
     with open_database(draft) as connection:
         tables = load_tables(connection, resolution)
-        statement = agree(resolution, tables).sql(dialect="duckdb", comments=False)
+        statement = translate(resolution, tables).sql(dialect="duckdb", comments=False)
         create_macros(connection, statement)
         try:
             create_result(connection, statement)

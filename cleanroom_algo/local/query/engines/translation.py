@@ -60,7 +60,7 @@ class _Differs(Exception):  # noqa: N818
     """A part of a query whose values on DuckDB may differ from Spark's."""
 
 
-def agree(resolution: Resolution, tables: Mapping[str, Columns]) -> exp.Query:
+def translate(resolution: Resolution, tables: Mapping[str, Columns]) -> exp.Query:
     """Return the query for DuckDB.
 
     Args:
@@ -71,20 +71,20 @@ def agree(resolution: Resolution, tables: Mapping[str, Columns]) -> exp.Query:
         EngineDiffersError: CR-JOB-403, DuckDB may return other values than Spark.
     """
     statement = resolution.statement.copy()
-    agreement = _Agreement(statement, tables)
-    agreement.structure(statement)
-    if agreement.problems:
+    translation = _Translation(statement, tables)
+    translation.structure(statement)
+    if translation.problems:
         raise EngineDiffersError(
             "DuckDB may return other values than Spark for this query",
             expected="functions, operators and casts that return the same values in both engines "
             "(docs/reference/query-functions.md)",
             fix='choose --engine spark, or query_engine = "spark" in settings.toml, or rewrite the query without them',
-            problems=list(dict.fromkeys(agreement.problems)),
+            problems=list(dict.fromkeys(translation.problems)),
         )
     return statement
 
 
-class _Agreement:
+class _Translation:
     """The translation of one query."""
 
     def __init__(self, statement: exp.Query, tables: Mapping[str, Columns]) -> None:
@@ -501,38 +501,38 @@ def _type_name(node: exp.DataType) -> str:
     )
 
 
-Handler = Callable[[_Agreement, Any], Value]
+Handler = Callable[[_Translation, Any], Value]
 
 _HANDLERS: Final[Mapping[type[exp.Expr], Handler]] = {
-    exp.Column: _Agreement.column,
-    exp.Literal: _Agreement.literal,
-    exp.RawString: _Agreement.raw_string,
-    exp.Boolean: _Agreement.constant,
-    exp.Null: _Agreement.constant,
-    exp.Paren: _Agreement.paren,
-    exp.Neg: _Agreement.negative,
-    exp.Not: _Agreement.logic,
-    exp.And: _Agreement.logic,
-    exp.Or: _Agreement.logic,
-    **dict.fromkeys(_COMPARISONS, _Agreement.comparison),
-    **dict.fromkeys(_ARITHMETIC, _Agreement.arithmetic),
-    **dict.fromkeys(_BITS, _Agreement.bits),
-    exp.Between: _Agreement.between,
-    exp.In: _Agreement.is_in,
-    exp.Is: _Agreement.is_null,
-    exp.Like: _Agreement.like,
-    exp.DPipe: _Agreement.joined_text,
-    exp.Div: _Agreement.division,
-    exp.IntDiv: _Agreement.whole_division,
-    exp.Cast: _Agreement.cast,
-    exp.Case: _Agreement.case,
-    exp.Extract: _Agreement.extract,
-    exp.Coalesce: _Agreement.merged,
-    exp.Exists: _Agreement.exists,
-    exp.Subquery: _Agreement.subquery,
-    exp.Explode: _Agreement.explode,
-    exp.Filter: _Agreement.filtered,
-    exp.Window: _Agreement.window,
-    exp.Anonymous: _Agreement.function,
-    exp.AnonymousAggFunc: _Agreement.function,
+    exp.Column: _Translation.column,
+    exp.Literal: _Translation.literal,
+    exp.RawString: _Translation.raw_string,
+    exp.Boolean: _Translation.constant,
+    exp.Null: _Translation.constant,
+    exp.Paren: _Translation.paren,
+    exp.Neg: _Translation.negative,
+    exp.Not: _Translation.logic,
+    exp.And: _Translation.logic,
+    exp.Or: _Translation.logic,
+    **dict.fromkeys(_COMPARISONS, _Translation.comparison),
+    **dict.fromkeys(_ARITHMETIC, _Translation.arithmetic),
+    **dict.fromkeys(_BITS, _Translation.bits),
+    exp.Between: _Translation.between,
+    exp.In: _Translation.is_in,
+    exp.Is: _Translation.is_null,
+    exp.Like: _Translation.like,
+    exp.DPipe: _Translation.joined_text,
+    exp.Div: _Translation.division,
+    exp.IntDiv: _Translation.whole_division,
+    exp.Cast: _Translation.cast,
+    exp.Case: _Translation.case,
+    exp.Extract: _Translation.extract,
+    exp.Coalesce: _Translation.merged,
+    exp.Exists: _Translation.exists,
+    exp.Subquery: _Translation.subquery,
+    exp.Explode: _Translation.explode,
+    exp.Filter: _Translation.filtered,
+    exp.Window: _Translation.window,
+    exp.Anonymous: _Translation.function,
+    exp.AnonymousAggFunc: _Translation.function,
 }
