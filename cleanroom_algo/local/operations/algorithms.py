@@ -128,6 +128,23 @@ def delete_association(call: Call) -> Mapping[str, Any]:
     return {}
 
 
+def require_container(call: Call, association: Record, config: str) -> None:
+    """Check that an algorithm has the container of a job.
+
+    Args:
+        call: of the operation that starts the job.
+        association: of the algorithm.
+        config: `trainingContainerConfig` or `inferenceContainerConfig`.
+
+    Raises:
+        InvalidRequestError: CR-REQ-001.
+    """
+    algorithm = call.store.get(ALGORITHM, association.parent)
+    if algorithm is None or config not in algorithm.document:
+        problem = Problem("configuredModelAlgorithmAssociationArn", f"belongs to an algorithm without {config}")
+        raise invalid(call.operation, [problem])
+
+
 def _own_algorithm(call: Call) -> Record:
     return in_account(call, ALGORITHM, call.params["configuredModelAlgorithmArn"])
 

@@ -7,7 +7,7 @@ behaviors for AWS Clean Rooms ML"; the abilities are those of botocore's `cleanr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cleanroom_algo.errors import AccessDeniedError, ConflictError, Problem, ResourceNotFoundError
@@ -120,19 +120,27 @@ def receiver_location(call: Call, collaboration: str, ability: str) -> str:
     return uri
 
 
-def payer(call: Call, collaboration: str, path: str, what: str) -> dict[str, str]:
+def pays(payment: Mapping[str, Any], what: Sequence[str]) -> bool:
+    """Whether a payment configuration says that its member pays for something; `what` is a path in it."""
+    for name in what:
+        payment = payment.get(name, {})
+    return bool(payment.get("isResponsible"))
+
+
+def payer(call: Call, collaboration: str, path: str, what: Sequence[str]) -> dict[str, str]:
     """Return the payer as members of a document: the named one, or else the member who is responsible.
 
     Args:
         call: of the operation.
         collaboration: identifier.
         path: of the parameter, such as `mlModelTrainingPayerAccountId`, or `payerConfiguration.computePayerAccountId`.
-        what: of `paymentConfiguration.machineLearning`, such as `modelTraining`; or `queryCompute`.
+        what: a path in `paymentConfiguration`, such as `machineLearning`, `modelTraining`.
 
     Raises:
         InvalidRequestError: CR-REQ-001, the named account is not responsible for it.
     """
-    responsible = [each.account for each in active_memberships(call, collaboration) if _pays(each, what)]
+    members = active_memberships(call, collaboration)
+    responsible = [each.account for each in members if pays(each.document.get("paymentConfiguration", {}), what)]
     *outer, member = path.split(".")
     place: Mapping[str, Any] = call.params
     for name in outer:
@@ -141,7 +149,7 @@ def payer(call: Call, collaboration: str, path: str, what: str) -> dict[str, str
     if named is None:
         return {member: responsible[0]} if len(responsible) == 1 else {}
     if named not in responsible:
-        raise invalid(call.operation, [Problem(path, f"is not a member that pays for {what}")])
+        raise invalid(call.operation, [Problem(path, f"is not a member that pays for {what[-1]}")])
     return {member: named}
 
 
@@ -222,8 +230,3 @@ def path_name(call: Call) -> None:
 def _in_file(member: Record, key: str) -> str:
     """Return where a file that declares the room has a property of a member; nothing for a member without a name."""
     return "" if member.name == member.account else f" (in cleanroom.toml: {key} of [members.{member.name}])"
-
-
-def _pays(membership: Record, what: str) -> bool:
-    payment: Mapping[str, Any] = membership.document.get("paymentConfiguration", {})
-    return bool({**payment.get("machineLearning", {}), **payment}.get(what, {}).get("isResponsible"))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from cleanroom_algo.errors import AccessDeniedError, NotEmulatedError, Problem, ResourceNotFoundError
-from cleanroom_algo.local.operations.authorization import CAN_QUERY, active_memberships, member_of
+from cleanroom_algo.local.operations.authorization import CAN_QUERY, active_memberships, member_of, pays
 from cleanroom_algo.local.operations.projections import show_one, show_page, times
 from cleanroom_algo.local.operations.registry import Call, cleanrooms_operation
 from cleanroom_algo.local.resources.arns import (
@@ -306,10 +306,3 @@ def _payments(member: Mapping[str, Any], members: Sequence[Mapping[str, Any]]) -
             place = place.setdefault(name, {})
         place[path[-1]] = {"isResponsible": own}
     return found
-
-
-def pays(payment: Mapping[str, Any], path: Sequence[str]) -> bool:
-    """Whether a payment configuration says that its member pays for something."""
-    for name in path:
-        payment = payment.get(name, {})
-    return bool(payment.get("isResponsible"))

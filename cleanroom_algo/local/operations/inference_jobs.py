@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cleanroom_algo.errors import Problem
+from cleanroom_algo.local.operations.algorithms import require_container
 from cleanroom_algo.local.operations.authorization import (
     CAN_QUERY,
     CAN_RECEIVE_INFERENCE_OUTPUT,
@@ -24,10 +24,9 @@ from cleanroom_algo.local.operations.projections import show, show_page
 from cleanroom_algo.local.operations.quotas import check_inference, check_tags
 from cleanroom_algo.local.operations.registry import Call, ml_operation
 from cleanroom_algo.local.operations.trained_models import cancel, usable_version
-from cleanroom_algo.local.resources.arns import ALGORITHM, ASSOCIATION, INFERENCE_JOB
+from cleanroom_algo.local.resources.arns import ASSOCIATION, INFERENCE_JOB
 from cleanroom_algo.local.resources.states import PENDING
 from cleanroom_algo.local.resources.store import Record
-from cleanroom_algo.local.service_model.validation import invalid
 
 
 @ml_operation("StartTrainedModelInferenceJob")
@@ -41,12 +40,7 @@ def start_inference_job(call: Call) -> Mapping[str, Any]:
     model = usable_version(call, call.params["trainedModelArn"], version, "inference_default")
     association_arn = call.params.get("configuredModelAlgorithmAssociationArn", model.parent)
     association = in_collaboration(call, ASSOCIATION, association_arn, membership.collaboration)
-    algorithm = call.store.get(ALGORITHM, association.parent)
-    if algorithm is None or "inferenceContainerConfig" not in algorithm.document:
-        problem = Problem(
-            "configuredModelAlgorithmAssociationArn", "belongs to an algorithm without an inference container"
-        )
-        raise invalid(call.operation, [problem])
+    require_container(call, association, "inferenceContainerConfig")
     channel = active_channel(call, call.params["dataSource"]["mlInputChannelArn"], membership.collaboration)
     channel_is_for(call, channel, association)
     location = receiver_location(call, membership.collaboration, CAN_RECEIVE_INFERENCE_OUTPUT)
@@ -54,7 +48,9 @@ def start_inference_job(call: Call) -> Mapping[str, Any]:
     document = {**call.given(), "configuredModelAlgorithmAssociationArn": association_arn}
     if model.version is not None:
         document["trainedModelVersionIdentifier"] = model.version
-    document |= payer(call, membership.collaboration, "mlModelInferencePayerAccountId", "modelInference")
+    document |= payer(
+        call, membership.collaboration, "mlModelInferencePayerAccountId", ("machineLearning", "modelInference")
+    )
     private = {"output": output_uri(location, model, call.account, call.params["name"])}
     record = call.new_record(INFERENCE_JOB, membership, model.key, status=PENDING, document=document, private=private)
     call.workspace.enqueue(call.store.insert(record), hosts=call.params["resourceConfig"].get("instanceCount", 1))

@@ -44,10 +44,10 @@ def create_channel(call: Call) -> Mapping[str, Any]:
     _check_query(call, membership.collaboration)
     role_is_own(call, call.params["inputChannel"]["roleArn"])
     synthetic = _synthetic(call)
-    paying = payer(call, membership.collaboration, "payerConfiguration.computePayerAccountId", "queryCompute")
+    paying = payer(call, membership.collaboration, "payerConfiguration.computePayerAccountId", ("queryCompute",))
     if synthetic:
         of_synthetic = "payerConfiguration.syntheticDataPayerAccountId"
-        paying |= payer(call, membership.collaboration, of_synthetic, "syntheticDataGeneration")
+        paying |= payer(call, membership.collaboration, of_synthetic, ("machineLearning", "syntheticDataGeneration"))
     document = {**call.given(), **synthetic, **({"payerConfiguration": paying} if paying else {})}
     record = call.new_record(INPUT_CHANNEL, membership, association, status=PENDING, document=document, private={})
     if call.terms.location:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cleanroom_algo.errors import ConflictError, NotEmulatedError, Problem
-from cleanroom_algo.local.operations.authorization import CAN_QUERY, member_of, own_membership
+from cleanroom_algo.local.operations.authorization import CAN_QUERY, member_of, own_membership, pays
 from cleanroom_algo.local.operations.collaborations import (
     PAID,
     PAID_IF_NAMED,
@@ -17,7 +17,6 @@ from cleanroom_algo.local.operations.collaborations import (
     mark_departed,
     membership_arn,
     named,
-    pays,
     specification,
 )
 from cleanroom_algo.local.operations.projections import show_one, show_page, times

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cleanroom_algo.errors import ConflictError, Problem
+from cleanroom_algo.local.operations.algorithms import require_container
 from cleanroom_algo.local.operations.authorization import (
     CAN_QUERY,
     in_collaboration,
@@ -30,7 +31,6 @@ from cleanroom_algo.local.operations.quotas import check_tags, check_training, w
 from cleanroom_algo.local.operations.registry import Call, ml_operation
 from cleanroom_algo.local.policies.exports import inherited_policies
 from cleanroom_algo.local.resources.arns import (
-    ALGORITHM,
     ASSOCIATION,
     TRAINED_MODEL,
     new_identifier,
@@ -56,7 +56,7 @@ def create_trained_model(call: Call) -> Mapping[str, Any]:
     path_name(call)
     model_name_is_new(call, membership.collaboration)
     instances_train_together(call)
-    _check_association(call, association)
+    require_container(call, association, "trainingContainerConfig")
     _check_channels(call, membership, association)
     base = _base_model(call)
     check_training(call, membership)
@@ -76,7 +76,9 @@ def create_trained_model(call: Call) -> Mapping[str, Any]:
     if call.terms.resumes is not None:
         document["resumedFrom"] = "/".join(filter(None, call.terms.resumes))
         private["resumes"] = call.terms.resumes
-    document |= payer(call, membership.collaboration, "mlModelTrainingPayerAccountId", "modelTraining")
+    document |= payer(
+        call, membership.collaboration, "mlModelTrainingPayerAccountId", ("machineLearning", "modelTraining")
+    )
     record = call.store.insert(
         Record(
             kind=TRAINED_MODEL,
@@ -209,15 +211,6 @@ def _list(call: Call, **where: str) -> Mapping[str, Any]:
         return store.find(TRAINED_MODEL, before=before, limit=limit, **where)
 
     return show_page(call, find)
-
-
-def _check_association(call: Call, association: Record) -> None:
-    algorithm = call.store.get(ALGORITHM, association.parent)
-    if algorithm is None or "trainingContainerConfig" not in algorithm.document:
-        problem = Problem(
-            "configuredModelAlgorithmAssociationArn", "belongs to an algorithm without a training container"
-        )
-        raise invalid(call.operation, [problem])
 
 
 def _check_channels(call: Call, membership: Record, association: Record) -> None:
