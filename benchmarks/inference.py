@@ -29,7 +29,7 @@ from cleanroom_algo.contract.sizes import MB
 from cleanroom_algo.local.jobs.inference.client import Client
 from cleanroom_algo.local.jobs.inference.transform import TransferProgress, Transform
 from cleanroom_algo.local.objects.reference import ObjectRef
-from cleanroom_algo.local.plans.inference_plan import InferencePlan, Retries, Transfer, spread_objects
+from cleanroom_algo.local.plans.inference_plan import InferencePlan, Transfer, spread_objects
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 
 NAME = "inference"
@@ -89,7 +89,6 @@ def _run_job(scratch: Path, reference: ObjectRef, port: int) -> None:
         lambda timeout: create_connection(("127.0.0.1", port), timeout),
         content_type="text/csv",
         accept=None,
-        retries=Retries(),
     )
     moved = TransferProgress(reference.size, None, lambda _: None)
     outputs, stopped = scratch / "outputs", threading.Event()

@@ -20,25 +20,9 @@ HeaderMode = Literal["first-chunk", "none", "every"]
 """Which requests of an object contain the header line of its CSV. According to the user guide of Clean Rooms ML, only
 the first ("Inference model authoring guidelines"); AWS's published samples have channels without a header."""
 
-NewlineMode = Literal["always", "if-missing"]
-"""Whether a line break is added to an answer that already ends with one; this is not documented."""
-
 
 LostRows = Literal["fail", "warn"]
 """The consequence if there are fewer predictions than records; AWS does not document that predictions are counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retries:
-    """How requests are retried (SageMaker API, ModelClientConfig).
-
-    Attributes:
-        count: retries after the first attempt, 0 to 3.
-        timeout_seconds: of one attempt, 1 to 3600.
-    """
-
-    count: int = 3
-    timeout_seconds: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +60,12 @@ class InferencePlan:
         has_header: whether the first line of each object is a header.
         header_known: whether that is known, and not guessed from the content of the line.
         header: which requests contain it.
-        newline: how answers are assembled.
         content_type: of the requests. The service does not document which one it sends; its only format with lines is
             CSV.
-        retries: of requests.
         lost_rows: whether an object fails if some of its records have no prediction.
         leave_out: whether objects that are too large are left out; else they fail the job.
         whole_objects: whether each object is one request; else it is divided by lines.
         max_seconds: time after which the job fails.
-        start_seconds: time within which /ping must answer with status 200; AWS has mentioned 30 minutes.
     """
 
     job_name: str
@@ -101,14 +82,11 @@ class InferencePlan:
     has_header: bool = False
     header_known: bool = True
     header: HeaderMode = "first-chunk"
-    newline: NewlineMode = "always"
     content_type: str = "text/csv"
-    retries: Retries = field(default_factory=Retries)
     lost_rows: LostRows = "fail"
     leave_out: bool = False
     whole_objects: bool = False
     max_seconds: float = 25 * 3600.0  # Clean Rooms user guide, "Quotas for AWS Clean Rooms ML": inference job duration
-    start_seconds: float = 1800.0
 
     @property
     def container_environment(self) -> dict[str, str]:

@@ -37,10 +37,9 @@ class Lock:
             return None
         return cls(path, descriptor)
 
-    def release(self, *, remove: bool = True) -> None:
-        """Release the lock."""
-        if remove:
-            self.path.unlink(missing_ok=True)
+    def release(self) -> None:
+        """Release the lock, and remove its file."""
+        self.path.unlink(missing_ok=True)
         os.close(self._descriptor)
 
 

@@ -175,14 +175,14 @@ def strip(bars: Sequence[Bar], *, label: str) -> Markup:
     )
 
 
-def round_numbers(low: float, high: float, *, count: int = 5, within: bool = False) -> list[float]:
-    """Return about `count` round numbers that cover a range, or that are within it."""
+def round_numbers(low: float, high: float, *, within: bool = False) -> list[float]:
+    """Return about five round numbers that cover a range, or that are within it."""
     if high - low < _LEAST:
-        spread = abs(low) if abs(low) > _LEAST else 1.0
-        low, high = (low, low) if within else (low - spread / 2, low + spread / 2)
         if within:
             return [low]
-    step = round_step((high - low) / count)
+        spread = abs(low) if abs(low) > _LEAST else 1.0
+        low, high = low - spread / 2, low + spread / 2
+    step = round_step((high - low) / 5)
     first = math.ceil(low / step - 1e-9) if within else math.floor(low / step + 1e-9)
     last = math.floor(high / step + 1e-9) if within else math.ceil(high / step - 1e-9)
     return [round(number * step, 12) for number in range(first, last + 1)]

@@ -8,12 +8,13 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from cleanroom_algo.errors import InferenceRequestError
 from cleanroom_algo.local.jobs.inference.answers import Answer
-from cleanroom_algo.local.plans.inference_plan import ContainerParameters, Retries
+from cleanroom_algo.local.plans.inference_plan import ContainerParameters
 
 PING_SECONDS = 2.0  # the platform's timeout of /ping (SageMaker developer guide)
 SEND_BYTES = 1 << 18  # at a time, when a body is sent from a file
@@ -69,6 +70,22 @@ def ping(connect: Connect) -> str:
     return "" if status == HTTPStatus.OK else f"it answers {status}"
 
 
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How requests are retried (SageMaker API, ModelClientConfig).
+
+    Attributes:
+        count: retries after the first attempt, 0 to 3.
+        timeout_seconds: of one attempt, 1 to 3600.
+    """
+
+    count: int = 3
+    timeout_seconds: float = 600.0
+
+
+_BY_DEFAULT: Final = Retries()
+
+
 class Client:
     """One container's HTTP interface, for use by several threads.
 
@@ -85,7 +102,7 @@ class Client:
         *,
         content_type: str,
         accept: str | None,
-        retries: Retries,
+        retries: Retries = _BY_DEFAULT,
     ) -> None:
         self._connect = connect
         self.headers = {"Content-Type": content_type, **({"Accept": accept} if accept else {})}

@@ -21,6 +21,7 @@ from cleanroom_algo.local.plans.instances import has_gpu, memory_bytes
 from cleanroom_algo.local.plans.run_files import USAGE_FILE
 
 PING_INTERVAL_SECONDS = 0.1  # the platform asks every second; containers cannot notice it, and users wait less
+START_SECONDS = 1800.0  # until /ping must answer with status 200; AWS has mentioned 30 minutes
 STOP_SECONDS = 30.0  # between SIGTERM and SIGKILL (SageMaker developer guide, hosting services)
 HINT_SECONDS = 5.0  # before the first message about a wait, then after twice the time: most models have loaded by then
 
@@ -90,9 +91,7 @@ class Container:
         self._warn = warn
         self._running = hosts.launch(self._spec(root, model))
         self.address = self._running.address
-        self.client = Client(
-            self._running.connect, content_type=plan.content_type, accept=plan.accept, retries=plan.retries
-        )
+        self.client = Client(self._running.connect, content_type=plan.content_type, accept=plan.accept)
         self._threads = [
             threading.Thread(target=self._read_lines, name=f"{host.name}-lines", daemon=True),
             threading.Thread(target=self._watch, name=f"{host.name}-end", daemon=True),
@@ -127,7 +126,7 @@ class Container:
             InferenceServerError: the container ended, or the time is up.
         """
         started, hint, reason = time.monotonic(), HINT_SECONDS, ""
-        while not self.over.is_set() and (waited := time.monotonic() - started) < self.plan.start_seconds:
+        while not self.over.is_set() and (waited := time.monotonic() - started) < START_SECONDS:
             if not (reason := ping(self._running.connect)):
                 self._ready = True
                 return
@@ -136,8 +135,7 @@ class Container:
                 hint *= 2
             self.over.wait(PING_INTERVAL_SECONDS)
         raise self.failure() or InferenceServerError(
-            f"{self.host.name}: GET /ping on {self.address} has not answered 200 for "
-            f"{self.plan.start_seconds:g} s: {reason}",
+            f"{self.host.name}: GET /ping on {self.address} has not answered 200 for {START_SECONDS:g} s: {reason}",
             expected="GET /ping answering 200 once the model is loaded",
             fix="see the container's log; end `serve` with a nonzero exit status if the model cannot be loaded",
         )

@@ -9,7 +9,7 @@ from cleanroom_algo.channels.formats.parquet.footer import MAGIC as PARQUET_MAGI
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.errors import InferenceInputError
 from cleanroom_algo.local.objects.reference import ObjectRef
-from cleanroom_algo.local.plans.inference_plan import HeaderMode, NewlineMode
+from cleanroom_algo.local.plans.inference_plan import HeaderMode
 from cleanroom_algo.local.query.spark import MAX_RECORDS
 
 
@@ -93,11 +93,9 @@ def require_lines(reference: ObjectRef) -> None:
         )
 
 
-def assemble(answer: bytes, newline: NewlineMode) -> bytes:
+def assemble(answer: bytes) -> bytes:
     """Return an answer in the form in which it is added to the output of its object (AssembleWith Line)."""
-    if not answer or (newline == "if-missing" and answer.endswith(b"\n")):
-        return answer
-    return answer + b"\n"
+    return answer + b"\n" if answer else b""
 
 
 def _beginning(reference: ObjectRef) -> bytes:

@@ -286,7 +286,7 @@ class Transform:
             return
         if owner.failure is not None:
             return
-        written = owner.file.write(assemble(answer.body, self.plan.newline))
+        written = owner.file.write(assemble(answer.body))
         owner.records += predictions
         self.progress.add(input_bytes=taken.request.size, output_bytes=written, records=predictions)
 

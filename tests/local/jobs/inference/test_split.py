@@ -95,10 +95,9 @@ def test_gzip_is_refused_with_the_reason(tmp_path: Path) -> None:
 
 
 def test_assembling() -> None:
-    assert assemble(b"1\n2", "always") == b"1\n2\n"
-    assert assemble(b"", "always") == b""
-    assert assemble(b"1\n", "always") == b"1\n\n"
-    assert assemble(b"1\n", "if-missing") == b"1\n"
+    assert assemble(b"1\n2") == b"1\n2\n"
+    assert assemble(b"") == b""
+    assert assemble(b"1\n") == b"1\n\n"
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,13 @@ import pytest
 
 from cleanroom_algo.contract.sizes import MB
 from cleanroom_algo.errors import CleanroomError, InferenceOutputTooLargeError, InferenceRequestError
-from cleanroom_algo.local.jobs.inference.client import Client
+from cleanroom_algo.local.jobs.inference.client import Client, Retries
 from cleanroom_algo.local.jobs.inference.transform import InferenceProgress, TransferProgress, Transform
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.inference_plan import (
     ContainerParameters,
     InferenceHostPlan,
     InferencePlan,
-    Retries,
     Transfer,
     decide_transfer,
     spread_objects,

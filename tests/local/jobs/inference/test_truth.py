@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cleanroom_algo.local.jobs.inference.client import Client
+from cleanroom_algo.local.jobs.inference.client import Client, Retries
 from cleanroom_algo.local.jobs.inference.transform import InferenceProgress, TransferProgress, Transform
 from cleanroom_algo.local.objects.reference import ObjectRef
-from cleanroom_algo.local.plans.inference_plan import HeaderMode, InferencePlan, Retries, Transfer, spread_objects
+from cleanroom_algo.local.plans.inference_plan import HeaderMode, InferencePlan, Transfer, spread_objects
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.scoring.prediction import answer, load_predictor
