@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +21,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Nothing that collection imports is ever garbage, and looking for it takes as long as all else that collection does.
 gc.disable()
 
+# Rewriting the asserts of the tests takes almost as long as all imports, and each worker would do it anew in each run.
+_writes_nothing, sys.dont_write_bytecode = sys.dont_write_bytecode, False
+
 __all__ = ["pytest_collection_modifyitems", "pytest_configure", "pytest_runtest_call", "pytest_terminal_summary"]
 
 # A busy machine is not a fault. To find the simplest case, which can take minutes: `--hypothesis-profile=shrinking`.
@@ -34,7 +38,8 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_finish() -> None:
-    """Leave what was imported out of the collections to come."""
+    """Leave what was imported out of the collections to come, and keep bytecode as Python was told to."""
+    sys.dont_write_bytecode = _writes_nothing
     gc.freeze()
     gc.enable()
 
