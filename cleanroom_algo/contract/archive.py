@@ -136,10 +136,10 @@ def looks_like_tar(head: bytes) -> bool:
     return head[257:262] == b"ustar"
 
 
-def extract_file(archive: Path, target: Path, *, subject: Subject, limits: Limits = DEFAULT_LIMITS) -> int:
+def extract_file(archive: Path, target: Path, *, subject: Subject) -> int:
     """Unpack a file; see `extract`."""
     with _telling(subject, archive.name), archive.open("rb") as file:
-        return extract(file, target, source=archive.name, subject=subject, limits=limits)
+        return extract(file, target, source=archive.name, subject=subject)
 
 
 def extract(

@@ -16,18 +16,18 @@ from cleanroom_algo.contract.tree import Tree
 LIMIT_BYTES = 1024
 
 
-def failure_text(error: BaseException | str, redact: Redactor | None = None) -> str:
+def failure_text(error: BaseException, redact: Redactor | None = None) -> str:
     """Return what to write: the cause first, then where in the algorithm it happened, at most 1024 bytes.
 
     Args:
-        error: the cause, or a text that describes it without values.
+        error: the cause.
         redact: of the algorithm; without it, only the class and known phrases of an exception are shown.
     """
-    return cut(error if isinstance(error, str) else (redact or Redactor()).describe(error))
+    return cut((redact or Redactor()).describe(error))
 
 
-def write_failure(paths: Paths, error: BaseException | str, redact: Redactor | None = None) -> bool:
-    """Write the complete failure file, unless one with an earlier cause exists.
+def write_failure(paths: Paths, text: str) -> bool:
+    """Write the first 1024 bytes of a text as the failure file, unless one with an earlier cause exists.
 
     Write it last: after it the process should only exit.
 
@@ -36,7 +36,7 @@ def write_failure(paths: Paths, error: BaseException | str, redact: Redactor | N
     """
     paths.output.mkdir(parents=True, exist_ok=True)
     draft = paths.output / f".failure-{os.getpid()}"
-    draft.write_text(failure_text(error, redact), encoding="utf-8")
+    draft.write_text(cut(text), encoding="utf-8")
     try:
         if paths.failure.exists() and paths.failure.stat().st_size == 0:
             draft.replace(paths.failure)

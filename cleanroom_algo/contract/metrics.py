@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import IO
 
 from cleanroom_algo.errors import Problem, TrainerDeclarationError
 
@@ -46,9 +44,9 @@ def metric_values(line: str) -> dict[str, float]:
     return {name: float(value) for name, value in _VALUE.findall(line)}
 
 
-def log_metrics(values: Mapping[str, float], stream: IO[str] | None = None) -> None:
+def log_metrics(values: Mapping[str, float]) -> None:
     """Write a metric line to standard output and flush it."""
-    print(metric_line(values), file=stream or sys.stdout, flush=True)
+    print(metric_line(values), flush=True)
 
 
 def metric_definitions(
@@ -56,7 +54,6 @@ def metric_definitions(
     *,
     logged: Iterable[str] = (),
     own_fit: bool = False,
-    validation: bool = True,
     private: bool = False,
 ) -> list[dict[str, str]]:
     """Return metricDefinitions of a create_configured_model_algorithm request.
@@ -65,13 +62,12 @@ def metric_definitions(
         names: of the metrics that the algorithm's `metrics` returns.
         logged: names that the algorithm gives to `log`.
         own_fit: whether the algorithm has its own `fit`, so that it logs only `logged`.
-        validation: whether there is a validation channel.
         private: whether training is private, and logs no loss of its rows.
 
     Raises:
         TrainerDeclarationError: CR-TRN-005, more than 40 definitions, or names that cannot stand in a line.
     """
-    found = list(dict.fromkeys(logged if own_fit else _loop_names(names, logged, validation, private)))
+    found = list(dict.fromkeys(logged if own_fit else _loop_names(names, logged, private)))
     problems = [Problem(repr(name), "is not a name of a metric") for name in found if not _NAME.fullmatch(name)]
     if len(found) > MAX_DEFINITIONS:
         problems.append(Problem("metrics", f"are {len(found)}; a request has at most {MAX_DEFINITIONS} definitions"))
@@ -85,10 +81,10 @@ def metric_definitions(
     return [{"name": name, "regex": rf"^\[metric\](?: .*)? {name}={_NUMBER}(?: |$)"} for name in found]
 
 
-def _loop_names(names: Iterable[str], logged: Iterable[str], validation: bool, private: bool) -> Iterator[str]:
+def _loop_names(names: Iterable[str], logged: Iterable[str], private: bool) -> Iterator[str]:
     """Yield the names that the training loop of torch algorithms writes; at the end, each one also with `final_`."""
     yield from ("learning_rate",) if private else STEP_METRICS
-    validated = [EPOCH_METRICS[1], *(f"validation_{name}" for name in names)] if validation else []
+    validated = [EPOCH_METRICS[1], *(f"validation_{name}" for name in names)]
     lasting = [*(PRIVATE_METRICS if private else EPOCH_METRICS[:1]), *validated, *logged]
     yield from lasting
     yield from (f"final_{name}" for name in lasting)

@@ -50,7 +50,7 @@ def test_the_first_cause_is_never_overwritten(tmp_path: Path) -> None:
     paths = Paths(tmp_path)
 
     assert write_failure(paths, "first")
-    assert not write_failure(paths, ValueError("second"))
+    assert not write_failure(paths, "second")
     assert read_failure(paths) == "first"
     assert [path.name for path in paths.output.iterdir()] == ["failure"]
 

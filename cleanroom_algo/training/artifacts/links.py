@@ -14,22 +14,25 @@ from cleanroom_algo.contract.tree import Tree, TreeEntry
 from cleanroom_algo.errors import ArtifactKindError
 
 
-def file_sizes(folder: Path, *, seen_as: Collection[Path] = ()) -> dict[str, int]:
+def file_sizes(folder: Path) -> dict[str, int]:
     """Return the bytes of each file below a folder by relative path; a link counts as its target.
 
     Args:
         folder: a missing folder contains no files.
-        seen_as: other paths of the folder, which links in it may use.
 
     Raises:
         ArtifactKindError: CR-ART-008, the folder is not a folder, or something in it is neither file nor folder, nor a
             link to one of them below the folder.
     """
-    return {entry.name: entry.size for entry in _entries(folder, seen_as) if entry.is_file}
+    return {entry.name: entry.size for entry in _entries(folder, ()) if entry.is_file}
 
 
-def replace_links(folder: Path, *, seen_as: Collection[Path] = ()) -> None:
+def replace_links(folder: Path, *, seen_as: Collection[Path]) -> None:
     """Replace links by copies with the permissions of their targets; everything else stays unchanged.
+
+    Args:
+        folder: of the artifacts.
+        seen_as: other paths of the folder, which links in it may use.
 
     Raises:
         ArtifactKindError: CR-ART-008, as above.

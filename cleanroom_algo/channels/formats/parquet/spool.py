@@ -27,7 +27,7 @@ _DESCRIPTORS: Final = Path("/proc/self/fd")
 
 
 def spool_objects(
-    chunks: Iterator[bytes], *, source: str, max_bytes: int = MAX_SPOOL_BYTES, directory: str | None = None
+    chunks: Iterator[bytes], *, source: str, max_bytes: int = MAX_SPOOL_BYTES
 ) -> Iterator[tuple[str, Path]]:
     """Yield each Parquet object of a stream as its name and a file that exists until the next one is requested.
 
@@ -35,7 +35,6 @@ def spool_objects(
         chunks: the bytes of one object or of several concatenated ones.
         source: what to call the stream in messages.
         max_bytes: the largest object.
-        directory: where to spool; the system's temporary directory by default.
 
     Disk: the largest object and one chunk. Memory: one chunk and the footer.
 
@@ -48,7 +47,7 @@ def spool_objects(
     ended = False
     while not ended or carried:
         name = f"{source}[object {number}]"
-        with _spool_file(directory) as (file, path):
+        with _spool_file() as (file, path):
             carried, ended = _spool_one(file, carried, chunks, name, max_bytes)
             if file.tell():
                 yield name, path
@@ -56,9 +55,7 @@ def spool_objects(
 
 
 @contextmanager
-def spool_groups(
-    path: Path, footer: Footer, groups: slice | None, *, source: str, directory: str | None = None
-) -> Iterator[Path]:
+def spool_groups(path: Path, footer: Footer, groups: slice | None, *, source: str) -> Iterator[Path]:
     """Copy row groups of a file, and its end, to a sparse file at the same offsets; the gaps use no disk space.
 
     Args:
@@ -66,7 +63,6 @@ def spool_groups(
         footer: of the file.
         groups: the row groups, all by default.
         source: what to call it in messages.
-        directory: where to spool; the system's temporary directory by default.
 
     Yields:
         A file that exists as long as the context.
@@ -76,7 +72,7 @@ def spool_groups(
     """
     ends = [len(MAGIC), *(group.end for group in footer.groups)]
     first, last, _ = (groups or slice(None)).indices(len(footer.groups))
-    with path.open("rb", buffering=0) as original, _spool_file(directory) as (file, copy):
+    with path.open("rb", buffering=0) as original, _spool_file() as (file, copy):
         for start, end in ((0, len(MAGIC)), (ends[first], ends[max(last, first)]), (max(ends), None)):
             original.seek(start)
             file.seek(start)
@@ -147,11 +143,11 @@ def _over_limit(name: str, what: str) -> SpoolLimitError:
 
 
 @contextmanager
-def _spool_file(directory: str | None) -> Iterator[tuple[BinaryIO, Path]]:
+def _spool_file() -> Iterator[tuple[BinaryIO, Path]]:
     """Open a temporary file that has a path while it is open and, where possible, no name that could remain."""
     if _DESCRIPTORS.is_dir():
-        with tempfile.TemporaryFile(dir=directory) as unnamed:
+        with tempfile.TemporaryFile() as unnamed:
             yield unnamed, _DESCRIPTORS / str(unnamed.fileno())
     else:
-        with tempfile.NamedTemporaryFile(dir=directory, suffix=".parquet") as named:
+        with tempfile.NamedTemporaryFile(suffix=".parquet") as named:
             yield named, Path(named.name)  # type: ignore[misc]
