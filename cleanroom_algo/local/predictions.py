@@ -116,9 +116,9 @@ def _read(reference: ObjectRef, *, has_header: bool, most_bytes: int | None = No
 
 
 def _items(content: bytes) -> list[Any] | None:
-    """Return the items of JSON arrays, one for each answer of a container; None where the content is not only arrays.
+    """Return the items of JSON arrays that follow each other, one for each answer of a container.
 
-    Text in CSV may begin with a bracket, too.
+    Returns None for any other content: a CSV file may begin with a bracket, too.
     """
     if not content.lstrip().startswith(b"["):
         return None

@@ -89,8 +89,8 @@ class DockerHosts:
         try:
             yield job
         finally:
-            for way in job.ways:
-                way.close()
+            for route in job.routes:
+                route.close()
             call(program, "network", "rm", job_network)
 
 
@@ -104,7 +104,7 @@ class DockerJob:
     environment: Mapping[str, str]
     read_only: bool = False
     hides_opt_ml: bool = False
-    ways: list[_Way] = field(default_factory=list)
+    routes: list[_Route] = field(default_factory=list)
 
     @property
     def fault(self) -> None:
@@ -124,14 +124,15 @@ class DockerJob:
                 fix=f"`{self.program} pull {shlex.quote(image)}`, or build it with `cleanroom-algo build`",
             )
         container = f"{self.network}-{spec.name}"
-        self.ways.append(_Way(self.program, container, self.addresses[spec.name]))
+        route = _Route(self.program, container, self.addresses[spec.name])
+        self.routes.append(route)
         # The network of a killed tool is removed together with its last container.
         removal = '"$0" rm --force --volumes "$1"; "$0" network rm "$2"'
         return GuardedHost(
             spec,
             [self.program, *self.run_words(spec, container)],
             os.environ,
-            self.ways[-1].connect,
+            route.connect,
             end=[self.program, "kill", container],
             at_end=["sh", "-c", removal, self.program, container, self.network],
             main=[self.program, *main_process(container)],
@@ -175,8 +176,8 @@ class DockerJob:
         return ["--volume", f"{path}:{inside}:{mode}" + (",nosuid,nodev" if self.program == "podman" else "")]
 
 
-class _Way:
-    """How a serving container is reached: this machine may have no address on an internal network."""
+class _Route:
+    """The connection to a serving container: this machine may have no address on an internal network."""
 
     def __init__(self, program: str, container: str, address: str) -> None:
         self._program = program

@@ -102,11 +102,11 @@ def request_for(
         "resourceConfig": {"instanceCount": hosts, "instanceType": instance_type, "volumeSizeInGB": volume_gb},
         "dataChannels": [
             {
-                "mlInputChannelArn": _channel(machine, account, membership, association, each, path),
-                "channelName": each,
+                "mlInputChannelArn": _channel(machine, account, membership, association, channel, source),
+                "channelName": channel,
                 "s3DataDistributionType": distribution,
             }
-            for each, path in channels.items()
+            for channel, source in channels.items()
         ],
         "trainingInputMode": input_mode,
         "environment": {**WHOLE_TRACEBACKS, **(environment or {})},
