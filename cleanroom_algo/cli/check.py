@@ -12,6 +12,7 @@ import click
 from cleanroom_algo.cli.options import (
     RoomChannel,
     channel_sources,
+    environment_option,
     home_option,
     in_room,
     json_option,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     metavar="NAME=VALUE",
     help="A hyperparameter of the request; can be given several times.",
 )
-@click.option("--environment", multiple=True, metavar="NAME=VALUE", help="An environment variable of the containers.")
+@environment_option
 @click.option("--no-start", is_flag=True, help="Only read files; do not run the algorithm.")
 @json_option
 @home_option

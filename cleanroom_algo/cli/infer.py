@@ -12,12 +12,15 @@ import click
 from cleanroom_algo.cli.display import SERVER_NOTES
 from cleanroom_algo.cli.options import (
     channel_sources,
+    environment_option,
     home_option,
     in_room,
+    instance_type_option,
     json_option,
     named_channel,
     pairs,
     request_file,
+    request_option,
 )
 from cleanroom_algo.cli.output import command_line, emit, emit_json, fields, next_commands, say, writing
 from cleanroom_algo.cli.rooms import follow, open_room
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", required=False)
 @click.argument("data", required=False)
-@click.option("--request", type=click.Path(path_type=Path), help="A file with the literal request, as JSON.")
+@request_option
 @click.option(
     "--channel",
     metavar="PATH",
@@ -50,10 +53,10 @@ if TYPE_CHECKING:
 )
 @click.option("--name", help="Name of the job. Defaults to a name based on the model's.")
 @click.option("--instances", type=click.IntRange(1, 10), default=1, show_default=True, help="Number of hosts.")
-@click.option("--instance-type", default="ml.m5.2xlarge", show_default=True, help="Instance type of the hosts.")
+@instance_type_option
 @click.option("--accept", help="Content type of the predictions. Defaults to the algorithm's choice.")
 @click.option("--max-payload-mb", type=click.IntRange(1, 100), help="Maximum size of a request to a container, in MB.")
-@click.option("--environment", multiple=True, metavar="NAME=VALUE", help="An environment variable of the containers.")
+@environment_option
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Copy the predictions to this folder."
 )

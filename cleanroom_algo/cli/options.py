@@ -37,6 +37,15 @@ engine_option = click.option(
     type=click.Choice(["duckdb", "spark"]),
     help="Engine for the queries of ML input channels. Defaults to that of settings.toml, or to duckdb.",
 )
+request_option = click.option(
+    "--request", type=click.Path(path_type=Path), help="A file with the literal request, as JSON."
+)
+instance_type_option = click.option(
+    "--instance-type", default="ml.m5.2xlarge", show_default=True, help="Instance type of the hosts."
+)
+environment_option = click.option(
+    "--environment", multiple=True, metavar="NAME=VALUE", help="An environment variable of the containers."
+)
 target_option = click.option(
     "--target", help="The column that the model predicts. Defaults to the target of its schema."
 )

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cleanroom_algo.cli.options import RoomChannel, channel_sources, in_room, named_channel, pairs, request_file
+from cleanroom_algo.cli.options import (
+    RoomChannel,
+    channel_sources,
+    environment_option,
+    in_room,
+    instance_type_option,
+    named_channel,
+    pairs,
+    request_file,
+    request_option,
+)
 from cleanroom_algo.cli.output import say
 from cleanroom_algo.cli.project import NO_PROJECT, Project, project_of
 from cleanroom_algo.contract.algorithm import is_spelled_as_path
@@ -237,7 +247,7 @@ def _wrong(what: str, command: str) -> UsageError:
 
 _OPTIONS = (
     click.argument("algorithm", required=False),
-    click.option("--request", type=click.Path(path_type=Path), help="A file with the literal request, as JSON."),
+    request_option,
     click.option(
         "--algorithm",
         "algorithm_option",
@@ -272,13 +282,11 @@ _OPTIONS = (
         show_default=True,
         help="How channel data is delivered to the container.",
     ),
-    click.option("--instance-type", default="ml.m5.2xlarge", show_default=True, help="Instance type of the hosts."),
+    instance_type_option,
     click.option(
         "--hyperparameter", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; can be given several times."
     ),
-    click.option(
-        "--environment", multiple=True, metavar="NAME=VALUE", help="An environment variable of the containers."
-    ),
+    environment_option,
     click.option("--base-model", metavar="NAME[:VERSION]", help="Train a new version from this one."),
     click.option("--entrypoint", metavar="WORDS", help="Program that trains, instead of the image's entrypoint."),
     click.option("--arguments", metavar="WORDS", help='Arguments of the program, instead of the word "train".'),
