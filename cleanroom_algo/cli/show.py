@@ -123,11 +123,10 @@ def _run(model: Record, differing: Sequence[str]) -> list[object]:
     own = model.document.get("hyperparameters", {})
     note = (records.reason(model) or " ".join(f"{name}={own[name]}" for name in differing if name in own)).splitlines()
     loss = model.private.get("loss")
-    version = (model.version or "base")[:8]
     since = age(time.time() - model.created)
     return [
         model.name,
-        version,
+        model.short_version,
         model.status,
         since,
         None if loss is None else f"{loss:.5g}",
@@ -138,7 +137,7 @@ def _run(model: Record, differing: Sequence[str]) -> list[object]:
 def _row(record: Record, columns: tuple[str, ...]) -> list[object]:
     shown = records.document(record)
     values: dict[str, object] = {
-        "version": (record.version or "base")[:8],
+        "version": record.short_version,
         "hosts": shown.get("resourceConfig", {}).get("instanceCount", 1),
         "age": age(time.time() - record.created),
         "reason": (records.reason(record) or "-").splitlines()[0],

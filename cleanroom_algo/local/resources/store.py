@@ -69,6 +69,11 @@ class Record:
     private: Mapping[str, Any] = field(default_factory=dict)
     seq: int = 0
 
+    @property
+    def short_version(self) -> str:
+        """The start of the identifier of its version, or `base`."""
+        return (self.version or "base")[:8]
+
 
 @dataclass(frozen=True, slots=True)
 class QueuedJob:

@@ -17,7 +17,7 @@ def differing(runs: Sequence[Record]) -> list[str]:
 
 def short_name(record: Record) -> str:
     """Return the name of a version, with its identifier abbreviated."""
-    return f"{record.name}:{(record.version or 'base')[:8]}"
+    return f"{record.name}:{record.short_version}"
 
 
 def comparison(

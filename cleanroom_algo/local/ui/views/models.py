@@ -153,7 +153,7 @@ def _lineage(record: Record, named: Sequence[Mapping[str, Any]]) -> Markup:
     channels = [Box(max(len(bases) - 1, 0), each["channel"], f"channel {each['name']}", each["href"]) for each in named]
     center = len(boxes) + len(channels)
     made = _made_from(record, max(len(bases), 1) + 1)
-    middle = Box(max(len(bases), 1), record.name, f"{(record.version or 'base')[:8]}, this one", chosen=True)
+    middle = Box(max(len(bases), 1), record.name, f"{record.short_version}, this one", chosen=True)
     edges += [(n, center) for n in range(max(len(bases) - 1, 0), center)]
     edges += [(center, center + 1 + n) for n in range(len(made))]
     return graph([*boxes, *channels, middle, *made], edges, label=f"Lineage of {short_name(record)}")
@@ -185,7 +185,7 @@ def _made_from(record: Record, column: int) -> list[Box]:
 
 
 def _model_box(record: Record, column: int) -> Box:
-    detail = f"{(record.version or 'base')[:8]}, {_words(record.status)}"
+    detail = f"{record.short_version}, {_words(record.status)}"
     return Box(column, record.name, detail, url_for("models.model", place=record.seq))
 
 
