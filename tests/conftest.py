@@ -12,7 +12,7 @@ from hypothesis import Phase, settings
 
 from cleanroom_algo.local.hosts.engine import find_engine
 from tests.images.engine import Engine, missing, shared_engine
-from tests.kinds import pytest_collection_modifyitems, pytest_configure, pytest_runtest_call
+from tests.kinds import UNIT, pytest_collection_modifyitems, pytest_configure, pytest_runtest_call
 from tests.skips import pytest_terminal_summary
 
 # Threads of OpenMP that wait for work would keep the cores from other tests. It is read when torch is imported.
@@ -32,9 +32,9 @@ settings.register_profile("quick", deadline=None, phases=set(Phase) - {Phase.shr
 settings.load_profile("quick")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return one more worker than there are cores, because tests often wait for processes, signals and sockets."""
-    return (os.cpu_count() or 1) + 1
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return one more worker than there are cores, because tests wait for processes and sockets; unit tests do not."""
+    return (os.cpu_count() or 1) + (config.option.markexpr != UNIT)
 
 
 def pytest_collection_finish() -> None:
