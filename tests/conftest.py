@@ -34,7 +34,7 @@ settings.load_profile("quick")
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return one more worker than there are cores, because tests wait for processes and sockets; unit tests do not."""
-    return (os.cpu_count() or 1) + (config.option.markexpr != UNIT)
+    return (os.cpu_count() or 1) + int(config.option.markexpr != UNIT)
 
 
 def pytest_collection_finish() -> None:
