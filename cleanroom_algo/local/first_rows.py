@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from cleanroom_algo.channels.schema import Schema
-from cleanroom_algo.contract.algorithm import algorithm_file
-from cleanroom_algo.contract.environment import PROGRAM_VARIABLE
-from cleanroom_algo.contract.settings import variable
-from cleanroom_algo.errors import AlgorithmNotFoundError, SchemaError
+from cleanroom_algo.errors import SchemaError
+from cleanroom_algo.local.jobs.inference.header import is_predictor
 from cleanroom_algo.local.jobs.inference.split import require_lines
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.planning.inputs import algorithm_source, channel_objects
-from cleanroom_algo.local.plans.training_plan import AlgorithmSource
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.arns import ASSOCIATION
 from cleanroom_algo.local.resources.states import ACTIVE
@@ -54,21 +50,9 @@ def check_first_rows(workspace: Workspace, params: Mapping[str, Any]) -> None:
     source = algorithm_source(workspace, association, "inferenceContainerConfig")
     objects = channel_objects(workspace, channel)
     first = next((each for each in objects if each.size and isinstance(each.place, Path)), None)
-    if first is not None and _is_predictor(source, params.get("environment", {})):
+    if first is not None and is_predictor(source, params.get("environment", {})):
         require_lines(first)
         _check(first, Schema.from_dict(declared))
-
-
-def _is_predictor(source: AlgorithmSource, environment: Mapping[str, str]) -> bool:
-    """Whether a Predictor certainly answers, and refuses rows that do not fit."""
-    path = source.path
-    lenient = environment.get(variable("serve_bad_records"), "fail") != "fail"
-    if path is None or lenient or PROGRAM_VARIABLE in environment or os.access(path / "serve", os.X_OK):
-        return False
-    try:
-        return algorithm_file(path) is not None
-    except AlgorithmNotFoundError:
-        return False
 
 
 def _check(first: ObjectRef, schema: Schema) -> None:

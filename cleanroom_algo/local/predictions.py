@@ -22,6 +22,7 @@ def beside_inputs(
     answered: Sequence[tuple[ObjectRef, ObjectRef]],
     *,
     has_header: bool,
+    delimiter: str = ",",
 ) -> pl.DataFrame:
     """Return the rows, each with its prediction, in their order.
 
@@ -29,13 +30,16 @@ def beside_inputs(
         inputs: the rows; None to read them from the objects.
         answered: the objects of the channel, by key, and the outputs for each.
         has_header: whether the objects, if they are CSV, begin with the names of their columns.
+        delimiter: of the objects, if they are CSV.
 
     Raises:
         PredictionsUnreadableError: CR-JOB-208.
     """
     try:
         answers = [_read(answer, has_header=False) for _, answer in answered]
-        rows = [_read(each, has_header=has_header) for each, _ in answered] if inputs is None else []
+        rows = (
+            [_read(each, has_header=has_header, delimiter=delimiter) for each, _ in answered] if inputs is None else []
+        )
         for (each, _), read, answer in zip(answered, rows, answers, strict=False):
             _check_heights(each.key, read, answer)
         table = _joined(rows) if inputs is None else inputs
@@ -64,13 +68,19 @@ class FirstRows:
 
 
 def first_rows(
-    answered: Sequence[tuple[ObjectRef, ObjectRef]], *, has_header: bool, most_bytes: int, with_rows: bool = True
+    answered: Sequence[tuple[ObjectRef, ObjectRef]],
+    *,
+    has_header: bool,
+    most_bytes: int,
+    delimiter: str = ",",
+    with_rows: bool = True,
 ) -> FirstRows:
     """Return the first predictions, in memory that does not grow with their number.
 
     Args:
         answered: the objects of the channel, by key, and the outputs for each.
         has_header: whether the objects, if they are CSV, begin with the names of their columns.
+        delimiter: of the objects, if they are CSV.
         most_bytes: about this many bytes of rows and of predictions are read.
         with_rows: whether the rows are read, too.
 
@@ -86,7 +96,9 @@ def first_rows(
                 whole = False
                 break
             predicted = _read(answer, has_header=False, most_bytes=left)
-            read = _read(asked, has_header=has_header, most_bytes=left) if with_rows else predicted
+            read = predicted
+            if with_rows:
+                read = _read(asked, has_header=has_header, delimiter=delimiter, most_bytes=left)
             cut = answer.size > left or (with_rows and asked.size > left)
             if not cut:
                 _check_heights(asked.key, read, predicted)
@@ -99,7 +111,9 @@ def first_rows(
         raise _unreadable(f"inputs or outputs are neither CSV nor JSON: {error}") from error
 
 
-def _read(reference: ObjectRef, *, has_header: bool, most_bytes: int | None = None) -> pl.DataFrame:
+def _read(
+    reference: ObjectRef, *, has_header: bool, delimiter: str = ",", most_bytes: int | None = None
+) -> pl.DataFrame:
     """Return an object as a table; the columns of CSV are strings, so that all objects have the same types."""
     with reference.open() as file:
         content = file.read(most_bytes)
@@ -112,7 +126,7 @@ def _read(reference: ObjectRef, *, has_header: bool, most_bytes: int | None = No
     items = _items(content)
     if items is not None:
         return _table(items, reference.key)
-    return pl.read_csv(io.BytesIO(content), has_header=has_header, infer_schema=False)
+    return pl.read_csv(io.BytesIO(content), has_header=has_header, separator=delimiter, infer_schema=False)
 
 
 def _items(content: bytes) -> list[Any] | None:

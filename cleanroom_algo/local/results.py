@@ -275,7 +275,7 @@ class InferenceJob(Job):
         from cleanroom_algo.local.predictions import beside_inputs
 
         answered, has_header = self._answered()
-        return beside_inputs(self.inputs, answered, has_header=has_header)
+        return beside_inputs(self.inputs, answered, has_header=has_header, delimiter=self._delimiter)
 
     def first_rows(self, most_bytes: int, *, with_rows: bool = True) -> FirstRows:
         """Return the first predictions, with their rows.
@@ -290,7 +290,9 @@ class InferenceJob(Job):
         from cleanroom_algo.local.predictions import first_rows
 
         answered, has_header = self._answered()
-        return first_rows(answered, has_header=has_header, most_bytes=most_bytes, with_rows=with_rows)
+        return first_rows(
+            answered, has_header=has_header, delimiter=self._delimiter, most_bytes=most_bytes, with_rows=with_rows
+        )
 
     @property
     def model(self) -> TrainedModel | None:
@@ -316,6 +318,13 @@ class InferenceJob(Job):
                 with each.open() as file:
                     found[each.key] = file.read()
         return found
+
+    @property
+    def _delimiter(self) -> str:
+        """What separates the fields of the rows."""
+        schema = {} if self.model is None else self.model.manifest.get("schema") or {}
+        delimiter: str = schema.get("csv", {}).get("delimiter", ",")
+        return delimiter
 
     def _answered(self) -> tuple[list[tuple[ObjectRef, ObjectRef]], bool]:
         """Return the objects of the channel with their outputs, and whether they begin with a header."""

@@ -61,12 +61,49 @@ FRAME = pl.DataFrame(
     {"name": ["007", "8", "x,y", 'a"b'], "distance": [1.0, 20.0, None, 30.0], "late": [False, True, False, True]}
 )
 
+SEPARATED = """
+from cleanroom_algo import Csv, Predictor, Schema, Trainer
+
+
+class Separated(Trainer):
+    schema = Schema.of(
+        target="y", a="float64?", tags="list[float64]", y="float64",
+        csv=Csv(delimiter=";", decimal=",", null_values=["NA"]), extra_columns="ignore",
+    )
+
+    def fit(self):
+        self.log(a=self.table()["a"].sum())
+
+    def save(self, directory):
+        (directory / "none.txt").touch()
+
+
+class Sum(Predictor):
+    def load(self, artifacts):
+        pass
+
+    def predict(self, frame):
+        return frame["a"].fill_null(-1.0) + frame["tags"].list.sum()
+"""
+
 
 @pytest.fixture
 def algorithm(tmp_path: Path) -> Path:
     path = tmp_path / "algorithm.py"
     path.write_text(ALGORITHM)
     return path
+
+
+def test_a_server_reads_csv_as_the_schema_declares_it(clean_room: CleanRoom, tmp_path: Path) -> None:
+    (tmp_path / "algorithm.py").write_text(SEPARATED)
+    rows = ';a;tags;y\n0;1,5;"[1, 2.5]";2,5\n1;NA;[];3,5\n'
+    model = clean_room.train(tmp_path / "algorithm.py", train={"a.csv": rows})
+    assert model.metrics == {"a": 1.5}
+
+    job = clean_room.infer(model, {"a.csv": rows})
+    assert job.warnings == []  # the header names all columns, so it is known to be one
+    assert job.predictions["prediction"].to_list() == [5.0, -1.0]
+    assert job.predictions["a"].to_list() == ["1,5", "NA"]
 
 
 def test_a_model_is_trained_trained_on_and_asked(clean_room: CleanRoom, algorithm: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.sizes import MB
 from cleanroom_algo.local.objects.reference import ObjectRef
 from cleanroom_algo.local.plans.training_plan import AlgorithmSource, deal
@@ -59,6 +60,7 @@ class InferencePlan:
         instance_type: of the hosts.
         has_header: whether the first line of each object is a header.
         header_known: whether that is known, and not guessed from the content of the line.
+        schema: of the table on which the model was trained; None if it is not known, or if there is no header.
         header: which requests contain it.
         content_type: of the requests. The service does not document which one it sends; its only format with lines is
             CSV.
@@ -81,6 +83,7 @@ class InferencePlan:
     instance_type: str = "ml.m5.2xlarge"
     has_header: bool = False
     header_known: bool = True
+    schema: Schema | None = None
     header: HeaderMode = "first-chunk"
     content_type: str = "text/csv"
     lost_rows: LostRows = "fail"

@@ -148,7 +148,14 @@ def _answer(scorer: Scorer, body: bytes) -> RequestStats:
 
 
 def _sample_body(scorer: Scorer, rows: int) -> bytes:
-    out = io.BytesIO()
+    """Return sample rows as CSV, written as the schema declares it."""
+    csv, out = scorer.schema.csv, io.BytesIO()
     sample: pl.DataFrame = scorer.predictor.sample(rows)
-    sample.write_csv(out, include_header=False)
+    lists = [
+        pl.format("[{}]", pl.col(name).cast(pl.List(pl.String)).list.join(",")).alias(name)
+        for name, dtype in sample.schema.items()
+        if isinstance(dtype, pl.List)
+    ]
+    sample = sample.with_columns(lists)
+    sample.write_csv(out, include_header=False, separator=csv.delimiter, decimal_comma=csv.decimal == ",")
     return out.getvalue()

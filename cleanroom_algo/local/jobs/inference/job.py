@@ -10,23 +10,21 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cleanroom_algo.contract.manifest import Manifest
 from cleanroom_algo.contract.sizes import DISK_FULL, MB
 from cleanroom_algo.errors import (
     CleanroomError,
     InferenceOutputTooLargeError,
     InferenceTimeoutError,
     JobFailedError,
-    ManifestError,
 )
 from cleanroom_algo.local.jobs.inference.container import Container, unpack_model
+from cleanroom_algo.local.jobs.inference.header import names_columns, schema_of
 from cleanroom_algo.local.jobs.inference.split import refuse_large, require_lines
 from cleanroom_algo.local.jobs.inference.transform import TransferProgress, Transform
 from cleanroom_algo.local.plans.inference_plan import InferenceHostPlan, InferencePlan, decide_transfer
@@ -35,10 +33,8 @@ from cleanroom_algo.local.plans.outcomes import InferenceOutcome, JobStatus
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.hosts.protocol import HostKind, JobHosts
-    from cleanroom_algo.local.objects.reference import ObjectRef
 
 CHECK_SECONDS = 0.1  # the delay after which a stop from outside is noticed
-_HEADER_BYTES = 64 * 1024  # of an object's first line, which may be a header
 
 
 def run_inference(
@@ -106,8 +102,9 @@ class _Job:
                 for each in objects:
                     require_lines(each)
             model = unpack_model(self.plan.model, self.plan.run_directory / "model")
-            if self.plan.has_header and not self.plan.header_known:
-                self.plan = replace(self.plan, header_known=_names_columns(objects, model))
+            if self.plan.has_header and (schema := schema_of(model)) is not None:
+                known = self.plan.header_known or names_columns(objects, schema)
+                self.plan = replace(self.plan, schema=schema, header_known=known)
             self._run_hosts(model, progress, outputs)
         except (CleanroomError, OSError) as error:
             self._blame(error)
@@ -223,16 +220,3 @@ def _too_long(seconds: float) -> InferenceTimeoutError:
         expected="at most 25 hours, a quota that AWS does not raise",
         fix="use more instances, or a smaller channel",
     )
-
-
-def _names_columns(objects: Sequence[ObjectRef], model: Path) -> bool:
-    """Whether the first line of the first object names columns of the table on which the model was trained."""
-    try:
-        schema = Manifest.read(model).table_schema or {}
-    except ManifestError:
-        return False
-    first = next(each for each in objects if each.size)
-    with first.open() as file:
-        line = file.readline(_HEADER_BYTES).decode("utf-8", "replace").strip("\r\n\ufeff")
-    known = {column["name"] for column in schema.get("columns", [])}
-    return {name.strip('" ') for name in line.split(",")} <= known

@@ -20,6 +20,7 @@ from cleanroom_algo.errors import (
 )
 from cleanroom_algo.local.jobs.inference.answers import Answer, count_lines, count_predictions
 from cleanroom_algo.local.jobs.inference.client import Client
+from cleanroom_algo.local.jobs.inference.header import is_predictor, order_fault
 from cleanroom_algo.local.jobs.inference.split import assemble, split_lines
 from cleanroom_algo.local.plans.inference_plan import InferencePlan, Transfer
 from cleanroom_algo.local.plans.run_files import OUTPUT_SUFFIX
@@ -248,9 +249,27 @@ class Transform:
             has_header=self.plan.has_header,
             header=self.plan.header,
         )
+        ordered = not self.plan.has_header or self.plan.schema is None
         for number, payload in enumerate(payloads):
             carrying = self.plan.header == "every" or (self.plan.header == "first-chunk" and number == 0)
+            if not carrying and not ordered:
+                self._check_order(reference)
+                ordered = True
             yield _Request(payload, len(payload), self.plan.has_header and carrying, count_lines(payload))
+
+    def _check_order(self, reference: ObjectRef) -> None:
+        """Check that the rows of an object can be read without its header.
+
+        Raises:
+            InferenceInputError: a Predictor would read them wrongly.
+        """
+        assert self.plan.schema is not None
+        fault = order_fault(reference, self.plan.schema)
+        if fault is None:
+            return
+        if is_predictor(self.plan.source, self.plan.environment):
+            raise fault
+        self.warn("order", f"{fault.what}, unless the server reads them in its own way")
 
     def _streamed(self, reference: ObjectRef) -> _Request:
         """Return a request with a whole object, whose lines are counted while they are sent."""

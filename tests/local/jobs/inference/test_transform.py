@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.sizes import MB
 from cleanroom_algo.errors import CleanroomError, InferenceOutputTooLargeError, InferenceRequestError
 from cleanroom_algo.local.jobs.inference.client import Client, Retries
@@ -294,6 +295,36 @@ def test_a_header_that_was_sent_explains_one_record(tmp_path: Path, header: str,
         )
     assert [reference.key for reference, _ in failed] == failing
     assert warnings == []
+
+
+@pytest.mark.parametrize(
+    ("names", "fits"),
+    [
+        ("a,b", True),
+        ("a,b,y", True),
+        ("b,a", False),
+        ("y,a,b", False),
+        (",a,b", False),  # as wide as the table with its target, but it begins with an index
+        ("x,y", True),  # these are not the columns of the schema, and the server decides
+    ],
+)
+@pytest.mark.parametrize("sure", [True, False])
+def test_rows_without_their_header_are_in_the_order_of_the_schema(
+    tmp_path: Path, names: str, *, fits: bool, sure: bool
+) -> None:
+    """The object takes two requests, of which a Predictor reads the first by names and the second by position."""
+    (tmp_path / "algorithm.py").touch()
+    source = AlgorithmSource(str(tmp_path) if sure else "image:1")
+    content = b"\n".join([names.encode(), *[b"1" + b",1" * names.count(",")] * 6])
+    warnings: list[str] = []
+    planned: dict[str, Any] = {"has_header": True, "schema": Schema.of(target="y", a="int64", b="int64", y="int64")}
+    with container(lines) as port:
+        references = objects(tmp_path, content)
+        failed = transform(tmp_path, references, port, payload_bytes=20, warnings=warnings, source=source, **planned)
+        assert transform(tmp_path, references, port, source=source, **planned) == []  # in one request
+    what = [*(error.what for _, error in failed), *warnings]
+    assert [len(failed), len(warnings)] == [not fits and sure, not fits and not sure]
+    assert fits or "not those of the schema in their order" in what[0]
 
 
 def test_a_header_that_was_guessed_is_told_where_it_explains_a_missing_prediction(tmp_path: Path) -> None:
