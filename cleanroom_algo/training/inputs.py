@@ -68,7 +68,7 @@ class Inputs:
         raise ChannelNotInJobError(
             f"it is not clear which channel to train on; the job has {', '.join(self._channels) or 'none'}",
             expected=f"a channel named {TRAIN_CHANNEL!r}, or one channel only",
-            fix=f"name the training channel {TRAIN_CHANNEL!r} in dataChannels of the request",
+            fix=f"name it {TRAIN_CHANNEL!r}: --channel {TRAIN_CHANNEL}=..., or channelName in a request's dataChannels",
         )
 
     @property

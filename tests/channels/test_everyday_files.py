@@ -157,6 +157,15 @@ def test_an_error_says_what_to_declare(
     assert fix in caught.value.fix
 
 
+def test_a_misspelled_name_is_shown_and_ignored_columns_are_no_problem(tmp_path: Path) -> None:
+    schema = Schema.of({"mean radius": "int8", "b": "int8"}, c="int8", extra_columns="ignore")
+    with pytest.raises(CleanroomError) as caught:
+        read(write(tmp_path, "x", b",mean raduis,b,c\n0,1,2,3\n"), schema)
+    (problem,) = caught.value.problems
+    assert problem.path == "x:1:mean radius"
+    assert problem.message.endswith("similar name: mean raduis")
+
+
 def test_a_declaration_says_what_to_write() -> None:
     with pytest.raises(InvalidSchemaError) as caught:
         Schema.of(x=float, n="int", day="date", target="bool")  # type: ignore[arg-type]

@@ -173,7 +173,7 @@ class BoostingTrainer(Trainer):
             raise TrainerDeclarationError(
                 f"{len(problems)} part(s) of {cls.__name__} cannot be used",
                 expected=f"a numeric target, and options that {cls.library} accepts",
-                fix="see the guide docs/guides/not-torch.md",
+                fix="correct the following parts of the class",
                 problems=problems,
             )
         try:
@@ -193,7 +193,7 @@ class BoostingTrainer(Trainer):
             return
         types = {column.name: column.dtype for column in cls.schema.columns}
         if cls.schema.target is None or types[cls.schema.target] == "string":
-            yield Problem("schema.target", "is not a numeric column")
+            yield Problem("schema.target", 'is not a numeric column; number labels from 0, and declare "int32"')
         if cls.weight is not None and types.get(cls.weight, "string") == "string":
             yield Problem("weight", "is not a numeric column")
         if str(params.of_library().get("objective")).startswith(cls.grouped):

@@ -39,6 +39,7 @@ def _target_error(batch: Batch, schema: Schema) -> TargetTypeError:
     kind = str(batch.target.dtype).removeprefix("torch.")
     return TargetTypeError(
         f"`loss` does not accept the target {column.name!r}: declared as {column.dtype}, it is a tensor of {kind}",
-        expected="float32 for losses such as binary_cross_entropy, int64 for cross_entropy",
-        fix=f'declare {column.name}="float32" for the former and "int64" for the latter, or convert batch.target',
+        expected="a tensor of float32 for losses such as binary_cross_entropy, of int64 for cross_entropy",
+        fix=f'declare {column.name}="bool" or "float32" for binary_cross_entropy, and "int64" for cross_entropy; or '
+        "convert batch.target in `loss`",
     )

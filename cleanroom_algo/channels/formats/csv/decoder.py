@@ -9,6 +9,7 @@ in a column of strings and null in any other column (as Spark writes them).
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 
 import polars as pl
@@ -211,14 +212,19 @@ class CsvDecoder:
         found = shared | respelt | prefixed
         if len(found) * 2 <= len(known) or (len(known) < 2 and len(names) < 2):
             return
+        lowered = {name.lower() for name in known}
+        extra = [name for name in names if name.strip().lower() not in lowered and bare_name(name) not in lowered]
         ways = (
             (respelt, "is in other case in the header, or with blanks around it"),
             (prefixed, f"has a table's name before it in the header; {NAME_COLUMNS}"),
-            (known - found, "is missing from the header"),
         )
         problems = [Problem(f"{self.source}:1:{name}", what) for some, what in ways for name in sorted(some)]
-        lowered = {name.lower() for name in known}
-        extra = [name for name in names if name.strip().lower() not in lowered and bare_name(name) not in lowered]
+        problems += [
+            Problem(f"{self.source}:1:{name}", "is missing from the header" + _similar(name, extra))
+            for name in sorted(known - found)
+        ]
+        if self.schema.extra_columns == "ignore":
+            extra = []
         problems += [
             Problem(f"{self.source}:1:{name or f'column {names.index(name) + 1}'}", UNDECLARED + _nameless(names, name))
             for name in extra
@@ -228,7 +234,7 @@ class CsvDecoder:
         raise ColumnsMismatchError(
             f"{self.source}: the header names {len(shared)} of the {len(known)} declared columns"
             + (f", and {len(extra)} more" if extra else ""),
-            expected="a header of exactly the declared columns in any order, or none",
+            expected="a header of the declared columns in any order, or none",
             fix=self._header_fix(only_extra=len(extra) == len(problems), twice=bool(twice)),
             problems=problems,
         )
@@ -237,6 +243,12 @@ class CsvDecoder:
         if twice:
             return ONE_NAME
         return IGNORE_EXTRA if only_extra else "declare the columns of the data, or change the file or query"
+
+
+def _similar(name: str, extra: Sequence[str]) -> str:
+    """Return which name of the header is probably the misspelled one, or "" if none is."""
+    close = difflib.get_close_matches(name, extra, 1, cutoff=0.8)
+    return f", which has a similar name: {close[0]}" if close else ""
 
 
 def _nameless(names: Sequence[str], name: str) -> str:
