@@ -119,18 +119,19 @@ def _say_more(job: InferenceJob) -> None:
 
 
 def _deliver(job: InferenceJob, words: dict[str, Any], *, as_json: bool) -> None:
+    written = job.outputs
     if words["output"] is not None:
-        _put(job, words["output"], beside=words["beside"])
+        written = _put(job, words["output"], beside=words["beside"])
     if as_json:
         emit_json(job.document())
     elif words["data"] == "-" or (words["beside"] and words["output"] is None):
         for content in _contents(job, beside=words["beside"]).values():
             emit(content.decode(errors="replace").removesuffix("\n"))
     else:
-        _show(job)
+        _show(job, written)
 
 
-def _show(job: InferenceJob) -> None:
+def _show(job: InferenceJob, written: list[str]) -> None:
     result = job.document()
     fields(
         {
@@ -141,7 +142,7 @@ def _show(job: InferenceJob) -> None:
             "outputs": "\n         ".join(job.outputs) or None,
         }
     )
-    next_commands(shlex.join(["head", job.outputs[0]]) if job.outputs else command_line("logs", job.name))
+    next_commands(shlex.join(["head", written[0]]) if written else command_line("logs", job.name))
 
 
 def _call(room: Room, words: dict[str, Any]) -> JobCall:
@@ -199,10 +200,14 @@ def _contents(job: InferenceJob, *, beside: bool) -> dict[str, bytes]:
     return {"predictions.csv": table.write_csv().encode()}
 
 
-def _put(job: InferenceJob, folder: Path, *, beside: bool) -> None:
+def _put(job: InferenceJob, folder: Path, *, beside: bool) -> list[str]:
+    """Write the predictions into a folder; return the paths of the files."""
+    paths = []
     for name, content in _contents(job, beside=beside).items():
         path = folder / name
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         say(f"written: {path}")
+        paths.append(str(path))
+    return paths

@@ -133,7 +133,7 @@ class OneRowBatchError(TrainingError):
 
 
 class TargetTypeError(TrainingError):
-    """The type of the target is not suitable for the loss, or the target cannot become a tensor.
+    """The target does not suit the loss: it has another type, cannot become a tensor, or is not declared.
 
     Targets declared as float or bool become float32 tensors, and integers become int64 tensors. Cross entropy for
     classes needs int64. Most other losses need float32.

@@ -76,6 +76,11 @@ class Inputs:
         """The channel `validation`, if there is one."""
         return self._channels.get(VALIDATION_CHANNEL)
 
+    @property
+    def others(self) -> list[str]:
+        """The names of channels that are neither for training nor for validation."""
+        return [name for name in self._channels if name not in (self.train.name, VALIDATION_CHANNEL)]
+
     def channel(self, name: str) -> Channel:
         """Return a channel by name; "train" also means the only channel.
 

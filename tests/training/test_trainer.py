@@ -20,9 +20,11 @@ from tests.training.support import ALGORITHM, Container, algorithm, csv_rows, li
 
 def test_a_model_and_a_loss_train(tmp_path: Path) -> None:
     container = Container(tmp_path / "ml", algorithm(tmp_path)).channel("train", {"part": csv_rows(1000)})
+    container.channel("valid", {"part": "a typing error in the name"})
     ended = container.channel("validation", {"part": csv_rows(300, seed=1)}).run()
     assert ended.status == 0, ended.err
     assert container.failure == ""
+    assert "reads the channels train and validation, and not valid\n" in ended.err
     # Golden: the same seed, rows and layout give the same losses.
     assert ended.metrics("epoch_train_loss") == pytest.approx([0.664, 0.367], abs=0.02)
     assert ended.metrics("validation_accuracy")[-1] > 0.9

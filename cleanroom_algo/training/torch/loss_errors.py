@@ -24,7 +24,13 @@ def loss_errors(batch: Batch, schema: Schema) -> Iterator[None]:
     """
     try:
         yield
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, AttributeError, TypeError) as error:
+        if batch.target is None and isinstance(error, AttributeError | TypeError) and "NoneType" in str(error):
+            raise TargetTypeError(
+                "`loss` uses batch.target, but the schema declares no target",
+                expected="a schema that names the column to predict",
+                fix='declare it: Schema.of(target="NAME", ...)',
+            ) from error
         if isinstance(error, ValueError) and _ONE_ROW in str(error) and batch.rows == 1:
             raise one_row_error("a batch") from error
         if isinstance(error, RuntimeError) and _TYPE.search(str(error)) and batch.target is not None:
