@@ -53,7 +53,7 @@ class LightGBMHyperparameters(BoostingHyperparameters):
     bagging_freq: int = Field(0, ge=0)
     lambda_l1: float = Field(0.0, ge=0)
     lambda_l2: float = Field(0.0, ge=0)
-    scale_pos_weight: float = Field(1.0, gt=0)
+    scale_pos_weight: float | None = Field(None, gt=0)
     seed: int = Field(0, ge=0)
 
 

@@ -44,7 +44,7 @@ class XGBoostHyperparameters(BoostingHyperparameters):
     colsample_bytree: float = Field(1.0, gt=0, le=1)
     reg_lambda: float = Field(1.0, ge=0)
     reg_alpha: float = Field(0.0, ge=0)
-    scale_pos_weight: float = Field(1.0, gt=0)
+    scale_pos_weight: float | None = Field(None, gt=0)
     seed: int = Field(0, ge=0)
 
 
