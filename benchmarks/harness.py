@@ -105,7 +105,7 @@ def compare(
     seconds: list[list[float]] = [[] for _ in works]
     for turn in range(repeats + 1):
         order = [(position + turn) % len(works) for position in range(len(works))]
-        # Every second turn goes backward: whoever always ran after the same other would find caches as that left them.
+        # In every second turn, the order is reversed, so that no work always follows the same other one.
         for chosen in order if turn % 2 else reversed(order):
             seconds[chosen].append(seconds_of(works[chosen]))
     seconds = [each[1:] or each for each in seconds]

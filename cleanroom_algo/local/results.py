@@ -322,8 +322,9 @@ class InferenceJob(Job):
     @property
     def _delimiter(self) -> str:
         """What separates the fields of the rows."""
-        schema = {} if self.model is None else self.model.manifest.get("schema") or {}
-        delimiter: str = schema.get("csv", {}).get("delimiter", ",")
+        model = self.model
+        schema = None if model is None else model.manifest.get("schema")
+        delimiter: str = (schema or {}).get("csv", {}).get("delimiter", ",")
         return delimiter
 
     def _answered(self) -> tuple[list[tuple[ObjectRef, ObjectRef]], bool]:

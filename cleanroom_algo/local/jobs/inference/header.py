@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cleanroom_algo.channels.formats.blocks import BOM
 from cleanroom_algo.channels.formats.csv.dialect import dialect_of
 from cleanroom_algo.channels.formats.csv.rows import header_names
 from cleanroom_algo.channels.schema import Schema
@@ -75,5 +76,5 @@ def _features(schema: Schema) -> set[str]:
 
 def _names(reference: ObjectRef, schema: Schema) -> list[str]:
     with reference.open() as file:
-        line = file.readline(_HEADER_BYTES).removeprefix(b"\xef\xbb\xbf")
+        line = file.readline(_HEADER_BYTES).removeprefix(BOM)
     return header_names(line, dialect_of(schema)) or []

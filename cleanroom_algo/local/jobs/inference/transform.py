@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -249,13 +250,11 @@ class Transform:
             has_header=self.plan.has_header,
             header=self.plan.header,
         )
-        ordered = not self.plan.has_header or self.plan.schema is None
+        carrying = {"none": 0, "first-chunk": 1, "every": math.inf}[self.plan.header]  # requests with the header
         for number, payload in enumerate(payloads):
-            carrying = self.plan.header == "every" or (self.plan.header == "first-chunk" and number == 0)
-            if not carrying and not ordered:
+            if number == carrying:
                 self._check_order(reference)
-                ordered = True
-            yield _Request(payload, len(payload), self.plan.has_header and carrying, count_lines(payload))
+            yield _Request(payload, len(payload), self.plan.has_header and number < carrying, count_lines(payload))
 
     def _check_order(self, reference: ObjectRef) -> None:
         """Check that the rows of an object can be read without its header.
@@ -263,8 +262,7 @@ class Transform:
         Raises:
             InferenceInputError: a Predictor would read them wrongly.
         """
-        assert self.plan.schema is not None
-        fault = order_fault(reference, self.plan.schema)
+        fault = None if self.plan.schema is None else order_fault(reference, self.plan.schema)
         if fault is None:
             return
         if is_predictor(self.plan.source, self.plan.environment):

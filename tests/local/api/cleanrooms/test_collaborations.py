@@ -72,7 +72,7 @@ def test_three_accounts_go_from_nothing_to_predictions(members: Members) -> None
     named = {**own, "trainedModelInferenceJobArn": job}
     inferred = until(lambda: client.get_trained_model_inference_job(**named), "ACTIVE", "CREATE_FAILED")
     assert inferred["status"] == "ACTIVE", inferred["statusDetails"]
-    assert inferred["mlModelInferencePayerAccountId"] == AIRLINE  # nobody was named: who queries pays
+    assert inferred["mlModelInferencePayerAccountId"] == AIRLINE  # who queries pays by default
     place = running.home / "s3" / f"of-{ANALYST}" / "out" / members.collaboration / "model" / AIRLINE / "inference"
     assert len(list(place.glob("*.out"))) == channel["numberOfFiles"]
 
