@@ -39,10 +39,16 @@ class Law(Trainer):
     hyperparameters = Params
 {FEATURES}
     def model(self):
-        return nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
+        return nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
 
     def loss(self, model, batch):
         return nn.functional.mse_loss(model(batch.numeric).squeeze(1), batch.target)
+"""
+
+# The learning rate falls to zero, so that the losses do not differ by the noise of the last steps.
+FALLING = """
+def scheduler(self, optimizer):
+    return torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, self.total_steps)
 """
 
 
@@ -65,7 +71,7 @@ def parts(lines: Sequence[str]) -> list[Mapping[str, str | bytes]]:
 
 def error(weights: dict[str, torch.Tensor], seed: int) -> float:
     """Return the mean squared error over rows that were not trained on."""
-    model = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
+    model = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
     model.load_state_dict(weights)
     test = torch.tensor(rows(2000, seed + 1000))
     with torch.no_grad():
@@ -75,13 +81,14 @@ def error(weights: dict[str, torch.Tensor], seed: int) -> float:
 def test_the_loss_of_uneven_shards_is_within_five_percent_of_even_ones(tmp_path: Path) -> None:
     """The first host has half of the rows, none, or one in twenty; over three seeds."""
     seeds = range(3)
-    code = algorithm(tmp_path, text=LAW)
+    code = algorithm(tmp_path, FALLING, LAW)
     tried = [(seed, cut) for seed in seeds for cut in (1500, 0, 150)]
     jobs = []
     for seed, cut in tried:
         data = rows(3000, seed)
         lines = [text(data[:cut]), text(data[cut:])]
-        jobs.append(two_hosts(tmp_path / f"{seed}-{cut}", code, parts(lines), seed=str(seed)))
+        folder = tmp_path / f"{seed}-{cut}"
+        jobs.append(two_hosts(folder, code, parts(lines), seed=str(seed), epochs="10", batch_size="150"))
 
     ended = run_jobs(*jobs)
 
@@ -90,7 +97,7 @@ def test_the_loss_of_uneven_shards_is_within_five_percent_of_even_ones(tmp_path:
     for (seed, cut), hosts in zip(tried, jobs, strict=True):
         errors[seed, cut] = error(load_file(hosts[0].model / "model.safetensors"), seed)
     even, empty, small = (sum(errors[seed, cut] for seed in seeds) for cut in (1500, 0, 150))
-    assert even / len(seeds) < 0.2  # of which 0.09 is noise; targets vary by 2
+    assert even / len(seeds) < 0.1  # of which 0.09 is noise; targets vary by 2
     assert empty < 1.05 * even
     assert small < 1.05 * even
 
