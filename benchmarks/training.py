@@ -1,4 +1,7 @@
-"""Training: our loop beside one written by hand, start-up, saving, and two ranks beside torchrun's DDP."""
+"""Training: our loop beside one written by hand, start-up, saving, and two ranks beside torchrun's DDP.
+
+Both loops use AdamW: ours the fused one, its default optimizer; the one by hand as torch's tutorials call it.
+"""
 
 from __future__ import annotations
 

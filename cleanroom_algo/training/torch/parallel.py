@@ -64,7 +64,7 @@ class Step(nn.Module):
         signal = torch.tensor([weight, stop, float(news)])
         if self.tally.device.type == "cuda":
             signal = signal.pin_memory().to(self.tally.device, non_blocking=True)
-        return self._scaler.scale(loss if weight == 1 else loss * weight) + (self.tally * signal).sum(), loss.detach()
+        return self._scaler.scale(loss if weight == 1 else loss * weight) + self.tally.dot(signal), loss.detach()
 
 
 class _Zero(torch.autograd.Function):
