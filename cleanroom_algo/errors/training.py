@@ -147,8 +147,9 @@ class TargetTypeError(TrainingError):
 class LabelError(TrainingError):
     """The objective does not allow these labels or weights.
 
-    Labels for a probability are 0 and 1. Classes are numbered from 0 to `num_class` - 1. Counts are at least 0. Weights
-    are at least 0. The rows of all hosts are checked before the first round.
+    Labels for a probability are 0 and 1. Classes are numbered from 0 to `num_class` - 1; labels that are strings are
+    numbered by this library, and must be as many as the objective takes. Counts are at least 0. Weights are at least 0.
+    The rows of all hosts are checked before the first round.
     """
 
     exit_code = ExitCode.CONTRACT

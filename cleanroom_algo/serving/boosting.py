@@ -10,11 +10,12 @@ import polars as pl
 from cleanroom_algo.contract.manifest import LIGHTGBM_FILE, XGBOOST_FILE
 from cleanroom_algo.errors import ModelFilesError
 from cleanroom_algo.serving.artifacts import Artifacts
-from cleanroom_algo.serving.predictor import Predictions, Predictor
+from cleanroom_algo.serving.labels import LabelPredictor
+from cleanroom_algo.serving.predictor import Predictions
 
 
-class BoostingPredictor(Predictor):
-    """Answers with what the booster predicts: a probability, a number, or one probability for each class.
+class BoostingPredictor(LabelPredictor):
+    """Answers with what the booster predicts: a probability, a number, one probability for each class, or the label.
 
     Attributes:
         booster: of the library; it can predict in several threads at the same time.

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from cleanroom_algo.channels.arrays import Arrays
 from cleanroom_algo.contract.estimators import ESTIMATOR_FILE, read_estimator
 from cleanroom_algo.serving.artifacts import Artifacts
-from cleanroom_algo.serving.predictor import ROWS_PER_FORWARD, Predictions, Predictor
+from cleanroom_algo.serving.labels import LabelPredictor
+from cleanroom_algo.serving.predictor import ROWS_PER_FORWARD, Predictions
 
 
-class SklearnPredictor(Predictor):
-    """Answers with a probability for two classes, one probability per class for more, a number, or the class.
+class SklearnPredictor(LabelPredictor):
+    """Answers with a probability for two classes, one probability per class for more, a number, or the label.
 
     Estimators without probabilities, such as Perceptron, answer with the class.
 
@@ -33,9 +34,11 @@ class SklearnPredictor(Predictor):
         features = self.artifacts.features
         inputs = features.design(arrays)
         if not hasattr(self.estimator, "predict_proba"):
-            predicted = self._passes(self.estimator.predict, inputs)
-            return features.labels(predicted) if features.classes else predicted
+            return self._passes(self.estimator.predict, inputs)
         predicted = self._passes(self.estimator.predict_proba, inputs)
+        if features.classes:  # of which the estimator knows those that had rows
+            known, predicted = predicted, np.zeros((len(predicted), len(features.classes)))
+            predicted[:, self.estimator.classes_] = known
         return predicted[:, 1] if predicted.shape[1] == 2 else predicted
 
     def _passes(self, function: Any, inputs: NDArray[np.float64]) -> NDArray[Any]:

@@ -62,11 +62,17 @@ class SklearnTrainer(Trainer):
         write_estimator(self.estimator_, directory / ESTIMATOR_FILE)
 
     def _check_kind(self, name: str) -> None:
-        """Check that averaging or merging gives a correct model.
+        """Check that averaging or merging gives a correct model, and that the target suits it.
 
         Raises:
             TrainerDeclarationError: CR-TRN-005, it does not.
         """
+        if name == "SGDRegressor" and self.features.classes:
+            raise TrainerDeclarationError(
+                f"SGDRegressor predicts a number, but the target {self.schema.target!r} is of strings",
+                expected="a numeric target for a regression, or a classifier",
+                fix="return SGDClassifier from `estimator`, or declare a numeric target",
+            )
         options = self.estimator_.get_params()
         unsound = [each for each in ("average", "early_stopping") if options.get(each)]
         if name not in FITTED or unsound:

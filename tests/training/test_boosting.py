@@ -17,6 +17,8 @@ import pytest
 from cleanroom_algo.channels.fitting import FeaturesFitter
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.manifest import Manifest
+from cleanroom_algo.errors import LabelError, NoDataError, TrainerDeclarationError
+from cleanroom_algo.local import CleanRoom
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.boosting import BoostingPredictor, LightGBMPredictor, XGBoostPredictor
 from cleanroom_algo.serving.scoring.prediction import answer
@@ -50,6 +52,12 @@ HOLDS = """
         self.held = socket.create_server(found[self.world.rank])  # as another program could have done meanwhile
         return found
 """
+
+
+NAMED = """
+    schema = Schema.of(target="late", carrier="string?", distance="float64?", hour="int32", late="string")
+"""
+SEVERAL = {"XGBoost": "multi:softprob", "LightGBM": "multiclass"}
 
 
 def algorithm(folder: Path, library: str, body: str = "") -> Path:
@@ -108,6 +116,12 @@ def job(
             host.channel("validation", {"v.csv": "".join(validation)})
         hosts.append(host)
     return hosts
+
+
+def named_rows(labels: Sequence[str]) -> list[str]:
+    """Return rows whose hour decides on the label."""
+    hours = {"on time": 3, "late": 12, "cancelled": 20}
+    return [f"AA,{number},{hours[label] + number % 3},{label}\n" for number in range(200) for label in labels]
 
 
 def scores(library: str, model: Path, rows: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -174,6 +188,12 @@ def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "other": job(folder / "other", code, [rows[:50], rows[:50]], {"objective": objective}, base=base),
         "held": job(folder / "held", algorithm(folder / "holds", library, HOLDS), [rows[:50], rows[:50]], few),
         "large": job(folder / "large", code, [rows[:50], rows[:50]], few, cap="0.000001"),
+        "named": job(
+            folder / "named",
+            algorithm(folder / "names", library, NAMED),
+            [named_rows(["on time", "late"]), named_rows(["late", "cancelled"])],
+            rounds | {"objective": SEVERAL[library]},
+        ),
         "few": job(folder / "few", code, [[], [], ["WN,1000,12,1\n"]], few),
         "version": job(
             folder / "version", code, [rows[:50], rows[:50]], few, base=strange(folder / "newer", FILES[library])
@@ -236,6 +256,13 @@ def test_what_cannot_be_trained_is_told_on_every_host(story: Story) -> None:
 def test_fewer_rows_than_hosts_and_a_category_of_one_host_alone(story: Story) -> None:
     assert [host.status for host in story.ended["few"]] == [0, 0, 0], story.ended["few"]
     assert scores(story.library, story.model("few"), ["WN,1000,12,1\n"])[0] > 0.5
+
+
+def test_labels_of_all_hosts_are_classes(story: Story) -> None:
+    assert [host.status for host in story.ended["named"]] == [0, 0], story.ended["named"]
+    rows = named_rows(["on time", "late", "cancelled"])
+    found, _ = scores(story.library, story.model("named"), rows)
+    assert found.tolist() == [row.rsplit(",", 1)[1].strip() for row in rows]
 
 
 def trees(library: str, model: Path) -> Any:
@@ -307,3 +334,93 @@ def test_weights_count_as_copies_of_rows_and_a_signal_keeps_the_rounds(library: 
     assert models[0].manifest.table_schema == models[1].manifest.table_schema
     np.testing.assert_allclose(found[0], found[1], atol=0.02)
     assert np.ptp(found[0]) > 0.5
+
+
+def named(library: str, target: str = "string") -> type[BoostingTrainer]:
+    trainer: type[BoostingTrainer] = {"XGBoost": XGBoostTrainer, "LightGBM": LightGBMTrainer}[library]
+    return type("Named", (trainer,), {"schema": Schema.of(target="kind", x="float64", kind=target)})
+
+
+def frame_of(labels: Sequence[str]) -> pl.DataFrame:
+    return pl.DataFrame([{"x": float(position), "kind": label} for position, label in enumerate(labels)] * 40)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("library", "objective", "labels"),
+    [
+        ("XGBoost", "binary:logistic", ["no", "yes"]),
+        ("XGBoost", "binary:hinge", ["no", "yes"]),
+        ("XGBoost", "multi:softmax", ["no", "yes"]),
+        ("XGBoost", "multi:softmax", ["no", "perhaps", "yes"]),
+        ("XGBoost", "multi:softprob", ["no", "perhaps", "yes"]),
+        ("LightGBM", "binary", ["no", "yes"]),
+        ("LightGBM", "multiclass", ["no", "yes"]),
+        ("LightGBM", "multiclassova", ["no", "perhaps", "yes"]),
+    ],
+)
+def test_strings_are_labels(library: str, objective: str, labels: list[str]) -> None:
+    class Probabilities(PREDICTORS[library]):  # type: ignore[misc, valid-type]
+        def postprocess(self, predictions: Any) -> Any:
+            return predictions
+
+    kind, frame = named(library), frame_of(labels)
+    model = run_trainer(kind, train=frame, hyperparameters={"objective": objective, "num_round": 20})
+    given = predict(load_predictor(PREDICTORS[library], model), frame)
+    assert given["prediction"].to_list() == frame["kind"].to_list()
+    further = run_trainer(kind, train=frame, hyperparameters={"objective": objective}, base_model=model)
+    assert further.features.classes == tuple(labels)
+
+    plain = predict(load_predictor(Probabilities, model), frame)
+    if plain.width == len(labels):
+        assert plain.to_numpy().argmax(axis=1).tolist() == list(range(len(labels))) * 40
+    else:
+        assert np.issubdtype(plain["prediction"].to_numpy().dtype, np.floating)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("library", "options", "labels", "what"),
+    [
+        ("XGBoost", {}, "abc", r"has 3 label\(s\).* 'binary:logistic' takes 2[^$]*set objective to \"multi:softprob\""),
+        ("LightGBM", {}, "a", r"has 1 label\(s\).* 'binary' takes 2[^$]*check the query"),
+        ("LightGBM", {"objective": "multiclass"}, "a", r"has 1 label\(s\).* 'multiclass' takes 2[^$]*check the query"),
+        (
+            "XGBoost",
+            {"objective": "multi:softprob", "num_class": 4},
+            "abc",
+            r"has 3 label\(s\).* takes 4[^$]*set num_class to 3, or leave it out",
+        ),
+    ],
+)
+def test_a_wrong_number_of_labels_is_told(library: str, options: dict[str, object], labels: str, what: str) -> None:
+    with pytest.raises(LabelError, match=what):
+        run_trainer(named(library), train=frame_of(list(labels)), hyperparameters=options)
+
+
+@pytest.mark.unit
+def test_objectives_of_numbers_refuse_labels() -> None:
+    for library, objective in (
+        ("XGBoost", "reg:squarederror"),
+        ("XGBoost", "binary:logitraw"),
+        ("LightGBM", "regression"),
+        ("LightGBM", "lambdarank"),
+    ):
+        with pytest.raises(TrainerDeclarationError, match="does not take a target of strings; binary"):
+            run_trainer(named(library), train=frame_of(["a", "b"]), hyperparameters={"objective": objective})
+    with pytest.raises(NoDataError):
+        run_trainer(named("XGBoost"), train=frame_of([]).with_columns(x=pl.lit(0.0), kind=pl.lit("")).clear())
+
+
+def test_a_server_answers_with_labels(clean_room: CleanRoom, tmp_path: Path) -> None:
+    code = algorithm(tmp_path, "XGBoost", NAMED)
+    code.write_text(
+        code.read_text().replace("XGBoostTrainer, ", "XGBoostPredictor, XGBoostTrainer, ")
+        + "\n\nclass LatePredictor(XGBoostPredictor):\n    pass\n"
+    )
+    parts = {f"{label}.csv": "".join(named_rows([label])) for label in ("on time", "late", "cancelled")}
+    model = clean_room.train(
+        code, train=parts, hosts=2, hyperparameters={"objective": "multi:softprob", "num_round": 5}
+    )
+    rows = pl.DataFrame({"carrier": ["AA"] * 3, "distance": [1.0] * 3, "hour": [3, 12, 20]})
+    assert clean_room.infer(model, rows).predictions["prediction"].to_list() == ["on time", "late", "cancelled"]

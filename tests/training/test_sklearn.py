@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from cleanroom_algo import Artifacts, Schema, SklearnPredictor, SklearnTrainer
+from cleanroom_algo.channels.features import Features
 from cleanroom_algo.contract.estimators import read_estimator
 from cleanroom_algo.errors import (
     BaseModelMismatchError,
@@ -99,6 +100,7 @@ def test_estimators_come_back_as_they_were_fitted() -> None:
 
 def test_other_targets() -> None:
     from sklearn.linear_model import Perceptron, SGDClassifier, SGDRegressor
+    from sklearn.naive_bayes import GaussianNB
 
     frame = rows(3000)
     run = train(SGDRegressor(), frame.with_columns(late=pl.col("distance") / 100), "float64")
@@ -108,7 +110,34 @@ def test_other_targets() -> None:
     named = train(Perceptron(random_state=0), frame.with_columns(late=pl.Series(words)), "string")
     assert set(predict(load_predictor(SklearnPredictor, named), frame[:500])["prediction"]) <= set(words)
     three = train(SGDClassifier(loss="log_loss"), frame.with_columns(late=pl.Series(words)), "string")
-    assert predict(load_predictor(SklearnPredictor, three), frame[:5]).width == 3
+    found = predict(load_predictor(SklearnPredictor, three), frame)["prediction"]
+    assert (found.to_numpy() == words).mean() == pytest.approx(three.metrics["accuracy"])
+    two = train(GaussianNB(), frame.with_columns(late=pl.Series(np.where(words == "often", "often", "not"))), "string")
+    assert set(predict(load_predictor(SklearnPredictor, two), frame)["prediction"]) == {"not", "often"}
+
+
+def test_probabilities_of_labels_have_the_order_of_the_classes() -> None:
+    from sklearn.naive_bayes import GaussianNB
+
+    class Declared(SklearnTrainer):
+        schema = Schema.of(target="late", hour="int32", late="string")
+
+        def fit_features(self) -> Features:
+            return Features.declared(self.schema, numeric={"hour": (0, 1)}, classes=["a", "early", "late", "z"])
+
+        def estimator(self) -> Any:
+            return GaussianNB()
+
+    class Probabilities(SklearnPredictor):
+        def postprocess(self, predictions: Any) -> Any:
+            return predictions
+
+    frame = pl.DataFrame({"hour": [1, 2, 3, 21, 22, 23], "late": ["early"] * 3 + ["late"] * 3})
+    run = run_trainer(Declared, train=frame)
+    assert predict(load_predictor(SklearnPredictor, run), frame)["prediction"].to_list() == frame["late"].to_list()
+    plain = predict(load_predictor(Probabilities, run), frame).to_numpy()
+    assert plain.argmax(axis=1).tolist() == [1, 1, 1, 2, 2, 2]
+    assert not plain[:, [0, 3]].any()
 
 
 def test_training_goes_on_from_a_base_model() -> None:
@@ -147,6 +176,8 @@ def test_what_cannot_be_trained() -> None:
     ):
         with pytest.raises(error, match=what):
             train(estimator, frame)
+    with pytest.raises(TrainerDeclarationError, match="SGDRegressor predicts a number"):
+        train(SGDRegressor(), rows(10).with_columns(late=pl.lit("x")), "string")
 
 
 def test_a_file_of_another_form_is_refused(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ class LightGBMHyperparameters(BoostingHyperparameters):
     metric: tuple[str, ...] = ()
     """Metrics of each round, of which the last decides on early stopping; by default the objective's."""
     num_class: int | None = Field(None, ge=2)
+    """Classes of a "multiclass" objective; for a target of strings, by default the number of its labels."""
     learning_rate: float = Field(0.1, gt=0)
     num_leaves: int = Field(31, ge=2)
     max_depth: int = -1
@@ -70,6 +71,8 @@ class LightGBMTrainer(BoostingTrainer):
     hyperparameters = LightGBMHyperparameters
     library = "lightgbm"
     grouped = ("lambdarank", "rank")
+    _binary = ("binary",)
+    _several = ("multiclass", "multiclassova")
 
     def labels(self) -> Mapping[str, Labels]:
         """Return the labels that objectives take, by the starts of their names."""

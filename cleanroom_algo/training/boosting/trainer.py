@@ -103,6 +103,10 @@ class BoostingTrainer(Trainer):
     """The module that trains; the extra of this package that installs it has the same name."""
     grouped: ClassVar[tuple[str, ...]]
     """The starts of names of objectives that need groups of rows, which a table does not have."""
+    _binary: ClassVar[tuple[str, ...]]
+    """Objectives that take two labels of a target of strings."""
+    _several: ClassVar[tuple[str, ...]]
+    """Objectives that take two or more labels of a target of strings."""
 
     rounds: int
     """Those that are saved, the base model's included."""
@@ -118,6 +122,7 @@ class BoostingTrainer(Trainer):
     def fit(self) -> None:
         """Read the rows, check the labels, and train."""
         self.features = self.fit_features()
+        self._count_classes()
         self._best: tuple[float, int] | None = None
         train = self._rows(self.batches())
         self._check(train, "train")
@@ -132,7 +137,7 @@ class BoostingTrainer(Trainer):
         """Return the numbers as they are, and the vocabularies of strings: the base model's, or those of all rows."""
         names = [column.name for column in self.schema.features if not column.spans]
         plain = tuple(NumericFeature(name) for name in names if name != self.weight)
-        if not any(column.is_category for column in self.schema.columns):
+        if not any(column.is_string for column in self.schema.columns):
             return Features(self.schema, plain)
         if self.base is not None:
             self.base.file(FEATURES_FILE)  # with another vocabulary, a category would be another one
@@ -172,7 +177,7 @@ class BoostingTrainer(Trainer):
         if problems:
             raise TrainerDeclarationError(
                 f"{len(problems)} part(s) of {cls.__name__} cannot be used",
-                expected=f"a numeric target, and options that {cls.library} accepts",
+                expected=f"a target, and options that {cls.library} accepts",
                 fix="correct the following parts of the class",
                 problems=problems,
             )
@@ -191,12 +196,16 @@ class BoostingTrainer(Trainer):
         if not isinstance(params, BoostingHyperparameters):
             yield Problem("hyperparameters", "is not a subclass of the hyperparameters of the base class")
             return
-        types = {column.name: column.dtype for column in cls.schema.columns}
-        if cls.schema.target is None or types[cls.schema.target] == "string":
-            yield Problem("schema.target", 'is not a numeric column; number labels from 0, and declare "int32"')
-        if cls.weight is not None and types.get(cls.weight, "string") == "string":
+        columns = {column.name: column for column in cls.schema.columns}
+        objective = str(params.of_library().get("objective"))
+        if cls.schema.target is None or columns[cls.schema.target].is_list:
+            yield Problem("schema.target", "is not a column of numbers, Booleans or strings")
+        elif columns[cls.schema.target].is_string and objective not in (*cls._binary, *cls._several):
+            usable = ", ".join((*cls._binary, *cls._several))
+            yield Problem("objective", f"does not take a target of strings; {usable} do")
+        if cls.weight is not None and (cls.weight not in columns or columns[cls.weight].spans):
             yield Problem("weight", "is not a numeric column")
-        if str(params.of_library().get("objective")).startswith(cls.grouped):
+        if objective.startswith(cls.grouped):
             yield Problem("objective", "needs groups of rows, which a table does not have")
 
     @property
@@ -216,6 +225,31 @@ class BoostingTrainer(Trainer):
             return self._rows([pl.DataFrame(schema=self.schema.polars_schema())])
         return Rows(inputs, np.concatenate(labels), np.concatenate(weights) if weights else None)
 
+    def _count_classes(self) -> None:
+        """Set `num_class` to the number of labels of a target of strings, unless it is set.
+
+        Raises:
+            LabelError: CR-TRN-014, the objective takes another number of labels.
+        """
+        found = len(self.features.classes)
+        if not found:
+            return
+        values = self.params.of_library()
+        objective, given = values.get("objective"), values.get("num_class")
+        if objective not in self._several:
+            takes, fix = 2, f'set objective to "{self._several[0]}"'
+        else:
+            takes, fix = given or max(found, 2), f"set num_class to {found}, or leave it out"
+        if found != takes:
+            raise LabelError(
+                f"the target {self.schema.target!r} has {found} label(s) on all hosts together, but objective "
+                f"{objective!r} takes {takes}",
+                expected="as many labels as the objective takes",
+                fix=fix if found > 1 else "check the query of the ML input channel: a model needs two labels or more",
+            )
+        if objective in self._several:
+            self.params = self.params.model_copy(update={"num_class": found})
+
     def _check_base(self) -> None:
         """Check that the base model was trained to the same end.
 
@@ -225,7 +259,9 @@ class BoostingTrainer(Trainer):
         if self.base is None or self.base.manifest is None:
             return
         own, theirs = self.params.effective(), self.base.manifest.hyperparameters
-        differing = [name for name in ("objective", "num_class") if theirs.get(name) not in (None, own.get(name))]
+        # The labels of a target of strings are the base model's, so that their number is, too.
+        names = ["objective"] if self.features.classes else ["objective", "num_class"]
+        differing = [name for name in names if theirs.get(name) not in (None, own.get(name))]
         if differing:
             raise BaseModelMismatchError(
                 f"{' and '.join(differing)} of the base model and of this job differ",

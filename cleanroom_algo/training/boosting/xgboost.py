@@ -35,6 +35,7 @@ class XGBoostHyperparameters(BoostingHyperparameters):
     eval_metric: tuple[str, ...] = ()
     """Metrics of each round, of which the last decides on early stopping; by default the objective's."""
     num_class: int | None = Field(None, ge=2)
+    """Classes of a "multi:" objective; for a target of strings, by default the number of its labels."""
     eta: float = Field(0.3, gt=0, le=1)
     max_depth: int = Field(6, ge=0)
     max_bin: int = Field(256, ge=2)
@@ -61,6 +62,8 @@ class XGBoostTrainer(BoostingTrainer):
     hyperparameters = XGBoostHyperparameters
     library = "xgboost"
     grouped = ("rank:",)
+    _binary = ("binary:logistic", "binary:hinge")
+    _several = ("multi:softprob", "multi:softmax")
 
     def labels(self) -> Mapping[str, Labels]:
         """Return the labels that objectives take, by the starts of their names."""
