@@ -22,6 +22,8 @@ from cleanroom_algo.channels.schema import Column, Schema
 from cleanroom_algo.errors import FeaturesError, Problem
 
 FORMAT_VERSION: Final = 1
+_FIRST_ROWS = 1000  # of a table, in which unknown categories are searched: they are then usually in all rows
+_FEW_VALUES = 10  # so few may all be rare by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,21 @@ class Features:
         if infinite.any():
             self._refuse(infinite, frame)
         return matrix
+
+    def unknown_columns(self, frame: pl.DataFrame) -> list[str]:
+        """Return the columns of categories whose first values, of which there are some, are all unknown.
+
+        They are probably written in another way than in the training data, such as 1094 instead of 1094.0.
+        """
+        first = frame.head(_FIRST_ROWS)
+        if any(feature.name not in first.columns for feature in self.categorical):
+            return []
+        known: list[bool] = np.any(self._categorical(first), axis=0).tolist()
+        return [
+            feature.name
+            for feature, any_known in zip(self.categorical, known, strict=True)
+            if feature.vocabulary and not any_known and first.get_column(feature.name).count() >= _FEW_VALUES
+        ]
 
     def labels(self, classes: Any) -> pl.Series:
         """Return the labels of classes, as a `Predictor` answers for a target of strings.

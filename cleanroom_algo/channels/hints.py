@@ -13,6 +13,8 @@ DELIMITER: Final = "another delimiter"
 UNDECLARED: Final = "is not declared"
 IGNORE_EXTRA: Final = 'declare extra_columns="ignore"; or declare these columns, or leave them out of the file or query'
 ONE_NAME: Final = "give each column a unique name, in the file or with AS in the query"
+UNKNOWN_CATEGORIES: Final = "unknown categories: the first rows of a request have no value that the model knows in "
+"""The start of a warning of the server, by which the local clean room finds it in the log."""
 _WRITTEN_NUMBERS: Final = {"thousands separators", "a comma before three digits", "a percentage", "an amount of money"}
 DELIMITERS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
@@ -152,3 +154,11 @@ def _kind(column: Column) -> str:
     if column.is_float:
         return "float"
     return "list" if column.is_list else column.dtype.removesuffix("32")
+
+
+def unknown_categories(columns: Sequence[str]) -> str:
+    """Return the warning about columns of a request whose first values are all unknown."""
+    return (
+        f"{UNKNOWN_CATEGORIES}{', '.join(columns)}; write the values as in the training data, where 1094 may have been "
+        "1094.0"
+    )

@@ -9,6 +9,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from cleanroom_algo.channels.hints import UNKNOWN_CATEGORIES
 from cleanroom_algo.cli.output import is_terminal, say
 from cleanroom_algo.cli.visible import visible
 from cleanroom_algo.errors.status_codes import NOT_STARTED
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 
 PROGRESS_SECONDS = 10.0  # between two progress lines if none can be updated: the file of a long job stays readable
 
-SERVER_NOTES = re.compile(r"\S+ \S+ \[\d+\] (DEBUG|INFO) |\w+ host, polling |MaxConcurrentTransforms=")
-"""Lines about a server that starts, serves and ends as it should: neither warnings nor the algorithm's own output."""
+SERVER_NOTES = re.compile(
+    rf"\S+ \S+ \[\d+\] (DEBUG |INFO |WARNING {UNKNOWN_CATEGORIES})|\w+ host, polling |MaxConcurrentTransforms="
+)
+"""Lines about a server that starts, serves and ends as it should, and what is a warning of the job, too: neither other
+warnings nor the algorithm's own output."""
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(?:$|: )")  # an exception below its traceback
 _ERROR = re.compile(r"CR-[A-Z]{3}-[0-9]{3}  ")
 
@@ -96,12 +100,14 @@ class JobDisplay:
             self._say()
         self.refresh()
 
-    def line(self, host: str, stream: str, text: str) -> None:  # noqa: ARG002 (both streams are shown alike)
-        """Show a line of a container's output."""
+    def line(self, host: str, stream: str, text: str) -> None:
+        """Show a line of a container's output, or about it; not the warnings of a job, which are shown at its end."""
         before, self._last[host] = self._last.get(host, ""), text
         if isinstance(self._progress, TrainingProgress) and self._progress.take(text):
             self._state = "training"
             self._say_progress()
+        if stream == "job" and text.startswith("warning: ") and not self._as_json:
+            return
         if text == NOT_STARTED or (self._hidden is not None and self._hidden.match(text)):
             return
         if self._verbose and not self._holds(host, text, before):

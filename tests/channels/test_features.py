@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -233,3 +234,20 @@ def test_columns_become_rows(shape: tuple[int, int]) -> None:
     found = row_major(list(wanted.T), shape)
     assert found.flags.c_contiguous
     np.testing.assert_array_equal(found, wanted)
+
+
+def test_columns_without_any_known_category_are_found() -> None:
+    schema = Schema.of(target="y", zone="string?", hour="int32", rare="string?", y="bool")
+    fitted = Features.declared(schema, categorical={"zone": ["1094.0", "7.0"], "hour": ["1"], "rare": []})
+
+    def found(zone: Sequence[str | None], rows: int = 12) -> list[str]:
+        table = pl.DataFrame({"zone": (list(zone) * rows)[:rows], "hour": [1] * rows, "rare": ["x"] * rows})
+        return fitted.unknown_columns(table.cast({"zone": pl.String, "hour": pl.Int32}))
+
+    assert found(["1094", "7"]) == ["zone"]
+    assert found(["1094", "7", "7.0"]) == []
+    assert found(["1094"], rows=9) == []  # so few may be rare
+    assert found([None]) == found([None, "1094"]) == []
+    assert found([None, "1094"], rows=20) == ["zone"]
+    assert found(["1094"] * 1000 + ["7.0"] * 1000, rows=2000) == ["zone"]  # the first rows only
+    assert fitted.unknown_columns(pl.DataFrame({"hour": [2] * 20})) == []

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from cleanroom_algo.channels.hints import UNKNOWN_CATEGORIES
 from cleanroom_algo.cli import display
 from cleanroom_algo.cli.display import SERVER_NOTES, JobDisplay
 from cleanroom_algo.contract.metrics import EPOCHS_LINE, metric_line
@@ -81,6 +82,8 @@ def test_what_a_server_notes_is_hidden_and_what_it_warns_of_is_not(capsys: pytes
     with JobDisplay("late", hidden=SERVER_NOTES) as shown:
         for line in noted + warned:
             shown.line("algo-1", "stderr", line)
+        shown.line("algo-1", "job", "warning: what is shown at the end of the command")
+        shown.line("algo-1", "stderr", f"{stamp} WARNING {UNKNOWN_CATEGORIES}zone")  # becomes a warning of the job
     assert capsys.readouterr().err.splitlines() == ["late: starting", *(f"algo-1 | {line}" for line in warned)]
 
 

@@ -86,6 +86,28 @@ class Sum(Predictor):
         return frame["a"].fill_null(-1.0) + frame["tags"].list.sum()
 """
 
+CATEGORIES = """
+from cleanroom_algo import Predictor, Schema, Trainer
+
+
+class Zones(Trainer):
+    schema = Schema.of(target="late", zone="string?", carrier="string", late="bool")
+
+    def fit(self):
+        self.features = self.fit_features()
+
+    def save(self, directory):
+        pass
+
+
+class Zero(Predictor):
+    def load(self, artifacts):
+        pass
+
+    def predict_arrays(self, arrays):
+        return [0] * arrays.rows
+"""
+
 
 @pytest.fixture
 def algorithm(tmp_path: Path) -> Path:
@@ -104,6 +126,21 @@ def test_a_server_reads_csv_as_the_schema_declares_it(clean_room: CleanRoom, tmp
     assert job.warnings == []  # the header names all columns, so it is known to be one
     assert job.predictions["prediction"].to_list() == [5.0, -1.0]
     assert job.predictions["a"].to_list() == ["1,5", "NA"]
+
+
+def test_categories_that_are_written_in_another_way_are_a_warning(clean_room: CleanRoom, tmp_path: Path) -> None:
+    (tmp_path / "algorithm.py").write_text(CATEGORIES)
+    zones = pl.Series("zone", [1094, None, 1] * 20)
+    rows = pl.DataFrame({"zone": zones.cast(pl.Float64), "carrier": ["AA", "B6", "DL"] * 20, "late": [True] * 60})
+    model = clean_room.train(tmp_path / "algorithm.py", train=rows)
+    assert clean_room.infer(model, rows).warnings == []
+
+    job = clean_room.infer(model, rows.with_columns(zone=zones), instances=2, name="other")
+    [warning] = job.warnings
+    assert "no value that the model knows in zone; write the values as in the training data" in warning
+    lines = [line.text for line in clean_room.logs(job) if "unknown categories" in line.text]
+    assert len([line for line in lines if " WARNING " in line]) == 2  # of each process once
+    assert not any("AA" in line or "carrier" in line for line in lines)
 
 
 def test_a_model_is_trained_trained_on_and_asked(clean_room: CleanRoom, algorithm: Path) -> None:

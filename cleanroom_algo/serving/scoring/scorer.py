@@ -5,18 +5,19 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from itertools import repeat
 from typing import IO
 
 import polars as pl
 
+from cleanroom_algo.channels.features import Features
 from cleanroom_algo.channels.formats.blocks import MAX_ROW_BYTES, cut_rows
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.contract.sizes import format_bytes
-from cleanroom_algo.errors import AnswerSpaceError, BodyTooLargeError, RowTooLongError
+from cleanroom_algo.errors import AnswerSpaceError, BodyTooLargeError, ModelFilesError, RowTooLongError, SchemaError
 from cleanroom_algo.serving.codecs.documents import decode_document
 from cleanroom_algo.serving.codecs.encoding import encode_lines, encode_whole
 from cleanroom_algo.serving.codecs.lines import LineDecoder, Rows
@@ -37,11 +38,13 @@ class RequestStats:
         rows: records.
         placeholders: records that were answered by a placeholder.
         nan: records whose prediction contains a NaN.
+        unknown: columns whose categories are all unknown in the first records.
     """
 
     rows: int = 0
     placeholders: int = 0
     nan: int = 0
+    unknown: list[str] = field(default_factory=list)
 
 
 class Scorer:
@@ -100,6 +103,8 @@ class Scorer:
                     rows = decode()
                     if rows is None:
                         break
+                    if not stats.rows and self._features is not None:
+                        stats.unknown = self._features.unknown_columns(rows.frame)
                     predicted = self.predict(rows)
                     if response.lines:
                         self._append(spool, encode_lines(predicted, response, null=self.placeholder))
@@ -132,6 +137,14 @@ class Scorer:
             PredictionShapeError: its predictions do not match the rows.
         """
         return rows.scatter(answer_or_refuse(self.predictor, rows.frame, self.redact))
+
+    @cached_property
+    def _features(self) -> Features | None:
+        """The features, or None: other programs may write no such file, or another one of this name."""
+        try:
+            return self.predictor.artifacts.features
+        except (ModelFilesError, SchemaError):
+            return None
 
     def _decoders(self, chunks: Iterable[bytes], request: MediaType) -> Iterator[Callable[[], Rows | None]]:
         """Yield functions that decode the next records, or None after the last: reading waits, decoding computes."""

@@ -13,6 +13,7 @@ from flask import Response
 from werkzeug.http import parse_options_header
 from werkzeug.wsgi import wrap_file
 
+from cleanroom_algo.channels.hints import unknown_categories
 from cleanroom_algo.contract.redaction import Redactor
 from cleanroom_algo.contract.tracebacks import log_traceback
 from cleanroom_algo.errors import CleanroomError, MemoryExhaustedError
@@ -36,6 +37,9 @@ def invoke(service: Service, environ: dict[str, Any]) -> Response:
         response = _refuse(service, error)
     if stats.nan and not service.metrics.nan:  # once per process; the last line of the log has the total
         log.warning("%d of %d predictions in this request are NaN, and are returned as NaN", stats.nan, stats.rows)
+    if new := [name for name in stats.unknown if name not in service.unknown]:
+        service.unknown.update(new)
+        log.warning("%s", unknown_categories(new))
     service.metrics.observe(stats, status=response.status_code, seconds=time.perf_counter() - start)
     return response
 

@@ -43,6 +43,7 @@ class Service:
         ready: whether a prediction has succeeded in this process.
         suspect: whether a prediction has failed since.
         parameters: the answer of /execution-parameters; known after the warm-up.
+        unknown: columns for which the log has told that their categories are unknown.
     """
 
     scorer: Scorer | InferenceScript
@@ -53,6 +54,7 @@ class Service:
     ready: bool = False
     suspect: bool = False
     parameters: ExecutionParameters | None = None
+    unknown: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.admission = Admission(

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cleanroom_algo.channels.hints import UNKNOWN_CATEGORIES
 from cleanroom_algo.contract.archive import TRAINED_MODEL, extract_file
 from cleanroom_algo.errors import CleanroomError, InferenceContainerDiedError, InferenceServerError
 from cleanroom_algo.local.hosts.container_tree import ContainerTree
@@ -177,6 +178,8 @@ class Container:
     def _read_lines(self) -> None:
         for stream, text in self._running.lines:
             self._line(self.host.name, stream, text)
+            if (start := text.find(UNKNOWN_CATEGORIES)) >= 0:
+                self._warn(text[start:], text[start:])
 
     def _watch(self) -> None:
         self.exit_code = self._running.wait()

@@ -65,6 +65,8 @@ class _Warnings:
 
     def add(self, host: str, kind: str, text: str) -> None:
         with self.lock:
+            if self.texts.get(kind) == text:  # of another process, or of another host
+                return
             self.counts[kind] += 1
             if self.texts.setdefault(kind, text) is text:
                 self.listener.line(host, "job", f"warning: {text}")
