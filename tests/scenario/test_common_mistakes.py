@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import polars as pl
 import pytest
 
@@ -130,6 +131,21 @@ def test_a_column_that_is_missing_at_inference_is_not_zero(trained: CliFixture) 
     assert done.status == ExitCode.CONTRACT
     assert "part-00000.csv:1: 1 field(s) instead of 2; 3 such rows" in done.stderr  # without the target
     assert trained.run("show", "--json").json["trainedModelInferenceJobs"] == []
+
+
+def test_an_index_that_is_read_as_a_feature_is_told_once(trained: CliFixture) -> None:
+    indexed = trained.folder / "indexed.csv"
+    frame = pd.DataFrame({"x": [0.5, 1.5, 2.5, 3.5], "label": None})
+    frame.to_csv(indexed, header=False)
+
+    done = trained.run("infer", "mean-algorithm", indexed)
+
+    assert done.status == ExitCode.OK
+    [warning] = [line for line in done.stderr.splitlines() if "warning:" in line]
+    assert "indexed.csv has no header, and its first fields count 0, 1, 2, like an index of pandas" in warning
+    assert "index=False" in warning
+    frame.to_csv(indexed, header=False, index=False)
+    assert "warning:" not in trained.run("infer", "mean-algorithm", indexed).stderr
 
 
 def test_without_policies_nobody_sees_logs(trained: CliFixture) -> None:

@@ -39,6 +39,11 @@ _TEXT_LENGTH: Final = 32  # average number of characters from which on a string 
 _TEXT_BLANKS: Final = 3.0  # on average
 
 
+def names_identifiers(column: str) -> bool:
+    """Whether a column probably has identifiers, by its name."""
+    return _IDENTIFIER.fullmatch(column) is not None
+
+
 def target_column(frame: pl.DataFrame) -> str | None:
     """Return the probable target: by its name, or the last column if it has few values."""
     named = [name for name in frame.columns if name.lower() in _TARGET_NAMES]
@@ -101,7 +106,7 @@ def _integer(values: pl.Series, draft: Column, is_identifier: bool) -> tuple[Col
     low, high = values.min(), values.max()
     if (low, high) == (0, 1):
         return replace(draft, dtype="bool"), ""
-    named = _IDENTIFIER.fullmatch(values.name) is not None
+    named = names_identifiers(values.name)
     counts = is_identifier and isinstance(low, int) and isinstance(high, int) and high - low == len(values) - 1
     if is_identifier and (named or counts):
         return None, "numbers the rows, like an index or an identifier, and is not declared"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cleanroom_algo.channels.formats.blocks import BOM
 from cleanroom_algo.channels.formats.csv.dialect import dialect_of
-from cleanroom_algo.channels.formats.csv.rows import header_names
+from cleanroom_algo.channels.formats.csv.rows import header_names, rows
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.algorithm import algorithm_file
 from cleanroom_algo.contract.environment import PROGRAM_VARIABLE
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from cleanroom_algo.local.objects.reference import ObjectRef
 
 _HEADER_BYTES = 64 * 1024  # of an object's first line, which may be a header
+_INDEX_ROWS = 20  # that must count, so that other columns of small numbers are not taken for an index
+_FEW_ROWS = 3
 
 
 def schema_of(model: Path) -> Schema | None:
@@ -50,6 +53,32 @@ def names_columns(objects: Sequence[ObjectRef], schema: Schema) -> bool:
     first = next((each for each in objects if each.size), None)
     names = set() if first is None else set(_names(first, schema))
     return bool(names) and (_features(schema) <= names or names <= set(schema.names))
+
+
+def index_warning(objects: Sequence[ObjectRef], schema: Schema) -> str | None:
+    """Return the warning about rows that probably begin with an index of pandas; None if they do not.
+
+    If they have an index, but neither a header nor the target, they are as wide as rows with the target, and are read
+    by position.
+    """
+    from cleanroom_algo.local.profiling.meaning import names_identifiers  # polars takes long to import
+
+    first = next((each for each in objects if each.size), None)
+    column = schema.columns[0].name
+    if first is None or schema.target in (None, column) or names_identifiers(column):
+        return None
+    with first.open() as file:
+        lines = file.read(_HEADER_BYTES).removeprefix(BOM).decode("utf-8", "replace").splitlines(keepends=True)
+    found = list(islice(rows("".join(lines[:_INDEX_ROWS]), dialect_of(schema)), _INDEX_ROWS))
+    numbers = [row.fields[0] for row in found if len(row.fields) == len(schema.columns)]
+    counts = any(numbers == [str(start + row) for row in range(len(found))] for start in (0, 1))
+    if len(numbers) < _FEW_ROWS or not counts:
+        return None
+    return (
+        f"{first.key} has no header, and its first fields count {', '.join(map(str, numbers[:3]))}, like an index of "
+        f"pandas, but are read as {column!r}, and the fields after them as the next columns; write the file with "
+        "index=False, or with a header"
+    )
 
 
 def order_fault(reference: ObjectRef, schema: Schema) -> InferenceInputError | None:

@@ -24,7 +24,7 @@ from cleanroom_algo.errors import (
     JobFailedError,
 )
 from cleanroom_algo.local.jobs.inference.container import Container, unpack_model
-from cleanroom_algo.local.jobs.inference.header import names_columns, schema_of
+from cleanroom_algo.local.jobs.inference.header import index_warning, names_columns, schema_of
 from cleanroom_algo.local.jobs.inference.split import refuse_large, require_lines
 from cleanroom_algo.local.jobs.inference.transform import TransferProgress, Transform
 from cleanroom_algo.local.plans.inference_plan import InferenceHostPlan, InferencePlan, decide_transfer
@@ -104,7 +104,10 @@ class _Job:
                 for each in objects:
                     require_lines(each)
             model = unpack_model(self.plan.model, self.plan.run_directory / "model")
-            if self.plan.has_header and (schema := schema_of(model)) is not None:
+            schema = schema_of(model)
+            if schema is not None and (warning := index_warning(objects, schema)) is not None:
+                self.warnings.add(self.plan.hosts[0].name, "index", warning)
+            if self.plan.has_header and schema is not None:
                 known = self.plan.header_known or names_columns(objects, schema)
                 self.plan = replace(self.plan, schema=schema, header_known=known)
             self._run_hosts(model, progress, outputs)
