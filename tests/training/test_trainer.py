@@ -175,6 +175,26 @@ def test_parameters_that_are_not_used_are_named_or_looked_for(tmp_path: Path, op
     assert "the loss does not depend on spare.weight, spare.bias" in container.failure
 
 
+SECOND_LAYER = """
+accumulate = 2
+passes = 0
+
+def loss(self, model, batch):
+    self.passes += 1
+    loss = nn.functional.binary_cross_entropy_with_logits(model(batch.numeric, batch.categorical), batch.target)
+    return loss + (model.spare(batch.numeric[:1, :2]).sum() if self.passes % 2 else 0)
+"""
+
+
+def test_a_parameter_that_only_the_first_batch_of_a_step_uses_is_named(tmp_path: Path) -> None:
+    """DDP adds the gradients of the ranks in the last batch of a step, and would leave out all of them in silence."""
+    text = ALGORITHM.replace("self.layer =", "self.spare = nn.Linear(2, 2)\n        self.layer =")
+    container = Container(tmp_path / "ml", algorithm(tmp_path, SECOND_LAYER, text), hyperparameters={"epochs": "1"})
+    ended = container.channel("train", {"a": csv_rows(200)}).run(CLEANROOM_ALGO_RANKS_PER_HOST="2")
+    assert ended.status == 1
+    assert "the loss does not depend on spare.weight, spare.bias" in container.failure
+
+
 OWN_FIT = """
 import json, sys
 from cleanroom_algo import Schema, Trainer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -55,6 +56,11 @@ class Steps:
         self.scaler = torch.amp.GradScaler(run.device.type, enabled=run.options.precision == "float16")
         self._step_module = Step(run, self.scaler, self.buffers)
         self._ddp = self._wrapped()
+        self._used: set[str] = set()  # parameters of which the last batch computed a gradient
+        self._needs_all = self._ddp is not self._step_module and not run.options.unused_parameters
+        if self._needs_all:
+            for name, value in self._named.items():
+                value.register_post_accumulate_grad_hook(partial(self._note_used, name))
 
     def take(self, batch: Batch, *, full: bool) -> tuple[Tensor, bool]:
         """Process one batch.
@@ -106,6 +112,7 @@ class Steps:
     def _weighted_backward(self, batch: Batch, *, full: bool) -> Tensor:
         weight = batch.rows / self._run.options.batch_size
         self._rows += weight
+        self._used.clear()
         with self._accumulating(full=full), self._traceless(batch):
             with self._autocast():
                 loss, mean = self._ddp(self._rows_of(batch), weight, float(bool(self._run.stop)))
@@ -139,8 +146,8 @@ class Steps:
     def _agree(self) -> bool:
         """Convert the summed gradients to that of the mean over all rows; return whether a rank wants to stop."""
         gradients = [value.grad for value in self._named.values() if value.grad is not None]
-        if len(gradients) < len(self._named):
-            self._check_used()
+        if self._needs_all and len(self._used) < len(self._named):
+            self._refuse_unused()
         tally = self._step_module.tally.grad
         assert tally is not None
         if self._run.sharded:
@@ -159,14 +166,15 @@ class Steps:
         self._rows = 0.0
         return told.stop > 0
 
-    def _check_used(self) -> None:
-        """Check that the loss depends on every parameter: DDP waits for all of their gradients."""
-        if self._ddp is self._step_module or self._run.options.unused_parameters:
-            return
-        unused = [name for name, value in self._named.items() if value.grad is None]
+    def _note_used(self, name: str, _: Tensor) -> None:
+        self._used.add(name)
+
+    def _refuse_unused(self) -> None:
+        """Refuse a loss that does not depend on every parameter: DDP has not added the gradients of the ranks."""
+        unused = [name for name in self._named if name not in self._used]
         raise LossError(
             f"the loss does not depend on {', '.join(unused)}",
-            expected="a gradient for every parameter in every step, if several ranks train together",
+            expected="a gradient for every parameter in every batch, if several ranks train together",
             fix="use these parameters or remove them; or set unused_parameters = True, so that each step looks "
             "for unused ones",
         )
