@@ -10,7 +10,7 @@ from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.store import Record
 
 _CODED = re.compile(r"(?P<code>CR-[A-Z]{3}-[0-9]{3})  (?P<what>.*)")
-_LABEL = re.compile(r"  (?P<label>fix  |where|expected|at) +(?P<text>.*)")
+_LABEL = re.compile(r"  (?P<label>fix  |where|expected|at|on(?= host)) +(?P<text>.*)")
 _MISSING = re.compile(r"ModuleNotFoundError: No module named '(?P<name>[^']+)'")
 _PLACE = re.compile(r"  at (?P<place>.*)")
 
@@ -48,7 +48,7 @@ def _coded(text: str) -> CleanroomError | None:
         "\n".join([found["what"], *more]),
         expected=" ".join(parts.get("expected", ["a job that ends ACTIVE"])),
         fix=fix,
-        problems=[Problem("", each) for each in parts.get("where", []) + parts.get("at", [])],
+        problems=[Problem("", each) for label in ("where", "at", "on") for each in parts.get(label, [])],
     )
 
 

@@ -98,8 +98,10 @@ def test_an_exception_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_job_that_failed_is_told_by_its_own_error() -> None:
-    told = error_of(failed(f"AlgorithmError: {ERROR}\n  at late.py:3 in fit: self.table()"))
-    assert str(told) == str(ERROR).replace("  expected", "            late.py:3 in fit: self.table()\n  expected")
+    places = "late.py:3 in fit: self.table()", "host algo-1, rank 0"
+    told = error_of(failed(f"AlgorithmError: {ERROR}\n  at {places[0]}\n  on {places[1]}"))
+    where = "".join(f"            {each}\n" for each in places)
+    assert str(told) == str(ERROR).replace("  expected", f"{where}  expected")
     assert told.exit_code == ERROR.exit_code
 
 
