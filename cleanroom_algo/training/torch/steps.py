@@ -60,7 +60,7 @@ class Steps:
         self._needs_all = self._ddp is not self._step_module and not run.options.unused_parameters
         if self._needs_all:
             for name, value in self._named.items():
-                value.register_post_accumulate_grad_hook(partial(self._note_used, name))
+                value.register_post_accumulate_grad_hook(partial(self._note_used, name))  # type: ignore[no-untyped-call]
 
     def take(self, batch: Batch, *, full: bool) -> tuple[Tensor, bool]:
         """Process one batch.
