@@ -50,7 +50,7 @@ def command(context: click.Context, file: Path, engine: QueryEngine | None, as_j
         for arn in declared.channels.values():
             record = follow(room, records.find(room.store, arn, (records.CHANNEL,)), verbose=False, as_json=as_json)
             try:
-                check_ended_well(record)
+                check_ended_well(record, room.workspace)
             except JobFailed as failed:
                 report(failed.error, as_json, {"mlInputChannel": records.document(record)})
                 context.exit(failed.exit_code)

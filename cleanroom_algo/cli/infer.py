@@ -97,7 +97,7 @@ def command(context: click.Context, /, as_json: bool, home: Path | None, shown: 
         for each in job.warnings:
             say(f"warning: {each}")
     try:
-        check_ended_well(record)
+        check_ended_well(record, room.workspace)
     except JobFailed as failed:
         beside = {
             "trainedModelInferenceJob": records.document(record),

@@ -34,7 +34,7 @@ def show_model(room: Room, record: Record) -> None:
     screen = _Screen(room, model)
     click.echo(f"{_bold(short_name(record))}  {screen.status()}")
     if records.reason(record):
-        click.echo(f"\n{visible(str(error_of(record)))}")
+        click.echo(f"\n{visible(str(error_of(record, room.workspace)))}")
     for title, lines in screen.sections():
         if lines:
             click.echo("\n".join(["", _bold(title), *(f"  {visible(line)}" for line in lines)]))

@@ -88,7 +88,7 @@ def command(
             record = follow(room, started, verbose=not quiet, as_json=as_json)
         again = f"{record.name}:{record.version[:8]}" if record.version else record.name
         try:
-            check_ended_well(record)
+            check_ended_well(record, room.workspace)
         except JobFailed as failed:
             report(failed.error, as_json, {"trainedModel": records.document(record)})
             if not as_json:

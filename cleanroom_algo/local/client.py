@@ -224,7 +224,7 @@ class CleanRoom:
             self.room.supervisor.wake()
             raise
         self.room.forget_unstarted(record)
-        check_ended_well(record)
+        check_ended_well(record, self.room.workspace)
         return record
 
     # --- what is there ----------------------------------------------------------------------------------------------

@@ -51,11 +51,11 @@ class JobFailed(CleanroomError):  # noqa: N818 (a word of its tests, such as pyt
         exit_code: the exit status of the command.
     """
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, error: CleanroomError) -> None:
         self.record = record
         self.reason = records.reason(record) or "no reason was given"
         stopped = record.status == "INACTIVE"
-        self.error = error_of(record)
+        self.error = error
         super().__init__(
             self.error.what, expected=self.error.expected, fix=self.error.fix, problems=self.error.problems
         )
@@ -66,17 +66,17 @@ class JobFailed(CleanroomError):  # noqa: N818 (a word of its tests, such as pyt
         self.code = own[1] if own else details.get("statusCode", self.error.code)  # type: ignore[misc]
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.record,)
+        return type(self), (self.record, self.error)
 
 
-def check_ended_well(record: Record) -> None:
+def check_ended_well(record: Record, workspace: Workspace) -> None:
     """Check that a job, which has ended, has succeeded.
 
     Raises:
         JobFailed: it failed or was stopped.
     """
     if record.status != "ACTIVE":
-        raise JobFailed(record)
+        raise JobFailed(record, error_of(record, workspace))
 
 
 class LogLine(NamedTuple):

@@ -52,3 +52,46 @@ def test_programs_and_scripts_of_an_author_are_debugged(desk: CliFixture) -> Non
 def test_what_cannot_be_debugged_is_refused(desk: CliFixture, words: tuple[str, ...], fix: str) -> None:
     done = desk.train("--debug", *words)
     assert (done.status, fix in done.stdout + done.stderr) == (2, True)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("code", "redacted", "whole"),
+    [
+        ("raise ValueError(f'{rows} rows')", "ValueError: <value> rows", "ValueError: 40 rows"),
+        ("raise ValueError(f'{rows} rows\\n and more')", "<value> rows\n and more", "ValueError: 40 rows\n and more"),
+        ("import json; json.loads('{4')", "double quotes: <value>", "double quotes: line 1 column 2 (char 1)"),
+        ("open('/none')", "No such file or directory: <value>none'", "No such file or directory: '/none'"),
+    ],
+)
+def test_an_author_reads_the_whole_message_and_others_do_not(
+    desk_with: Callable[..., CliFixture], code: str, redacted: str, whole: str
+) -> None:
+    desk = desk_with(fit=code)
+    done = desk.train()
+    first, *more = done.stderr[done.stderr.index("CR-JOB-303") :].splitlines()
+    message, *rest = whole.splitlines()
+    assert first.startswith("CR-JOB-303  mean-algorithm: ")
+    assert message in first
+    assert more[0].startswith("  fix       correct mean_algorithm.py:")
+    assert [line.strip() for line in rest] == [line.strip() for line in more[1 : 1 + len(rest)]]
+    assert redacted in desk.model()["statusDetails"]["message"]
+    assert message in desk.run("show", "mean-algorithm").stdout
+
+    again = desk.train("--environment", "CLEANROOM_ALGO_TRACEBACKS=redacted", "--name", "again")
+    assert redacted.splitlines()[0] in again.stderr[again.stderr.index("CR-JOB-303") :]
+
+
+@pytest.mark.process
+def test_an_author_reads_why_a_file_cannot_be_imported_and_a_prediction_fails(desk: CliFixture) -> None:
+    works = desk.algorithm.read_text()
+    desk.algorithm.write_text(works.replace('frame["x"] / 2', "1 / 0"))
+    assert desk.train().status == 0
+    failed = desk.run("infer", "mean-algorithm", desk.data).stderr
+    assert "  ZeroDivisionError: division by zero" in failed[failed.index("\nCR-JOB-") :]
+
+    desk.algorithm.write_text(works + "\nx = (1,\n")
+    failed = desk.train().stderr
+    first, fix = failed[failed.index("CR-JOB-303") :].splitlines()[:2]
+    assert first.endswith("SyntaxError: '(' was never closed")
+    assert fix.endswith(f"mean_algorithm.py:{works.count(chr(10)) + 2} in <module>: x = (1,")

@@ -210,7 +210,7 @@ def test_an_interrupted_cell_ends_its_job(tmp_path: Path) -> None:
             room.train(train.parent, train=FRAME)
         record = room.room.wait(seen[0].key, timeout=60)
     with pytest.raises(JobFailed, match="stopped") as stopped:
-        check_ended_well(record)
+        check_ended_well(record, room.room.workspace)
     assert stopped.value.code == JobStoppedError.code
 
 
