@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.contract.environment import Environment
-from cleanroom_algo.errors import ChannelNotInJobError
+from cleanroom_algo.errors import ChannelNotInJobError, NoDataError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,6 +36,26 @@ def alone() -> World:
     from cleanroom_algo.data.world import World
 
     return World()
+
+
+def no_rows(channel: Channel, *, drop_last: bool = False) -> NoDataError:
+    """Return the error for a channel without rows on all hosts."""
+    from cleanroom_algo.channels.objects import list_objects
+
+    objects = list_objects(channel) if channel.input_mode.has_files else ()
+    which = objects[0].key if len(objects) == 1 else f"each of its {len(objects)} objects"
+    if not objects:
+        why = " on any host"
+    elif not any(each.size for each in objects):
+        why = f": {which} is empty"
+    else:
+        why = ", or no complete batch" if drop_last else f": {which} has at most a header"
+    return NoDataError(
+        f"channel {channel.name!r} has no rows{why}",
+        expected="rows to train on",
+        fix="check the query of the ML input channel (GetMLInputChannel shows numberOfRecords), or the folder to "
+        "which the channel is bound",
+    )
 
 
 class Inputs:

@@ -19,10 +19,10 @@ from cleanroom_algo.contract.channel import Channel, Distribution
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.hyperparameters import Hyperparameters
 from cleanroom_algo.contract.manifest import FEATURES_FILE, Manifest, PrivacyRecord
-from cleanroom_algo.errors import PrivateTrainingError, SingleHostError
+from cleanroom_algo.errors import NoDataError, PrivateTrainingError, SingleHostError
 from cleanroom_algo.training.artifacts.base_model import BaseModelFiles, base_model_channel
 from cleanroom_algo.training.artifacts.writer import ArtifactWriter, Draft
-from cleanroom_algo.training.inputs import Inputs, alone
+from cleanroom_algo.training.inputs import Inputs, alone, no_rows
 from cleanroom_algo.training.options import read_options
 from cleanroom_algo.training.signals import Phase, StopRequest
 from cleanroom_algo.training.trainer import Trainer
@@ -227,6 +227,10 @@ class RankRun:
                 fix="do not read it; or, if its rows need no protection, name it in public_channels",
             )
         return found
+
+    def no_rows(self, channel: str) -> NoDataError:
+        """Return the error for a channel without rows on all hosts."""
+        return no_rows(self.inputs.channel(channel))
 
     def stops_cooperatively(self, *, done: bool = False) -> bool:
         """Return whether the job was asked to end, or a rank is done, to code that will act on it.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cleanroom_algo.contract.estimators import ESTIMATOR_FILE, FITTED, read_estimator, write_estimator
-from cleanroom_algo.errors import BaseModelMismatchError, LabelError, NoDataError, TrainerDeclarationError
+from cleanroom_algo.errors import BaseModelMismatchError, LabelError, TrainerDeclarationError
 from cleanroom_algo.training.trainer import Trainer
 
 Floats = NDArray[np.float64]
@@ -94,7 +94,7 @@ class SklearnTrainer(Trainer):
         all_found = [each for part in self.all_gather(found) for each in part]
         classes = np.unique(np.concatenate(all_found)) if all_found else np.empty(0)
         if not len(classes):
-            raise _no_rows()
+            raise self._run.no_rows("train")
         if len(classes) < 2:
             raise LabelError(
                 "the target has only one label on all hosts together",
@@ -135,7 +135,7 @@ class SklearnTrainer(Trainer):
                 rows += len(target)
             total = self.all_reduce(rows)[0]
             if not total:
-                raise _no_rows()
+                raise self._run.no_rows("train")
             state = np.concatenate([model.coef_.ravel(), model.intercept_, [model.t_]])
             state = self.all_reduce(state * rows) / total
             size = model.coef_.size
@@ -244,11 +244,3 @@ class _Moments(NamedTuple):
         distance = other.means - self.means
         squares = self.squares + other.squares + distance**2 * self.counts[:, None] * share
         return _Moments(counts, self.means + distance * share, squares)
-
-
-def _no_rows() -> NoDataError:
-    return NoDataError(
-        "the training channel has no row on any host",
-        expected="rows to train on",
-        fix="check the query of the ML input channel, or the folder to which the channel is bound",
-    )

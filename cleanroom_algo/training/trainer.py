@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cleanroom_algo.data.batch import Batch
     from cleanroom_algo.data.dataset import ChannelDataset
     from cleanroom_algo.data.world import World
+    from cleanroom_algo.errors import NoDataError
     from cleanroom_algo.training.artifacts.base_model import BaseModelFiles
 
 
@@ -49,6 +50,9 @@ class Run(Protocol):
 
     def dataset(self, trainer: Trainer, channel: str) -> ChannelDataset:
         """Return this rank's batches of tensors of a channel."""
+
+    def no_rows(self, channel: str) -> NoDataError:
+        """Return the error for a channel without rows on all hosts."""
 
     def stops_cooperatively(self, *, done: bool = False) -> bool:
         """Return whether the job was asked to end, or a rank is done; the calling code will act on it."""

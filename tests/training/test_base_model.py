@@ -132,9 +132,12 @@ def test_changed_and_foreign_artifacts_are_refused(tmp_path: Path, base: Path) -
     from cleanroom_algo.channels.schema import Schema
 
     copy = copy_of(base, tmp_path)
-    with pytest.raises(BaseModelMismatchError, match="does not match"):
+    with pytest.raises(
+        BaseModelMismatchError, match="is of class 'Late', but this algorithm is of class Other"
+    ) as other:
         opened(copy, algorithms={"Other"})
-    with pytest.raises(BaseModelMismatchError) as caught:
+    assert "base_algorithms = ('Late',) in the class" in other.value.fix
+    with pytest.raises(BaseModelMismatchError, match=r"another schema than this algorithm, in 2 point\(s\)") as caught:
         opened(copy, schema=Schema.of(target="late", carrier="string", late="bool"))
     assert {problem.path for problem in caught.value.problems} == {"schema.distance", "schema.hour"}
     (copy / "model.safetensors").write_bytes(b"changed")

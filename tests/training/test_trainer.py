@@ -100,10 +100,19 @@ def test_a_host_without_rows_takes_part(tmp_path: Path) -> None:
     assert Manifest.read(hosts[0].model).rows == 300
 
 
-def test_no_rows_at_all_is_an_error(tmp_path: Path) -> None:
-    container = Container(tmp_path / "ml", algorithm(tmp_path)).channel("train", {})
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({}, "has no rows on any host"),
+        ({"a.csv": ""}, "has no rows: a.csv is empty"),
+        ({"a.csv": "", "b.csv": ""}, "has no rows: each of its 2 objects is empty"),
+        ({"a.csv": "carrier,distance,hour,late\n"}, "has no rows: a.csv has at most a header"),
+    ],
+)
+def test_no_rows_at_all_is_an_error(tmp_path: Path, files: dict[str, str], why: str) -> None:
+    container = Container(tmp_path / "ml", algorithm(tmp_path)).channel("train", files)
     assert container.run().status == 3
-    assert container.failure.startswith("CR-TRN-010")
+    assert container.failure.startswith(f"CR-TRN-010  channel 'train' {why}\n")
     assert "the folder to which the channel is bound" in container.failure
     assert listing(container.model) == []
 

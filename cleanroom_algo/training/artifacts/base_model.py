@@ -189,16 +189,21 @@ def unreadable(name: str) -> BaseModelUnreadableError:
 
 
 def _check_fit(manifest: Manifest, algorithms: Collection[str], schema: Schema | None) -> None:
-    problems = []
+    own = " or ".join(sorted(algorithms))
     if manifest.algorithm not in algorithms:
-        problems.append(Problem("algorithm", f"it is {manifest.algorithm!r}"))
-    if schema is not None and manifest.table_schema is not None:
-        problems += _schema_problems(Schema.from_dict(manifest.table_schema), schema)
-    if problems:
         raise BaseModelMismatchError(
-            f"{MANIFEST_FILE} of the base model does not match this algorithm in {len(problems)} point(s)",
-            expected=f"artifacts of {' or '.join(sorted(algorithms))} for the declared schema",
-            fix="choose a model of the same class and schema; other classes must be named in `base_algorithms`",
+            f"the base model is of class {manifest.algorithm!r}, but this algorithm is of class {own}",
+            expected=f"artifacts of {own}",
+            fix=f"choose a base model of {own}; or, if the weights fit, declare base_algorithms = "
+            f"({manifest.algorithm!r},) in the class",
+        )
+    if schema is None or manifest.table_schema is None:
+        return
+    if problems := _schema_problems(Schema.from_dict(manifest.table_schema), schema):
+        raise BaseModelMismatchError(
+            f"the base model has another schema than this algorithm, in {len(problems)} point(s)",
+            expected="artifacts for the declared schema",
+            fix="choose a base model of the same schema, or train without a base model",
             problems=problems,
         )
 

@@ -21,7 +21,6 @@ from cleanroom_algo.errors import (
     BaseModelMismatchError,
     LabelError,
     MissingLibraryError,
-    NoDataError,
     Problem,
     RendezvousError,
     TrainerDeclarationError,
@@ -285,11 +284,7 @@ class BoostingTrainer(Trainer):
         unusable = ~(np.isfinite(weights) & (weights >= 0))
         count, faults, weightless = self.all_reduce(np.array([len(labels), wrong.sum(), unusable.sum()])).tolist()
         if not count:
-            raise NoDataError(
-                f"channel {channel!r} has no row on any host",
-                expected="rows to train on, or no validation channel",
-                fix="check the query of the ML input channel, or the folder to which the channel is bound",
-            )
+            raise self._run.no_rows(channel)
         if faults or weightless:
             kind = "whole numbers" if allowed.integers else "numbers"
             raise LabelError(

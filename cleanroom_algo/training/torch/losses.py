@@ -8,8 +8,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from cleanroom_algo.contract.channel import Channel
-from cleanroom_algo.errors import LossError, NoDataError
+from cleanroom_algo.errors import LossError
+from cleanroom_algo.training.inputs import no_rows
 from cleanroom_algo.training.torch.progress import Sums
 from cleanroom_algo.training.torch.run import TorchRun
 
@@ -80,16 +80,6 @@ class Losses:
         if not rows:
             raise no_rows(self._run.rank_run.inputs.train, drop_last=self._run.options.drop_last)
         return int(rows), {"epoch_train_loss": _finite(total / rows, step)}
-
-
-def no_rows(channel: Channel, *, drop_last: bool = False) -> NoDataError:
-    """Return the error for a channel without rows on all hosts."""
-    return NoDataError(
-        f"channel {channel.name!r} has no row on any host" + (", or no complete batch" if drop_last else ""),
-        expected="rows to train on",
-        fix="check the query of the ML input channel (GetMLInputChannel shows numberOfRecords), or the folder to "
-        "which the channel is bound",
-    )
 
 
 def _finite(loss: float, step: int) -> float:

@@ -22,7 +22,7 @@ from cleanroom_algo.data.batch import Batch
 from cleanroom_algo.data.collectives import gather
 from cleanroom_algo.data.world import World
 from cleanroom_algo.errors import PrivateTrainingError
-from cleanroom_algo.training.torch.losses import no_rows
+from cleanroom_algo.training.inputs import no_rows
 from cleanroom_algo.training.torch.privacy import ROW
 from cleanroom_algo.training.torch.run import TorchRun
 

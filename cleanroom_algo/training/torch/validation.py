@@ -52,6 +52,6 @@ def validate(run: TorchRun, batches: Batches, epoch: int, stand_in: Batch | None
         totals.update(part)
         seen += count
     if not seen:
-        log.warning("the validation channel has no row")
+        log.warning("the validation channel has no rows")
         return {}
     return {f"validation_{name}": total / seen for name, total in totals.items()}
