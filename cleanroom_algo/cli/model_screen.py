@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cleanroom_algo.cli.output import age
+from cleanroom_algo.cli.rooms import resuming_command
 from cleanroom_algo.cli.visible import visible
 from cleanroom_algo.contract.sizes import GB, format_bytes
 from cleanroom_algo.local.resources import records
@@ -35,6 +36,8 @@ def show_model(room: Room, record: Record) -> None:
     click.echo(f"{_bold(short_name(record))}  {screen.status()}")
     if records.reason(record):
         click.echo(f"\n{visible(str(error_of(record, room.workspace)))}")
+        if (command := resuming_command(room.workspace, record)) is not None:
+            click.echo(f"  resume    {command}")
     for title, lines in screen.sections():
         if lines:
             click.echo("\n".join(["", _bold(title), *(f"  {visible(line)}" for line in lines)]))

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cleanroom_algo.cli.display import JobDisplay
-from cleanroom_algo.local.resources.records import reason
+from cleanroom_algo.cli.output import command_line
+from cleanroom_algo.local.resources.records import MODEL, reason
 
 if TYPE_CHECKING:
     import re
 
     from cleanroom_algo.local.resources.settings import RoomSettings
     from cleanroom_algo.local.resources.store import Record
+    from cleanroom_algo.local.resources.workspace import Workspace
     from cleanroom_algo.local.room import Room
 
 
@@ -39,6 +41,15 @@ def follow(
         record = room.wait(started.key, started.version, listener=display)
         display.ended(record.status, reason(record))
     return record
+
+
+def resuming_command(workspace: Workspace, record: Record) -> str | None:
+    """Return the command that continues a training job that did not succeed; None if it left no checkpoint."""
+    from cleanroom_algo.local.planning.resuming import checkpoints_of
+
+    if record.kind != MODEL or checkpoints_of(workspace, record) is None:
+        return None
+    return command_line("train", "--resume", f"{record.name}:{record.version[:8]}" if record.version else record.name)
 
 
 @contextmanager

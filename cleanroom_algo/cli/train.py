@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,14 @@ from cleanroom_algo.cli.debugging import debugged
 from cleanroom_algo.cli.options import home_option, json_option
 from cleanroom_algo.cli.output import command_line, emit_json, fields, next_commands, say
 from cleanroom_algo.cli.quick import refuse_others, say_few_objects, training_call, training_options, training_words
-from cleanroom_algo.cli.rooms import follow, open_room
+from cleanroom_algo.cli.rooms import follow, open_room, resuming_command
 from cleanroom_algo.cli.run import Terminated, report
 from cleanroom_algo.contract.sizes import format_bytes
 from cleanroom_algo.local.resources import records
 
 if TYPE_CHECKING:
     from cleanroom_algo.local.resources.store import Record
+    from cleanroom_algo.local.resources.workspace import Workspace
     from cleanroom_algo.local.room import Room
 
 
@@ -73,7 +74,8 @@ def command(
         refuse_others(context, "resume")
     if debug:
         context.exit(debugged(home, words, beside={"--resume": resume, "--json": as_json, "--quiet": quiet}))
-    with open_room(home) as room:
+    followed: list[tuple[Workspace, Record]] = []
+    with _hint_at_resuming(followed), open_room(home) as room:
         if words is None:
             call = resuming_call(room.caller, records.find(room.store, resume or "", (records.MODEL,), newest=True))
         else:
@@ -84,8 +86,8 @@ def command(
         started = start(room, call)
         if words is not None and words.notes:
             say_few_objects(room, started)
-        with _hint_at_resuming(started.name):
-            record = follow(room, started, verbose=not quiet, as_json=as_json)
+        followed.append((room.workspace, started))
+        record = follow(room, started, verbose=not quiet, as_json=as_json)
         again = f"{record.name}:{record.version[:8]}" if record.version else record.name
         try:
             check_ended_well(record, room.workspace)
@@ -109,21 +111,25 @@ def command(
 
 def _say_more(room: Room, record: Record, name: str) -> None:
     """Name the commands for the log of a failed job and for resuming it; a job that did not start is not kept."""
-    from cleanroom_algo.local.planning.resuming import checkpoints_of
-
     if record.private.get("started", True):
         say(f"  log       {command_line('logs', name)}")
-        if checkpoints_of(room.workspace, record) is not None:
-            say(f"  resume    {command_line('train', '--resume', name)}")
+        if (command := resuming_command(room.workspace, record)) is not None:
+            say(f"  resume    {command}")
 
 
 @contextmanager
-def _hint_at_resuming(name: str) -> Iterator[None]:
-    """Say how to continue a job if it is interrupted."""
+def _hint_at_resuming(followed: Sequence[tuple[Workspace, Record]]) -> Iterator[None]:
+    """Say how to continue a job that was interrupted; only when it has ended it is known whether it left a checkpoint.
+
+    Args:
+        followed: the job, once it has started.
+    """
     try:
         yield
     except (KeyboardInterrupt, Terminated):
-        say(f"To continue after the last complete epoch: {command_line('train', '--resume', name)}")
+        for workspace, record in followed:
+            if (command := resuming_command(workspace, record)) is not None:
+                say(f"To continue after the last complete epoch: {command}")
         raise
 
 

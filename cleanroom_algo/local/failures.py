@@ -11,6 +11,7 @@ from cleanroom_algo.contract.redaction import HIDDEN
 from cleanroom_algo.contract.settings import variable
 from cleanroom_algo.errors import CleanroomError, JobFailedError, JobStoppedError, Problem, all_errors
 from cleanroom_algo.errors.status_codes import ALGORITHM_ERROR
+from cleanroom_algo.local.planning.resuming import checkpoints_of
 from cleanroom_algo.local.plans.run_files import LOG_FILE
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.job_log import read_lines
@@ -41,7 +42,9 @@ def error_of(record: Record, workspace: Workspace | None = None) -> CleanroomErr
     why = records.reason(record) or "no reason was given"
     details = record.document.get("statusDetails") or {}
     if record.status == "INACTIVE" or details.get("statusCode") == JobStoppedError.code:
-        return JobStoppedError(f"{record.name}: {why}", expected="a job that runs to its end", fix="start it again")
+        kept = workspace is not None and record.kind == records.MODEL and checkpoints_of(workspace, record) is not None
+        fix = f"continue it with `train --resume {record.name}`, or start it again" if kept else "start it again"
+        return JobStoppedError(f"{record.name}: {why}", expected="a job that runs to its end", fix=fix)
     text = why.removeprefix(f"{ALGORITHM_ERROR}: ")
     messages = [] if workspace is None else _logged_messages(workspace, record)
     return _coded(text, messages) or _raised(record.name, text, messages)

@@ -44,8 +44,9 @@ def waiting(request: pytest.FixtureRequest, desk_with: Callable[..., CliFixture]
 def test_a_command_that_is_ended_ends_its_job(waiting: CliFixture, number: signal.Signals, status: ExitCode) -> None:
     command, processes = start(waiting)
     command.send_signal(number)
-    command.communicate(timeout=60)
+    _, told = command.communicate(timeout=60)
     assert command.returncode == status
+    assert "--resume" not in told  # there is no checkpoint
     assert not psutil.wait_procs(processes, timeout=30)[1]
     assert listing(waiting.folder / "tmp") == []
     record = waiting.model()

@@ -115,6 +115,9 @@ def test_an_interrupted_command_says_how_to_go_on_and_what_changed_is_refused(tr
     command.send_signal(2)
     _, told = command.communicate(timeout=120)
     assert "cleanroom-algo train --resume late-algorithm" in told
+    shown = run("show", "late-algorithm", "--home", trial.home).stdout
+    assert "fix       continue it with `train --resume late-algorithm`, or start it again\n" in shown
+    assert f"resume    cleanroom-algo train --resume late-algorithm --home {trial.home}\n" in shown
 
     (trial.data / "b.csv").write_text(csv_rows(500, 2))
     objects = trial.train("train", "--resume", "late-algorithm")
