@@ -30,8 +30,7 @@ def command(first: str, second: str, as_json: bool, home: Path | None) -> None:
 
     with open_room(home) as room:
         found = [records.find(room.store, name, (records.MODEL,)) for name in (first, second)]
-        metrics = [TrainedModel(record, room.workspace).metrics for record in found]
-        facts = comparison(found, metrics, room.store)
+        facts = comparison([TrainedModel(record, room.workspace) for record in found], room.store)
     if as_json:
         emit_json(facts)
     else:

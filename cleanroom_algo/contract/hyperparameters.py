@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -28,6 +28,8 @@ class Hyperparameters(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    _synonyms: ClassVar[Mapping[str, str]] = {}
+    """Other names that people may write, with the hyperparameters that they mean; an error names these."""
 
     @classmethod
     def parse(cls, raw: Mapping[str, str]) -> Self:
@@ -48,7 +50,10 @@ class Hyperparameters(BaseModel):
         open_ended = cls.model_config.get("extra") == "allow"
         unknown = [] if open_ended else [name for name in own if name not in known]
         values = {name: _decode(text) for name, text in own.items() if name not in unknown}
-        problems = [Problem(name, "is not a hyperparameter" + did_you_mean(name, known)) for name in unknown]
+        problems = [
+            Problem(name, "is not a hyperparameter" + did_you_mean(cls._synonyms.get(name, name), known))
+            for name in unknown
+        ]
         try:
             parsed = cls._validate(values, own)
         except ValidationError as error:

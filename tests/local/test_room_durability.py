@@ -178,6 +178,24 @@ def test_settings_that_are_wrong(tmp_path: Path, text: str) -> None:
         RoomSettings.read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('hosts = "process"', "hosts: is a kind of hosts, which is set by host_kind in the table [machine]"),
+        ('[machine]\nhosts = "docker"', "machine.hosts: is a kind of hosts, which is set by host_kind"),
+        ('[machine]\nhostkind = "x"', "machine.hostkind: is not a setting; did you mean 'host_kind'?"),
+        ('region = "us-east-1"', "region: belongs in the table [machine]"),
+        ("[machin]\nhosts = 2", "machin: is not a setting; did you mean 'machine'?"),
+    ],
+)
+def test_a_wrong_setting_is_told_with_the_right_one(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "settings.toml").write_text(text)
+    with pytest.raises(RoomSettingsError) as caught:
+        RoomSettings.read(tmp_path)
+    [problem] = map(str, caught.value.problems)
+    assert problem.startswith(told)
+
+
 def test_a_transaction_is_whole_or_nothing(tmp_path: Path) -> None:
     with Store(tmp_path / "room.sqlite") as store:
 

@@ -83,6 +83,10 @@ def test_the_request_file_goes_the_same_way(desk: CliFixture) -> None:
 def test_a_failed_retraining_hides_nothing(desk: CliFixture) -> None:
     assert desk.train("--hyperparameter", "power=2").status == 0
     assert desk.train("--hyperparameter", "power=3").status == 0
+    assert desk.train("--name", "plain").status == 0
+    compared = desk.run("compare", "mean-algorithm", "plain", "--json").json
+    assert compared["hyperparameter power"] == ["3", "1.0"]  # the default of the second
+    assert desk.run("clean", "plain").status == 0
     desk.algorithm.write_text(desk.algorithm.read_text().replace("print(", "raise ValueError('no'); print("))
     assert desk.train().status != 0
 

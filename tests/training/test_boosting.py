@@ -17,7 +17,7 @@ import pytest
 from cleanroom_algo.channels.fitting import FeaturesFitter
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.contract.manifest import Manifest
-from cleanroom_algo.errors import LabelError, NoDataError, TrainerDeclarationError
+from cleanroom_algo.errors import HyperparameterError, LabelError, NoDataError, TrainerDeclarationError
 from cleanroom_algo.local import CleanRoom
 from cleanroom_algo.serving.artifacts import Artifacts
 from cleanroom_algo.serving.boosting import BoostingPredictor, LightGBMPredictor, XGBoostPredictor
@@ -410,6 +410,23 @@ def test_objectives_of_numbers_refuse_labels() -> None:
             run_trainer(named(library), train=frame_of(["a", "b"]), hyperparameters={"objective": objective})
     with pytest.raises(NoDataError):
         run_trainer(named("XGBoost"), train=frame_of([]).with_columns(x=pl.lit(0.0), kind=pl.lit("")).clear())
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("library", "name", "meant"),
+    [
+        ("XGBoost", "n_estimators", "num_round"),
+        ("LightGBM", "n_estimators", "num_round"),
+        ("XGBoost", "learning_rate", "eta"),
+        ("LightGBM", "eta", "learning_rate"),
+        ("LightGBM", "max_dept", "max_depth"),
+    ],
+)
+def test_other_names_of_hyperparameters_are_hinted_at(library: str, name: str, meant: str) -> None:
+    with pytest.raises(HyperparameterError) as caught:
+        named(library).hyperparameters.parse({name: "10"})
+    assert str(caught.value.problems[0]) == f"{name}: is not a hyperparameter; did you mean {meant!r}?"
 
 
 def test_a_server_answers_with_labels(clean_room: CleanRoom, tmp_path: Path) -> None:

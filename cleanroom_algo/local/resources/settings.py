@@ -10,14 +10,17 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
+from cleanroom_algo.contract.suggestions import did_you_mean
 from cleanroom_algo.errors import Problem, RoomSettingsError
 
 Count = Annotated[int, Field(ge=0)]
 QueryEngine = Literal["duckdb", "spark"]
+_HostKind = Literal["auto", "process", "sandbox", "docker", "sagemaker"]
 Rate = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(ge=1)]]
 
 
@@ -157,7 +160,7 @@ class Machine(_Table):
 
     hosts: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: max(2, os.cpu_count() or 1))
     """Maximum number of hosts that run at the same time. A job that needs more hosts runs alone."""
-    host_kind: Literal["auto", "process", "sandbox", "docker", "sagemaker"] = "auto"
+    host_kind: _HostKind = "auto"
     """Where containers run. `auto` uses sandboxes if this machine can create them, and processes otherwise."""
     sagemaker_role: str | None = None
     """ARN of the role that SageMaker assumes for jobs in your own account."""
@@ -217,10 +220,25 @@ class RoomSettings(_Table):
         except (FileNotFoundError, NotADirectoryError):  # opening the room reports the error
             return cls()
         except ValidationError as error:
-            faults = [Problem(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors()]
-            raise _unusable(path, "does not fit", faults) from error
+            raise _unusable(path, "does not fit", [_problem(each) for each in error.errors()]) from error
         except (OSError, ValueError) as error:
             raise _unusable(path, f"cannot be read ({type(error).__name__})", []) from error
+
+
+def _problem(detail: ErrorDetails) -> Problem:
+    message = detail["msg"]
+    tables = {name: table for table, kind in _TABLES.items() for name in kind.model_fields}
+    name = str(detail["loc"][-1])
+    if detail["type"] == "extra_forbidden":
+        known = [*tables, *(_TABLES if len(detail["loc"]) == 1 else ())]
+        message = f"belongs in the table [{tables[name]}]" if name in tables else "is not a setting"
+        message += "" if name in tables else did_you_mean(name, known)
+    if detail["input"] in get_args(_HostKind):
+        message = "is a kind of hosts, which is set by host_kind in the table [machine]"
+    return Problem(".".join(map(str, detail["loc"])), message)
+
+
+_TABLES: Final[dict[str, type[_Table]]] = {"quotas": Quotas, "switches": Switches, "machine": Machine}
 
 
 def _unusable(path: Path, what: str, problems: list[Problem]) -> RoomSettingsError:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from cleanroom_algo.local.resources import records
 from cleanroom_algo.local.resources.store import Record, Store
+from cleanroom_algo.local.results import TrainedModel
 
 
 def differing(runs: Sequence[Record]) -> list[str]:
@@ -20,29 +21,29 @@ def short_name(record: Record) -> str:
     return f"{record.name}:{record.short_version}"
 
 
-def comparison(
-    runs: Sequence[Record], metrics: Sequence[Mapping[str, float]], store: Store
-) -> dict[str, list[str | None]]:
+def comparison(models: Sequence[TrainedModel], store: Store) -> dict[str, list[str | None]]:
     """Return facts about trained models, by name, with a value for each; None if a model has no such fact.
 
     Args:
-        runs: records of the models.
-        metrics: the last value of each metric, for each model.
+        models: to compare; a hyperparameter that only others were given has its default, if the manifest has it.
         store: of the room.
     """
-    sides = [dict(_facts(run, values, store)) for run, values in zip(runs, metrics, strict=True)]
-    names = dict.fromkeys(name for side in sides for name in side)
-    return {name: [side.get(name) for side in sides] for name in names}
+    names = dict.fromkeys(name for each in models for name in each.record.document.get("hyperparameters", {}))
+    sides = [dict(_facts(each, names, store)) for each in models]
+    facts = dict.fromkeys(fact for side in sides for fact in side)
+    return {fact: [side.get(fact) for side in sides] for fact in facts}
 
 
-def _facts(run: Record, metrics: Mapping[str, float], store: Store) -> Iterator[tuple[str, str]]:
-    shown = run.document
-    yield "status", run.status
-    yield "created", records.moment(run.created)
-    for name, value in metrics.items():
+def _facts(model: TrainedModel, names: Iterable[str], store: Store) -> Iterator[tuple[str, str]]:
+    shown = model.record.document
+    yield "status", model.record.status
+    yield "created", records.moment(model.record.created)
+    for name, value in model.metrics.items():
         yield name, f"{value:.6g}"
-    for name, value in shown.get("hyperparameters", {}).items():
-        yield f"hyperparameter {name}", value
+    values = model.manifest.get("hyperparameters", {}) | shown.get("hyperparameters", {})
+    for name in names:
+        if values.get(name) is not None:
+            yield f"hyperparameter {name}", values[name]
     for channel in shown.get("dataChannels", ()):
         record = store.get(records.CHANNEL, channel["mlInputChannelArn"])
         place = record.private.get("location", record.name) if record else channel["mlInputChannelArn"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -36,6 +36,18 @@ _MEANS = re.compile("l1|l2|huber|fair|poisson|quantile|mape|gamma|tweedie|cross_
 
 class LightGBMHyperparameters(BoostingHyperparameters):
     """Parameters of LightGBM by its names, with its defaults; None leaves one to it."""
+
+    _synonyms: ClassVar[Mapping[str, str]] = {
+        **BoostingHyperparameters._synonyms,
+        "eta": "learning_rate",
+        "min_child_samples": "min_data_in_leaf",
+        "min_child_weight": "min_sum_hessian_in_leaf",
+        "subsample": "bagging_fraction",
+        "colsample_bytree": "feature_fraction",
+        "reg_alpha": "lambda_l1",
+        "reg_lambda": "lambda_l2",
+        "random_state": "seed",
+    }
 
     objective: str = "binary"
     """What is minimized: "regression", "multiclass" with `num_class`, "poisson" and so on."""

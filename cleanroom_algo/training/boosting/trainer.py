@@ -27,12 +27,16 @@ from cleanroom_algo.errors import (
 )
 from cleanroom_algo.training.trainer import Trainer
 
+_ROUNDS = dict.fromkeys(("n_estimators", "num_boost_round", "num_iterations", "nrounds", "num_trees"), "num_round")
+
 
 class BoostingHyperparameters(Hyperparameters):
     """What the training itself takes; all other fields are parameters of the library, by their names there.
 
     Subclass it to change a default, or to add a parameter of the library as a field.
     """
+
+    _synonyms: ClassVar[Mapping[str, str]] = _ROUNDS
 
     num_round: int = Field(100, ge=1)
     """Rounds of boosting, which come on top of those of the base model, if any."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -29,6 +29,15 @@ _HIGHER_IS_BETTER = ("auc", "aucpr", "pre", "interval_regression_accuracy")
 
 class XGBoostHyperparameters(BoostingHyperparameters):
     """Parameters of XGBoost by its names, with its defaults; None leaves one to it."""
+
+    _synonyms: ClassVar[Mapping[str, str]] = {
+        **BoostingHyperparameters._synonyms,
+        "learning_rate": "eta",
+        "min_split_loss": "gamma",
+        "lambda": "reg_lambda",
+        "alpha": "reg_alpha",
+        "random_state": "seed",
+    }
 
     objective: str = "binary:logistic"
     """What is minimized: "reg:squarederror", "multi:softprob" with `num_class`, "count:poisson" and so on."""

@@ -53,9 +53,8 @@ def compare() -> str | tuple[str, int]:
         for run, curve in curves
         if curve.unit == unit
     ]
-    facts = (
-        comparison(runs, [_metrics(each) for each in runs], viewer().store) if viewer().whole else _shown_facts(runs)
-    )
+    models = [TrainedModel(each, viewer().workspace) for each in runs]
+    facts = comparison(models, viewer().store) if viewer().whole else _shown_facts(runs)
     chart = line_chart(lines, label="Learning curves of the runs", x=unit) if lines else ""
     return render("compare.html", runs=[(each, short_name(each)) for each in runs], chart=chart, facts=facts)
 
@@ -92,10 +91,6 @@ def _curves(run: Record) -> list[Curve]:
         return curves
     written = WrittenLog.read(viewer().workspace, kept, account, last_bytes=METRIC_BYTES)
     return learning_curves((), job_metrics(written, account)[0])
-
-
-def _metrics(run: Record) -> Mapping[str, float]:
-    return TrainedModel(run, viewer().workspace).metrics
 
 
 def _shown_facts(runs: Sequence[Record]) -> dict[str, list[str | None]]:
