@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
+import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
 import click
+from pydantic import BaseModel
 
 from cleanroom_algo.cli.explain import EXIT_STATUSES, explanation, setting_rows
 from cleanroom_algo.cli.verbs import VERBS, root
 from cleanroom_algo.errors import CleanroomError, all_errors
 from cleanroom_algo.local.query.functions import SIGNATURES, SPARK_ONLY
+from cleanroom_algo.local.resources.settings import Machine, Quotas, RoomSettings, Switches
 
 REFERENCE = Path(__file__).parent / "reference"
 _PUBLIC_MODULES = {
@@ -55,10 +62,45 @@ def errors_page() -> Iterator[str]:
 
 
 def settings_page() -> Iterator[str]:
-    """Every environment variable of the library."""
-    yield "# Settings\n"
+    """Every environment variable of the library, and every setting of a room."""
+    yield "# Settings\n\n## Of a container\n"
     yield "Set these environment variables in the `environment` of the request, or as `ENV` lines in the image.\n"
     yield from _table(("variable", "default", "meaning"), setting_rows())
+    yield "\n## Of a room\n"
+    yield "`settings.toml` in the state folder has these tables. A setting without a default is not set."
+    tables: dict[str, type[BaseModel]] = {"machine": Machine, "quotas": Quotas, "switches": Switches}
+    for name, table in tables.items():
+        yield f"\n### `[{name}]`\n"
+        yield from _table(("setting", "values", "default", "meaning"), _room_settings(table))
+    for name in ("spark", "glue_tables"):
+        yield f"\n### `[{name}]`\n\n{_docstrings(RoomSettings)[name]}"
+
+
+def _room_settings(table: type[BaseModel]) -> list[tuple[str, str, str, str]]:
+    """Return the rows of a table of settings.toml."""
+    texts, rows = _docstrings(table), []
+    for name, field in table.model_fields.items():
+        choices = ", ".join(f"`{each}`" for each in get_args(field.annotation) if isinstance(each, str))
+        default = field.get_default(call_default_factory=True)
+        computed = field.default_factory is not None and isinstance(default, int)  # depends on the machine
+        shown = "" if computed or default is None else f"`{json.dumps(default)}`"
+        rows.append((name, choices, shown, texts.get(name, "")))
+    return rows
+
+
+def _docstrings(kind: type) -> dict[str, str]:
+    """Return the texts below the attributes of a class."""
+    (body,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(body, ast.ClassDef)
+    return {
+        attribute.target.id: " ".join(text.value.value.split())
+        for attribute, text in itertools.pairwise(body.body)
+        if isinstance(attribute, ast.AnnAssign)
+        and isinstance(attribute.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
 
 
 def api_page() -> Iterator[str]:

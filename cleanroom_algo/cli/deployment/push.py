@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("image")
 @click.option("--repository", metavar="URI", required=True, help="Repository, without a tag.")
-@click.option("--version", metavar="TAG", help="Tag beside the one by digest. Defaults to the tag of IMAGE.")
+@click.option("--version", metavar="TAG", help="Tag beside the one by image ID. Defaults to the tag of IMAGE.")
 @click.option(
     "--engine",
     "tool",
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def command(
     image: str, repository: str, version: str | None, tool: Tool | None, no_check: bool, yes: bool, as_json: bool
 ) -> None:
-    r"""Check IMAGE, tag it by digest and version, push it, and print its URI.
+    r"""Check IMAGE, tag it by its ID and by version, push it, and print its URI.
 
     Requests of Clean Rooms ML name images by tag, never by digest. The tag `sha256-...` is the ID of the image, so the
     URI always means the same content. For a repository in ECR, --yes logs in with your AWS credentials, and fails if

@@ -51,6 +51,7 @@ class Quotas(_Table):
     synthetic_categories: Count = 100
     """Maximum number of values of a categorical column that synthetic data is to predict."""
     enabled: bool = True
+    """Whether the server enforces quotas and request rates."""
     inference_job_hours: Annotated[float, Field(gt=0)] = 25.0
     """Maximum duration of an inference job in hours. AWS does not raise this quota."""
     requests_per_second: bool = True
@@ -159,7 +160,8 @@ class Machine(_Table):
     """How the local clean room uses this machine."""
 
     hosts: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: max(2, os.cpu_count() or 1))
-    """Maximum number of hosts that run at the same time. A job that needs more hosts runs alone."""
+    """Maximum number of hosts that run at the same time: by default the number of cores, at least 2. A job that needs
+    more hosts runs alone."""
     host_kind: _HostKind = "auto"
     """Where containers run. `auto` uses sandboxes if this machine can create them, and processes otherwise."""
     sagemaker_role: str | None = None
@@ -172,10 +174,12 @@ class Machine(_Table):
     """Engine for the queries of ML input channels. DuckDB starts immediately, and refuses queries for which its
     result may differ from Spark's. Spark needs the extra `spark` and Java 17."""
     region: str = "us-east-1"
+    """Region in ARNs, and of AWS services that this machine calls."""
     account: Annotated[str, Field(pattern=r"^[0-9]{12}$")] = "111122223333"
     """Default account of callers whose access key ID names no account."""
     s3_endpoint: str | None = None
-    """URL of an S3 service, or "aws" for Amazon S3. If None, objects are local files."""
+    """URL of an S3 service, or "aws" for Amazon S3, that holds all objects. If None, outputs are files in the state
+    folder, and inputs come from the S3 service that boto3 finds."""
 
     @property
     def s3_url(self) -> str | None:
