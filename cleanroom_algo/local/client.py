@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
 from cleanroom_algo.channels.memory import keep_freed_memory
+from cleanroom_algo.channels.schema import Csv, Schema
 from cleanroom_algo.contract.hyperparameters import as_texts
 from cleanroom_algo.errors import UsageError
 from cleanroom_algo.local import notebook
@@ -26,7 +27,7 @@ from cleanroom_algo.local.setup.calls import (
     room_channel,
     training_call,
 )
-from cleanroom_algo.local.setup.channel_data import ChannelData, as_frame, channel_source, is_frame
+from cleanroom_algo.local.setup.channel_data import ChannelData, as_frame, channel_source, declared_csv, is_frame
 from cleanroom_algo.local.setup.quick_requests import Configured
 from cleanroom_algo.local.written_log import WrittenLog
 
@@ -122,10 +123,11 @@ class CleanRoom:
             RoomError: CR-ROM-004 or CR-ROM-007, a prefix in S3 cannot be listed, or has no objects.
         """
         data = {**(channels or {}), **channel}
+        csv = declared_csv(algorithm) if any(is_frame(each) for each in data.values()) else None
         call = training_call(
             self.room.caller,
             algorithm,
-            {each: self._source(value, parts=hosts) for each, value in data.items()},
+            {each: self._source(value, each, parts=hosts, csv=csv) for each, value in data.items()},
             name=name,
             hosts=hosts,
             distribution=distribution,
@@ -174,10 +176,13 @@ class CleanRoom:
             RoomError: CR-ROM-004 or CR-ROM-007, a prefix in S3 cannot be listed, or has no objects.
         """
         frame = as_frame(data) if is_frame(data) else None
+        record = self._record(model)
+        schema = TrainedModel(record, self.room.workspace).manifest.get("schema")
+        csv = Csv() if schema is None else Schema.from_dict(schema).csv
         call = inference_call(
             self.room.caller,
-            self._record(model),
-            self._source(data if frame is None else frame, parts=instances),
+            record,
+            self._source(data if frame is None else frame, "inference", parts=instances, csv=csv),
             algorithm=algorithm,
             name=name,
             instances=instances,
@@ -262,10 +267,10 @@ class CleanRoom:
             return model.record
         return records.find(self.room.store, model, (records.MODEL,))
 
-    def _source(self, data: ChannelData, *, parts: int) -> Any:
+    def _source(self, data: ChannelData, name: str, *, parts: int, csv: Csv | None) -> Any:
         if isinstance(data, str) and data.startswith(ROOM_CHANNEL):
             return room_channel(self.room.store, data)
-        return channel_source(data, self.room.workspace.files.frames, parts=parts)
+        return channel_source(data, self.room.workspace.files.frames, parts=parts, csv=csv, name=name)
 
 
 def start(room: Room, call: JobCall) -> Record:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from cleanroom_algo.channels.conform import conform
+from cleanroom_algo.channels.schema import Csv
 from cleanroom_algo.contract.channel import Channel
 from cleanroom_algo.contract.environment import Environment
 from cleanroom_algo.contract.hyperparameters import as_texts
@@ -133,8 +134,9 @@ def _rank_run(
     paths = Paths(root / "ml")
     for path in (paths.data, paths.config, paths.model, paths.output_data, paths.checkpoints):
         path.mkdir(parents=True)
+    csv = kind.schema.csv if hasattr(kind, "schema") else Csv()
     for name, data in channels.items():
-        _show(channel_source(data, root / "data"), paths.channel(name))
+        _show(channel_source(data, root / "data", csv=csv), paths.channel(name))
     environment = Environment(
         paths=paths,
         job_name=None,

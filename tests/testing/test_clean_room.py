@@ -127,6 +127,13 @@ def test_a_server_reads_csv_as_the_schema_declares_it(clean_room: CleanRoom, tmp
     assert job.predictions["prediction"].to_list() == [5.0, -1.0]
     assert job.predictions["a"].to_list() == ["1,5", "NA"]
 
+    frame = pl.DataFrame({"a": [1.5, None], "tags": [[1.0, 2.5], []], "y": [2.5, 3.5]})
+    assert clean_room.train(tmp_path / "algorithm.py", train=frame, name="frame").metrics == {"a": 1.5}
+    found = clean_room.infer(model, frame)
+    assert found.predictions["prediction"].to_list() == [5.0, -1.0]
+    (tmp_path / "algorithm.py").write_text(SEPARATED.replace('delimiter=";"', "delimiter=chr(59)"))
+    assert clean_room.train(tmp_path / "algorithm.py", train=frame, name="computed").metrics == {"a": 1.5}
+
 
 def test_categories_that_are_written_in_another_way_are_a_warning(clean_room: CleanRoom, tmp_path: Path) -> None:
     (tmp_path / "algorithm.py").write_text(CATEGORIES)
@@ -185,7 +192,7 @@ def test_what_fails_is_raised_with_its_code_and_reason(clean_room: CleanRoom, al
         clean_room.train(algorithm, train={"a.csv": "name,distance,late\nx,1.0,maybe\n"})
     assert failed.value.code == "CR-SCH-002"
     assert "train/a.csv:2:late" in failed.value.reason
-    with pytest.raises(ChannelDataError, match="set"):
+    with pytest.raises(ChannelDataError, match="the channel 'train' cannot be created from set"):
         clean_room.train(algorithm, train={1, 2})
     with pytest.raises(NoSuchRecordError, match="nothing"):
         clean_room.infer("nothing", FRAME)

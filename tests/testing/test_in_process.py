@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from torch import Tensor, nn
 
-from cleanroom_algo import Artifacts, Batch, Hyperparameters, Predictor, Schema, Trainer
+from cleanroom_algo import Artifacts, Batch, Csv, Hyperparameters, Predictor, Schema, Trainer
 from cleanroom_algo.channels.arrays import Arrays
 from cleanroom_algo.errors import HyperparameterError, RowMismatchError
 from cleanroom_algo.local.setup.channel_data import as_frame
@@ -66,6 +66,13 @@ def test_a_trainer_runs_and_its_model_predicts() -> None:
     assert folder.is_dir()
     del run
     assert not folder.exists()
+
+
+def test_a_frame_is_written_as_the_schema_declares_csv() -> None:
+    class Separated(Line):
+        schema = Schema.of(target="y", x="float32", kind="string", y="float32", csv=Csv(delimiter=";", decimal=","))
+
+    assert run_trainer(Separated, train=FRAME).metrics == run_trainer(Line, train=FRAME).metrics
 
 
 def test_a_loss_can_be_called_by_hand_on_rows() -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import time
 from dataclasses import dataclass, field
 
-import polars as pl
-
+from cleanroom_algo.channels.formats.csv.writing import csv_of
 from cleanroom_algo.contract.algorithm import load_algorithm
 from cleanroom_algo.contract.environment import InferenceEnvironment
 from cleanroom_algo.contract.processes import imports_for_good
@@ -151,13 +149,4 @@ def _answer(scorer: Scorer, body: bytes) -> RequestStats:
 
 def _sample_body(scorer: Scorer, rows: int) -> bytes:
     """Return sample rows as CSV, written as the schema declares it."""
-    csv, out = scorer.schema.csv, io.BytesIO()
-    sample: pl.DataFrame = scorer.predictor.sample(rows)
-    lists = [
-        pl.format("[{}]", pl.col(name).cast(pl.List(pl.String)).list.join(",")).alias(name)
-        for name, dtype in sample.schema.items()
-        if isinstance(dtype, pl.List)
-    ]
-    sample = sample.with_columns(lists)
-    sample.write_csv(out, include_header=False, separator=csv.delimiter, decimal_comma=csv.decimal == ",")
-    return out.getvalue()
+    return csv_of(scorer.predictor.sample(rows), scorer.schema.csv, header=False)
