@@ -15,7 +15,8 @@ IGNORE_EXTRA: Final = 'declare extra_columns="ignore"; or declare these columns,
 ONE_NAME: Final = "give each column a unique name, in the file or with AS in the query"
 UNKNOWN_CATEGORIES: Final = "unknown categories: the first rows of a request have no value that the model knows in "
 """The start of a warning of the server, by which the local clean room finds it in the log."""
-_WRITTEN_NUMBERS: Final = {"thousands separators", "a comma before three digits", "a percentage", "an amount of money"}
+SEPARATORS: Final = "thousands separators"
+_WRITTEN_NUMBERS: Final = {SEPARATORS, "a comma before three digits", "a percentage", "an amount of money"}
 DELIMITERS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -51,8 +52,8 @@ _HINTS: Final = (
         "integer float",
         r"[+-]?[0-9]{1,3}(?:[,' ][0-9]{3})+\.[0-9]*|[+-]?[0-9]{1,3}(?:[,'. ][0-9]{3}){2,}"
         r"|[+-]?[0-9]{1,3}(?:[.' ][0-9]{3})+,[0-9]*",
-        "thousands separators",
-        "write numbers without separators: 1234.5",
+        SEPARATORS,
+        "write numbers without separators: 1234.5 (pandas reads them with the option `thousands` of read_csv)",
     ),
     _hint(
         "integer float",
@@ -125,10 +126,10 @@ _FIXES: Final = (
 )
 
 
-def likely_number(text: str) -> str:
-    """Return the kind of a text that people write as a number and that cannot be read as one, or ""."""
-    found = next((hint.what for hint in _HINTS if "float" in hint.kinds and hint.text.fullmatch(text)), "")
-    return found if found in _WRITTEN_NUMBERS else ""
+def likely_number(text: str) -> tuple[str, str] | None:
+    """Return the kind of a text that people write as a number and that cannot be read as one, and what to do."""
+    found = next((hint for hint in _HINTS if "float" in hint.kinds and hint.text.fullmatch(text)), None)
+    return (found.what, found.fix) if found is not None and found.what in _WRITTEN_NUMBERS else None
 
 
 def fixes(faults: Sequence[str], everywhere: Sequence[str] = ()) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from cleanroom_algo.channels.conform import dtype_of
+from cleanroom_algo.channels.hints import SEPARATORS
 from cleanroom_algo.channels.modes.file import count_rows, read_object
 from cleanroom_algo.channels.objects import BLOCK_BYTES, Object
 from cleanroom_algo.channels.schema import Column, Schema
@@ -31,6 +32,8 @@ _TOP: Final = 8
 _BINS: Final = 30
 _EXACT_FLOAT: Final = 2**53  # up to here, a float64 can represent every whole number
 _HEAD_ROWS: Final = 8
+_COMMAS: Final = "has decimal commas, which cannot be read where commas separate fields"
+_SEPARATORS: Final = f"has {SEPARATORS} and is read as strings; write numbers without separators: 1234.5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,11 @@ def profile_of(objects: Sequence[Object], target: str | None = None, *, whole: b
     names = [name for name in table.form.names if name in frame.columns]
     guessed = target or target_column(frame)
     columns = [_profiled(frame.get_column(name), table, name == guessed) for name in names]
+    if not frame.height:
+        unknown = "" if table.form.format == "Parquet" else ", but only a header, so the types are not known"
+        table.notes.insert(0, f"there are no rows{unknown}")
+        for column in columns:
+            column.notes.clear()
     left_out = [column for column in columns if column.declared is None]
     for column in left_out if not table.form.has_names else ():
         column.declared = Column(column.name, "category")
@@ -228,7 +236,7 @@ class _Table:
             decimal: Any = csv.decimal
             if reading.decimal_comma and csv.delimiter == ",":
                 self.draft[values.name] = Column(values.name, "string")
-                self.remarks[values.name] = "has decimal commas, which cannot be read where commas separate fields"
+                self.remarks[values.name] = _COMMAS if not reading.note else _SEPARATORS
             elif reading.decimal_comma:
                 decimal = ","
             self.form = replace(self.form, csv=replace(csv, null_values=words, decimal=decimal))

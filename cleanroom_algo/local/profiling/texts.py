@@ -21,6 +21,11 @@ _INTEGER: Final = r"^[+-]?[0-9]+$"
 _CODE: Final = r"^0[0-9]+$"
 _NUMBER: Final = r"^\s*[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|(?i:inf(?:inity)?))$"
 _COMMA: Final = r"^[+-]?[0-9]*,[0-9]+$|^[+-]?[0-9]+$"
+_THREE: Final = r"^[+-]?[0-9]{1,3}(?:,[0-9]{3})?$"
+_THREE_DIGITS: Final = (
+    "has commas before three digits, which are read as decimal commas; if they separate thousands, write the numbers "
+    "without them"
+)
 _DATE: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _TIMESTAMP: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+(?:Z|[+-][0-9:]+)?$"
 _LIST: Final = r"^\s*\[[^\[\]{}\"]*\]\s*$"
@@ -71,7 +76,7 @@ def _reading(values: pl.Series) -> Reading:
         if all_match(pattern) and _fits(values, dtype):
             return Reading(dtype)
     if all_match(_COMMA):
-        return Reading("float32", decimal_comma=True)
+        return Reading("float32", decimal_comma=True, note=_THREE_DIGITS if all_match(_THREE) else "")
     if all_match(_LIST):
         return Reading("list[int64]" if _fits(values, "list[int64]") else "list[float32]")
     return Reading("string", note=_note(values))
@@ -81,9 +86,10 @@ def _note(values: pl.Series) -> str:
     """Return what a person should know about texts that may have another meaning."""
     if values.str.contains(_OTHER_DATE).all():
         return "has dates that are not in the form 2013-01-31, and are read as strings"
-    written = {likely_number(text) for text in values.head(_LOOKED_AT)}
-    if len(written) == 1 and (what := written.pop()):
-        return f"has {what} and is read as strings; write only the numbers"
+    plain = values.str.contains(_NUMBER) | values.str.contains(_COMMA)
+    written = {likely_number(text) for text in values.filter(~plain).head(_LOOKED_AT)}
+    if len(written) == 1 and (found := written.pop()) is not None:
+        return f"has {found[0]} and is read as strings; {found[1]}"
     others = values.filter(~values.str.contains(_NUMBER))
     if 0 < 2 * len(others) < len(values):
         words = json.dumps(others.sort().head(3).to_list(), ensure_ascii=False)

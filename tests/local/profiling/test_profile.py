@@ -124,6 +124,11 @@ def test_the_type_of_texts(tmp_path: Path, text: str, dtype: str, values: list[A
     [
         ("x,y,\n1,2,\n3,4,\n", "the last column has no name"),
         ('x,y\n"1,234.5",1\n"2,345.5",2\n', "has thousands separators and is read as strings"),
+        ('x,y\n"4,392.99",1\n892.10,2\n"1,200",3\n', "has thousands separators and is read as strings; write numbers"),
+        ('x,y\n"4,392",1\n892,2\n', "has thousands separators and is read as strings; write numbers"),
+        ('x,y\n"4,39",1\n892,2\n', "has decimal commas, which cannot be read"),
+        ("x;y\n4.392,99;1\n892,10;2\n", "has thousands separators"),
+        ("x;y\n4,392;1\n892;2\n", "if they separate thousands, write the numbers without them"),
         ("x,y\n$1.5,1\n2.5 EUR,2\n", "has an amount of money"),
         ("x,y\n1.5%,1\n2%,2\n", "has a percentage"),
         ("x,y\n2/7/2013,1\n18/9/2013,2\n", "has dates that are not in the form 2013-01-31"),
@@ -136,6 +141,13 @@ def test_what_a_person_should_know(tmp_path: Path, text: str, note: str) -> None
     schema, document = declared(tmp_path, "--target", "y")
     assert note in str(document)
     assert schema.names == ("x", "y")
+
+
+def test_a_file_without_rows_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("x,y\n")
+    _, document = declared(tmp_path)
+    assert document["notes"][0] == "there are no rows, but only a header, so the types are not known"
+    assert [column["notes"] for column in document["columns"]] == [[], []]
 
 
 def test_what_the_first_rows_do_not_show_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
