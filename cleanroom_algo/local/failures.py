@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from typing import Final
 
 from cleanroom_algo.contract.redaction import HIDDEN
@@ -22,6 +22,7 @@ _CODED = re.compile(r"(?P<code>CR-[A-Z]{3}-[0-9]{3})  (?P<what>.*)")
 _LABEL = re.compile(r"  (?P<label>fix  |where|expected|at|on(?= host)) +(?P<text>.*)")
 _MISSING = re.compile(r"ModuleNotFoundError: No module named '(?P<name>[^']+)'")
 _PLACE = re.compile(r"  at (?P<place>.*)")
+_ON_HOST = re.compile(r"^  on host (?P<host>[\w-]+), rank [0-9]+$", re.MULTILINE)
 _BY_ALGORITHM = re.compile(r"the algorithm raised (?P<kind>\w+) at ")
 _LOG_BYTES: Final = 1 << 20  # at the end of a log, in which the exception that ended the job is searched
 
@@ -55,18 +56,16 @@ def _logged_messages(workspace: Workspace, record: Record) -> list[str]:
     log = workspace.files.run(record) / LOG_FILE
     whole = record.document.get("environment", {}).get(variable("tracebacks")) == "whole"
     lines = read_lines(log, last_bytes=_LOG_BYTES) if whole and log.is_file() else []
-    hosts = dict.fromkeys(line["host"] for line in lines)
+    failed = _ON_HOST.search(records.reason(record) or "")
+    hosts = dict.fromkeys(line["host"] for line in lines if failed is None or line["host"] == failed["host"])
     return [each for host in hosts for each in _messages([line["text"] for line in lines if line["host"] == host])]
 
 
 def _messages(lines: Sequence[str]) -> Iterator[str]:
-    remaining = iter(lines)
-    for line in remaining:
-        if not line.endswith("Traceback (most recent call last):"):
-            continue
-        first = next((each for each in remaining if not each.startswith("  ")), "")
-        more = takewhile(lambda each: each[:1].isspace() and not _PLACE.match(each), remaining)
-        yield "\n".join([first, *more])
+    for start, line in enumerate(lines):
+        if line.endswith("Traceback (most recent call last):"):
+            first, *more = [*dropwhile(lambda each: each.startswith("  "), lines[start + 1 :]), ""]
+            yield "\n".join([first, *takewhile(lambda each: each[:1].isspace() and not _PLACE.match(each), more)])
 
 
 def _whole(redacted: str, messages: Sequence[str]) -> str | None:
@@ -105,14 +104,15 @@ def _coded(text: str, messages: Sequence[str]) -> CleanroomError | None:
 def _raised(name: str, text: str, messages: Sequence[str]) -> CleanroomError:
     lines = text.splitlines()
     places = [found["place"] for line in lines if (found := _PLACE.match(line))]
-    said = [line.strip() for line in lines if not _PLACE.match(line)]
+    where = [line.strip() for line in lines if _ON_HOST.match(line)]
+    said = [line.strip() for line in lines if not _PLACE.match(line) and not _ON_HOST.match(line)]
     if HIDDEN in text and (whole := _whole(" ".join(said), messages)) is not None:
         said = [line.strip() for line in whole.splitlines()]
     fix = f"correct {places[0]}" if places else "read what its containers wrote"  # the innermost one comes first
     if missing := _MISSING.match(said[0]):
         fix = f"install {missing['name']}, and name its package in the algorithm's requirements.txt"
     return JobFailedError(
-        "\n".join([f"{name}: {said[0]}", *said[1:]]),
+        "\n".join([f"{name}: {said[0]}", *said[1:], *where]),
         expected="a job that ends ACTIVE",
         fix=fix,
         problems=[Problem("", place) for place in (places if missing else places[1:])],

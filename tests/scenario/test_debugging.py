@@ -83,6 +83,25 @@ def test_an_author_reads_the_whole_message_and_others_do_not(
 
 
 @pytest.mark.process
+def test_the_whole_message_is_that_of_the_host_that_failed(desk_with: Callable[..., CliFixture]) -> None:
+    desk = desk_with(
+        fit="""
+        try:
+            raise ValueError(f"not this one of {self.world.rank}")
+        except ValueError:
+            raise ValueError(f"of rank {self.world.rank}")
+        """
+    )
+    desk.algorithm.write_text(
+        desk.algorithm.read_text().replace("hyperparameters = ", "distributed = True\n    hyperparameters = ")
+    )
+    told = desk.train("--hosts", 2).stderr
+    last = told[told.index("CR-JOB-303") :]
+    [rank] = [number for number in (0, 1) if f"\n            on host algo-{number + 1}, rank {number}\n" in last]
+    assert last.startswith(f"CR-JOB-303  mean-algorithm: ValueError: of rank {rank}\n")
+
+
+@pytest.mark.process
 def test_an_author_reads_why_a_file_cannot_be_imported_and_a_prediction_fails(desk: CliFixture) -> None:
     works = desk.algorithm.read_text()
     desk.algorithm.write_text(works.replace('frame["x"] / 2', "1 / 0"))
