@@ -1,7 +1,8 @@
 """Python programs that start with torch already imported: forked from a process that has imported it once.
 
 Importing torch takes longer than all else that most tests of containers do. The process has one thread and has run
-nothing of torch's, so that a fork of it is what a new interpreter would be after its imports. (polars starts threads
+nothing of torch's, so that a fork of it is what a new interpreter would be after its imports; the same holds for the
+other packages that it imports. (polars starts threads
 when it is imported, and is left to the programs.) A program that launches ranks has forked them before it begins.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import importlib
 import json
 import os
 import random
@@ -25,8 +27,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from cleanroom_algo.contract.processes import imports_for_good, run_program
+
 ROOT = Path(__file__).parents[1]
 _RANKS = "CLEANROOM_ALGO_RANKS_PER_HOST"
+_IMPORTED = (
+    "torch.distributed.fsdp",
+    "torch._dynamo",  # several ranks need it, and it takes as long as torch itself
+    *(
+        "flask",
+        "gunicorn.app.base",
+        "gunicorn.workers.gthread",
+        "numpy.ma",
+        "pydantic.dataclasses",
+        "safetensors.torch",
+    ),
+)
 
 
 class PreloadedProcess:
@@ -213,8 +229,8 @@ def _receive(connection: socket.socket) -> _Order | None:
     return _Order(**json.loads(text), out=descriptors[0], err=descriptors[1], status=descriptors[2])
 
 
-def _become(order: _Order) -> None:
-    """Run a program as if this process were its own."""
+def _become(order: _Order) -> int:
+    """Run a program as if this process were its own; return its status where it does not exit by itself."""
     signal.set_wakeup_fd(-1)
     os.dup2(order.out, 1)
     os.dup2(order.err, 2)
@@ -223,6 +239,7 @@ def _become(order: _Order) -> None:
     if order.words[0] == "cleanroom_algo.training":
         _launch_with([_SpareRank() for _ in range(int(order.variables.get(_RANKS, 1)))])
     _run(order.words)
+    return 0
 
 
 def _forget(variables: Mapping[str, str]) -> None:
@@ -301,14 +318,14 @@ def _launch_with(spares: list[_SpareRank]) -> None:
 
 
 def _main() -> None:
-    import torch.distributed.fsdp
-    from torch import _dynamo  # several ranks need it, and it takes as long as torch itself
-
-    del torch, _dynamo
+    # A fork that looks through all of this for garbage, or destroys it at its end, needs a core for a second.
+    with imports_for_good():
+        for name in _IMPORTED:
+            importlib.import_module(name)
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         order = _serve(connection)
     if order is not None:
-        _become(order)
+        run_program(lambda: _become(order))
 
 
 if __name__ == "__main__":
