@@ -54,8 +54,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
       && sh /build/tidy /opt/venv; \
     fi
 
-# This library, in a folder of its own: if it changes, the layer of the dependencies is used again.
-FROM builder AS library
+# This library, last and in a folder of its own: if it changes, the layers of the dependencies are used again.
 COPY .dockerignore Dockerfile README.md LICENSE pyproject.toml constraints.txt /build/
 COPY container /build/container
 COPY cleanroom_algo /build/cleanroom_algo
@@ -66,7 +65,7 @@ RUN /opt/tools/bin/pip install --no-compile --no-deps --no-build-isolation --no-
 
 FROM base
 COPY --from=builder /opt/venv /opt/venv
-COPY --from=library /opt/library /opt/library
+COPY --from=builder /opt/library /opt/library
 ARG ALGORITHM=examples/flight_delay
 COPY --chmod=755 container/start container/train container/serve ${ALGORITHM}/apt.tx[t] /usr/local/bin/
 # System libraries that the packages of the algorithm need, such as libgomp1.

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,13 @@ from cleanroom_algo.local.hosts.engine import find_engine
 
 PROGRAMS = ("podman", "buildah", "runc", "mmdebstrap", "iptables")
 BASE = "localhost/base-python"
+# Debian with apt and Python. usr-is-merged, with its hook, is in the place of usrmerge, which needs all of Perl.
+_DEBIAN = (
+    "--variant=apt",
+    "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+    "--include=usr-is-merged,python3,python3-venv,ca-certificates",
+)
+_KEPT_SECONDS = 7 * 24 * 3600  # by then, packages of Debian have changed
 _START = Path(__file__).parents[2] / "container/start"
 _PLUGINS = Path("/usr/lib/cni")  # of containernetworking-plugins
 # What a virtual machine or container without all of root's rights needs: limits that can be set, and a runtime that
@@ -108,14 +117,19 @@ class Engine:
         return done.stdout
 
     def make_base(self) -> None:
-        """Make an image like python:3.11-slim from Debian's packages."""
+        """Make an image like python:3.11-slim from Debian's packages, or from what an earlier test run made of them."""
         mirror = self.call("apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages").split()[0]
-        packages = "python3,python3-venv,ca-certificates"
-        options = ("--quiet", "--mode=root", "--variant=minbase", f"--include={packages}")
-        self.call("mmdebstrap", *options, "bookworm", self.folder / "base.tar", mirror)
-        (self.folder / "Containerfile").write_text("FROM scratch\nADD base.tar /\n")
-        self.call("buildah", "build", "--quiet", "--tag", BASE, self.folder)
-        (self.folder / "base.tar").unlink()
+        words = ("mmdebstrap", "--quiet", "--mode=root", *_DEBIAN, "bookworm")
+        key = hashlib.sha256(repr((words, mirror)).encode()).hexdigest()[:16]
+        kept = Path(sys.prefix) / f"base-image-{key}.tar"
+        if not kept.exists() or time.time() - kept.stat().st_mtime > _KEPT_SECONDS:
+            made, draft = self.folder / "base.tar", kept.with_suffix(".draft")
+            self.call(*words, made, mirror)
+            shutil.copyfile(made, draft)
+            made.unlink()
+            draft.replace(kept)
+        path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        self.call("podman", "import", "--quiet", "--change", f"ENV {path}", kept, BASE)
 
     def build(
         self, name: str, *lines: str, files: Mapping[str, str | Path], base: str = BASE, options: Sequence[str] = ()
