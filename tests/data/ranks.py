@@ -11,6 +11,7 @@ import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cleanroom_algo.contract.processes import run_program
 from tests.preloaded import PreloadedProcess
 
 LIMIT = 180
@@ -125,4 +126,4 @@ def read(layout: Layout, rank: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Layout(**json.loads(sys.argv[1])), Path(sys.argv[2])))
+    run_program(lambda: main(Layout(**json.loads(sys.argv[1])), Path(sys.argv[2])))
