@@ -195,7 +195,7 @@ class Features:
         They are probably written in another way than in the training data, such as 1094 instead of 1094.0.
         """
         first = frame.head(_FIRST_ROWS)
-        if any(feature.name not in first.columns for feature in self.categorical):
+        if first.height < _FEW_VALUES or any(feature.name not in first.columns for feature in self.categorical):
             return []
         known: list[bool] = np.any(self._categorical(first), axis=0).tolist()
         return [
