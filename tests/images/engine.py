@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +28,6 @@ _DEBIAN = (
     "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
     "--include=usr-is-merged,python3,python3-venv,ca-certificates",
 )
-_KEPT_SECONDS = 7 * 24 * 3600  # by then, packages of Debian have changed
 _START = Path(__file__).parents[2] / "container/start"
 _PLUGINS = Path("/usr/lib/cni")  # of containernetworking-plugins
 # What a virtual machine or container without all of root's rights needs: limits that can be set, and a runtime that
@@ -117,19 +114,13 @@ class Engine:
         return done.stdout
 
     def make_base(self) -> None:
-        """Make an image like python:3.11-slim from Debian's packages, or from what an earlier test run made of them."""
+        """Make an image like python:3.11-slim from Debian's packages."""
         mirror = self.call("apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages").split()[0]
-        words = ("mmdebstrap", "--quiet", "--mode=root", *_DEBIAN, "bookworm")
-        key = hashlib.sha256(repr((words, mirror)).encode()).hexdigest()[:16]
-        kept = Path(sys.prefix) / f"base-image-{key}.tar"
-        if not kept.exists() or time.time() - kept.stat().st_mtime > _KEPT_SECONDS:
-            made, draft = self.folder / "base.tar", kept.with_suffix(".draft")
-            self.call(*words, made, mirror)
-            shutil.copyfile(made, draft)
-            made.unlink()
-            draft.replace(kept)
+        made = self.folder / "base.tar"
+        self.call("mmdebstrap", "--quiet", "--mode=root", *_DEBIAN, "bookworm", made, mirror)
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        self.call("podman", "import", "--quiet", "--change", f"ENV {path}", kept, BASE)
+        self.call("podman", "import", "--quiet", "--change", f"ENV {path}", made, BASE)
+        made.unlink()
 
     def build(
         self, name: str, *lines: str, files: Mapping[str, str | Path], base: str = BASE, options: Sequence[str] = ()
