@@ -120,6 +120,8 @@ class _Container:
         self._orders = orders
         self._main: int | None = None
         self._asked_to_end = False
+        # Of two threads that end the container, each would kill the commands with which the other removes what is left.
+        self._ending = threading.RLock()  # a signal can come to the thread that holds it
         told, tells = os.pipe() if orders.inner else (-1, -1)
         command = [str(tells) if word == "INFO-FD" else word for word in command]
         passed = [*orders.passed, tells] if orders.inner else []
@@ -139,6 +141,10 @@ class _Container:
         self._asked_to_end = True
 
     def kill(self) -> None:
+        with self._ending:
+            self._kill()
+
+    def _kill(self) -> None:
         if self._orders.end and self.process.poll() is None:
             _run_quietly(self._orders.end)  # first the engine's own processes: an engine without them waits in vain
         with contextlib.suppress(ProcessLookupError, PermissionError):
