@@ -14,6 +14,7 @@ from cleanroom_algo.training.torch.batches import Batches
 from cleanroom_algo.training.torch.collectives import any_rank, barrier, process_group
 from cleanroom_algo.training.torch.devices import is_plateau, pick_device, seed_everything
 from cleanroom_algo.training.torch.eager import without_compiler
+from cleanroom_algo.training.torch.loss_errors import refuse_broadcasts
 from cleanroom_algo.training.torch.losses import Figures, Losses
 from cleanroom_algo.training.torch.poisson import Samples
 from cleanroom_algo.training.torch.private_steps import PrivateSteps, Spending
@@ -38,6 +39,7 @@ def train(rank_run: RankRun, trainer: Trainer) -> None:
     stop = rank_run.stop
     trainer.world = world = rank_run.world
     trainer.device = device = pick_device(world.local_rank)
+    refuse_broadcasts()
     with process_group(world, device):
         if world.rank == 0:
             rank_run.writer.recover()

@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import contextlib
 import re
+import warnings
 from collections.abc import Iterator
 
 from cleanroom_algo.channels.schema import Schema
 from cleanroom_algo.data.batch import Batch
-from cleanroom_algo.errors import TargetTypeError
+from cleanroom_algo.errors import LossError, TargetTypeError
 from cleanroom_algo.training.torch.batches import one_row_error
 
+# Targets of shape (rows,) and predictions of shape (rows, 1), of which a loss compares each with all others.
+_BROADCAST = r"Using a target size \(torch\.Size\(\[(\d+)\]\)\) .* input size \(torch\.Size\(\[\1, 1\]\)\)"
 _ONE_ROW = "Expected more than 1 value per channel"
 _TYPE = re.compile(r"expected scalar type|[Ff]ound dtype|target dtype|can't be cast to the desired output type")
 
 
+def refuse_broadcasts() -> None:
+    """Let torch raise where it only warns that a loss broadcasts a target: such a model learns nothing of use."""
+    warnings.filterwarnings("error", message=_BROADCAST, category=UserWarning)
+
+
 @contextlib.contextmanager
 def loss_errors(batch: Batch, schema: Schema) -> Iterator[None]:
-    """Name the cause of an error of torch if it is the type of the target or a batch of one row.
+    """Name the cause of an error of torch if it is the type or shape of the target, or a batch of one row.
 
     Raises:
-        TargetTypeError: CR-TRN-013; OneRowBatchError: CR-TRN-012. Other exceptions pass through.
+        TargetTypeError: CR-TRN-013; LossError: CR-TRN-007; OneRowBatchError: CR-TRN-012. Other exceptions pass through.
     """
     try:
         yield
+    except UserWarning as error:
+        if re.match(_BROADCAST, str(error)) is None:
+            raise
+        raise LossError(
+            "`loss` compares each target with the predictions of all rows: their shapes are (rows,) and (rows, 1)",
+            expected="predictions and targets of the same shape",
+            fix="remove the last axis of the model's output, with .squeeze(1)",
+        ) from error
     except (RuntimeError, ValueError, AttributeError, TypeError) as error:
         if batch.target is None and isinstance(error, AttributeError | TypeError) and "NoneType" in str(error):
             raise TargetTypeError(

@@ -93,6 +93,12 @@ def check_form(loss: Tensor) -> None:
     Raises:
         LossError: CR-TRN-007, it is not a scalar, or does not depend on the model.
     """
+    if not isinstance(loss, Tensor):
+        raise LossError(
+            f"`loss` returned a value of the type {type(loss).__name__}",
+            expected="a scalar tensor: the mean over the batch's rows",
+            fix="return the tensor, without .item() and float()",
+        )
     if loss.dim() or not loss.requires_grad:
         raise LossError(
             f"`loss` returned a tensor of shape {list(loss.shape)}"

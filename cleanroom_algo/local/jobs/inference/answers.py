@@ -58,7 +58,7 @@ def _counts(body: bytes, *, is_json: bool) -> Iterator[int]:
         yield whole
     yield lines
     if whole is None and b'"' in body:
-        yield _count_quoted(body)
+        yield count_records(body)
 
 
 def count_lines(payload: bytes) -> int:
@@ -72,8 +72,8 @@ def count_lines(payload: bytes) -> int:
     return int(np.count_nonzero(lengths)) - int(np.count_nonzero(one_byte == _CARRIAGE_RETURN))
 
 
-def _count_quoted(body: bytes) -> int:
-    """Return how many records of CSV a body contains: a line break inside quotes does not end a record."""
+def count_records(body: bytes) -> int:
+    """Return how many records of CSV a body contains: a line break inside quotes does not end one."""
     values = np.frombuffer(body, dtype=np.uint8)
     outside = np.cumsum(values == _QUOTE) % 2 == 0
     return int(np.count_nonzero((values == _LINE_FEED) & outside)) + (not body.endswith(b"\n"))

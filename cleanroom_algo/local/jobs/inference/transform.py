@@ -19,7 +19,7 @@ from cleanroom_algo.errors import (
     InferenceRowsLostError,
     RoomError,
 )
-from cleanroom_algo.local.jobs.inference.answers import Answer, count_lines, count_predictions
+from cleanroom_algo.local.jobs.inference.answers import Answer, count_lines, count_predictions, count_records
 from cleanroom_algo.local.jobs.inference.client import Client
 from cleanroom_algo.local.jobs.inference.header import is_predictor, order_fault
 from cleanroom_algo.local.jobs.inference.split import assemble, split_lines
@@ -343,6 +343,14 @@ class Transform:
         if self.plan.lost_rows == "warn":
             self.warn("lost", f"{what}; the output cannot be matched with the input")
             return
+        payload = sent.request.payload
+        if isinstance(payload, bytes) and count_records(payload) - sent.request.header == found:
+            raise InferenceRowsLostError(
+                f"{_place(sent)}: {records - found:,} line break(s) are inside quotes",
+                expected="one line for each record: batch transform does not support line breaks inside quotes, and may "
+                "divide a record there (SageMaker developer guide)",
+                fix="replace these line breaks in the query or the file, for example by spaces",
+            )
         raise InferenceRowsLostError(
             what,
             expected="one prediction for each record",

@@ -283,6 +283,12 @@ def test_a_lost_record_is_a_warning_where_that_is_wished(tmp_path: Path) -> None
     )
 
 
+def test_line_breaks_inside_quotes_are_named(tmp_path: Path) -> None:
+    with container(without(0)) as port:
+        [(_, error)] = transform(tmp_path, objects(tmp_path, b'"a\nb"\n2\n'), port)
+    assert (error.code, error.what) == ("CR-JOB-207", "part/0, from record 1 on: 1 line break(s) are inside quotes")
+
+
 @pytest.mark.parametrize(("header", "failing"), [("first-chunk", ["part/1"]), ("every", [])])
 def test_a_header_that_was_sent_explains_one_record(tmp_path: Path, header: str, failing: list[str]) -> None:
     """The second object takes two requests, of which the first alone carries the header, or each does."""
