@@ -189,6 +189,13 @@ class Features:
             self._refuse(infinite, frame)
         return matrix
 
+    def unknown_values(self, frame: pl.DataFrame) -> dict[str, tuple[int, int]]:
+        """Return how many values of each column of categories are unknown, and of how many; nulls are not counted."""
+        codes = self._categorical(frame)
+        counts = [frame.get_column(feature.name).count() for feature in self.categorical]
+        known = np.count_nonzero(codes, axis=0).tolist()
+        return {f.name: (count - each, count) for f, count, each in zip(self.categorical, counts, known, strict=True)}
+
     def unknown_columns(self, frame: pl.DataFrame) -> list[str]:
         """Return the columns of categories whose first values, of which there are some, are all unknown.
 
@@ -197,11 +204,9 @@ class Features:
         first = frame.head(_FIRST_ROWS)
         if first.height < _FEW_VALUES or any(feature.name not in first.columns for feature in self.categorical):
             return []
-        known: list[bool] = np.any(self._categorical(first), axis=0).tolist()
+        unknown = self.unknown_values(first)
         return [
-            feature.name
-            for feature, any_known in zip(self.categorical, known, strict=True)
-            if feature.vocabulary and not any_known and first.get_column(feature.name).count() >= _FEW_VALUES
+            f.name for f in self.categorical if f.vocabulary and unknown[f.name][0] == unknown[f.name][1] >= _FEW_VALUES
         ]
 
     def labels(self, classes: Any) -> pl.Series:

@@ -198,6 +198,7 @@ class RankRun:
     def fit_features(self, trainer: Trainer, numeric: Sequence[str] | None = None) -> Features:
         """Return the base model's features, or fit them on the training channel with the other ranks."""
         if trainer.base is not None and (features := trainer.base.features()) is not None:
+            self._tell_unknown(trainer, features)
             return features
         if self.options.private:
             raise PrivateTrainingError(
@@ -207,6 +208,17 @@ class RankRun:
                 "categorical={'state': ['CA', 'NY']}) with public values; or train without private",
             )
         return self.inputs.fit_features(trainer.schema, trainer.world or alone(), self.options, numeric)
+
+    def _tell_unknown(self, trainer: Trainer, features: Features) -> None:
+        """Log how many categories of the first rows are new to the base model; the rows of a pipe come only once."""
+        if self.options.private or not (features.categorical and self.inputs.train.input_mode.has_files):
+            return
+        names = [feature.name for feature in features.categorical]
+        world = trainer.world or alone()
+        first = next(self.inputs.tables(trainer.schema, self.inputs.train, world, names), None)
+        unknown = {} if first is None or world.rank else features.unknown_values(first)
+        if told := [f"{name}: {new:,} of {count:,}" for name, (new, count) in unknown.items() if new]:
+            log.warning("values of the first rows that the base model does not know, with index 0: %s", "; ".join(told))
 
     def tables(self, trainer: Trainer, channel: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Yield this rank's rows of a channel."""

@@ -251,3 +251,5 @@ def test_columns_without_any_known_category_are_found() -> None:
     assert found([None, "1094"], rows=20) == ["zone"]
     assert found(["1094"] * 1000 + ["7.0"] * 1000, rows=2000) == ["zone"]  # the first rows only
     assert fitted.unknown_columns(pl.DataFrame({"hour": [2] * 20})) == []
+    table = pl.DataFrame({"zone": ["7.0", "7", None], "hour": [1, 2, 3], "rare": ["x", None, None]})
+    assert fitted.unknown_values(table) == {"zone": (1, 2), "hour": (2, 3), "rare": (1, 1)}

@@ -54,9 +54,11 @@ def files_of(folder: Path) -> dict[str, str | bytes]:
 def test_a_second_version_goes_on_from_the_first(tmp_path: Path, base: Path, form: str) -> None:
     files = {"model.tar.gz": tar_of(base)} if form == "packed" else files_of(base)
     container = Container(tmp_path / "ml", algorithm(tmp_path), hyperparameters={"epochs": "1"})
-    container.channel("train", {"a": csv_rows(200, 9)}).channel("previous-version", files)
+    rows = csv_rows(200, 9).replace("AA,", "ZZ,")
+    container.channel("train", {"a": rows}).channel("previous-version", files)
     ended = container.run()
     assert ended.status == 0, ended.err
+    assert f"does not know, with index 0: carrier: {rows.count('ZZ')} of 200\n" in ended.err
     first, second = Manifest.read(base), Manifest.read(container.model)
     assert second.base_version == first.created
     assert (second.steps, second.rows) == (first.steps + 4, first.rows + 200)

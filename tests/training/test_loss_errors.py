@@ -34,7 +34,10 @@ def test_a_loss_of_each_target_with_all_predictions_is_refused() -> None:
     batch = Batch(torch.zeros(4, 2), torch.zeros(4, 0, dtype=torch.int64), torch.zeros(4))
     with warnings.catch_warnings():
         refuse_broadcasts()
-        with pytest.raises(LossError, match=r"each target with the predictions of all rows"), loss_errors(batch, schema):
+        with (
+            pytest.raises(LossError, match=r"each target with the predictions of all rows"),
+            loss_errors(batch, schema),
+        ):
             nn.functional.mse_loss(batch.numeric[:, :1], batch.target)  # type: ignore[arg-type]
         with loss_errors(batch, schema):
             nn.functional.mse_loss(batch.numeric[:, 0], batch.target)  # type: ignore[arg-type]

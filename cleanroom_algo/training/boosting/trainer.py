@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -27,7 +29,12 @@ from cleanroom_algo.errors import (
 )
 from cleanroom_algo.training.trainer import Trainer
 
+log = logging.getLogger(__name__)
+
 _ROUNDS = dict.fromkeys(("n_estimators", "num_boost_round", "num_iterations", "nrounds", "num_trees"), "num_round")
+
+
+_REFUSED = re.compile(r'[][{}",:<>]')
 
 
 class BoostingHyperparameters(Hyperparameters):
@@ -124,6 +131,7 @@ class BoostingTrainer(Trainer):
 
     def fit(self) -> None:
         """Read the rows, check the labels, and train."""
+        self._run.inputs.tell_unread()
         self.features = self.fit_features()
         self._count_classes()
         self._best: tuple[float, int] | None = None
@@ -133,6 +141,8 @@ class BoostingTrainer(Trainer):
         if "validation" in self.environment.channels:
             validation = self._rows([self.table("validation", whole=True)])
             self._check(validation, "validation")
+        elif self.params.early_stopping_rounds is not None:
+            log.warning("early_stopping_rounds has no effect without a channel validation")
         self._check_base()
         self.boost(train, validation)
 
@@ -213,9 +223,15 @@ class BoostingTrainer(Trainer):
 
     @property
     def columns(self) -> tuple[list[str], int]:
-        """The names of the columns of `Rows.inputs`, and how many of them are numbers; categories follow."""
-        names = [f.name for f in self.features.numeric], [f.name for f in self.features.categorical]
-        return names[0] + names[1], len(names[0])
+        """The names of the columns of `Rows.inputs` for the library, and how many are numbers; categories follow.
+
+        The libraries refuse some characters: those of JSON, and "<".
+        """
+        names = [each.name for each in (*self.features.numeric, *self.features.categorical)]
+        plain = [_REFUSED.sub("_", name) for name in names]
+        twice = {name for name, count in Counter(plain).items() if count > 1}
+        shown = [f"{name}_{place}" if name in twice else name for place, name in enumerate(plain)]
+        return shown, len(self.features.numeric)
 
     def _rows(self, tables: Iterable[pl.DataFrame]) -> Rows:
         inputs, labels, weights = [], [], []

@@ -347,8 +347,8 @@ class Transform:
         if isinstance(payload, bytes) and count_records(payload) - sent.request.header == found:
             raise InferenceRowsLostError(
                 f"{_place(sent)}: {records - found:,} line break(s) are inside quotes",
-                expected="one line for each record: batch transform does not support line breaks inside quotes, and may "
-                "divide a record there (SageMaker developer guide)",
+                expected="one line for each record: batch transform does not support line breaks inside quotes, and "
+                "may divide a record there (SageMaker developer guide)",
                 fix="replace these line breaks in the query or the file, for example by spaces",
             )
         raise InferenceRowsLostError(
