@@ -96,10 +96,10 @@ class Inputs:
         """The channel `validation`, if there is one."""
         return self._channels.get(VALIDATION_CHANNEL)
 
-    def tell_unread(self) -> None:
-        """Log a warning of the channels that only an own `fit` would read."""
-        if others := [name for name in self._channels if name not in (self.train.name, VALIDATION_CHANNEL)]:
-            log.warning("the training reads the channels train and validation, and not %s", ", ".join(others))
+    @property
+    def unread(self) -> list[str]:
+        """The names of channels that only an own `fit` would read."""
+        return [name for name in self._channels if name not in (self.train.name, VALIDATION_CHANNEL)]
 
     def channel(self, name: str) -> Channel:
         """Return a channel by name; "train" also means the only channel.

@@ -244,6 +244,11 @@ class RankRun:
         """Return the error for a channel without rows on all hosts."""
         return no_rows(self.inputs.channel(channel))
 
+    def tell_unread(self) -> None:
+        """Log a warning of the channels that only an own `fit` would read."""
+        if unread := self.inputs.unread:
+            log.warning("the training reads the channels train and validation, and not %s", ", ".join(unread))
+
     def stops_cooperatively(self, *, done: bool = False) -> bool:
         """Return whether the job was asked to end, or a rank is done, to code that will act on it.
 

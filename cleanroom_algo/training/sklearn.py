@@ -41,7 +41,7 @@ class SklearnTrainer(Trainer):
 
     def fit(self) -> None:
         """Train; then log the accuracy, or the mean squared error of a regression, over the rows of all hosts."""
-        self._run.inputs.tell_unread()
+        self._run.tell_unread()
         self.features = self.fit_features()
         self.estimator_ = self.estimator()
         name = type(self.estimator_).__name__

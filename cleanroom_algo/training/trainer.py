@@ -54,6 +54,9 @@ class Run(Protocol):
     def no_rows(self, channel: str) -> NoDataError:
         """Return the error for a channel without rows on all hosts."""
 
+    def tell_unread(self) -> None:
+        """Log a warning of the channels that only an own `fit` would read."""
+
     def stops_cooperatively(self, *, done: bool = False) -> bool:
         """Return whether the job was asked to end, or a rank is done; the calling code will act on it."""
 

@@ -382,7 +382,8 @@ def test_strings_are_labels(library: str, objective: str, labels: list[str]) -> 
 @BOTH
 def test_names_that_the_library_refuses_and_patience_in_vain(library: str, caplog: pytest.LogCaptureFixture) -> None:
     frame = frame_of(["no", "yes"]).rename({"x": "x[1]"}).with_columns(pl.lit(1.0).alias("x<1>"))
-    schema = Schema.of(target="kind", **{"x[1]": "float64", "x<1>": "float64", "kind": "string"})
+    types: dict[str, Any] = {"x[1]": "float64", "x<1>": "float64", "kind": "string"}
+    schema = Schema.of(target="kind", **types)
     kind = type("Odd", (named(library),), {"schema": schema})
     other = frame.head(2)
     model = run_trainer(kind, train=frame, other=other, hyperparameters={"num_round": 20, "early_stopping_rounds": 1})

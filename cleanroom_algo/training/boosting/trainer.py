@@ -131,7 +131,7 @@ class BoostingTrainer(Trainer):
 
     def fit(self) -> None:
         """Read the rows, check the labels, and train."""
-        self._run.inputs.tell_unread()
+        self._run.tell_unread()
         self.features = self.fit_features()
         self._count_classes()
         self._best: tuple[float, int] | None = None
@@ -227,7 +227,7 @@ class BoostingTrainer(Trainer):
 
         The libraries refuse some characters: those of JSON, and "<".
         """
-        names = [each.name for each in (*self.features.numeric, *self.features.categorical)]
+        names = [f.name for f in self.features.numeric] + [f.name for f in self.features.categorical]
         plain = [_REFUSED.sub("_", name) for name in names]
         twice = {name for name, count in Counter(plain).items() if count > 1}
         shown = [f"{name}_{place}" if name in twice else name for place, name in enumerate(plain)]

@@ -85,7 +85,7 @@ class TrainingLoop:
         """Train the remaining epochs, and publish."""
         if self._run.leads:
             log.info(EPOCHS_LINE, self._run.options.epochs)
-            self._run.rank_run.inputs.tell_unread()
+            self._run.rank_run.tell_unread()
         while self._progress.epoch < self._run.options.epochs:
             if self._train_epoch() or self._end_epoch():
                 self._run.stop.request()  # also if another host got the signal
