@@ -134,7 +134,7 @@ class BoostingTrainer(Trainer):
         self._run.tell_unread()
         self.features = self.fit_features()
         self._count_classes()
-        self._best: tuple[float, int] | None = None
+        self._best: tuple[float, int, dict[str, float]] | None = None
         train = self._rows(self.batches())
         self._check(train, "train")
         validation = None
@@ -172,8 +172,11 @@ class BoostingTrainer(Trainer):
         if patience is not None and name.startswith("validation_"):
             gain = metrics[name] if higher_is_better else -metrics[name]
             if self._best is None or gain > self._best[0]:
-                self._best = gain, number
-        self.rounds = number if self._best is None else self._best[1]
+                self._best = gain, number, metrics
+        self.rounds = number
+        if self._best is not None:
+            _, self.rounds, kept = self._best
+            self._run.final_metrics.update(round=self.rounds, **kept)  # those of the model that is saved
         # The first rank decides for all: the last bits of a metric may differ from host to host.
         done = self.world.rank == 0 and patience is not None and number - self.rounds >= patience
         return self._run.stops_cooperatively(done=done)
