@@ -162,8 +162,8 @@ def _table(items: list[Any], name: str) -> pl.DataFrame:
 
 
 def _joined(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Return tables concatenated; strings of CSV are converted to the type that all of them spell."""
-    table = pl.concat([each for each in tables if each.width] or [pl.DataFrame()], how="vertical_relaxed")
+    """Return tables concatenated by name; strings of CSV are converted to the type that all of them spell."""
+    table = pl.concat([each for each in tables if each.width] or [pl.DataFrame()], how="diagonal_relaxed")
     if not table.width or set(table.dtypes) != {pl.String()}:
         return table
     spelled = pl.read_csv(io.BytesIO(table.write_csv().encode()), infer_schema_length=None)

@@ -47,3 +47,12 @@ def test_arrays_have_an_item_for_each_row(tmp_path: Path, answer: str, found: di
 def test_arrays_that_do_not_fit_the_rows_are_refused(tmp_path: Path, answer: str, why: str) -> None:
     with pytest.raises(PredictionsUnreadableError, match=why):
         columns(tmp_path, answer)
+
+
+def test_objects_with_other_columns_are_joined_by_name(tmp_path: Path) -> None:
+    for name, rows in {"a.csv": "x,y,late\n1,2,0\n", "b.csv": "y,x\n4,3\n"}.items():
+        (tmp_path / name).write_text(rows)
+        (tmp_path / f"{name}.out").write_text("0.5\n")
+    first, first_answer, second, second_answer = objects_of(tmp_path)
+    table = beside_inputs(None, [(first, first_answer), (second, second_answer)], has_header=True)
+    assert table.rows() == [(1, 2, 0, 0.5), (3, 4, None, 0.5)]
