@@ -1,4 +1,4 @@
-"""Predictions that a container answers as JSON arrays stand beside their rows, or it is said why they cannot."""
+"""Predictions stand beside their rows, also those that a container answers as JSON arrays, or it is said why not."""
 
 from __future__ import annotations
 
