@@ -142,6 +142,11 @@ def test_a_later_header_is_told_as_one(tmp_path: Path, line: bytes, what: str, c
             "1 field(s) instead of 5; its semicolons would make 5: another delimiter",
         ),
         (
+            b"0;1;UA;2,5;2013-01-02;true",  # an index and a decimal comma
+            "x:2",
+            "2 field(s) instead of 5; its semicolons would make 6: another delimiter",
+        ),
+        (
             b"1\tUA\t2.5\t2013-01-02\ttrue",
             "x:2",
             "1 field(s) instead of 5; its tabs would make 5: another delimiter",

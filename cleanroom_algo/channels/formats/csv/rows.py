@@ -172,9 +172,12 @@ def _form_fault(row: Row, expected: int, delimiter: str) -> str:
     fault = f"{len(row.fields)} field(s) instead of {expected}"
     if any("\r" in field for field in row.fields if field):
         return f"{fault}; it has carriage returns, but lines end in LF or CRLF"
+    line = delimiter.join(field or "" for field in row.fields)
     for other, name in DELIMITERS.items():
-        if len(row.fields) == 1 and other != delimiter and (row.fields[0] or "").count(other) == expected - 1:
-            return f"{fault}; its {name} would make {expected}: {DELIMITER}"
+        width = line.count(other) + 1
+        # One more is an index that pandas wrote. The line may have commas in its numbers.
+        if other != delimiter and expected > 1 and width in (expected, expected + 1):
+            return f"{fault}; its {name} would make {width}: {DELIMITER}"
     return fault
 
 
