@@ -79,7 +79,12 @@ _HINTS: Final = (
         "an amount of money",
         "write the number alone: 12.5",
     ),
-    _hint("bool", r"[+-]?[0-9]+(?:\.[0-9]*)?", "a number other than 0 and 1", 'declare "int64" or "float32"'),
+    _hint(
+        "bool",
+        r"[+-]?[0-9]+(?:\.[0-9]*)?",
+        "a number other than 0 and 1",
+        'declare a feature as "int64" or "float32"; write two labels as 0 and 1, or declare the target as "category"',
+    ),
     _hint(
         "date timestamp",
         r"[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2,4}.*|[0-9]{4}[./][0-9]{1,2}[./][0-9]{1,2}.*",
@@ -114,7 +119,7 @@ _WIDTH: Final = " field(s) instead of "
 _OTHER_COLUMNS: Final = "declare the columns of the data: `cleanroom-algo schema FOLDER` prints the declaration"
 # Fixes for faults that do not depend on the kind of text, by a part of the fault's message.
 _FIXES: Final = (
-    ("not nullable", 'declare a type that ends in "?", or leave these rows out'),
+    ("not nullable", 'leave these rows out, or declare a type that ends in "?"; a target cannot be empty'),
     ("not valid UTF-8", 'save the file in UTF-8: in pandas, read it with encoding="latin-1" and write it again'),
     ("it is a header", "remove the header from all places but the first line, and name the columns as in the schema"),
     ("the line is blank", "remove blank lines"),

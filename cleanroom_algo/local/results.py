@@ -303,7 +303,8 @@ class InferenceJob(Job):
     @property
     def predicts_training_rows(self) -> bool:
         """Whether the model was trained on the objects that it predicts: they say little about others."""
-        arns = [] if self.model is None else records.channels_of(self.model.record)
+        channels = [] if self.model is None else self.model.record.document.get("dataChannels", [])
+        arns = [each["mlInputChannelArn"] for each in channels if each["channelName"] != "validation"]
         own, *trained = (
             self.workspace.store.get(records.CHANNEL, each) for each in (*records.channels_of(self.record), *arns)
         )

@@ -150,6 +150,15 @@ def test_categories_that_are_written_in_another_way_are_a_warning(clean_room: Cl
     assert not any("AA" in line or "carrier" in line for line in lines)
 
 
+def test_rows_of_training_and_of_validation_and_no_rows(clean_room: CleanRoom, algorithm: Path) -> None:
+    held_out = FRAME.reverse()
+    model = clean_room.train(algorithm, train=FRAME, validation=held_out)
+    assert clean_room.infer(model, FRAME, name="own").predicts_training_rows
+    assert not clean_room.infer(model, held_out, name="other").predicts_training_rows
+    [warning] = clean_room.infer(model, FRAME.clear(), name="none").warnings
+    assert "the channel has no rows" in warning
+
+
 def test_a_model_is_trained_trained_on_and_asked(clean_room: CleanRoom, algorithm: Path) -> None:
     model = clean_room.train(algorithm, train=FRAME, input_mode="FastFile", hyperparameters={"above": 15})
     newer = clean_room.train(algorithm, train={"a.csv": FRAME.write_csv()}, base_model=model)

@@ -189,7 +189,8 @@ def usable_version(call: Call, arn: str, version: str | None, switch: str) -> Re
         raise ConflictError(
             f"the trained model {model.name!r} is {model.status}",
             expected="an ACTIVE version",
-            fix="wait until GetTrainedModel returns the status ACTIVE, or name another version",
+            fix="wait until GetTrainedModel returns the status ACTIVE, or name another version; if the training "
+            "failed or was stopped, train again (`cleanroom-algo train --resume NAME` continues from a checkpoint)",
         )
     return model
 

@@ -204,6 +204,9 @@ class _Job:
         else:
             status = JobStatus.FAILED if self.causes else JobStatus.COMPLETED
         cause = self.causes[0] if status is JobStatus.FAILED else None
+        if status is JobStatus.COMPLETED and not progress.records:
+            text = "the channel has no rows, only empty objects or headers, so there are no predictions"
+            self.warnings.add(self.plan.hosts[0].name, "empty", text)
         written = [path for path in outputs.rglob("*") if path.is_file()]
         return InferenceOutcome(
             status=status,
